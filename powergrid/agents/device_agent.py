@@ -1,0 +1,244 @@
+"""DeviceAgent: the base of every device family.
+
+A family is one file with named columns (``Params``, ``State``, ``Command``, ``Exogenous``), pure kernels over them and a
+class that ties them to a name. Kernels take the array namespace first and know no shapes: any leading batch axes
+broadcast. Their vocabulary is arithmetic, comparison and ``minimum maximum abs sqrt exp where round``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from powergrid.agents.base import LEARNED, Agent
+from powergrid.core.types import Array, Entry, Injection
+
+
+class DeviceSettings(BaseModel):
+    """Base of a family's parameters as a person writes them; every field has a unit in its name and a description."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, allow_inf_nan=False)
+
+
+class NoColumns(NamedTuple):
+    """Columns of a family that has none."""
+
+
+class Outlook(NamedTuple):
+    """What a local rule may use besides the device's own state: prices and the neighbourhood's balance.
+
+    Attributes
+    ----------
+    price_per_mwh
+        Price that holds for the unit in this tick [$/MWh]: the parent's signal if there is one, else the market's, ``(*batch, n)``.
+    retail_per_mwh, feed_in_per_mwh
+        Tariff at the unit's meter [$/MWh], ``(*batch, n)``.
+    price_ahead_per_mwh
+        Day-ahead prices of the next 24 hours [$/MWh], ``(*batch, n, 24)``.
+    net_load_mw
+        Load minus renewable output behind the unit's meter [MW], ``(*batch, n)``.
+    hour
+        Hour of the day [h], ``(*batch, n)``.
+    """
+
+    price_per_mwh: Array
+    retail_per_mwh: Array
+    feed_in_per_mwh: Array
+    price_ahead_per_mwh: Array
+    net_load_mw: Array
+    hour: Array
+
+
+class Energy(NamedTuple):
+    """Energy account of one tick [MWh]: ``primary_in + from_grid = stored + useful_out + to_grid + lost``."""
+
+    primary_in: Array
+    stored: Array
+    useful_out: Array
+    lost: Array
+
+
+class LinearDevice(NamedTuple):
+    """A device as a linear program sees it, for lower bounds and optimisers.
+
+    Attributes
+    ----------
+    p_min_mw, p_max_mw
+        Injection limits [MW] in each tick; ``p_max_mw`` may depend on the exogenous series.
+    e_min_mwh, e_max_mwh, e_start_mwh
+        Energy window and initial energy [MWh]; zero width for devices that store nothing.
+    eta_in, eta_out
+        Efficiencies of charging and discharging [1].
+    decay_per_h
+        Share of the stored energy lost per hour [1/h].
+    ramp_mw_per_h
+        Largest change of the injection [MW/h].
+    start_cost
+        Cost of a start [$].
+    cost_mw, cost_per_mwh
+        Piecewise cost: widths [MW] and marginal costs [$/MWh] of the blocks, cheapest first, of positive injection.
+    throughput_cost_per_mwh
+        Cost of energy moved in either direction [$/MWh].
+    """
+
+    p_min_mw: Any
+    p_max_mw: Any
+    e_min_mwh: float = 0.0
+    e_max_mwh: float = 0.0
+    e_start_mwh: float = 0.0
+    eta_in: float = 1.0
+    eta_out: float = 1.0
+    decay_per_h: float = 0.0
+    ramp_mw_per_h: float = float("inf")
+    start_cost: float = 0.0
+    cost_mw: tuple[float, ...] = ()
+    cost_per_mwh: tuple[float, ...] = ()
+    throughput_cost_per_mwh: float = 0.0
+
+
+def finite(xp: Any, values: Array) -> Array:
+    """Replace NaN by zero, so that a bad command can never enter a state; infinities are left to the limits."""
+    return xp.where(values == values, values, 0.0)
+
+
+def decide_on(xp: Any, values: Array) -> Array:
+    """Round to 1e-6 before a discrete decision, so that 1e-10 between backends never becomes a switch."""
+    return xp.round(values, 6)
+
+
+class DeviceAgent(Agent):
+    """A device as an agent of level 1.
+
+    Parameters
+    ----------
+    id
+        Unique name.
+    bus
+        Bus name (regulators and meters: branch name) the device is connected to.
+    phases
+        Phases it is connected to; ``None`` is all of the bus.
+    policy
+        See :class:`~powergrid.agents.base.Agent`; the class attribute `default_policy` if ``None``.
+    p_sign
+        Sign of the Python attribute ``state.P`` for plain Python devices: -1 counts consumption positive.
+    **params
+        The family's `Settings` by name; see the class.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a parameter is unknown, of the wrong type or out of range.
+    """
+
+    level = 1
+    role: ClassVar[str] = "injection"
+    """What the device does to the network: ``injection``, ``tap``, ``cap`` or ``meter``."""
+    default_policy: ClassVar[str] = LEARNED
+    money_names: ClassVar[tuple[str, ...]] = ()
+    """Names of the money columns [$] that `money` returns, in order."""
+    violation_names: ClassVar[tuple[str, ...]] = ()
+
+    Settings: ClassVar[type[DeviceSettings]] = DeviceSettings
+    Params: ClassVar[Any] = NoColumns
+    State: ClassVar[Any] = NoColumns
+    Command: ClassVar[Any] = NoColumns
+    Exogenous: ClassVar[Any] = NoColumns
+
+    def __init__(
+        self,
+        id: str,
+        bus: str | int = "",
+        phases: str | None = None,
+        policy: str | None = None,
+        p_sign: int = -1,
+        *,
+        interval_s: float | None = None,
+        offset_s: float = 0.0,
+        observability: str = "local",
+        **params: Any,
+    ):
+        super().__init__(
+            id,
+            policy=policy or self.default_policy,
+            interval_s=interval_s,
+            offset_s=offset_s,
+            observability=observability,
+        )
+        self.bus = str(bus)
+        self.phases = phases
+        self.p_sign = p_sign
+        self.settings = self.Settings(**params)
+
+    # -- columns of one unit, stacked by the engine ---------------------------------------------------------------
+
+    def params(self) -> Any:
+        """This unit's row of ``Params``, as plain floats. The default takes the settings of the same names."""
+        return self.Params(*(float(getattr(self.settings, name)) for name in self.Params._fields))
+
+    def series(self) -> dict[str, str]:
+        """Dataset column for each field of ``Exogenous``: a full name, or a quantity whose first column is taken."""
+        return {name: name for name in self.Exogenous._fields}
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Named entries that `observe` returns, with units and finite bounds."""
+        return ()
+
+    def action_entries(self) -> dict[str, Entry]:
+        """One entry for each field of ``Command`` that this unit can really choose, in physical units.
+
+        An action in [-1, 1] is mapped linearly to ``[low, high]``; fields left out stay at `idle`.
+        """
+        return {}
+
+    def idle(self) -> Any:
+        """The command, in physical units, of fields that nobody may choose."""
+        return self.Command(*(0.0 for _ in self.Command._fields))
+
+    # -- kernels, pure and shape-free ------------------------------------------------------------------------------
+
+    @staticmethod
+    def reset(xp: Any, params: Any, uniform: Array) -> Any:
+        """Initial state from numbers in [0, 1), ``(*batch, n)``."""
+        return NoColumns()
+
+    @staticmethod
+    def step(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> tuple[Any, Injection]:
+        """New state and injection; whatever the command, limits hold."""
+        raise NotImplementedError
+
+    @staticmethod
+    def money(xp: Any, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float) -> tuple[Array, ...]:
+        """Costs of the tick [$], in the order of `money_names`."""
+        return ()
+
+    @staticmethod
+    def end_money(xp: Any, params: Any, start: Any, state: Any, mean_retail_per_mwh: Array) -> Array | None:
+        """Settlement at the end of an episode [$]; ``None`` if the family has nothing to settle."""
+        return None
+
+    @staticmethod
+    def violation(
+        xp: Any, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
+    ) -> tuple[Array, ...]:
+        """Priced violations of the tick [$], in the order of `violation_names`."""
+        return ()
+
+    @staticmethod
+    def observe(xp: Any, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
+        """Observation columns in the order of `observation_entries`."""
+        return ()
+
+    @staticmethod
+    def rule(xp: Any, params: Any, state: Any, exogenous: Any, outlook: Outlook, dt_h: float) -> Any:
+        """Command of a competent operator, used by the local policy ``rule_based``."""
+        raise NotImplementedError
+
+    @staticmethod
+    def energy(xp: Any, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float) -> Energy:
+        """Energy account of the tick [MWh]."""
+        raise NotImplementedError
+
+    def linear(self, exogenous: Any) -> LinearDevice | None:
+        """This unit for a linear program; `exogenous` holds its series over the horizon. ``None`` if it plays no part."""
+        return None

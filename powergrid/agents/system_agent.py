@@ -1,0 +1,11 @@
+"""SystemAgent: the operator above the coordinators."""
+
+from __future__ import annotations
+
+from powergrid.agents.grid_agent import GridAgent
+
+
+class SystemAgent(GridAgent):
+    """An agent of level 3, such as an independent system operator; it coordinates grid agents as they coordinate devices."""
+
+    level = 3

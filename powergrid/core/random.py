@@ -1,0 +1,77 @@
+"""Counter-based random numbers: the same bits on NumPy and JAX, in any order, for any batch.
+
+Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011,
+doi:10.1145/2063384.2063405). A number is a pure function of the key, the tick, the stream and its position, so an
+environment draws the same numbers alone or in a batch of ten thousand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from powergrid.core.types import Array
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+def key_from_seed(xp: Any, seed: Array) -> Array:
+    """Key ``(*batch, 2)`` of uint32 for integer seeds ``(*batch,)``, equal to ``jax.random.key_data(jax.random.key(seed))``."""
+    seed = xp.asarray(seed).astype(xp.uint32)
+    return xp.stack([xp.zeros_like(seed), seed], axis=-1)
+
+
+def threefry2x32(xp: Any, key: Array, counter_0: Array, counter_1: Array) -> tuple[Array, Array]:
+    """Two random uint32 words for a key ``(*batch, 2)`` and two uint32 counters that broadcast against ``(*batch,)``."""
+    key_0, key_1 = key[..., 0], key[..., 1]
+    schedule = (key_0, key_1, key_0 ^ key_1 ^ xp.uint32(_PARITY))
+    x_0, x_1 = counter_0 + schedule[0], counter_1 + schedule[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x_0 = x_0 + x_1
+            x_1 = (x_1 << xp.uint32(rotation)) | (x_1 >> xp.uint32(32 - rotation))
+            x_1 = x_1 ^ x_0
+        x_0 = x_0 + schedule[(group + 1) % 3]
+        x_1 = x_1 + schedule[(group + 2) % 3] + xp.uint32(group + 1)
+    return x_0, x_1
+
+
+def uniform(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: Any = None) -> Array:
+    """Uniform numbers in [0, 1).
+
+    Parameters
+    ----------
+    key
+        uint32, ``(*batch, 2)``.
+    tick
+        Integer tick, ``(*batch,)``.
+    stream
+        Number of the purpose (forecast error, day draw ...), below 256; streams are independent.
+    shape
+        Shape of the draw per environment.
+
+    Returns
+    -------
+    Array
+        ``(*batch, *shape)``.
+    """
+    dtype = dtype or xp.float64
+    size = 1
+    for length in shape:
+        size *= length
+    position = xp.arange(size, dtype=xp.uint32)
+    where = (xp.asarray(tick).astype(xp.uint32) << xp.uint32(8)) | xp.uint32(stream)
+    word_0, word_1 = threefry2x32(xp, key[..., None, :], where[..., None], position)
+    if dtype == xp.float64:
+        value = ((word_0 >> xp.uint32(5)).astype(dtype) * 67108864.0 + (word_1 >> xp.uint32(6)).astype(dtype)) / 9007199254740992.0
+    else:
+        value = (word_0 >> xp.uint32(8)).astype(dtype) * 5.9604644775390625e-08
+    return value.reshape((*value.shape[:-1], *shape))
+
+
+def normal(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: Any = None) -> Array:
+    """Standard normal numbers (Box-Muller) with the arguments of :func:`uniform`."""
+    pair = uniform(xp, key, tick, stream, (2, *shape), dtype)
+    axis = pair.ndim - len(shape) - 1
+    first, second = xp.take(pair, 0, axis=axis), xp.take(pair, 1, axis=axis)
+    return xp.sqrt(-2.0 * xp.log(1.0 - first)) * xp.cos(2.0 * 3.141592653589793 * second)

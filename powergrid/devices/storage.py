@@ -1,0 +1,193 @@
+"""Battery storage (ESS)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import AliasChoices, Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook, finite
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a battery."""
+
+    capacity_mwh: float = Field(1.0, gt=0, validation_alias=AliasChoices("capacity_mwh", "capacity"), description="energy capacity [MWh]")
+    max_p_mw: float = Field(0.5, gt=0, description="largest charging and discharging power at the terminal [MW]")
+    sn_mva: float | None = Field(None, gt=0, description="inverter rating [MVA]; given, the battery may also exchange reactive power")
+    eta_charge: float = Field(0.95, gt=0, le=1, description="charging efficiency [1]")
+    eta_discharge: float = Field(0.95, gt=0, le=1, description="discharging efficiency [1]")
+    soc_min: float = Field(0.1, ge=0, lt=1, description="lowest state of charge [1]")
+    soc_max: float = Field(0.9, gt=0, le=1, description="highest state of charge [1]")
+    soc_init: float = Field(0.5, ge=0, le=1, description="state of charge at reset [1]")
+    soc_init_spread: float = Field(0.0, ge=0, le=1, description="width of a uniform draw around soc_init at reset [1]")
+    self_discharge_per_h: float = Field(0.0, ge=0, lt=1, description="share of the stored energy lost per hour [1/h]")
+    wear_cost_per_mwh: float = Field(2.0, ge=0, description="ageing cost of energy moved in either direction [$/MWh]")
+
+    @model_validator(mode="after")
+    def _window(self) -> Settings:
+        if not self.soc_min < self.soc_max:
+            raise ValueError(f"soc_min {self.soc_min} must be below soc_max {self.soc_max}")
+        if not self.soc_min <= self.soc_init <= self.soc_max:
+            raise ValueError(f"soc_init {self.soc_init} must lie in [{self.soc_min}, {self.soc_max}]")
+        if self.sn_mva is not None and self.sn_mva < self.max_p_mw:
+            raise ValueError(f"sn_mva {self.sn_mva} must not be below max_p_mw {self.max_p_mw}")
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`; `sn_mva` equals `max_p_mw` where no reactive power is offered."""
+
+    capacity_mwh: Array
+    max_p_mw: Array
+    sn_mva: Array
+    q_share: Array
+    eta_charge: Array
+    eta_discharge: Array
+    soc_min: Array
+    soc_max: Array
+    soc_init: Array
+    soc_init_spread: Array
+    self_discharge_per_h: Array
+    wear_cost_per_mwh: Array
+
+
+class State(NamedTuple):
+    """State of charge [1]."""
+
+    soc: Array
+
+
+class Command(NamedTuple):
+    """Wanted injection [MW, Mvar]; discharging is positive."""
+
+    p_mw: Array
+    q_mvar: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """Draw the state of charge around its initial value, inside the window."""
+    soc = params.soc_init + (uniform - 0.5) * params.soc_init_spread
+    return State(xp.minimum(xp.maximum(soc, params.soc_min), params.soc_max))
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+) -> tuple[State, Injection]:
+    """Clip the command to power, energy window and inverter rating, then move the energy.
+
+    ``E' = E (1 - sigma dt) - (max(p, 0) / eta_d + min(p, 0) eta_c) dt`` and ``p^2 + q^2 <= S^2``: the usual bucket model
+    with constant efficiencies, e.g. Rosewater et al., "Battery energy storage models for optimal control", IEEE Access 7
+    (2019), doi:10.1109/ACCESS.2019.2957698, section III.
+    """
+    soc = state.soc * (1.0 - params.self_discharge_per_h * dt_h)
+    above = xp.maximum(soc - params.soc_min, 0.0) * params.capacity_mwh
+    below = xp.maximum(params.soc_max - soc, 0.0) * params.capacity_mwh
+    highest = xp.minimum(params.max_p_mw, above * params.eta_discharge / dt_h)
+    lowest = -xp.minimum(params.max_p_mw, below / (params.eta_charge * dt_h))
+    p_mw = xp.minimum(xp.maximum(finite(xp, command.p_mw), lowest), highest)
+    drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
+    soc = soc - drawn * dt_h / params.capacity_mwh
+    room = params.q_share * xp.sqrt(xp.maximum(params.sn_mva * params.sn_mva - p_mw * p_mw, 1e-18))
+    q_mvar = xp.minimum(xp.maximum(finite(xp, command.q_mvar), -room), room)
+    return State(soc), Injection(p_mw, q_mvar)
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> tuple[Array, ...]:
+    """Ageing as a price on throughput [$]."""
+    return (params.wear_cost_per_mwh * xp.abs(injection.p_mw) * dt_h,)
+
+
+def end_money(xp: Any, params: Params, start: State, state: State, mean_retail_per_mwh: Array) -> Array:
+    """Energy missing at the end is bought back at the day's mean retail price, energy left over is credited [$]."""
+    return (start.soc - state.soc) * params.capacity_mwh * mean_retail_per_mwh
+
+
+def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """State of charge and last power."""
+    return state.soc, injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+    """Charge in the cheapest and discharge in the dearest hours of the next day, where the spread pays for the losses.
+
+    The running price is ranked among the next 24 hourly prices; the number of hours on each side is what filling or
+    emptying the window takes at full power.
+    """
+    ahead = outlook.price_ahead_per_mwh
+    price = outlook.price_per_mwh[..., None]
+    cheaper = xp.where(ahead < price, 1.0, 0.0).sum(-1)
+    dearer = xp.where(ahead > price, 1.0, 0.0).sum(-1)
+    window = (params.soc_max - params.soc_min) * params.capacity_mwh
+    hours_in = window / (params.eta_charge * params.max_p_mw)
+    hours_out = window * params.eta_discharge / params.max_p_mw
+    round_trip = params.eta_charge * params.eta_discharge
+    pays = ahead.max(-1) * round_trip > ahead.min(-1) + 2.0 * params.wear_cost_per_mwh
+    charge = xp.where(pays & (cheaper < hours_in), 1.0, 0.0)
+    discharge = xp.where(pays & (dearer < hours_out), 1.0, 0.0)
+    return Command((discharge - charge) * params.max_p_mw, params.max_p_mw * 0.0)
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> Energy:
+    """Stored energy, and losses of both conversions and of self-discharge [MWh]."""
+    p_mw = injection.p_mw
+    discharge_loss = xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0)
+    charge_loss = -xp.minimum(p_mw, 0.0) * (1.0 - params.eta_charge)
+    standing_loss = before.soc * params.capacity_mwh * params.self_discharge_per_h
+    zero = p_mw * 0.0
+    return Energy(
+        primary_in=zero,
+        stored=(after.soc - before.soc) * params.capacity_mwh,
+        useful_out=zero,
+        lost=(discharge_loss + charge_loss + standing_loss) * dt_h,
+    )
+
+
+@register_device("Storage", aliases=("ESS", "storage", "battery"))
+class Storage(DeviceAgent):
+    """Battery with an energy window, efficiencies both ways, an optional reactive range and a throughput cost."""
+
+    money_names = ("wear",)
+    Settings, Params, State, Command = Settings, Params, State, Command
+    reset, step, money, end_money = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(end_money)
+    observe, rule, energy = staticmethod(observe), staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Params:
+        """This unit's row; without an inverter rating there is no reactive range."""
+        given = self.settings.model_dump()
+        rating = given.pop("sn_mva")
+        return Params(sn_mva=rating or given["max_p_mw"], q_share=0.0 if rating is None else 1.0, **given)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """State of charge and power."""
+        limit = self.settings.max_p_mw
+        return Entry("soc", "1", 0.0, 1.0), Entry("p", "MW", -limit, limit)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Active power, and reactive power if the inverter is rated for it."""
+        limit, rating = self.settings.max_p_mw, self.settings.sn_mva
+        entries = {"p_mw": Entry("p", "MW", -limit, limit)}
+        if rating is not None:
+            entries["q_mvar"] = Entry("q", "Mvar", -rating, rating)
+        return entries
+
+    def linear(self, exogenous: NoColumns) -> LinearDevice:
+        """Energy window, efficiencies and throughput cost."""
+        given = self.settings
+        return LinearDevice(
+            p_min_mw=-given.max_p_mw,
+            p_max_mw=given.max_p_mw,
+            e_min_mwh=given.soc_min * given.capacity_mwh,
+            e_max_mwh=given.soc_max * given.capacity_mwh,
+            e_start_mwh=given.soc_init * given.capacity_mwh,
+            eta_in=given.eta_charge,
+            eta_out=given.eta_discharge,
+            decay_per_h=given.self_discharge_per_h,
+            throughput_cost_per_mwh=given.wear_cost_per_mwh,
+        )
