@@ -1,6 +1,12 @@
-"""Adding devices, protocols, networks, datasets and policies from outside the package."""
+"""How strangers add devices, networks, datasets, policies, protocols, algorithms and benchmarks.
+
+A ``register_*`` function is a decorator factory: ``@register_device("heat_pump", aliases=("HP",))``. The entry-point groups of
+the same names (``powergrid.devices`` and so on) do the same for an installed distribution.
+"""
 
 from powergrid.plugins.registries import (
+    register_algorithm,
+    register_benchmark,
     register_dataset,
     register_device,
     register_network,
@@ -8,4 +14,12 @@ from powergrid.plugins.registries import (
     register_protocol,
 )
 
-__all__ = ["register_dataset", "register_device", "register_network", "register_policy", "register_protocol"]
+__all__ = [
+    "register_device",
+    "register_network",
+    "register_dataset",
+    "register_policy",
+    "register_protocol",
+    "register_algorithm",
+    "register_benchmark",
+]

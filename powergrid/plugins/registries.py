@@ -1,4 +1,4 @@
-"""One registry for each kind of thing that may be added from outside."""
+"""One registry for every kind of thing that may be added by name: built-ins, plugin files and entry points alike."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Any
 
 from powergrid.core.registry import Registry
 
-DEVICES: Registry[Any] = Registry("device type", "powergrid.devices", "powergrid.devices")
 NETWORKS: Registry[Any] = Registry("network", "powergrid.networks.library", "powergrid.networks")
+DEVICES: Registry[Any] = Registry("device", "powergrid.devices", "powergrid.devices")
 DATASETS: Registry[Any] = Registry("dataset", "powergrid.datasets", "powergrid.datasets")
-PROTOCOLS: Registry[Any] = Registry("protocol", "powergrid.agents.protocols", "powergrid.protocols")
 POLICIES: Registry[Any] = Registry("policy", "powergrid.agents.policies", "powergrid.policies")
+PROTOCOLS: Registry[Any] = Registry("protocol", "powergrid.agents.protocols", "powergrid.protocols")
+ALGORITHMS: Registry[Any] = Registry("algorithm", "powergrid.learn.algorithms", "powergrid.algorithms")
+BENCHMARKS: Registry[Any] = Registry("benchmark", "powergrid.benchmarks", "powergrid.benchmarks")
 
-register_device = DEVICES.register
 register_network = NETWORKS.register
+register_device = DEVICES.register
 register_dataset = DATASETS.register
-register_protocol = PROTOCOLS.register
 register_policy = POLICIES.register
+register_protocol = PROTOCOLS.register
+register_algorithm = ALGORITHMS.register
+register_benchmark = BENCHMARKS.register
