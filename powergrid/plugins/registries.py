@@ -7,7 +7,7 @@ from typing import Any
 from powergrid.core.registry import Registry
 
 NETWORKS: Registry[Any] = Registry("network", "powergrid.networks.library", "powergrid.networks")
-DEVICES: Registry[Any] = Registry("device", "powergrid.devices", "powergrid.devices")
+DEVICES: Registry[Any] = Registry("device type", "powergrid.devices", "powergrid.devices")
 DATASETS: Registry[Any] = Registry("dataset", "powergrid.datasets", "powergrid.datasets")
 POLICIES: Registry[Any] = Registry("policy", "powergrid.agents.policies", "powergrid.policies")
 PROTOCOLS: Registry[Any] = Registry("protocol", "powergrid.agents.protocols", "powergrid.protocols")
