@@ -7,12 +7,14 @@ environment draws the same numbers alone or in a batch of ten thousand.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from powergrid.core.types import Array
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
+_TO_UNIT = 2.0**-32
 
 
 def key_from_seed(xp: Any, seed: Array) -> Array:
@@ -56,22 +58,25 @@ def uniform(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...
         ``(*batch, *shape)``.
     """
     dtype = dtype or xp.float64
-    size = 1
-    for length in shape:
-        size *= length
-    position = xp.arange(size, dtype=xp.uint32)
-    where = (xp.asarray(tick).astype(xp.uint32) << xp.uint32(8)) | xp.uint32(stream)
-    word_0, word_1 = threefry2x32(xp, key[..., None, :], where[..., None], position)
+    word_0, word_1 = _words(xp, key, tick, stream, shape)
     if dtype == xp.float64:
-        value = ((word_0 >> xp.uint32(5)).astype(dtype) * 67108864.0 + (word_1 >> xp.uint32(6)).astype(dtype)) / 9007199254740992.0
+        high, low = (word_0 >> xp.uint32(5)).astype(dtype), (word_1 >> xp.uint32(6)).astype(dtype)
+        value = (high * 67108864.0 + low) / 9007199254740992.0
     else:
         value = (word_0 >> xp.uint32(8)).astype(dtype) * 5.9604644775390625e-08
     return value.reshape((*value.shape[:-1], *shape))
 
 
 def normal(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: Any = None) -> Array:
-    """Standard normal numbers (Box-Muller) with the arguments of :func:`uniform`."""
-    pair = uniform(xp, key, tick, stream, (2, *shape), dtype)
-    axis = pair.ndim - len(shape) - 1
-    first, second = xp.take(pair, 0, axis=axis), xp.take(pair, 1, axis=axis)
-    return xp.sqrt(-2.0 * xp.log(1.0 - first)) * xp.cos(2.0 * 3.141592653589793 * second)
+    """Standard normal numbers (Box-Muller, one pair of words a number) with the arguments of :func:`uniform`."""
+    dtype = dtype or xp.float64
+    word_0, word_1 = _words(xp, key, tick, stream, shape)
+    radius = xp.sqrt(-2.0 * xp.log((word_0.astype(dtype) + 0.5) * _TO_UNIT))
+    value = radius * xp.cos(6.283185307179586 * _TO_UNIT * word_1.astype(dtype))
+    return value.reshape((*value.shape[:-1], *shape))
+
+
+def _words(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    position = xp.arange(math.prod(shape), dtype=xp.uint32)
+    where = (xp.asarray(tick).astype(xp.uint32) << xp.uint32(8)) | xp.uint32(stream)
+    return threefry2x32(xp, key[..., None, :], where[..., None], position)

@@ -1,0 +1,46 @@
+"""Price signal: the parent broadcasts one price, to which its children respond."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.protocol import ProtocolSettings, VerticalProtocol
+from powergrid.core.types import Entry
+from powergrid.plugins import register_protocol
+
+
+class Settings(ProtocolSettings):
+    """What a person says about a price signal."""
+
+    price_min_per_mwh: float = Field(0.0, description="lowest price the parent may send [$/MWh]")
+    price_max_per_mwh: float = Field(200.0, description="highest price the parent may send [$/MWh]")
+    update_freq: float | None = Field(None, gt=0, description="seconds between updates; the parent's interval")
+    lmp_solver: Literal["none", "dcopf"] = Field("none", description="market clearing behind the price")
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if not self.price_min_per_mwh < self.price_max_per_mwh:
+            raise ValueError(f"price_min_per_mwh {self.price_min_per_mwh} must be below price_max_per_mwh {self.price_max_per_mwh}")
+        if self.lmp_solver == "dcopf":
+            warnings.warn(
+                "lmp_solver: dcopf gives one price everywhere on a radial feeder; the price of the data is used",
+                stacklevel=2,
+            )
+        return self
+
+
+@register_protocol("price_signal")
+class PriceSignalProtocol(VerticalProtocol):
+    """The parent's action is one price [$/MWh]; children see it instead of the market price.
+
+    A parent that commands its children anyway (``policy: centralized``) sends the market price.
+    """
+
+    Settings = Settings
+
+    def action_entries(self) -> tuple[Entry, ...]:
+        """The price."""
+        return (Entry("price", "$/MWh", self.settings.price_min_per_mwh, self.settings.price_max_per_mwh),)

@@ -1,0 +1,14 @@
+"""Setpoints: the parent's action holds the commands of its learned children."""
+
+from powergrid.agents.protocol import VerticalProtocol
+from powergrid.plugins import register_protocol
+
+
+@register_protocol("setpoint")
+class SetpointProtocol(VerticalProtocol):
+    """The parent assigns a setpoint to every free quantity of its children; a child with a local policy keeps it.
+
+    Setpoints are in the child's own range: -1 is its lowest, 1 its highest value, and the device's limits clip the rest.
+    """
+
+    commands_children = True

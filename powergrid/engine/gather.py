@@ -1,0 +1,65 @@
+"""Sums over groups and gathers, precomputed once, in the spelling that NumPy and JAX share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.types import Array
+
+_DENSE_LIMIT = 65_536
+"""Largest matrix kept dense; beyond it the cost would grow with the product of both sides."""
+
+
+class SumTo:
+    """Sum values into targets: ``out[..., t] = sum of weight[i] * values[..., i] for i with target[i] == t``.
+
+    A dense product for small sizes, a padded gather for large ones, so that the cost stays linear in both.
+
+    Parameters
+    ----------
+    target
+        Target of each value, ``(n,)``; -1 drops the value.
+    size
+        Number of targets.
+    weight
+        Weight of each value, ``(n,)``; ones by default.
+    """
+
+    def __init__(self, target: np.ndarray, size: int, weight: np.ndarray | None = None):
+        target = np.asarray(target, dtype=np.int64)
+        weight = np.ones(len(target)) if weight is None else np.asarray(weight, dtype=float)
+        kept = np.flatnonzero(target >= 0)
+        self.size = size
+        self.empty = len(kept) == 0 or size == 0
+        self.matrix: np.ndarray | None = None
+        if self.empty:
+            return
+        if len(target) * size <= _DENSE_LIMIT:
+            self.matrix = np.zeros((len(target), size))
+            self.matrix[kept, target[kept]] = weight[kept]
+            return
+        order = kept[np.argsort(target[kept], kind="stable")]
+        counts = np.bincount(target[kept], minlength=size)
+        self.index = np.zeros((size, counts.max()), dtype=np.int64)
+        self.weight = np.zeros((size, counts.max()))
+        position = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.index[target[order], position] = order
+        self.weight[target[order], position] = weight[order]
+
+    def __call__(self, xp: Any, values: Array) -> Array:
+        """Sums ``(*batch, size)`` of values ``(*batch, n)``."""
+        if self.empty:
+            return xp.zeros((*values.shape[:-1], self.size), dtype=values.dtype)
+        if self.matrix is not None:
+            return values @ xp.asarray(self.matrix, dtype=values.dtype)
+        return (values[..., self.index] * xp.asarray(self.weight, dtype=values.dtype)).sum(-1)
+
+
+def join(xp: Any, parts: list[Array], batch: tuple[int, ...], dtype: Any) -> Array:
+    """Concatenate along the last axis; empty if there are no parts, broadcasting parts that lack the batch axes."""
+    full = [part if part.shape[:-1] == batch else xp.broadcast_to(part, (*batch, part.shape[-1])) for part in parts]
+    if not full:
+        return xp.zeros((*batch, 0), dtype=dtype)
+    return full[0] if len(full) == 1 else xp.concatenate(full, axis=-1)
