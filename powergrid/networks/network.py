@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from powergrid.core.errors import NetworkError, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 BASE_MVA = 1.0
 """Power base of every per-unit value in PowerGrid [MVA]."""
+
+
+BRANCH_KINDS = ("line", "transformer", "regulator", "impedance", "switch")
+"""What a branch may be."""
 
 
 class Buses(NamedTuple):
@@ -34,7 +44,9 @@ class Buses(NamedTuple):
 
 
 class Branches(NamedTuple):
-    """One row a line, transformer, regulator, impedance or switch, as a pi section behind an ideal ratio at its from bus.
+    """One row a line, transformer, regulator, impedance or switch.
+
+    Each is a pi section behind an ideal ratio at its from bus.
 
     Attributes
     ----------
@@ -49,7 +61,8 @@ class Branches(NamedTuple):
     ratio, shift_degree
         Off-nominal turns ratio at the from bus [1] and phase shift [degree]; no-load gain is ``1 / ratio``.
     rating
-        What 100 % loading means: current [kA] for lines, apparent power [MVA] for transformers and regulators; NaN for none.
+        What 100 % loading means: current [kA] for lines, apparent power [MVA] for transformers and
+        regulators; NaN for none.
     closed
         False where the branch is open or out of service. A closed switch makes its two buses one node.
     """
@@ -69,14 +82,15 @@ class Branches(NamedTuple):
 
 
 class Regulators(NamedTuple):
-    """Branches of kind ``regulator`` whose ratio is a tap.
+    """Branches of kind ``regulator``: their ratio is ``1 / (1 + tap * step_pu)``, their impedance stays.
 
     Attributes
     ----------
     branch
         Index into :class:`Branches`.
     tap
-        Tap as published [steps]; a balanced equivalent takes the mean of the phases, so it need not be an integer.
+        Tap as published [steps]; a balanced equivalent takes the mean of the phases, so it need not be an
+        integer.
     step_pu
         Voltage gain of one step [pu], 0.00625 for the usual 32-step regulator.
     tap_min, tap_max
@@ -100,7 +114,10 @@ class Loads(NamedTuple):
 
 
 class Shunts(NamedTuple):
-    """Constant admittances: name, bus, power drawn at 1 pu [MW, Mvar] (a capacitor's ``q_mvar`` is negative), and whether they may be switched."""
+    """Constant admittances: name, bus, power drawn at 1 pu [MW, Mvar], and whether they may be switched.
+
+    A capacitor's ``q_mvar`` is negative.
+    """
 
     name: tuple[str, ...]
     bus: np.ndarray
@@ -137,3 +154,76 @@ class Network:
     source_v_pu: float = 1.0
     f_hz: float = 60.0
     source_note: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        buses, branches = len(self.buses.name), self.branches
+        for what, names in (("bus", self.buses.name), ("branch", branches.name)):
+            repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+            if repeated:
+                raise self._fault(f"{what} names must be unique; repeated: {', '.join(repeated)}")
+        for what, index in (
+            ("branch", np.concatenate([branches.from_bus, branches.to_bus])),
+            ("load", self.loads.bus),
+            ("shunt", self.shunts.bus),
+            ("source", np.array([self.source_bus])),
+        ):
+            if len(index) and (index.min() < 0 or index.max() >= buses):
+                raise self._fault(f"a {what} names a bus beyond the {buses} buses")
+        unknown = sorted(set(branches.kind) - set(BRANCH_KINDS))
+        if unknown:
+            raise self._fault(f'branch kind "{unknown[0]}" is none of {", ".join(BRANCH_KINDS)}')
+        wound = np.isin(branches.kind, ("transformer", "regulator"))
+        if np.any(~wound & ((branches.ratio != 1) | (branches.shift_degree != 0))):
+            raise self._fault("only transformers and regulators may have a ratio or a phase shift")
+
+    def _fault(self, message: str) -> NetworkError:
+        return NetworkError(f'network "{self.name}": {message}')
+
+    @classmethod
+    def from_pandapower(cls, pp_net: Any, *, name: str | None = None) -> Network:
+        """Convert a pandapower net: see :func:`powergrid.networks.from_pandapower.from_pandapower`."""
+        from powergrid.networks.from_pandapower import from_pandapower
+
+        return from_pandapower(pp_net, name=name)
+
+    def to_pandapower(self, *, bus_loads: bool = False) -> Any:
+        """Convert to a pandapower net: see :func:`powergrid.networks.to_pandapower.to_pandapower`."""
+        from powergrid.networks.to_pandapower import to_pandapower
+
+        return to_pandapower(self, bus_loads=bus_loads)
+
+    def draw(
+        self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None
+    ) -> Axes:
+        """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
+        from powergrid.networks.drawing import draw
+
+        return draw(self, ax, v_pu=v_pu, loading=loading)
+
+    def bus(self, name: str) -> int:
+        """Index of the bus called `name`.
+
+        Raises
+        ------
+        NetworkError
+            If there is none; the message holds the nearest match.
+        """
+        return self._index("bus", name, self.buses.name)
+
+    def branch(self, name: str) -> int:
+        """Index of the branch called `name`.
+
+        Raises
+        ------
+        NetworkError
+            If there is none; the message holds the nearest match.
+        """
+        return self._index("branch", name, self.branches.name)
+
+    def _index(self, what: str, name: str, names: tuple[str, ...]) -> int:
+        if name in names:
+            return names.index(name)
+        parts = [f'network "{self.name}" has no {what} "{name}"', nearest(str(name), names)]
+        if len(names) <= 40:
+            parts.append(f"available: {', '.join(names)}")
+        raise NetworkError("; ".join(part for part in parts if part))

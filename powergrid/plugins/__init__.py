@@ -1,7 +1,8 @@
 """How strangers add devices, networks, datasets, policies, protocols, algorithms and benchmarks.
 
-A ``register_*`` function is a decorator factory: ``@register_device("heat_pump", aliases=("HP",))``. The entry-point groups of
-the same names (``powergrid.devices`` and so on) do the same for an installed distribution.
+A ``register_*`` function is a decorator factory: ``@register_device("heat_pump", aliases=("HP",))``. The
+entry-point groups of the same names (``powergrid.devices`` and so on) do the same for an installed
+distribution.
 """
 
 from powergrid.plugins.registries import (

@@ -1,4 +1,4 @@
-"""One registry for every kind of thing that may be added by name: built-ins, plugin files and entry points alike."""
+"""One registry for each kind of thing that may be added by name."""
 
 from __future__ import annotations
 

@@ -1,0 +1,251 @@
+"""Network <-> pandapower: the converted network solves the equations that runpp solves."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pandapower as pp
+import pandapower.networks as nw
+import pytest
+from network_equations import columns_equal, mismatch_mva
+
+from powergrid.core.errors import NetworkError
+from powergrid.networks.network import Network
+
+TIGHT = {"tolerance_mva": 1e-10, "numba": False}
+
+
+def awkward_net():
+    """A small net with every element and every corner that a Network can hold."""
+    net = pp.create_empty_network(name="awkward", f_hz=50.0, sn_mva=100.0)
+    source, high, mid, low, tail, dead, side, shore, far = (
+        pp.create_bus(net, vn_kv=kv, name=name)
+        for kv, name in [
+            (110, "source"), (110, "high"), (20, "mid"), (0.4, "low"), (20, "tail"), (20, "dead"),
+            (20, "side"), (20, "shore"), (20, "far"),
+        ]
+    )  # fmt: skip
+    net.bus.loc[dead, "in_service"] = False
+    net.bus.loc[source, "geo"] = '{"type": "Point", "coordinates": [1.5, -2.0]}'
+    pp.create_ext_grid(net, source, vm_pu=1.02, va_degree=0.0)
+    line = {
+        "r_ohm_per_km": 0.12,
+        "x_ohm_per_km": 0.39,
+        "c_nf_per_km": 200.0,
+        "max_i_ka": 0.4,
+        "g_us_per_km": 2.0,
+    }
+    pp.create_line_from_parameters(net, source, high, 12.0, parallel=2, df=0.9, **line)
+    pp.create_line_from_parameters(net, mid, tail, 3.0, name="twin", **line)
+    pp.create_line_from_parameters(net, tail, side, 2.0, name="twin", **line)
+    cut_from = pp.create_line_from_parameters(net, mid, side, 8.0, name="cut_from", **line)
+    cut_to = pp.create_line_from_parameters(net, tail, far, 8.0, name="cut_to", **line)
+    cut_both = pp.create_line_from_parameters(net, mid, far, 8.0, name="cut_both", **line)
+    pp.create_line_from_parameters(net, tail, dead, 5.0, name="into_dead", **line)
+    pp.create_line_from_parameters(net, mid, far, 5.0, name="spare", in_service=False, **line)
+    trafo = {"shift_degree": 150.0, "pfe_kw": 30.0, "i0_percent": 0.4, "vk_percent": 11.0, "vkr_percent": 0.5}
+    pp.create_transformer_from_parameters(
+        net, high, mid, sn_mva=25.0, vn_hv_kv=115.0, vn_lv_kv=21.0, parallel=2, name="T1", tap_side="hv",
+        tap_neutral=0, tap_min=-9, tap_max=9, tap_pos=3, tap_step_percent=1.5, tap_step_degree=10.0,
+        tap_changer_type="Symmetrical", **trafo,
+    )  # fmt: skip
+    pp.create_transformer_from_parameters(
+        net, tail, low, sn_mva=0.4, vn_hv_kv=20.0, vn_lv_kv=0.41, name="T2", tap_side="lv", tap_neutral=0,
+        tap_min=-2, tap_max=2, tap_pos=-1, tap_step_percent=2.5, tap_changer_type="Ratio",
+        vk_percent=6.0, vkr_percent=1.4, pfe_kw=1.4, i0_percent=0.3, shift_degree=0.0,
+    )  # fmt: skip
+    pp.create_transformer_from_parameters(
+        net, mid, shore, sn_mva=4.0, vn_hv_kv=20.0, vn_lv_kv=20.0, name="shifter", tap_side="hv",
+        tap_neutral=0, tap_pos=2, tap_step_degree=1.5, tap_changer_type="Ideal", vk_percent=6.0,
+        vkr_percent=1.0, pfe_kw=3.0, i0_percent=0.3, shift_degree=0.0,
+    )  # fmt: skip
+    net.trafo["leakage_resistance_ratio_hv"] = [0.5, 0.3, 0.5]
+    net.trafo["leakage_reactance_ratio_hv"] = [0.5, 0.6, 0.5]
+    charged = pp.create_transformer_from_parameters(
+        net, mid, side, sn_mva=4.0, vn_hv_kv=20.0, vn_lv_kv=20.0, name="charged", vk_percent=6.0,
+        vkr_percent=1.0, pfe_kw=6.0, i0_percent=0.5, shift_degree=0.0,
+    )  # fmt: skip
+    net.trafo[["leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv"]] = net.trafo[
+        ["leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv"]
+    ].fillna(0.5)
+    pp.create_impedance(
+        net, shore, far, rft_pu=0.01, xft_pu=0.03, sn_mva=5.0, gf_pu=1e-4, bf_pu=2e-3, gt_pu=3e-4
+    )
+    pp.create_switch(net, mid, cut_from, et="l", closed=False)
+    pp.create_switch(net, far, cut_to, et="l", closed=False)
+    pp.create_switch(net, mid, cut_both, et="l", closed=False)
+    pp.create_switch(net, far, cut_both, et="l", closed=False)
+    pp.create_switch(net, side, charged, et="t", closed=False)
+    beside, behind = (pp.create_bus(net, vn_kv=20, name=name) for name in ("beside", "behind"))
+    pp.create_switch(net, side, beside, et="b", closed=True, name="coupler")
+    pp.create_switch(net, beside, behind, et="b", closed=True, z_ohm=0.3, name="fuse")
+    pp.create_switch(net, far, side, et="b", closed=False, name="tie")
+    for bus, p_mw in [(mid, 4.0), (low, 0.2), (side, 1.5), (beside, 0.4), (behind, 0.6), (far, 0.9)]:
+        pp.create_load(net, bus, p_mw=p_mw, q_mvar=0.3 * p_mw, scaling=0.9)
+    pp.create_load(net, tail, p_mw=9.0, in_service=False)
+    pp.create_sgen(net, side, p_mw=0.7, q_mvar=-0.1, scaling=0.8, name="pv")
+    pp.create_storage(net, far, p_mw=0.2, max_e_mwh=1.0, name="battery")
+    pp.create_asymmetric_load(net, low, p_a_mw=0.01, p_b_mw=0.02, q_c_mvar=0.005, name="uneven")
+    pp.create_shunt(net, tail, q_mvar=-0.3, p_mw=0.002, vn_kv=21.0, step=2, name="bank")
+    pp.create_shunt(net, mid, q_mvar=-5.0, in_service=False)
+    return net
+
+
+CASES = {
+    "case33bw": nw.case33bw,
+    "cigre_mv": nw.create_cigre_network_mv,
+    "cigre_mv_der": lambda: nw.create_cigre_network_mv(with_der="all"),
+    "cigre_lv": nw.create_cigre_network_lv,
+    "open_ring": nw.simple_mv_open_ring_net,
+    "kerber": nw.create_kerber_dorfnetz,
+    "awkward": awkward_net,
+}
+
+
+def voltages(net, buses) -> np.ndarray:
+    result = net.res_bus.loc[buses]
+    return (result.vm_pu * np.exp(1j * np.deg2rad(result.va_degree))).to_numpy()
+
+
+@pytest.fixture(params=CASES, scope="module")
+def case(request):
+    net = CASES[request.param]()
+    network = Network.from_pandapower(net)
+    pp.runpp(net, **TIGHT)
+    return net, network
+
+
+def test_user_net_is_not_altered():
+    net = awkward_net()
+    before = copy.deepcopy(net)
+    Network.from_pandapower(net)
+    assert pp.toolbox.nets_equal(before, net)
+
+
+def test_runpp_of_the_round_trip_equals_runpp_of_the_original(case):
+    net, network = case
+    back = network.to_pandapower()
+    pp.runpp(back, **TIGHT)
+    active = net.bus.index[net.bus.in_service]
+    assert np.abs(voltages(net, active) - voltages(back, back.bus.index[: len(active)])).max() < 1e-8
+    assert back.res_ext_grid.p_mw.sum() == pytest.approx(net.res_ext_grid.p_mw.sum(), abs=1e-8)
+    assert back.res_ext_grid.q_mvar.sum() == pytest.approx(net.res_ext_grid.q_mvar.sum(), abs=1e-8)
+
+
+def test_columns_satisfy_the_network_equations_at_the_voltages_of_runpp(case):
+    net, network = case
+    back = network.to_pandapower()
+    pp.runpp(back, **TIGHT)
+    active = net.bus.index[net.bus.in_service]
+    v = voltages(back, back.bus.index)
+    v[: len(active)] = voltages(net, active)
+    assert mismatch_mva(network, v) < 1e-7
+
+
+def test_second_conversion_gives_the_same_columns(case):
+    _, network = case
+    assert columns_equal(network, Network.from_pandapower(network.to_pandapower())) == []
+
+
+def test_line_ratings_reproduce_the_loading_of_runpp(case):
+    net, network = case
+    back = network.to_pandapower()
+    pp.runpp(back, **TIGHT)
+    theirs = net.res_line.loading_percent.fillna(0.0).to_numpy()  # NaN on a line that is open at both ends
+    assert np.allclose(back.res_line.loading_percent, theirs, atol=1e-6)
+
+
+def test_open_ends_keep_their_charging_beside_an_open_switch():
+    network = Network.from_pandapower(awkward_net())
+    ends = [name for name in network.buses.name if "@" in name]
+    assert ends == ["cut_from@mid", "cut_to@far", "into_dead@5", "charged@side"]
+    assert not network.branches.closed[network.branch("cut_to@far")]
+    assert not network.branches.closed[network.branch("cut_both")]
+    assert not network.branches.closed[network.branch("spare")]
+    assert network.branches.closed[network.branch("cut_to")]
+    assert "dead" not in network.buses.name
+
+
+def test_names_missing_or_repeated_are_made_unique():
+    network = Network.from_pandapower(awkward_net())
+    assert {"line_0", "twin (1)", "twin (2)", "impedance_0", "tie"} <= set(network.branches.name)
+    assert network.buses.x[network.bus("source")] == 1.5
+    assert network.buses.y[network.bus("source")] == -2.0
+
+
+def test_generation_is_negative_load():
+    network = Network.from_pandapower(awkward_net())
+    pv = network.loads.name.index("pv")
+    assert network.loads.p_mw[pv] == pytest.approx(-0.56)
+    assert network.loads.q_mvar[pv] == pytest.approx(0.08)
+    uneven = network.loads.name.index("uneven")
+    assert network.loads.p_mw[uneven] == pytest.approx(0.03)
+
+
+def refused(change) -> str:
+    net = awkward_net()
+    change(net)
+    with pytest.raises(NetworkError) as error:
+        Network.from_pandapower(net)
+    return str(error.value)
+
+
+def test_everything_unsupported_is_named_at_once():
+    def change(net):
+        pp.create_gen(net, 2, p_mw=1.0, name="hydro")
+        pp.create_ward(net, 2, 0.1, 0.1, 0.1, 0.1, name="neighbour")
+        pp.create_ext_grid(net, 2, name="second")
+        net.load.loc[0, "const_z_p_percent"] = 40.0
+
+    message = refused(change)
+    for words in (
+        'gen 0 "hydro"',
+        'ward 0 "neighbour"',
+        '"second"',
+        "2 external grids",
+        "voltage-dependent load 0",
+    ):
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda net: net.ext_grid.drop(0, inplace=True), "0 external grids"),
+        (
+            lambda net: net.trafo.__setitem__("tap_dependency_table", [True, False, False, False]),
+            'tap table of trafo 0 "T1"',
+        ),
+        (lambda net: net.impedance.__setitem__("xtf_pu", 0.9), "direction-dependent impedance 0"),
+        (lambda net: pp.create_dcline(net, 2, 4, 1.0, 0.1, 0.0, 1.0, 1.0), "dcline 0"),
+        (lambda net: net.bus.loc.__setitem__((0, "in_service"), False), "at a bus out of service"),
+    ],
+)
+def test_each_refusal_says_what_and_where(change, words):
+    assert words in refused(change)
+
+
+def test_unsupported_elements_out_of_service_do_not_matter():
+    net = awkward_net()
+    pp.create_gen(net, 2, p_mw=1.0, in_service=False)
+    Network.from_pandapower(net)
+
+
+def test_bus_loads_can_be_written_in_one_assignment():
+    network = Network.from_pandapower(nw.case33bw())
+    net = network.to_pandapower(bus_loads=True)
+    assert net.load.bus.tolist() == list(range(33))
+    assert net.load.p_mw.sum() == pytest.approx(network.loads.p_mw.sum())
+    pp.runpp(net, **TIGHT)
+    other = nw.case33bw()
+    pp.runpp(other, **TIGHT)
+    assert np.allclose(net.res_bus.vm_pu, other.res_bus.vm_pu, atol=1e-10)
+
+
+def test_unknown_bus_and_branch_names_suggest_the_nearest():
+    network = Network.from_pandapower(awkward_net())
+    with pytest.raises(NetworkError, match='did you mean "shore"'):
+        network.bus("shorre")
+    with pytest.raises(NetworkError, match='did you mean "cut_both"'):
+        network.branch("cut_boht")
