@@ -116,7 +116,9 @@ class Agent:
             If nobody has given the agent a policy to decide with.
         """
         if self.decide is None:
-            raise ValueError(f'agent "{self.id}" has no policy object: set agent.decide to a function of an Observation')
+            raise ValueError(
+                f'agent "{self.id}" has no policy object: set agent.decide to a function of an Observation'
+            )
         return self.decide(observation)
 
     def send_message(self, content: Mapping[str, Any], recipients: Iterable[Agent]) -> None:
@@ -134,4 +136,3 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, level={self.level}, policy={self.policy!r})"
-

@@ -235,7 +235,9 @@ class DeviceAgent(Agent):
         raise NotImplementedError
 
     @staticmethod
-    def energy(xp: Any, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float) -> Energy:
+    def energy(
+        xp: Any, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float
+    ) -> Energy:
         """Energy account of the tick [MWh]."""
         raise NotImplementedError
 

@@ -6,24 +6,17 @@ what they add to their members' spaces.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from powergrid.core.types import Array, Entry
+from powergrid.core.types import Array, Entry, Tariff
 
 
 class ProtocolSettings(BaseModel):
     """Base of a protocol's parameters."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, allow_inf_nan=False)
-
-
-class Tariff(NamedTuple):
-    """Utility prices at each member's meter [$/MWh], ``(*batch, members)``."""
-
-    retail_per_mwh: Array
-    feed_in_per_mwh: Array
 
 
 class Protocol:

@@ -53,7 +53,7 @@ class Registry(Generic[T]):
                 if held is not None and not _same_definition(held, item):
                     raise ValueError(f'{self.kind} "{key}" is already registered by {_origin(held)}')
             self._items[name] = item
-            self._aliases.update({alias: name for alias in aliases})
+            self._aliases.update(dict.fromkeys(aliases, name))
             return item
 
         return decorate

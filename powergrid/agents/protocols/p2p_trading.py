@@ -6,13 +6,15 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from powergrid.agents.protocol import HorizontalProtocol, ProtocolSettings, Tariff
+from powergrid.agents.protocol import HorizontalProtocol, ProtocolSettings
 from powergrid.core.backend import running_maximum
-from powergrid.core.types import Array, Entry
+from powergrid.core.types import Array, Entry, Tariff
 from powergrid.plugins import register_protocol
 
 _NONE = 1e9
 """Stands for "no price" in minima and maxima over executed orders."""
+_TINY_MWH = 1e-7
+"""Energy below a tenth of a watt-hour is rounding of the sums, not an executed order that may move the price."""
 
 
 class Settings(ProtocolSettings):
@@ -54,7 +56,8 @@ def _executed(xp: Any, rank: Array, energy: Array, volume: Array) -> Array:
     group_start = running_maximum(xp, xp.where(starts, through - ranked_energy, 0.0))
     group_end = -running_maximum(xp, xp.where(ends, -through, -_NONE)[..., ::-1])[..., ::-1]
     size = group_end - group_start
-    share = xp.minimum(xp.maximum((volume[..., None] - group_start) / xp.where(size > 0.0, size, 1.0), 0.0), 1.0)
+    left = volume[..., None] - group_start
+    share = xp.where(left > _TINY_MWH, xp.minimum(left / xp.where(size > 0.0, size, 1.0), 1.0), 0.0)
     return _ranked(xp, share * ranked_energy, xp.argsort(order, axis=-1, stable=True))
 
 

@@ -23,7 +23,9 @@ class Settings(ProtocolSettings):
     @model_validator(mode="after")
     def _check(self) -> Settings:
         if not self.price_min_per_mwh < self.price_max_per_mwh:
-            raise ValueError(f"price_min_per_mwh {self.price_min_per_mwh} must be below price_max_per_mwh {self.price_max_per_mwh}")
+            raise ValueError(
+                f"price_min_per_mwh {self.price_min_per_mwh} must be below price_max_per_mwh {self.price_max_per_mwh}"
+            )
         if self.lmp_solver == "dcopf":
             warnings.warn(
                 "lmp_solver: dcopf gives one price everywhere on a radial feeder; the price of the data is used",

@@ -1,0 +1,102 @@
+"""A competent operator: every device follows its family's rule, every trader asks for its marginal cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from powergrid.agents.device_agent import Outlook
+from powergrid.core.types import Array
+from powergrid.plugins import register_policy
+
+
+@register_policy("rule_based", aliases=("price_response",))
+def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
+    """Slots ``(*batch, K)`` from the rules of all families and, for markets, the marginal cost of each member."""
+    slots = xp.zeros_like(state.slots)
+    now = exogenous.now
+    plan = layout.slots
+    signals = plan.signal_low + (state.slots[..., plan.signal] + 1.0) * plan.signal_half_span
+    prices = xp.concatenate([now, signals], axis=-1) if len(plan.signal) else now
+    net_load_mw = _net_load(xp, layout, params, now)
+    commands = []
+    for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
+        if not (family.half_span > 0.0).any():
+            commands.append(None)
+            continue
+        outlook = _outlook(layout, family, now, prices, net_load_mw)
+        sources = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
+        values = family.kernel.Exogenous(*(sources[s.kind][..., s.index] for s in family.sources))
+        command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
+        commands.append(command)
+        for j, wanted in enumerate(command):
+            slots = _put(xp, slots, family, j, wanted)
+    for market in layout.markets:
+        share = _limit_share(xp, layout, params, market, commands, now)
+        slots = _scatter(xp, slots, market.slot[:, 0], 2.0 * share - 1.0)
+    return slots
+
+
+def _scatter(xp: Any, slots: Array, index: Any, values: Array) -> Array:
+    """Write `values` ``(*batch, n)`` at the slots `index` ``(n,)`` without in-place writes."""
+    hits = index[:, None] == range(slots.shape[-1])
+    written = values @ xp.asarray(hits, dtype=slots.dtype)
+    return xp.where(hits.any(0), written, slots)
+
+
+def _put(xp: Any, slots: Array, family: Any, field: int, wanted: Array) -> Array:
+    """Translate a physical command into its slots; fields nobody may choose have none."""
+    free = family.half_span[:, field] > 0.0
+    if not free.any():
+        return slots
+    wanted = xp.broadcast_to(wanted, (*slots.shape[:-1], family.size))[..., free]
+    share = (wanted - family.low[free, field]) / family.half_span[free, field] - 1.0
+    return _scatter(xp, slots, family.slot[free, field], xp.minimum(xp.maximum(share, -1.0), 1.0))
+
+
+def _net_load(xp: Any, layout: Any, params: Any, now: Array) -> Array:
+    """Own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""
+    net = now[..., layout.load_series] @ params.load_to_account
+    accounts = net.shape[-1]
+    for family, columns in zip(layout.families, params.families, strict=True):
+        if "available_pu" in family.kernel.Exogenous._fields:
+            source = family.sources[family.kernel.Exogenous._fields.index("available_pu")]
+            available = now[..., source.index] * columns.p_max_mw
+            owners = (family.account % accounts)[:, None] == range(accounts)
+            net = net - available @ xp.asarray(owners, dtype=net.dtype)
+    return net
+
+
+def _outlook(layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array) -> Outlook:
+    columns = layout.columns
+    start = len(columns.series)
+    ahead = now[..., start : start + columns.price_hours]
+    hour = now[..., columns.index("hour")]
+    return Outlook(
+        price_per_mwh=prices[..., family.price],
+        retail_per_mwh=now[..., family.retail],
+        feed_in_per_mwh=now[..., family.feed_in],
+        price_ahead_per_mwh=ahead[..., None, :],
+        net_load_mw=net_load_mw[..., family.account],
+        hour=hour[..., None],
+    )
+
+
+def _limit_share(xp: Any, layout: Any, params: Any, market: Any, commands: list[Any], now: Array) -> Array:
+    """Limit price as a share of the band: the marginal cost of the member's dearest running generator."""
+    retail, feed_in = now[..., market.retail], now[..., market.feed_in]
+    cost = feed_in
+    for family, columns, command in zip(layout.families, params.families, commands, strict=True):
+        if command is None:
+            continue
+        marginal = family.kernel.marginal_cost(xp, columns, command.p_mw) if "p_mw" in command._fields else None
+        if marginal is None:
+            continue
+        running = xp.where(command.p_mw > 0.0, marginal, 0.0)
+        for member, account in enumerate(market.members):
+            mine = family.account == account
+            if mine.any():
+                dearest = xp.max(running[..., mine], axis=-1)
+                here = xp.asarray([float(m == member) for m in range(len(market.members))], dtype=cost.dtype)
+                cost = xp.maximum(cost, dearest[..., None] * here)
+    band = xp.maximum(retail - feed_in, 1e-9)
+    return xp.minimum(xp.maximum((cost - feed_in) / band, 0.0), 1.0)

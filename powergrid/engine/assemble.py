@@ -1,0 +1,425 @@
+"""From objects to a :class:`~powergrid.engine.layout.Layout`, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError, nearest
+from powergrid.core.types import Entry
+from powergrid.engine import ledger, look
+from powergrid.engine.gather import SumTo
+from powergrid.engine.layout import (
+    CORE_COSTS,
+    SHARED,
+    Columns,
+    Family,
+    Layout,
+    Ledger,
+    Market,
+    Settings,
+    Slots,
+    Source,
+)
+from powergrid.engine.ownership import Ownership
+
+SOURCE = ""
+"""Place of a meter that sits at the network's source."""
+UNIT = "unit:"
+"""Prefix of the place of a meter that sits at a device's own terminal."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything an environment is made of.
+
+    Attributes
+    ----------
+    network
+        The network's columns.
+    agents
+        All agents, in configuration order, already linked to their parents.
+    vertical
+        Vertical protocol object of each coordinator, by id.
+    horizontal
+        Horizontal protocol objects with the ids of their members.
+    policies
+        Local policies by name: ``act(xp, layout, params, state, exogenous, noise) -> slots``.
+    load_series
+        Series of each of the network's own loads.
+    columns
+        What the exogenous table holds.
+    settings
+        Numbers of the environment.
+    """
+
+    network: Any
+    agents: Sequence[Any]
+    vertical: Mapping[str, Any]
+    horizontal: Sequence[tuple[Any, Sequence[str]]]
+    policies: Mapping[str, Callable[..., Any]]
+    load_series: Sequence[str]
+    columns: Columns
+    settings: Settings
+
+    @property
+    def devices(self) -> list[Any]:
+        """Agents that are devices, family by family; regulators and capacitors in the network's order."""
+        found = [agent for agent in self.agents if hasattr(agent, "role")]
+        families = list(dict.fromkeys(type(agent) for agent in found))
+        network = self.network
+        regulators = [network.branches.name[i] for i in network.regulators.branch]
+        order = {"tap": regulators, "cap": list(network.shunts.name)}
+
+        def place(agent: Any) -> tuple[int, int]:
+            rows = order.get(agent.role, [])
+            return families.index(type(agent)), rows.index(agent.bus) if agent.bus in rows else 0
+
+        return sorted(found, key=place)
+
+
+class _Meters:
+    """Numbering of measurements: metered branches, the source, devices with a meter of their own."""
+
+    def __init__(self, parts: Parts, injecting_units: list[str]):
+        self.places = list(dict.fromkeys(agent.bus for agent in parts.devices if agent.role == "meter"))
+        names = parts.network.branches.name
+        branches = [place for place in self.places if place != SOURCE and not place.startswith(UNIT)]
+        for place in branches:
+            if place not in names:
+                raise NetworkError(f'no branch "{place}" to meter; {nearest(place, names)}')
+        units = [place.removeprefix(UNIT) for place in self.places if place.startswith(UNIT)]
+        self.branches = np.array([names.index(place) for place in branches], dtype=int)
+        self.units = np.array([injecting_units.index(unit) for unit in units], dtype=int)
+        self.names = [*branches, "source", *units]
+        self.rows = {name: row for row, name in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
+
+    def with_power(self, agents: Sequence[Any]) -> dict[str, list[str]]:
+        """Feature owners of each metering agent's measurement."""
+        return {agent.id: [self.names[self.rows[agent.bus]]] for agent in agents if agent.role == "meter"}
+
+
+class _SlotBook:
+    """Collects slots while families and markets are numbered."""
+
+    def __init__(self, ownership: Ownership):
+        self.ownership = ownership
+        self.actions: dict[str, list[tuple[str, Entry]]] = {actor: [] for actor in ownership.actors}
+        self.decider: list[tuple[str, str, int]] = []  # actor or "", local policy or "", position in the action
+
+    def add(self, owner: str, entry: Entry, actor: str | None, policy: str) -> int:
+        """Number of a new slot."""
+        position = 0
+        if actor is not None:
+            position = len(self.actions[actor])
+            self.actions[actor].append((owner, entry))
+        self.decider.append((actor or "", policy if actor is None else "", position))
+        return len(self.decider) - 1
+
+
+def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int = 100) -> Layout:
+    """Make the layout of an environment.
+
+    Parameters
+    ----------
+    solver
+        A power-flow method module with ``plan`` and ``solve``.
+
+    Raises
+    ------
+    NetworkError
+        If a device names a bus, branch, regulator or shunt that does not exist, or a regulator has no device.
+    """
+    ownership = Ownership(parts.agents, parts.vertical, parts.horizontal)
+    devices = parts.devices
+    injecting_units = [agent.id for agent in devices if agent.role == "injection"]
+    meters = _Meters(parts, injecting_units)
+    book = _SlotBook(ownership)
+    signals = _signal_slots(parts, book)
+    families = tuple(_families(parts, ownership, meters, book, signals))
+    markets = tuple(_market(parts, ownership, meters, book, devices, *item) for item in parts.horizontal)
+    injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
+    places = [families[i].place for i in injecting]
+    network = parts.network
+    buses = len(network.buses.name)
+    load_series, load_p, load_q = _loads(parts)
+    plan = solver.plan(network, tol_pu=tol_pu, max_iter=max_iter, meters=tuple(int(b) for b in meters.branches))
+    accounts, view = (
+        _ledger(parts, ownership, families, markets, load_series, load_p),
+        look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals),
+    )
+    return Layout(
+        settings=parts.settings,
+        columns=parts.columns,
+        accounts=tuple(ownership.accounts),
+        actors=tuple(ownership.actors),
+        action_entries=tuple(tuple(book.actions[actor]) for actor in ownership.actors),
+        families=families,
+        injecting=injecting,
+        taps=_only(families, "tap", len(network.regulators.branch), "regulator"),
+        caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), "switchable shunt"),
+        upstream=_upstream(network),
+        relay_bus=network.branches.to_bus[network.regulators.branch],
+        inject=SumTo(np.concatenate([*places, np.zeros(0, dtype=int)]).astype(int), buses),
+        load_series=load_series,
+        load_p_mw=load_p,
+        load_q_mvar=load_q,
+        slots=_slots(parts, book, signals),
+        markets=markets,
+        ledger=accounts,
+        view=view,
+        unit_meter=meters.units,
+        meters=tuple(meters.names),
+        solve=lambda load, control, start: solver.solve(plan, load, control, start),
+    )
+
+
+def _signal_slots(parts: Parts, book: _SlotBook) -> dict[str, tuple[int, Entry]]:
+    """Slots of coordinators that choose a price signal."""
+    found = {}
+    for agent in parts.agents:
+        protocol = parts.vertical.get(agent.id)
+        if protocol is None or agent.policy == "centralized":
+            continue
+        for entry in protocol.action_entries():
+            actor = agent.id if agent.id in book.ownership.actors else None
+            found[agent.id] = book.add(agent.id, entry, actor, agent.policy), entry
+    return found
+
+
+def _families(
+    parts: Parts, ownership: Ownership, meters: _Meters, book: _SlotBook, signals: Mapping[str, Any]
+) -> list[Family]:
+    found = []
+    devices = parts.devices
+    for kernel in dict.fromkeys(type(agent) for agent in devices):
+        units = [agent for agent in devices if type(agent) is kernel]
+        rows = [agent.params() for agent in units]
+        params = kernel.Params(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
+        slot, low, half_span = _command_slots(kernel, units, ownership, book)
+        tariff = [_tariff(parts, ownership, agent, devices) for agent in units]
+        found.append(
+            Family(
+                kernel=kernel,
+                ids=tuple(agent.id for agent in units),
+                params=params,
+                place=np.array([_place(parts.network, meters, agent) for agent in units], dtype=int),
+                account=np.array([ownership.account(agent) for agent in units], dtype=int),
+                sources=_sources(parts, meters, kernel, units),
+                slot=slot,
+                low=low,
+                half_span=half_span,
+                price=np.array([_price_column(parts, agent, signals) for agent in units], dtype=int),
+                retail=np.array([retail for retail, _ in tariff], dtype=int),
+                feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
+            )
+        )
+    return found
+
+
+def _command_slots(kernel: Any, units: Sequence[Any], ownership: Ownership, book: _SlotBook) -> tuple[np.ndarray, ...]:
+    fields = kernel.Command._fields
+    slot = np.zeros((len(units), len(fields)), dtype=int)
+    low, half_span = np.zeros(slot.shape), np.zeros(slot.shape)
+    for i, agent in enumerate(units):
+        entries, idle = agent.action_entries(), agent.idle()
+        for j, name in enumerate(fields):
+            if name not in entries:
+                low[i, j] = getattr(idle, name)
+                continue
+            actor, policy = ownership.decider(agent)
+            slot[i, j] = book.add(agent.id, entries[name], actor, policy)
+            low[i, j] = entries[name].low
+            half_span[i, j] = 0.5 * (entries[name].high - entries[name].low)
+    return slot, low, half_span
+
+
+def _place(network: Any, meters: _Meters, agent: Any) -> int:
+    if agent.role == "meter":
+        return meters.rows[agent.bus]
+    regulators = [network.branches.name[i] for i in network.regulators.branch]
+    shunts = [name for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True) if free]
+    names, what = {
+        "injection": (network.buses.name, "bus"),
+        "tap": (regulators, "regulator"),
+        "cap": (shunts, "switchable shunt"),
+    }[agent.role]
+    if agent.bus not in names:
+        raise NetworkError(f'agent "{agent.id}": no {what} "{agent.bus}"; {nearest(agent.bus, names)}')
+    return list(names).index(agent.bus)
+
+
+def _sources(parts: Parts, meters: _Meters, kernel: Any, units: Sequence[Any]) -> tuple[Source, ...]:
+    found = []
+    for name in kernel.Exogenous._fields:
+        if name == "p_branch_mw":
+            found.append(Source(name, np.array([meters.rows[agent.bus] for agent in units], dtype=int)))
+        elif name == "v_pu":
+            buses = parts.network.buses.name
+            found.append(Source(name, np.array([buses.index(agent.bus) for agent in units], dtype=int)))
+        else:
+            index = [parts.columns.index(agent.series()[name]) for agent in units]
+            found.append(Source("series", np.array(index, dtype=int)))
+    return tuple(found)
+
+
+def _tariff(parts: Parts, ownership: Ownership, agent: Any, devices: Sequence[Any]) -> tuple[int, int]:
+    """Tariff columns at the meter that pays for a unit."""
+    mine = [m for m in devices if m.role == "meter" and ownership.account(m) == ownership.account(agent)]
+    series = mine[0].series() if mine else {}
+    names = (series.get(name, name) for name in ("retail_per_mwh", "feed_in_per_mwh"))
+    retail, feed_in = (parts.columns.index(name) for name in names)
+    return retail, feed_in
+
+
+def _price_column(parts: Parts, agent: Any, signals: Mapping[str, tuple[int, Entry]]) -> int:
+    """Column of the price a unit sees, among the exogenous row and the signals after it."""
+    for ancestor in agent.ancestors():
+        if ancestor.id in signals:
+            columns = parts.columns
+            width = columns.ahead_start + columns.ahead_hours * len(columns.ahead)
+            return width + list(signals).index(ancestor.id)
+    return parts.columns.price
+
+
+def _market(
+    parts: Parts,
+    ownership: Ownership,
+    meters: _Meters,
+    book: _SlotBook,
+    devices: Sequence[Any],
+    protocol: Any,
+    member_ids: Sequence[str],
+) -> Market:
+    agents = {agent.id: agent for agent in parts.agents}
+    members = np.array([ownership.accounts.index(id) for id in member_ids], dtype=int)
+    entries = protocol.action_entries()
+    slot = np.zeros((len(members), len(entries)), dtype=int)
+    for i, id in enumerate(member_ids):
+        actor = id if id in ownership.actors else None
+        slot[i] = [book.add(id, entry, actor, agents[id].policy) for entry in entries]
+    target = np.full(len(meters.names), -1)
+    tariff = [(parts.columns.index("retail_per_mwh"), parts.columns.index("feed_in_per_mwh"))] * len(members)
+    for agent in devices:
+        if agent.role == "meter" and ownership.account(agent) in members:
+            member = int(np.flatnonzero(members == ownership.account(agent))[0])
+            target[meters.rows[agent.bus]] = member
+            tariff[member] = _tariff(parts, ownership, agent, devices)
+    return Market(
+        protocol=protocol,
+        members=members,
+        slot=slot,
+        low=np.array([entry.low for entry in entries]),
+        half_span=np.array([0.5 * (entry.high - entry.low) for entry in entries]),
+        retail=np.array([retail for retail, _ in tariff], dtype=int),
+        feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
+        meter_to_member=SumTo(target, len(members)),
+    )
+
+
+def _loads(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Series of the network's own loads, and their peak power by series and bus."""
+    names = list(dict.fromkeys(parts.load_series))
+    loads, buses = parts.network.loads, len(parts.network.buses.name)
+    p_mw, q_mvar = np.zeros((len(names), buses)), np.zeros((len(names), buses))
+    rows = np.array([names.index(name) for name in parts.load_series], dtype=int)
+    np.add.at(p_mw, (rows, loads.bus), loads.p_mw)
+    np.add.at(q_mvar, (rows, loads.bus), loads.q_mvar)
+    return np.array([parts.columns.index(name) for name in names], dtype=int), p_mw, q_mvar
+
+
+def _only(families: Sequence[Family], role: str, needed: int, what: str) -> int | None:
+    """Index of the one family that holds every regulator or switchable shunt."""
+    found = [i for i, family in enumerate(families) if family.kernel.role == role]
+    units = sum(families[i].size for i in found)
+    if units != needed or len(found) > 1:
+        raise NetworkError(
+            f"the network has {needed} {what}s but {units} devices in {len(found)} families control them"
+        )
+    return found[0] if found else None
+
+
+def _upstream(network: Any) -> np.ndarray:
+    """``[i, j] = 1`` if regulator i lies on the way from the source to regulator j."""
+    branches, count = network.branches, len(network.regulators.branch)
+    regulator_of = {int(branch): k for k, branch in enumerate(network.regulators.branch)}
+    neighbours: dict[int, list[tuple[int, int]]] = {}
+    for i in np.flatnonzero(branches.closed):
+        a, b = int(branches.from_bus[i]), int(branches.to_bus[i])
+        neighbours.setdefault(a, []).append((b, int(i)))
+        neighbours.setdefault(b, []).append((a, int(i)))
+    above = {network.source_bus: frozenset[int]()}
+    upstream = np.zeros((count, count))
+    waiting = [network.source_bus]
+    while waiting:
+        bus = waiting.pop(0)
+        for other, branch in neighbours.get(bus, []):
+            if other in above:
+                continue
+            here = above[bus]
+            if branch in regulator_of:
+                upstream[list(here), regulator_of[branch]] = 1.0
+                here = here | {regulator_of[branch]}
+            above[other] = here
+            waiting.append(other)
+    return upstream
+
+
+def _slots(parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry]]) -> Slots:
+    actors = book.ownership.actors
+    size = max(len(book.decider), 1)
+    width = max((len(entries) for entries in book.actions.values()), default=0)
+    actor = np.full(size, -1)
+    given = np.zeros(size, dtype=int)
+    names = np.array([""] * size, dtype=object)
+    for i, (who, policy, position) in enumerate(book.decider):
+        names[i] = policy
+        if who:
+            actor[i] = actors.index(who)
+            given[i] = actor[i] * width + position
+    by_id = {agent.id: agent for agent in parts.agents}
+    tick_s = parts.settings.dt_h * 3600.0
+    local = tuple((name, names == name, parts.policies[name]) for name in sorted(set(names) - {""}))
+    return Slots(
+        size=size,
+        given=given,
+        local=local,
+        signal=np.array([slot for slot, _ in signals.values()], dtype=int),
+        signal_low=np.array([entry.low for _, entry in signals.values()]),
+        signal_half_span=np.array([0.5 * (entry.high - entry.low) for _, entry in signals.values()]),
+        interval=np.array([round((by_id[id].interval_s or tick_s) / tick_s) for id in actors], dtype=int),
+        offset=np.array([round(by_id[id].offset_s / tick_s) for id in actors], dtype=int),
+        actor=actor,
+    )
+
+
+def _ledger(
+    parts: Parts,
+    ownership: Ownership,
+    families: Sequence[Family],
+    markets: Sequence[Market],
+    load_series: np.ndarray,
+    load_p_mw: np.ndarray,
+) -> Ledger:
+    accounts = len(ownership.accounts)
+    bus_account = ownership.by_area(parts.network.buses.area)
+    branch_account = bus_account[parts.network.branches.to_bus]
+    settling = ledger.settling_families(families)
+    money = ledger.money_columns(families, markets, settling)
+    costs = ledger.cost_columns(families, bus_account, branch_account, accounts)
+    money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
+    cost_names = tuple(dict.fromkeys([*CORE_COSTS, *(name for name, _ in costs)]))
+    own = np.where(bus_account == SHARED, accounts, bus_account)
+    load_to_account = np.zeros((len(load_series), accounts + 1))
+    np.add.at(load_to_account.T, own, load_p_mw.T)
+    return Ledger(
+        money_names=money_names,
+        cost_names=cost_names,
+        money=SumTo(ledger.money_targets(money, money_names, accounts), (accounts + 1) * len(money_names)),
+        costs=SumTo(ledger.cost_targets(costs, cost_names, accounts), (accounts + 1) * len(cost_names)),
+        load_to_account=load_to_account,
+        settling=tuple(settling),
+    )

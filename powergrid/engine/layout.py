@@ -1,0 +1,356 @@
+"""The assembly hall's floor plan: index arrays and parameters that turn objects into one step over arrays.
+
+A :class:`Layout` is made once from a network, agents and protocols (``powergrid.engine.assemble``) and never changes.
+Index arrays are NumPy constants on every backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
+from powergrid.engine.gather import SumTo
+
+SHARED = -1
+"""Account index of what nobody owns: its cost is shared equally and reported apart."""
+
+CORE_COSTS = ("voltage", "overload", "unserved", "shared_voltage", "shared_overload", "shared_unserved")
+"""Constraint columns that every environment has, before those of its devices."""
+
+
+class Settings(NamedTuple):
+    """Numbers that hold for a whole environment.
+
+    Attributes
+    ----------
+    dt_h
+        Length of a tick [h].
+    episode_length
+        Ticks of an episode.
+    v_min_pu, v_max_pu
+        Voltage band [pu].
+    voltage_price, overload_price, unserved_price
+        Prices of violations [$/(pu bus h), $/(% h), $/MWh].
+    terminate_on_divergence
+        Whether a diverged power flow ends the episode.
+    forecast_rho
+        AR(1) coefficient of forecast errors from one hour ahead to the next [1].
+    """
+
+    dt_h: float = 0.25
+    episode_length: int = 96
+    v_min_pu: float = 0.95
+    v_max_pu: float = 1.05
+    voltage_price: float = 1000.0
+    overload_price: float = 10.0
+    unserved_price: float = 10_000.0
+    terminate_on_divergence: bool = False
+    forecast_rho: float = 0.9
+
+
+class Columns(NamedTuple):
+    """What one row of the exogenous table holds, in order: series now, price ahead, other series ahead.
+
+    Attributes
+    ----------
+    series
+        Names of the series.
+    price
+        Index of the market price among them.
+    price_hours
+        Number of hourly day-ahead prices that follow.
+    ahead
+        Series (indices) whose forecasts follow, hour by hour.
+    ahead_hours
+        Number of forecast hours.
+    ahead_noise
+        Standard deviation of the relative forecast error of each such series [1].
+    bounds
+        ``(low, high)`` of each series.
+    """
+
+    series: tuple[str, ...]
+    price: int
+    price_hours: int
+    ahead: tuple[int, ...]
+    ahead_hours: int
+    ahead_noise: tuple[float, ...]
+    bounds: tuple[tuple[float, float], ...]
+
+    def index(self, name: str) -> int:
+        """Index of a series, by full name or by quantity (its first column)."""
+        if name in self.series:
+            return self.series.index(name)
+        return next(i for i, column in enumerate(self.series) if column.split(":")[0] == name)
+
+    @property
+    def ahead_start(self) -> int:
+        """First column of the forecasts."""
+        return len(self.series) + self.price_hours
+
+
+class Source(NamedTuple):
+    """Where an exogenous field comes from: ``series``, ``v_pu`` or ``p_branch_mw``, and its index for each unit."""
+
+    kind: str
+    index: np.ndarray
+
+
+@dataclass(frozen=True)
+class Family:
+    """All units of one device class.
+
+    Attributes
+    ----------
+    kernel
+        The device class, asked only for its static kernels.
+    ids
+        Unit names.
+    params
+        Columns ``(n,)``.
+    place
+        Bus of an injection, regulator row of a tap, shunt row of a capacitor, measurement row of a meter.
+    account
+        Account of each unit, or :data:`SHARED`.
+    sources
+        One for each field of ``Exogenous``.
+    slot, low, half_span
+        Slot and physical range of each command field, ``(n, k)``; a field nobody chooses has no span.
+    price
+        Column of the price each unit sees, among series then signals, ``(n,)``.
+    retail, feed_in
+        Tariff columns at each unit's meter, ``(n,)``.
+    """
+
+    kernel: Any
+    ids: tuple[str, ...]
+    params: Any
+    place: np.ndarray
+    account: np.ndarray
+    sources: tuple[Source, ...]
+    slot: np.ndarray
+    low: np.ndarray
+    half_span: np.ndarray
+    price: np.ndarray
+    retail: np.ndarray
+    feed_in: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Market:
+    """One horizontal protocol and its members.
+
+    Attributes
+    ----------
+    protocol
+        The protocol object; its kernels are pure.
+    members
+        Accounts of the members, ``(p,)``.
+    slot, low, half_span
+        Slots of its action entries, ``(p, e)``, and their physical range ``(e,)``.
+    retail, feed_in
+        Tariff columns of the members, ``(p,)``.
+    meter_to_member
+        Sum of measurements into members.
+    """
+
+    protocol: Any
+    members: np.ndarray
+    slot: np.ndarray
+    low: np.ndarray
+    half_span: np.ndarray
+    retail: np.ndarray
+    feed_in: np.ndarray
+    meter_to_member: SumTo
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The flat vector of everything that can be chosen, each in [-1, 1].
+
+    Attributes
+    ----------
+    size
+        Its length, at least one.
+    given
+        For each slot, its position in the flattened ``(A, k_max)`` actions; 0 where a local policy decides.
+    local
+        Local policies in use: name, mask over the slots, and ``act(xp, layout, params, state, exogenous, noise) -> slots``.
+    signal
+        Slots of parents' price signals, ``(s,)``, with physical `signal_low` and `signal_half_span`.
+    interval, offset
+        Ticks between two decisions and first tick of each acting agent, ``(A,)``.
+    actor
+        Acting agent of each slot, -1 for local policies.
+    """
+
+    size: int
+    given: np.ndarray
+    local: tuple[tuple[str, np.ndarray, Callable[..., Array]], ...]
+    signal: np.ndarray
+    signal_low: np.ndarray
+    signal_half_span: np.ndarray
+    interval: np.ndarray
+    offset: np.ndarray
+    actor: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where money and violations go.
+
+    Attributes
+    ----------
+    money_names, cost_names
+        Columns of the two ledgers.
+    money
+        From all money columns of the step to ``accounts x names`` plus one shared row.
+    costs
+        From priced voltage, overload, unserved energy and device violations to ``accounts x names`` plus one shared row.
+    load_to_account
+        Share of the network's own load of each account (its last column is the shared rest), ``(series, accounts + 1)`` [MW].
+    settling
+        Families with something to settle at the end of an episode.
+    """
+
+    money_names: tuple[str, ...]
+    cost_names: tuple[str, ...]
+    money: SumTo
+    costs: SumTo
+    load_to_account: np.ndarray
+    settling: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """What agents see.
+
+    Attributes
+    ----------
+    entries
+        Every feature of the environment, in the order of the feature vector.
+    index
+        Features of each acting agent, ``(A, d_max)``; padding points at feature 0.
+    valid
+        False for padding, ``(A, d_max)``.
+    sizes
+        Entries of each acting agent.
+    low, high
+        Bounds, ``(A, d_max)``.
+    central
+        Features of the central state: everything that any agent sees, once.
+    """
+
+    entries: tuple[tuple[str, Entry], ...]
+    index: np.ndarray
+    valid: np.ndarray
+    sizes: tuple[int, ...]
+    low: np.ndarray
+    high: np.ndarray
+    central: np.ndarray
+
+    def labels(self, row: int) -> tuple[str, ...]:
+        """Labels of one acting agent."""
+        return tuple(self.entries[i][1].label(self.entries[i][0]) for i in self.index[row, : self.sizes[row]])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything static about an environment.
+
+    Attributes
+    ----------
+    settings, columns
+        See there.
+    accounts
+        Who owns money; the first ``len(actors)`` of them are the acting agents.
+    actors
+        Agents that outside code acts for.
+    action_entries
+        Owner and entry of each number of each actor's action.
+    families, injecting
+        Device families, and the indices of those that inject power.
+    taps, caps
+        Index of the family of regulators and of capacitors, or ``None``.
+    upstream
+        ``upstream[i, j] = 1`` if regulator i lies upstream of regulator j.
+    relay_bus
+        Regulated bus of each regulator.
+    inject
+        Sum of unit injections into buses.
+    load_series, load_p_mw, load_q_mvar
+        Series of the network's own loads and their peak power by bus, ``(l,)`` and ``(l, m)``.
+    slots, markets, ledger, view
+        See there.
+    unit_meter
+        Position (among all injecting units) of devices that have a meter of their own.
+    meters
+        Names of the metered branches; measurements are these, the source, then the units of `unit_meter`.
+    solve
+        ``solve(load, control, start) -> Flow`` of the chosen power-flow method.
+    """
+
+    settings: Settings
+    columns: Columns
+    accounts: tuple[str, ...]
+    actors: tuple[str, ...]
+    action_entries: tuple[tuple[tuple[str, Entry], ...], ...]
+    families: tuple[Family, ...]
+    injecting: tuple[int, ...]
+    taps: int | None
+    caps: int | None
+    upstream: np.ndarray
+    relay_bus: np.ndarray
+    inject: SumTo
+    load_series: np.ndarray
+    load_p_mw: np.ndarray
+    load_q_mvar: np.ndarray
+    slots: Slots
+    markets: tuple[Market, ...]
+    ledger: Ledger
+    view: View
+    unit_meter: np.ndarray
+    meters: tuple[str, ...]
+    solve: Callable[[NodeLoad, Control, Any], Flow]
+
+    @property
+    def action_size(self) -> int:
+        """Longest action vector of any actor."""
+        return max((len(entries) for entries in self.action_entries), default=0)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Names of all injecting units, in the order of ``Output.p_mw``."""
+        return tuple(id for i in self.injecting for id in self.families[i].ids)
+
+
+class Params(NamedTuple):
+    """Numbers of the step that follow the backend's dtype: the families' columns and the network's own loads."""
+
+    families: tuple[Any, ...]
+    load_p_mw: Array
+    load_q_mvar: Array
+    load_to_account: Array
+
+
+def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
+    """The layout's numbers as arrays of one backend and dtype."""
+
+    def cast(values: Any) -> Array:
+        return xp.asarray(values, dtype=dtype)
+
+    return Params(
+        families=tuple(type(family.params)(*map(cast, family.params)) for family in layout.families),
+        load_p_mw=cast(layout.load_p_mw),
+        load_q_mvar=cast(layout.load_q_mvar),
+        load_to_account=cast(layout.ledger.load_to_account),
+    )

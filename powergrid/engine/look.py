@@ -1,0 +1,150 @@
+"""Which features each agent sees, decided once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.types import Entry
+from powergrid.engine import observe
+from powergrid.engine.layout import Family, Market, View
+from powergrid.engine.ownership import Ownership
+
+_CLOCK = "clock_"
+
+
+class _Book:
+    """Features in their order, found again by owner."""
+
+    def __init__(self, entries: Sequence[tuple[str, Entry]]):
+        self.entries = entries
+        self._by_owner: dict[str, list[int]] = {}
+        for i, (owner, _) in enumerate(entries):
+            self._by_owner.setdefault(owner, []).append(i)
+        self._series = {entries[i][1].name: i for i in self._by_owner.get("", [])}
+
+    def of(self, owner: str) -> list[int]:
+        """Features of an owner."""
+        return self._by_owner.get(owner, [])
+
+    def series(self, name: str, ahead_hours: int = 0) -> list[int]:
+        """A series now, and its forecasts where it has any."""
+        names = [name, *(f"{name}+{hour}h" for hour in range(1, ahead_hours + 1))]
+        return [self._series[n] for n in names if n in self._series]
+
+
+def view(
+    parts: Any,
+    ownership: Ownership,
+    meters: Sequence[str],
+    metered_branches: int,
+    families: Sequence[Family],
+    markets: Sequence[Market],
+    signals: Mapping[str, tuple[int, Entry]],
+) -> View:
+    """Make the view: all features in the order in which ``observe.features`` fills them, and each actor's choice."""
+    book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals))
+    agents = {agent.id: agent for agent in parts.agents}
+    chosen = []
+    for actor in ownership.actors:
+        if agents[actor].observability == "full":
+            chosen.append(list(range(len(book.entries))))
+        else:
+            chosen.append(_local(parts, ownership, book, agents[actor], meters, families))
+    width = max((len(rows) for rows in chosen), default=0)
+    index = np.zeros((len(chosen), width), dtype=int)
+    valid = np.zeros(index.shape, dtype=bool)
+    for row, features in enumerate(chosen):
+        index[row, : len(features)] = features
+        valid[row, : len(features)] = True
+    bounds = np.array([(entry.low, entry.high) for _, entry in book.entries], dtype=float).reshape(-1, 2)
+    return View(
+        entries=tuple(book.entries),
+        index=index,
+        valid=valid,
+        sizes=tuple(len(features) for features in chosen),
+        low=np.where(valid, bounds[index, 0], 0.0) if len(bounds) else np.zeros(index.shape),
+        high=np.where(valid, bounds[index, 1], 0.0) if len(bounds) else np.zeros(index.shape),
+        central=np.array(sorted({i for features in chosen for i in features}), dtype=int),
+    )
+
+
+def _entries(
+    parts: Any,
+    ownership: Ownership,
+    meters: Sequence[str],
+    metered_branches: int,
+    families: Sequence[Family],
+    markets: Sequence[Market],
+    signals: Mapping[str, tuple[int, Entry]],
+) -> list[tuple[str, Entry]]:
+    units = {agent.id: agent for agent in parts.agents}
+    found = observe.exogenous_entries(parts.columns)
+    found += observe.network_entries(parts.network.buses.name, meters, meters[: metered_branches + 1])
+    found += observe.load_entries(ownership.accounts)
+    for family in families:
+        rows = [units[id].observation_entries() for id in family.ids]
+        for column in range(len(rows[0])):
+            found += [(id, row[column]) for id, row in zip(family.ids, rows, strict=True)]
+    for market in markets:
+        for member in market.members:
+            found += [(ownership.accounts[member], entry) for entry in market.protocol.observation_entries()]
+    return found + [(id, Entry(f"signal_{entry.name}", *entry[1:])) for id, (_, entry) in signals.items()]
+
+
+def _local(
+    parts: Any,
+    ownership: Ownership,
+    book: _Book,
+    agent: Any,
+    meters: Sequence[str],
+    families: Sequence[Family],
+) -> list[int]:
+    """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and market."""
+    columns = parts.columns
+    devices = [a for a in (agent, *agent.descendants()) if hasattr(a, "role")]
+    chosen = [i for name in columns.series if name.startswith(_CLOCK) for i in book.series(name)]
+    chosen += book.series(columns.series[columns.price], columns.price_hours)
+    account = ownership.accounts.index(agent.id)
+    for name in _own_series(parts, ownership, account, devices, families):
+        chosen += book.series(name, columns.ahead_hours)
+    for device in devices:
+        chosen += book.of(device.id)
+        if device.role == "injection":
+            chosen += book.of(f"bus_{device.bus}")
+        elif device.role == "meter":
+            chosen += book.of(device.bus) if device.bus in meters else book.of("source") if device.bus == "" else []
+            chosen += _meter_buses(parts.network, book, device.bus)
+    chosen += book.of(agent.id)
+    for ancestor in agent.ancestors():
+        chosen += [i for i in book.of(ancestor.id) if book.entries[i][1].name.startswith("signal_")]
+    return list(dict.fromkeys(chosen))
+
+
+def _own_series(
+    parts: Any, ownership: Ownership, account: int, devices: Sequence[Any], families: Sequence[Family]
+) -> Iterable[str]:
+    """Tariff, exogenous series of its devices, and the load series of its area."""
+    series = parts.columns.series
+    for family in families:
+        rows = [i for i, id in enumerate(family.ids) if id in {device.id for device in devices}]
+        for source in family.sources:
+            if source.kind == "series":
+                yield from (series[source.index[i]] for i in rows)
+        yield from (series[family.retail[i]] for i in rows)
+        yield from (series[family.feed_in[i]] for i in rows)
+    owners = ownership.by_area(parts.network.buses.area)
+    for name, bus in zip(parts.load_series, parts.network.loads.bus, strict=True):
+        if owners[bus] == account:
+            yield series[parts.columns.index(name)]
+
+
+def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:
+    """Voltage at both ends of a metered branch."""
+    if place not in network.branches.name:
+        return []
+    branch = network.branches.name.index(place)
+    ends = (network.branches.from_bus[branch], network.branches.to_bus[branch])
+    return [i for bus in ends for i in book.of(f"bus_{network.buses.name[bus]}")]

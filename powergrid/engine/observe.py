@@ -1,0 +1,124 @@
+"""What agents see: one vector of named features, and a gather for each agent.
+
+``feature_entries`` names the features when the layout is made, ``features`` fills them during a step, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.types import Array, Entry, Flow, Injection
+from powergrid.engine.gather import join
+from powergrid.engine.layout import Columns, Layout, Params
+from powergrid.engine.state import Noise, State
+
+_POWER_BOUND = 1e4
+_UNITS = {
+    "price_per_mwh": "$/MWh",
+    "retail_per_mwh": "$/MWh",
+    "feed_in_per_mwh": "$/MWh",
+    "ambient_temp_c": "degC",
+    "wind_speed_m_s": "m/s",
+}
+
+Named = tuple[str, Entry]
+
+
+def unit_of(series: str) -> str:
+    """Unit of a series from its quantity; per-unit and clock series are pure numbers."""
+    quantity = series.split(":")[0]
+    return _UNITS.get(quantity, "pu" if quantity.endswith("_pu") else "1")
+
+
+def exogenous_entries(columns: Columns) -> list[Named]:
+    """The exogenous row: series now, day-ahead prices, forecasts."""
+    found = [
+        ("", Entry(name, unit_of(name), *bounds)) for name, bounds in zip(columns.series, columns.bounds, strict=True)
+    ]
+    price = columns.series[columns.price]
+    found += [
+        ("", Entry(f"{price}+{hour}h", unit_of(price), *columns.bounds[columns.price]))
+        for hour in range(1, columns.price_hours + 1)
+    ]
+    for hour in range(1, columns.ahead_hours + 1):
+        for i in columns.ahead:
+            name = columns.series[i]
+            found.append(("", Entry(f"{name}+{hour}h", unit_of(name), *columns.bounds[i])))
+    return found
+
+
+def network_entries(buses: Sequence[str], measured: Sequence[str], branches: Sequence[str]) -> list[Named]:
+    """Bus voltages, measured active power, reactive power of metered branches and source."""
+    power = Entry("p", "MW", -_POWER_BOUND, _POWER_BOUND)
+    reactive = Entry("q", "Mvar", -_POWER_BOUND, _POWER_BOUND)
+    found = [(f"bus_{name}", Entry("v", "pu", 0.0, 2.0)) for name in buses]
+    found += [(name, power) for name in measured]
+    return found + [(name, reactive) for name in branches]
+
+
+def load_entries(accounts: Sequence[str]) -> list[Named]:
+    """The network's own load behind each account's meter."""
+    return [(name, Entry("load", "MW", -_POWER_BOUND, _POWER_BOUND)) for name in accounts]
+
+
+def forecast(xp: Any, layout: Layout, row: Array, noise: Noise) -> Array:
+    """Put seeded AR(1) errors, growing with the hour, on the forecasts of a row ``(*batch, W)``.
+
+    ``z_h = rho z_(h-1) + sqrt(1 - rho^2) e_h`` and forecast = actual * (1 + sigma z_h), never below zero.
+    """
+    columns = layout.columns
+    if not any(columns.ahead_noise):
+        return row
+    rho = layout.settings.forecast_rho
+    hours = np.arange(columns.ahead_hours)
+    lag = hours[:, None] - hours[None, :]
+    spread = np.where(lag >= 0, np.sqrt(1.0 - rho**2) * rho ** np.maximum(lag, 0), 0.0)
+    error = xp.einsum("hk,...ks->...hs", xp.asarray(spread, dtype=row.dtype), noise.forecast)
+    scale = 1.0 + xp.asarray(columns.ahead_noise, dtype=row.dtype) * error
+    start = columns.ahead_start
+    ahead = row[..., start:] * xp.maximum(scale, 0.0).reshape((*row.shape[:-1], -1))
+    return xp.concatenate([row[..., :start], ahead], axis=-1)
+
+
+def features(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    injections: Sequence[Injection],
+    row: Array,
+    noise: Noise,
+    flow: Flow,
+    measured_mw: Array,
+) -> Array:
+    """The feature vector ``(*batch, F)`` for the tick of `row`, which follows the solved one."""
+    load_mw = row[..., layout.load_series] @ params.load_to_account
+    blocks = [
+        forecast(xp, layout, row, noise),
+        flow.v_pu,
+        measured_mw,
+        flow.q_meter_mvar,
+        flow.q_slack_mvar[..., None],
+    ]
+    blocks.append(load_mw[..., :-1])
+    for family, columns, device, injection in zip(
+        layout.families, params.families, state.devices, injections, strict=True
+    ):
+        blocks += family.kernel.observe(xp, columns, device, injection)
+    for market, books in zip(layout.markets, state.markets, strict=True):
+        seen = market.protocol.observe(xp, books)
+        blocks.append(seen.reshape((*seen.shape[:-2], -1)))
+    plan = layout.slots
+    if len(plan.signal):
+        blocks.append(plan.signal_low + (state.slots[..., plan.signal] + 1.0) * plan.signal_half_span)
+    return join(xp, blocks, row.shape[:-1], row.dtype)
+
+
+def observation(xp: Any, layout: Layout, vector: Array) -> Array:
+    """Each actor's entries, clipped to their bounds, ``(*batch, A, d_max)``; padding is zero."""
+    view = layout.view
+    seen = xp.minimum(xp.maximum(vector[..., view.index], view.low), view.high)
+    return seen if view.valid.all() else xp.where(view.valid, seen, 0.0)

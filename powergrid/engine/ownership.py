@@ -1,0 +1,89 @@
+"""Who decides for whom, and who pays for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.engine.layout import SHARED
+
+_OUTSIDE = ("learned", "centralized")
+
+
+class Ownership:
+    """Acting agents and accounts of an environment.
+
+    An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
+    children speaks for it. An account is whoever pays: an actor, a coordinator with an area of its own, or a device
+    nobody above answers for. Regulators and capacitors without a parent belong to all.
+
+    Parameters
+    ----------
+    agents
+        All agents in configuration order.
+    vertical
+        Vertical protocol of each coordinator.
+    horizontal
+        Horizontal protocols with their members.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[Any],
+        vertical: Mapping[str, Any],
+        horizontal: Sequence[tuple[Any, Sequence[str]]],
+    ):
+        self._vertical = vertical
+        members = {id for protocol, ids in horizontal if protocol.action_entries() for id in ids}
+        devices = [agent for agent in agents if hasattr(agent, "role")]
+        acting = {self.decider(agent)[0] for agent in devices if agent.action_entries()}
+        for agent in agents:
+            sends = agent.id in vertical and agent.policy != "centralized" and vertical[agent.id].action_entries()
+            if agent.policy in _OUTSIDE and (sends or agent.id in members):
+                acting.add(agent.id)
+        self.actors = [agent.id for agent in agents if agent.id in acting]
+        payers = {self._payer(agent) for agent in devices} | members
+        self.accounts = [
+            *self.actors,
+            *(agent.id for agent in agents if agent.id in payers - set(self.actors)),
+        ]
+        self._areas = {
+            agent.area: agent.id for agent in agents if getattr(agent, "area", "") and agent.id in self.accounts
+        }
+
+    def decider(self, device: Any) -> tuple[str | None, str]:
+        """Actor that chooses a device's commands, or ``None`` and the local policy that does."""
+        if device.policy not in _OUTSIDE:
+            return None, device.policy
+        agent = device
+        while agent.parent is not None and self._commands(agent.parent):
+            agent = agent.parent
+        return (agent.id, "") if agent.policy in _OUTSIDE else (None, agent.policy)
+
+    def _commands(self, coordinator: Any) -> bool:
+        protocol = self._vertical.get(coordinator.id)
+        return coordinator.policy == "centralized" or (protocol is not None and protocol.commands_children)
+
+    def _payer(self, device: Any) -> str | None:
+        chain = [device, *device.ancestors()]
+        for agent in chain:
+            if agent.id in self.actors or getattr(agent, "area", ""):
+                return agent.id
+        if device.role in ("tap", "cap") and device.parent is None:
+            return None
+        return chain[-1].id
+
+    def account(self, device: Any) -> int:
+        """Index of the account that pays for a device."""
+        payer = self._payer(device)
+        return SHARED if payer is None else self.accounts.index(payer)
+
+    def by_area(self, areas: Sequence[str]) -> np.ndarray:
+        """Account of each area name; :data:`~powergrid.engine.layout.SHARED` where nobody owns it."""
+        return np.array([self.accounts.index(self._areas[a]) if a in self._areas else SHARED for a in areas], dtype=int)
+
+    def area_of(self, id: str) -> str:
+        """Area of an account, or an empty string."""
+        return next((area for area, owner in self._areas.items() if owner == id), "")

@@ -1,0 +1,110 @@
+"""What changes during an episode, and what a step gives back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from powergrid.core.types import Array, Flow
+
+
+class State(NamedTuple):
+    """The truth during an episode; every leaf has the batch axes in front.
+
+    Attributes
+    ----------
+    tick
+        Ticks since reset.
+    row
+        Row of the exogenous table that holds the running tick.
+    key
+        Random key, uint32 ``(*batch, 2)``.
+    devices, start
+        State of every family now and at reset.
+    markets
+        State of every horizontal protocol.
+    slots
+        Actions held, ``(*batch, K)``.
+    v_re, v_im
+        Bus voltages of the last solved tick [pu], ``(*batch, m)``.
+    retail_sum
+        Sum of the tariff columns over the episode so far [$/MWh], ``(*batch, series)``.
+    """
+
+    tick: Array
+    row: Array
+    key: Array
+    devices: tuple[Any, ...]
+    start: tuple[Any, ...]
+    markets: tuple[Any, ...]
+    slots: Array
+    v_re: Array
+    v_im: Array
+    retail_sum: Array
+
+
+class Exogenous(NamedTuple):
+    """Rows of the exogenous table for the running tick and for the one that follows, ``(*batch, W)``."""
+
+    now: Array
+    following: Array
+
+
+class Noise(NamedTuple):
+    """Random numbers of one step.
+
+    Attributes
+    ----------
+    forecast
+        Standard normal, ``(*batch, hours, series)``.
+    policy
+        Uniform in [0, 1) for random policies, ``(*batch, K)``.
+    """
+
+    forecast: Array
+    policy: Array
+
+
+class Output(NamedTuple):
+    """What a step gives back besides the state.
+
+    Attributes
+    ----------
+    observation
+        ``(*batch, A, d_max)``, in physical units, clipped to its bounds.
+    central
+        State for a central critic, ``(*batch, c)``.
+    money
+        Costs [$], ``(*batch, accounts, names)``.
+    costs
+        Priced constraint violations [$], ``(*batch, accounts, names)``.
+    transfers
+        Money received from trades and tariffs [$], ``(*batch, accounts + 1)``, the utility last; rows sum to zero.
+    p_mw, q_mvar
+        Injection of every unit [MW, Mvar], ``(*batch, N)``.
+    measured_mw
+        Measurements [MW], import positive, ``(*batch, Q)``.
+    flow
+        The power flow.
+    clipped
+        Numbers of each action that lay outside [-1, 1], ``(*batch, A)``.
+    due
+        Whether each actor acted in this tick, ``(*batch, A)``.
+    done
+        Whether physics ended the episode, ``(*batch,)``.
+    last
+        Whether this was the last tick of the time limit, ``(*batch,)``.
+    """
+
+    observation: Array
+    central: Array
+    money: Array
+    costs: Array
+    transfers: Array
+    p_mw: Array
+    q_mvar: Array
+    measured_mw: Array
+    flow: Flow
+    clipped: Array
+    due: Array
+    done: Array
+    last: Array

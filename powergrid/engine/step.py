@@ -1,0 +1,244 @@
+"""One step of a power system with agents, left to right, as a pure function over arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.types import Array, Flow, Injection, NodeLoad, Tariff
+from powergrid.engine import controls, ledger, observe, schedule
+from powergrid.engine.gather import join
+from powergrid.engine.layout import Family, Layout, Params
+from powergrid.engine.state import Exogenous, Noise, Output, State
+
+_TO_REST_H = 24.0
+"""Time the regulators get at reset [h]; enough for their whole range."""
+
+
+def step(
+    xp: Any, layout: Layout, params: Params, state: State, actions: Array, exogenous: Exogenous, noise: Noise
+) -> tuple[State, Output]:
+    """Advance every environment of a batch by one tick.
+
+    Parameters
+    ----------
+    xp
+        Array namespace, NumPy or JAX.
+    actions
+        ``(*batch, A, k_max)`` in [-1, 1]; numbers outside are clipped and counted.
+
+    Returns
+    -------
+    state, output
+        The state after the tick, and what agents and ledgers see of it.
+    """
+    now, dt_h = exogenous.now, layout.settings.dt_h
+    slots, due = schedule.choose(xp, layout, params, state, actions, exogenous, noise)
+    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    books = [
+        _orders(market, books, slots, now, xp) for market, books in zip(layout.markets, state.markets, strict=True)
+    ]
+
+    devices, injections = _devices(xp, layout, params, state, slots, now, v_pu)
+    load, p_mw, q_mvar = _node_load(xp, layout, params, injections, now)
+    flow, devices = controls.solve(xp, layout, params, devices, load, _Start(state.v_re, state.v_im), dt_h)
+    measured_mw = _measured(xp, layout, flow, p_mw)
+
+    received, books = _settle(xp, layout, books, measured_mw)
+    last = state.tick + 1 >= layout.settings.episode_length
+    retail_sum = state.retail_sum + now[..., : state.retail_sum.shape[-1]]
+    paid, priced = _device_accounts(xp, layout, params, devices, injections, now, flow.v_pu, measured_mw)
+    held = (
+        xp.where(flow.converged[..., None], flow.v_re, state.v_re),
+        xp.where(flow.converged[..., None], flow.v_im, state.v_im),
+    )
+    after = state._replace(
+        devices=devices, markets=tuple(books), slots=slots, v_re=held[0], v_im=held[1], retail_sum=retail_sum
+    )
+    money = ledger.money(xp, layout, params, after, devices, paid, received, last)
+    costs = ledger.costs(xp, layout, params, now, flow, priced)
+
+    after = after._replace(tick=state.tick + 1, row=state.row + 1)
+    vector = observe.features(
+        xp, layout, params, after, injections, exogenous.following, noise, _shown(xp, flow, held), measured_mw
+    )
+    done = xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence
+    return after, Output(
+        observation=observe.observation(xp, layout, vector),
+        central=vector[..., layout.view.central],
+        money=money,
+        costs=costs,
+        transfers=_transfers(xp, layout, received, money),
+        p_mw=p_mw,
+        q_mvar=q_mvar,
+        measured_mw=measured_mw,
+        flow=flow,
+        clipped=(xp.abs(actions) > 1.0).sum(-1),
+        due=due,
+        done=done,
+        last=last,
+    )
+
+
+def reset(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    key: Array,
+    row: Array,
+    uniform: Array,
+    following: Array,
+    noise: Noise,
+) -> tuple[State, Array, Array]:
+    """Start episodes: draw device states, let the regulators come to rest with idle devices, and observe.
+
+    Parameters
+    ----------
+    key, row
+        Random key ``(*batch, 2)`` and first row of the exogenous table ``(*batch,)``.
+    uniform
+        Numbers in [0, 1) for initial states, ``(*batch, units)`` over all families.
+    following
+        Exogenous row of the first tick ``(*batch, W)``.
+
+    Returns
+    -------
+    state, observation, central
+    """
+    batch, dtype = row.shape, following.dtype
+    devices, at = [], 0
+    for family, columns in zip(layout.families, params.families, strict=True):
+        devices.append(family.kernel.reset(xp, columns, uniform[..., at : at + family.size]))
+        at += family.size
+    injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
+    load, p_mw, _ = _node_load(xp, layout, params, injections, following)
+    flow, settled = controls.solve(xp, layout, params, tuple(devices), load, None, _TO_REST_H)
+    state = State(
+        tick=xp.zeros(batch, dtype=np.int32),
+        row=row,
+        key=key,
+        devices=settled,
+        start=settled,
+        markets=tuple(m.protocol.initial(xp, batch, len(m.members), dtype) for m in layout.markets),
+        slots=xp.zeros((*batch, layout.slots.size), dtype=dtype),
+        v_re=flow.v_re,
+        v_im=flow.v_im,
+        retail_sum=xp.zeros((*batch, len(layout.columns.series)), dtype=dtype),
+    )
+    measured_mw = _measured(xp, layout, flow, p_mw)
+    vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw)
+    return state, observe.observation(xp, layout, vector), vector[..., layout.view.central]
+
+
+class _Start:
+    """Voltages to start the flow from, in the form the power-flow methods read."""
+
+    def __init__(self, v_re: Array, v_im: Array):
+        self.v_re, self.v_im = v_re, v_im
+
+
+def _orders(market: Any, books: Any, slots: Array, now: Array, xp: Any) -> Any:
+    """Hand this tick's orders and tariff to a market before delivery."""
+    orders = market.low + (slots[..., market.slot] + 1.0) * market.half_span
+    return market.protocol.before(xp, None, books, orders, Tariff(now[..., market.retail], now[..., market.feed_in]))
+
+
+def _nothing(xp: Any, family: Family, batch: tuple[int, ...], dtype: Any) -> Injection:
+    zero = xp.zeros((*batch, family.size), dtype=dtype)
+    return Injection(zero, zero)
+
+
+def _devices(
+    xp: Any, layout: Layout, params: Params, state: State, slots: Array, now: Array, v_pu: Array
+) -> tuple[tuple[Any, ...], list[Injection]]:
+    """Every family's kernel once."""
+    devices, injections = [], []
+    for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
+        if family.kernel.role == "meter":
+            after, injection = device, _nothing(xp, family, state.tick.shape, now.dtype)
+        else:
+            exogenous = schedule.exogenous_of(family, now, v_pu)
+            command = schedule.command(family, slots)
+            after, injection = family.kernel.step(xp, columns, device, command, exogenous, layout.settings.dt_h)
+        devices.append(after)
+        injections.append(injection)
+    return tuple(devices), injections
+
+
+def _node_load(
+    xp: Any, layout: Layout, params: Params, injections: list[Injection], now: Array
+) -> tuple[NodeLoad, Array, Array]:
+    """Bus loads: the network's own, scaled by their series, minus what the devices inject."""
+    batch, dtype = now.shape[:-1], now.dtype
+    p_mw = join(xp, [injections[i].p_mw for i in layout.injecting], batch, dtype)
+    q_mvar = join(xp, [injections[i].q_mvar for i in layout.injecting], batch, dtype)
+    own = now[..., layout.load_series]
+    load_p = own @ params.load_p_mw - layout.inject(xp, p_mw)
+    load_q = own @ params.load_q_mvar - layout.inject(xp, q_mvar)
+    return NodeLoad(load_p, load_q), p_mw, q_mvar
+
+
+def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:
+    """Metered branches, the source, and devices with a meter of their own, import positive; zero where nothing solved."""
+    parts = [flow.p_meter_mw, flow.p_slack_mw[..., None], -p_mw[..., layout.unit_meter]]
+    return xp.where(flow.converged[..., None], join(xp, parts, p_mw.shape[:-1], p_mw.dtype), 0.0)
+
+
+def _settle(
+    xp: Any, layout: Layout, books: list[Any], measured_mw: Array
+) -> tuple[list[tuple[Array, Array]], list[Any]]:
+    """Let every market settle its members' metered energy."""
+    received, after = [], []
+    for market, state in zip(layout.markets, books, strict=True):
+        metered_mwh = market.meter_to_member(xp, measured_mw) * layout.settings.dt_h
+        state, trades, utility = market.protocol.after(xp, None, state, metered_mwh)
+        received.append((trades[..., :-1], utility[..., :-1]))
+        after.append(state)
+    return received, after
+
+
+def _device_accounts(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    devices: tuple[Any, ...],
+    injections: list[Injection],
+    now: Array,
+    v_pu: Array,
+    measured_mw: Array,
+) -> tuple[list[Array], list[Array]]:
+    """Money and priced violations of every family, after delivery."""
+    paid: list[Array] = []
+    priced: list[Array] = []
+    for family, columns, device, injection in zip(layout.families, params.families, devices, injections, strict=True):
+        kernel = family.kernel
+        if not (kernel.money_names or kernel.violation_names):
+            continue
+        exogenous = schedule.exogenous_of(family, now, v_pu, measured_mw)
+        arguments = (xp, columns, device, injection, exogenous, layout.settings.dt_h)
+        paid += kernel.money(*arguments)
+        priced += kernel.violation(*arguments)
+    return paid, priced
+
+
+def _transfers(xp: Any, layout: Layout, received: list[tuple[Array, Array]], money: Array) -> Array:
+    """Money received from peers and utility, ``(*batch, accounts + 1)``; every row sums to zero.
+
+    The ledger holds what each account pays under the names ``p2p`` and ``grid``; the utility is the other side.
+    """
+    names = layout.ledger.money_names
+    columns = [names.index(name) for name in ("grid", "p2p") if name in names]
+    paid = sum((money[..., column] for column in columns), start=0.0 * money[..., 0])
+    return xp.concatenate([-paid, xp.sum(paid, axis=-1)[..., None]], axis=-1)
+
+
+def _shown(xp: Any, flow: Flow, held: tuple[Array, Array]) -> Flow:
+    """The flow as agents see it: the last solved voltages where this one diverged."""
+    v_pu = xp.sqrt(held[0] * held[0] + held[1] * held[1])
+    solved = flow.converged[..., None]
+    return flow._replace(
+        v_pu=v_pu,
+        q_meter_mvar=xp.where(solved, flow.q_meter_mvar, 0.0),
+        q_slack_mvar=xp.where(flow.converged, flow.q_slack_mvar, 0.0),
+    )
