@@ -1,0 +1,284 @@
+"""Network columns to the matrices and index tables that every power-flow method shares.
+
+Everything is per unit on 1 MVA and the buses' nominal voltages, so a power in MW and its per-unit value are the same
+number. A branch is a pi section behind an ideal ratio at its from bus (Zimmerman, Murillo-Sanchez and Thomas,
+"MATPOWER", IEEE Trans. Power Syst. 26(1), 2011, eq. 2), with ``c = 1 / a`` the complex no-load gain:
+
+    y_ff = (y_s + y_h) |c|^2    y_ft = -y_s conj(c)    y_tf = -y_s c    y_tt = y_s + y_h
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from powergrid.core.errors import NetworkError
+
+if TYPE_CHECKING:
+    from powergrid.networks.network import Network
+
+
+class Terms(NamedTuple):
+    """Meters as signed sums of the powers ``[branch from ends (b), branch to ends (b), bus draws (m)]``.
+
+    Attributes
+    ----------
+    start
+        Row pointer, ``(meters + 1,)``.
+    index
+        Which power, ``(terms,)``.
+    sign
+        Its sign, ``(terms,)``.
+    """
+
+    start: np.ndarray
+    index: np.ndarray
+    sign: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A network with its closed switches fused, ready to be turned into a method's plan.
+
+    Buses keep the network's index everywhere outside; nodes are what is left after fusing. The source is the last node.
+
+    Attributes
+    ----------
+    n_bus, n_branch, n_node
+        Counts; `n_node` leaves the source out.
+    node
+        Node of each bus, ``(m,)``.
+    source_bus, source_v_pu
+        Bus of the source and its voltage [pu].
+    branch_name
+        Names for messages, ``(b,)``.
+    from_bus, to_bus, from_node, to_node
+        Ends of each branch, ``(b,)``.
+    live, switch
+        True for closed branches that are no switch, and for closed switches, ``(b,)``.
+    series, half_shunt
+        Admittances of the pi section [pu], ``(b,)``; zero where a branch is not live.
+    gain
+        Complex no-load voltage gain from the from bus to the to bus, ``(b,)``.
+    percent_from, percent_to
+        Loading per unit of current at either end [%/pu], ``(b,)``; zero where there is no rating.
+    regulator
+        Branch of each regulator, ``(k,)``.
+    shunt
+        Power drawn at 1 pu by the fixed shunts of each bus [MW + j Mvar], ``(m,)``.
+    cap_bus, cap
+        Bus of each switchable shunt and its power drawn at 1 pu [MW + j Mvar], ``(c,)``.
+    """
+
+    n_bus: int
+    n_branch: int
+    n_node: int
+    node: np.ndarray
+    source_bus: int
+    source_v_pu: float
+    branch_name: tuple[str, ...]
+    from_bus: np.ndarray
+    to_bus: np.ndarray
+    from_node: np.ndarray
+    to_node: np.ndarray
+    live: np.ndarray
+    switch: np.ndarray
+    series: np.ndarray
+    half_shunt: np.ndarray
+    gain: np.ndarray
+    percent_from: np.ndarray
+    percent_to: np.ndarray
+    regulator: np.ndarray
+    shunt: np.ndarray
+    cap_bus: np.ndarray
+    cap: np.ndarray
+
+    @property
+    def tap_ratio(self) -> np.ndarray:
+        """The network's own regulator gains [1], ``(k,)``."""
+        return np.abs(self.gain[self.regulator])
+
+    def gains(self, tap_ratio: np.ndarray | None = None) -> np.ndarray:
+        """Complex gain of every branch with the regulators at `tap_ratio`, ``(b,)``."""
+        if tap_ratio is None:
+            return self.gain
+        gain = self.gain.copy()
+        own = gain[self.regulator]
+        gain[self.regulator] = own / np.abs(own) * tap_ratio
+        return gain
+
+    def ybus(self, tap_ratio: np.ndarray | None = None, *, regulators: bool = True) -> sp.csc_matrix:
+        """Nodal admittance matrix, fixed shunts included [pu], ``(n_node + 1, n_node + 1)``.
+
+        Parameters
+        ----------
+        tap_ratio
+            Regulator gains [1]; the network's own by default.
+        regulators
+            False leaves the regulator branches out.
+        """
+        keep = self.live.copy()
+        if not regulators:
+            keep[self.regulator] = False
+        series, half, gain = self.series[keep], self.half_shunt[keep], self.gains(tap_ratio)[keep]
+        f, t, size = self.from_node[keep], self.to_node[keep], self.n_node + 1
+        values = ((series + half) * np.abs(gain) ** 2, -series * np.conj(gain), -series * gain, series + half)
+        rows, columns = np.concatenate([f, f, t, t, self.node]), np.concatenate([f, t, f, t, self.node])
+        data = np.concatenate([*values, np.conj(self.shunt)])
+        return sp.csc_matrix((data, (rows, columns)), shape=(size, size))
+
+    def terms(self, meters: Iterable[int]) -> Terms:
+        """Sums that give the power entering each metered branch at its from bus, and last what the source feeds in.
+
+        A closed switch has no voltage across it; its power is what the buses behind it draw.
+
+        Raises
+        ------
+        NetworkError
+            If a meter is no branch, or a switch that lies in a loop of closed switches.
+        """
+        rows = [self._meter(int(branch)) for branch in meters]
+        rows.append((self._leaving(self.node == self.n_node), 1.0))
+        start = np.cumsum([0] + [len(index) for index, _ in rows])
+        index = np.concatenate([index for index, _ in rows])
+        sign = np.concatenate([np.full(len(index), sign) for index, sign in rows])
+        return Terms(start.astype(np.int64), index.astype(np.int64), sign)
+
+    def _meter(self, branch: int) -> tuple[np.ndarray, float]:
+        if not 0 <= branch < self.n_branch:
+            raise NetworkError(f"meter {branch} is no branch; allowed are 0 to {self.n_branch - 1}")
+        if not self.switch[branch]:
+            return np.array([branch]), 1.0
+        others = self.switch.copy()
+        others[branch] = False
+        part = _parts(self.n_bus, self.from_bus[others], self.to_bus[others])
+        near, far = part[self.from_bus[branch]], part[self.to_bus[branch]]
+        if near == far:
+            raise NetworkError(
+                f'"{self.branch_name[branch]}" cannot be metered: it lies in a loop of closed switches, which share '
+                "the current in an undetermined way; open one of them or meter a line"
+            )
+        if part[self.source_bus] == far:
+            return self._leaving(part == near), -1.0
+        return self._leaving(part == far), 1.0
+
+    def _leaving(self, member: np.ndarray) -> np.ndarray:
+        """Powers that leave a set of buses: into live branches and into their own loads and shunts."""
+        from_ends = np.flatnonzero(self.live & member[self.from_bus])
+        to_ends = np.flatnonzero(self.live & member[self.to_bus]) + self.n_branch
+        return np.concatenate([from_ends, to_ends, np.flatnonzero(member) + 2 * self.n_branch])
+
+
+def compile_network(network: Network) -> Compiled:
+    """Fuse closed switches, check the islands and turn the columns into per-unit admittances.
+
+    Raises
+    ------
+    NetworkError
+        If buses are not connected to the source, or a branch in service has no impedance.
+    """
+    branches, buses, m = network.branches, network.buses, len(network.buses.name)
+    kind = np.array(branches.kind, dtype=object)
+    closed = np.asarray(branches.closed, bool)
+    switch, live = closed & (kind == "switch"), closed & (kind != "switch")
+    from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
+    _check_connected(network, closed, from_bus, to_bus)
+    node = _node_of_bus(_parts(m, from_bus[switch], to_bus[switch]), network.source_bus)
+
+    impedance = np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu)
+    for index in np.flatnonzero(live & (impedance == 0)):
+        raise NetworkError(
+            f'branch "{branches.name[index]}" ({branches.kind[index]}) of "{network.name}" has no impedance; '
+            "give it one, or make it a switch, whose buses become one node"
+        )
+    series = np.divide(1.0, impedance, out=np.zeros(len(live), complex), where=live)
+    half_shunt = np.where(live, 0.5 * (np.asarray(branches.g_pu) + 1j * np.asarray(branches.b_pu)), 0)
+    shift = np.deg2rad(np.asarray(branches.shift_degree, float))
+    vn_kv, rating = np.asarray(buses.vn_kv, float), np.asarray(branches.rating, float)
+    shunts = network.shunts
+    shunt_bus, drawn = np.asarray(shunts.bus, np.int64), np.asarray(shunts.p_mw) + 1j * np.asarray(shunts.q_mvar)
+    switchable = np.asarray(shunts.switchable, bool)
+    fixed = np.zeros(m, complex)
+    np.add.at(fixed, shunt_bus[~switchable], drawn[~switchable])
+    return Compiled(
+        n_bus=m,
+        n_branch=len(live),
+        n_node=int(node.max()),
+        node=node,
+        source_bus=int(network.source_bus),
+        source_v_pu=float(network.source_v_pu),
+        branch_name=tuple(branches.name),
+        from_bus=from_bus,
+        to_bus=to_bus,
+        from_node=node[from_bus],
+        to_node=node[to_bus],
+        live=live,
+        switch=switch,
+        series=series,
+        half_shunt=half_shunt,
+        gain=np.exp(-1j * shift) / np.asarray(branches.ratio, float),
+        percent_from=_percent_per_pu(kind, rating, vn_kv[from_bus]),
+        percent_to=_percent_per_pu(kind, rating, vn_kv[to_bus]),
+        regulator=np.asarray(network.regulators.branch, np.int64),
+        shunt=fixed,
+        cap_bus=shunt_bus[switchable],
+        cap=drawn[switchable],
+    )
+
+
+def _parts(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Label of the connected part each bus belongs to."""
+    graph = sp.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    return connected_components(graph, directed=False)[1]
+
+
+def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:
+    """Number the parts in order of their first bus, the source's part last."""
+    _, first = np.unique(part, return_index=True)
+    order = [label for label in part[np.sort(first)] if label != part[source_bus]]
+    number = np.empty(len(first), np.int64)
+    number[order] = np.arange(len(order))
+    number[part[source_bus]] = len(order)
+    return number[part]
+
+
+def _check_connected(network: Network, closed: np.ndarray, from_bus: np.ndarray, to_bus: np.ndarray) -> None:
+    names = network.buses.name
+    part = _parts(len(names), from_bus[closed], to_bus[closed])
+    dead = [names[bus] for bus in np.flatnonzero(part != part[network.source_bus])]
+    if dead:
+        shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")
+        raise NetworkError(
+            f'"{network.name}" has {len(dead)} of {len(names)} buses without a path to the source at bus '
+            f'"{names[network.source_bus]}": {shown}; close a switch, put a branch in service or remove the buses'
+        )
+
+
+def _percent_per_pu(kind: np.ndarray, rating: np.ndarray, vn_kv: np.ndarray) -> np.ndarray:
+    """Loading [%] per pu of current: lines are rated in kA, everything else in MVA at nominal voltage."""
+    rated_pu = np.where(kind == "line", rating * np.sqrt(3.0) * vn_kv, rating)
+    return np.divide(100.0, rated_pu, out=np.zeros(len(rated_pu)), where=rated_pu > 0)
+
+
+def injected_powers(compiled: Compiled, v: np.ndarray, drawn: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """The powers that :class:`Terms` counts: into branches at their from and to ends, and drawn at the buses [MW + j Mvar].
+
+    Parameters
+    ----------
+    v
+        Complex bus voltages [pu], ``(m,)``.
+    drawn
+        Power drawn by the loads and shunts of each bus [MW + j Mvar], ``(m,)``.
+    gain
+        Complex branch gains, ``(b,)``.
+    """
+    inner, v_to = gain * v[compiled.from_bus], v[compiled.to_bus]
+    series = compiled.series * (inner - v_to)
+    s_from = inner * np.conj(series + compiled.half_shunt * inner)
+    s_to = v_to * np.conj(compiled.half_shunt * v_to - series)
+    return np.concatenate([s_from, s_to, drawn])

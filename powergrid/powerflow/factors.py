@@ -1,0 +1,122 @@
+"""Sparse LU factors with the regulators' nodes eliminated last.
+
+A tap changes only the rows and columns of its regulator's two nodes. With these ordered last, the factors of all other
+nodes are shared by every environment, and what differs is the LU of one small trailing block, refactored exactly for
+each environment: no correction term, hence no cancellation against the stiff regulator branch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import splu, spsolve_triangular
+
+from powergrid.core.errors import NetworkError
+from powergrid.powerflow.compile import Compiled
+
+
+class Factors(NamedTuple):
+    """LU program of the reduced Ybus; a *position* is a place in the elimination order.
+
+    Attributes
+    ----------
+    position
+        Position of each node, the source last, ``(n + 1,)``.
+    n_shared
+        Positions before the trailing block.
+    lower
+        Rows of L left of the diagonal (unit diagonal); trailing rows reach only shared columns. ``(n, n)``, CSR.
+    upper
+        Shared rows of U right of the diagonal, divided by it. ``(n_shared, n)``, CSR.
+    pivot
+        Reciprocal of U's diagonal, ``(n_shared,)``.
+    trailing
+        Trailing block without the regulators, with the places where elimination and regulators will write. CSR.
+    """
+
+    position: np.ndarray
+    n_shared: int
+    lower: sp.csr_matrix
+    upper: sp.csr_matrix
+    pivot: np.ndarray
+    trailing: sp.csr_matrix
+
+
+def factorise(compiled: Compiled) -> Factors:
+    """Factor the network's Ybus without its source and, in the trailing block, without its regulators.
+
+    Raises
+    ------
+    NetworkError
+        If the matrix is singular.
+    """
+    n = compiled.n_node
+    y = compiled.ybus(regulators=False)[:n, :n].tocsc()
+    live = compiled.regulator[compiled.live[compiled.regulator]]
+    ends = np.concatenate([compiled.from_node[live], compiled.to_node[live]])
+    last = np.unique(ends[ends < n])
+    first = np.setdiff1d(np.arange(n), last)
+    order, lower, upper, pivot = _shared_block(y[first][:, first])
+    first = first[order]
+
+    below = y[last][:, first].toarray()  # few rows: dense is simplest
+    beside = y[first][:, last].toarray()
+    unit = sp.eye_array(len(first), format="csr")
+    if len(last) and len(first):
+        full_upper = sp.diags_array(1 / pivot) @ (upper + unit)
+        below = spsolve_triangular(full_upper.T.tocsr(), np.ascontiguousarray(below.T), lower=True).T
+        beside = spsolve_triangular((lower + unit).tocsr(), beside, lower=True, unit_diagonal=True)
+    schur = y[last][:, last].toarray() - below @ beside
+    sequence = np.concatenate([first, last])
+    position = np.empty(n + 1, np.int64)
+    position[sequence], position[n] = np.arange(n), n
+    pad = sp.csr_matrix((len(last), len(last)))
+    return Factors(
+        position=position,
+        n_shared=len(first),
+        lower=_csr(sp.bmat([[lower, None], [sp.csr_matrix(below), pad]]) if len(last) else lower),
+        upper=_csr(sp.hstack([upper, sp.csr_matrix(pivot[:, None] * beside)])),
+        pivot=pivot,
+        trailing=_trailing_pattern(schur, position[ends.reshape(2, -1)] - len(first)),
+    )
+
+
+def _shared_block(y: sp.csc_matrix) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix, np.ndarray]:
+    """Elimination order, strict L, strict U with scaled rows, and pivots."""
+    if y.shape[0] == 0:
+        empty = sp.csr_matrix((0, 0), dtype=complex)
+        return np.zeros(0, np.int64), empty, empty, np.zeros(0, complex)
+    try:
+        lu = splu(
+            y.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+    except RuntimeError as error:
+        raise NetworkError(f"the admittance matrix is singular ({error}); check impedances and shunts") from error
+    if not np.array_equal(lu.perm_r, lu.perm_c):
+        raise NetworkError("the admittance matrix has a zero on its diagonal; check impedances and shunts")
+    pivot = 1 / lu.U.diagonal()
+    upper = sp.diags_array(pivot) @ sp.triu(lu.U, 1)
+    return np.argsort(lu.perm_c), _csr(sp.tril(lu.L, -1)), _csr(upper), pivot
+
+
+def _trailing_pattern(schur: np.ndarray, ends: np.ndarray) -> sp.csr_matrix:
+    """CSR of the block, with explicit zeros where fill-in or a regulator (rows of `ends`: from, to) will write."""
+    size = len(schur)
+    pattern = (schur != 0) | np.eye(size, dtype=bool)
+    for f, t in ends.T:
+        inside = [end for end in (f, t) if end < size]
+        pattern[np.ix_(inside, inside)] = True
+    for k in range(size):
+        pattern[k + 1 :, k + 1 :] |= np.outer(pattern[k + 1 :, k], pattern[k, k + 1 :])
+    rows, columns = np.nonzero(pattern)
+    start = np.concatenate([[0], np.cumsum(pattern.sum(1))])
+    return sp.csr_matrix((schur[rows, columns], columns, start), shape=(size, size))
+
+
+def _csr(matrix: sp.spmatrix) -> sp.csr_matrix:
+    csr = sp.csr_matrix(matrix)
+    csr.eliminate_zeros()
+    csr.sort_indices()
+    return csr
