@@ -1,8 +1,8 @@
 """DeviceAgent: the base of every device family.
 
-A family is one file with named columns (``Params``, ``State``, ``Command``, ``Exogenous``), pure kernels over them and a
-class that ties them to a name. Kernels take the array namespace first and know no shapes: any leading batch axes
-broadcast. Their vocabulary is arithmetic, comparison and ``minimum maximum abs sqrt exp where round``.
+A family is one file with named columns (``Params``, ``State``, ``Command``, ``Exogenous``), pure kernels over them
+and a class that ties them to a name. Kernels take the array namespace first and know no shapes: any leading batch
+axes broadcast. Their vocabulary is arithmetic, comparison and ``minimum maximum abs sqrt exp where round floor``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from powergrid.core.types import Array, Entry, Injection
 
 
 class DeviceSettings(BaseModel):
-    """Base of a family's parameters as a person writes them; every field has a unit in its name and a description."""
+    """Base of a family's parameters as a person writes them: every field has its unit and a description."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, allow_inf_nan=False)
 
@@ -31,9 +31,10 @@ class Outlook(NamedTuple):
     Attributes
     ----------
     price_per_mwh
-        Price that holds for the unit in this tick [$/MWh]: the parent's signal if there is one, else the market's, ``(*batch, n)``.
+        Price that holds for the unit in this tick [$/MWh]: the parent's signal if there is one, else the market's,
+        ``(*batch, n)``.
     retail_per_mwh, feed_in_per_mwh
-        Tariff at the unit's meter [$/MWh], ``(*batch, n)``.
+        Tariff at the unit's meter [$/MWh], ``(*batch, n)``; both equal the price where there is no meter.
     price_ahead_per_mwh
         Day-ahead prices of the next 24 hours [$/MWh], ``(*batch, n, 24)``.
     net_load_mw
@@ -77,9 +78,20 @@ class LinearDevice(NamedTuple):
     start_cost
         Cost of a start [$].
     cost_mw, cost_per_mwh
-        Piecewise cost: widths [MW] and marginal costs [$/MWh] of the blocks, cheapest first, of positive injection.
+        Piecewise cost of positive injection, nowhere above the true one: widths [MW] and marginal costs [$/MWh] of
+        the blocks, cheapest first.
     throughput_cost_per_mwh
         Cost of energy moved in either direction [$/MWh].
+    curtailment_cost_per_mwh
+        Cost of injection above `p_min_mw`, which is demand that is not served [$/MWh].
+    no_load_cost_per_h
+        Cost of each hour in which the unit is on [$/h].
+    commitment
+        Whether the unit may be off; then `p_min_mw` is zero and `p_on_min_mw` holds while it is on.
+    p_on_min_mw
+        Lowest injection while on [MW].
+    min_up_h, min_down_h
+        Shortest times on and off [h].
     """
 
     p_min_mw: Any
@@ -95,16 +107,28 @@ class LinearDevice(NamedTuple):
     cost_mw: tuple[float, ...] = ()
     cost_per_mwh: tuple[float, ...] = ()
     throughput_cost_per_mwh: float = 0.0
+    curtailment_cost_per_mwh: float = 0.0
+    no_load_cost_per_h: float = 0.0
+    commitment: bool = False
+    p_on_min_mw: float = 0.0
+    min_up_h: float = 0.0
+    min_down_h: float = 0.0
 
 
 def finite(xp: Any, values: Array) -> Array:
-    """Replace NaN by zero, so that a bad command can never enter a state; infinities are left to the limits."""
+    """Replace NaN by zero, so that a bad command never enters a state; infinities are left to the limits."""
     return xp.where(values == values, values, 0.0)
 
 
 def decide_on(xp: Any, values: Array) -> Array:
     """Round to 1e-6 before a discrete decision, so that 1e-10 between backends never becomes a switch."""
     return xp.round(values, 6)
+
+
+def flag(xp: Any, condition: Array, like: Array) -> Array:
+    """One where `condition` holds, else zero, in the precision of the finite column `like`."""
+    zero = like * 0.0
+    return xp.where(condition, zero + 1.0, zero)
 
 
 class DeviceAgent(Agent):
@@ -168,16 +192,16 @@ class DeviceAgent(Agent):
         self.bus = str(bus)
         self.phases = phases
         self.p_sign = p_sign
-        self.settings = self.Settings(**params)
+        self.settings: Any = self.Settings(**params)
 
-    # -- columns of one unit, stacked by the engine ---------------------------------------------------------------
+    # -- columns of one unit, stacked by the engine
 
     def params(self) -> Any:
-        """This unit's row of ``Params``, as plain floats. The default takes the settings of the same names."""
+        """This unit's row of ``Params``, as plain floats; by default the settings of the same names."""
         return self.Params(*(float(getattr(self.settings, name)) for name in self.Params._fields))
 
     def series(self) -> dict[str, str]:
-        """Dataset column for each field of ``Exogenous``: a full name, or a quantity whose first column is taken."""
+        """Dataset column of each field of ``Exogenous``: a full name, or a quantity (its first column)."""
         return {name: name for name in self.Exogenous._fields}
 
     def observation_entries(self) -> tuple[Entry, ...]:
@@ -195,10 +219,10 @@ class DeviceAgent(Agent):
         """The command, in physical units, of fields that nobody may choose."""
         return self.Command(*(0.0 for _ in self.Command._fields))
 
-    # -- kernels, pure and shape-free ------------------------------------------------------------------------------
+    # -- kernels, pure and shape-free
 
     @staticmethod
-    def reset(xp: Any, params: Any, uniform: Array) -> Any:
+    def reset(xp: Any, params: Any, uniform: Array) -> Any:  # type: ignore[override]
         """Initial state from numbers in [0, 1), ``(*batch, n)``."""
         return NoColumns()
 
@@ -225,7 +249,9 @@ class DeviceAgent(Agent):
         return ()
 
     @staticmethod
-    def observe(xp: Any, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
+    def observe(  # type: ignore[override]
+        xp: Any, params: Any, state: Any, injection: Injection
+    ) -> tuple[Array, ...]:
         """Observation columns in the order of `observation_entries`."""
         return ()
 
@@ -235,6 +261,14 @@ class DeviceAgent(Agent):
         raise NotImplementedError
 
     @staticmethod
+    def marginal_cost(xp: Any, params: Any, p_mw: Array) -> Array | None:
+        """Cost of one more MWh at injection `p_mw` [$/MWh]; ``None`` if the family burns no fuel.
+
+        A rule-based seller asks this price on a market.
+        """
+        return None
+
+    @staticmethod
     def energy(
         xp: Any, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float
     ) -> Energy:
@@ -242,5 +276,5 @@ class DeviceAgent(Agent):
         raise NotImplementedError
 
     def linear(self, exogenous: Any) -> LinearDevice | None:
-        """This unit for a linear program; `exogenous` holds its series over the horizon. ``None`` if it plays no part."""
+        """This unit for a linear program, ``None`` if it plays no part; `exogenous` holds its series."""
         return None

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook, finite
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    NoColumns,
+    Outlook,
+    finite,
+)
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.plugins import register_device
 
@@ -14,9 +22,16 @@ from powergrid.plugins import register_device
 class Settings(DeviceSettings):
     """What a person says about a battery."""
 
-    capacity_mwh: float = Field(1.0, gt=0, validation_alias=AliasChoices("capacity_mwh", "capacity"), description="energy capacity [MWh]")
+    capacity_mwh: float = Field(
+        1.0,
+        gt=0,
+        validation_alias=AliasChoices("capacity_mwh", "capacity"),
+        description="energy capacity [MWh]",
+    )
     max_p_mw: float = Field(0.5, gt=0, description="largest charging and discharging power at the terminal [MW]")
-    sn_mva: float | None = Field(None, gt=0, description="inverter rating [MVA]; given, the battery may also exchange reactive power")
+    sn_mva: float | None = Field(
+        None, gt=0, description="inverter rating [MVA]; given, the battery may also exchange reactive power"
+    )
     eta_charge: float = Field(0.95, gt=0, le=1, description="charging efficiency [1]")
     eta_discharge: float = Field(0.95, gt=0, le=1, description="discharging efficiency [1]")
     soc_min: float = Field(0.1, ge=0, lt=1, description="lowest state of charge [1]")
@@ -78,9 +93,9 @@ def step(
 ) -> tuple[State, Injection]:
     """Clip the command to power, energy window and inverter rating, then move the energy.
 
-    ``E' = E (1 - sigma dt) - (max(p, 0) / eta_d + min(p, 0) eta_c) dt`` and ``p^2 + q^2 <= S^2``: the usual bucket model
-    with constant efficiencies, e.g. Rosewater et al., "Battery energy storage models for optimal control", IEEE Access 7
-    (2019), doi:10.1109/ACCESS.2019.2957698, section III.
+    ``E' = E (1 - sigma dt) - (max(p, 0) / eta_d + min(p, 0) eta_c) dt`` and ``p^2 + q^2 <= S^2``: the usual bucket
+    model with constant efficiencies, e.g. Rosewater et al., "Battery energy storage models for optimal control", IEEE
+    Access 7 (2019), doi:10.1109/ACCESS.2019.2957698, section III.
     """
     soc = state.soc * (1.0 - params.self_discharge_per_h * dt_h)
     above = xp.maximum(soc - params.soc_min, 0.0) * params.capacity_mwh
@@ -133,7 +148,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Any,
+    params: Params,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: NoColumns,
+    dt_h: float,
 ) -> Energy:
     """Stored energy, and losses of both conversions and of self-discharge [MWh]."""
     p_mw = injection.p_mw
@@ -155,10 +176,11 @@ class Storage(DeviceAgent):
 
     money_names = ("wear",)
     Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step, money, end_money = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(end_money)
+    reset, step = staticmethod(reset), staticmethod(step)
+    money, end_money = staticmethod(money), staticmethod(end_money)
     observe, rule, energy = staticmethod(observe), staticmethod(rule), staticmethod(energy)
 
-    def params(self) -> Params:
+    def params(self) -> Any:
         """This unit's row; without an inverter rating there is no reactive range."""
         given = self.settings.model_dump()
         rating = given.pop("sn_mva")
