@@ -1,0 +1,60 @@
+"""Networks: columns, a library of published feeders, and what one may do with them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from powergrid.core.errors import NetworkError, nearest
+from powergrid.networks.network import Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.plugins.registries import NETWORKS, register_network
+
+
+def network(name: str, *, phases: str = "balanced", **options: Any) -> Network:
+    """Build a registered network.
+
+    Parameters
+    ----------
+    name
+        Registered name, such as ``"ieee34"``; ``NETWORKS.names()`` lists them.
+    phases
+        ``"balanced"``, the positive-sequence equivalent.
+    **options
+        Options of that network, such as ``load_scale``; its docstring lists them.
+
+    Raises
+    ------
+    UnknownNameError
+        If no network has this name; the message holds the nearest match.
+    NetworkError
+        If `phases` is not available or an option is unknown.
+    """
+    if phases == "three":
+        raise NetworkError(
+            f'network "{name}": phases="three" is not available, for only balanced equivalents exist so far; '
+            'leave phases out or write "balanced"'
+        )
+    if phases != "balanced":
+        raise NetworkError(f'network "{name}": phases must be "balanced", not "{phases}"')
+    build = NETWORKS.get(name)
+    parameters = inspect.signature(build).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for option in options:
+            if option not in parameters:
+                parts = [f'network "{name}" has no option "{option}"', nearest(option, parameters)]
+                parts.append(f"available: {', '.join(parameters) or 'none'}")
+                raise NetworkError("; ".join(part for part in parts if part))
+    return build(**options)
+
+
+__all__ = [
+    "NETWORKS",
+    "Branches",
+    "Buses",
+    "Loads",
+    "Network",
+    "Regulators",
+    "Shunts",
+    "network",
+    "register_network",
+]

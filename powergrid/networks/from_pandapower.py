@@ -78,11 +78,7 @@ def refuse_unsupported(pp_net: Any) -> None:
     """Raise a NetworkError that names every element in service which a Network cannot hold."""
     found: list[str] = []
     for table, frame in pp_net.items():
-        if (
-            table.startswith(("_", "res_"))
-            or not hasattr(frame, "columns")
-            or "in_service" not in frame.columns
-        ):
+        if table.startswith(("_", "res_")) or not hasattr(frame, "columns") or "in_service" not in frame.columns:
             continue
         if table not in _TABLES | _CONSUMES.keys() | _NO_PHYSICS:
             found += _describe(table, frame)
@@ -90,9 +86,7 @@ def refuse_unsupported(pp_net: Any) -> None:
     dependent = [column for column in load.columns if column.startswith(("const_z", "const_i"))]
     found += _describe("load", load[(load[dependent].fillna(0.0) != 0).any(axis=1)], "voltage-dependent ")
     found += _describe("trafo", trafo[_flag(trafo, "tap_dependency_table")], "tap table of ")
-    found += _describe(
-        "trafo", trafo[_flag(trafo, "tap_phase_shifter")], "phase shifter of an older pandapower "
-    )
+    found += _describe("trafo", trafo[_flag(trafo, "tap_phase_shifter")], "phase shifter of an older pandapower ")
     found += _describe("shunt", shunt[_flag(shunt, "step_dependency_table")], "step table of ")
     uneven = (impedance.rft_pu != impedance.rtf_pu) | (impedance.xft_pu != impedance.xtf_pu)
     found += _describe("impedance", impedance[uneven], "direction-dependent ")
@@ -190,9 +184,7 @@ class _Rows:
             if isinstance(geo, str) and geo:
                 xy[k] = _coordinates(geo)
         area = [str(a) if isinstance(a, str) else "" for a in active.get("area", [""] * len(active))]
-        return Buses(
-            tuple(self.names), np.array(self.vn_kv), (*area, *[""] * extra), xy[:, 0].copy(), xy[:, 1].copy()
-        )
+        return Buses(tuple(self.names), np.array(self.vn_kv), (*area, *[""] * extra), xy[:, 0].copy(), xy[:, 1].copy())
 
     def add_cut_ends(self) -> None:
         """Append the open switches of cut branches, after everything else."""
@@ -241,9 +233,7 @@ def _add_sections(
         if all(dead) or (any(dead) and not (live and table == "line")):
             continue
         at = [
-            rows.dangling_bus(names[k], bus, float(pp_net.bus.vn_kv[bus]))
-            if live and gone
-            else rows.position[bus]
+            rows.dangling_bus(names[k], bus, float(pp_net.bus.vn_kv[bus])) if live and gone else rows.position[bus]
             for gone, bus in zip(cut, ends[k], strict=True)
         ]
         values = pi.ratio[k], pi.shift_degree[k], float(rating[k])
@@ -269,9 +259,7 @@ def _add_lines(rows: _Rows, pp_net: Any) -> None:
 def _add_transformers(rows: _Rows, pp_net: Any) -> None:
     trafo = pp_net.trafo
     vn_kv = pp_net.bus.vn_kv
-    pi = pi_section(
-        trafo, vn_kv.reindex(trafo.hv_bus).to_numpy(float), vn_kv.reindex(trafo.lv_bus).to_numpy(float)
-    )
+    pi = pi_section(trafo, vn_kv.reindex(trafo.hv_bus).to_numpy(float), vn_kv.reindex(trafo.lv_bus).to_numpy(float))
     rating_mva = trafo.sn_mva.to_numpy(float) * trafo.df.to_numpy(float) * trafo.parallel.to_numpy(float)
     rating_mva = np.where(_flag(trafo, "unrated"), np.nan, rating_mva)
     kinds = ["regulator" if step == step else "transformer" for step in _regulator_column(trafo, "step_pu")]
@@ -283,8 +271,7 @@ def _add_impedances(rows: _Rows, pp_net: Any) -> None:
     per_mva = BASE_MVA / frame.sn_mva.to_numpy(float)
     z = (frame.rft_pu.to_numpy(float) + 1j * frame.xft_pu.to_numpy(float)) * per_mva
     y_from, y_to = (
-        (frame[f"g{end}_pu"].to_numpy(float) + 1j * frame[f"b{end}_pu"].to_numpy(float)) / per_mva
-        for end in "ft"
+        (frame[f"g{end}_pu"].to_numpy(float) + 1j * frame[f"b{end}_pu"].to_numpy(float)) / per_mva for end in "ft"
     )
     pi = PiSection(z, y_from, y_to, np.ones(len(frame)), np.zeros(len(frame)))
     none = np.full(len(frame), np.nan)
@@ -315,9 +302,7 @@ def _regulator_column(trafo: pd.DataFrame, what: str) -> np.ndarray:
 def _regulators(pp_net: Any, rows: _Rows) -> Regulators:
     pairs = [(k, row.row) for k, row in enumerate(rows.collected) if row.kind == "regulator"]
     branch, row = np.array(pairs, int).reshape(-1, 2).T
-    columns = (
-        _regulator_column(pp_net.trafo, what)[row] for what in ("tap", "step_pu", "tap_min", "tap_max")
-    )
+    columns = (_regulator_column(pp_net.trafo, what)[row] for what in ("tap", "step_pu", "tap_min", "tap_max"))
     return Regulators(branch.copy(), *columns)
 
 
@@ -327,16 +312,8 @@ def _loads(pp_net: Any, position: dict[object, int]) -> Loads:
     for table, sign in _CONSUMES.items():
         frame = pp_net[table]
         phases = [""] if not table.startswith("asymmetric") else ["_a", "_b", "_c"]
-        p_mw = (
-            sum(frame[f"p{phase}_mw"].to_numpy(float) for phase in phases)
-            * frame.scaling.to_numpy(float)
-            * sign
-        )
-        q_mvar = (
-            sum(frame[f"q{phase}_mvar"].to_numpy(float) for phase in phases)
-            * frame.scaling.to_numpy(float)
-            * sign
-        )
+        p_mw = sum(frame[f"p{phase}_mw"].to_numpy(float) for phase in phases) * frame.scaling.to_numpy(float) * sign
+        q_mvar = sum(frame[f"q{phase}_mvar"].to_numpy(float) for phase in phases) * frame.scaling.to_numpy(float) * sign
         active = frame.in_service.astype(bool) & frame.bus.isin(position)
         own = unique_names(frame, f"{table}_")
         for k in np.flatnonzero(active):

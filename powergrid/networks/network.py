@@ -192,9 +192,7 @@ class Network:
 
         return to_pandapower(self, bus_loads=bus_loads)
 
-    def draw(
-        self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None
-    ) -> Axes:
+    def draw(self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None) -> Axes:
         """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
         from powergrid.networks.drawing import draw
 

@@ -149,18 +149,10 @@ def _create_transformers(pp: Any, net: Any, network: Network) -> None:
         network.branches,
         network.regulators,
     )
-    z, y = pi_to_t(
-        branches.r_pu[rows] + 1j * branches.x_pu[rows], branches.g_pu[rows] + 1j * branches.b_pu[rows]
-    )
-    odd = [
-        branches.name[k]
-        for k, value in zip(rows, y, strict=True)
-        if value.imag > 1e-15 or value.real < -1e-15
-    ]
+    z, y = pi_to_t(branches.r_pu[rows] + 1j * branches.x_pu[rows], branches.g_pu[rows] + 1j * branches.b_pu[rows])
+    odd = [branches.name[k] for k, value in zip(rows, y, strict=True) if value.imag > 1e-15 or value.real < -1e-15]
     if odd:
-        raise NetworkError(
-            f"pandapower cannot hold the capacitive or negative shunt of transformers {', '.join(odd)}"
-        )
+        raise NetworkError(f"pandapower cannot hold the capacitive or negative shunt of transformers {', '.join(odd)}")
     rating = branches.rating[rows]
     sn_mva = np.where(np.isnan(rating), _NOMINAL_MVA, rating)
     if len(rows):

@@ -41,9 +41,7 @@ def pi_section(trafo: pd.DataFrame, vn_hv_bus_kv: np.ndarray, vn_lv_bus_kv: np.n
     s_idle_mva = trafo.i0_percent.to_numpy(float) / 100 * sn_mva
     y = p_iron_mw - 1j * np.sqrt(np.maximum(s_idle_mva**2 - p_iron_mw**2, 0.0))
     y = y / BASE_MVA * parallel * (vn_lv_bus_kv / vn_lv) ** 2
-    share_r, share_x = (
-        _column(trafo, f"leakage_{part}_ratio_hv", 0.5) for part in ("resistance", "reactance")
-    )
+    share_r, share_x = (_column(trafo, f"leakage_{part}_ratio_hv", 0.5) for part in ("resistance", "reactance"))
     z_hv = share_r * z.real + 1j * share_x * z.imag
     ratio = vn_hv / vn_lv * vn_lv_bus_kv / vn_hv_bus_kv
     return PiSection(*t_to_pi(z_hv, z - z_hv, y), ratio, shift)

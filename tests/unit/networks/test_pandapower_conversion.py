@@ -69,9 +69,7 @@ def awkward_net():
     net.trafo[["leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv"]] = net.trafo[
         ["leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv"]
     ].fillna(0.5)
-    pp.create_impedance(
-        net, shore, far, rft_pu=0.01, xft_pu=0.03, sn_mva=5.0, gf_pu=1e-4, bf_pu=2e-3, gt_pu=3e-4
-    )
+    pp.create_impedance(net, shore, far, rft_pu=0.01, xft_pu=0.03, sn_mva=5.0, gf_pu=1e-4, bf_pu=2e-3, gt_pu=3e-4)
     pp.create_switch(net, mid, cut_from, et="l", closed=False)
     pp.create_switch(net, far, cut_to, et="l", closed=False)
     pp.create_switch(net, mid, cut_both, et="l", closed=False)

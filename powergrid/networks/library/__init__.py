@@ -1,0 +1,1 @@
+"""One file a network: a function ``(**options) -> Network`` registered under its name."""

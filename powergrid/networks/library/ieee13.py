@@ -1,0 +1,36 @@
+"""IEEE 13 node test feeder."""
+
+from __future__ import annotations
+
+from powergrid.networks.feeders import Taps, build_feeder
+from powergrid.networks.network import Network
+from powergrid.plugins.registries import register_network
+
+
+@register_network("ieee13")
+def ieee13(*, source_v_pu: float | None = None, load_scale: float = 1.0, taps: Taps = "published") -> Network:
+    """IEEE 13 node test feeder, 4.16 kV: short and heavily loaded, 3.466 MW and 2.102 Mvar.
+
+    Regulator 650-RG60 at the head, a 500 kVA transformer to 0.48 kV at 634, capacitors at 675 and 611, a closed switch
+    671-692.
+
+    Parameters
+    ----------
+    source_v_pu
+        Source voltage [pu]; by default the published 1.0 pu.
+    load_scale
+        Factor on every load [1].
+    taps
+        ``"published"`` taps belong to the published load; ``"neutral"`` sets them to zero.
+
+    Returns
+    -------
+    Network
+        Balanced positive-sequence equivalent: see :mod:`powergrid.networks.feeders`.
+
+    Notes
+    -----
+    Source: IEEE PES Distribution System Analysis Subcommittee, test feeder document of 24 June 2004;
+    ratings from the conductor tables in W. H. Kersting, "Distribution System Modeling and Analysis", CRC Press.
+    """
+    return build_feeder("ieee13", source_v_pu=source_v_pu, load_scale=load_scale, taps=taps)
