@@ -150,7 +150,7 @@ class Renewable(DeviceAgent):
         """Full output at unity power factor."""
         return Command(1.0, 0.0)
 
-    def linear(self, exogenous: Exogenous) -> LinearDevice:
+    def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""
         row = self.params()
         offered = np.clip(np.asarray(exogenous.available_pu, dtype=float), 0.0, 1.0)

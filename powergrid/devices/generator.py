@@ -1,0 +1,371 @@
+"""Dispatchable generation with a fuel cost and, on request, unit commitment (DG)."""
+
+from __future__ import annotations
+
+from math import acos, inf, tan
+from typing import Any, NamedTuple
+
+from pydantic import AliasChoices, Field, model_validator
+
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    NoColumns,
+    Outlook,
+    decide_on,
+    finite,
+    flag,
+)
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.plugins import register_device
+
+OFF, STARTING, ON, STOPPING = 0.0, 1.0, 2.0, 3.0
+"""Values of ``State.mode``."""
+
+_STATUS = {OFF: 0.0, STOPPING: 1.0 / 3.0, STARTING: 2.0 / 3.0, ON: 1.0}
+_BLOCKS = 20
+"""Blocks of the piecewise cost; at 20 it lies at most slope * p_max^2 / 3200 [$/h] below the true one."""
+
+
+class Settings(DeviceSettings):
+    """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once."""
+
+    p_min_mw: float = Field(0.0, ge=0, description="lowest power while on [MW]")
+    p_max_mw: float = Field(0.5, gt=0, description="highest power [MW]")
+    sn_mva: float | None = Field(None, gt=0, description="rating [MVA]; given, reactive power is offered")
+    min_power_factor: float | None = Field(None, gt=0, le=1, description="lowest power factor, either way [1]")
+    ramp_mw_per_h: float | None = Field(
+        None, gt=0, description="largest change of power [MW/h]; unlimited if not given"
+    )
+    no_load_cost_per_h: float = Field(0.0, ge=0, description="cost of each hour on, at any power [$/h]")
+    marginal_cost_per_mwh: float = Field(
+        50.0,
+        ge=0,
+        validation_alias=AliasChoices("marginal_cost_per_mwh", "fuel_cost"),
+        description="marginal cost at zero power [$/MWh]",
+    )
+    marginal_cost_slope_per_mw2h: float = Field(0.0, ge=0, description="rise of the marginal cost [$/MWh per MW]")
+    efficiency: float = Field(0.38, gt=0, le=1, description="electricity per fuel [1], for the energy account only")
+    commitment: bool = Field(False, description="whether the unit may be switched off and on")
+    on_init: bool = Field(True, description="whether it is on at reset")
+    min_up_h: float = Field(0.0, ge=0, description="shortest time on [h]")
+    min_down_h: float = Field(0.0, ge=0, description="shortest time off [h]")
+    start_up_h: float = Field(0.0, ge=0, description="time from the start command to power [h]")
+    shut_down_h: float = Field(0.0, ge=0, description="time from the end of power to off [h]")
+    start_cost: float = Field(0.0, ge=0, description="cost of a start [$]")
+    shut_down_cost: float = Field(0.0, ge=0, description="cost of a shut-down [$]")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _range(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "p_range" not in given:
+            return given
+        both, rest = given["p_range"], {key: value for key, value in given.items() if key != "p_range"}
+        if {"p_min_mw", "p_max_mw"} & set(rest):
+            raise ValueError("give either p_range or p_min_mw and p_max_mw, not both")
+        if not isinstance(both, (list, tuple)) or len(both) != 2:
+            raise ValueError(f"p_range must be [lowest, highest] in MW, found {both!r}")
+        return {**rest, "p_min_mw": both[0], "p_max_mw": both[1]}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.p_min_mw > self.p_max_mw:
+            raise ValueError(f"p_min_mw {self.p_min_mw} must not be above p_max_mw {self.p_max_mw}")
+        if self.sn_mva is not None and self.sn_mva < self.p_max_mw:
+            raise ValueError(f"sn_mva {self.sn_mva} must not be below p_max_mw {self.p_max_mw}")
+        if not (self.commitment or self.on_init):
+            raise ValueError("on_init: false needs commitment: true, else the unit could never start")
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`, and four that follow from them.
+
+    `q_share` is 1 where reactive power is offered, else 0; `q_free` is 1 where no power factor limits it, else 0, and
+    `q_per_p` the largest reactive power per active power where one does [1]. `longest_h` is the longest time any
+    mode must last [h].
+    """
+
+    p_min_mw: Array
+    p_max_mw: Array
+    sn_mva: Array
+    q_share: Array
+    q_free: Array
+    q_per_p: Array
+    ramp_mw_per_h: Array
+    no_load_cost_per_h: Array
+    marginal_cost_per_mwh: Array
+    marginal_cost_slope_per_mw2h: Array
+    efficiency: Array
+    commitment: Array
+    on_init: Array
+    min_up_h: Array
+    min_down_h: Array
+    start_up_h: Array
+    shut_down_h: Array
+    longest_h: Array
+    start_cost: Array
+    shut_down_cost: Array
+
+
+class State(NamedTuple):
+    """What the unit does.
+
+    Attributes
+    ----------
+    p_mw
+        Power in the last tick [MW].
+    mode
+        0 off, 1 starting, 2 on, 3 stopping.
+    mode_h
+        Hours in this mode, counted no further than the longest time any mode must last.
+    starts, stops
+        Starts and shut-downs begun in the last tick.
+    """
+
+    p_mw: Array
+    mode: Array
+    mode_h: Array
+    starts: Array
+    stops: Array
+
+
+class Command(NamedTuple):
+    """Wanted injection [MW, Mvar], and whether to be on (above 0.5)."""
+
+    p_mw: Array
+    q_mvar: Array
+    commit: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """On at lowest power or off, free to change at once."""
+    zero = uniform * 0.0
+    return State(
+        p_mw=zero + params.on_init * params.p_min_mw,
+        mode=zero + params.on_init * ON,
+        mode_h=zero + params.longest_h,
+        starts=zero,
+        stops=zero,
+    )
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+) -> tuple[State, Injection]:
+    """Follow the commitment as its times allow, then the power within limits, ramp and capability.
+
+    Off, starting, on and stopping follow each other with the minimum times of the unit-commitment problem (e.g.
+    Morales-Espana, Latorre and Ramos, "Tight and compact MILP formulation for the thermal unit commitment problem",
+    IEEE Trans. Power Systems 28(4), 2013, doi:10.1109/TPWRS.2013.2251373). While on, ``p_min <= p <= p_max`` and
+    ``|p - p_last| <= r dt``; a unit that has just come on may reach `p_min` at once. A unit told to stop goes down its
+    ramp to `p_min` first and stays there until it may stop. ``p^2 + q^2 <= S^2``, and ``|q| <= p tan(acos(pf))``.
+    """
+    ramp_mw = params.ramp_mw_per_h * dt_h
+    mode, mode_h, starts, stops, leaving = _commit(xp, params, state, command, ramp_mw, dt_h)
+    on = flag(xp, mode == ON, state.p_mw)
+    wanted = xp.where(leaving, params.p_min_mw, finite(xp, command.p_mw))
+    lowest = xp.maximum(params.p_min_mw, state.p_mw - ramp_mw)
+    highest = xp.maximum(params.p_min_mw, xp.minimum(params.p_max_mw, state.p_mw + ramp_mw))
+    p_mw = on * xp.minimum(xp.maximum(wanted, lowest), highest)
+    circle = xp.sqrt(xp.maximum(params.sn_mva * params.sn_mva - p_mw * p_mw, 1e-18))
+    room = on * params.q_share * xp.minimum(circle, params.q_free * params.sn_mva + params.q_per_p * p_mw)
+    q_mvar = xp.minimum(xp.maximum(finite(xp, command.q_mvar), -room), room)
+    return State(p_mw, mode, mode_h, starts, stops), Injection(p_mw, q_mvar)
+
+
+def _commit(
+    xp: Any, params: Params, state: State, command: Command, ramp_mw: Array, dt_h: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Mode of this tick, hours in it at its end, starts, stops, and whether the unit is told to stop but still on."""
+    zero = state.p_mw * 0.0
+    wish = (decide_on(xp, finite(xp, command.commit)) > 0.5) | (params.commitment < 0.5)
+    ready = (state.mode == STARTING) & _lasted(xp, state.mode_h, params.start_up_h)
+    cold = (state.mode == STOPPING) & _lasted(xp, state.mode_h, params.shut_down_h)
+    mode = xp.where(ready, zero + ON, xp.where(cold, zero + OFF, state.mode))
+    mode_h = xp.where(ready | cold, zero, state.mode_h)
+
+    low_enough = decide_on(xp, state.p_mw - ramp_mw - params.p_min_mw) <= 0.0
+    start = (mode == OFF) & wish & _lasted(xp, mode_h, params.min_down_h)
+    told = (mode == ON) & xp.logical_not(wish)
+    stop = told & low_enough & _lasted(xp, mode_h, params.min_up_h)
+    started = xp.where(params.start_up_h > 0.0, zero + STARTING, zero + ON)
+    stopped = xp.where(params.shut_down_h > 0.0, zero + STOPPING, zero + OFF)
+    mode = xp.where(start, started, xp.where(stop, stopped, mode))
+    mode_h = xp.minimum(xp.where(start | stop, zero, mode_h) + dt_h, params.longest_h)
+    return mode, mode_h, flag(xp, start, zero), flag(xp, stop, zero), told
+
+
+def _lasted(xp: Any, mode_h: Array, needed_h: Array) -> Array:
+    """Whether a mode has lasted long enough."""
+    return decide_on(xp, mode_h - needed_h) >= 0.0
+
+
+def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+    """Cost of one more MWh at power `p_mw` [$/MWh]: ``c_1 + s p``."""
+    return params.marginal_cost_per_mwh + params.marginal_cost_slope_per_mw2h * p_mw
+
+
+def fuel_cost(params: Params, p_mw: Array) -> Array:
+    """Cost of fuel above the no-load cost [$/h]: ``c_1 p + s p^2 / 2``."""
+    return (params.marginal_cost_per_mwh + 0.5 * params.marginal_cost_slope_per_mw2h * p_mw) * p_mw
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> tuple[Array, ...]:
+    """Fuel, with the no-load cost of the hours on, and starts with shut-downs [$]."""
+    on = flag(xp, state.mode == ON, state.p_mw)
+    fuel = (params.no_load_cost_per_h * on + fuel_cost(params, injection.p_mw)) * dt_h
+    return fuel, params.start_cost * state.starts + params.shut_down_cost * state.stops
+
+
+def end_money(xp: Any, params: Params, start: State, state: State, mean_retail_per_mwh: Array) -> Array:
+    """A unit that was committed at the start and is not at the end pays its restart, the reverse is credited [$]."""
+    return params.start_cost * (_committed(xp, start) - _committed(xp, state))
+
+
+def _committed(xp: Any, state: State) -> Array:
+    return flag(xp, (state.mode == STARTING) | (state.mode == ON), state.p_mw)
+
+
+def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Power, status, and hours until the mode may change (on, off) or does change (starting, stopping)."""
+    zero = state.p_mw * 0.0
+    status, needed_h = zero, zero
+    for mode, lasting_h in (
+        (OFF, params.min_down_h),
+        (STARTING, params.start_up_h),
+        (ON, params.min_up_h),
+        (STOPPING, params.shut_down_h),
+    ):
+        status = xp.where(state.mode == mode, zero + _STATUS[mode], status)
+        needed_h = xp.where(state.mode == mode, zero + lasting_h, needed_h)
+    return injection.p_mw, status, xp.maximum(needed_h - state.mode_h, 0.0)
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+    """Least-cost output of one unit behind a meter, at unity power factor.
+
+    Power that replaces a purchase is worth the retail price, power that is sold the feed-in price. So the unit follows
+    the net load between the outputs at which its marginal cost equals the two. With commitment it starts where the
+    gain over its shortest time on pays for start and stop, and stops where waiting that long saves more than a restart.
+    """
+    sells = _output_at(xp, params, outlook.feed_in_per_mwh)
+    buys_not = _output_at(xp, params, outlook.retail_per_mwh)
+    p_mw = xp.minimum(xp.maximum(outlook.net_load_mw, sells), buys_not)
+    fuel_per_h = params.no_load_cost_per_h + fuel_cost(params, p_mw)
+    gain_per_h = _bill(xp, outlook, outlook.net_load_mw) - _bill(xp, outlook, outlook.net_load_mw - p_mw) - fuel_per_h
+    threshold = params.start_cost + params.shut_down_cost
+    starts = gain_per_h * xp.maximum(params.min_up_h, 1.0) > threshold
+    stays = gain_per_h * xp.maximum(params.min_down_h, 1.0) >= -threshold
+    commit = xp.where(_committed(xp, state) > 0.5, flag(xp, stays, p_mw), flag(xp, starts, p_mw))
+    return Command(p_mw, p_mw * 0.0, commit)
+
+
+def _output_at(xp: Any, params: Params, price_per_mwh: Array) -> Array:
+    """Power at which the marginal cost equals a price, within the limits [MW]."""
+    # a flat curve jumps from the lowest to the highest power at its price: a tiny slope does the same
+    slope = xp.maximum(params.marginal_cost_slope_per_mw2h, 1e-9)
+    wanted = (price_per_mwh - params.marginal_cost_per_mwh) / slope
+    return xp.minimum(xp.maximum(wanted, params.p_min_mw), params.p_max_mw)
+
+
+def _bill(xp: Any, outlook: Outlook, import_mw: Array) -> Array:
+    """What the tariff charges for an import, or pays for an export [$/h]."""
+    return outlook.retail_per_mwh * xp.maximum(import_mw, 0.0) + outlook.feed_in_per_mwh * xp.minimum(import_mw, 0.0)
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> Energy:
+    """Fuel comes in, what does not become electricity is lost [MWh]."""
+    zero = injection.p_mw * 0.0
+    fuel_mwh = injection.p_mw / params.efficiency * dt_h
+    return Energy(primary_in=fuel_mwh, stored=zero, useful_out=zero, lost=fuel_mwh * (1.0 - params.efficiency))
+
+
+@register_device("Generator", aliases=("DG", "generator"))
+class Generator(DeviceAgent):
+    """Generator with a quadratic cost curve, a ramp, a capability curve and, on request, unit commitment.
+
+    An hour on at power `p` costs ``no_load + c_1 p + s p^2 / 2``, so that the marginal cost is ``c_1 + s p``.
+    """
+
+    money_names = ("fuel", "start")
+    Settings, Params, State, Command = Settings, Params, State, Command
+    reset, step = staticmethod(reset), staticmethod(step)
+    money, end_money, marginal_cost = staticmethod(money), staticmethod(end_money), staticmethod(marginal_cost)
+    observe, rule, energy = staticmethod(observe), staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Any:
+        """This unit's row; a ramp that was not given is infinite, and without a rating no reactive power is offered."""
+        given = self.settings.model_dump()
+        rating, factor, ramp = given.pop("sn_mva"), given.pop("min_power_factor"), given.pop("ramp_mw_per_h")
+        return Params(
+            sn_mva=rating or given["p_max_mw"],
+            q_share=0.0 if rating is None else 1.0,
+            q_free=1.0 if factor is None else 0.0,
+            q_per_p=0.0 if factor is None else tan(acos(factor)),
+            ramp_mw_per_h=inf if ramp is None else ramp,
+            longest_h=max(given[name] for name in ("min_up_h", "min_down_h", "start_up_h", "shut_down_h")),
+            **{name: float(value) for name, value in given.items()},
+        )
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Power, status (0 off, 1/3 stopping, 2/3 starting, 1 on) and hours until the mode may change."""
+        row = self.params()
+        return (
+            Entry("p", "MW", 0.0, row.p_max_mw),
+            Entry("status", "1", 0.0, 1.0),
+            Entry("wait", "h", 0.0, row.longest_h or 1.0),
+        )
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Active power, reactive power if rated for it, and commitment if allowed."""
+        row = self.params()
+        entries = {}
+        if row.p_min_mw < row.p_max_mw:
+            entries["p_mw"] = Entry("p", "MW", row.p_min_mw, row.p_max_mw)
+        # the circle and the power factor meet at S sin(phi)
+        sine = row.q_per_p / (1.0 + row.q_per_p**2) ** 0.5
+        q_max_mvar = row.sn_mva if row.q_free else min(row.sn_mva * sine, row.q_per_p * row.p_max_mw)
+        if row.q_share * q_max_mvar > 0.0:
+            entries["q_mvar"] = Entry("q", "Mvar", -q_max_mvar, q_max_mvar)
+        if row.commitment:
+            entries["commit"] = Entry("commit", "1", 0.0, 1.0)
+        return entries
+
+    def idle(self) -> Any:
+        """Lowest power, and the status that the unit has at reset."""
+        return Command(0.0, 0.0, float(self.settings.on_init))
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Limits, times and a piecewise cost; with commitment no ramp, because a start may jump to p_min."""
+        row = self.params()
+        widths, costs = _blocks(row)
+        return LinearDevice(
+            p_min_mw=0.0 if row.commitment else row.p_min_mw,
+            p_max_mw=row.p_max_mw,
+            ramp_mw_per_h=inf if row.commitment else row.ramp_mw_per_h,
+            start_cost=row.start_cost,
+            cost_mw=widths,
+            cost_per_mwh=costs,
+            no_load_cost_per_h=row.no_load_cost_per_h,
+            commitment=bool(row.commitment),
+            p_on_min_mw=row.p_min_mw,
+            min_up_h=row.min_up_h,
+            min_down_h=row.min_down_h,
+        )
+
+
+def _blocks(row: Params) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Widths and marginal costs of tangents to the cost curve at equal steps of power: exact there, below between."""
+    if row.marginal_cost_slope_per_mw2h == 0.0:
+        return (row.p_max_mw,), (row.marginal_cost_per_mwh,)
+    width = row.p_max_mw / _BLOCKS
+    at = [k * width for k in range(_BLOCKS + 1)]
+    widths = (width / 2, *[width] * (_BLOCKS - 1), width / 2)
+    return widths, tuple(row.marginal_cost_per_mwh + row.marginal_cost_slope_per_mw2h * p_mw for p_mw in at)
