@@ -1,0 +1,299 @@
+"""Dataset: one or more days of named series on a regular interval, and the questions an environment asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from powergrid.core.errors import DataError, nearest, unknown_name
+from powergrid.datasets.resample import DAY_S, Series, check_tick, is_point, means, points_at
+from powergrid.datasets.validate import frame_start, whole_days
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BASE_S = 900
+"""Interval of a dataset's frame unless it says otherwise [s]."""
+
+STRESS_PER_MWH = 1000.0
+"""A day with a price above this [$/MWh] is a stress day."""
+
+SPLITS = ("train", "validation", "test", "stress")
+
+_WEEK_SPLIT = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
+
+
+class Dataset:
+    """Named series over whole days of local standard time.
+
+    Columns are named ``<quantity>_<unit>:<site>``, such as ``"load_p_pu:res_1"``. Powers and prices are means over the
+    interval that starts at their stamp; temperature and wind speed are values at their stamp.
+
+    Parameters
+    ----------
+    name
+        Name of the dataset.
+    frame
+        One row an interval, indexed by the interval start, time zone UTC, beginning at a local midnight.
+    missing
+        True where a value is missing, shaped like `frame`; by default where it is NaN.
+    interval
+        Interval of the frame [s].
+    source, licence
+        Origin and terms of the data, one text each.
+    utc_offset_h
+        Local standard time minus UTC [h]; by default the offset nearest to zero that makes the first row midnight.
+
+    Raises
+    ------
+    DataError
+        If the index is not regular, in UTC and made of whole days, or if a column name has no site.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        missing: pd.DataFrame | None = None,
+        interval: int = BASE_S,
+        source: str = "",
+        licence: str = "",
+        *,
+        utc_offset_h: float | None = None,
+    ):
+        start, offset_h = frame_start(name, frame, interval, utc_offset_h)
+        values = frame.to_numpy(dtype=np.float64)
+        if missing is not None:
+            values = np.where(missing.to_numpy(dtype=bool), np.nan, values)
+        series = {str(column): Series(values[:, k], interval) for k, column in enumerate(frame.columns)}
+        self._setup(name, series, start, offset_h, interval, source, licence, 0)
+
+    @classmethod
+    def from_columns(
+        cls,
+        name: str,
+        series: Mapping[str, Series],
+        *,
+        start: datetime,
+        utc_offset_h: float,
+        interval: int = BASE_S,
+        source: str = "",
+        licence: str = "",
+        first_day: int = 0,
+    ) -> Dataset:
+        """Dataset from arrays, without pandas.
+
+        Parameters
+        ----------
+        series
+            Column names and their values; all cover the same whole days.
+        start
+            First interval start, UTC.
+        first_day
+            Day of the year of the first row, so that weeks keep their split in a part of a year.
+
+        Raises
+        ------
+        DataError
+            If the series differ in length or do not cover whole days, or if a column name has no site.
+        """
+        self = cls.__new__(cls)
+        self._setup(name, series, start, utc_offset_h, interval, source, licence, first_day)
+        return self
+
+    def _setup(
+        self,
+        name: str,
+        series: Mapping[str, Series],
+        start: datetime,
+        utc_offset_h: float,
+        interval: int,
+        source: str,
+        licence: str,
+        first_day: int,
+    ) -> None:
+        self.name, self.interval, self.source, self.licence = name, interval, source, licence
+        self.start, self.utc_offset_h, self.first_day = start, utc_offset_h, first_day
+        self.days = whole_days(name, series)
+        self._series = dict(series)
+        self._tables: dict[tuple[int, tuple[str, ...]], np.ndarray] = {}
+        self._frame: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {self.days} days, {len(self._series)} series every {self.interval} s)"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all series."""
+        return tuple(self._series)
+
+    def series(self, column: str) -> Series:
+        """One series as published.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such column.
+        """
+        if column not in self._series:
+            raise unknown_name(f"series of dataset {self.name}", column, self._series)
+        return self._series[column]
+
+    def sites(self, quantity: str) -> tuple[str, ...]:
+        """Columns of one quantity: ``sites("pv_pu")`` gives ``("pv_pu:south", "pv_pu:southwest")``."""
+        return tuple(column for column in self._series if column.split(":")[0] == quantity)
+
+    def local_date(self, day: int) -> date:
+        """Calendar day of a day index."""
+        return (self.start + timedelta(hours=self.utc_offset_h, days=day)).date()
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """All series on the dataset's interval, indexed by the interval start in UTC. Made when first asked for."""
+        if self._frame is None:
+            import pandas as pd
+
+            columns = {column: self._at_interval(column) for column in self._series}
+            rows = self.days * DAY_S // self.interval
+            index = pd.date_range(self.start, periods=rows, freq=f"{self.interval}s", name="interval_start")
+            self._frame = pd.DataFrame(columns, index=index)
+        return self._frame
+
+    @property
+    def missing(self) -> pd.DataFrame:
+        """True where a value of `frame` is missing."""
+        return self.frame.isna()
+
+    def split(self, name: str) -> np.ndarray:
+        """Day indices of one split, ascending.
+
+        Whole weeks ``w = day of the year // 7`` go by ``w % 5``: 0, 1 and 2 train, 3 validation, 4 test. Days with a
+        price above 1,000 $/MWh are the split ``stress`` and in no other.
+
+        Raises
+        ------
+        DataError
+            If `name` is none of train, validation, test and stress.
+        """
+        if name not in SPLITS:
+            raise DataError(f'unknown split "{name}"; {nearest(name, SPLITS)} available: {", ".join(SPLITS)}')
+        stress = np.zeros(self.days, dtype=bool)
+        for column in self.sites("price_per_mwh"):
+            values = self._series[column].values.reshape(self.days, -1)
+            stress |= (values > STRESS_PER_MWH).any(axis=1)
+        if name == "stress":
+            return np.flatnonzero(stress)
+        week = (self.first_day + np.arange(self.days)) // 7
+        return np.flatnonzero(np.isin(week % 5, _WEEK_SPLIT[name]) & ~stress)
+
+    def table(self, dt_s: int, columns: Iterable[str] | None = None) -> tuple[tuple[str, ...], np.ndarray]:
+        """All days resampled to a tick, from local 00:00 of day 0; see `powergrid.datasets.resample` for the rules.
+
+        Parameters
+        ----------
+        dt_s
+            Tick length [s], a divisor of a day such as 60, 300, 900 or 3600.
+        columns
+            Series to return, in this order; by default all.
+
+        Returns
+        -------
+        names
+            Column names.
+        values
+            ``(days * 86400 / dt_s, len(names))``, read-only and kept for the next call.
+
+        Raises
+        ------
+        DataError
+            If the tick does not fit or a series has missing values.
+        UnknownNameError
+            If there is no such column.
+        """
+        names = self.columns if columns is None else tuple(columns)
+        key = (check_tick(dt_s), names)
+        if key not in self._tables:
+            table = np.empty((self.days * DAY_S // key[0], len(names)))
+            for k, column in enumerate(names):
+                table[:, k] = self._resampled(column, key[0])
+            table.setflags(write=False)
+            self._tables[key] = table
+        return names, self._tables[key]
+
+    def window(self, day: int, ticks: int, dt_s: int) -> dict[str, np.ndarray]:
+        """All series for `ticks` ticks of `dt_s` seconds from local 00:00 of `day`; past the last day comes the first.
+
+        Raises
+        ------
+        DataError
+            If there is no such day or the tick does not fit.
+        """
+        if not 0 <= day < self.days:
+            raise DataError(f"dataset {self.name} has no day {day}; days are 0 to {self.days - 1}")
+        names, table = self.table(dt_s)
+        first = day * DAY_S // int(dt_s)
+        rows = table.take(np.arange(first, first + ticks), axis=0, mode="wrap")
+        return {column: rows[:, k] for k, column in enumerate(names)}
+
+    def clip(self, start: str | date | None = None, end: str | date | None = None) -> Dataset:
+        """The local days from `start` up to, not including, `end` (ISO dates); days count from 0 again.
+
+        Raises
+        ------
+        DataError
+            If a date is not an ISO date or the dataset has no day in between.
+        """
+        if start is None and end is None:
+            return self
+        begin = self._day_of(start, 0)
+        finish = self._day_of(end, self.days)
+        if not 0 <= begin < finish <= self.days:
+            raise DataError(
+                f"dataset {self.name} has the days {self.local_date(0)} to {self.local_date(self.days - 1)}; "
+                f"start={start} and end={end} (not included) do not lie within"
+            )
+        cut = {column: _slice(series, begin, finish) for column, series in self._series.items()}
+        return Dataset.from_columns(
+            self.name,
+            cut,
+            start=self.start + timedelta(days=begin),
+            utc_offset_h=self.utc_offset_h,
+            interval=self.interval,
+            source=self.source,
+            licence=self.licence,
+            first_day=self.first_day + begin,
+        )
+
+    def _day_of(self, when: str | date | None, default: int) -> int:
+        if when is None:
+            return default
+        try:
+            wanted = datetime.fromisoformat(when).date() if isinstance(when, str) else when
+        except ValueError as error:
+            raise DataError(f'"{when}" is not a date; write it as {self.local_date(0)}') from error
+        return (wanted - self.local_date(0)).days
+
+    def _at_interval(self, column: str) -> np.ndarray:
+        series = self._series[column]
+        if is_point(column):
+            return points_at(series.values, series.interval_s, self.interval)
+        return means(column, series, self.interval)
+
+    def _resampled(self, column: str, dt_s: int) -> np.ndarray:
+        series = self.series(column)
+        bad = np.isnan(series.values)
+        if bad.any():
+            first = self.start + timedelta(seconds=int(bad.argmax()) * series.interval_s)
+            raise DataError(
+                f"dataset {self.name}, series {column}: {int(bad.sum())} values missing, the first at "
+                f"{first:%Y-%m-%d %H:%M} UTC; fill them, or choose days without gaps with clip(start, end)"
+            )
+        return means(column, series, dt_s)
+
+
+def _slice(series: Series, begin: int, finish: int) -> Series:
+    a_day = DAY_S // series.interval_s
+    return series._replace(values=series.values[begin * a_day : finish * a_day])

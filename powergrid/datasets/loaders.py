@@ -1,0 +1,89 @@
+"""Datasets by name."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from powergrid.datasets.dataset import BASE_S, Dataset
+from powergrid.plugins.registries import DATASETS
+
+SHORT_NAMES = {
+    "load": "load_p_pu",
+    "solar": "pv_pu",
+    "wind": "wind_pu",
+    "price": "price_per_mwh",
+    "temperature": "ambient_temp_c",
+}
+"""Words that stand for a quantity in configurations."""
+
+
+def load(
+    name: str,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    download: bool = False,
+) -> Dataset:
+    """Return a registered dataset.
+
+    Parameters
+    ----------
+    name
+        Name or alias, see `names`.
+    start, end
+        First local day and the day after the last (ISO dates); by default everything.
+    cache_dir
+        Folder for downloads, for datasets that have any.
+    download
+        True allows a dataset to fetch what is not in its cache; embedded datasets never do.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dataset.
+    DataError
+        If the days are not in it or its files cannot be used.
+    """
+    folder = None if cache_dir is None else Path(cache_dir).expanduser()
+    dataset: Dataset = DATASETS.get(name)(start=start, end=end, cache_dir=folder, download=download)
+    return dataset
+
+
+def names() -> tuple[str, ...]:
+    """Names of all registered datasets."""
+    return DATASETS.names()
+
+
+class DatasetRegistry:
+    """Datasets as plain arrays on a 15-min base."""
+
+    @staticmethod
+    def load(name: str, cache_dir: str | os.PathLike | None = None, download: bool = False) -> dict[str, np.ndarray]:
+        """Series of a dataset by column name, and the first of each quantity under its short name, such as ``"load"``.
+
+        Parameters
+        ----------
+        name, cache_dir, download
+            As in `powergrid.datasets.load`.
+
+        Returns
+        -------
+        dict
+            Arrays of one value a quarter hour, read-only.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such dataset.
+        """
+        dataset = load(name, cache_dir=cache_dir, download=download)
+        columns, table = dataset.table(BASE_S)
+        arrays = {column: table[:, k] for k, column in enumerate(columns)}
+        for short, quantity in SHORT_NAMES.items():
+            for column in dataset.sites(quantity)[:1]:
+                arrays[short] = arrays[column]
+        return arrays

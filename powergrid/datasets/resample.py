@@ -1,0 +1,162 @@
+"""Bringing a regular series to another tick length: every row is the mean of its signal over the tick.
+
+Two kinds of signal are known. Powers and prices are constant within their interval (`held_means`): cutting an interval
+repeats its value, joining intervals averages them, so energy is kept. Temperature and wind speed are points joined by
+straight lines (`linear_means`), and a turbine's power is the exact mean of its power curve along such a line
+(`curve_means`), so it too has the same energy at every tick length. The end of the data joins its beginning.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from powergrid.core.errors import DataError
+
+DAY_S = 86_400
+"""Seconds of a day; every day has as many, since data are in standard time."""
+
+_POINT_UNITS = ("_c", "_m_s")
+
+_FLAT_M_S = 1e-6
+"""Below this change of wind speed [m/s] the mean of the curve is taken by its trapezoid, which rounds better."""
+
+
+class PowerCurve(NamedTuple):
+    """Turbine power against wind speed at hub height, straight between the points, zero outside them.
+
+    Attributes
+    ----------
+    speed_m_s
+        Increasing wind speeds [m/s].
+    power_pu
+        Power at those speeds [pu of the largest].
+    """
+
+    speed_m_s: np.ndarray
+    power_pu: np.ndarray
+
+    def power(self, speed_m_s: np.ndarray) -> np.ndarray:
+        """Power [pu] at a wind speed [m/s], any shape."""
+        return np.interp(speed_m_s, self.speed_m_s, self.power_pu, left=0.0, right=0.0)
+
+    def mean_power(self, start_m_s: np.ndarray, end_m_s: np.ndarray) -> np.ndarray:
+        """Mean power [pu] while the speed goes from `start_m_s` to `end_m_s` [m/s] along a straight line.
+
+        Within one piece of the curve that is the trapezoid, otherwise ``(F(end) - F(start)) / (end - start)`` with the
+        antiderivative ``F`` of the curve.
+        """
+        change = end_m_s - start_m_s
+        piece = np.searchsorted(self.speed_m_s, np.stack([start_m_s, end_m_s]), side="right")
+        bent = (piece[0] != piece[1]) & (np.abs(change) > _FLAT_M_S)
+        mean = 0.5 * (self.power(start_m_s) + self.power(end_m_s))
+        area = self._antiderivative(end_m_s[bent]) - self._antiderivative(start_m_s[bent])
+        mean[bent] = area / change[bent]
+        return mean
+
+    def _antiderivative(self, speed_m_s: np.ndarray) -> np.ndarray:
+        speed, power = self.speed_m_s, self.power_pu
+        steps = 0.5 * (power[1:] + power[:-1]) * np.diff(speed)
+        area = np.concatenate([[0.0], np.cumsum(steps)])
+        inside = np.clip(speed_m_s, speed[0], speed[-1])
+        piece = np.clip(np.searchsorted(speed, inside, side="right") - 1, 0, len(speed) - 2)
+        return area[piece] + 0.5 * (power[piece] + self.power(inside)) * (inside - speed[piece])
+
+
+class Series(NamedTuple):
+    """One series as it was published.
+
+    Attributes
+    ----------
+    values
+        One value an interval, ``(n,)``; the wind speed [m/s] where a curve is given.
+    interval_s
+        Its own interval [s]: prices and temperature may be hourly in a 15-min dataset.
+    curve
+        Power curve that turns the values into power; ``None`` for all but turbines.
+    """
+
+    values: np.ndarray
+    interval_s: int
+    curve: PowerCurve | None = None
+
+
+def is_point(column: str) -> bool:
+    """True for quantities measured at an instant and interpolated (temperature, wind speed), by their unit."""
+    return column.split(":")[0].endswith(_POINT_UNITS)
+
+
+def check_tick(dt_s: int) -> int:
+    """Tick length as a whole number of seconds.
+
+    Raises
+    ------
+    DataError
+        Unless it is a whole number of seconds that divides a day.
+    """
+    if dt_s <= 0 or dt_s != int(dt_s) or DAY_S % dt_s:
+        raise DataError(
+            f"a tick of {dt_s} s does not divide a day; use a whole number of seconds such as 60, 300, 900 or 3600"
+        )
+    return int(dt_s)
+
+
+def means(column: str, series: Series, dt_s: int) -> np.ndarray:
+    """Mean of a series over each tick of `dt_s` seconds, by the rule of its kind."""
+    if series.curve is not None:
+        return curve_means(series.values, series.interval_s, dt_s, series.curve)
+    if is_point(column):
+        return linear_means(series.values, series.interval_s, dt_s)
+    return held_means(series.values, series.interval_s, dt_s)
+
+
+def held_means(values: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
+    """Mean over each tick of a signal that is constant within its intervals (power, price).
+
+    Parameters
+    ----------
+    values
+        One value an interval, ``(n,)``; the intervals cover whole days.
+    interval_s, dt_s
+        Interval of the values and tick length [s]; both divide a day.
+    """
+    part_s = gcd(interval_s, dt_s)
+    parts = np.repeat(values, interval_s // part_s)
+    return parts if part_s == dt_s else parts.reshape(-1, dt_s // part_s).mean(axis=1)
+
+
+def linear_means(points: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
+    """Mean over each tick of a signal that runs straight from point to point (temperature, wind speed).
+
+    Parameters
+    ----------
+    points
+        Values at the interval starts, ``(n,)``; the last runs back to the first.
+    interval_s, dt_s
+        Interval of the points and tick length [s].
+    """
+    part_s = gcd(interval_s, dt_s)
+    start, end = _part_edges(points, interval_s // part_s)
+    return held_means(0.5 * (start + end), part_s, dt_s)
+
+
+def curve_means(points_m_s: np.ndarray, interval_s: int, dt_s: int, curve: PowerCurve) -> np.ndarray:
+    """Mean turbine power [pu] over each tick, for wind speeds [m/s] as in `linear_means`."""
+    part_s = gcd(interval_s, dt_s)
+    start, end = _part_edges(points_m_s, interval_s // part_s)
+    return held_means(curve.mean_power(start, end), part_s, dt_s)
+
+
+def points_at(points: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
+    """Values of a straight-line signal at the start of every tick."""
+    part_s = gcd(interval_s, dt_s)
+    return _part_edges(points, interval_s // part_s)[0][:: dt_s // part_s]
+
+
+def _part_edges(points: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values at the start and the end of each part, with `parts` equal parts an interval."""
+    share = np.arange(parts) / parts
+    start = (points[:, None] + share * (np.roll(points, -1) - points)[:, None]).ravel()
+    return start, np.roll(start, -1)
