@@ -161,7 +161,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         injecting=injecting,
         taps=_only(families, "tap", len(network.regulators.branch), "regulator"),
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), "switchable shunt"),
-        upstream=_upstream(network),
+        upstream=upstream(network),
         relay_bus=network.branches.to_bus[network.regulators.branch],
         inject=SumTo(np.concatenate([*places, np.zeros(0, dtype=int)]).astype(int), buses),
         load_series=load_series,
@@ -342,7 +342,7 @@ def _only(families: Sequence[Family], role: str, needed: int, what: str) -> int 
     return found[0] if found else None
 
 
-def _upstream(network: Any) -> np.ndarray:
+def upstream(network: Any) -> np.ndarray:
     """``[i, j] = 1`` if regulator i lies on the way from the source to regulator j."""
     branches, count = network.branches, len(network.regulators.branch)
     regulator_of = {int(branch): k for k, branch in enumerate(network.regulators.branch)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from powergrid.agents.device_agent import Outlook
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
@@ -12,12 +14,12 @@ from powergrid.plugins import register_policy
 @register_policy("rule_based", aliases=("price_response",))
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
     """Slots ``(*batch, K)`` from the rules of all families and, for markets, the marginal cost of each member."""
-    slots = xp.zeros_like(state.slots)
     now = exogenous.now
     plan = layout.slots
     signals = plan.signal_low + (state.slots[..., plan.signal] + 1.0) * plan.signal_half_span
     prices = xp.concatenate([now, signals], axis=-1) if len(plan.signal) else now
     net_load_mw = _net_load(xp, layout, params, now)
+    book = _SlotValues(state.slots.shape)
     commands = []
     for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
         if not (family.half_span > 0.0).any():
@@ -29,28 +31,40 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         commands.append(command)
         for j, wanted in enumerate(command):
-            slots = _put(xp, slots, family, j, wanted)
+            book.put(xp, family, j, wanted)
     for market in layout.markets:
         share = _limit_share(xp, layout, params, market, commands, now)
-        slots = _scatter(xp, slots, market.slot[:, 0], 2.0 * share - 1.0)
-    return slots
+        book.write(2.0 * share - 1.0, market.slot[:, 0])
+    return book.slots(xp, state.slots)
 
 
-def _scatter(xp: Any, slots: Array, index: Any, values: Array) -> Array:
-    """Write `values` ``(*batch, n)`` at the slots `index` ``(n,)`` without in-place writes."""
-    hits = index[:, None] == range(slots.shape[-1])
-    written = values @ xp.asarray(hits, dtype=slots.dtype)
-    return xp.where(hits.any(0), written, slots)
+class _SlotValues:
+    """Collects values for slots, so that one gather writes them all."""
 
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+        self.values: list[Array] = []
+        self.index: list[np.ndarray] = []
 
-def _put(xp: Any, slots: Array, family: Any, field: int, wanted: Array) -> Array:
-    """Translate a physical command into its slots; fields nobody may choose have none."""
-    free = family.half_span[:, field] > 0.0
-    if not free.any():
-        return slots
-    wanted = xp.broadcast_to(wanted, (*slots.shape[:-1], family.size))[..., free]
-    share = (wanted - family.low[free, field]) / family.half_span[free, field] - 1.0
-    return _scatter(xp, slots, family.slot[free, field], xp.minimum(xp.maximum(share, -1.0), 1.0))
+    def write(self, values: Array, index: np.ndarray) -> None:
+        """Values ``(*batch, n)`` for the slots `index` ``(n,)``."""
+        self.values.append(values)
+        self.index.append(index)
+
+    def put(self, xp: Any, family: Any, field: int, wanted: Array) -> None:
+        """Translate a physical command into its slots; fields nobody may choose have none."""
+        free = np.flatnonzero(family.half_span[:, field] > 0.0)
+        if len(free):
+            wanted = xp.broadcast_to(wanted, (*self.shape[:-1], family.size))[..., free]
+            share = (wanted - family.low[free, field]) / family.half_span[free, field] - 1.0
+            self.write(xp.minimum(xp.maximum(share, -1.0), 1.0), family.slot[free, field])
+
+    def slots(self, xp: Any, default: Array) -> Array:
+        """All slots, those never written as in `default`."""
+        written = np.concatenate([*self.index, np.zeros(0, dtype=int)]).astype(int)
+        source = np.arange(default.shape[-1])
+        source[written] = default.shape[-1] + np.arange(len(written))
+        return xp.concatenate([default, *self.values], axis=-1)[..., source]
 
 
 def _net_load(xp: Any, layout: Any, params: Any, now: Array) -> Array:

@@ -1,0 +1,130 @@
+"""Metered connection to the utility: where energy is paid for (Grid)."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, NoColumns, Outlook
+from powergrid.core.types import Array, Injection
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a connection; ``feed_in = share max(price, 0)``, ``retail = max(price, 0) + adder``.
+
+    A share of at most one and an adder of at least zero keep feed-in at or below retail at every price.
+    """
+
+    feed_in_share: float = Field(0.9, ge=0, le=1, description="share of the market price paid for exported energy [1]")
+    retail_adder_per_mwh: float = Field(45.0, ge=0, description="charge on imported energy above the price [$/MWh]")
+    p_max_mw: float | None = Field(None, gt=0, description="import limit [MW]; none if not given")
+    import_limit_cost_per_percent_h: float = Field(
+        10.0, ge=0, description="price of import above the limit, as that of an overloaded line [$/(% h)]"
+    )
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings` that the kernels need; a limit that was not given is infinite."""
+
+    p_max_mw: Array
+    import_limit_cost_per_percent_h: Array
+
+
+class Exogenous(NamedTuple):
+    """Tariff [$/MWh], and the power that enters the metered branch at its from bus [MW]: import is positive."""
+
+    retail_per_mwh: Array
+    feed_in_per_mwh: Array
+    p_branch_mw: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> NoColumns:
+    """A meter remembers nothing."""
+    return NoColumns()
+
+
+def step(
+    xp: Any, params: Params, state: NoColumns, command: NoColumns, exogenous: Exogenous, dt_h: float
+) -> tuple[NoColumns, Injection]:
+    """A meter injects nothing; it reads what the power flow finds."""
+    zero = exogenous.p_branch_mw * 0.0
+    return state, Injection(zero, zero)
+
+
+def money(
+    xp: Any, params: Params, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Imported energy at retail minus exported energy at feed-in [$]: ``(r max(p, 0) - f max(-p, 0)) dt``."""
+    bought = exogenous.retail_per_mwh * xp.maximum(exogenous.p_branch_mw, 0.0)
+    sold = exogenous.feed_in_per_mwh * xp.maximum(-exogenous.p_branch_mw, 0.0)
+    return ((bought - sold) * dt_h,)
+
+
+def violation(
+    xp: Any, params: Params, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Import above the limit, in percent of the limit, priced by percent and hour [$]."""
+    excess_percent = 100.0 * xp.maximum(exogenous.p_branch_mw - params.p_max_mw, 0.0) / params.p_max_mw
+    return (params.import_limit_cost_per_percent_h * excess_percent * dt_h,)
+
+
+def rule(xp: Any, params: Params, state: NoColumns, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> NoColumns:
+    """There is nothing to command."""
+    return NoColumns()
+
+
+def energy(
+    xp: Any,
+    params: Params,
+    before: NoColumns,
+    after: NoColumns,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
+) -> Energy:
+    """All zero: what passes the meter is the account of the devices behind it."""
+    zero = injection.p_mw * 0.0
+    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
+
+
+def tariff_series(feed_in_share: float, retail_adder_per_mwh: float) -> tuple[str, str]:
+    """Names of the retail and the feed-in price series of a tariff."""
+    return f"retail_per_mwh:{retail_adder_per_mwh:g}", f"feed_in_per_mwh:{feed_in_share:g}"
+
+
+@register_device("GridConnection", aliases=("Grid", "grid"))
+class GridConnection(DeviceAgent):
+    """Meter at a point of common coupling.
+
+    `bus` names the metered branch, whose from bus faces the utility, or is empty for the network's source. Energy is paid
+    once, at this meter. The settings of the tariff make the two price series; the kernels read these.
+    """
+
+    role = "meter"
+    default_policy = "rule_based"
+    money_names = ("grid",)
+    violation_names = ("import_limit",)
+    Settings, Params, Exogenous = Settings, Params, Exogenous
+    reset, step, rule, energy = staticmethod(reset), staticmethod(step), staticmethod(rule), staticmethod(energy)
+    money, violation = staticmethod(money), staticmethod(violation)
+
+    @property
+    def tariff(self) -> tuple[float, float]:
+        """Share of the market price paid for exports [1], and charge on imports above it [$/MWh]."""
+        return self.settings.feed_in_share, self.settings.retail_adder_per_mwh
+
+    def series(self) -> dict[str, str]:
+        """The two price series that the tariff makes of the market price; :func:`tariff_series` names them."""
+        retail, feed_in = tariff_series(*self.tariff)
+        return {"retail_per_mwh": retail, "feed_in_per_mwh": feed_in, "p_branch_mw": "p_branch_mw"}
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings
+        return Params(
+            p_max_mw=inf if given.p_max_mw is None else given.p_max_mw,
+            import_limit_cost_per_percent_h=given.import_limit_cost_per_percent_h,
+        )

@@ -1,0 +1,245 @@
+"""From a configuration to a :class:`~powergrid.envs.simulation.World`: network, agents, data and layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
+from powergrid.agents.system_agent import SystemAgent
+from powergrid.config.build_network import build_network
+from powergrid.config.resolve import ResolvedConfig, resolve, with_overrides
+from powergrid.devices.grid_connection import GridConnection
+from powergrid.engine.assemble import UNIT, Parts, assemble, upstream
+from powergrid.engine.layout import Columns, Settings
+from powergrid.envs import exogenous
+from powergrid.envs.simulation import RewardSettings, World
+from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
+from powergrid.powerflow import method as powerflow_method
+
+COORDINATORS = {"GridCoordinator": GridCoordinatorAgent, "GridAgent": GridAgent, "SystemAgent": SystemAgent}
+"""Agent types that are not devices."""
+
+VOLTS = 120.0
+"""Voltage base on which regulator bandwidths are given [V]."""
+
+
+def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **overrides: Any) -> World:
+    """Make a world from a preset name, path, mapping or resolved configuration.
+
+    Parameters
+    ----------
+    method
+        Power-flow method.
+    tol_pu
+        Tolerance of the power flow on the largest voltage change [pu].
+    **overrides
+        Changes to the configuration by keyword.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration cannot be used; carries every problem found.
+    """
+    resolved = source if isinstance(source, ResolvedConfig) else resolve(source)
+    if overrides:
+        resolved = with_overrides(resolved, **overrides)
+    config = resolved.config
+    network = build_network(config, resolved.base_dir)
+    dataset = resolved.dataset()
+    agents = _agents(config)
+    agents += _controllers(config, network)
+    vertical, horizontal = _protocols(config, agents)
+    agents += _meters(config, agents)
+    load_series = _load_series(config, network)
+    dt_s = config.simulation.time_step
+    columns, table = _exogenous(config, dataset, agents, load_series)
+    parts = Parts(
+        network=network,
+        agents=agents,
+        vertical=vertical,
+        horizontal=horizontal,
+        policies=_policies(agents),
+        load_series=load_series,
+        columns=columns,
+        settings=_settings(config),
+    )
+    return World(
+        layout=assemble(parts, powerflow_method(method), tol_pu=tol_pu),
+        table=table,
+        days={split: dataset.split(split) for split in ("train", "validation", "test", "stress")},
+        ticks_per_day=86_400 // dt_s,
+        reward=_reward(config),
+        agents=tuple(agents),
+        network=network,
+        resolved=resolved,
+    )
+
+
+def _settings(config: Any) -> Settings:
+    simulation, penalties = config.simulation, config.penalties
+    return Settings(
+        dt_h=simulation.time_step / 3600.0,
+        episode_length=simulation.episode_length,
+        v_min_pu=simulation.v_min_pu,
+        v_max_pu=simulation.v_max_pu,
+        voltage_price=penalties.voltage_per_pu_h,
+        overload_price=penalties.overload_per_percent_h,
+        unserved_price=penalties.unserved_per_mwh,
+        terminate_on_divergence=simulation.terminate_on_divergence,
+        forecast_rho=config.forecast.rho,
+    )
+
+
+def _reward(config: Any) -> RewardSettings:
+    training = config.training
+    limit = training.max_penalty if training.max_penalty is not None else float("inf")
+    return RewardSettings(training.reward_scale, training.safety_scale, limit)
+
+
+def _agents(config: Any) -> list[Agent]:
+    """Agents as configured, linked to their parents."""
+    made: dict[str, Agent] = {}
+    for given in config.agents:
+        timing = {"interval_s": given.interval, "offset_s": given.offset, "observability": given.observability}
+        if given.type in COORDINATORS:
+            protocol = given.protocol
+            made[given.id] = COORDINATORS[given.type](
+                given.id,
+                area=given.area or "",
+                protocol=protocol.type if protocol else "none",
+                protocol_params=protocol.params if protocol else {},
+                policy=given.policy or "learned",
+                **timing,
+            )
+        else:
+            kind = DEVICES.get(given.type)
+            made[given.id] = kind(given.id, given.bus or "", given.phases, given.policy, **timing, **given.params)
+    for given in config.agents:
+        made[given.id].adopt(made[child] for child in given.sub_agents)
+    return list(made.values())
+
+
+def _controllers(config: Any, network: Any) -> list[Agent]:
+    """Regulators and switchable capacitors that no agent in the configuration stands for."""
+    taken = {given.bus for given in config.agents}
+    regulators = network.regulators
+    found: list[Agent] = []
+    depth = _depth(network)
+    for k, branch in enumerate(regulators.branch):
+        name = network.branches.name[branch]
+        if name in taken:
+            continue
+        params: dict[str, Any] = {
+            "step_pu": float(regulators.step_pu[k]),
+            "tap_min": int(regulators.tap_min[k]),
+            "tap_max": int(regulators.tap_max[k]),
+            "delay_s": 30.0 if depth[k] == 0 else 45.0,
+        }
+        params.update(_ruled(config.network.regulators, name))
+        if "bandwidth_v" in params:
+            params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS
+        found.append(DEVICES.get("Regulator")(f"regulator_{name}", name, **params))
+    for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True):
+        if free and name not in taken:
+            params = _ruled(config.network.capacitors, name)
+            found.append(DEVICES.get("Capacitor")(f"capacitor_{name}", name, **params))
+    return found
+
+
+def _depth(network: Any) -> np.ndarray:
+    """Number of regulators upstream of each regulator."""
+    return upstream(network).sum(axis=0)
+
+
+def _ruled(rules: Sequence[Any], name: str) -> dict[str, Any]:
+    """Settings that rules give to a name; later rules win, key by key."""
+    found: dict[str, Any] = {}
+    for rule in rules:
+        if fnmatchcase(name, rule.match):
+            found.update(rule.model_dump(exclude={"match"}, exclude_none=True))
+    return found
+
+
+def _protocols(config: Any, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[tuple[Any, list[str]]]]:
+    """Vertical protocol objects by coordinator, horizontal ones with their members."""
+    coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
+    vertical = {agent.id: PROTOCOLS.get(agent.protocol)(**agent.protocol_params) for agent in coordinators}
+    horizontal = []
+    named = [(given.type, given.params, given.members) for given in config.protocols]
+    short = config.coordination
+    if short is not None:
+        kind = PROTOCOLS.get(short.protocol)
+        if kind.kind == "horizontal":
+            named.append((short.protocol, short.params, []))
+        else:
+            vertical.update({agent.id: kind(**short.params) for agent in coordinators if agent.protocol == "none"})
+    for type, params, members in named:
+        horizontal.append((PROTOCOLS.get(type)(**params), list(members) or [agent.id for agent in coordinators]))
+    for agent in coordinators:
+        frequency = getattr(vertical[agent.id].settings, "update_freq", None)
+        if frequency is not None and agent.interval_s is None:
+            agent.interval_s = frequency
+    return vertical, horizontal
+
+
+def _meters(config: Any, agents: Sequence[Agent]) -> list[Agent]:
+    """Meters where the configuration names none: an area's connection, else each device's own terminal."""
+    tariff = {"feed_in_share": config.tariff.feed_in_share, "retail_adder_per_mwh": config.tariff.retail_adder}
+    found: list[Agent] = []
+    metered = {id(above) for agent in agents if isinstance(agent, GridConnection) for above in agent.ancestors()}
+    for agent in agents:
+        if isinstance(agent, GridAgent) and agent.area and id(agent) not in metered:
+            meter = GridConnection(f"{agent.id}.meter", f"{agent.area}.pcc", **tariff)
+            agent.adopt([meter])
+            metered.add(id(agent))
+            found.append(meter)
+    for agent in agents:
+        behind_meter = any(id(above) in metered for above in agent.ancestors())
+        if behind_meter or not isinstance(agent, DeviceAgent) or agent.role != "injection":
+            continue
+        meter = GridConnection(f"{agent.id}.meter", UNIT + agent.id, **tariff)
+        agent.adopt([meter])
+        found.append(meter)
+    return found
+
+
+def _load_series(config: Any, network: Any) -> list[str]:
+    """Series that each of the network's own loads follows."""
+    by_area = {"": config.network.load_series}
+    for change in config.network.modifications:
+        if change.attach is not None:
+            by_area[change.attach.name] = change.attach.load_series or config.network.load_series
+    return [by_area[network.buses.area[bus]] for bus in network.loads.bus]
+
+
+def _exogenous(
+    config: Any, dataset: Any, agents: Sequence[Agent], load_series: Sequence[str]
+) -> tuple[Columns, np.ndarray]:
+    """Columns and table with all series that loads, devices and tariffs need."""
+    tariffs = [(config.tariff.feed_in_share, config.tariff.retail_adder)]
+    needed: list[str] = list(load_series)
+    for agent in agents:
+        if isinstance(agent, DeviceAgent):
+            needed += [name for field, name in agent.series().items() if field not in ("v_pu", "p_branch_mw")]
+        if isinstance(agent, GridConnection):
+            tariffs.append(agent.tariff)
+    return exogenous.build(
+        dataset,
+        config.simulation.time_step,
+        needed,
+        list(dict.fromkeys(tariffs)),
+        forecast_hours=config.forecast.horizon_h,
+        forecast_noise=config.forecast.noise,
+    )
+
+
+def _policies(agents: Sequence[Agent]) -> dict[str, Any]:
+    """Local policies by name."""
+    names = {agent.policy for agent in agents} - {LEARNED, CENTRALIZED}
+    return {name: POLICIES.get(name) for name in names}

@@ -1,0 +1,128 @@
+"""The exogenous table: one wide row a tick with all series, day-ahead prices and true futures that forecasts start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import DataError
+from powergrid.datasets.tariff import check_tariff, tariff
+from powergrid.devices.grid_connection import tariff_series
+from powergrid.engine.layout import Columns
+
+PRICE_HOURS = 24
+"""Hours of day-ahead prices that agents see."""
+
+_BOUNDS = {
+    "price_per_mwh": (-10_000.0, 10_000.0),
+    "retail_per_mwh": (-10_000.0, 11_000.0),
+    "feed_in_per_mwh": (-10_000.0, 10_000.0),
+    "ambient_temp_c": (-60.0, 60.0),
+    "wind_speed_m_s": (0.0, 60.0),
+    "hour": (0.0, 24.0),
+}
+_CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")
+
+
+def bounds_of(name: str) -> tuple[float, float]:
+    """Finite bounds of a series by its quantity."""
+    quantity = name.split(":")[0]
+    if quantity.startswith("clock_"):
+        return -1.0, 1.0
+    return _BOUNDS.get(quantity, (-2.0, 5.0))
+
+
+def build(
+    dataset: Any,
+    dt_s: int,
+    needed: Iterable[str],
+    tariffs: Sequence[tuple[float, float]],
+    *,
+    forecast_hours: int,
+    forecast_noise: Mapping[str, float],
+) -> tuple[Columns, np.ndarray]:
+    """Columns and table for an environment.
+
+    Parameters
+    ----------
+    dataset
+        A :class:`~powergrid.datasets.dataset.Dataset`.
+    dt_s
+        Tick [s].
+    needed
+        Series or quantities that loads and devices ask for; a quantity stands for its first column.
+    tariffs
+        ``(feed_in_share, retail_adder_per_mwh)`` of each tariff, the default first.
+    forecast_hours
+        Hours of forecasts that agents see.
+    forecast_noise
+        Standard deviation of the relative error by quantity [1].
+
+    Returns
+    -------
+    columns, table
+        What a row holds, and the rows of the year, ``(ticks, W)``.
+
+    Raises
+    ------
+    DataError
+        If a needed series is missing from the dataset, or holds NaN.
+    """
+    wanted = list(dict.fromkeys(["price_per_mwh", *needed]))
+    names = list(dict.fromkeys(_resolve(dataset, name) for name in wanted if not _derived(name)))
+    found, values = dataset.table(dt_s, columns=names)
+    price = values[:, list(found).index(_resolve(dataset, "price_per_mwh"))]
+    derived: dict[str, np.ndarray] = {}
+    for share, adder in tariffs:
+        check_tariff(price, share, adder)
+        feed_in, retail = tariff(np, price, share, adder)
+        derived.update(zip(tariff_series(share, adder), (retail, feed_in), strict=True))
+    derived.update(_clock(len(values), dt_s))
+    series = (*found, *derived)
+    table = np.column_stack([values, *derived.values()])
+    ahead = tuple(i for i, name in enumerate(series) if forecast_hours and name.split(":")[0] in forecast_noise)
+    columns = Columns(
+        series=series,
+        price=list(series).index(_resolve(dataset, "price_per_mwh")),
+        price_hours=PRICE_HOURS,
+        ahead=ahead,
+        ahead_hours=forecast_hours if ahead else 0,
+        ahead_noise=tuple(forecast_noise[series[i].split(":")[0]] for i in ahead),
+        bounds=tuple(bounds_of(name) for name in series),
+    )
+    return columns, _widen(table, columns, dt_s)
+
+
+def _derived(name: str) -> bool:
+    return name.split(":")[0] in ("retail_per_mwh", "feed_in_per_mwh", "hour") or name.startswith("clock_")
+
+
+def _resolve(dataset: Any, name: str) -> str:
+    """Full column name for a series or a quantity."""
+    if name in dataset.columns:
+        return name
+    sites: Sequence[str] = dataset.sites(name)
+    if not sites:
+        raise DataError(f'dataset "{dataset.name}" has no series "{name}"; it holds: {", ".join(dataset.columns)}')
+    return sites[0]
+
+
+def _clock(ticks: int, dt_s: int) -> dict[str, np.ndarray]:
+    """Hour of the day and phases of day and year."""
+    hours = np.arange(ticks) * dt_s / 3600.0
+    day, year = 2.0 * np.pi * hours / 24.0, 2.0 * np.pi * hours / hours.size / (dt_s / 3600.0)
+    phases = (np.sin(day), np.cos(day), np.sin(year), np.cos(year))
+    return {"hour": hours % 24.0, **dict(zip(_CLOCK, phases, strict=True))}
+
+
+def _widen(table: np.ndarray, columns: Columns, dt_s: int) -> np.ndarray:
+    """Append future values to each row; beyond the last day the year begins again."""
+
+    def later(hour: int) -> np.ndarray:
+        return np.roll(table, -round(hour * 3600 / dt_s), axis=0)
+
+    prices = [later(hour)[:, columns.price] for hour in range(1, columns.price_hours + 1)]
+    futures = [later(hour)[:, list(columns.ahead)] for hour in range(1, columns.ahead_hours + 1)]
+    return np.ascontiguousarray(np.column_stack([table, *prices, *futures]))

@@ -1,0 +1,407 @@
+"""The PettingZoo parallel environment: dictionaries at the rim, arrays inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box
+from pettingzoo import ParallelEnv
+
+from powergrid.core import random
+from powergrid.core.errors import ActionError, ConfigError, Issue, nearest
+from powergrid.envs.build import build
+from powergrid.envs.simulation import Simulation, World
+
+
+class ArrayStep(NamedTuple):
+    """One step without dictionaries: rows are agents, in the order of ``possible_agents``.
+
+    Attributes
+    ----------
+    observation
+        float32, ``(A, d_max)``.
+    reward
+        ``(A,)``.
+    terminated, truncated
+        Whether physics or the time limit ended the episode.
+    output
+        Everything else, by account; see :class:`powergrid.engine.state.Output`.
+    """
+
+    observation: np.ndarray
+    reward: np.ndarray
+    terminated: bool
+    truncated: bool
+    output: Any
+
+
+class MultiAgentPowerGridEnv(ParallelEnv):
+    """Devices, microgrids and operators as PettingZoo agents on an AC feeder.
+
+    Parameters
+    ----------
+    config
+        Preset name, path of a YAML file, mapping or resolved configuration.
+    render_mode
+        ``None`` or ``"rgb_array"``.
+    max_cycles
+        Episode length in ticks; the configuration's own if ``None``.
+    days
+        Split that episodes are drawn from, or day indices of the dataset.
+    method
+        Power-flow method, ``"auto"`` or a name.
+    **overrides
+        Changes to the configuration by keyword, such as ``time_step=3600``.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration cannot be used; carries every problem found.
+    """
+
+    metadata = {  # noqa: RUF012  (PettingZoo reads it from the class)
+        "name": "powergrid_v2",
+        "render_modes": ["rgb_array"],
+        "is_parallelizable": True,
+        "render_fps": 4,
+    }
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        render_mode: str | None = None,
+        max_cycles: int | None = None,
+        days: str | Sequence[int] = "train",
+        method: str = "auto",
+        **overrides: Any,
+    ):
+        if max_cycles is not None:
+            overrides["episode_length"] = max_cycles
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f'render_mode "{render_mode}" is not among {self.metadata["render_modes"]}')
+        self._arguments = (config, render_mode, days, method, overrides)
+        self.render_mode = render_mode
+        self.world: World = build(config, method=method, **overrides)
+        self._simulation = Simulation(self.world)
+        self._days = _days(self.world, days)
+        layout = self.world.layout
+        self.possible_agents = list(layout.actors)
+        self.agents: list[str] = []
+        self.constraint_names = layout.ledger.cost_names
+        self.money_names = layout.ledger.money_names
+        sizes = [len(entries) for entries in layout.action_entries]
+        width = layout.action_size
+        self._action_rows = np.concatenate(
+            [row * width + np.arange(size) for row, size in enumerate(sizes)] or [np.zeros(0, dtype=int)]
+        ).astype(int)
+        self._action_shapes = [(size,) for size in sizes]
+        self._low, self._high = layout.view.low.astype(np.float32), layout.view.high.astype(np.float32)
+        self._state: Any = None
+        self._key = random.key_from_seed(np, np.array(0))
+        self._episode = 0
+        self._output: Any = None
+        self._central = np.zeros(0, dtype=np.float32)
+        self._bind_agents()
+
+    @classmethod
+    def from_config(cls, source: Any, **keywords: Any) -> MultiAgentPowerGridEnv:
+        """The environment of a preset, YAML file or mapping."""
+        return cls(source, **keywords)
+
+    def __reduce__(self) -> tuple:
+        config, render_mode, days, method, overrides = self._arguments
+        return _rebuild, (type(self), config, {"render_mode": render_mode, "days": days, "method": method, **overrides})
+
+    # -- spaces -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def observation_spaces(self) -> dict[str, Box]:
+        """Spaces of all possible agents, float32 with finite bounds."""
+        sizes = self.world.layout.view.sizes
+        return {
+            agent: Box(self._low[row, : sizes[row]], self._high[row, : sizes[row]], dtype=np.float32)
+            for row, agent in enumerate(self.possible_agents)
+        }
+
+    @cached_property
+    def action_spaces(self) -> dict[str, Box]:
+        """Spaces of all possible agents, [-1, 1]."""
+        return {
+            agent: Box(-1.0, 1.0, shape=shape, dtype=np.float32)
+            for agent, shape in zip(self.possible_agents, self._action_shapes, strict=True)
+        }
+
+    def observation_space(self, agent: str) -> Box:
+        """Observation space of one agent, the same object at each call."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Box:
+        """Action space of one agent, the same object at each call."""
+        return self.action_spaces[agent]
+
+    def observation_labels(self, agent: str) -> tuple[str, ...]:
+        """What each number of the agent's observation is, with its unit."""
+        return self.world.layout.view.labels(self.possible_agents.index(agent))
+
+    def action_labels(self, agent: str) -> tuple[str, ...]:
+        """What each number of the agent's action sets, with the unit of its physical range."""
+        entries = self.world.layout.action_entries[self.possible_agents.index(agent)]
+        return tuple(entry.label(owner) for owner, entry in entries)
+
+    @cached_property
+    def state_space(self) -> Box:
+        """Space of `state`."""
+        view = self.world.layout.view
+        entries = [view.entries[i][1] for i in view.central]
+        low, high = np.array([(entry.low, entry.high) for entry in entries], dtype=np.float32).reshape(-1, 2).T
+        return Box(low, high, dtype=np.float32)
+
+    def agent(self, id: str) -> Any:
+        """The agent object of that name, device, coordinator or operator."""
+        for agent in self.world.agents:
+            if agent.id == id:
+                return agent
+        raise KeyError(f'no agent "{id}"; {nearest(id, [agent.id for agent in self.world.agents])}')
+
+    def _bind_agents(self) -> None:
+        """Give the acting agents' objects their spaces and labels."""
+        by_id = {agent.id: agent for agent in self.world.agents}
+        for id in self.possible_agents:
+            by_id[id].observation_labels = self.observation_labels(id)
+            by_id[id].action_labels = self.action_labels(id)
+            by_id[id].observation_space = self.observation_space(id)
+            by_id[id].action_space = self.action_space(id)
+
+    # -- episodes ---------------------------------------------------------------------------------------------
+
+    def reset(
+        self, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+        """Start an episode.
+
+        Parameters
+        ----------
+        seed
+            Decides everything that follows; without it the next episode of the running seed begins.
+        options
+            ``{"day": d}`` begins on day `d` of the dataset instead of a drawn one.
+        """
+        if seed is not None:
+            self._key, self._episode = random.key_from_seed(np, np.array(seed % 2**32)), 0
+        key = random.fold_in(np, self._key, np.array(self._episode))
+        self._episode += 1
+        day = (options or {}).get("day")
+        drawn = np.int32(self._checked_day(day)) if day is not None else self.world.draw_day(np, key, self._days)
+        self._state, observation, central = self._simulation.reset(key, np.asarray(drawn, dtype=np.int32))
+        self._central = central
+        self._output = None
+        self.agents = list(self.possible_agents)
+        for agent in self.world.agents:
+            agent.reset()
+        seen = observation.astype(np.float32)
+        return self._by_agent(seen), {agent: {"day": int(drawn)} for agent in self.agents}
+
+    def step(self, actions: Mapping[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+        """Advance by one tick.
+
+        Parameters
+        ----------
+        actions
+            One vector in [-1, 1] for every live agent; numbers outside are clipped and counted in ``info["clipped"]``.
+
+        Raises
+        ------
+        ActionError
+            If an action is missing, of the wrong shape or not finite; names the agent.
+        """
+        if not self.agents:
+            raise ActionError("the episode is over: call reset() before the next step()")
+        done = self.step_array(self._stack(actions))
+        live = self.agents
+        rewards = dict(zip(live, done.reward.tolist(), strict=True))
+        terminated = dict.fromkeys(live, done.terminated)
+        truncated = dict.fromkeys(live, done.truncated)
+        observations, infos = self._by_agent(done.observation), self._infos(done.output)
+        if done.terminated or done.truncated:
+            self.agents = []
+        return observations, rewards, terminated, truncated, infos
+
+    def step_array(self, actions: np.ndarray) -> ArrayStep:
+        """The same step without dictionaries.
+
+        Parameters
+        ----------
+        actions
+            ``(A, k_max)``; agents with shorter actions ignore the rest of their row.
+        """
+        self._state, output = self._simulation.step(self._state, np.asarray(actions, dtype=float))
+        self._output, self._central = output, output.central
+        acting = len(self.possible_agents)
+        rewards = self.world.reward.reward(np, output.money[:acting], output.costs[:acting])
+        terminated = bool(output.done)
+        truncated = bool(output.last) and not terminated
+        return ArrayStep(output.observation.astype(np.float32), rewards, terminated, truncated, output)
+
+    def state(self) -> np.ndarray:
+        """State for a central critic: everything that any agent sees, once; float32."""
+        space = self.state_space
+        return np.clip(self._central, space.low, space.high).astype(np.float32)
+
+    def _stack(self, actions: Mapping[str, Any]) -> np.ndarray:
+        """Actions of all agents as ``(A, k_max)``, checked."""
+        size = (len(self.possible_agents), self.world.layout.action_size)
+        stacked = np.zeros(size)
+        try:
+            rows = [np.asarray(actions[agent], dtype=float) for agent in self.possible_agents]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._action_error(actions) from error
+        if [row.shape for row in rows] != self._action_shapes:
+            raise self._action_error(actions)
+        if rows:
+            stacked.reshape(-1)[self._action_rows] = np.concatenate(rows)
+        if not np.isfinite(stacked).all():
+            raise self._action_error(actions)
+        return stacked
+
+    def _action_error(self, actions: Mapping[str, Any]) -> ActionError:
+        """The sentence for the first action that is wrong."""
+        for agent, shape in zip(self.possible_agents, self._action_shapes, strict=True):
+            if agent not in actions:
+                given = ", ".join(map(str, actions)) or "none"
+                return ActionError(f'no action for agent "{agent}"; actions were given for: {given}')
+            try:
+                row = np.asarray(actions[agent], dtype=float)
+            except (TypeError, ValueError):
+                return ActionError(f'action of agent "{agent}" is not a vector of numbers: {actions[agent]!r}')
+            if row.shape != shape:
+                labels = ", ".join(self.action_labels(agent))
+                return ActionError(f'action of agent "{agent}" has shape {row.shape}, expected {shape}: {labels}')
+            if not np.isfinite(row).all():
+                label = self.action_labels(agent)[int(np.flatnonzero(~np.isfinite(row))[0])]
+                return ActionError(f'action of agent "{agent}" is not finite at {label}: {row.tolist()}')
+        return ActionError("actions could not be read")
+
+    def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        sizes = self.world.layout.view.sizes
+        return {agent: rows[i, : sizes[i]] for i, agent in enumerate(self.possible_agents)}
+
+    def _infos(self, output: Any) -> dict[str, dict[str, Any]]:
+        totals = output.costs.sum(-1).tolist()
+        converged = bool(output.flow.converged)
+        clipped, due = output.clipped.tolist(), output.due.tolist()
+        return {
+            agent: {
+                "cost": totals[i],
+                "costs": output.costs[i],
+                "money": output.money[i],
+                "converged": converged,
+                "due": due[i],
+                "available": True,
+                "clipped": clipped[i],
+            }
+            for i, agent in enumerate(self.possible_agents)
+        }
+
+    def named(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """An agent's info with its rows turned into names."""
+        return {
+            **info,
+            "costs": dict(zip(self.constraint_names, np.asarray(info["costs"]).tolist(), strict=True)),
+            "money": dict(zip(self.money_names, np.asarray(info["money"]).tolist(), strict=True)),
+        }
+
+    @property
+    def cost_limits(self) -> np.ndarray:
+        """Limit of each constraint over an episode [$], for constrained RL: no priced violation at all."""
+        return np.zeros(len(self.constraint_names))
+
+    # -- looking in -------------------------------------------------------------------------------------------
+
+    @property
+    def output(self) -> Any:
+        """Full output of the last step, ``None`` after a reset; see :class:`powergrid.engine.state.Output`."""
+        return self._output
+
+    def global_state(self) -> dict[str, float]:
+        """Label to value of everything that any agent sees."""
+        view = self.world.layout.view
+        labels = (view.entries[i][1].label(view.entries[i][0]) for i in view.central)
+        return dict(zip(labels, self.state().tolist(), strict=True))
+
+    def policy_actions(self, policy: Any) -> dict[str, np.ndarray]:
+        """Actions that a local policy, by name or as a function, would take now for every agent."""
+        actions = self.policy_array(policy)
+        return {
+            agent: actions[i, : shape[0]].astype(np.float32)
+            for i, (agent, shape) in enumerate(zip(self.possible_agents, self._action_shapes, strict=True))
+        }
+
+    def policy_array(self, policy: Any) -> np.ndarray:
+        """As `policy_actions`, ``(A, k_max)`` in float64."""
+        if isinstance(policy, str):
+            from powergrid.plugins.registries import POLICIES
+
+            policy = POLICIES.get(policy)
+        return self._simulation.decide(self._state, policy)
+
+    def describe(self) -> str:
+        """Every agent's observation and action entries with units and bounds, as text."""
+        view = self.world.layout.view
+        lines = []
+        for i, agent in enumerate(self.possible_agents):
+            lines.append(f"{agent}")
+            lines.append("  observes")
+            for j in view.index[i, : view.sizes[i]]:
+                owner, entry = view.entries[j]
+                lines.append(f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}")
+            lines.append("  acts")
+            for owner, entry in self.world.layout.action_entries[i]:
+                lines.append(f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}")
+        return "\n".join(lines)
+
+    def render(self) -> np.ndarray | None:
+        """Picture of the feeder, buses coloured by voltage, ``(height, width, 3)`` uint8; ``None`` without a render mode."""
+        if self.render_mode is None:
+            return None
+        from powergrid.networks.drawing import picture
+
+        flow = None if self._output is None else self._output.flow
+        return picture(self.world.network, None if flow is None else flow.v_pu, None if flow is None else flow.loading)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _checked_day(self, day: Any) -> int:
+        count = len(self.world.table) // self.world.ticks_per_day
+        if not (isinstance(day, (int, np.integer)) and 0 <= day < count):
+            raise ValueError(f"day {day!r} is not a whole number from 0 to {count - 1}")
+        return int(day)
+
+
+class PowerGridEnv(MultiAgentPowerGridEnv):
+    """The name the proposal's quickstart uses for :class:`MultiAgentPowerGridEnv`."""
+
+
+def _days(world: World, days: str | Sequence[int]) -> np.ndarray:
+    """Day indices of a split, or the given ones, checked."""
+    if isinstance(days, str):
+        if days not in world.days:
+            hint = nearest(days, world.days) or f"one of {', '.join(world.days)}"
+            raise ConfigError([Issue("days", f'unknown split "{days}"', hint)])
+        chosen = world.days[days]
+        if len(chosen) == 0:
+            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}"', "choose another split")])
+        return np.asarray(chosen, dtype=np.int32)
+    count = len(world.table) // world.ticks_per_day
+    chosen = np.asarray(days, dtype=np.int32)
+    if chosen.size == 0 or (chosen < 0).any() or (chosen >= count).any():
+        raise ConfigError([Issue("days", f"days {list(days)} are not all from 0 to {count - 1}", "list day indices")])
+    return chosen
+
+
+def _rebuild(cls: type, config: Any, keywords: dict[str, Any]) -> MultiAgentPowerGridEnv:
+    return cls(config, **keywords)

@@ -1,0 +1,181 @@
+"""Simulation: the engine's step on NumPy, for one environment or a batch, with its data and its random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powergrid.core import random
+from powergrid.engine import step as engine
+from powergrid.engine.layout import Layout, params_of
+from powergrid.engine.state import Exogenous, Noise, Output, State
+
+FORECAST, POLICY, INITIAL, DAY = 1, 2, 3, 4
+"""Streams of random numbers."""
+
+
+@dataclass(frozen=True)
+class RewardSettings:
+    """How money and violations become a reward.
+
+    Attributes
+    ----------
+    reward_scale
+        Factor on money [1/$].
+    safety_scale
+        Factor on priced violations [1/$].
+    max_penalty
+        Largest penalty of a tick; infinite for no limit.
+    """
+
+    reward_scale: float = 1.0
+    safety_scale: float = 1.0
+    max_penalty: float = float("inf")
+
+    def reward(self, xp: Any, money: Any, costs: Any) -> Any:
+        """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
+        penalty = xp.minimum(self.safety_scale * costs.sum(-1), self.max_penalty)
+        return -self.reward_scale * money.sum(-1) - penalty
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything static that an environment of any kind is made of.
+
+    Attributes
+    ----------
+    layout
+        The engine's floor plan.
+    table
+        Exogenous rows of the year, ``(ticks, W)``; after the last one the year begins again.
+    days
+        Days that episodes may begin on, by split.
+    ticks_per_day
+        Rows of one day.
+    reward
+        How rewards are made.
+    agents
+        All agents as objects, in configuration order.
+    network
+        The network's columns.
+    resolved
+        The configuration it came from.
+    """
+
+    layout: Layout
+    table: np.ndarray
+    days: dict[str, np.ndarray]
+    ticks_per_day: int
+    reward: RewardSettings
+    agents: tuple[Any, ...]
+    network: Any
+    resolved: Any
+
+    @property
+    def units(self) -> int:
+        """Device units over all families."""
+        return sum(family.size for family in self.layout.families)
+
+    def draw_day(self, xp: Any, key: Any, days: Any) -> Any:
+        """A day for each key ``(*batch, 2)``."""
+        draw = random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), DAY, (1,), np.float32)[..., 0]
+        return xp.asarray(days)[(draw * len(days)).astype(np.int32)]
+
+    def noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Noise:
+        """Random numbers that belong to the observation made at `tick` and to the decisions taken on it."""
+        columns, slots = self.layout.columns, self.layout.slots
+        if any(columns.ahead_noise):
+            forecast = random.normal(xp, key, tick, FORECAST, (columns.ahead_hours, len(columns.ahead)), dtype)
+        else:
+            forecast = xp.zeros((*tick.shape, columns.ahead_hours, len(columns.ahead)), dtype=dtype)
+        if any(name == "random" for name, _, _ in slots.local):
+            policy = random.uniform(xp, key, tick, POLICY, (slots.size,), dtype)
+        else:
+            policy = xp.zeros((*tick.shape, slots.size), dtype=dtype)
+        return Noise(forecast, policy)
+
+    def initial(self, xp: Any, key: Any, dtype: Any) -> Any:
+        """Numbers in [0, 1) for the devices' initial states."""
+        return random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), INITIAL, (self.units,), dtype)
+
+
+class Simulation:
+    """Steps of a :class:`World` on NumPy in float64.
+
+    Parameters
+    ----------
+    world
+        What to simulate.
+    """
+
+    def __init__(self, world: World):
+        self.world = world
+        self.layout = world.layout
+        self.params = params_of(world.layout)
+        self._noise: Noise | None = None
+
+    def reset(self, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray, np.ndarray]:
+        """Start episodes.
+
+        Parameters
+        ----------
+        key
+            uint32, ``(*batch, 2)``.
+        day
+            First day of each episode, ``(*batch,)``.
+
+        Returns
+        -------
+        state, observation, central
+        """
+        batch = np.shape(day)
+        length = self.layout.settings.episode_length
+        ticks = np.broadcast_to(np.arange(length + 1, dtype=np.int32), (*batch, length + 1))
+        # the numbers of a whole episode at once: they depend on the tick alone, and one large draw is cheap
+        self._noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
+        row = np.asarray(day, dtype=np.int32) * self.world.ticks_per_day
+        return engine.reset(
+            np,
+            self.layout,
+            self.params,
+            key,
+            row,
+            self.world.initial(np, key, np.float64),
+            self.world.table[row],
+            self._noise_at(np.zeros(batch, dtype=np.int32)),
+        )
+
+    def step(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
+        """One tick for all environments of the batch; see :func:`powergrid.engine.step.step`."""
+        return engine.step(
+            np, self.layout, self.params, state, actions, self.exogenous(state), self._noise_at(state.tick + 1)
+        )
+
+    def exogenous(self, state: State) -> Exogenous:
+        """Rows of the running and the following tick."""
+        table = self.world.table
+        return Exogenous(table[state.row % len(table)], table[(state.row + 1) % len(table)])
+
+    def decide(self, state: State, policy: Any) -> np.ndarray:
+        """Actions ``(*batch, A, k_max)`` that a local policy would take in this state."""
+        noise = self._noise_at(state.tick)
+        slots = policy(np, self.layout, self.params, state, self.exogenous(state), noise)
+        plan = self.layout.slots
+        actions = np.zeros((*state.tick.shape, len(self.layout.actors) * self.layout.action_size))
+        mine = plan.actor >= 0
+        actions[..., plan.given[mine]] = slots[..., mine]
+        return actions.reshape((*state.tick.shape, len(self.layout.actors), self.layout.action_size))
+
+    def _noise_at(self, tick: np.ndarray) -> Noise:
+        assert self._noise is not None, "reset first"
+        if np.ndim(tick) == 0:
+            return Noise(*(values[tick] for values in self._noise))
+        at = tick.reshape((*tick.shape, 1))
+
+        def pick(values: np.ndarray) -> np.ndarray:
+            index = at.reshape(at.shape + (1,) * (values.ndim - at.ndim))
+            return np.take_along_axis(values, index, axis=tick.ndim)[(slice(None),) * tick.ndim + (0,)]
+
+        return Noise(*(pick(values) for values in self._noise))
