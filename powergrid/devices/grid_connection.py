@@ -99,8 +99,8 @@ def tariff_series(feed_in_share: float, retail_adder_per_mwh: float) -> tuple[st
 class GridConnection(DeviceAgent):
     """Meter at a point of common coupling.
 
-    `bus` names the metered branch, whose from bus faces the utility, or is empty for the network's source. Energy is paid
-    once, at this meter. The settings of the tariff make the two price series; the kernels read these.
+    `bus` names the metered branch, whose from bus faces the utility, or is empty for the network's source. Energy is
+    paid once, at this meter. The settings of the tariff make the two price series; the kernels read these.
     """
 
     role = "meter"

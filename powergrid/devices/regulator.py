@@ -1,0 +1,232 @@
+"""Step-voltage regulator or on-load tap changer of a branch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import AliasChoices, Field, model_validator
+
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    NoColumns,
+    Outlook,
+    decide_on,
+    finite,
+    flag,
+)
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.plugins import register_device
+
+_CAUTION = 1.5
+"""A step moves the voltage by its ideal gain, or more where load or other regulators answer; never by this times it."""
+_DEAD_PU = 0.1
+"""Below this voltage there is nothing to regulate [pu]."""
+_FAST_TICK_S = 60.0
+"""At ticks up to this long a regulator makes one step a tick [s]."""
+
+
+class Settings(DeviceSettings):
+    """What a person says about a regulator; voltages are those of its relay, at the regulated bus."""
+
+    step_pu: float = Field(0.00625, gt=0, lt=0.1, description="voltage gain of one step [pu]")
+    tap_min: float = Field(-16.0, description="lowest tap [steps]")
+    tap_max: float = Field(16.0, description="highest tap [steps]")
+    tap_init: float = Field(0.0, description="tap at reset [steps]; a balanced equivalent's need not be an integer")
+    v_set_pu: float = Field(1.0, gt=0, description="voltage to hold [pu]")
+    bandwidth_pu: float = Field(2.0 / 120.0, gt=0, description="whole width of the band around it [pu]")
+    delay_s: float = Field(30.0, ge=0, description="time out of band before the first step [s]; 45 where downstream")
+    step_time_s: float = Field(5.0, gt=0, description="time of each further step [s]")
+    move_cost: float = Field(
+        0.0,
+        ge=0,
+        validation_alias=AliasChoices("move_cost", "tap_change_cost"),
+        description="wear cost of one step [$]",
+    )
+    local_control: bool = Field(True, description="whether its own relay moves it; else commands do")
+    max_steps_per_tick: float = Field(4.0, ge=1, description="steps that the largest command asks for [steps]")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.tap_min <= self.tap_init <= self.tap_max:
+            raise ValueError(f"tap_init {self.tap_init} must lie in [{self.tap_min}, {self.tap_max}]")
+        if self.tap_min >= self.tap_max:
+            raise ValueError(f"tap_min {self.tap_min} must be below tap_max {self.tap_max}")
+        if self.tap_min * self.step_pu <= -1.0:
+            raise ValueError(f"tap_min {self.tap_min} at step_pu {self.step_pu} leaves no voltage at all")
+        if self.bandwidth_pu < 2.0 * self.step_pu:
+            raise ValueError(
+                f"bandwidth_pu {self.bandwidth_pu:g} must be two steps ({2.0 * self.step_pu:g} pu) or more: it would hunt"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`."""
+
+    step_pu: Array
+    tap_min: Array
+    tap_max: Array
+    tap_init: Array
+    v_set_pu: Array
+    bandwidth_pu: Array
+    delay_s: Array
+    step_time_s: Array
+    move_cost: Array
+    local_control: Array
+    max_steps_per_tick: Array
+
+
+class State(NamedTuple):
+    """Tap [steps], and steps moved in this tick, in either direction."""
+
+    tap: Array
+    moves: Array
+
+
+class Command(NamedTuple):
+    """Wanted movement in [-1, 1] of `max_steps_per_tick`; only without local control."""
+
+    move: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """Start from the initial tap; the engine then lets local control come to rest."""
+    zero = uniform * 0.0
+    return State(zero + params.tap_init, zero)
+
+
+def allowed_moves(xp: Any, params: Params, dt_h: float) -> Array:
+    """Steps that fit into a tick [steps]: ``floor((dt - delay) / step time) + 1``, one for ticks of 60 s or less."""
+    seconds = dt_h * 3600.0
+    fitting = xp.floor(decide_on(xp, (seconds - params.delay_s) / params.step_time_s)) + 1.0
+    return xp.where(seconds > _FAST_TICK_S + 1e-6, xp.maximum(fitting, 1.0), params.delay_s * 0.0 + 1.0)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+) -> tuple[State, Injection]:
+    """Begin a tick: forget the moves counted so far and, without local control, move as commanded."""
+    wish = xp.minimum(xp.maximum(finite(xp, command.move), -1.0), 1.0) * (1.0 - params.local_control)
+    most = xp.minimum(params.max_steps_per_tick, allowed_moves(xp, params, dt_h))
+    steps = xp.minimum(xp.round(decide_on(xp, xp.abs(wish) * params.max_steps_per_tick)), xp.floor(most))
+    zero = state.tap * 0.0
+    up = xp.where(wish > 0.0, xp.minimum(steps, _room_up(xp, params, state)), zero)
+    down = xp.where(wish < 0.0, xp.minimum(steps, _room_down(xp, params, state)), zero)
+    return State(state.tap + up - down, up + down), Injection(zero, zero)
+
+
+def regulate(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array, blocked: Array) -> State:
+    """One round of the local controllers between two power flows.
+
+    A relay out of its band asks for as many whole steps as surely end on the near side of the band's edge, at least
+    one, so that the voltage creeps into the band and never jumps across it. The regulator waits while another one
+    upstream still moves (it has the shorter delay), and makes no more moves than the tick has time for. Line-drop
+    compensation is not modelled: the relay reads the regulated bus.
+
+    Parameters
+    ----------
+    v_relay_pu
+        Voltage of the regulated bus [pu], ``(*batch, n)``.
+    allowed
+        Moves in this tick, from :func:`allowed_moves`.
+    blocked
+        Above 0.5 (or true) where an upstream regulator is still out of band, ``(*batch, n)``.
+
+    Returns
+    -------
+    State
+        With the moves counted.
+    """
+    low, high = _sides(xp, params, v_relay_pu)
+    free = (low | high) & (params.local_control > 0.5) & xp.logical_not(blocked > 0.5)
+    gain_pu = _CAUTION * params.step_pu * xp.maximum(v_relay_pu, _DEAD_PU) / ratio(params, state)
+    distance = xp.abs(v_relay_pu - params.v_set_pu) - 0.5 * params.bandwidth_pu
+    wanted = xp.maximum(xp.floor(decide_on(xp, distance / gain_pu)), 1.0)
+    steps = xp.minimum(wanted, xp.maximum(allowed - state.moves, 0.0))
+    zero = state.tap * 0.0
+    up = xp.where(free & low, xp.minimum(steps, _room_up(xp, params, state)), zero)
+    down = xp.where(free & high, xp.minimum(steps, _room_down(xp, params, state)), zero)
+    return State(state.tap + up - down, state.moves + up + down)
+
+
+def out_of_band(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array) -> Array:
+    """One where local control still has to move and can, else zero, ``(*batch, n)``.
+
+    It cannot at the end of its range in the direction needed, and when the tick's moves are used up.
+    """
+    low, high = _sides(xp, params, v_relay_pu)
+    can = (low & (_room_up(xp, params, state) > 0.5)) | (high & (_room_down(xp, params, state) > 0.5))
+    left = (allowed - state.moves > 0.5) & (params.local_control > 0.5)
+    return flag(xp, can & left, state.tap)
+
+
+def ratio(params: Params, state: State) -> Array:
+    """Voltage gain of the ideal ratio [1]: ``1 + step tap``."""
+    return 1.0 + params.step_pu * state.tap
+
+
+def _sides(xp: Any, params: Params, v_relay_pu: Array) -> tuple[Array, Array]:
+    """Whether a live relay reads below or above its band."""
+    deviation = decide_on(xp, v_relay_pu - params.v_set_pu)
+    half = decide_on(xp, 0.5 * params.bandwidth_pu)
+    return (deviation < -half) & (v_relay_pu > _DEAD_PU), deviation > half
+
+
+def _room_up(xp: Any, params: Params, state: State) -> Array:
+    return xp.floor(decide_on(xp, params.tap_max - state.tap))
+
+
+def _room_down(xp: Any, params: Params, state: State) -> Array:
+    return xp.floor(decide_on(xp, state.tap - params.tap_min))
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> tuple[Array, ...]:
+    """Wear of the moves [$]."""
+    return (params.move_cost * state.moves,)
+
+
+def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Tap."""
+    return (state.tap,)
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+    """Stay: prices say nothing about a tap, and the relay needs no command."""
+    return Command(state.tap * 0.0)
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> Energy:
+    """All zero: an ideal ratio; the loss of its impedance is the network's."""
+    zero = injection.p_mw * 0.0
+    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
+
+
+@register_device("Regulator", aliases=("LineRegulator", "regulator", "Transformer", "OLTC"))
+class Regulator(DeviceAgent):
+    """Regulator branch whose tap is moved by its own relay within each tick or, if told so, by commands.
+
+    `bus` names the network's regulator branch.
+    """
+
+    role = "tap"
+    default_policy = "rule_based"
+    money_names = ("tap",)
+    Settings, Params, State, Command = Settings, Params, State, Command
+    reset, step, money, observe = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(observe)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+    regulate, out_of_band = staticmethod(regulate), staticmethod(out_of_band)
+    allowed_moves, ratio = staticmethod(allowed_moves), staticmethod(ratio)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Tap."""
+        return (Entry("tap", "1", self.settings.tap_min, self.settings.tap_max),)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Movement, where no local control has it."""
+        return {} if self.settings.local_control else {"move": Entry("move", "1", -1.0, 1.0)}
