@@ -1,0 +1,154 @@
+"""Switched capacitor (or reactor) bank of the network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from pydantic import AliasChoices, Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, Outlook, decide_on, finite, flag
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a switched bank; its size is the network's."""
+
+    control: Literal["manual", "load", "fixed"] = Field(
+        "load", description="who switches: commands (manual), a load series (load) or nobody (fixed)"
+    )
+    on_init: bool = Field(True, description="whether it is connected at reset")
+    series: str = Field("load_p_pu", description="dataset column that load control reads [pu]")
+    load_on_pu: float = Field(0.6, ge=0, description="load control connects above this series value [pu]")
+    load_off_pu: float = Field(0.5, ge=0, description="load control disconnects below this series value [pu]")
+    move_cost: float = Field(
+        0.0,
+        ge=0,
+        validation_alias=AliasChoices("move_cost", "switching_cost"),
+        description="wear cost of one switching [$]",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.load_off_pu < self.load_on_pu:
+            raise ValueError(f"load_off_pu {self.load_off_pu} must be below load_on_pu {self.load_on_pu}")
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`; `manual` and `by_load` are 1 where that control holds, else 0."""
+
+    manual: Array
+    by_load: Array
+    on_init: Array
+    load_on_pu: Array
+    load_off_pu: Array
+    move_cost: Array
+
+
+class State(NamedTuple):
+    """Whether the bank is connected (1 or 0), and switchings in the last tick."""
+
+    on: Array
+    moves: Array
+
+
+class Command(NamedTuple):
+    """Whether to connect (above 0.5); only under manual control."""
+
+    on: Array
+
+
+class Exogenous(NamedTuple):
+    """Series that load control reads [pu]."""
+
+    load_pu: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """As the settings say."""
+    zero = uniform * 0.0
+    return State(zero + params.on_init, zero)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Switch by command, or by the load with a dead band between its two thresholds.
+
+    The bank's reactive power is that of the network's shunt, which the power flow connects; nothing is injected here.
+    """
+    zero = state.on * 0.0
+    load_pu = decide_on(xp, exogenous.load_pu)
+    above, below = load_pu > decide_on(xp, params.load_on_pu), load_pu < decide_on(xp, params.load_off_pu)
+    by_load = xp.where(above, zero + 1.0, xp.where(below, zero, state.on))
+    by_command = flag(xp, decide_on(xp, finite(xp, command.on)) > 0.5, zero)
+    on = xp.where(params.manual > 0.5, by_command, xp.where(params.by_load > 0.5, by_load, state.on))
+    return State(on, xp.abs(on - state.on)), Injection(zero, zero)
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Wear of the switchings [$]."""
+    return (params.move_cost * state.moves,)
+
+
+def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Whether it is connected."""
+    return (state.on,)
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """What load control would do, also where commands switch."""
+    by_load = params._replace(manual=params.manual * 0.0, by_load=params.by_load * 0.0 + 1.0)
+    wanted, _ = step(xp, by_load, state, Command(state.on), exogenous, dt_h)
+    return Command(wanted.on)
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """All zero: an ideal bank."""
+    zero = injection.p_mw * 0.0
+    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
+
+
+@register_device("Capacitor", aliases=("Shunt", "capacitor"))
+class Capacitor(DeviceAgent):
+    """Switch of one of the network's shunts; `bus` names the shunt."""
+
+    role = "cap"
+    default_policy = "rule_based"
+    money_names = ("switching",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, money, observe = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(observe)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings
+        return Params(
+            manual=float(given.control == "manual"),
+            by_load=float(given.control == "load"),
+            on_init=float(given.on_init),
+            load_on_pu=given.load_on_pu,
+            load_off_pu=given.load_off_pu,
+            move_cost=given.move_cost,
+        )
+
+    def series(self) -> dict[str, str]:
+        """The column of the settings."""
+        return {"load_pu": self.settings.series}
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Whether it is connected."""
+        return (Entry("on", "1", 0.0, 1.0),)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """The switch, under manual control."""
+        return {"on": Entry("on", "1", 0.0, 1.0)} if self.settings.control == "manual" else {}
+
+    def idle(self) -> Any:
+        """As at reset."""
+        return Command(float(self.settings.on_init))
