@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from powergrid.core.errors import NetworkError, nearest
+from powergrid.networks.compose import compose, scaled, with_bus
 from powergrid.networks.network import Branches, Buses, Loads, Network, Regulators, Shunts
 from powergrid.plugins.registries import NETWORKS, register_network
 
@@ -55,6 +56,9 @@ __all__ = [
     "Network",
     "Regulators",
     "Shunts",
+    "compose",
     "network",
+    "scaled",
+    "with_bus",
     "register_network",
 ]

@@ -1,0 +1,222 @@
+"""Putting networks together: a guest behind a transformer, one more bus, other loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError, nearest
+from powergrid.networks.layout import free_spot, guest_positions
+from powergrid.networks.network import BASE_MVA, Branches, Buses, Loads, Network, Regulators, Shunts
+
+Table = TypeVar("Table", Buses, Branches, Regulators, Loads, Shunts)
+
+_TRANSFORMER_KEYS = ("sn_mva", "vk_percent", "vkr_percent")
+_NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 / np.hypot(1.0, 8.0)}  # X/R = 8
+
+
+def compose(
+    host: Network,
+    guest: Network,
+    at: str,
+    *,
+    name: str,
+    transformer: Mapping[str, float],
+    load_scale: float = 1.0,
+) -> Network:
+    """Connect `guest` to a bus of `host` through a transformer.
+
+    The guest's source is removed: the bus that held it is fed from the host. A transformer that alone connects the
+    guest's source bus is its substation and is removed with that bus. Everything of the guest carries the prefix
+    ``"<name>."``; the new transformer is the branch ``"<name>.pcc"``, its from bus at the host.
+
+    Parameters
+    ----------
+    host
+        Keeps its source, names and frequency.
+    guest
+        The network to connect, such as a microgrid.
+    at
+        Host bus that feeds the guest.
+    name
+        Prefix and area of the guest.
+    transformer
+        ``sn_mva`` [MVA], ``vk_percent`` and ``vkr_percent``: short-circuit impedance and its real part [%].
+    load_scale
+        Factor on the guest's loads and shunts [1].
+
+    Returns
+    -------
+    Network
+        Host rows first, then the guest's, then the transformer.
+
+    Raises
+    ------
+    NetworkError
+        If the bus does not exist (with the nearest match), the name is taken, the frequencies differ or the transformer
+        is incomplete.
+    """
+    at_bus = host.bus(at)
+    if not name or any(bus.startswith(f"{name}.") for bus in host.buses.name):
+        raise NetworkError(f'network "{host.name}": the guest name "{name}" is empty or already taken')
+    if host.f_hz != guest.f_hz:
+        raise NetworkError(f'"{host.name}" runs at {host.f_hz} Hz, the guest "{guest.name}" at {guest.f_hz} Hz')
+    guest, head = _without_substation(guest)
+    guest = scaled(guest, load=load_scale, shunt=load_scale)
+    offset, branch_offset = len(host.buses.name), len(host.branches.name)
+    g_buses, g_branches, g_regulators = guest.buses, guest.branches, guest.regulators
+    x, y = guest_positions(host.buses, at_bus, g_buses, head)
+    buses = Buses(_prefixed(name, g_buses.name), g_buses.vn_kv, (name,) * len(g_buses.name), x, y)
+    branches = g_branches._replace(
+        name=_prefixed(name, g_branches.name),
+        from_bus=g_branches.from_bus + offset,
+        to_bus=g_branches.to_bus + offset,
+    )
+    loads = guest.loads._replace(name=_prefixed(name, guest.loads.name), bus=guest.loads.bus + offset)
+    shunts = guest.shunts._replace(name=_prefixed(name, guest.shunts.name), bus=guest.shunts.bus + offset)
+    pcc = transformer_branch(f"{name}.pcc", at_bus, head + offset, transformer)
+    return replace(
+        host,
+        buses=_joined(host.buses, buses),
+        branches=_joined(_joined(host.branches, branches), pcc),
+        regulators=_joined(host.regulators, g_regulators._replace(branch=g_regulators.branch + branch_offset)),
+        loads=_joined(host.loads, loads),
+        shunts=_joined(host.shunts, shunts),
+    )
+
+
+def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
+    """Add a bus beside `at_bus`: a closed switch at the same voltage, else a transformer of 2.5 MVA, 5.75 %, X/R 8.
+
+    Parameters
+    ----------
+    network
+        The network to extend.
+    name
+        Name of the new bus; the new branch is ``"<at_bus>-<name>"``.
+    vn_kv
+        Nominal line-to-line voltage of the new bus [kV].
+    at_bus
+        Existing bus.
+
+    Raises
+    ------
+    NetworkError
+        If `at_bus` does not exist (with the nearest match), `name` does, or the voltage is not positive.
+    """
+    here = network.bus(at_bus)
+    if name in network.buses.name:
+        raise NetworkError(f'network "{network.name}" already has a bus "{name}"')
+    if not vn_kv > 0:
+        raise NetworkError(f'bus "{name}": the nominal voltage must be positive, not {vn_kv} kV')
+    x, y = free_spot(network.buses, here)
+    bus = Buses((name,), np.array([vn_kv]), (network.buses.area[here],), np.array([x]), np.array([y]))
+    there, label = len(network.buses.name), f"{at_bus}-{name}"
+    same_voltage = np.isclose(vn_kv, network.buses.vn_kv[here], rtol=1e-3)
+    branch = (
+        _branch(label, "switch", here, there, 0j, np.nan)
+        if same_voltage
+        else transformer_branch(label, here, there, _NEW_BUS_TRANSFORMER)
+    )
+    return replace(network, buses=_joined(network.buses, bus), branches=_joined(network.branches, branch))
+
+
+def scaled(network: Network, *, load: float = 1.0, shunt: float = 1.0) -> Network:
+    """The same network with all loads multiplied by `load` and all shunts by `shunt` [1]."""
+    loads, shunts = network.loads, network.shunts
+    return replace(
+        network,
+        loads=loads._replace(p_mw=loads.p_mw * load, q_mvar=loads.q_mvar * load),
+        shunts=shunts._replace(p_mw=shunts.p_mw * shunt, q_mvar=shunts.q_mvar * shunt),
+    )
+
+
+def transformer_branch(name: str, from_bus: int, to_bus: int, data: Mapping[str, float]) -> Branches:
+    """One transformer without off-nominal ratio, as a table of one row.
+
+    Raises
+    ------
+    NetworkError
+        If a figure is missing, unknown, not positive, or the resistance exceeds the impedance.
+    """
+    for key in data:
+        if key not in _TRANSFORMER_KEYS:
+            hint = nearest(key, _TRANSFORMER_KEYS) or f"allowed: {', '.join(_TRANSFORMER_KEYS)}"
+            raise NetworkError(f'transformer "{name}" has no figure "{key}"; {hint}')
+    missing = [key for key in _TRANSFORMER_KEYS if key not in data]
+    if missing:
+        raise NetworkError(f'transformer "{name}" lacks {", ".join(missing)}')
+    sn_mva, vk, vkr = (float(data[key]) for key in _TRANSFORMER_KEYS)
+    if not (sn_mva > 0 and vk > 0 and 0 <= vkr <= vk):
+        raise NetworkError(
+            f'transformer "{name}": sn_mva {sn_mva} and vk_percent {vk} must be positive, '
+            f"vkr_percent {vkr} between 0 and vk_percent"
+        )
+    z = complex(vkr, np.sqrt(vk**2 - vkr**2)) / 100 * BASE_MVA / sn_mva
+    return _branch(name, "transformer", from_bus, to_bus, z, sn_mva)
+
+
+def _branch(name: str, kind: str, from_bus: int, to_bus: int, z: complex, rating: float) -> Branches:
+    zero = np.zeros(1)
+    return Branches(
+        name=(name,),
+        kind=(kind,),
+        from_bus=np.array([from_bus]),
+        to_bus=np.array([to_bus]),
+        r_pu=np.array([z.real]),
+        x_pu=np.array([z.imag]),
+        g_pu=zero,
+        b_pu=zero,
+        ratio=np.ones(1),
+        shift_degree=zero,
+        rating=np.array([rating]),
+        closed=np.ones(1, bool),
+    )
+
+
+def _without_substation(network: Network) -> tuple[Network, int]:
+    """The network without the transformer that alone connects its source, and the index of its head bus."""
+    source, branches = network.source_bus, network.branches
+    at_source = np.flatnonzero((branches.from_bus == source) | (branches.to_bus == source))
+    loaded = source in network.loads.bus or source in network.shunts.bus
+    if len(at_source) != 1 or branches.kind[at_source[0]] != "transformer" or loaded:
+        return network, source
+    head = int(branches.from_bus[at_source[0]] + branches.to_bus[at_source[0]] - source)
+    keep_bus = np.arange(len(network.buses.name)) != source
+    keep_branch = np.arange(len(branches.name)) != at_source[0]
+    place = np.cumsum(keep_bus) - 1
+    branch_place = np.cumsum(keep_branch) - 1
+    kept = _selected(branches, keep_branch)
+    return replace(
+        network,
+        buses=_selected(network.buses, keep_bus),
+        branches=kept._replace(from_bus=place[kept.from_bus], to_bus=place[kept.to_bus]),
+        regulators=network.regulators._replace(branch=branch_place[network.regulators.branch]),
+        loads=network.loads._replace(bus=place[network.loads.bus]),
+        shunts=network.shunts._replace(bus=place[network.shunts.bus]),
+        source_bus=int(place[head]),
+    ), int(place[head])
+
+
+def _prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}.{own}" for own in names)
+
+
+def _joined(first: Table, second: Table) -> Table:
+    """Rows of `first`, then rows of `second`."""
+    columns: list[Any] = [
+        (*a, *b) if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)
+    ]
+    return type(first)(*columns)
+
+
+def _selected(table: Table, keep: np.ndarray) -> Table:
+    """Rows of `table` where `keep` is true."""
+    columns: list[Any] = [
+        tuple(v for v, kept in zip(column, keep, strict=True) if kept) if isinstance(column, tuple) else column[keep]
+        for column in table
+    ]
+    return type(table)(*columns)

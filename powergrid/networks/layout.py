@@ -1,0 +1,126 @@
+"""Where to draw buses: a tree for networks without coordinates, a free place for added ones. Geometry only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from powergrid.networks.network import Buses, Network
+
+_GUEST_SIZE = 0.38  # diagonal of a guest over that of its host
+
+
+def positions(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of every bus: the network's own, or :func:`tree_layout` where any are missing."""
+    buses = network.buses
+    if np.isfinite(buses.x).all() and np.isfinite(buses.y).all():
+        return buses.x, buses.y
+    return tree_layout(network)
+
+
+def tree_layout(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of a tree that grows to the right from the source.
+
+    Each bus stands one unit right of the bus that feeds it. The largest branch goes straight on, the others turn off to
+    alternating sides, so that the trunk of a feeder is a straight line. Only closed branches feed.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        ``x`` and ``y``, each ``(m,)``.
+    """
+    parent, order = _spanning_tree(network)
+    children: dict[int, list[int]] = {bus: [] for bus in order}
+    size = np.ones(len(parent))
+    for bus in reversed(order):
+        if parent[bus] >= 0:
+            size[parent[bus]] += size[bus]
+    for bus in order:
+        if parent[bus] >= 0:
+            children[parent[bus]].append(bus)
+    x, y = np.zeros(len(parent)), np.zeros(len(parent))
+    extent: dict[int, tuple[float, float]] = {}  # lowest and highest y of each subtree, relative to its root
+    offset = np.zeros(len(parent))
+    for bus in reversed(order):
+        low = high = 0.0
+        for rank, child in enumerate(sorted(children[bus], key=lambda c: -size[c])):
+            child_low, child_high = extent[child]
+            if rank == 0:
+                low, high = min(low, child_low), max(high, child_high)
+            elif high <= -low:
+                offset[child] = high + 1 - child_low
+                high += 1 - child_low + child_high
+            else:
+                offset[child] = low - 1 - child_high
+                low -= 1 + child_high - child_low
+        extent[bus] = low, high
+    next_root = 0.0
+    for bus in order:
+        if parent[bus] >= 0:
+            x[bus], y[bus] = x[parent[bus]] + 1, y[parent[bus]] + offset[bus]
+        else:
+            y[bus] = next_root - extent[bus][1]
+            next_root = y[bus] + extent[bus][0] - 1
+    return x, y
+
+
+def guest_positions(host: Buses, at_bus: int, guest: Buses, head: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of a guest's buses: shrunk, turned and moved to the clearest place around the host bus.
+
+    NaN where the host or the guest has no coordinates.
+    """
+    host_xy, guest_xy = host.x + 1j * host.y, guest.x + 1j * guest.y
+    if not (np.isfinite(host_xy).all() and np.isfinite(guest_xy).all()):
+        return np.full(len(guest.name), np.nan), np.full(len(guest.name), np.nan)
+    own = np.array([not area for area in host.area])
+    span = _diagonal(host_xy[own])
+    shape = (guest_xy - guest_xy[head]) * (_GUEST_SIZE * span / max(_diagonal(guest_xy), 1e-9))
+    best, best_clearance = shape + host_xy[at_bus], -np.inf
+    for distance in (0.1, 0.16, 0.24):
+        for direction in np.exp(1j * np.deg2rad(np.arange(0, 360, 15))):
+            start = host_xy[at_bus] + distance * span * direction
+            for turn in (1, 1j, -1, -1j):
+                candidate = start + shape * turn
+                gap = np.abs(candidate[:, None] - host_xy[None, :]).min() - 0.02 * distance * span
+                if gap > best_clearance * 1.05 + 1e-9:
+                    best, best_clearance = candidate, gap
+    return best.real.copy(), best.imag.copy()
+
+
+def free_spot(buses: Buses, here: int) -> tuple[float, float]:
+    """A place close to bus `here` and away from the others; NaN where the network has no coordinates."""
+    xy = buses.x + 1j * buses.y
+    if not np.isfinite(xy).all():
+        return np.nan, np.nan
+    radius = 0.05 * max(_diagonal(xy), 1.0)
+    candidates = xy[here] + radius * np.exp(1j * np.deg2rad(np.arange(0, 360, 30)))
+    clearance = np.abs(candidates[:, None] - xy[None, :]).min(axis=1)
+    best = candidates[int(np.argmax(clearance))]
+    return float(best.real), float(best.imag)
+
+
+def _diagonal(xy: np.ndarray) -> float:
+    return float(np.hypot(np.ptp(xy.real), np.ptp(xy.imag)))
+
+
+def _spanning_tree(network: Network) -> tuple[np.ndarray, list[int]]:
+    """Feeding bus of each bus (-1 for roots) and the buses in an order that puts it first."""
+    branches = network.branches
+    neighbours: list[list[int]] = [[] for _ in network.buses.name]
+    for k in np.flatnonzero(branches.closed):
+        neighbours[branches.from_bus[k]].append(int(branches.to_bus[k]))
+        neighbours[branches.to_bus[k]].append(int(branches.from_bus[k]))
+    parent = np.full(len(neighbours), -1)
+    met = np.zeros(len(neighbours), bool)
+    order: list[int] = []
+    for root in [network.source_bus, *range(len(neighbours))]:
+        if met[root]:
+            continue
+        met[root] = True
+        queue = [root]
+        for bus in queue:
+            for other in neighbours[bus]:
+                if not met[other]:
+                    met[other], parent[other] = True, bus
+                    queue.append(other)
+        order += queue
+    return parent, order
