@@ -52,6 +52,9 @@ class Ownership:
         self._areas = {
             agent.area: agent.id for agent in agents if getattr(agent, "area", "") and agent.id in self.accounts
         }
+        # whoever pays at the source answers for the buses that nobody else's area covers
+        at_source = [agent for agent in devices if agent.role == "meter" and agent.bus == ""]
+        self._areas.update({"": payer for payer in map(self._payer, at_source) if payer is not None})
 
     def decider(self, device: Any) -> tuple[str | None, str]:
         """Actor that chooses a device's commands, or ``None`` and the local policy that does."""

@@ -1,0 +1,214 @@
+"""The functional environment: reset and step as pure functions on JAX, for training on any device.
+
+Everything is batched natively: keys with leading axes give environments with leading axes, from the same lines as one
+environment. ``jax.vmap`` works too, but the native batch is faster, because resets are then skipped while nobody is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from powergrid.core import random
+from powergrid.core.types import Array
+from powergrid.engine import step as engine
+from powergrid.engine.layout import params_of
+from powergrid.engine.state import Exogenous, State
+from powergrid.envs.simulation import World
+
+Groups = dict[str, Array]
+
+
+class EnvState(NamedTuple):
+    """State of a functional environment: the engine's, the seed's key and the number of the episode."""
+
+    engine: State
+    seed_key: Array
+    episode: Array
+
+
+class FunctionalEnv:
+    """Pure ``reset(key)`` and ``step(key, state, actions)``.
+
+    Parameters
+    ----------
+    world
+        What to simulate, laid out with a power flow that JAX can trace (``zbus``).
+    dtype
+        ``float32`` or ``float64`` (the latter needs JAX's 64-bit mode around the calls).
+    auto_reset
+        Whether an episode that ends is followed by the next one in the same step.
+    days
+        Day indices that episodes are drawn from.
+
+    Attributes
+    ----------
+    groups
+        Agents with equal spaces, by group name.
+    observation_size, action_size
+        Length of one agent's vectors, by group.
+    state_size
+        Length of the central state.
+    episode_length
+        Ticks of an episode.
+    """
+
+    def __init__(self, world: World, *, dtype: Any = "float32", auto_reset: bool = True, days: Any = None):
+        self.world = world
+        self.dtype = jnp.dtype(dtype)
+        self.auto_reset = auto_reset
+        self.days = np.asarray(world.days["train"] if days is None else days, dtype=np.int32)
+        layout = self._layout = world.layout
+        self.agents = layout.actors
+        self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
+        self.episode_length = layout.settings.episode_length
+        self.state_size = len(layout.view.central)
+        self._rows = _groups(world)
+        self.groups = {name: tuple(layout.actors[i] for i in rows) for name, rows in self._rows.items()}
+        self.observation_size = {name: layout.view.sizes[rows[0]] for name, rows in self._rows.items()}
+        self.action_size = {name: len(layout.action_entries[rows[0]]) for name, rows in self._rows.items()}
+        self._order = np.argsort(np.concatenate([np.array(rows) for rows in self._rows.values()]))
+        self._table = world.table.astype(np.float64 if self.dtype == np.float64 else np.float32)
+        self._params = params_of(layout, np, self._table.dtype)
+
+    def observation_labels(self, agent: str) -> tuple[str, ...]:
+        """What each number of an agent's observation is, with its unit."""
+        return self._layout.view.labels(self.agents.index(agent))
+
+    def reset(self, key: Array, day: Array | None = None) -> tuple[Groups, EnvState]:
+        """Start episodes.
+
+        Parameters
+        ----------
+        key
+            ``jax.random.key`` or raw uint32 key data ``(*batch, 2)``.
+        day
+            Day of each episode ``(*batch,)``; drawn if ``None``.
+
+        Returns
+        -------
+        observations, state
+            Observations by group, ``(*batch, n, d)``.
+        """
+        raw = jax.random.key_data(key) if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key) else key
+        state, observation, _ = self._begin(raw, jnp.zeros(raw.shape[:-1], jnp.int32), day)
+        return self._by_group(observation), state
+
+    def step(
+        self, key: Array, state: EnvState, actions: Groups
+    ) -> tuple[Groups, EnvState, Groups, Groups, dict[str, Any]]:
+        """Advance by one tick.
+
+        Parameters
+        ----------
+        key
+            Accepted for the usual signature; all randomness follows from the key given to `reset`.
+        actions
+            By group, ``(*batch, n, k)`` in [-1, 1].
+
+        Returns
+        -------
+        observations, state, rewards, done, info
+            `done` holds one flag a group and ``"__all__"``. `info` holds `terminated`, `truncated`, `final_obs`, the
+            central `state` and `final_state`, and the rows `money` and `costs` by account.
+        """
+        now = self._exogenous(state.engine)
+        noise = self.world.noise(jnp, state.engine.key, state.engine.tick + 1, self.dtype)
+        after, output = engine.step(jnp, self._layout, self._params, state.engine, self._stack(actions), now, noise)
+        acting = len(self.agents)
+        reward = self.world.reward.reward(jnp, output.money[..., :acting, :], output.costs[..., :acting, :])
+        terminated = output.done
+        truncated = output.last & ~terminated
+        ended = terminated | truncated
+        final = self._by_group(output.observation)
+        following, observation, central = state._replace(engine=after), output.observation, output.central
+        if self.auto_reset:
+            following, observation, central = self._continue(following, ended, observation, central)
+        info = {
+            "terminated": terminated,
+            "truncated": truncated,
+            "final_obs": final,
+            "state": central,
+            "final_state": output.central,
+            "money": output.money,
+            "costs": output.costs,
+            "converged": output.flow.converged,
+            "output": output,
+        }
+        done = {
+            name: jnp.broadcast_to(ended[..., None], (*ended.shape, len(rows))) for name, rows in self._rows.items()
+        }
+        rewards = {name: reward[..., np.array(rows)] for name, rows in self._rows.items()}
+        return self._by_group(observation), following, rewards, {**done, "__all__": ended}, info
+
+    def central_state(self, state: EnvState) -> Array:
+        """Central state at the start of an episode, as `reset` observed it, ``(*batch, state_size)``."""
+        _, _, central = self._begin(state.seed_key, state.episode, None)
+        return central
+
+    def _begin(self, seed_key: Array, episode: Array, day: Array | None) -> tuple[EnvState, Array, Array]:
+        key = random.fold_in(jnp, seed_key, episode)
+        if day is None:
+            day = self.world.draw_day(jnp, key, self.days)
+        row = (day * self.world.ticks_per_day).astype(jnp.int32)
+        state, observation, central = engine.reset(
+            jnp,
+            self._layout,
+            self._params,
+            key,
+            row,
+            self.world.initial(jnp, key, self.dtype),
+            jnp.asarray(self._table)[row],
+            self.world.noise(jnp, key, jnp.zeros_like(row), self.dtype),
+        )
+        return EnvState(state, seed_key, episode), observation, central
+
+    def _continue(
+        self, state: EnvState, ended: Array, observation: Array, central: Array
+    ) -> tuple[EnvState, Array, Array]:
+        """Put the next episode in the place of each one that ended."""
+
+        def begin() -> tuple[EnvState, Array, Array]:
+            fresh = self._begin(state.seed_key, state.episode + 1, None)
+            return jax.tree.map(lambda new, old: _choose(ended, new, old), fresh, (state, observation, central))
+
+        return jax.lax.cond(jnp.any(ended), begin, lambda: (state, observation, central))
+
+    def _exogenous(self, state: State) -> Exogenous:
+        table = jnp.asarray(self._table)
+        return Exogenous(table[state.row % len(self._table)], table[(state.row + 1) % len(self._table)])
+
+    def _stack(self, actions: Groups) -> Array:
+        """Actions of all agents in the layout's order, padded to the longest."""
+        width = self._layout.action_size
+        parts = []
+        for name in self._rows:
+            rows = jnp.asarray(actions[name], self.dtype)
+            parts.append(jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, width - rows.shape[-1])]))
+        return jnp.concatenate(parts, axis=-2)[..., self._order, :]
+
+    def _by_group(self, observation: Array) -> Groups:
+        return {
+            name: observation[..., np.array(rows), : self.observation_size[name]] for name, rows in self._rows.items()
+        }
+
+
+def _choose(ended: Array, new: Array, old: Array) -> Array:
+    return jnp.where(ended.reshape(ended.shape + (1,) * (new.ndim - ended.ndim)), new, old)
+
+
+def _groups(world: World) -> dict[str, list[int]]:
+    """Rows of acting agents with equal spaces, named by role: the part of the id before the last underscore."""
+    layout = world.layout
+    found: dict[tuple, list[int]] = {}
+    for i, agent in enumerate(layout.actors):
+        role = agent.rsplit("_", 1)[0]
+        found.setdefault((role, layout.view.sizes[i], len(layout.action_entries[i])), []).append(i)
+    names: dict[str, list[int]] = {}
+    for (role, *_), rows in found.items():
+        name = role if role not in names else f"{role}_{len(names)}"
+        names[name] = rows
+    return names
