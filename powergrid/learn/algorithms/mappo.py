@@ -1,0 +1,357 @@
+"""Multi-agent PPO: an actor for each group of like agents, a critic that sees the whole system, the loop in one piece.
+
+Yu, Velu, Vinitsky, Gao, Wang, Bayen and Wu, "The surprising effectiveness of PPO in cooperative multi-agent
+games", NeurIPS 2022, arXiv:2103.01955; Schulman, Wolski, Dhariwal, Radford and Klimov, "Proximal policy optimization
+algorithms", 2017, arXiv:1707.06347.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from pydantic import Field, model_validator
+
+from powergrid.core import random
+from powergrid.core.types import Array
+from powergrid.learn.critics import CentralCritic, Critic
+from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv, settings_from
+from powergrid.learn.networks import Running, Stack, dense_stack, merge, normalise, running, stack
+from powergrid.learn.returns import generalised_advantage
+from powergrid.plugins import register_algorithm
+
+_LOG_2_PI = 1.8378770664093453
+_NOISE, _ENV_KEYS, _SHUFFLE, _RESET_KEYS = range(4)  # streams of random numbers; the tick is the number of the update
+_VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns grow while the policy learns
+
+
+class Settings(AlgorithmSettings):
+    """Hyperparameters of MAPPO and IPPO."""
+
+    num_envs: int = Field(256, ge=1, description="environments in the batch")
+    rollout: int = Field(32, ge=1, description="ticks collected before each update")
+    epochs: int = Field(3, ge=1, description="passes over each rollout")
+    minibatches: int = Field(4, ge=1, description="gradient steps a pass")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's step size at the start, annealed to 0 over the run")
+    discount: float = Field(0.99, ge=0, le=1, description="gamma per tick [1]")
+    trace_decay: float = Field(0.95, ge=0, le=1, description="lambda of the advantage estimate [1]")
+    clip: float = Field(0.2, gt=0, description="largest change of a probability ratio that is rewarded [1]")
+    entropy_weight: float = Field(0.0, ge=0, description="weight of the entropy bonus")
+    value_weight: float = Field(0.5, gt=0, description="weight of the critic's loss")
+    max_grad_norm: float = Field(0.5, gt=0, description="gradients are scaled down to this global norm")
+    hidden: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actors and critic")
+    log_std: float = Field(-0.5, description="initial logarithm of the exploration's standard deviation")
+    share_actors: bool = Field(
+        True, description="one actor a group, told the agent by a one-hot number; else one an agent"
+    )
+
+    @model_validator(mode="after")
+    def _divides(self) -> Settings:
+        if self.num_envs % self.minibatches:
+            raise ValueError(f"minibatches {self.minibatches} must divide num_envs {self.num_envs}")
+        return self
+
+
+class Tally(NamedTuple):
+    """Running sums of the episodes under way, ``(E,)`` each."""
+
+    reward: Array
+    money: Array
+    cost: Array
+
+
+class TrainState(NamedTuple):
+    """Everything that the next update depends on."""
+
+    actor: dict[str, Any]
+    critic: dict[str, Any]
+    obs_norm: dict[str, Running]
+    state_norm: Running
+    value_norm: Running
+    optimiser: Any
+    env: Any
+    obs: dict[str, Array]
+    central: Array
+    tally: Tally
+    key: Array
+    updates: Array
+
+
+class Norms(NamedTuple):
+    """Input statistics, fixed during an update."""
+
+    obs: dict[str, Running]
+    state: Running
+
+
+class Rollout(NamedTuple):
+    """One fragment, ticks and environments first; `final_value` is 0 where no episode ended."""
+
+    obs: dict[str, Array]
+    central: Array
+    action: dict[str, Array]
+    reward: Array
+    done: Array
+    terminated: Array
+    final_value: Array
+
+
+class Batch(NamedTuple):
+    """Samples for the losses: normalised inputs, raw actions, and one column an agent for the rest."""
+
+    obs: dict[str, Array]
+    central: Array
+    action: dict[str, Array]
+    log_prob: Array
+    advantage: Array
+    target: Array
+
+
+@register_algorithm("mappo")
+def mappo(env: FunctionalEnv, steps: int, hyper: Mapping[str, Any]) -> PolicyGradient:
+    """MAPPO: local actors, central critic."""
+    return PolicyGradient(env, steps, settings_from(Settings, hyper), CentralCritic())
+
+
+class PolicyGradient:
+    """Clipped-surrogate policy gradient with a critic that is handed in.
+
+    Parameters
+    ----------
+    env
+        Functional environment.
+    steps
+        Environment steps of the whole run, which the learning rate is annealed over.
+    settings
+        Hyperparameters.
+    critic
+        Central (MAPPO) or local (IPPO).
+    """
+
+    def __init__(self, env: FunctionalEnv, steps: int, settings: Settings, critic: Critic):
+        self.env, self.settings, self.critic = env, settings, critic
+        self.steps_per_update = settings.num_envs * settings.rollout
+        self.total_updates = max(1, -(-steps // self.steps_per_update))
+        self.agents = sum(len(members) for members in env.groups.values())
+        self._adam = optax.scale_by_adam(eps=1e-5)
+        self.update = jax.jit(self._update, donate_argnums=0)
+
+    def init(self, seed: int) -> TrainState:
+        """Fresh weights, and a batch of environments at their first observation."""
+        env, settings = self.env, self.settings
+        rng = np.random.default_rng(seed)
+        actor = {group: self._actor(rng, group) for group in env.groups}
+        critic = self.critic.init(rng, env, settings.hidden, settings.share_actors)
+        key = random.key_from_seed(np, np.array(seed))
+
+        @jax.jit
+        def begin(key: Array) -> tuple:
+            obs, state = env.reset(_keys(key, 0, _RESET_KEYS, (settings.num_envs,)))
+            return obs, state, env.central_state(state)
+
+        obs, state, central = begin(key)
+        shared = settings.share_actors
+        fresh = TrainState(
+            actor=actor,
+            critic=critic,
+            obs_norm={
+                group: running((size,) if shared else (len(env.groups[group]), size))
+                for group, size in env.observation_size.items()
+            },
+            state_norm=running((env.state_size,)),
+            value_norm=running((self.agents,)),
+            optimiser=self._adam.init({"actor": actor, "critic": critic}),
+            env=state,
+            obs=obs,
+            central=central,
+            tally=Tally(*(np.zeros(settings.num_envs, np.float32) for _ in Tally._fields)),
+            key=key,
+            updates=np.zeros((), np.int32),
+        )
+        return jax.tree.map(jnp.array, fresh)  # every leaf its own buffer: the update donates them
+
+    def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
+        settings, agents = self.settings, len(self.env.groups[group])
+        size, shared = self.env.action_size[group], self.settings.share_actors
+        widths = (self.env.observation_size[group], *settings.hidden, size)
+        shape = (size,) if shared else (agents, size)
+        layers = stack(rng, widths, last_gain=0.01, agents=agents, shared=shared)
+        return {**layers, "log_std": np.full(shape, settings.log_std, np.float32)}
+
+    def _update(self, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        norms = Norms(state.obs_norm, state.state_norm)
+        state, rollout, ended = self._collect(state, norms)
+        batch, returns = self._batch(state, norms, rollout)
+        weights, optimiser, losses = self._learn(state, batch)
+        value_memory = _VALUE_MEMORY * self.steps_per_update
+        state = state._replace(
+            actor=weights["actor"],
+            critic=weights["critic"],
+            optimiser=optimiser,
+            obs_norm={group: merge(jnp, norms.obs[group], rollout.obs[group]) for group in norms.obs},
+            state_norm=merge(jnp, norms.state, rollout.central),
+            value_norm=merge(jnp, state.value_norm, returns, value_memory),
+            updates=state.updates + 1,
+        )
+        return state, {**ended, **losses}
+
+    def _collect(self, state: TrainState, norms: Norms) -> tuple[TrainState, Rollout, dict[str, Array]]:
+        """Act for ``rollout`` ticks; also the means over the episodes that ended meanwhile."""
+        env, settings = self.env, self.settings
+        batch = (settings.rollout, settings.num_envs)
+        noise = self._noise(state, batch)
+        env_keys = _keys(state.key, state.updates, _ENV_KEYS, batch)
+
+        def tick(carry: tuple, row: tuple) -> tuple[tuple, tuple[Rollout, tuple]]:
+            obs, central, env_state, tally = carry
+            noise, keys = row
+            action = {
+                group: mean + jnp.exp(state.actor[group]["log_std"]) * noise[group]
+                for group, mean in self._means(state.actor, self._normal_obs(norms, obs)).items()
+            }
+            held = {group: jnp.clip(action[group], -1.0, 1.0) for group in action}
+            next_obs, env_state, reward, done, info = env.step(keys, env_state, held)
+            ended = done["__all__"]
+            final_value = jax.lax.cond(
+                ended.any(),
+                lambda: self._values(state, norms, info["final_obs"], info["final_state"]),
+                lambda: jnp.zeros((settings.num_envs, self.agents), jnp.float32),
+            )
+            rewards = jnp.concatenate([reward[group] for group in env.groups], -1)
+            tally = Tally(
+                tally.reward + rewards.sum(-1),
+                tally.money + info["money"][..., : self.agents, :].sum((-1, -2)),
+                tally.cost + info["costs"][..., : self.agents, :].sum((-1, -2)),
+            )
+            finished = (ended.sum(), *(jnp.where(ended, column, 0.0).sum() for column in tally))
+            tally = Tally(*(jnp.where(ended, 0.0, column) for column in tally))
+            row_out = Rollout(obs, central, action, rewards, ended, info["terminated"], final_value)
+            return (next_obs, info["state"], env_state, tally), (row_out, finished)
+
+        start = (state.obs, state.central, state.env, state.tally)
+        (obs, central, env_state, tally), (rollout, finished) = jax.lax.scan(tick, start, (noise, env_keys))
+        episodes, *sums = (column.sum() for column in finished)
+        names = ("episode_reward", "episode_money", "episode_cost")
+        ended = {name: total / episodes for name, total in zip(names, sums, strict=True)}  # NaN where none ended
+        state = state._replace(obs=obs, central=central, env=env_state, tally=tally)
+        return state, rollout, {"episodes": episodes, **ended}
+
+    def _batch(self, state: TrainState, norms: Norms, rollout: Rollout) -> tuple[Batch, Array]:
+        """Samples with advantages and normalised targets; and the returns they stand for."""
+        settings, stats = self.settings, state.value_norm
+        values = self._values(state, norms, rollout.obs, rollout.central)
+        last = self._values(state, norms, state.obs, state.central)
+        next_values = jnp.concatenate([values[1:], last[None]])
+        advantage = generalised_advantage(
+            rollout.reward,
+            values,
+            jnp.where(rollout.done[..., None], rollout.final_value, next_values),
+            rollout.terminated[..., None],
+            rollout.done[..., None],
+            discount=settings.discount,
+            trace_decay=settings.trace_decay,
+        )
+        returns = advantage + values
+        obs = self._normal_obs(norms, rollout.obs)
+        spread = jnp.maximum(advantage.std((0, 1)), 1e-8)
+        batch = Batch(
+            obs=obs,
+            central=normalise(jnp, norms.state, rollout.central),
+            action=rollout.action,
+            log_prob=self._log_probs(state.actor, obs, rollout.action),
+            advantage=(advantage - advantage.mean((0, 1))) / spread,
+            target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
+        )
+        return batch, returns
+
+    def _learn(self, state: TrainState, batch: Batch) -> tuple[dict[str, Any], Any, dict[str, Array]]:
+        """Gradient steps over shuffled minibatches; weights, optimiser and the mean losses.
+
+        A minibatch holds all ticks of some environments, so that each sees every hour of the day equally often.
+        The first update only measures: its step size is 0, so that no weight is bent by inputs and returns whose scale
+        is still unknown.
+        """
+        settings = self.settings
+        remaining = 1.0 - state.updates / self.total_updates
+        step_size = jnp.where(state.updates == 0, 0.0, settings.learning_rate * jnp.maximum(remaining, 0.0))
+
+        def minibatch(carry: tuple, lanes: Array) -> tuple[tuple, dict[str, Array]]:
+            weights, optimiser = carry
+            samples = jax.tree.map(lambda leaf: leaf[:, lanes], batch)
+            gradient, losses = jax.grad(self._loss, has_aux=True)(weights, samples)
+            shrink = jnp.minimum(1.0, settings.max_grad_norm / (optax.global_norm(gradient) + 1e-8))
+            gradient = jax.tree.map(lambda leaf: leaf * shrink, gradient)
+            direction, optimiser = self._adam.update(gradient, optimiser)
+            weights = jax.tree.map(lambda leaf, way: leaf - step_size * way, weights, direction)
+            return (weights, optimiser), losses
+
+        draws = (settings.epochs, settings.num_envs)
+        order = jnp.argsort(random.uniform(jnp, state.key, state.updates, _SHUFFLE, draws, jnp.float32), -1)
+        start = ({"actor": state.actor, "critic": state.critic}, state.optimiser)
+        lanes = order.reshape(settings.epochs * settings.minibatches, -1)
+        (weights, optimiser), losses = jax.lax.scan(minibatch, start, lanes)
+        return weights, optimiser, {**{name: loss.mean() for name, loss in losses.items()}, "learning_rate": step_size}
+
+    def _loss(self, weights: dict[str, Any], samples: Batch) -> tuple[Array, dict[str, Array]]:
+        settings = self.settings
+        log_ratio = self._log_probs(weights["actor"], samples.obs, samples.action) - samples.log_prob
+        ratio = jnp.exp(log_ratio)
+        held = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
+        surrogate = jnp.minimum(ratio * samples.advantage, held * samples.advantage).mean()
+        value = self.critic.value(weights["critic"], samples.obs, samples.central)
+        value_loss = 0.5 * jnp.square(value - samples.target).mean()
+        entropy = sum(
+            (actor["log_std"] + 0.5 * (1.0 + _LOG_2_PI)).sum(-1).mean() for actor in weights["actor"].values()
+        ) / len(weights["actor"])
+        loss = -surrogate + settings.value_weight * value_loss - settings.entropy_weight * entropy
+        return loss, {
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "approx_kl": (ratio - 1.0 - log_ratio).mean(),
+            "clip_share": (ratio != held).mean(dtype=jnp.float32),
+        }
+
+    def _noise(self, state: TrainState, batch: tuple[int, ...]) -> dict[str, Array]:
+        """Standard normal numbers ``(*batch, n, k)`` a group, from one draw."""
+        shapes = {group: (len(members), self.env.action_size[group]) for group, members in self.env.groups.items()}
+        ends = np.cumsum([agents * size for agents, size in shapes.values()])
+        draw = random.normal(jnp, state.key, state.updates, _NOISE, (*batch, int(ends[-1])), jnp.float32)
+        parts = jnp.split(draw, ends[:-1], -1)
+        return {group: part.reshape(*batch, *shapes[group]) for group, part in zip(shapes, parts, strict=True)}
+
+    def _normal_obs(self, norms: Norms, obs: dict[str, Array]) -> dict[str, Array]:
+        return {group: normalise(jnp, norms.obs[group], obs[group]) for group in self.env.groups}
+
+    def _means(self, actor: dict[str, Any], obs: dict[str, Array]) -> dict[str, Array]:
+        return {group: dense_stack(jnp, _layers(actor[group]), obs[group]) for group in obs}
+
+    def _log_probs(self, actor: dict[str, Any], obs: dict[str, Array], action: dict[str, Array]) -> Array:
+        """Log density of the raw actions, one column an agent, ``(*batch, A)``."""
+        columns = []
+        for group, mean in self._means(actor, obs).items():
+            log_std = actor[group]["log_std"]
+            score = (action[group] - mean) * jnp.exp(-log_std)
+            columns.append(-(0.5 * jnp.square(score) + log_std + 0.5 * _LOG_2_PI).sum(-1))
+        return jnp.concatenate(columns, -1)
+
+    def _values(self, state: TrainState, norms: Norms, obs: dict[str, Array], central: Array) -> Array:
+        """Values in the reward's own unit, ``(*batch, A)``."""
+        stats = state.value_norm
+        central = normalise(jnp, norms.state, central)
+        value = self.critic.value(state.critic, self._normal_obs(norms, obs), central)
+        return value * jnp.sqrt(stats.var + 1e-8) + stats.mean
+
+
+def _keys(key: Array, tick: Array, stream: int, shape: tuple[int, ...]) -> Array:
+    """Raw keys ``(*shape, 2)`` for environments, a pure function of the run's key and the update."""
+    where = (jnp.asarray(tick).astype(jnp.uint32) << jnp.uint32(8)) | jnp.uint32(stream)
+    position = jnp.arange(int(np.prod(shape)), dtype=jnp.uint32).reshape(shape)
+    return jnp.stack(random.threefry2x32(jnp, jnp.asarray(key), where, position), -1)
+
+
+def _layers(actor: dict[str, Any]) -> Stack:
+    return {name: layer for name, layer in actor.items() if name != "log_std"}

@@ -1,0 +1,58 @@
+"""Critics that a policy-gradient learner may be handed: one sees the whole system, one a single agent's view."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+
+from powergrid.core.types import Array
+from powergrid.learn.learner import FunctionalEnv
+from powergrid.learn.networks import Stack, dense_stack, stack
+
+
+class Critic(Protocol):
+    """Estimates one normalised value an agent, ``(*batch, A)``, group after group, from normalised inputs."""
+
+    def init(
+        self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool
+    ) -> dict[str, Any]:
+        """Initial weights; `shared` as for the actors."""
+        ...
+
+    def value(self, weights: dict[str, Any], obs: dict[str, Array], central: Array) -> Array:
+        """Values of all agents."""
+        ...
+
+
+class CentralCritic:
+    """One network from the system's state to every agent's value."""
+
+    def init(self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool) -> Stack:
+        """One stack with as many outputs as there are agents."""
+        agents = sum(len(members) for members in env.groups.values())
+        return stack(rng, (env.state_size, *hidden, agents), last_gain=1.0)
+
+    def value(self, weights: Stack, obs: dict[str, Array], central: Array) -> Array:
+        """Values of all agents."""
+        return dense_stack(jnp, weights, central)
+
+
+class LocalCritic:
+    """One network a group, or an agent, from an agent's own observation to its value."""
+
+    def init(
+        self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool
+    ) -> dict[str, Any]:
+        """One stack a group."""
+        return {
+            group: stack(
+                rng, (env.observation_size[group], *hidden, 1), last_gain=1.0, agents=len(members), shared=shared
+            )
+            for group, members in env.groups.items()
+        }
+
+    def value(self, weights: dict[str, Any], obs: dict[str, Array], central: Array) -> Array:
+        """Values of all agents."""
+        return jnp.concatenate([dense_stack(jnp, weights[group], obs[group])[..., 0] for group in obs], -1)

@@ -1,0 +1,79 @@
+"""What an algorithm offers the trainer, and what a functional environment offers an algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.types import Array
+
+
+class FunctionalEnv(Protocol):
+    """Reset and step as pure functions over any leading batch axes: what ``powergrid.make_functional`` returns."""
+
+    groups: Mapping[str, tuple[str, ...]]
+    observation_size: Mapping[str, int]
+    action_size: Mapping[str, int]
+    state_size: int
+    episode_length: int
+
+    def reset(self, key: Array) -> tuple[dict[str, Array], Any]:
+        """First observations and state for raw keys ``(*batch, 2)``."""
+        ...
+
+    def step(
+        self, key: Array, state: Any, actions: dict[str, Array]
+    ) -> tuple[dict[str, Array], Any, dict[str, Array], dict[str, Array], dict[str, Any]]:
+        """Observations, state, rewards, ends and information after one tick and, where an episode ended, a reset."""
+        ...
+
+    def central_state(self, state: Any) -> Array:
+        """What a central critic may see, ``(*batch, state_size)``."""
+        ...
+
+
+class Learner(Protocol):
+    """One algorithm bound to one environment; its state, a NamedTuple of arrays, is all that a resume needs."""
+
+    steps_per_update: int
+    settings: BaseModel
+
+    def init(self, seed: int) -> Any:
+        """State before the first update."""
+        ...
+
+    def update(self, state: Any) -> tuple[Any, dict[str, Array]]:
+        """Collect and learn once; the second value holds scalars for the curve."""
+        ...
+
+
+class AlgorithmSettings(BaseModel):
+    """Base of an algorithm's hyperparameters: closed, so that a misspelt one is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def settings_from(schema: type[AlgorithmSettings], hyper: Mapping[str, Any]) -> Any:
+    """`hyper` as settings.
+
+    Raises
+    ------
+    ConfigError
+        With every unknown name (and its nearest match) and every value out of range.
+    """
+    try:
+        return schema(**hyper)
+    except ValidationError as error:
+        issues = []
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"])
+            if fault["type"] == "extra_forbidden":
+                known = tuple(schema.model_fields)
+                hint = nearest(name, known) or f"available: {', '.join(known)}"
+                issues.append(Issue(name, "unknown hyperparameter", hint))
+            else:
+                issues.append(Issue(name, f"{fault['msg']} (found {fault['input']!r})"))
+        raise ConfigError(issues) from error
