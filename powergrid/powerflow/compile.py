@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
+from powergrid.core.types import Control, NodeLoad
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -282,3 +284,40 @@ def injected_powers(compiled: Compiled, v: np.ndarray, drawn: np.ndarray, gain: 
     s_from = inner * np.conj(series + compiled.half_shunt * inner)
     s_to = v_to * np.conj(compiled.half_shunt * v_to - series)
     return np.concatenate([s_from, s_to, drawn])
+
+
+def no_load_voltages(compiled: Compiled) -> np.ndarray:
+    """Node voltages without any load at a source of 1 pu and the network's own taps, the source last, ``(n_node + 1,)``."""
+    n, y = compiled.n_node, compiled.ybus()
+    if n == 0:
+        return np.ones(1, complex)
+    return np.append(splu(y[:n, :n].tocsc()).solve(-y[:n, n].toarray()[:, 0]), 1.0)
+
+
+def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> tuple[int, ...]:
+    """Common leading axes of a solve's inputs.
+
+    Raises
+    ------
+    NetworkError
+        If an input has another width than the network, or asks for another topology.
+    """
+    m, shapes = compiled.n_bus, []
+    given = [(name, value, m) for name, value in zip(NodeLoad._fields, load, strict=True)]
+    if control is not None:
+        if control.topology is not None:
+            raise NetworkError("this plan holds one topology; make a plan for each outage, leave Control.topology None")
+        given.append(("tap_ratio", control.tap_ratio, len(compiled.regulator)))
+        given.append(("cap_on", control.cap_on, len(compiled.cap_bus)))
+        if control.v_source_pu is not None:
+            shapes.append(np.shape(control.v_source_pu))
+    if start is not None:
+        given += [("start.v_re", start.v_re, m), ("start.v_im", start.v_im, m)]
+    for name, value, width in given:
+        if value is None:
+            continue
+        shape = np.shape(value)
+        if shape[-1:] != (width,):
+            raise NetworkError(f"{name} has shape {shape}; its last axis must be {width} wide for this network")
+        shapes.append(shape[:-1])
+    return np.broadcast_shapes(*shapes) if any(shapes) else ()

@@ -3,8 +3,8 @@
 Solves ``Y V = I_source - conj(S(V) / V)`` by iterating ``V <- Y^-1 (I_source - conj(S(V) / V))`` (the implicit Z-bus
 method: Chen, Chen, Hwang, Kotas and Chebli, "Distribution system power flow analysis - a rigid approach", IEEE Trans.
 Power Delivery 6(3), 1991). `Y` is factored once, see :mod:`powergrid.powerflow.factors`; taps that differ refactor its
-small trailing block only. A batch runs through `LANES` lanes that advance together as SIMD vectors. A lane that has
-converged is written out and takes the next scenario, so no scenario waits for, or depends on, its neighbours.
+small trailing block only. A batch runs through lanes that advance together as SIMD vectors. A lane that has converged is
+written out and takes the next scenario, so no scenario waits for, or depends on, its neighbours.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, Flow, NodeLoad
-from powergrid.powerflow.compile import Compiled, compile_network
+from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
 from powergrid.powerflow.factors import Factors, factorise
-from powergrid.powerflow.lanes import Grid, Lu, Trailing, solve_many, solve_one
+from powergrid.powerflow.lanes import LANES, pack, solve_rows
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -40,8 +40,12 @@ class Plan:
         Metered branches.
     ints, floats
         Packed tables of the compiled code.
-    columns
-        Where each output lies in a row of results.
+    tap_ratio
+        The network's own regulator gains [1].
+    inputs, outputs
+        Where each input and output lies in a scenario's row.
+    energised
+        True for every bus: dead islands are refused when the plan is made.
     """
 
     compiled: Compiled
@@ -50,8 +54,9 @@ class Plan:
     meters: tuple[int, ...]
     ints: np.ndarray
     floats: np.ndarray
-    columns: tuple[slice, ...]
-    width: int
+    tap_ratio: np.ndarray
+    inputs: tuple[slice, ...]
+    outputs: tuple[slice, ...]
     energised: np.ndarray
 
 
@@ -70,13 +75,13 @@ def plan(
     network
         The network.
     tol_pu
-        Largest change of a voltage in the last iteration [pu].
+        Largest change of a voltage in the last iteration, real plus imaginary part [pu].
     max_iter
         Iterations after which a flow counts as not converged.
     meters
         Branches whose power at their from bus is reported in ``p_meter_mw`` and ``q_meter_mvar``.
     topologies
-        Reserved for outages declared beforehand; must be empty.
+        Outages declared beforehand; this method takes none.
 
     Returns
     -------
@@ -86,15 +91,13 @@ def plan(
     Raises
     ------
     NetworkError
-        If the network cannot be solved by any method: dead islands, branches without impedance, singular matrix.
+        If buses have no path to the source, a branch has no impedance, the matrix is singular or a meter cannot be read.
     """
     if len(topologies):
         raise NetworkError("sparse_lu solves one topology a plan; make a plan for each outage instead of topologies=")
     compiled = compile_network(network)
-    factors = factorise(compiled)
-    ints, floats = _tables(compiled, factors, meters)
-    m, b, k = compiled.n_bus, compiled.n_branch, len(meters)
-    stops = np.cumsum([0, m, m, m, b, k, k]).tolist()
+    ints, floats = pack(_tables(compiled, factorise(compiled), meters))
+    m, b, k, c = compiled.n_bus, compiled.n_branch, len(compiled.regulator), len(compiled.cap_bus)
     return Plan(
         compiled=compiled,
         tol_pu=float(tol_pu),
@@ -102,13 +105,14 @@ def plan(
         meters=tuple(int(branch) for branch in meters),
         ints=ints,
         floats=floats,
-        columns=tuple(slice(a, z) for a, z in zip(stops, stops[1:], strict=False)),
-        width=stops[-1] + 4,
+        tap_ratio=compiled.tap_ratio,
+        inputs=_slices(1, k, c, m, m, m, m, m, m, m, m),
+        outputs=_slices(m, m, m, b, len(meters), len(meters), 4),
         energised=np.ones(m, bool),
     )
 
 
-def solve(plan: Plan, load: NodeLoad, control: Control = Control(), start: Flow | None = None) -> Flow:  # noqa: B008
+def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
     """Solve the power flow of one scenario or of a batch.
 
     Parameters
@@ -116,176 +120,114 @@ def solve(plan: Plan, load: NodeLoad, control: Control = Control(), start: Flow 
     plan
         From :func:`plan`.
     load
-        What each bus draws, ``(*batch, m)``.
+        What each bus draws, ``(*batch, m)``; batch axes broadcast against those of `control` and `start`.
     control
-        Taps, switchable shunts and source voltage; ``None`` fields keep the network's own.
+        Taps, switchable shunts and source voltage; fields that are ``None`` keep the network's own.
     start
-        An earlier flow (anything with ``v_re`` and ``v_im``) to start from; no-load voltages by default.
+        Anything with ``v_re`` and ``v_im``, such as an earlier flow, to start from; no-load voltages by default.
 
     Returns
     -------
     Flow
         Finite in every case; ``converged`` is False where the iteration did not settle or the input was not a number.
         A scenario's result is bit for bit the same alone and in any batch.
+
+    Raises
+    ------
+    NetworkError
+        If an input has another width than the network, or asks for another topology.
     """
-    if control.topology is not None:
-        raise NetworkError("sparse_lu solves one topology a plan; leave Control.topology None")
-    given = (*load, control.tap_ratio, control.cap_on, control.v_source_pu)
-    given += (None, None) if start is None else (start.v_re, start.v_im)
-    arrays = [_NONE if a is None else _float64(a) for a in given]
-    if arrays[0].ndim == 1 and all(a.ndim <= 1 for a in arrays):
-        return _solve_single(plan, arrays)
-    return _solve_batch(plan, arrays)
-
-
-_NONE = np.zeros(0)
-_SCALAR = 8  # place of v_source_pu among the inputs: the only one without a trailing axis
-
-
-def _float64(a: Any) -> np.ndarray:
-    if type(a) is np.ndarray and a.dtype == np.float64 and a.flags.c_contiguous:
-        return a
-    return np.asarray(a, dtype=np.float64, order="C")
-
-
-def _solve_single(plan: Plan, arrays: list[np.ndarray]) -> Flow:
-    arrays[_SCALAR] = arrays[_SCALAR].reshape(-1)
-    _check_widths(plan.compiled, arrays)
-    row = np.empty(plan.width)
-    iterations, converged = solve_one(plan.ints, plan.floats, *arrays, plan.tol_pu, plan.max_iter, row)
-    return _flow(plan, row, np.int64(iterations), np.bool_(converged), plan.energised)
-
-
-def _solve_batch(plan: Plan, arrays: list[np.ndarray]) -> Flow:
-    lead = [a.shape if i == _SCALAR else a.shape[:-1] for i, a in enumerate(arrays) if a is not _NONE]
-    batch = np.broadcast_shapes(*lead)
-    for i, a in enumerate(arrays):
-        width = () if i == _SCALAR else a.shape[-1:]
-        if a is _NONE:
-            arrays[i] = np.zeros((0, *(() if i == _SCALAR else (0,))))
-        elif a.shape[: a.ndim - len(width)] == batch or a.size == np.prod(width, dtype=int):
-            arrays[i] = a.reshape(-1, *width)
-        else:
-            arrays[i] = np.ascontiguousarray(np.broadcast_to(a, batch + width)).reshape(-1, *width)
-    _check_widths(plan.compiled, arrays)
-    count = int(np.prod(batch, dtype=int))
-    rows, iterations, converged = np.empty((count, plan.width)), np.empty(count, np.int64), np.empty(count, np.bool_)
-    solve_many(plan.ints, plan.floats, *arrays, plan.tol_pu, plan.max_iter, rows, iterations, converged)
-    energised = np.broadcast_to(plan.energised, (*batch, plan.compiled.n_bus))
-    return _flow(plan, rows.reshape(*batch, plan.width), iterations.reshape(batch), converged.reshape(batch), energised)
-
-
-def _flow(plan: Plan, rows: np.ndarray, iterations: Any, converged: Any, energised: np.ndarray) -> Flow:
-    v_re, v_im, v_pu, loading, p_meter, q_meter = plan.columns
-    if rows.ndim == 1:
-        loss, p_slack, q_slack, residual = rows[-4:]
-        return Flow(
-            rows[v_re], rows[v_im], rows[v_pu], rows[loading], loss, p_slack, q_slack,
-            rows[p_meter], rows[q_meter], residual, iterations, converged, energised,
-        )  # fmt: skip
+    batch = batch_shape(plan.compiled, load, control, start)
+    rows = _rows(plan, batch, load, control, start)
+    count = rows.size // rows.shape[-1]
+    out, iterations = np.empty((count, plan.outputs[-1].stop)), np.empty(count, np.int64)
+    solve_rows(
+        plan.ints, plan.floats, rows.reshape(count, -1), plan.tol_pu, plan.max_iter,
+        1 if count == 1 else LANES, out, iterations,
+    )  # fmt: skip
+    out = out.reshape(*batch, -1)
+    v_re, v_im, v_pu, loading, p_meter, q_meter, _ = plan.outputs
+    residual = out[..., -1]
     return Flow(
-        rows[..., v_re], rows[..., v_im], rows[..., v_pu], rows[..., loading], rows[..., -4], rows[..., -3],
-        rows[..., -2], rows[..., p_meter], rows[..., q_meter], rows[..., -1], iterations, converged, energised,
-    )  # fmt: skip
+        v_re=out[..., v_re],
+        v_im=out[..., v_im],
+        v_pu=out[..., v_pu],
+        loading=out[..., loading],
+        loss_mw=out[..., -4],
+        p_slack_mw=out[..., -3],
+        q_slack_mvar=out[..., -2],
+        p_meter_mw=out[..., p_meter],
+        q_meter_mvar=out[..., q_meter],
+        residual_pu=residual,
+        iterations=iterations.reshape(batch),
+        converged=residual < plan.tol_pu,
+        energised=np.broadcast_to(plan.energised, (*batch, len(plan.energised))) if batch else plan.energised,
+    )
 
 
-def _check_widths(compiled: Compiled, arrays: list[np.ndarray]) -> None:
-    """Compiled code does not check bounds, so widths are checked here."""
-    m, k, c = compiled.n_bus, len(compiled.regulator), len(compiled.cap_bus)
-    for a, width, what in zip(arrays, (m, m, m, m, m, m, k, c, None, m, m), _INPUTS, strict=True):
-        if width is not None and a.shape[-1] != width and a.size:
-            raise NetworkError(f"{what} has {a.shape[-1]} columns; this network needs {width}")
-    if arrays[0].shape[-1] != m or arrays[1].shape[-1] != m:
-        raise NetworkError(f"p_mw and q_mvar need {m} columns, one a bus")
+def _rows(
+    plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Control | None, start: Any
+) -> np.ndarray:
+    """Inputs in the order of ``lanes._load``, broadcast over the batch."""
+    _, tap, cap, start_re, start_im, p, q, *by_voltage = plan.inputs
+    tap_ratio, cap_on, _, v_source, _ = _OWN if control is None else control
+    has_zip = load[2:] != (None, None, None, None)
+    rows = np.empty((*batch, by_voltage[-1].stop if has_zip else q.stop))
+    rows[..., 0] = plan.compiled.source_v_pu if v_source is None else v_source
+    rows[..., tap] = plan.tap_ratio if tap_ratio is None else tap_ratio
+    rows[..., cap] = 1.0 if cap_on is None else cap_on
+    rows[..., start_re] = 0.0 if start is None else start.v_re
+    rows[..., start_im] = 0.0 if start is None else start.v_im
+    rows[..., p] = load.p_mw
+    rows[..., q] = load.q_mvar
+    if has_zip:
+        for columns, part in zip(by_voltage, load[2:], strict=True):
+            rows[..., columns] = 0.0 if part is None else part
+    return rows
 
 
-_INPUTS = (
-    "p_mw", "q_mvar", "p_i_mw", "q_i_mvar", "p_z_mw", "q_z_mvar", "tap_ratio", "cap_on", "v_source_pu",
-    "start.v_re", "start.v_im",
-)  # fmt: skip
+_OWN = Control()
 
 
-def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """All that compiled code reads as one array of integers, headed by the slots' bounds, and one of floats.
-
-    Every array that crosses from Python costs about 0.2 us, so that 46 of them would cost more than the solution.
-    """
-    lower, upper, trailing = factors.lower, factors.upper, factors.trailing
-    diagonal = _diagonal(trailing)
-    groups = (
-        Lu(
-            lower.indptr, lower.indices, upper.indptr, upper.indices, lower.data.real, lower.data.imag, upper.data.real,
-            upper.data.imag, factors.pivot.real, factors.pivot.imag,
-        ),
-        Trailing(
-            trailing.indptr, trailing.indices, diagonal, _targets(trailing, diagonal), trailing.data.real,
-            trailing.data.imag,
-        ),
-        _grid(compiled, factors, meters),
-    )  # fmt: skip
-    arrays = [array for group in groups for array in group]
-    integer = [np.issubdtype(array.dtype, np.integer) for array in arrays]
-    bounds, ends = [], {True: 2 * len(arrays), False: 0}
-    for array, kind in zip(arrays, integer, strict=True):
-        bounds += [ends[kind], ends[kind] + len(array)]
-        ends[kind] += len(array)
-    header = np.concatenate([bounds, *(a for a, kind in zip(arrays, integer, strict=True) if kind)])
-    table = np.concatenate([a for a, kind in zip(arrays, integer, strict=True) if not kind])
-    return header.astype(np.int64), table.astype(np.float64)
+def _slices(*widths: int) -> tuple[slice, ...]:
+    stops = np.cumsum([0, *widths]).tolist()
+    return tuple(slice(first, stop) for first, stop in zip(stops, stops[1:], strict=False))
 
 
-def _grid(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> Grid:
+def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict[str, np.ndarray]:
+    """All that the compiled code reads, by the names of its slots."""
     n, position, regulator = compiled.n_node, factors.position, compiled.regulator
-    at_bus = position[compiled.node]
+    lower, upper, trailing = factors.lower, factors.upper, factors.trailing
+    bus_at, from_at, to_at = (position[x] for x in (compiled.node, compiled.from_node, compiled.to_node))
     a_bus = np.empty(n + 1, np.int64)
-    a_bus[at_bus] = np.arange(compiled.n_bus)
-    from_at, to_at = position[compiled.from_node], position[compiled.to_node]
-    current = np.zeros(n + 1, complex)  # per pu of source voltage, without regulators
+    a_bus[bus_at] = np.arange(compiled.n_bus)
+    current = np.zeros(n + 1, complex)  # from a source of 1 pu into each position, without the regulators
     current[position] = -compiled.ybus(regulators=False)[:, n].toarray()[:, 0]
-    adjacent = current != 0
-    adjacent[from_at[regulator[to_at[regulator] == n]]] = True
-    adjacent[to_at[regulator[from_at[regulator] == n]]] = True
-    source_at = np.flatnonzero(adjacent[:n])
-    no_load = np.ones(n + 1, complex)
-    y = compiled.ybus()
-    if n:
-        no_load[position[:n]] = splu(y[:n, :n].tocsc()).solve(-y[:n, n].toarray()[:, 0])
+    beside = current != 0
+    beside[from_at[regulator[to_at[regulator] == n]]] = True
+    beside[to_at[regulator[from_at[regulator] == n]]] = True
+    source_at = np.flatnonzero(beside[:n])
     regulator_of = np.full(compiled.n_branch, -1)
     regulator_of[regulator] = np.arange(len(regulator))
-    places = _regulator_places(factors, from_at[regulator], to_at[regulator], source_at)
-    terms = compiled.terms(meters)
-    return Grid(
-        position=at_bus,
-        bus=a_bus,
-        source_at=source_at,
-        from_at=from_at,
-        to_at=to_at,
-        regulator=regulator,
-        regulator_of=regulator_of,
-        regulator_place=places,
-        cap_bus=compiled.cap_bus,
-        term_start=terms.start,
-        term_index=terms.index,
-        source_re=current[source_at].real,
-        source_im=current[source_at].imag,
-        y_re=compiled.series.real,
-        y_im=compiled.series.imag,
-        half_re=compiled.half_shunt.real,
-        half_im=compiled.half_shunt.imag,
-        gain_re=compiled.gain.real,
-        gain_im=compiled.gain.imag,
-        percent_from=compiled.percent_from,
-        percent_to=compiled.percent_to,
-        shunt_p=compiled.shunt.real,
-        shunt_q=compiled.shunt.imag,
-        cap_p=compiled.cap.real,
-        cap_q=compiled.cap.imag,
-        sign=terms.sign,
-        no_load_re=no_load.real,
-        no_load_im=no_load.imag,
-        tap=compiled.tap_ratio,
-        v_source=np.array([compiled.source_v_pu]),
-    )
+    diagonal, terms = _diagonal(trailing), compiled.terms(meters)
+    no_load = np.empty(n + 1, complex)
+    no_load[position] = no_load_voltages(compiled)
+    return {
+        "lower_start": lower.indptr, "lower_col": lower.indices, "lower_re": lower.data.real, "lower_im": lower.data.imag,
+        "upper_start": upper.indptr, "upper_col": upper.indices, "upper_re": upper.data.real, "upper_im": upper.data.imag,
+        "pivot_re": factors.pivot.real, "pivot_im": factors.pivot.imag, "trail_start": trailing.indptr,
+        "trail_col": trailing.indices, "trail_re": trailing.data.real, "trail_im": trailing.data.imag,
+        "trail_diagonal": diagonal, "trail_target": _targets(trailing, diagonal), "bus_at": bus_at, "a_bus": a_bus,
+        "source_at": source_at, "source_re": current[source_at].real, "source_im": current[source_at].imag,
+        "from_at": from_at, "to_at": to_at, "regulator": regulator, "regulator_of": regulator_of,
+        "regulator_place": _regulator_places(factors, from_at[regulator], to_at[regulator], source_at),
+        "no_load_re": no_load.real, "no_load_im": no_load.imag, "y_re": compiled.series.real,
+        "y_im": compiled.series.imag, "half_re": compiled.half_shunt.real, "half_im": compiled.half_shunt.imag,
+        "gain_re": compiled.gain.real, "gain_im": compiled.gain.imag, "percent_from": compiled.percent_from,
+        "percent_to": compiled.percent_to, "shunt_p": compiled.shunt.real, "shunt_q": compiled.shunt.imag,
+        "cap_bus": compiled.cap_bus, "cap_p": compiled.cap.real, "cap_q": compiled.cap.imag, "tap": compiled.tap_ratio,
+        "term_start": terms.start, "term_index": terms.index, "sign": terms.sign,
+    }  # fmt: skip
 
 
 def _diagonal(matrix: sp.csr_matrix) -> np.ndarray:
@@ -313,7 +255,9 @@ def _targets(matrix: sp.csr_matrix, diagonal: np.ndarray) -> np.ndarray:
 
 
 def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, source_at: np.ndarray) -> np.ndarray:
-    """Six numbers a regulator, see :class:`~powergrid.powerflow.lanes.Grid`."""
+    """Six numbers a regulator: where (f, f), (f, t), (t, f) and (t, t) lie in the trailing block, and which source current
+    its to end and its from end receive if the other end is the source; -1 for none.
+    """
     n, shared, places = len(factors.position) - 1, factors.n_shared, []
     for ends in zip(f, t, strict=True):
         for row in ends:
