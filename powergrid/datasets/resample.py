@@ -53,7 +53,8 @@ class PowerCurve(NamedTuple):
         bent = (piece[0] != piece[1]) & (np.abs(change) > _FLAT_M_S)
         mean = 0.5 * (self.power(start_m_s) + self.power(end_m_s))
         area = self._antiderivative(end_m_s[bent]) - self._antiderivative(start_m_s[bent])
-        mean[bent] = area / change[bent]
+        # A mean cannot leave the range of the curve, a rounded quotient can by its last digit.
+        mean[bent] = np.clip(area / change[bent], 0.0, self.power_pu.max())
         return mean
 
     def _antiderivative(self, speed_m_s: np.ndarray) -> np.ndarray:
