@@ -146,13 +146,19 @@ def test_profiles_keep_every_published_value(samples):
 
 def test_wind_power_follows_the_turbine():
     dataset = load("embedded_2022")
-    names_, table = dataset.table(900, ["wind_pu:turbine", "wind_speed_m_s:100m"])
-    power, speed = table[:, names_.index("wind_pu:turbine")], table[:, names_.index("wind_speed_m_s:100m")]
-    assert (power[speed < 1.5] == 0).all()
-    np.testing.assert_allclose(power[(speed > 17) & (speed < 22)], 1.0, atol=1e-9)
-    assert power.max() == 1
-    assert (power[speed > 27] == 0).all()
+    power = dataset.table(900, ["wind_pu:turbine"])[1][:, 0]
+    speed = dataset.frame["wind_speed_m_s:100m"].to_numpy()
+    ends = np.stack([speed, np.roll(speed, -1)])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    assert (power[high < 2.0] == 0).all()
+    np.testing.assert_allclose(power[(low > 14) & (high < 25)], 1.0, atol=1e-9)
+    assert (power[low > 25.5] == 0).all()
+    # 275 of 810 kW at 8 m/s and 400 kW at 9 m/s, from the turbine's table
+    steady = (low >= 8) & (high <= 9)
+    assert power[steady].min() >= 275 / 810 - 1e-9
+    assert power[steady].max() <= 400 / 810 + 1e-9
     assert 0.4 < power.mean() < 0.6
+    assert power.max() <= 1
 
 
 def test_build_script_gives_the_shipped_file(samples, root, tmp_path):
