@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,6 +17,21 @@ Carry = TypeVar("Carry")
 
 
 @cache
+def jax_module() -> ModuleType:
+    """The ``jax`` namespace with its transformations.
+
+    Raises
+    ------
+    MissingExtraError
+        If JAX is not installed.
+    """
+    try:
+        import jax
+    except ImportError as error:
+        raise MissingExtraError("JAX", "rl", "a functional environment or training") from error
+    return jax
+
+
 def jax_numpy() -> ModuleType:
     """The ``jax.numpy`` namespace.
 
@@ -24,11 +40,18 @@ def jax_numpy() -> ModuleType:
     MissingExtraError
         If JAX is not installed.
     """
-    try:
-        import jax.numpy as jnp
-    except ImportError as error:
-        raise MissingExtraError("JAX", "rl", "a functional environment or training") from error
+    jnp: ModuleType = jax_module().numpy
     return jnp
+
+
+def jax_float64() -> AbstractContextManager[Any]:
+    """Context in which JAX computes in float64; the global flag stays as it is."""
+    jax = jax_module()
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    from jax.experimental import enable_x64
+
+    return enable_x64(True)
 
 
 def is_numpy(xp: Any) -> bool:

@@ -79,12 +79,17 @@ def step(
     The bank's reactive power is that of the network's shunt, which the power flow connects; nothing is injected here.
     """
     zero = state.on * 0.0
-    load_pu = decide_on(xp, exogenous.load_pu)
-    above, below = load_pu > decide_on(xp, params.load_on_pu), load_pu < decide_on(xp, params.load_off_pu)
-    by_load = xp.where(above, zero + 1.0, xp.where(below, zero, state.on))
+    by_load = _load_control(xp, params, state, exogenous)
     by_command = flag(xp, decide_on(xp, finite(xp, command.on)) > 0.5, zero)
     on = xp.where(params.manual > 0.5, by_command, xp.where(params.by_load > 0.5, by_load, state.on))
     return State(on, xp.abs(on - state.on)), Injection(zero, zero)
+
+
+def _load_control(xp: Any, params: Params, state: State, exogenous: Exogenous) -> Array:
+    """Connected above one threshold, not below the other, as before in between."""
+    load_pu, zero = decide_on(xp, exogenous.load_pu), state.on * 0.0
+    below = load_pu < decide_on(xp, params.load_off_pu)
+    return xp.where(load_pu > decide_on(xp, params.load_on_pu), zero + 1.0, xp.where(below, zero, state.on))
 
 
 def money(
@@ -101,9 +106,7 @@ def observe(xp: Any, params: Params, state: State, injection: Injection) -> tupl
 
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """What load control would do, also where commands switch."""
-    by_load = params._replace(manual=params.manual * 0.0, by_load=params.by_load * 0.0 + 1.0)
-    wanted, _ = step(xp, by_load, state, Command(state.on), exogenous, dt_h)
-    return Command(wanted.on)
+    return Command(_load_control(xp, params, state, exogenous))
 
 
 def energy(

@@ -24,7 +24,6 @@ from powergrid.plugins import register_device
 OFF, STARTING, ON, STOPPING = 0.0, 1.0, 2.0, 3.0
 """Values of ``State.mode``."""
 
-_STATUS = {OFF: 0.0, STOPPING: 1.0 / 3.0, STARTING: 2.0 / 3.0, ON: 1.0}
 _BLOCKS = 20
 """Blocks of the piecewise cost; at 20 it lies at most slope * p_max^2 / 3200 [$/h] below the true one."""
 
@@ -233,17 +232,11 @@ def _committed(xp: Any, state: State) -> Array:
 
 def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power, status, and hours until the mode may change (on, off) or does change (starting, stopping)."""
-    zero = state.p_mw * 0.0
-    status, needed_h = zero, zero
-    for mode, lasting_h in (
-        (OFF, params.min_down_h),
-        (STARTING, params.start_up_h),
-        (ON, params.min_up_h),
-        (STOPPING, params.shut_down_h),
-    ):
-        status = xp.where(state.mode == mode, zero + _STATUS[mode], status)
-        needed_h = xp.where(state.mode == mode, zero + lasting_h, needed_h)
-    return injection.p_mw, status, xp.maximum(needed_h - state.mode_h, 0.0)
+    off, starting, on, stopping = (flag(xp, state.mode == mode, state.p_mw) for mode in (OFF, STARTING, ON, STOPPING))
+    least_h = off * params.min_down_h + starting * params.start_up_h + on * params.min_up_h
+    least_h = least_h + stopping * params.shut_down_h
+    status = (stopping + 2.0 * starting + 3.0 * on) / 3.0
+    return injection.p_mw, status, xp.maximum(least_h - state.mode_h, 0.0)
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:

@@ -133,7 +133,7 @@ class Load(DeviceAgent):
     def observation_entries(self) -> tuple[Entry, ...]:
         """Served and wanted power, consumption positive."""
         limit = _PEAK_PU * self.settings.p_mw or 1.0
-        return Entry("p", "MW", 0.0, limit), Entry("p_demand", "MW", 0.0, limit)
+        return Entry("p_served", "MW", 0.0, limit), Entry("p_demand", "MW", 0.0, limit)
 
     def action_entries(self) -> dict[str, Entry]:
         """Served share, where some of it may be curtailed."""

@@ -57,7 +57,7 @@ class Settings(DeviceSettings):
             raise ValueError(f"tap_min {self.tap_min} at step_pu {self.step_pu} leaves no voltage at all")
         if self.bandwidth_pu < 2.0 * self.step_pu:
             raise ValueError(
-                f"bandwidth_pu {self.bandwidth_pu:g} must be two steps ({2.0 * self.step_pu:g} pu) or more: it would hunt"
+                f"bandwidth_pu {self.bandwidth_pu:g} must be two steps ({2.0 * self.step_pu:g} pu) or more"
             )
         return self
 

@@ -14,6 +14,7 @@ from powergrid.agents.device_agent import (
     NoColumns,
     Outlook,
     finite,
+    flag,
 )
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.plugins import register_device
@@ -135,16 +136,17 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
     """
     ahead = outlook.price_ahead_per_mwh
     price = outlook.price_per_mwh[..., None]
-    cheaper = xp.where(ahead < price, 1.0, 0.0).sum(-1)
-    dearer = xp.where(ahead > price, 1.0, 0.0).sum(-1)
+    cheaper = flag(xp, ahead < price, ahead).sum(-1)
+    dearer = flag(xp, ahead > price, ahead).sum(-1)
     window = (params.soc_max - params.soc_min) * params.capacity_mwh
     hours_in = window / (params.eta_charge * params.max_p_mw)
     hours_out = window * params.eta_discharge / params.max_p_mw
     round_trip = params.eta_charge * params.eta_discharge
     pays = ahead.max(-1) * round_trip > ahead.min(-1) + 2.0 * params.wear_cost_per_mwh
-    charge = xp.where(pays & (cheaper < hours_in), 1.0, 0.0)
-    discharge = xp.where(pays & (dearer < hours_out), 1.0, 0.0)
-    return Command((discharge - charge) * params.max_p_mw, params.max_p_mw * 0.0)
+    charge = flag(xp, pays & (cheaper < hours_in), cheaper)
+    discharge = flag(xp, pays & (dearer < hours_out), dearer)
+    p_mw = (discharge - charge) * params.max_p_mw
+    return Command(p_mw, p_mw * 0.0)
 
 
 def energy(

@@ -1,0 +1,219 @@
+"""A device under examination: one unit, random commands and series for it, and runs of its kernels in every form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.agents.device_agent import DeviceAgent, Energy, Outlook
+from powergrid.core.backend import jax_float64, jax_module, jax_numpy
+from powergrid.core.types import Array, Injection
+
+TICKS = 24
+"""Length of a run [ticks]."""
+BATCH, UNITS = (2, 2), 3
+"""Leading axes and units of a run; they differ, so that a swapped axis shows."""
+DT_H = 0.25
+"""Length of a tick [h]."""
+
+_RANGES = {"_per_mwh": (-50.0, 300.0), "_pu": (0.0, 1.0), "_c": (-10.0, 40.0), "_m_s": (0.0, 25.0), "_mw": (-1.0, 1.0)}
+"""Values a series may take, by the unit at the end of its name."""
+_BAD = np.array([np.nan, np.inf, -np.inf, 1e12, -1e12, 0.0])
+
+
+class Tick(NamedTuple):
+    """All that one tick of a family gives; `rule` is empty for plain floats."""
+
+    state: Any
+    injection: Injection
+    money: tuple[Array, ...]
+    violation: tuple[Array, ...]
+    energy: Energy
+    observe: tuple[Array, ...]
+    rule: tuple[Array, ...]
+
+
+class Trial(NamedTuple):
+    """One unit and what happens to it.
+
+    Attributes
+    ----------
+    unit, kernels
+        The device, and its class with the kernels.
+    params
+        Its row of floats.
+    uniform
+        Numbers for the reset, ``(2, 2, 3)``; the first is 0.5.
+    commands, exogenous, outlooks
+        One a tick, each column ``(2, 2, 3)``. Every sixth command holds NaN, infinities and huge numbers.
+    """
+
+    unit: DeviceAgent
+    kernels: type[DeviceAgent]
+    params: Any
+    uniform: np.ndarray
+    commands: list[Any]
+    exogenous: list[Any]
+    outlooks: list[Outlook]
+
+    def claim(self, holds: Any, sentence: str) -> None:
+        """Raise an `AssertionError` with the family's name unless `holds` is true everywhere."""
+        if not np.all(holds):
+            raise AssertionError(f"{self.kernels.__name__}: {sentence}")
+
+
+def make_trial(kernels: type[DeviceAgent], params: dict[str, Any], seed: int = 0) -> Trial:
+    """Build the unit and draw what happens to it."""
+    unit = kernels("examined", "1", **params)
+    random = np.random.default_rng(seed)
+    uniform = random.random((*BATCH, UNITS))
+    uniform[0, 0, 0] = 0.5
+    return Trial(
+        unit=unit,
+        kernels=kernels,
+        params=unit.params(),
+        uniform=uniform,
+        commands=[_command(unit, random, bad=tick % 6 == 4) for tick in range(TICKS)],
+        exogenous=[_exogenous(unit, random) for _ in range(TICKS)],
+        outlooks=[_outlook(random) for _ in range(TICKS)],
+    )
+
+
+def _command(unit: DeviceAgent, random: np.random.Generator, bad: bool) -> Any:
+    """Random command that now and then leaves the limits, or one of numbers nobody should send."""
+    shape, entries, columns = (*BATCH, UNITS), unit.action_entries(), []
+    for name in unit.Command._fields:
+        low, high = (entries[name].low, entries[name].high) if name in entries else (-2.0, 2.0)
+        reach = 0.25 * (high - low)
+        columns.append(random.choice(_BAD, shape) if bad else random.uniform(low - reach, high + reach, shape))
+    return unit.Command(*columns)
+
+
+def _exogenous(unit: DeviceAgent, random: np.random.Generator) -> Any:
+    def draw(name: str) -> np.ndarray:
+        low, high = next((bounds for end, bounds in _RANGES.items() if name.endswith(end)), (0.0, 1.0))
+        return random.uniform(low, high, (*BATCH, UNITS))
+
+    return unit.Exogenous(*(draw(name) for name in unit.Exogenous._fields))
+
+
+def _outlook(random: np.random.Generator) -> Outlook:
+    shape = (*BATCH, UNITS)
+    price = random.uniform(-50.0, 300.0, shape)
+    return Outlook(
+        price_per_mwh=price,
+        retail_per_mwh=np.maximum(price, 0.0) + 45.0,
+        feed_in_per_mwh=0.9 * np.maximum(price, 0.0),
+        price_ahead_per_mwh=random.uniform(-50.0, 300.0, (*shape, 24)),
+        net_load_mw=random.uniform(-1.0, 1.0, shape),
+        hour=np.floor(random.uniform(0.0, 24.0, shape)),
+    )
+
+
+def one_tick(
+    xp: Any, kernels: Any, params: Any, state: Any, command: Any, exogenous: Any, outlook: Outlook | None
+) -> Tick:
+    """Every kernel once."""
+    after, injection = kernels.step(xp, params, state, command, exogenous, DT_H)
+    account = (xp, params, after, injection, exogenous, DT_H)
+    return Tick(
+        state=after,
+        injection=injection,
+        money=tuple(kernels.money(*account)),
+        violation=tuple(kernels.violation(*account)),
+        energy=kernels.energy(xp, params, state, after, injection, exogenous, DT_H),
+        observe=tuple(kernels.observe(xp, params, after, injection)),
+        rule=() if outlook is None else tuple(kernels.rule(xp, params, state, exogenous, outlook, DT_H)),
+    )
+
+
+def columns_of(params: Any, dtype: Any = float) -> Any:
+    """The row repeated for every unit, ``(n,)``."""
+    return type(params)(*(np.full(UNITS, value, dtype=dtype) for value in params))
+
+
+def mapped(function: Any, values: Any) -> Any:
+    """Apply `function` to every field of a NamedTuple."""
+    return type(values)(*(function(value) for value in values))
+
+
+def run_batch(trial: Trial, dtype: Any = float) -> tuple[Any, list[Tick]]:
+    """Initial state and ticks of the whole batch on NumPy."""
+
+    def cast(values: Any) -> Any:
+        return mapped(lambda column: column.astype(dtype), values)
+
+    params = columns_of(trial.params, dtype)
+    state = first = trial.kernels.reset(np, params, trial.uniform.astype(dtype))
+    ticks = []
+    for command, exogenous, outlook in zip(trial.commands, trial.exogenous, trial.outlooks, strict=True):
+        tick = one_tick(np, trial.kernels, params, state, cast(command), cast(exogenous), cast(outlook))
+        ticks.append(tick)
+        state = tick.state
+    return first, ticks
+
+
+def run_columns(trial: Trial, at: tuple[int, ...]) -> list[Tick]:
+    """Ticks of one environment of the batch, units as columns."""
+    params = columns_of(trial.params)
+    state, ticks = trial.kernels.reset(np, params, trial.uniform[at]), []
+    for command, exogenous, outlook in zip(trial.commands, trial.exogenous, trial.outlooks, strict=True):
+        c, e, o = (mapped(lambda column: column[at], values) for values in (command, exogenous, outlook))
+        ticks.append(one_tick(np, trial.kernels, params, state, c, e, o))
+        state = ticks[-1].state
+    return ticks
+
+
+def run_floats(trial: Trial, at: tuple[int, ...]) -> list[Tick]:
+    """Ticks of one unit of the batch on plain numbers."""
+    state, ticks = trial.kernels.reset(np, trial.params, float(trial.uniform[at])), []
+    for command, exogenous in zip(trial.commands, trial.exogenous, strict=True):
+        c, e = (mapped(lambda column: float(column[at]), values) for values in (command, exogenous))
+        ticks.append(one_tick(np, trial.kernels, trial.params, state, c, e, None))
+        state = mapped(float, ticks[-1].state)
+    return ticks
+
+
+def run_jax(trial: Trial) -> list[Tick]:
+    """Ticks of the whole batch on JAX in float64, compiled."""
+    jax, jnp = jax_module(), jax_numpy()
+
+    def compiled(params: Any, state: Any, command: Any, exogenous: Any, outlook: Outlook) -> Tick:
+        return one_tick(jnp, trial.kernels, params, state, command, exogenous, outlook)
+
+    ticks = []
+    with jax_float64():
+        step = jax.jit(compiled)
+        params = mapped(jnp.asarray, columns_of(trial.params))
+        state = trial.kernels.reset(jnp, params, jnp.asarray(trial.uniform))
+        for given in zip(trial.commands, trial.exogenous, trial.outlooks, strict=True):
+            ticks.append(step(params, state, *given))
+            state = ticks[-1].state
+        return [jax.tree.map(np.asarray, tick) for tick in ticks]
+
+
+def gradients(trial: Trial, states: Sequence[Any], commands: Sequence[Any]) -> list[Any]:
+    """Derivatives of one tick's powers, money and state by the state and the command before it, on JAX."""
+    jax, jnp = jax_module(), jax_numpy()
+
+    def total(state: Any, command: Any, params: Any, exogenous: Any) -> Array:
+        after, injection = trial.kernels.step(jnp, params, state, command, exogenous, DT_H)
+        money = trial.kernels.money(jnp, params, after, injection, exogenous, DT_H)
+        return sum((jnp.sum(column) for column in (*after, *injection, *money)), start=jnp.asarray(0.0))
+
+    with jax_float64():
+        slope = jax.jit(jax.grad(total, argnums=(0, 1)))
+        params = mapped(jnp.asarray, columns_of(trial.params))
+        pairs = zip(states, commands, strict=True)
+        found = [slope(state, command, params, trial.exogenous[0]) for state, command in pairs]
+        return [jax.tree.map(np.asarray, pair) for pair in found]
+
+
+def leaves(tick: Tick) -> Iterator[tuple[str, Any]]:
+    """Name and value of every column of a tick, such as ``("state.soc", ...)``."""
+    for part, values in zip(tick._fields, tick, strict=True):
+        names = getattr(values, "_fields", range(len(values)))
+        for name, value in zip(names, values, strict=True):
+            yield f"{part}.{name}", value

@@ -1,0 +1,44 @@
+"""Every registered device family passes the public examiner, in its default form and in its richest one."""
+
+import pytest
+
+from powergrid.plugins.registries import DEVICES
+from powergrid.testing import check_device
+
+RICH = {
+    "Storage": [
+        {"sn_mva": 0.6, "soc_init_spread": 0.6, "self_discharge_per_h": 0.01, "eta_charge": 0.9},
+        {"capacity_mwh": 0.05, "max_p_mw": 0.5, "sn_mva": 0.5},
+    ],
+    "Generator": [
+        {"p_range": [0.1, 0.4], "marginal_cost_slope_per_mw2h": 80.0, "ramp_mw_per_h": 0.4, "no_load_cost_per_h": 3.0},
+        {
+            "p_range": [0.1, 0.4],
+            "sn_mva": 0.5,
+            "min_power_factor": 0.8,
+            "commitment": True,
+            "ramp_mw_per_h": 1.0,
+            "min_up_h": 0.5,
+            "min_down_h": 0.25,
+            "start_up_h": 0.25,
+            "shut_down_h": 0.25,
+            "start_cost": 5.0,
+            "shut_down_cost": 2.0,
+        },
+    ],
+    "Renewable": [{"kind": "wind", "sn_mva": 0.08}, {"curtailable": False, "sn_mva": 0.1}],
+    "Load": [{"q_mvar": 0.05, "curtailable_share": 0.3}],
+    "Capacitor": [{"control": "manual", "move_cost": 1.0}, {"control": "fixed", "on_init": False}],
+    "Regulator": [{"local_control": False, "move_cost": 0.5, "tap_init": 3.4}],
+    "GridConnection": [{"p_max_mw": 0.3}],
+}
+
+
+@pytest.mark.parametrize("name", DEVICES.names())
+def test_family_conforms(name: str) -> None:
+    check_device(name)
+
+
+@pytest.mark.parametrize(("name", "params"), [(name, params) for name, many in RICH.items() for params in many])
+def test_family_conforms_with_every_feature(name: str, params: dict) -> None:
+    check_device(name, **params)
