@@ -109,14 +109,22 @@ class _SlotBook:
         self.ownership = ownership
         self.actions: dict[str, list[tuple[str, Entry]]] = {actor: [] for actor in ownership.actors}
         self.decider: list[tuple[str, str, int]] = []  # actor or "", local policy or "", position in the action
+        self.ranges: list[tuple[float, float]] = []
 
     def add(self, owner: str, entry: Entry, actor: str | None, policy: str) -> int:
-        """Number of a new slot."""
+        """Number of a new slot that an actor or a local policy fills."""
         position = 0
         if actor is not None:
             position = len(self.actions[actor])
             self.actions[actor].append((owner, entry))
         self.decider.append((actor or "", policy if actor is None else "", position))
+        self.ranges.append((entry.low, entry.high))
+        return len(self.decider) - 1
+
+    def constant(self, value: float) -> int:
+        """Number of a new slot that nobody fills."""
+        self.decider.append(("", "", 0))
+        self.ranges.append((value, value))
         return len(self.decider) - 1
 
 
@@ -199,7 +207,7 @@ def _families(
         units = [agent for agent in devices if type(agent) is kernel]
         rows = [agent.params() for agent in units]
         params = kernel.Params(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
-        slot, low, half_span = _command_slots(kernel, units, ownership, book)
+        slot, free, idle = _command_slots(kernel, units, ownership, book)
         tariff = [_tariff(parts, ownership, agent, devices) for agent in units]
         found.append(
             Family(
@@ -210,8 +218,8 @@ def _families(
                 account=np.array([ownership.account(agent) for agent in units], dtype=int),
                 sources=_sources(parts, meters, kernel, units),
                 slot=slot,
-                low=low,
-                half_span=half_span,
+                free=free,
+                idle=idle,
                 price=np.array([_price_column(parts, agent, signals) for agent in units], dtype=int),
                 retail=np.array([retail for retail, _ in tariff], dtype=int),
                 feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
@@ -220,21 +228,27 @@ def _families(
     return found
 
 
-def _command_slots(kernel: Any, units: Sequence[Any], ownership: Ownership, book: _SlotBook) -> tuple[np.ndarray, ...]:
+def _command_slots(
+    kernel: Any, units: Sequence[Any], ownership: Ownership, book: _SlotBook
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray | None, ...]]:
+    """Slots of every command field, which of them are free, and the constants of fields that nobody chooses."""
     fields = kernel.Command._fields
     slot = np.zeros((len(units), len(fields)), dtype=int)
-    low, half_span = np.zeros(slot.shape), np.zeros(slot.shape)
-    for i, agent in enumerate(units):
-        entries, idle = agent.action_entries(), agent.idle()
-        for j, name in enumerate(fields):
-            if name not in entries:
-                low[i, j] = getattr(idle, name)
-                continue
-            actor, policy = ownership.decider(agent)
-            slot[i, j] = book.add(agent.id, entries[name], actor, policy)
-            low[i, j] = entries[name].low
-            half_span[i, j] = 0.5 * (entries[name].high - entries[name].low)
-    return slot, low, half_span
+    free = np.zeros(slot.shape, dtype=bool)
+    idle: list[np.ndarray | None] = []
+    entries = [agent.action_entries() for agent in units]
+    for j, name in enumerate(fields):
+        constants = np.array([getattr(agent.idle(), name) for agent in units], dtype=float)
+        free[:, j] = [name in entry for entry in entries]
+        idle.append(None if free[:, j].any() else constants)
+        if not free[:, j].any():
+            continue
+        for i, agent in enumerate(units):
+            if free[i, j]:
+                slot[i, j] = book.add(agent.id, entries[i][name], *ownership.decider(agent))
+            else:
+                slot[i, j] = book.constant(constants[i])
+    return slot, free, tuple(idle)
 
 
 def _place(network: Any, meters: _Meters, agent: Any) -> int:
@@ -312,8 +326,6 @@ def _market(
         protocol=protocol,
         members=members,
         slot=slot,
-        low=np.array([entry.low for entry in entries]),
-        half_span=np.array([0.5 * (entry.high - entry.low) for entry in entries]),
         retail=np.array([retail for retail, _ in tariff], dtype=int),
         feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
         meter_to_member=SumTo(target, len(members)),
@@ -383,13 +395,14 @@ def _slots(parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry
     by_id = {agent.id: agent for agent in parts.agents}
     tick_s = parts.settings.dt_h * 3600.0
     local = tuple((name, names == name, parts.policies[name]) for name in sorted(set(names) - {""}))
+    ranges = np.array(book.ranges or [(0.0, 0.0)], dtype=float)
     return Slots(
         size=size,
+        low=ranges[:, 0],
+        half_span=0.5 * (ranges[:, 1] - ranges[:, 0]),
         given=given,
         local=local,
         signal=np.array([slot for slot, _ in signals.values()], dtype=int),
-        signal_low=np.array([entry.low for _, entry in signals.values()]),
-        signal_half_span=np.array([0.5 * (entry.high - entry.low) for _, entry in signals.values()]),
         interval=np.array([round((by_id[id].interval_s or tick_s) / tick_s) for id in actors], dtype=int),
         offset=np.array([round(by_id[id].offset_s / tick_s) for id in actors], dtype=int),
         actor=actor,

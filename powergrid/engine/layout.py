@@ -118,8 +118,12 @@ class Family:
         Account of each unit, or :data:`SHARED`.
     sources
         One for each field of ``Exogenous``.
-    slot, low, half_span
-        Slot and physical range of each command field, ``(n, k)``; a field nobody chooses has no span.
+    slot
+        Slot of each command field, ``(n, k)``.
+    free
+        Whether somebody chooses it, ``(n, k)``.
+    idle
+        Constant value of each command field that nobody chooses for any unit, else ``None``.
     price
         Column of the price each unit sees, among series then signals, ``(n,)``.
     retail, feed_in
@@ -133,8 +137,8 @@ class Family:
     account: np.ndarray
     sources: tuple[Source, ...]
     slot: np.ndarray
-    low: np.ndarray
-    half_span: np.ndarray
+    free: np.ndarray
+    idle: tuple[np.ndarray | None, ...]
     price: np.ndarray
     retail: np.ndarray
     feed_in: np.ndarray
@@ -155,8 +159,8 @@ class Market:
         The protocol object; its kernels are pure.
     members
         Accounts of the members, ``(p,)``.
-    slot, low, half_span
-        Slots of its action entries, ``(p, e)``, and their physical range ``(e,)``.
+    slot
+        Slots of its action entries, ``(p, e)``.
     retail, feed_in
         Tariff columns of the members, ``(p,)``.
     meter_to_member
@@ -166,8 +170,6 @@ class Market:
     protocol: Any
     members: np.ndarray
     slot: np.ndarray
-    low: np.ndarray
-    half_span: np.ndarray
     retail: np.ndarray
     feed_in: np.ndarray
     meter_to_member: SumTo
@@ -181,12 +183,14 @@ class Slots:
     ----------
     size
         Its length, at least one.
+    low, half_span
+        Physical range of each slot, ``(K,)``; a slot that nobody chooses has no span.
     given
         For each slot, its position in the flattened ``(A, k_max)`` actions; 0 where a local policy decides.
     local
         Local policies in use: name, mask over the slots, and ``act(xp, layout, params, state, exogenous, noise) -> slots``.
     signal
-        Slots of parents' price signals, ``(s,)``, with physical `signal_low` and `signal_half_span`.
+        Slots of parents' price signals, ``(s,)``.
     interval, offset
         Ticks between two decisions and first tick of each acting agent, ``(A,)``.
     actor
@@ -194,14 +198,18 @@ class Slots:
     """
 
     size: int
+    low: np.ndarray
+    half_span: np.ndarray
     given: np.ndarray
     local: tuple[tuple[str, np.ndarray, Callable[..., Array]], ...]
     signal: np.ndarray
-    signal_low: np.ndarray
-    signal_half_span: np.ndarray
     interval: np.ndarray
     offset: np.ndarray
     actor: np.ndarray
+
+    def physical(self, slots: Array) -> Array:
+        """Slots in physical units, ``(*batch, K)``."""
+        return self.low + (slots + 1.0) * self.half_span
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.core.backend import when
 from powergrid.core.types import Array, Flow
 from powergrid.engine.gather import join
 from powergrid.engine.layout import CORE_COSTS, SHARED, Family, Layout, Market, Params
@@ -71,17 +72,29 @@ def money(
         Whether the episode's last tick is over: stored energy and unit status are settled then.
     """
     blocks = list(family_money)
-    mean_retail = state.retail_sum / (state.tick[..., None] + 1.0)
     for i in layout.ledger.settling:
-        family = layout.families[i]
-        owed = family.kernel.end_money(
-            xp, params.families[i], state.start[i], devices[i], mean_retail[..., family.retail]
-        )
-        blocks.append(xp.where(last[..., None], owed, 0.0))
+        blocks.append(_settlement(xp, layout, params, state, devices, i, last))
     for trades, utility in received:
         blocks += [-trades, -utility]
     names = len(layout.ledger.money_names)
-    return _shared_out(xp, layout, layout.ledger.money(xp, join(xp, blocks, last.shape, mean_retail.dtype)), names)
+    return _shared_out(xp, layout, layout.ledger.money(xp, join(xp, blocks, last.shape, state.retail_sum.dtype)), names)
+
+
+def _settlement(
+    xp: Any, layout: Layout, params: Params, state: State, devices: tuple[Any, ...], i: int, last: Array
+) -> Array:
+    """What the units of family `i` owe at the end of an episode [$], zero before; ``(*batch, n)``."""
+    family = layout.families[i]
+
+    def owed() -> Array:
+        mean_retail = state.retail_sum[..., family.retail] / (state.tick[..., None] + 1.0)
+        due = family.kernel.end_money(xp, params.families[i], state.start[i], devices[i], mean_retail)
+        return xp.where(last[..., None], due, 0.0)
+
+    def nothing() -> Array:
+        return xp.zeros((*last.shape, family.size), dtype=state.retail_sum.dtype)
+
+    return when(xp, last.any(), owed, nothing)
 
 
 def cost_columns(

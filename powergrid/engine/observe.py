@@ -64,23 +64,18 @@ def load_entries(accounts: Sequence[str]) -> list[Named]:
     return [(name, Entry("load", "MW", -_POWER_BOUND, _POWER_BOUND)) for name in accounts]
 
 
-def forecast(xp: Any, layout: Layout, row: Array, noise: Noise) -> Array:
-    """Put seeded AR(1) errors, growing with the hour, on the forecasts of a row ``(*batch, W)``.
+def forecast_scale(xp: Any, columns: Columns, rho: float, normal: Array) -> Array:
+    """Factors that turn true futures into forecasts, from standard normals ``(*batch, hours, series)``.
 
-    ``z_h = rho z_(h-1) + sqrt(1 - rho^2) e_h`` and forecast = actual * (1 + sigma z_h), never below zero.
+    Relative errors are AR(1) in the hour ahead: ``z_h = rho z_(h-1) + sqrt(1 - rho^2) e_h`` and the factor is
+    ``max(1 + sigma z_h, 0)``. Returned flat, ``(*batch, hours * series)``.
     """
-    columns = layout.columns
-    if not any(columns.ahead_noise):
-        return row
-    rho = layout.settings.forecast_rho
     hours = np.arange(columns.ahead_hours)
     lag = hours[:, None] - hours[None, :]
     spread = np.where(lag >= 0, np.sqrt(1.0 - rho**2) * rho ** np.maximum(lag, 0), 0.0)
-    error = xp.einsum("hk,...ks->...hs", xp.asarray(spread, dtype=row.dtype), noise.forecast)
-    scale = 1.0 + xp.asarray(columns.ahead_noise, dtype=row.dtype) * error
-    start = columns.ahead_start
-    ahead = row[..., start:] * xp.maximum(scale, 0.0).reshape((*row.shape[:-1], -1))
-    return xp.concatenate([row[..., :start], ahead], axis=-1)
+    error = xp.einsum("hk,...ks->...hs", xp.asarray(spread, dtype=normal.dtype), normal)
+    scale = xp.maximum(1.0 + xp.asarray(columns.ahead_noise, dtype=normal.dtype) * error, 0.0)
+    return scale.reshape((*normal.shape[:-2], -1))
 
 
 def features(
@@ -96,14 +91,9 @@ def features(
 ) -> Array:
     """The feature vector ``(*batch, F)`` for the tick of `row`, which follows the solved one."""
     load_mw = row[..., layout.load_series] @ params.load_to_account
-    blocks = [
-        forecast(xp, layout, row, noise),
-        flow.v_pu,
-        measured_mw,
-        flow.q_meter_mvar,
-        flow.q_slack_mvar[..., None],
-    ]
-    blocks.append(load_mw[..., :-1])
+    start = layout.columns.ahead_start
+    blocks = [row[..., :start], row[..., start:] * noise.forecast, flow.v_pu, measured_mw]
+    blocks += [flow.q_meter_mvar, flow.q_slack_mvar[..., None], load_mw[..., :-1]]
     for family, columns, device, injection in zip(
         layout.families, params.families, state.devices, injections, strict=True
     ):
@@ -111,9 +101,8 @@ def features(
     for market, books in zip(layout.markets, state.markets, strict=True):
         seen = market.protocol.observe(xp, books)
         blocks.append(seen.reshape((*seen.shape[:-2], -1)))
-    plan = layout.slots
-    if len(plan.signal):
-        blocks.append(plan.signal_low + (state.slots[..., plan.signal] + 1.0) * plan.signal_half_span)
+    if len(layout.slots.signal):
+        blocks.append(layout.slots.physical(state.slots)[..., layout.slots.signal])
     return join(xp, blocks, row.shape[:-1], row.dtype)
 
 

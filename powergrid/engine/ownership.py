@@ -54,7 +54,8 @@ class Ownership:
         }
         # whoever pays at the source answers for the buses that nobody else's area covers
         at_source = [agent for agent in devices if agent.role == "meter" and agent.bus == ""]
-        self._areas.update({"": payer for payer in map(self._payer, at_source) if payer is not None})
+        if at_source:
+            self._areas[""] = str(self._payer(at_source[0]))
 
     def decider(self, device: Any) -> tuple[str | None, str]:
         """Actor that chooses a device's commands, or ``None`` and the local policy that does."""

@@ -39,14 +39,10 @@ def choose(
     return slots, due
 
 
-def command(family: Family, slots: Array) -> Any:
-    """Physical command of a family from slots in [-1, 1]."""
-    return family.kernel.Command(
-        *(
-            family.low[:, j] + (slots[..., family.slot[:, j]] + 1.0) * family.half_span[:, j]
-            for j in range(family.slot.shape[1])
-        )
-    )
+def command(family: Family, physical: Array) -> Any:
+    """Command of a family from all slots in physical units, ``(*batch, K)``."""
+    fields = zip(family.idle, family.slot.T, strict=True)
+    return family.kernel.Command(*(physical[..., slot] if idle is None else idle for idle, slot in fields))
 
 
 def exogenous_of(family: Family, now: Array, v_pu: Array, measured_mw: Array | None = None) -> Any:

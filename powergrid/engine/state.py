@@ -55,7 +55,7 @@ class Noise(NamedTuple):
     Attributes
     ----------
     forecast
-        Standard normal, ``(*batch, hours, series)``.
+        Factors on the true futures, ``(*batch, hours * series)``.
     policy
         Uniform in [0, 1) for random policies, ``(*batch, K)``.
     """

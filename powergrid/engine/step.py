@@ -36,11 +36,12 @@ def step(
     now, dt_h = exogenous.now, layout.settings.dt_h
     slots, due = schedule.choose(xp, layout, params, state, actions, exogenous, noise)
     v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    physical = layout.slots.physical(slots)
     books = [
-        _orders(market, books, slots, now, xp) for market, books in zip(layout.markets, state.markets, strict=True)
+        _orders(market, books, physical, now, xp) for market, books in zip(layout.markets, state.markets, strict=True)
     ]
 
-    devices, injections = _devices(xp, layout, params, state, slots, now, v_pu)
+    devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
     load, p_mw, q_mvar = _node_load(xp, layout, params, injections, now)
     flow, devices = controls.solve(xp, layout, params, devices, load, _Start(state.v_re, state.v_im), dt_h)
     measured_mw = _measured(xp, layout, flow, p_mw)
@@ -138,10 +139,10 @@ class _Start:
         self.v_re, self.v_im = v_re, v_im
 
 
-def _orders(market: Any, books: Any, slots: Array, now: Array, xp: Any) -> Any:
+def _orders(market: Any, books: Any, physical: Array, now: Array, xp: Any) -> Any:
     """Hand this tick's orders and tariff to a market before delivery."""
-    orders = market.low + (slots[..., market.slot] + 1.0) * market.half_span
-    return market.protocol.before(xp, None, books, orders, Tariff(now[..., market.retail], now[..., market.feed_in]))
+    tariff = Tariff(now[..., market.retail], now[..., market.feed_in])
+    return market.protocol.before(xp, None, books, physical[..., market.slot], tariff)
 
 
 def _nothing(xp: Any, family: Family, batch: tuple[int, ...], dtype: Any) -> Injection:
@@ -150,7 +151,7 @@ def _nothing(xp: Any, family: Family, batch: tuple[int, ...], dtype: Any) -> Inj
 
 
 def _devices(
-    xp: Any, layout: Layout, params: Params, state: State, slots: Array, now: Array, v_pu: Array
+    xp: Any, layout: Layout, params: Params, state: State, physical: Array, now: Array, v_pu: Array
 ) -> tuple[tuple[Any, ...], list[Injection]]:
     """Every family's kernel once."""
     devices, injections = [], []
@@ -159,7 +160,7 @@ def _devices(
             after, injection = device, _nothing(xp, family, state.tick.shape, now.dtype)
         else:
             exogenous = schedule.exogenous_of(family, now, v_pu)
-            command = schedule.command(family, slots)
+            command = schedule.command(family, physical)
             after, injection = family.kernel.step(xp, columns, device, command, exogenous, layout.settings.dt_h)
         devices.append(after)
         injections.append(injection)

@@ -10,6 +10,7 @@ import numpy as np
 from powergrid.core import random
 from powergrid.engine import step as engine
 from powergrid.engine.layout import Layout, params_of
+from powergrid.engine.observe import forecast_scale
 from powergrid.engine.state import Exogenous, Noise, Output, State
 
 FORECAST, POLICY, INITIAL, DAY = 1, 2, 3, 4
@@ -87,9 +88,10 @@ class World:
         """Random numbers that belong to the observation made at `tick` and to the decisions taken on it."""
         columns, slots = self.layout.columns, self.layout.slots
         if any(columns.ahead_noise):
-            forecast = random.normal(xp, key, tick, FORECAST, (columns.ahead_hours, len(columns.ahead)), dtype)
+            draw = random.normal(xp, key, tick, FORECAST, (columns.ahead_hours, len(columns.ahead)), dtype)
+            forecast = forecast_scale(xp, columns, self.layout.settings.forecast_rho, draw)
         else:
-            forecast = xp.zeros((*tick.shape, columns.ahead_hours, len(columns.ahead)), dtype=dtype)
+            forecast = xp.ones((*tick.shape, columns.ahead_hours * len(columns.ahead)), dtype=dtype)
         if any(name == "random" for name, _, _ in slots.local):
             policy = random.uniform(xp, key, tick, POLICY, (slots.size,), dtype)
         else:

@@ -16,13 +16,14 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
     """Slots ``(*batch, K)`` from the rules of all families and, for markets, the marginal cost of each member."""
     now = exogenous.now
     plan = layout.slots
-    signals = plan.signal_low + (state.slots[..., plan.signal] + 1.0) * plan.signal_half_span
-    prices = xp.concatenate([now, signals], axis=-1) if len(plan.signal) else now
+    prices = now
+    if len(plan.signal):
+        prices = xp.concatenate([now, plan.physical(state.slots)[..., plan.signal]], axis=-1)
     net_load_mw = _net_load(xp, layout, params, now)
     book = _SlotValues(state.slots.shape)
     commands = []
     for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
-        if not (family.half_span > 0.0).any():
+        if not family.free.any():
             commands.append(None)
             continue
         outlook = _outlook(layout, family, now, prices, net_load_mw)
@@ -31,7 +32,7 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         commands.append(command)
         for j, wanted in enumerate(command):
-            book.put(xp, family, j, wanted)
+            book.put(xp, plan, family, j, wanted)
     for market in layout.markets:
         share = _limit_share(xp, layout, params, market, commands, now)
         book.write(2.0 * share - 1.0, market.slot[:, 0])
@@ -51,13 +52,14 @@ class _SlotValues:
         self.values.append(values)
         self.index.append(index)
 
-    def put(self, xp: Any, family: Any, field: int, wanted: Array) -> None:
+    def put(self, xp: Any, plan: Any, family: Any, field: int, wanted: Array) -> None:
         """Translate a physical command into its slots; fields nobody may choose have none."""
-        free = np.flatnonzero(family.half_span[:, field] > 0.0)
-        if len(free):
-            wanted = xp.broadcast_to(wanted, (*self.shape[:-1], family.size))[..., free]
-            share = (wanted - family.low[free, field]) / family.half_span[free, field] - 1.0
-            self.write(xp.minimum(xp.maximum(share, -1.0), 1.0), family.slot[free, field])
+        units = np.flatnonzero(family.free[:, field])
+        slot = family.slot[units, field]
+        if len(units):
+            wanted = xp.broadcast_to(wanted, (*self.shape[:-1], family.size))[..., units]
+            share = (wanted - plan.low[slot]) / plan.half_span[slot] - 1.0
+            self.write(xp.minimum(xp.maximum(share, -1.0), 1.0), slot)
 
     def slots(self, xp: Any, default: Array) -> Array:
         """All slots, those never written as in `default`."""
