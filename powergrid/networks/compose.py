@@ -68,7 +68,7 @@ def compose(
     guest = scaled(guest, load=load_scale, shunt=load_scale)
     offset, branch_offset = len(host.buses.name), len(host.branches.name)
     g_buses, g_branches, g_regulators = guest.buses, guest.branches, guest.regulators
-    x, y = guest_positions(host.buses, at_bus, g_buses, head)
+    x, y = guest_positions(host, at_bus, g_buses, head)
     buses = Buses(_prefixed(name, g_buses.name), g_buses.vn_kv, (name,) * len(g_buses.name), x, y)
     branches = g_branches._replace(
         name=_prefixed(name, g_branches.name),
@@ -207,15 +207,16 @@ def _prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _joined(first: Table, second: Table) -> Table:
     """Rows of `first`, then rows of `second`."""
-    columns: list[Any] = [
-        (*a, *b) if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)
+    one: Any = first
+    columns: Any = [
+        (*a, *b) if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(one, second, strict=True)
     ]
     return type(first)(*columns)
 
 
 def _selected(table: Table, keep: np.ndarray) -> Table:
     """Rows of `table` where `keep` is true."""
-    columns: list[Any] = [
+    columns: Any = [
         tuple(v for v, kept in zip(column, keep, strict=True) if kept) if isinstance(column, tuple) else column[keep]
         for column in table
     ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from powergrid.networks.network import Buses, Network
 
-_GUEST_SIZE = 0.38  # diagonal of a guest over that of its host
+_GUEST_SIZE = 0.34  # diagonal of a guest over that of its host
 
 
 def positions(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -63,27 +63,49 @@ def tree_layout(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def guest_positions(host: Buses, at_bus: int, guest: Buses, head: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of a guest's buses: shrunk, turned and moved to the clearest place around the host bus.
+def guest_positions(host: Network, at_bus: int, guest: Buses, head: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of a guest's buses: shrunk, turned and moved to a clear place around the host bus.
 
-    NaN where the host or the guest has no coordinates.
+    A place is better the farther the guest's ground lies from all other buses, the nearer it is to `at_bus` and the
+    fewer branches the connection crosses. NaN where the host or the guest has no coordinates.
     """
-    host_xy, guest_xy = host.x + 1j * host.y, guest.x + 1j * guest.y
+    buses, branches = host.buses, host.branches
+    host_xy, guest_xy = buses.x + 1j * buses.y, guest.x + 1j * guest.y
     if not (np.isfinite(host_xy).all() and np.isfinite(guest_xy).all()):
         return np.full(len(guest.name), np.nan), np.full(len(guest.name), np.nan)
-    own = np.array([not area for area in host.area])
-    span = _diagonal(host_xy[own])
+    span = _diagonal(host_xy[np.array([not area for area in buses.area])])
     shape = (guest_xy - guest_xy[head]) * (_GUEST_SIZE * span / max(_diagonal(guest_xy), 1e-9))
-    best, best_clearance = shape + host_xy[at_bus], -np.inf
-    for distance in (0.1, 0.16, 0.24):
+    starts, ends = host_xy[branches.from_bus], host_xy[branches.to_bus]
+    here = host_xy[at_bus]
+    best, best_merit = shape + here, -np.inf
+    for distance in (0.1, 0.15, 0.2, 0.26, 0.32):
         for direction in np.exp(1j * np.deg2rad(np.arange(0, 360, 15))):
-            start = host_xy[at_bus] + distance * span * direction
+            start = here + distance * span * direction
+            crossings = _crossings(here + 0.01 * span * direction, start, starts, ends)
             for turn in (1, 1j, -1, -1j):
                 candidate = start + shape * turn
-                gap = np.abs(candidate[:, None] - host_xy[None, :]).min() - 0.02 * distance * span
-                if gap > best_clearance * 1.05 + 1e-9:
-                    best, best_clearance = candidate, gap
+                clearance = _distance_to_box(host_xy, candidate) / span
+                merit = min(clearance, 0.08) - 0.1 * distance - 0.03 * crossings
+                if merit > best_merit + 1e-9:
+                    best, best_merit = candidate, merit
     return best.real.copy(), best.imag.copy()
+
+
+def _distance_to_box(points: np.ndarray, inside: np.ndarray) -> float:
+    """Least distance of `points` to the bounding box of `inside`."""
+    dx = np.maximum(np.maximum(inside.real.min() - points.real, points.real - inside.real.max()), 0)
+    dy = np.maximum(np.maximum(inside.imag.min() - points.imag, points.imag - inside.imag.max()), 0)
+    return float(np.hypot(dx, dy).min())
+
+
+def _crossings(a: complex, b: complex, starts: np.ndarray, ends: np.ndarray) -> int:
+    """How many of the segments `starts` to `ends` the segment from `a` to `b` crosses."""
+
+    def side(p: np.ndarray | complex, q: np.ndarray | complex, r: np.ndarray | complex) -> np.ndarray:
+        return np.sign(np.imag(np.conj(np.asarray(q) - p) * (np.asarray(r) - p)))
+
+    apart = side(a, b, starts) * side(a, b, ends) < 0
+    return int(np.sum(apart & (side(starts, ends, a) * side(starts, ends, b) < 0)))
 
 
 def free_spot(buses: Buses, here: int) -> tuple[float, float]:

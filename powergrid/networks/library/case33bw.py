@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from powergrid.networks.layout import tree_layout
 from powergrid.networks.network import Network
 from powergrid.plugins.registries import register_network
 
@@ -35,8 +36,10 @@ def case33bw(*, source_v_pu: float | None = None, load_scale: float = 1.0) -> Ne
 
     network = Network.from_pandapower(pandapower.networks.case33bw(), name="case33bw")
     loads, branches = network.loads, network.branches
+    x, y = tree_layout(network)  # pandapower's coordinates cross
     return replace(
         network,
+        buses=network.buses._replace(x=x, y=y),
         loads=loads._replace(p_mw=loads.p_mw * load_scale, q_mvar=loads.q_mvar * load_scale),
         # pandapower writes 99999 kA where the publication states no limit.
         branches=branches._replace(rating=branches.rating * float("nan")),

@@ -1,0 +1,227 @@
+"""A feeder drawn with matplotlib: buses and branches in place, the equipment marked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powergrid.core.errors import MissingExtraError, NetworkError
+from powergrid.networks.layout import positions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from powergrid.networks.network import Network
+
+_INK, _FAINT, _PAPER = "#2b2b2b", "#9a9a9a", "white"
+_SOURCE, _TRANSFORMER, _REGULATOR, _CAPACITOR = "#111111", "#b3541e", "#6a3d9a", "#1f6f8b"
+_V_LIMITS_PU = (0.95, 1.05)
+_SIDES = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], float)
+_HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
+
+
+def draw(
+    network: Network, ax: Axes | None = None, *, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None
+) -> Axes:
+    """Draw a network.
+
+    Lines are drawn where the network's coordinates put them, or as a tree where it has none. Open branches are dashed.
+    A composed guest stands on a tinted ground with its name, its buses without their prefix.
+
+    Parameters
+    ----------
+    network
+        The network to draw.
+    ax
+        Axes to draw into; by default a new figure whose size follows the number of buses.
+    v_pu
+        Voltage of each bus [pu], ``(m,)``: colours the buses on a scale that spans at least 0.95 to 1.05 pu.
+    loading
+        Loading of each branch [%], ``(b,)``: colours the branches on a scale from 0 to at least 100 %.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes, for titles and saving: ``network.draw().figure.savefig("feeder.png")``.
+
+    Raises
+    ------
+    NetworkError
+        If `v_pu` or `loading` have another length than the buses or branches.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    for what, values, names in (("v_pu", v_pu, network.buses.name), ("loading", loading, network.branches.name)):
+        if values is not None and np.shape(values) != (len(names),):
+            raise NetworkError(f"{what} must have shape ({len(names)},), not {np.shape(values)}")
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "plot", "Drawing a network") from error
+    xy = np.column_stack(positions(network))
+    if ax is None:
+        width = max(8.0, 1.5 * np.sqrt(len(xy)))
+        tall = np.ptp(xy[:, 1]) / max(np.ptp(xy[:, 0]), 1e-9)
+        _, ax = pyplot.subplots(figsize=(width, width * np.clip(tall, 0.5, 1.0)), layout="constrained")
+    picture = _Picture(network, ax, xy)
+    picture.areas()
+    picture.branches(loading)
+    picture.equipment()
+    picture.buses(v_pu)
+    picture.labels()
+    picture.legend()
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.margins(0.06)
+    ax.set_axis_off()
+    return ax
+
+
+class _Picture:
+    """What the parts of one drawing share: axes, coordinates and sizes that follow the number of buses."""
+
+    def __init__(self, network: Network, ax: Any, xy: np.ndarray):
+        self.network, self.ax, self.xy = network, ax, xy
+        self.scale = float(np.clip(np.sqrt(30 / len(xy)), 0.55, 1.15))
+        self.handles: dict[str, Any] = {}
+        frame, figure = ax.get_window_extent(), ax.figure
+        x_span, y_span = np.ptp(xy, axis=0)
+        # Coordinate units per point of text, with the margins and a colour bar allowed for.
+        self.per_point = 1.25 * max(x_span / frame.width, y_span / frame.height, 1e-12) * figure.dpi / 72
+
+    def areas(self) -> None:
+        """Tinted ground and name of each composed guest."""
+        from matplotlib.patches import FancyBboxPatch
+
+        span = np.ptp(self.xy, axis=0).max()
+        for area in dict.fromkeys(area for area in self.network.buses.area if area):
+            own = self.xy[[here == area for here in self.network.buses.area]]
+            low, size = own.min(axis=0), np.ptp(own, axis=0)
+            pad = 0.022 * span
+            look: dict[str, Any] = {"facecolor": "#eef3e6", "edgecolor": "none", "zorder": 0}
+            ground = FancyBboxPatch(tuple(low), size[0], size[1], boxstyle=f"round,pad={pad}", **look)
+            self.ax.add_patch(ground)
+            corner = low[0], low[1] + size[1] + pad
+            text = {"fontsize": 11 * self.scale + 2, "color": "#5a7a2c", "weight": "bold", "va": "bottom"}
+            self.ax.text(*corner, area, **text)
+
+    def branches(self, loading: np.ndarray | None) -> None:
+        """Closed branches as straight lines, open ones as dashed arcs, which never hide behind a line."""
+        from matplotlib.collections import LineCollection
+
+        branches = self.network.branches
+        ends = np.stack([self.xy[branches.from_bus], self.xy[branches.to_bus]], axis=1)
+        closed = branches.closed
+        style: dict[str, Any] = {"colors": _INK} if loading is None else {"cmap": _loading_colours()}
+        lines = LineCollection(list(ends[closed]), linewidths=1.5 * self.scale + 0.3, zorder=1, **style)
+        if loading is not None:
+            values = np.asarray(loading, float)[closed]
+            lines.set_array(values)
+            lines.set_clim(0, max(100.0, float(np.nanmax(values, initial=0.0))))
+            self._colorbar(lines, "loading [%]")
+        self.ax.add_collection(lines)
+        if not closed.all():
+            dashed: dict[str, Any] = {"colors": _FAINT, "linestyles": (0, (4, 3)), "linewidths": 1.2, "zorder": 1}
+            arcs = [_arc(first, second) for first, second in ends[~closed]]
+            self.handles["open"] = self.ax.add_collection(LineCollection(arcs, **dashed))
+
+    def equipment(self) -> None:
+        """Transformers, regulators and closed switches at the middle of their branch, capacitors around their bus."""
+        branches, shunts = self.network.branches, self.network.shunts
+        middle = (self.xy[branches.from_bus] + self.xy[branches.to_bus]) / 2
+        along = self.xy[branches.to_bus] - self.xy[branches.from_bus]
+        kind = np.array(branches.kind)
+        size = 95 * self.scale**2
+        for k in np.flatnonzero(kind == "transformer"):
+            self._coils(middle[k], along[k] / max(np.hypot(*along[k]), 1e-12), size)
+        regulators = middle[kind == "regulator"]
+        self._marker("regulator", regulators, marker="o", s=1.7 * size, facecolors=_PAPER, edgecolors=_REGULATOR)
+        self._marker("regulator", regulators, marker="$\\nearrow$", s=size, color=_REGULATOR)
+        switches = middle[(kind == "switch") & branches.closed]
+        self._marker("switch", switches, marker="s", s=0.35 * size, facecolors=_INK, edgecolors=_INK)
+        banks = self.xy[np.unique(shunts.bus[shunts.q_mvar < 0])]
+        self._marker("capacitor", banks, marker="d", s=2.6 * size, facecolors=_PAPER, edgecolors=_CAPACITOR)
+
+    def _coils(self, point: np.ndarray, direction: np.ndarray, size: float) -> None:
+        """The two circles of a transformer, side by side along its branch."""
+        from matplotlib.transforms import offset_copy
+
+        for side in (-1, 1):
+            dx, dy = side * 0.32 * np.sqrt(size) * direction
+            moved = offset_copy(self.ax.transData, self.ax.figure, x=dx, y=dy, units="points")
+            face = _PAPER if side < 0 else "none"
+            style = {"facecolors": face, "edgecolors": _TRANSFORMER, "transform": moved}
+            self._marker("transformer", point[None], marker="o", s=size, **style)
+
+    def _marker(self, label: str, at: np.ndarray, **style: Any) -> None:
+        if len(at):
+            drawn = self.ax.scatter(*at.T, linewidths=1.4, zorder=3, label=label, **style)
+            self.handles.setdefault(label, drawn)
+
+    def buses(self, v_pu: np.ndarray | None) -> None:
+        """A dot per bus, the source a square."""
+        size = 34 * self.scale**2
+        source = self.xy[self.network.source_bus][None]
+        self._marker("source", source, marker="s", s=4.5 * size, facecolors=_SOURCE, edgecolors=_SOURCE)
+        if v_pu is None:
+            self.ax.scatter(*self.xy.T, s=size, color=_INK, zorder=5)
+            return
+        values = np.asarray(v_pu, float)
+        low, high = min(_V_LIMITS_PU[0], np.nanmin(values)), max(_V_LIMITS_PU[1], np.nanmax(values))
+        reach = max(1 - low, high - 1)
+        style = {"cmap": "RdYlBu_r", "vmin": 1 - reach, "vmax": 1 + reach, "edgecolors": _INK, "linewidths": 0.6}
+        dots = self.ax.scatter(*self.xy.T, s=2.2 * size, c=values, zorder=5, **style)
+        self._colorbar(dots, "voltage [pu]")
+
+    def labels(self) -> None:
+        """Bus names, each on the side of its bus that has most room."""
+        from matplotlib.patheffects import withStroke
+
+        network, branches = self.network, self.network.branches
+        steps = np.linspace(0, 1, 9)[:, None, None]
+        along = self.xy[branches.from_bus] * (1 - steps) + self.xy[branches.to_bus] * steps
+        wide = np.isin(branches.kind, ("transformer", "regulator"))
+        symbols = (self.xy[branches.from_bus[wide]] + self.xy[branches.to_bus[wide]])[:, None] / 2
+        symbols = symbols + 7 * self.scale * self.per_point * _SIDES
+        taken = np.concatenate([self.xy, along.reshape(-1, 2), symbols.reshape(-1, 2)])
+        banks = set(network.shunts.bus[network.shunts.q_mvar < 0].tolist())
+        size = 4.5 + 4 * self.scale
+        halo = [withStroke(linewidth=2, foreground=_PAPER)]
+        for k, name in enumerate(network.buses.name):
+            area = network.buses.area[k]
+            text = name.removeprefix(f"{area}.") if area else name
+            gap = 4.2 * self.scale + 1.5 + 7.0 * self.scale * (k in banks or k == network.source_bus)
+            half = np.array([0.33 * len(text), 0.5]) * size
+            centres = self.xy[k] + _SIDES * (gap + half) * self.per_point
+            others = taken[np.abs(taken - self.xy[k]).max(axis=1) > 1e-9]
+            reach = (half + 2.0) * self.per_point
+            room = np.min(np.abs((centres[:, None] - others) / reach).max(axis=2), axis=1)
+            best = int(np.argmax(np.minimum(room, 1.5) - 0.02 * np.arange(len(_SIDES))))
+            corners = centres[best] + 0.6 * half * self.per_point * _SIDES
+            taken = np.concatenate([taken, centres[best][None], corners])
+            style: dict[str, Any] = {"fontsize": size, "color": _INK, "zorder": 6, "path_effects": halo}
+            place = {"ha": _HORIZONTAL[int(_SIDES[best][0])], "va": _VERTICAL[int(_SIDES[best][1])]}
+            self.ax.annotate(text, self.xy[k], gap * _SIDES[best], textcoords="offset points", **style, **place)
+
+    def legend(self) -> None:
+        """What the marks mean, only those that occur."""
+        if self.handles:
+            style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "frameon": False, "fontsize": 8}
+            self.ax.legend(self.handles.values(), self.handles.keys(), ncols=len(self.handles), **style)
+
+    def _colorbar(self, mappable: Any, label: str) -> None:
+        self.ax.figure.colorbar(mappable, ax=self.ax, label=label, shrink=0.7, pad=0.02)
+
+
+def _loading_colours() -> Any:
+    """Grey over orange to red: an idle line stays visible, and no colour is one of the voltage scale's blues."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("loading", ["#c4c4c4", "#e0a030", "#c62828"])
+
+
+def _arc(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Points of a shallow curve from `first` to `second`, ``(n, 2)``."""
+    t = np.linspace(0, 1, 25)[:, None]
+    across = np.array([first[1] - second[1], second[0] - first[0]])
+    return (1 - t) * first + t * second + 4 * t * (1 - t) * 0.11 * across
