@@ -5,6 +5,7 @@ entry-point groups of the same names (``powergrid.devices`` and so on) do the sa
 distribution.
 """
 
+from powergrid.plugins.load import PluginError, load_plugins
 from powergrid.plugins.registries import (
     register_algorithm,
     register_benchmark,
@@ -16,6 +17,8 @@ from powergrid.plugins.registries import (
 )
 
 __all__ = [
+    "PluginError",
+    "load_plugins",
     "register_device",
     "register_network",
     "register_dataset",

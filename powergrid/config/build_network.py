@@ -1,0 +1,110 @@
+"""From the network section to a Network: the base, its source and loads, then the modifications in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig
+from powergrid.core.errors import NetworkError, PowerGridError
+
+if TYPE_CHECKING:
+    from powergrid.networks import Network
+
+DEFAULT_TRANSFORMER = {"sn_mva": 1.0, "vk_percent": 5.75, "vkr_percent": 0.75}
+"""Transformer of an attached network unless one is given: 1 MVA with R 0.75 % and Z 5.75 %."""
+
+
+def build_network(
+    config: EnvironmentConfig | NetworkConfig,
+    folder: Path,
+    *,
+    on_fault: Callable[[int, PowerGridError], None] | None = None,
+) -> Network:
+    """Build the network that a configuration describes.
+
+    Parameters
+    ----------
+    config
+        The configuration, or its network section.
+    folder
+        Folder that ``file`` is relative to.
+    on_fault
+        Told the position of each modification that cannot be made, which is then left out; by default it raises.
+
+    Raises
+    ------
+    NetworkError, UnknownNameError
+        If the base cannot be built, or a modification cannot be made.
+    """
+    section = config.network if isinstance(config, EnvironmentConfig) else config
+    network = _base(section, folder)
+    for position, modification in enumerate(section.modifications):
+        try:
+            network = _modified(network, modification)
+        except PowerGridError as error:
+            if on_fault is None:
+                raise
+            on_fault(position, error)
+    return network
+
+
+def _base(config: NetworkConfig, folder: Path) -> Network:
+    from powergrid.networks import scaled
+
+    if config.file is not None:
+        found = _from_file(folder / Path(config.file).expanduser())
+    else:
+        assert config.base is not None, "the schema demands one of base and file"
+        found = _registered(config.base, {"phases": config.phases, **config.options})
+    if config.load_scale != 1.0:
+        found = scaled(found, load=config.load_scale)
+    return found if config.source_pu is None else replace(found, source_v_pu=config.source_pu)
+
+
+def _registered(name: str, options: Mapping[str, Any]) -> Network:
+    from powergrid.networks import network
+
+    try:
+        return network(name, **options)
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f'network "{name}" cannot be built with {dict(options)}: {error}') from error
+
+
+def _from_file(path: Path) -> Network:
+    from powergrid.networks import Network
+
+    if not path.is_file():
+        raise NetworkError(f'the network file "{path}" does not exist; save a pandapower net there with pp.to_json')
+    return Network.from_pandapower(path)
+
+
+def _modified(host: Network, modification: Modification) -> Network:
+    from powergrid.networks import compose, with_bus
+
+    if modification.add_bus is not None:
+        new = modification.add_bus
+        return with_bus(host, new.name, new.vn_kv, new.at_bus)
+    assert modification.attach is not None, "the schema demands one of add_bus and attach"
+    attach = modification.attach
+    return compose(
+        host,
+        _registered(attach.network, attach.options),
+        attach.at_bus,
+        name=attach.name,
+        transformer=attach.transformer.model_dump() if attach.transformer else DEFAULT_TRANSFORMER,
+        load_scale=attach.load_scale,
+    )
+
+
+def regulator_names(network: Network) -> tuple[str, ...]:
+    """Names of the regulator branches."""
+    return tuple(network.branches.name[branch] for branch in network.regulators.branch)
+
+
+def capacitor_names(network: Network) -> tuple[str, ...]:
+    """Names of the switchable shunts."""
+    shunts = network.shunts
+    return tuple(name for name, free in zip(shunts.name, shunts.switchable, strict=True) if free)

@@ -1,0 +1,280 @@
+"""Are the agents what they say: known types, valid parameters, buses that exist, a hierarchy without knots?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from powergrid.agents.base import CENTRALIZED, LEARNED
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.config.build_network import capacitor_names, regulator_names
+from powergrid.config.check_network import Grid
+from powergrid.config.check_protocols import check_protocol, check_tick_multiple
+from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
+from powergrid.plugins.registries import DEVICES, POLICIES
+
+COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
+"""Agent types that are not devices, and their level."""
+
+SOURCE_METER, UNIT_METER = "", "unit:"
+"""Places of a meter that is on no branch: the network's source, and a device's own terminal."""
+
+
+class Entry(NamedTuple):
+    """One agent as written.
+
+    Attributes
+    ----------
+    at
+        Position in the list.
+    id
+        Its id, or ``None`` where none can be read.
+    kind
+        Device class; ``None`` for coordinators and unknown types.
+    level
+        1 device, 2 and 3 coordinators, 0 unknown.
+    raw
+        Its keys.
+    """
+
+    at: int
+    id: str | None
+    kind: type[DeviceAgent] | None
+    level: int
+    raw: dict[str, Any]
+
+    def path(self, *keys: str | int) -> tuple[str | int, ...]:
+        """Path of one of its keys."""
+        return ("agents", self.at, *keys)
+
+
+def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Entry]:
+    """Note every fault of the agents that the schema cannot see; returns them as far as they can be read."""
+    agents = [_read(found, at, raw) for at, raw in entries(data.get("agents"))]
+    for agent in agents:
+        _check_params(found, agent)
+        _check_place(found, agent, grid, agents)
+        _check_role(found, agent, grid)
+        for key in ("interval", "offset"):
+            check_tick_multiple(found, agent.path(key), agent.raw.get(key))
+    _check_ids(found, agents)
+    _check_hierarchy(found, agents)
+    return agents
+
+
+def _read(found: Findings, at: int, raw: dict[str, Any]) -> Entry:
+    id, type = text(raw.get("id")), text(raw.get("type"))
+    if type in COORDINATORS:
+        return Entry(at, id, None, COORDINATORS[type], raw)
+    if type is None:
+        return Entry(at, id, None, 0, raw)
+    if type not in DEVICES:
+        found.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
+        return Entry(at, id, None, 0, raw)
+    return Entry(at, id, DEVICES.get(type), 1, raw)
+
+
+# -- one agent ------------------------------------------------------------------------------------------------------
+
+
+def _check_params(found: Findings, agent: Entry) -> None:
+    params = agent.raw.get("params", {})
+    if not isinstance(params, dict):
+        return
+    if agent.level == 0:
+        for key, value in params.items():
+            found.unchecked(agent.path("params", key), value, "the agent's type is unknown")
+    elif agent.kind is None:
+        for key, value in params.items():
+            found.add(
+                agent.path("params", key),
+                f"unknown key {show(key)} (value {show(value)})",
+                "a coordinator has no params",
+            )
+    elif own_constructor(agent.kind):
+        _try_constructor(found, agent, agent.kind, params)
+    else:
+        try:
+            agent.kind.Settings.model_validate(params)
+        except ValidationError as error:
+            found.invalid(agent.path("params"), params, agent.kind.Settings, error)
+
+
+def own_constructor(kind: type[DeviceAgent]) -> bool:
+    """True for plain Python devices that take their parameters in a constructor of their own."""
+    return kind.__init__ is not DeviceAgent.__init__
+
+
+def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
+    import inspect
+
+    named = [
+        name
+        for owner in kind.__mro__
+        if issubclass(owner, DeviceAgent) and owner is not DeviceAgent and "__init__" in vars(owner)
+        for name, parameter in inspect.signature(owner.__init__).parameters.items()
+        if name != "self" and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    allowed = {*named, *field_names(kind.Settings)} - {"id", "bus", "phases", "policy"}
+    unknown = [key for key in params if key not in allowed]
+    for key in unknown:
+        found.add(
+            agent.path("params", key), f"unknown key {show(key)} (value {show(params[key])})", choices(key, allowed)
+        )
+    if unknown:
+        return
+    try:
+        kind(id=agent.id or "unnamed", bus=text(agent.raw.get("bus")) or "", **params)
+    except ValidationError as error:
+        found.invalid(agent.path("params"), params, kind.Settings, error)
+    except Exception as error:  # a stranger's constructor may fail in any way, and that is one fault among others
+        found.add(agent.path("params"), f"{kind.__name__} cannot be made: {type(error).__name__}: {error}")
+
+
+def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Entry]) -> None:
+    bus = text(agent.raw.get("bus"))
+    phases = agent.raw.get("phases")
+    if phases is not None and agent.level == 1:
+        found.add(agent.path("phases"), f"phases {show(phases)}: the network is balanced", "leave phases out")
+    if agent.level > 1:
+        if bus is not None:
+            found.add(agent.path("bus"), f"bus {show(bus)}: a coordinator has no bus", "its area says where it is")
+        return
+    role = agent.kind.role if agent.kind is not None else "injection"
+    if bus is None:
+        if agent.kind is not None and role != "meter" and "bus" not in agent.raw:
+            found.add(agent.path(), f'"bus" is missing: a {agent.raw.get("type")} needs one', _WHERE[role])
+        return
+    if grid.network is None:
+        found.unchecked(agent.path("bus"), bus, grid.because)
+        return
+    if role == "meter" and bus.startswith(UNIT_METER):
+        units = [other.id for other in agents if other.id and other.kind is not None and other.kind.role == "injection"]
+        what, names = "device", tuple(UNIT_METER + unit for unit in units)
+    else:
+        what, names = {
+            "injection": ("bus", grid.network.buses.name),
+            "tap": ("regulator", regulator_names(grid.network)),
+            "cap": ("switchable capacitor", capacitor_names(grid.network)),
+            "meter": ("branch", grid.network.branches.name),
+        }[role]
+    if bus in names:
+        return
+    if grid.lacks(bus):
+        found.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
+    elif agent.kind is None and bus in (*regulator_names(grid.network), *grid.network.branches.name):
+        return
+    else:
+        found.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
+
+
+_WHERE = {
+    "injection": "the bus it is connected to",
+    "tap": "the regulator branch it moves",
+    "cap": "the capacitor it switches",
+}
+
+
+def _check_role(found: Findings, agent: Entry, grid: Grid) -> None:
+    """Policy, protocol and area."""
+    policy = text(agent.raw.get("policy"))
+    local = known_names(POLICIES)
+    if policy == CENTRALIZED and agent.level == 1:
+        hint = "put it on the coordinator above; here: learned or a local policy"
+        found.add(agent.path("policy"), 'policy "centralized" is for coordinators', hint)
+    elif policy is not None and policy not in (LEARNED, CENTRALIZED, *local):
+        found.unknown(agent.path("policy"), "policy", policy, [LEARNED, CENTRALIZED, *local])
+    protocol = agent.raw.get("protocol")
+    if protocol is not None and agent.level == 1:
+        hint = "put it on a coordinator, or on the list of protocols among peers"
+        found.add(agent.path("protocol"), "a device has no protocol", hint)
+    elif protocol is not None:
+        short = isinstance(protocol, str)
+        given = {"type": protocol} if short else protocol
+        check_protocol(found, agent.path("protocol"), given, "type", wanted="vertical", short=short)
+    area = agent.raw.get("area")
+    if not isinstance(area, str) or not area:
+        return
+    if agent.level == 1:
+        found.add(agent.path("area"), f"area {show(area)}: only coordinators answer for an area", "leave it out")
+    elif grid.network is None or area in grid.lost:
+        found.unchecked(agent.path("area"), area, grid.because or "a modification of the network has a fault")
+    elif area not in grid.network.buses.area:
+        known = sorted({name for name in grid.network.buses.area if name})
+        hint = choices(area, known) if known else "the network has no areas; attach another network to get one"
+        found.add(agent.path("area"), f'the network has no area "{area}"', hint)
+
+
+# -- all agents together -------------------------------------------------------------------------------------------
+
+
+def _check_ids(found: Findings, agents: list[Entry]) -> None:
+    first: dict[str, Entry] = {}
+    areas: dict[str, Entry] = {}
+    for agent in agents:
+        if agent.id is not None and agent.id in first:
+            other = first[agent.id]
+            line = found.document.line(other.path("id"))
+            where = f"agents[{other.at}]" + (f" (line {line})" if line else "")
+            found.add(agent.path("id"), f'id "{agent.id}" is taken by {where}', "give every agent an id of its own")
+        elif agent.id is not None:
+            first[agent.id] = agent
+        area = agent.raw.get("area")
+        if isinstance(area, str) and area and agent.level > 1:
+            if area in areas:
+                found.add(
+                    agent.path("area"),
+                    f'area "{area}" belongs to "{areas[area].id}" already',
+                    "one coordinator an area",
+                )
+            areas.setdefault(area, agent)
+
+
+def _check_hierarchy(found: Findings, agents: list[Entry]) -> None:
+    by_id: dict[str, Entry] = {}
+    for agent in agents:
+        if agent.id is not None:
+            by_id.setdefault(agent.id, agent)
+    parent: dict[str, str] = {}
+    below: dict[str, list[str]] = {}
+    for agent in agents:
+        children = agent.raw.get("sub_agents")
+        for k, child in enumerate(children if isinstance(children, list) else []):
+            name = text(child)
+            if name is None:
+                continue
+            path = agent.path("sub_agents", k)
+            if agent.level == 1:
+                found.add(path, f'"{name}": a device has no sub_agents', "make this agent a GridCoordinator")
+            elif name not in by_id:
+                found.add(path, f'there is no agent "{name}"', choices(name, by_id))
+            elif name in parent:
+                found.add(path, f'"{name}" already belongs to "{parent[name]}"', "an agent has one parent at most")
+            else:
+                parent[name] = agent.id or ""
+                below.setdefault(agent.id or "", []).append(name)
+                if agent.level and by_id[name].level > agent.level:
+                    found.add(
+                        path, f'"{name}" stands above "{agent.id}"', "an operator coordinates, it is not coordinated"
+                    )
+    _check_cycles(found, by_id, parent)
+
+
+def _check_cycles(found: Findings, by_id: dict[str, Entry], parent: dict[str, str]) -> None:
+    """With one parent each, a knot is a closed walk upwards; it is noted at its first member."""
+    reported: set[str] = set()
+    for start in by_id:
+        walk = [start]
+        while walk[-1] in parent and parent[walk[-1]] not in walk:
+            walk.append(parent[walk[-1]])
+        top = parent.get(walk[-1])
+        if top != start or reported & set(walk):
+            continue
+        reported.update(walk)
+        circle = " -> ".join([start, *reversed(walk[1:]), start])
+        message = f"the hierarchy has a cycle: {circle}"
+        found.add(
+            by_id[start].path("sub_agents"), message, "take one of these out of the sub_agents of the one before it"
+        )

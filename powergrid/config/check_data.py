@@ -1,0 +1,155 @@
+"""Do the data exist, are their columns what the configuration asks for, and do time step and tariff fit them?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from powergrid.config.document import Keys
+from powergrid.config.findings import Findings, choices, entries, known_names, section, show
+from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
+from powergrid.core.errors import PowerGridError
+from powergrid.plugins.registries import DATASETS
+
+if TYPE_CHECKING:
+    from powergrid.config.check_agents import Entry
+    from powergrid.datasets import Dataset
+
+DAY_S = 86_400
+
+_MEASURED = ("v_pu", "p_branch_mw")
+_DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour")
+"""Series that the environment makes itself."""
+
+
+def build_dataset(datasets: str | dict[str, str], folder: Path) -> Dataset:
+    """The dataset that a configuration names; single series replace those of the embedded year.
+
+    Raises
+    ------
+    UnknownNameError, DataError
+        If a dataset is unknown or a file cannot be used.
+    """
+    from powergrid.datasets import from_series, load
+
+    return load(datasets) if isinstance(datasets, str) else from_series(datasets, DEFAULT_DATASET, folder=folder)
+
+
+def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[Entry]) -> None:
+    """Note every fault of data, time and tariff that the schema cannot see."""
+    _check_time(found, section(data, "simulation"))
+    dataset = _dataset(found, data.get("datasets", DEFAULT_DATASET), folder)
+    _check_tariff(found, section(data, "tariff"), dataset)
+    for path, name in _wanted(data, agents):
+        if dataset is None:
+            found.unchecked(path, name, "the data have a fault")
+        elif name not in dataset.columns and not dataset.sites(name):
+            quantities = {column.split(":")[0] for column in dataset.columns}
+            hint = choices(name, [*dataset.columns, *quantities])
+            found.add(path, f'dataset "{dataset.name}" has no series "{name}"', hint)
+
+
+def _dataset(found: Findings, given: Any, folder: Path) -> Dataset | None:
+    """The dataset, noting each series that cannot be had."""
+    if isinstance(given, str):
+        if given not in DATASETS:
+            found.unknown(("datasets",), "dataset", given, known_names(DATASETS))
+            return None
+        given_checked: str | dict[str, str] = given
+    elif isinstance(given, dict):
+        series = {key: place for key, place in given.items() if isinstance(place, str)}
+        faults = [_single(found, key, place, folder) for key, place in series.items()]
+        if any(faults) or len(series) < len(given):
+            return None
+        given_checked = series
+    else:
+        return None
+    try:
+        return build_dataset(given_checked, folder)
+    except (PowerGridError, OSError) as error:
+        found.add(("datasets",), str(error))
+        return None
+
+
+def _single(found: Findings, key: str, place: str, folder: Path) -> bool:
+    """Note what is wrong with one series; true if something is."""
+    try:
+        build_dataset({key: place}, folder)
+    except (PowerGridError, OSError) as error:
+        message, _, hint = str(error).partition("; ")
+        found.add(("datasets", key), f"{show(place)}: {message}", hint)
+        return True
+    return False
+
+
+def _wanted(data: dict[str, Any], agents: list[Entry]) -> list[tuple[Keys, str]]:
+    """Series that network and devices ask for by name, with the place where they do."""
+    asked: list[tuple[Keys, Any]] = [(("network", "load_series"), section(data, "network").get("load_series"))]
+    for i, item in entries(section(data, "network").get("modifications")):
+        path = ("network", "modifications", i, "attach", "load_series")
+        asked.append((path, section(item, "attach").get("load_series")))
+    capacitors = section(data, "network").get("capacitors")
+    single = isinstance(capacitors, dict)
+    for i, rule in entries([capacitors] if single else capacitors):
+        asked.append((("network", "capacitors", *(() if single else (i,)), "series"), rule.get("series")))
+    for agent in agents:
+        asked += [
+            (agent.path("params", "series") if "series" in agent.raw.get("params", {}) else agent.path(), name)
+            for name in _device_series(agent)
+        ]
+    for quantity in section(data, "forecast", "noise"):
+        asked.append((("forecast", "noise", quantity), quantity))
+    return [(path, name) for path, name in asked if isinstance(name, str) and name]
+
+
+def _device_series(agent: Entry) -> list[str]:
+    """Series that a device reads, if it can be made at all."""
+    params = agent.raw.get("params", {})
+    if agent.kind is None or not isinstance(params, dict) or not agent.kind.Exogenous._fields:
+        return []
+    try:
+        device = agent.kind(id=agent.id or "unnamed", **params)
+    except (ValidationError, TypeError, ValueError):
+        return []  # noted with its parameters
+    names = [name for field, name in device.series().items() if field not in _MEASURED]
+    return [name for name in names if name.split(":")[0] not in _DERIVED and not name.startswith("clock_")]
+
+
+def _check_time(found: Findings, simulation: dict[str, Any]) -> None:
+    tick = simulation.get("time_step")
+    if isinstance(tick, int) and not isinstance(tick, bool) and tick > 0 and DAY_S % tick:
+        divisors = [d for d in range(1, DAY_S + 1) if DAY_S % d == 0]
+        below = max(d for d in divisors if d < tick) if tick > 1 else 1
+        above = min((d for d in divisors if d > tick), default=DAY_S)
+        found.add(
+            ("simulation", "time_step"),
+            f"a time step of {tick} s does not divide a day",
+            f"the nearest that do are {below} and {above} s; usual are 60, 300, 900 and 3600 s",
+        )
+
+
+def _check_tariff(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:
+    """Feed-in above retail at any tick would turn the meter into a money pump."""
+    import numpy as np
+
+    from powergrid.datasets.tariff import check_tariff
+
+    try:
+        tariff = TariffConfig.model_validate(given)
+    except ValidationError:
+        return
+    if tariff.feed_in_share <= 1 and tariff.retail_adder >= 0:
+        return
+    key = "retail_adder" if tariff.retail_adder < 0 else "feed_in_share"
+    sites = dataset.sites("price_per_mwh") if dataset is not None else ()
+    if dataset is None or not sites:
+        found.unchecked(("tariff", key), given[key], "the prices are unknown")
+        return
+    price = dataset.series(sites[0]).values
+    try:
+        check_tariff(price[np.isfinite(price)], tariff.feed_in_share, tariff.retail_adder)
+    except PowerGridError as error:
+        message, _, hint = str(error).partition("; ")
+        found.add(("tariff", key), message, hint)

@@ -1,0 +1,150 @@
+"""Is the network of a configuration one that can be built, and do its rules name something?"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import ValidationError
+
+from powergrid.config.build_network import build_network, capacitor_names, regulator_names
+from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
+from powergrid.config.schema import NetworkConfig
+from powergrid.core.errors import PowerGridError
+from powergrid.plugins.registries import NETWORKS
+
+if TYPE_CHECKING:
+    from powergrid.networks import Network
+
+
+class Grid(NamedTuple):
+    """The network as far as it could be built.
+
+    Attributes
+    ----------
+    network
+        ``None`` if there is none.
+    because
+        Why there is none.
+    lost
+        Names of buses and areas that a faulty modification would have brought.
+    """
+
+    network: Network | None
+    because: str = ""
+    lost: tuple[str, ...] = ()
+
+    def lacks(self, name: str) -> bool:
+        """True if `name` is missing only because a modification is faulty."""
+        return any(name == lost or name.startswith(f"{lost}.") for lost in self.lost)
+
+
+def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
+    """Build the network, noting every fault of its section that the schema cannot see."""
+    raw = data.get("network")
+    short = isinstance(raw, str)
+    given: dict[str, Any] = {"base": raw} if short else section(data, "network")
+    if not given:
+        return Grid(None, "there is no network")
+    known = known_names(NETWORKS)
+    base = text(given.get("base"))
+    if base is not None and base not in known:
+        found.unknown(("network",) if short else ("network", "base"), "network", base, known)
+        _unchecked(found, given, "the base network is unknown")
+        return Grid(None, "the network is unknown")
+    if given.get("phases") == "three":
+        message = 'phases "three": three-phase networks are not available yet'
+        found.add(("network", "phases"), message, 'leave it out or write "balanced"')
+        given = {key: value for key, value in given.items() if key != "phases"}
+    config = _salvaged(given)
+    if config is None:
+        return Grid(None, "the network section has faults")
+    grid = _build(found, config, given, known, folder)
+    if grid.network is not None:
+        _check_rules(found, given, "regulators", regulator_names(grid.network), grid)
+        _check_rules(found, given, "capacitors", capacitor_names(grid.network), grid)
+    return grid
+
+
+def _unchecked(found: Findings, given: dict[str, Any], because: str) -> None:
+    for i, item in entries(given.get("modifications")):
+        for key, value in item.items():
+            at_bus = section(value).get("at_bus")
+            if at_bus is not None:
+                found.unchecked(("network", "modifications", i, key, "at_bus"), at_bus, because)
+    for key in ("regulators", "capacitors"):
+        rules = given.get(key)
+        for i, rule in entries([rules] if isinstance(rules, dict) else rules):
+            if "match" in rule:
+                place = () if isinstance(rules, dict) else (i,)
+                found.unchecked(("network", key, *place, "match"), rule["match"], because)
+
+
+def _salvaged(given: dict[str, Any]) -> NetworkConfig | None:
+    """The section without the keys that the schema refuses, so that buses can still be looked up."""
+    for _ in range(2):
+        try:
+            return NetworkConfig.model_validate(given)
+        except ValidationError as error:
+            given = deepcopy(given)
+            for detail in error.errors():
+                _drop(given, detail["loc"])
+    return None
+
+
+def _drop(given: Any, path: tuple[Any, ...]) -> None:
+    for part in path[:-1]:
+        inside = isinstance(given, dict) and part in given
+        inside = inside or (isinstance(given, list) and isinstance(part, int) and part < len(given))
+        given = given[part] if inside else None
+    if path and isinstance(given, dict):
+        given.pop(path[-1], None)
+
+
+def _build(found: Findings, config: NetworkConfig, given: dict[str, Any], known: list[str], folder: Path) -> Grid:
+    lost: list[str] = []
+
+    def note(position: int, error: PowerGridError) -> None:
+        modification = config.modifications[position]
+        kind, change = ("add_bus", modification.add_bus) if modification.add_bus else ("attach", modification.attach)
+        assert change is not None, "the schema demands one of add_bus and attach"
+        lost.append(change.name)
+        path = ("network", "modifications", position, kind)
+        if modification.attach and modification.attach.network not in known:
+            found.unknown((*path, "network"), "network", modification.attach.network, known)
+            found.unchecked((*path, "at_bus"), change.at_bus, "the network to attach is unknown")
+        elif any(name == change.at_bus or change.at_bus.startswith(f"{name}.") for name in lost[:-1]):
+            found.unchecked((*path, "at_bus"), change.at_bus, "an earlier modification has a fault")
+        else:
+            at_bus = f'no bus "{change.at_bus}"' in str(error)
+            _add(found, (*path, "at_bus") if at_bus else path, error)
+
+    try:
+        network = build_network(config, folder, on_fault=note)
+    except PowerGridError as error:
+        origin = "file" if config.file is not None else "options" if "options" in given else "base"
+        _add(found, ("network", origin), error)
+        return Grid(None, "the base network cannot be built")
+    return Grid(network, "", tuple(lost))
+
+
+def _add(found: Findings, path: tuple[str | int, ...], error: PowerGridError) -> None:
+    message, _, hint = str(error).partition("; ")
+    found.add(path, message, hint)
+
+
+def _check_rules(found: Findings, given: dict[str, Any], key: str, names: tuple[str, ...], grid: Grid) -> None:
+    rules = given.get(key)
+    single = isinstance(rules, dict)
+    for i, rule in entries([rules] if single else rules):
+        pattern = rule.get("match", "*")
+        if not isinstance(pattern, str) or any(fnmatchcase(name, pattern) for name in names):
+            continue
+        path = ("network", key, *(() if single else (i,)), *(("match",) if "match" in rule else ()))
+        if grid.lacks(pattern.split("*")[0].rstrip(".")):
+            found.unchecked(path, pattern, "a modification of the network has a fault")
+        else:
+            hint = choices(pattern, names) if names else f"the network has no {key}"
+            found.add(path, f"{show(pattern)} matches none of the {key}", hint)

@@ -1,0 +1,133 @@
+"""Are the protocols known, of the right kind, with valid parameters and members that exist?"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from powergrid.config.document import Keys
+from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
+from powergrid.plugins.registries import PROTOCOLS
+
+if TYPE_CHECKING:
+    from powergrid.config.check_agents import Entry
+
+DEFAULT_TICK_S = 900
+
+
+def check_protocol(
+    found: Findings, path: Keys, given: Any, key: str, *, wanted: str | None = None, short: bool = False
+) -> Any:
+    """Check type, kind and parameters of one protocol; returns its class or ``None``.
+
+    Parameters
+    ----------
+    key
+        Name of the key that holds the type.
+    wanted
+        Kind it must be of.
+    short
+        True if the type alone was written in place of a mapping.
+    """
+    if not isinstance(given, dict):
+        return None
+    name, params = text(given.get(key)), given.get("params", {})
+    place = path if short else (*path, key)
+    if name is None:
+        return None
+    known = known_names(PROTOCOLS)
+    if name not in known:
+        found.unknown(place, "protocol", name, known)
+        for param, value in (params if isinstance(params, dict) else {}).items():
+            found.unchecked((*path, "params", param), value, "the protocol is unknown")
+        return None
+    kind = PROTOCOLS.get(name)
+    if wanted is not None and kind.kind != wanted:
+        there = "in `protocol` of a coordinator" if kind.kind == "vertical" else "on the list `protocols`"
+        found.add(place, f'protocol "{name}" is {kind.kind}, a {wanted} one is needed here', f"put it {there}")
+    if isinstance(params, dict):
+        check_tick_multiple(found, (*path, "params", "update_freq"), params.get("update_freq"))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is only doubtful is said once, when the protocol is made
+                kind.Settings.model_validate(params)
+        except ValidationError as error:
+            found.invalid((*path, "params"), params, kind.Settings, error)
+    return kind
+
+
+def check_protocols(found: Findings, data: dict[str, Any], agents: list[Entry]) -> None:
+    """Note every fault of ``protocols``, ``coordination`` and ``messages`` that the schema cannot see."""
+    ids = [agent.id for agent in agents if agent.id is not None]
+    coordinators = [agent for agent in agents if agent.level > 1]
+    tick = _tick(found)
+    for i, given in entries(data.get("protocols")):
+        path: Keys = ("protocols", i)
+        kind = check_protocol(found, path, given, "type", wanted="horizontal")
+        _check_members(found, path, given, ids)
+        if kind is not None and not given.get("members") and not coordinators:
+            found.add(path, f"protocol {show(given.get('type'))} has no members", "name them; there is no coordinator")
+        if given.get("topology", "full") != "full":
+            message = f"topology {show(given['topology'])}: peers can only deal with everybody so far"
+            found.add((*path, "topology"), message, 'leave it out or write "full"')
+        if isinstance(given.get("interval"), int) and given["interval"] != tick:
+            message = f"interval {given['interval']}: protocols run in every tick so far ({tick} s)"
+            found.add((*path, "interval"), message, "leave it out")
+    _check_coordination(found, data, coordinators)
+    _check_messages(found, section(data, "messages"))
+
+
+def _check_members(found: Findings, path: Keys, given: dict[str, Any], ids: list[str]) -> None:
+    members = given.get("members")
+    seen: set[str] = set()
+    for k, member in enumerate(members if isinstance(members, list) else []):
+        name = text(member)
+        if name is None:
+            continue
+        if name not in ids:
+            found.add((*path, "members", k), f'there is no agent "{name}"', choices(name, ids))
+        elif name in seen:
+            found.add((*path, "members", k), f'"{name}" is a member already', "name it once")
+        seen.add(name)
+
+
+def _check_coordination(found: Findings, data: dict[str, Any], coordinators: list[Entry]) -> None:
+    raw = data.get("coordination")
+    short = isinstance(raw, str)
+    given = {"protocol": raw} if short else section(data, "coordination")
+    kind = check_protocol(found, ("coordination",), given, "protocol", short=short)
+    if kind is None or coordinators:
+        return
+    if kind.kind == "horizontal" or kind.commands_children:
+        message = f'protocol "{given["protocol"]}" needs a coordinator, and there is none'
+        found.add(("coordination",), message, "add an agent of type GridCoordinator, or leave coordination out")
+
+
+def _check_messages(found: Findings, given: dict[str, Any]) -> None:
+    hint = "leave it at 0: messages then arrive in the tick of sending"
+    delay = given.get("delay", 0)
+    spread = [delay.get("mean", 0), delay.get("std", 0)] if isinstance(delay, dict) else [delay]
+    if any(isinstance(value, int | float) and value > 0 for value in spread):
+        found.add(("messages", "delay"), f"delay {show(delay)}: delayed messages are not available yet", hint)
+    loss = given.get("loss", 0)
+    if isinstance(loss, int | float) and loss > 0:
+        found.add(("messages", "loss"), f"loss {show(loss)}: lossy messages are not available yet", hint)
+    if given.get("links"):
+        message = f"links {show(given['links'])}: links of their own are not available yet"
+        found.add(("messages", "links"), message, "leave it out")
+
+
+def _tick(found: Findings) -> int:
+    tick = section(found.document.data, "simulation").get("time_step")
+    return tick if isinstance(tick, int) and tick > 0 else DEFAULT_TICK_S
+
+
+def check_tick_multiple(found: Findings, path: Keys, seconds: Any) -> None:
+    """A time between decisions must be a whole number of ticks."""
+    tick = _tick(found)
+    if isinstance(seconds, int) and seconds % tick:
+        lower = seconds // tick * tick
+        options = " or ".join(str(value) for value in (lower, lower + tick) if value)
+        found.add(path, f"{seconds} s is not a multiple of the time step of {tick} s", f"use {options}")

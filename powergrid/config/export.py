@@ -1,0 +1,80 @@
+"""Writing configurations and their schema for other programs."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from powergrid.config.check_agents import COORDINATORS
+from powergrid.config.findings import known_names
+from powergrid.config.schema import SCHEMA_VERSION, EnvironmentConfig
+from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
+
+
+def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = None) -> str:
+    """A configuration as YAML, every default written out; see :meth:`ResolvedConfig.to_yaml`."""
+    from ruamel.yaml import YAML
+
+    data = _without_none(config.model_dump(mode="json", by_alias=True))
+    data["plugins"] = [_moved(place, base_dir, folder) for place in data["plugins"]]
+    if isinstance(data["datasets"], dict):
+        data["datasets"] = {key: _place(value, base_dir, folder) for key, value in data["datasets"].items()}
+    if "file" in data["network"]:
+        data["network"]["file"] = _moved(data["network"]["file"], base_dir, folder)
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.width = 120
+    stream = io.StringIO()
+    yaml.dump(data, stream)
+    return f"# PowerGrid configuration, schema version {SCHEMA_VERSION}\n{stream.getvalue()}"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a configuration, with the names that are registered here, for editors and other programs.
+
+    Names are offered, not demanded: plugins may bring others.
+    """
+    schema = EnvironmentConfig.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "PowerGrid environment"
+    definitions = schema["$defs"]
+    offered = {
+        ("AgentConfig", "type"): [*known_names(DEVICES), *COORDINATORS],
+        ("AgentConfig", "policy"): ["learned", "centralized", *known_names(POLICIES)],
+        ("ProtocolConfig", "type"): known_names(PROTOCOLS),
+        ("HorizontalConfig", "type"): known_names(PROTOCOLS),
+        ("Coordination", "protocol"): known_names(PROTOCOLS),
+        ("NetworkConfig", "base"): known_names(NETWORKS),
+        ("Attach", "network"): known_names(NETWORKS),
+    }
+    for (section, key), names in offered.items():
+        definitions[section]["properties"][key]["examples"] = names
+    schema["properties"]["datasets"]["examples"] = known_names(DATASETS)
+    return schema
+
+
+def _without_none(value: Any, inside_params: bool = False) -> Any:
+    """Drop keys without a value; parameters of devices keep theirs, for there ``null`` may differ from the default."""
+    if isinstance(value, dict):
+        return {
+            key: _without_none(item, inside_params or key == "params")
+            for key, item in value.items()
+            if item is not None or inside_params
+        }
+    return [_without_none(item, inside_params) for item in value] if isinstance(value, list) else value
+
+
+def _place(value: str, base_dir: Path, folder: Path | None) -> str:
+    """A file moves with the folder; a column of a registered dataset stays as it is."""
+    return value if value.partition(":")[0] in DATASETS else _moved(value, base_dir, folder)
+
+
+def _moved(place: str, base_dir: Path, folder: Path | None) -> str:
+    path = Path(place).expanduser()
+    path = path if path.is_absolute() else Path(os.path.normpath(base_dir / path))
+    if folder is None or path.drive != Path(folder).resolve().drive:
+        return path.as_posix()
+    return Path(os.path.relpath(path, Path(folder).resolve())).as_posix()

@@ -1,0 +1,205 @@
+"""Collecting every fault of a configuration, in the user's own words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from powergrid.config.document import Document, Keys
+from powergrid.core.errors import Issue, nearest
+from powergrid.core.registry import Registry
+
+_MOST_LISTED = 40
+
+_WANTED = {
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+}
+"""What pydantic wanted, in words for people who do not program."""
+
+
+class Findings:
+    """Issues found so far in one document.
+
+    Parameters
+    ----------
+    document
+        What is being examined.
+    """
+
+    def __init__(self, document: Document):
+        self.document = document
+        self._issues: list[Issue] = list(document.issues)
+
+    def add(self, path: Keys, message: str, hint: str = "") -> None:
+        """Note a fault."""
+        issue = self.document.issue(path, message, hint)
+        if issue not in self._issues:
+            self._issues.append(issue)
+
+    def unchecked(self, path: Keys, value: Any, because: str) -> None:
+        """Note a value that nobody can judge before another fault is mended."""
+        self.add(path, f"{show(value)} could not be checked: {because}", "mend that first, then validate again")
+
+    def unknown(self, path: Keys, kind: str, name: str, options: Iterable[str]) -> None:
+        """Note a name that does not exist, with the nearest one that does."""
+        self.add(path, f'unknown {kind} "{name}"', choices(name, options))
+
+    def invalid(self, path: Keys, raw: Any, model: type[BaseModel], error: ValidationError) -> None:
+        """Note everything that pydantic found below `path`, where `raw` was written."""
+        grouped: dict[Keys, list[tuple[str, str]]] = {}
+        for detail in error.errors(include_url=False):
+            where, value = _written(raw, model, detail)
+            grouped.setdefault((*path, *where), []).append(_say(model, detail, value))
+        for where, said in grouped.items():
+            # the branches of a union each give their own reason for one and the same value
+            messages = list(dict.fromkeys(message for message, _ in said))
+            hints = list(dict.fromkeys(hint for _, hint in said if hint))
+            self.add(where, "; or ".join(messages), "; ".join(hints))
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """All faults, by line."""
+        return tuple(sorted(self._issues, key=lambda issue: issue.line or 0))
+
+
+def show(value: Any) -> str:
+    """A value as one writes it in YAML's flow style, shortened."""
+    text = value if isinstance(value, str) else None
+    shown = json.dumps(text if text is not None else value, default=str)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def choices(name: str, options: Iterable[str]) -> str:
+    """``did you mean "x"?; available: ...``, without the list where it is too long to be read."""
+    known = sorted(set(options))
+    parts = [nearest(name, known)]
+    if len(known) <= _MOST_LISTED:
+        parts.append(f"available: {', '.join(known)}")
+    return "; ".join(part for part in parts if part)
+
+
+def known_names(registry: Registry[Any]) -> list[str]:
+    """Every name and alias of a registry."""
+    return [name for first in registry.names() for name in (first, *registry.aliases(first))]
+
+
+def entries(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    """Position and content of every mapping in a list; anything else is somebody else's fault to report."""
+    listed = value if isinstance(value, list) else []
+    return [(i, item) for i, item in enumerate(listed) if isinstance(item, dict)]
+
+
+def text(value: Any) -> str | None:
+    """A name as text; whole numbers count as names."""
+    if isinstance(value, str) and value:
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def section(data: Any, *keys: str) -> dict[str, Any]:
+    """A nested mapping, empty where something else stands."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+# -- pydantic's findings in plain words ---------------------------------------------------------------------------
+
+
+def _names(field_name: str, field: FieldInfo) -> list[str]:
+    """All spellings under which a field may be written, its own first."""
+    alias = field.validation_alias
+    extra = alias.choices if isinstance(alias, AliasChoices) else [alias or field.alias]
+    own = [] if field_name.endswith("_") else [field_name]
+    return list(dict.fromkeys([*own, *(name for name in extra if isinstance(name, str))]))
+
+
+def field_names(model: type[BaseModel]) -> list[str]:
+    """All spellings of all fields of a model."""
+    return [name for field_name, field in model.model_fields.items() for name in _names(field_name, field)]
+
+
+def spellings(model: type[BaseModel], name: str) -> list[str]:
+    """All spellings of the field that may be written as `name`."""
+    return _field(model, name)[1]
+
+
+def _field(model: type[BaseModel] | None, part: Any) -> tuple[FieldInfo | None, list[str]]:
+    for field_name, field in model.model_fields.items() if model else ():
+        names = _names(field_name, field)
+        if part in names:
+            return field, names
+    return None, []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in found if model is not None), None)
+
+
+def _written(raw: Any, model: type[BaseModel], detail: Mapping[str, Any]) -> tuple[Keys, Any]:
+    """Path and value as the user wrote them: aliases undone, short forms and union branches left out."""
+    path: list[str | int] = []
+    here: Any = raw
+    below: type[BaseModel] | None = model
+    for part in detail["loc"]:
+        field, names = _field(below, part)
+        if isinstance(here, dict):
+            spelling = next((name for name in [part, *names] if name in here), None)
+            if spelling is not None:
+                path.append(spelling)
+                here = here[spelling]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            path.append(part)
+            here = here[part]
+        below = _model_in(field.annotation) if field is not None else below
+    return tuple(path), here
+
+
+def _say(model: type[BaseModel], detail: Mapping[str, Any], value: Any) -> tuple[str, str]:
+    """Message and hint for one finding."""
+    owner: type[BaseModel] | None = model
+    field: FieldInfo | None = None
+    last = detail["loc"][-1] if detail["loc"] else ""
+    for part in detail["loc"]:
+        found, _ = _field(owner, part)
+        if found is not None:
+            field = found
+            inner = _model_in(found.annotation)
+            if part is not last or inner is not None:
+                owner = inner
+    if detail["type"] == "extra_forbidden":
+        allowed = field_names(owner) if owner else []
+        hint = "; ".join(
+            part for part in (nearest(str(last), allowed), f"allowed: {', '.join(sorted(allowed))}") if part
+        )
+        return f'unknown key "{last}" (value {show(value)})', hint
+    described = (field.description or "") if field is not None else ""
+    if detail["type"] == "missing":
+        return f'"{last}" is missing', described
+    message = str(detail["msg"])
+    if detail["type"] == "value_error":
+        return message.removeprefix("Value error, "), ""
+    wanted = _WANTED.get(detail["type"], message.removeprefix("Input should be "))
+    if wanted != message:
+        return f"{show(value)} must be {wanted}", described
+    return f"{show(value)}: {message[0].lower()}{message[1:]}", described

@@ -1,0 +1,192 @@
+"""From a preset, file or mapping to a configuration that can be used, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from powergrid.config.build_network import build_network
+from powergrid.config.check_agents import COORDINATORS, check_agents, own_constructor
+from powergrid.config.check_data import build_dataset, check_data
+from powergrid.config.check_network import check_network
+from powergrid.config.check_protocols import check_protocols
+from powergrid.config.document import Document, open_document
+from powergrid.config.findings import Findings, show
+from powergrid.config.overrides import overridden
+from powergrid.config.schema import AgentConfig, EnvironmentConfig
+from powergrid.core.errors import ConfigError
+from powergrid.plugins.load import PluginError, load_plugins
+from powergrid.plugins.registries import DEVICES
+
+if TYPE_CHECKING:
+    from powergrid.datasets import Dataset
+    from powergrid.networks import Network
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedConfig:
+    """A configuration that has been checked as a whole.
+
+    Attributes
+    ----------
+    config
+        The configuration with every default filled in, device parameters under their own names.
+    base_dir
+        Folder that relative paths start from.
+    source
+        Preset or file as it was given; ``""`` for a mapping.
+    document
+        What the user wrote.
+    """
+
+    config: EnvironmentConfig
+    base_dir: Path
+    source: str
+    document: Document = field(repr=False)
+
+    def network(self) -> Network:
+        """The network, with all modifications; built once."""
+        return self._once("network", lambda: build_network(self.config, self.base_dir))
+
+    def dataset(self) -> Dataset:
+        """The dataset, with the user's own series; read once."""
+        return self._once("dataset", lambda: build_dataset(self.config.datasets, self.base_dir))
+
+    def to_yaml(self, folder: Path | None = None) -> str:
+        """This configuration as YAML with every default and the schema version.
+
+        Parameters
+        ----------
+        folder
+            Folder the text is going to lie in; paths are then relative to it. By default they are absolute.
+        """
+        from powergrid.config.export import to_yaml
+
+        return to_yaml(self.config, self.base_dir, folder)
+
+    def _once(self, name: str, make: Any) -> Any:
+        if f"_{name}" not in self.__dict__:
+            object.__setattr__(self, f"_{name}", make())
+        return self.__dict__[f"_{name}"]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResolvedConfig):
+            return NotImplemented
+        return self.config == other.config and self.base_dir == other.base_dir
+
+    def __hash__(self) -> int:
+        return hash((self.config.model_dump_json(), self.base_dir))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # classes of plugin files exist in this process only: the other one reads the files again
+        return _reopen, (self.config.model_dump(mode="json", by_alias=True), self.base_dir, self.source)
+
+
+def _reopen(data: dict[str, Any], base_dir: Path, source: str) -> ResolvedConfig:
+    for folder in data["plugins"]:
+        load_plugins(base_dir / folder)
+    return ResolvedConfig(EnvironmentConfig.model_validate(data), base_dir, source, Document(data, folder=base_dir))
+
+
+def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig) -> ResolvedConfig:
+    """Read and check a configuration.
+
+    Parameters
+    ----------
+    source
+        Name of a preset, path of a YAML or JSON file, mapping, or a configuration that is resolved already. Paths in a
+        file are relative to it, in a mapping to the working folder.
+
+    Returns
+    -------
+    ResolvedConfig
+
+    Raises
+    ------
+    ConfigError
+        If anything is wrong; ``issues`` holds every fault with its file, line, path, value and what to do.
+    """
+    if isinstance(source, ResolvedConfig):
+        return source
+    label = "" if isinstance(source, Mapping) else str(source)
+    return _examine(open_document(source), label)
+
+
+def with_overrides(resolved: ResolvedConfig, **overrides: Any) -> ResolvedConfig:
+    """The same configuration with some values replaced.
+
+    Parameters
+    ----------
+    **overrides
+        Keys of the sections simulation, training, tariff, forecast and penalties by their own name
+        (``episode_length=24``); whole sections as mappings that are merged into what is there
+        (``simulation={"time_step": 300}``); dotted paths (``**{"agents.ess_1.params.capacity_mwh": 2.0}``). ``agents``
+        is a list that replaces all agents, or a mapping from ids to the keys that change.
+
+    Raises
+    ------
+    ConfigError
+        If a name is unknown, or the result is not valid.
+    """
+    return _examine(overridden(resolved.document, overrides), resolved.source)
+
+
+def _examine(document: Document, source: str) -> ResolvedConfig:
+    """All checks, in an order in which each knows what the ones before it found."""
+    found = Findings(document)
+    data = document.data
+    if not isinstance(data, dict):
+        found.add((), f"a configuration is a mapping (key: value), not {show(data)}", "see powergrid list presets")
+        raise ConfigError(found.issues)
+    _load_plugins(found, data)
+    try:
+        config = EnvironmentConfig.model_validate(data)
+    except ValidationError as error:
+        found.invalid((), data, EnvironmentConfig, error)
+    grid = check_network(found, data, document.folder)
+    agents = check_agents(found, data, grid)
+    check_protocols(found, data, agents)
+    check_data(found, data, document.folder, agents)
+    if found.issues:
+        raise ConfigError(found.issues)
+    resolved = ResolvedConfig(_normal(config), document.folder, source, document)
+    object.__setattr__(resolved, "_network", grid.network)
+    return resolved
+
+
+def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
+    folders = data.get("plugins")
+    for i, folder in enumerate(folders if isinstance(folders, list) else []):
+        if not isinstance(folder, str):
+            continue
+        try:
+            load_plugins(found.document.folder / Path(folder).expanduser())
+        except PluginError as error:
+            for file, reason in error.broken.items():
+                found.add(("plugins", i), f"{file}: {reason}", "mend or remove the file; the others were loaded")
+
+
+def _normal(config: EnvironmentConfig) -> EnvironmentConfig:
+    """Fill in what only the registries know: the defaults of device parameters, and whether agents keep own times."""
+    agents = [_with_defaults(agent) for agent in config.agents]
+    own_times = any(agent.interval not in (None, config.simulation.time_step) for agent in agents)
+    given = config.simulation.async_
+    simulation = config.simulation.model_copy(update={"async_": own_times if given is None else given})
+    return config.model_copy(update={"agents": agents, "simulation": simulation})
+
+
+def _with_defaults(agent: AgentConfig) -> AgentConfig:
+    if agent.type in COORDINATORS:
+        return agent
+    kind = DEVICES.get(agent.type)
+    if own_constructor(kind):
+        return agent
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the device is made
+        params = kind.Settings.model_validate(agent.params).model_dump(mode="json")
+    return agent.model_copy(update={"params": params})

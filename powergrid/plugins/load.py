@@ -1,0 +1,131 @@
+"""Loading a folder of Python files that register devices, protocols and the like."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from powergrid.core.errors import PowerGridError
+from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
+
+_PREFIX = "_powergrid_plugins_"
+_read: dict[str, float] = {}
+"""Modification time of each file that has been loaded, by module name."""
+
+
+class PluginError(PowerGridError):
+    """Some files of a plugin folder could not be loaded; the others were.
+
+    Attributes
+    ----------
+    broken
+        What went wrong, by file.
+    loaded
+        Files that were loaded all the same.
+    """
+
+    def __init__(self, broken: Mapping[str, str], loaded: tuple[str, ...] = ()):
+        self.broken = dict(broken)
+        self.loaded = tuple(loaded)
+        lines = [f"{len(self.broken)} plugin file(s) could not be loaded:", *(f"  {k}: {v}" for k, v in broken.items())]
+        if loaded:
+            lines.append(f"loaded: {', '.join(loaded)}")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.broken, self.loaded)
+
+
+def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
+    """Import every Python file of a folder, so that what it registers can be used by name.
+
+    Files run with the rights of the program, so only the folder given is read, not those below it. Files whose names
+    begin with an underscore are left to the others, which reach them by ``from . import _helper``. A file that was
+    loaded before is skipped unless it has changed.
+
+    Parameters
+    ----------
+    folder
+        Folder with ``.py`` files.
+
+    Returns
+    -------
+    tuple of str
+        The files, sorted.
+
+    Raises
+    ------
+    PluginError
+        If the folder does not exist or some file fails; the others are loaded first.
+    """
+    place = Path(folder).expanduser().resolve()
+    if not place.is_dir():
+        raise PluginError({str(folder): "there is no such folder"})
+    for registry in (DEVICES, PROTOCOLS, POLICIES, NETWORKS, DATASETS):
+        registry.names()  # built-ins first: a plugin that takes one of their names is the one at fault
+    package = _package(place)
+    broken: dict[str, str] = {}
+    loaded = []
+    for file in sorted(place.glob("*.py")):
+        if file.name.startswith("_"):
+            continue
+        try:
+            _load(package, file)
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a stranger's file may fail in any way and must not take the others down
+            broken[file.name] = _reason(error, file)
+        else:
+            loaded.append(file.name)
+    if broken:
+        raise PluginError(broken, tuple(loaded))
+    return tuple(loaded)
+
+
+def _package(folder: Path) -> str:
+    """Name of a private package that stands for the folder, so that its files may import each other."""
+    name = _PREFIX + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    if name not in sys.modules:
+        spec = ModuleSpec(name, None, is_package=True)
+        module = ModuleType(name)
+        module.__spec__, module.__path__ = spec, [str(folder)]
+        sys.modules[name] = module
+    importlib.invalidate_caches()
+    return name
+
+
+def _load(package: str, file: Path) -> None:
+    name = f"{package}.{file.stem}"
+    changed = file.stat().st_mtime
+    if name in sys.modules and _read.get(name) == changed:
+        return
+    spec = spec_from_file_location(name, file)
+    assert spec is not None, f"{file} ends with .py"
+    assert spec.loader is not None, f"{file} ends with .py"
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    _read[name] = changed
+
+
+def _reason(error: BaseException, file: Path) -> str:
+    """Kind and text of an error, with the line of the file it came from."""
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
