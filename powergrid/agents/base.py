@@ -130,8 +130,8 @@ class Agent:
         """Keep a message until the next reset."""
         self.mailbox.append(message)
 
-    def reset(self) -> None:
-        """Forget the mail."""
+    def forget(self) -> None:
+        """Empty the mailbox, as at a reset of the environment."""
         self.mailbox.clear()
 
     def __repr__(self) -> str:

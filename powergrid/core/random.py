@@ -40,8 +40,9 @@ def threefry2x32(xp: Any, key: Array, counter_0: Array, counter_1: Array) -> tup
 
 def fold_in(xp: Any, key: Array, number: Array) -> Array:
     """A new key ``(*batch, 2)`` for each number ``(*batch,)``, such as an episode's own key."""
-    number = xp.asarray(number).astype(xp.uint32)
-    return xp.stack(threefry2x32(xp, key, xp.zeros_like(number), number), axis=-1)
+    number = xp.asarray(number).astype(xp.uint32)[..., None]  # never zero-dimensional: NumPy scalars warn at overflow
+    words = threefry2x32(xp, key[..., None, :], xp.zeros_like(number), number)
+    return xp.concatenate(words, axis=-1)
 
 
 def uniform(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: Any = None) -> Array:

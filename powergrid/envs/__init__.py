@@ -1,0 +1,5 @@
+"""Environments: adaptors between the engine and the libraries that learn."""
+
+from powergrid.envs.factory import make, make_functional
+
+__all__ = ["make", "make_functional"]

@@ -12,8 +12,7 @@ from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
-from powergrid.config.build_network import build_network
-from powergrid.config.resolve import ResolvedConfig, resolve, with_overrides
+from powergrid.config.resolve import resolve, with_overrides
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assemble import UNIT, Parts, assemble, upstream
 from powergrid.engine.layout import Columns, Settings
@@ -46,14 +45,14 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     ConfigError
         If the configuration cannot be used; carries every problem found.
     """
-    resolved = source if isinstance(source, ResolvedConfig) else resolve(source)
+    resolved = resolve(source)
     if overrides:
         resolved = with_overrides(resolved, **overrides)
     config = resolved.config
-    network = build_network(config, resolved.base_dir)
+    network = resolved.network()
     dataset = resolved.dataset()
     agents = _agents(config)
-    agents += _controllers(config, network)
+    agents += _controllers(config, network, agents)
     vertical, horizontal = _protocols(config, agents)
     agents += _meters(config, agents)
     load_series = _load_series(config, network)
@@ -125,9 +124,9 @@ def _agents(config: Any) -> list[Agent]:
     return list(made.values())
 
 
-def _controllers(config: Any, network: Any) -> list[Agent]:
+def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Agent]:
     """Regulators and switchable capacitors that no agent in the configuration stands for."""
-    taken = {given.bus for given in config.agents}
+    taken = {agent.bus for agent in agents if isinstance(agent, DeviceAgent) and agent.role in ("tap", "cap")}
     regulators = network.regulators
     found: list[Agent] = []
     depth = _depth(network)

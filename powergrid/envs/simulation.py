@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from powergrid.core import random
+from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.engine import step as engine
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.observe import forecast_scale
@@ -181,3 +183,20 @@ class Simulation:
             return np.take_along_axis(values, index, axis=tick.ndim)[(slice(None),) * tick.ndim + (0,)]
 
         return Noise(*(pick(values) for values in self._noise))
+
+
+def chosen_days(world: World, days: str | Sequence[int]) -> np.ndarray:
+    """Day indices of a split, or the given ones, checked."""
+    if isinstance(days, str):
+        if days not in world.days:
+            hint = nearest(days, world.days) or f"one of {', '.join(world.days)}"
+            raise ConfigError([Issue("days", f'unknown split "{days}"', hint)])
+        chosen = world.days[days]
+        if len(chosen) == 0:
+            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}"', "choose another split")])
+        return np.asarray(chosen, dtype=np.int32)
+    count = len(world.table) // world.ticks_per_day
+    chosen = np.asarray(days, dtype=np.int32)
+    if chosen.size == 0 or (chosen < 0).any() or (chosen >= count).any():
+        raise ConfigError([Issue("days", f"days {list(days)} are not all from 0 to {count - 1}", "list day indices")])
+    return chosen

@@ -11,9 +11,9 @@ from gymnasium.spaces import Box
 from pettingzoo import ParallelEnv
 
 from powergrid.core import random
-from powergrid.core.errors import ActionError, ConfigError, Issue, nearest
+from powergrid.core.errors import ActionError, nearest
 from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation, World
+from powergrid.envs.simulation import Simulation, World, chosen_days
 
 
 class ArrayStep(NamedTuple):
@@ -87,7 +87,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self.render_mode = render_mode
         self.world: World = build(config, method=method, **overrides)
         self._simulation = Simulation(self.world)
-        self._days = _days(self.world, days)
+        self._days = chosen_days(self.world, days)
         layout = self.world.layout
         self.possible_agents = list(layout.actors)
         self.agents: list[str] = []
@@ -201,7 +201,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self._output = None
         self.agents = list(self.possible_agents)
         for agent in self.world.agents:
-            agent.reset()
+            agent.forget()
         seen = observation.astype(np.float32)
         return self._by_agent(seen), {agent: {"day": int(drawn)} for agent in self.agents}
 
@@ -384,23 +384,6 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
 class PowerGridEnv(MultiAgentPowerGridEnv):
     """The name the proposal's quickstart uses for :class:`MultiAgentPowerGridEnv`."""
-
-
-def _days(world: World, days: str | Sequence[int]) -> np.ndarray:
-    """Day indices of a split, or the given ones, checked."""
-    if isinstance(days, str):
-        if days not in world.days:
-            hint = nearest(days, world.days) or f"one of {', '.join(world.days)}"
-            raise ConfigError([Issue("days", f'unknown split "{days}"', hint)])
-        chosen = world.days[days]
-        if len(chosen) == 0:
-            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}"', "choose another split")])
-        return np.asarray(chosen, dtype=np.int32)
-    count = len(world.table) // world.ticks_per_day
-    chosen = np.asarray(days, dtype=np.int32)
-    if chosen.size == 0 or (chosen < 0).any() or (chosen >= count).any():
-        raise ConfigError([Issue("days", f"days {list(days)} are not all from 0 to {count - 1}", "list day indices")])
-    return chosen
 
 
 def _rebuild(cls: type, config: Any, keywords: dict[str, Any]) -> MultiAgentPowerGridEnv:

@@ -1,0 +1,114 @@
+"""One call for each kind of environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from powergrid.core.errors import ConfigError, Issue, nearest
+
+if TYPE_CHECKING:
+    from powergrid.envs.functional import FunctionalEnv
+
+APIS = ("parallel", "aec", "gymnasium")
+
+
+def make(
+    source: Any,
+    *,
+    api: str = "parallel",
+    backend: str = "auto",
+    render_mode: str | None = None,
+    days: str | Sequence[int] = "train",
+    **overrides: Any,
+) -> Any:
+    """Make an environment.
+
+    Parameters
+    ----------
+    source
+        Preset name, path of a YAML file, mapping or resolved configuration.
+    api
+        ``"parallel"`` (PettingZoo, all agents at once), ``"aec"`` (PettingZoo, agents in turn) or ``"gymnasium"`` (for a
+        configuration with one learning agent).
+    backend
+        ``"numpy"``, or ``"auto"`` for the fastest there is, which is the same so far.
+    render_mode
+        ``None`` or ``"rgb_array"``.
+    days
+        Split that episodes are drawn from (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices.
+    **overrides
+        Changes to the configuration by keyword, such as ``time_step=3600``.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration or an argument cannot be used.
+    """
+    from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
+
+    _check_choice("api", api, APIS)
+    _check_choice("backend", backend, ("auto", "numpy"))
+    env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, **overrides)
+    if api == "aec":
+        from pettingzoo.utils import parallel_to_aec
+
+        return parallel_to_aec(env)
+    if api == "gymnasium":
+        from powergrid.envs.single_agent.gymnasium_env import SingleAgentPowerGridEnv
+
+        return SingleAgentPowerGridEnv(env)
+    return env
+
+
+def make_functional(
+    source: Any,
+    *,
+    dtype: str = "float32",
+    auto_reset: bool = True,
+    days: str | Sequence[int] = "train",
+    tol_pu: float | None = None,
+    **overrides: Any,
+) -> FunctionalEnv:
+    """Make a functional environment on JAX: pure ``reset(key)`` and ``step(key, state, actions)``.
+
+    Parameters
+    ----------
+    source
+        As for :func:`make`.
+    dtype
+        ``"float32"`` or ``"float64"`` (within JAX's 64-bit mode).
+    auto_reset
+        Whether an episode that ends is followed by the next one in the same step.
+    days
+        As for :func:`make`.
+    tol_pu
+        Tolerance of the power flow [pu]; 1e-6 in float32 and 1e-8 in float64 by default.
+    **overrides
+        Changes to the configuration by keyword.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration or an argument cannot be used.
+    MissingExtraError
+        If JAX is not installed.
+    """
+    from powergrid.core.backend import jax_numpy
+
+    _check_choice("dtype", dtype, ("float32", "float64"))
+    jax_numpy()  # a readable error if JAX is missing
+    from powergrid.envs.build import build
+    from powergrid.envs.functional import FunctionalEnv
+    from powergrid.envs.simulation import chosen_days
+
+    if tol_pu is None:
+        tol_pu = 1e-6 if dtype == "float32" else 1e-8
+    world = build(source, method="zbus", tol_pu=tol_pu, **overrides)
+    return FunctionalEnv(world, dtype=dtype, auto_reset=auto_reset, days=chosen_days(world, days))
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        hint = nearest(value, allowed) or f"one of {', '.join(allowed)}"
+        raise ConfigError([Issue(name, f'"{value}" is not available', hint)])
