@@ -222,7 +222,7 @@ class DeviceAgent(Agent):
     # -- kernels, pure and shape-free
 
     @staticmethod
-    def reset(xp: Any, params: Any, uniform: Array) -> Any:  # type: ignore[override]
+    def reset(xp: Any, params: Any, uniform: Array) -> Any:
         """Initial state from numbers in [0, 1), ``(*batch, n)``."""
         return NoColumns()
 

@@ -17,6 +17,7 @@ from powergrid.testing.trial import (
     Tick,
     Trial,
     columns_of,
+    drawn,
     gradients,
     leaves,
     make_trial,
@@ -61,6 +62,7 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
         raise AssertionError(f"{kernels.__name__}: there is no `step` kernel, so there is nothing to run in a batch")
     trial = make_trial(kernels, params)
     _check_names(trial)
+    trial = drawn(trial)
     _check_reset(trial)
     first, ticks = run_batch(trial)
     _check_columns(trial, ticks)

@@ -64,16 +64,18 @@ class Trial(NamedTuple):
             raise AssertionError(f"{self.kernels.__name__}: {sentence}")
 
 
-def make_trial(kernels: type[DeviceAgent], params: dict[str, Any], seed: int = 0) -> Trial:
-    """Build the unit and draw what happens to it."""
+def make_trial(kernels: type[DeviceAgent], params: dict[str, Any]) -> Trial:
+    """Build the unit; nothing happens to it yet."""
     unit = kernels("examined", "1", **params)
-    random = np.random.default_rng(seed)
+    return Trial(unit, kernels, unit.params(), np.zeros((*BATCH, UNITS)), [], [], [])
+
+
+def drawn(trial: Trial, seed: int = 0) -> Trial:
+    """Draw what happens to the unit; its entries must be in order."""
+    unit, random = trial.unit, np.random.default_rng(seed)
     uniform = random.random((*BATCH, UNITS))
     uniform[0, 0, 0] = 0.5
-    return Trial(
-        unit=unit,
-        kernels=kernels,
-        params=unit.params(),
+    return trial._replace(
         uniform=uniform,
         commands=[_command(unit, random, bad=tick % 6 == 4) for tick in range(TICKS)],
         exogenous=[_exogenous(unit, random) for _ in range(TICKS)],

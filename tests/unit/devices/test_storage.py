@@ -1,0 +1,91 @@
+"""Storage against figures worked out by hand, and its properties."""
+
+import numpy as np
+import pytest
+from device_families import build, outlook
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+
+def test_charging_stores_less_and_discharging_takes_more() -> None:
+    unit, row = build("ESS", capacity=2.0, max_p_mw=0.5, eta_charge=0.9, eta_discharge=0.8)
+    state = unit.reset(np, row, 0.5)
+    charged, injection = unit.step(np, row, state, unit.Command(-0.4, 0.0), unit.Exogenous(), 0.5)
+    assert injection.p_mw == pytest.approx(-0.4)
+    assert charged.soc == pytest.approx(0.5 + 0.4 * 0.5 * 0.9 / 2.0)
+    emptied, injection = unit.step(np, row, state, unit.Command(0.4, 0.0), unit.Exogenous(), 0.5)
+    assert injection.p_mw == pytest.approx(0.4)
+    assert emptied.soc == pytest.approx(0.5 - 0.4 * 0.5 / 0.8 / 2.0)
+    assert unit.money(np, row, emptied, injection, unit.Exogenous(), 0.5)[0] == pytest.approx(2.0 * 0.4 * 0.5)
+
+
+def test_window_bounds_the_power() -> None:
+    unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.5, soc_init=0.15, eta_discharge=0.95)
+    state = unit.reset(np, row, 0.5)
+    emptied, injection = unit.step(np, row, state, unit.Command(0.5, 0.0), unit.Exogenous(), 1.0)
+    assert injection.p_mw == pytest.approx(0.05 * 0.95)
+    assert emptied.soc == pytest.approx(0.1)
+
+
+def test_reactive_power_only_with_a_rating_and_inside_the_circle() -> None:
+    plain, row = build("ESS")
+    assert "q_mvar" not in plain.action_entries()
+    _, injection = plain.step(np, row, plain.State(0.5), plain.Command(0.3, 0.3), plain.Exogenous(), 0.25)
+    assert injection.q_mvar == 0.0
+    rated, row = build("ESS", max_p_mw=0.3, sn_mva=0.5)
+    _, injection = rated.step(np, row, rated.State(0.5), rated.Command(0.3, 9.0), rated.Exogenous(), 0.25)
+    assert injection.q_mvar == pytest.approx(0.4)
+
+
+def test_missing_energy_is_bought_back_at_the_mean_retail_price() -> None:
+    unit, row = build("ESS", capacity_mwh=2.0)
+    assert unit.end_money(np, row, unit.State(0.5), unit.State(0.3), 80.0) == pytest.approx(0.2 * 2.0 * 80.0)
+
+
+def test_rule_charges_cheap_and_discharges_dear_hours() -> None:
+    unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.25)
+    ahead = np.array([20.0] * 12 + [200.0] * 12)
+    state = unit.reset(np, row, np.array([0.5]))
+    cheap = outlook(ahead=ahead)._replace(price_per_mwh=np.array([20.0]))
+    dear = cheap._replace(price_per_mwh=np.array([200.0]))
+    assert unit.rule(np, row, state, unit.Exogenous(), cheap, 1.0).p_mw == pytest.approx(-0.25)
+    assert unit.rule(np, row, state, unit.Exogenous(), dear, 1.0).p_mw == pytest.approx(0.25)
+    flat = outlook(ahead=np.full(24, 50.0))._replace(price_per_mwh=np.array([50.0]))
+    assert unit.rule(np, row, state, unit.Exogenous(), flat, 1.0).p_mw == 0.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"soc_min": 0.9, "soc_max": 0.8}, {"soc_init": 0.95}, {"sn_mva": 0.1}, {"capacity_mwh": -1.0}, {"size": 1}],
+)
+def test_impossible_settings_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        build("ESS", **wrong)
+
+
+@given(
+    eta_in=st.floats(0.5, 1.0),
+    eta_out=st.floats(0.5, 1.0),
+    p_mw=st.floats(0.01, 0.4),
+    dt_h=st.sampled_from([0.1, 0.25, 0.5]),
+)
+def test_round_trip_returns_the_product_of_both_efficiencies(
+    eta_in: float, eta_out: float, p_mw: float, dt_h: float
+) -> None:
+    unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.5, eta_charge=eta_in, eta_discharge=eta_out)
+    start = unit.reset(np, row, 0.5)
+    full, bought = unit.step(np, row, start, unit.Command(-p_mw, 0.0), unit.Exogenous(), dt_h)
+    end, sold = unit.step(np, row, full, unit.Command(p_mw * eta_in * eta_out, 0.0), unit.Exogenous(), dt_h)
+    assert end.soc == pytest.approx(start.soc, abs=1e-12)
+    assert sold.p_mw / -bought.p_mw == pytest.approx(eta_in * eta_out)
+
+
+@given(commands=st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=12), draw=st.floats(0, 0.999))
+def test_no_command_leaves_the_energy_window(commands: list[float], draw: float) -> None:
+    unit, row = build("ESS", capacity_mwh=0.2, soc_init_spread=0.8)
+    state = unit.reset(np, row, draw)
+    for wanted in commands:
+        state, injection = unit.step(np, row, state, unit.Command(wanted, wanted), unit.Exogenous(), 0.25)
+        assert 0.1 - 1e-12 <= state.soc <= 0.9 + 1e-12
+        assert abs(injection.p_mw) <= 0.5
