@@ -41,24 +41,16 @@ class Clearing(NamedTuple):
     bought_mwh: Array
 
 
-def _ranked(xp: Any, values: Array, order: Array) -> Array:
-    return xp.take_along_axis(values, order, axis=-1)
+def _at(xp: Any, values: Array, order: Array) -> Array:
+    """Values in the given order along the last axis."""
+    return values[order] if values.ndim == 1 else xp.take_along_axis(values, order, axis=-1)
 
 
-def _executed(xp: Any, rank: Array, energy: Array, volume: Array) -> Array:
-    """Share `volume` in order of `rank` (smallest first); equal ranks share pro rata. Shapes ``(*batch, members)``."""
-    order = xp.argsort(rank, axis=-1, stable=True)
-    ranked_rank, ranked_energy = _ranked(xp, rank, order), _ranked(xp, energy, order)
-    through = xp.cumsum(ranked_energy, axis=-1)
-    first = ranked_rank[..., 1:] != ranked_rank[..., :-1]
-    starts = xp.concatenate([xp.ones_like(first[..., :1]), first], axis=-1)
-    ends = xp.concatenate([first, xp.ones_like(first[..., :1])], axis=-1)
-    group_start = running_maximum(xp, xp.where(starts, through - ranked_energy, 0.0))
-    group_end = -running_maximum(xp, xp.where(ends, -through, -_NONE)[..., ::-1])[..., ::-1]
-    size = group_end - group_start
-    left = volume[..., None] - group_start
+def _executed(energy: Array, before: Array, size: Array, volume: Array, xp: Any) -> Array:
+    """What `volume` leaves for orders of a group of equal price, shared pro rata, when `before` MWh are served first."""
+    left = volume[..., None] - before
     share = xp.where(left > _TINY_MWH, xp.minimum(left / xp.where(size > 0.0, size, 1.0), 1.0), 0.0)
-    return _ranked(xp, share * ranked_energy, xp.argsort(order, axis=-1, stable=True))
+    return share * energy
 
 
 def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
@@ -72,20 +64,39 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     limit_per_mwh, metered_mwh
         ``(*batch, members)``; energy is positive for import.
     """
+    members = limit_per_mwh.shape[-1]
     limit = xp.round(limit_per_mwh, 6)
-    demand, supply = xp.maximum(metered_mwh, 0.0), xp.maximum(-metered_mwh, 0.0)
-    prices = xp.concatenate([limit, limit], axis=-1)
-    order = xp.argsort(prices, axis=-1, stable=True)  # of equal prices, offers come first
-    supplied = xp.cumsum(_ranked(xp, xp.concatenate([supply, 0.0 * demand], axis=-1), order), axis=-1)
-    bids = _ranked(xp, xp.concatenate([0.0 * supply, demand], axis=-1), order)
-    wanted = xp.sum(demand, axis=-1)[..., None] - xp.cumsum(bids, axis=-1) + bids
-    volume = xp.max(xp.where(bids > 0.0, xp.minimum(supplied, wanted), 0.0), axis=-1)
-    bought = _executed(xp, xp.where(demand > 0.0, -limit, _NONE), demand, volume)
-    sold = _executed(xp, xp.where(supply > 0.0, limit, _NONE), supply, volume)
-    lowest_bid = xp.min(xp.where(bought > 0.0, limit, _NONE), axis=-1)
-    highest_offer = xp.max(xp.where(sold > 0.0, limit, -_NONE), axis=-1)
-    price = xp.where(volume > 0.0, 0.5 * (lowest_bid + highest_offer), 0.0)
-    return Clearing(price, bought - sold)
+    both = xp.concatenate([limit, limit], axis=-1)
+    order = xp.argsort(both, axis=-1, stable=True)  # of equal prices, offers come before bids
+    zero = metered_mwh * 0.0
+    price = _at(xp, both, order)
+    offers = _at(xp, xp.concatenate([xp.maximum(-metered_mwh, 0.0), zero], axis=-1), order)
+    bids = _at(xp, xp.concatenate([zero, xp.maximum(metered_mwh, 0.0)], axis=-1), order)
+    supplied, wanted = xp.cumsum(offers, axis=-1), xp.cumsum(bids, axis=-1)
+    demand = wanted[..., -1:]
+    volume = xp.max(xp.where(bids > 0.0, xp.minimum(supplied, demand - wanted + bids), 0.0), axis=-1)
+
+    change = price[..., 1:] != price[..., :-1]
+    edge = xp.ones_like(change[..., :1])
+    starts, ends = xp.concatenate([edge, change], axis=-1), xp.concatenate([change, edge], axis=-1)
+    sold_before, sold_through = _group(xp, starts, ends, supplied - offers, supplied)
+    bid_before, bid_through = _group(xp, starts, ends, wanted - bids, wanted)
+    sold = _executed(offers, sold_before, sold_through - sold_before, volume, xp)
+    bought = _executed(bids, demand - bid_through, bid_through - bid_before, volume, xp)
+    lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1)
+    highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1)
+    traded = (lowest_bid < _NONE) & (highest_offer > -_NONE)
+    executed = _at(xp, bought - sold, xp.argsort(order, axis=-1, stable=True))
+    return Clearing(
+        xp.where(traded, 0.5 * (lowest_bid + highest_offer), 0.0), executed[..., :members] + executed[..., members:]
+    )
+
+
+def _group(xp: Any, starts: Array, ends: Array, before: Array, through: Array) -> tuple[Array, Array]:
+    """Cumulated energy before and through each group of equal prices, spread over the group."""
+    first = running_maximum(xp, xp.where(starts, before, 0.0))
+    last = -running_maximum(xp, xp.where(ends, -through, -_NONE)[..., ::-1])[..., ::-1]
+    return first, last
 
 
 def _with_utility(xp: Any, received: Array) -> Array:
