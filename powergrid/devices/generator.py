@@ -232,7 +232,8 @@ def _committed(xp: Any, state: State) -> Array:
 
 def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power, status, and hours until the mode may change (on, off) or does change (starting, stopping)."""
-    off, starting, on, stopping = (flag(xp, state.mode == mode, state.p_mw) for mode in (OFF, STARTING, ON, STOPPING))
+    off, starting = flag(xp, state.mode == OFF, state.p_mw), flag(xp, state.mode == STARTING, state.p_mw)
+    on, stopping = flag(xp, state.mode == ON, state.p_mw), flag(xp, state.mode == STOPPING, state.p_mw)
     least_h = off * params.min_down_h + starting * params.start_up_h + on * params.min_up_h
     least_h = least_h + stopping * params.shut_down_h
     status = (stopping + 2.0 * starting + 3.0 * on) / 3.0
