@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show
 from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
@@ -16,8 +17,6 @@ from powergrid.plugins.registries import DATASETS
 if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
     from powergrid.datasets import Dataset
-
-DAY_S = 86_400
 
 _MEASURED = ("v_pu", "p_branch_mw")
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour")
@@ -44,7 +43,8 @@ def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list
     _check_tariff(found, section(data, "tariff"), dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
-            found.unchecked(path, name, "the data have a fault")
+            if path[-1] in ("load_series", "series"):  # a default that nobody wrote is nothing to mend
+                found.unchecked(path, name, "the data have a fault")
         elif name not in dataset.columns and not dataset.sites(name):
             quantities = {column.split(":")[0] for column in dataset.columns}
             hint = choices(name, [*dataset.columns, *quantities])
@@ -112,7 +112,7 @@ def _device_series(agent: Entry) -> list[str]:
     try:
         device = agent.kind(id=agent.id or "unnamed", **params)
     except (ValidationError, TypeError, ValueError):
-        return []  # noted with its parameters
+        return [params["series"]] if "series" in params else []  # the rest is noted with its parameters
     names = [name for field, name in device.series().items() if field not in _MEASURED]
     return [name for name in names if name.split(":")[0] not in _DERIVED and not name.startswith("clock_")]
 

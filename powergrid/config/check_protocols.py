@@ -14,6 +14,7 @@ from powergrid.plugins.registries import PROTOCOLS
 if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
 
+DAY_S = 86_400
 DEFAULT_TICK_S = 900
 
 
@@ -72,7 +73,7 @@ def check_protocols(found: Findings, data: dict[str, Any], agents: list[Entry]) 
         if given.get("topology", "full") != "full":
             message = f"topology {show(given['topology'])}: peers can only deal with everybody so far"
             found.add((*path, "topology"), message, 'leave it out or write "full"')
-        if isinstance(given.get("interval"), int) and given["interval"] != tick:
+        if isinstance(given.get("interval"), int) and tick is not None and given["interval"] != tick:
             message = f"interval {given['interval']}: protocols run in every tick so far ({tick} s)"
             found.add((*path, "interval"), message, "leave it out")
     _check_coordination(found, data, coordinators)
@@ -119,15 +120,21 @@ def _check_messages(found: Findings, given: dict[str, Any]) -> None:
         found.add(("messages", "links"), message, "leave it out")
 
 
-def _tick(found: Findings) -> int:
-    tick = section(found.document.data, "simulation").get("time_step")
-    return tick if isinstance(tick, int) and tick > 0 else DEFAULT_TICK_S
+def _tick(found: Findings) -> int | None:
+    """The time step, unless it is itself at fault."""
+    tick = section(found.document.data, "simulation").get("time_step", DEFAULT_TICK_S)
+    whole = isinstance(tick, int) and not isinstance(tick, bool) and tick > 0
+    return tick if whole and DAY_S % tick == 0 else None
 
 
 def check_tick_multiple(found: Findings, path: Keys, seconds: Any) -> None:
     """A time between decisions must be a whole number of ticks."""
     tick = _tick(found)
-    if isinstance(seconds, int) and seconds % tick:
+    if not isinstance(seconds, int) or not seconds:
+        return
+    if tick is None:
+        found.unchecked(path, seconds, "the time step is not valid")
+    elif seconds % tick:
         lower = seconds // tick * tick
         options = " or ".join(str(value) for value in (lower, lower + tick) if value)
         found.add(path, f"{seconds} s is not a multiple of the time step of {tick} s", f"use {options}")
