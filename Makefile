@@ -1,0 +1,67 @@
+# `make` or `make help` lists what can be done. Every target first installs what it needs into .venv, once for each
+# state of pyproject.toml. The variable PYTHON chooses the interpreter: make PYTHON=python3.13 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# With uv installed, packages come faster; plain pip does the same.
+INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+# Everything here runs on the CPU; compiled power flow is kept beside the packages that compiled it.
+export JAX_PLATFORMS ?= cpu
+export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba
+
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+ifndef DEMO_NAME
+DEMO_NAME := demo-$(shell date +%Y%m%d-%H%M%S)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test test-all lint docs demo bench clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.installed-core  ## make .venv with the package itself
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "PowerGrid needs Python 3.11 or newer; choose one with: make PYTHON=python3.13 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-core: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[$*]'
+	@touch $@
+
+test: $(VENV)/.installed-test  ## run the tests, without the slow ones
+	$(PYTEST)
+
+test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
+	$(PYTEST) -m ''
+
+lint: $(VENV)/.installed-dev  ## style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-docs  ## build docs/_build/html; warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -j 2 -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+demo: $(VENV)/.installed-demo  ## train three microgrids, compare with the operators' rules, write a report
+	$(BIN)/powergrid train p2p_microgrids --name $(DEMO_NAME)
+	$(BIN)/powergrid evaluate runs/$(DEMO_NAME) --policy rule_based --report
+	@echo "report: runs/$(DEMO_NAME)/report.html"
+
+bench: $(VENV)/.installed-test  ## measure speeds on this machine
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove .venv, caches and built files; runs/ stays
+	rm -rf $(VENV) docs/_build docs/jupyter_execute docs/reference/generated dist build
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	find powergrid tests scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +
