@@ -106,7 +106,7 @@ def plan(
         ints=ints,
         floats=floats,
         tap_ratio=compiled.tap_ratio,
-        inputs=_slices(1, k, c, m, m, m, m, m, m, m, m),
+        inputs=_slices(1, k, c, m, m, m, m, m, m),
         outputs=_slices(m, m, m, b, len(meters), len(meters), 4),
         energised=np.ones(m, bool),
     )
@@ -138,11 +138,11 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         If an input has another width than the network, or asks for another topology.
     """
     batch = batch_shape(plan.compiled, load, control, start)
-    rows = _rows(plan, batch, load, control, start)
+    rows, has_zip = _rows(plan, batch, load, control, start)
     count = rows.size // rows.shape[-1]
     out, iterations = np.empty((count, plan.outputs[-1].stop)), np.empty(count, np.int64)
     solve_rows(
-        plan.ints, plan.floats, rows.reshape(count, -1), plan.tol_pu, plan.max_iter,
+        plan.ints, plan.floats, rows.reshape(count, -1), has_zip, start is not None, plan.tol_pu, plan.max_iter,
         1 if count == 1 else LANES, out, iterations,
     )  # fmt: skip
     out = out.reshape(*batch, -1)
@@ -167,23 +167,24 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
 
 def _rows(
     plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Control | None, start: Any
-) -> np.ndarray:
+) -> tuple[np.ndarray, bool]:
     """Inputs in the order of ``lanes._load``, broadcast over the batch."""
-    _, tap, cap, start_re, start_im, p, q, *by_voltage = plan.inputs
+    _, tap, cap, p, q, *by_voltage = plan.inputs
     tap_ratio, cap_on, _, v_source, _ = _OWN if control is None else control
     has_zip = load[2:] != (None, None, None, None)
-    rows = np.empty((*batch, by_voltage[-1].stop if has_zip else q.stop))
+    width, m = by_voltage[-1].stop if has_zip else q.stop, plan.compiled.n_bus
+    rows = np.empty((*batch, width if start is None else width + 2 * m))
     rows[..., 0] = plan.compiled.source_v_pu if v_source is None else v_source
     rows[..., tap] = plan.tap_ratio if tap_ratio is None else tap_ratio
     rows[..., cap] = 1.0 if cap_on is None else cap_on
-    rows[..., start_re] = 0.0 if start is None else start.v_re
-    rows[..., start_im] = 0.0 if start is None else start.v_im
     rows[..., p] = load.p_mw
     rows[..., q] = load.q_mvar
     if has_zip:
         for columns, part in zip(by_voltage, load[2:], strict=True):
             rows[..., columns] = 0.0 if part is None else part
-    return rows
+    if start is not None:
+        rows[..., width : width + m], rows[..., width + m :] = start.v_re, start.v_im
+    return rows, has_zip
 
 
 _OWN = Control()
@@ -201,6 +202,7 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict
     bus_at, from_at, to_at = (position[x] for x in (compiled.node, compiled.from_node, compiled.to_node))
     a_bus = np.empty(n + 1, np.int64)
     a_bus[bus_at] = np.arange(compiled.n_bus)
+    other_bus = np.array([bus for bus in range(compiled.n_bus) if bus_at[bus] < n and a_bus[bus_at[bus]] != bus], int)
     current = np.zeros(n + 1, complex)  # from a source of 1 pu into each position, without the regulators
     current[position] = -compiled.ybus(regulators=False)[:, n].toarray()[:, 0]
     beside = current != 0
@@ -218,6 +220,7 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict
         "pivot_re": factors.pivot.real, "pivot_im": factors.pivot.imag, "trail_start": trailing.indptr,
         "trail_col": trailing.indices, "trail_re": trailing.data.real, "trail_im": trailing.data.imag,
         "trail_diagonal": diagonal, "trail_target": _targets(trailing, diagonal), "bus_at": bus_at, "a_bus": a_bus,
+        "other_bus": other_bus,
         "source_at": source_at, "source_re": current[source_at].real, "source_im": current[source_at].imag,
         "from_at": from_at, "to_at": to_at, "regulator": regulator, "regulator_of": regulator_of,
         "regulator_place": _regulator_places(factors, from_at[regulator], to_at[regulator], source_at),
