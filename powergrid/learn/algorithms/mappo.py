@@ -283,7 +283,8 @@ class PolicyGradient:
             weights, optimiser = carry
             samples = jax.tree.map(lambda leaf: leaf[:, lanes], batch)
             gradient, losses = jax.grad(self._loss, has_aux=True)(weights, samples)
-            shrink = jnp.minimum(1.0, settings.max_grad_norm / (optax.global_norm(gradient) + 1e-8))
+            norm = jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
+            shrink = jnp.minimum(1.0, settings.max_grad_norm / (norm + 1e-8))
             gradient = jax.tree.map(lambda leaf: leaf * shrink, gradient)
             direction, optimiser = self._adam.update(gradient, optimiser)
             weights = jax.tree.map(lambda leaf, way: leaf - step_size * way, weights, direction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +34,8 @@ class ToyBattery:
     """
 
     episode_length = HOURS
-    config = ToyConfig()
+    days = (0, 1, 2)
+    world = SimpleNamespace(resolved=ToyConfig())
 
     def __init__(self, groups: dict[str, int] | None = None, extra: int = 0, terminates: bool = False):
         counts = groups or {"battery": 2}

@@ -1,0 +1,195 @@
+"""Checkpoints: one npz of plain arrays with readable keys, whole or absent; and the actor in it, without JAX.
+
+Keys are paths: ``actor/<group>/dense_0/kernel``, ``obs_norm/<group>/mean``, ``critic/...``, ``optimiser/...``,
+``env/...``, ``key``, ``step``; ``groups/<group>`` lists the agents.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import RunError
+from powergrid.learn.files import write_whole
+from powergrid.learn.networks import Running, Stack, dense_stack, normalise
+
+FORMAT = "powergrid-checkpoint-1"
+FILE_NAME = "checkpoint.npz"
+
+
+def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]], step: int) -> None:
+    """Write a learner's state.
+
+    Parameters
+    ----------
+    path
+        File to write, or the run's folder.
+    state
+        NamedTuple of (dictionaries of) arrays.
+    groups
+        Agents by group.
+    step
+        Environment steps behind it.
+
+    Raises
+    ------
+    RunError
+        If the disk is full or the folder cannot be written; an older checkpoint is kept.
+    """
+    arrays = {"format": np.array(FORMAT), "step": np.array(step, np.int64)}
+    arrays.update({f"groups/{group}": np.array(members) for group, members in groups.items()})
+    arrays.update({key: np.asarray(leaf) for key, leaf in _flat(state)})
+    write_whole(_file(path), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def load(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of a checkpoint.
+
+    Raises
+    ------
+    RunError
+        If there is none, if it is truncated or corrupt, or if it is some other file.
+    """
+    path = _file(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: there is no checkpoint; train first, or check the path") from error
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, AttributeError, OSError) as error:
+        raise RunError(
+            f"{path}: not a readable checkpoint ({error}). It is truncated, damaged or some other file; "
+            "put a copy in its place, or delete it and train again"
+        ) from error
+    if "format" not in arrays or str(arrays["format"]) != FORMAT:
+        raise RunError(f"{path}: an npz file, but no checkpoint of this version ({FORMAT}); choose the file of a run")
+    return arrays
+
+
+def restore(path: str | Path, template: Any) -> tuple[Any, int]:
+    """A learner's state as it was saved, and its environment steps.
+
+    Parameters
+    ----------
+    path
+        Checkpoint or run folder.
+    template
+        State of the same structure, such as a fresh one.
+
+    Raises
+    ------
+    RunError
+        If the file is unreadable, or belongs to another algorithm, network size or configuration.
+    """
+    import jax
+
+    arrays = load(path)
+    leaves = []
+    for key, leaf in _flat(template):
+        found = arrays.get(key)
+        if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
+            has = "is missing" if found is None else f"has {found.dtype}{list(found.shape)}"
+            raise RunError(
+                f"{_file(path)}: {key} {has}, expected {leaf.dtype}{list(leaf.shape)}. The checkpoint belongs to "
+                "another algorithm, network size or configuration; resume with the settings in the run's meta.json"
+            )
+        leaves.append(jax.numpy.asarray(found))
+    return jax.tree.unflatten(jax.tree.structure(template), leaves), int(arrays["step"])
+
+
+class Actor:
+    """Trained policies on NumPy: normalised observation, dense stack, mean action, clipped to [-1, 1].
+
+    Parameters
+    ----------
+    arrays
+        Contents of a checkpoint.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        self.step = int(arrays["step"])
+        self.groups = {
+            key.removeprefix("groups/"): tuple(str(agent) for agent in members)
+            for key, members in arrays.items()
+            if key.startswith("groups/")
+        }
+        self.agents = tuple(agent for members in self.groups.values() for agent in members)
+        self._layers: dict[str, Stack] = {group: {} for group in self.groups}
+        for key, value in arrays.items():
+            if key.startswith("actor/") and not key.endswith("/log_std"):
+                group, layer, name = key.removeprefix("actor/").rsplit("/", 2)
+                self._layers[group].setdefault(layer, {})[name] = value
+        self._norms = {
+            group: Running(*(arrays[f"obs_norm/{group}/{name}"] for name in Running._fields)) for group in self.groups
+        }
+
+    def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Actions ``(*batch, k)`` of all agents that have an observation ``(*batch, d)``."""
+        actions = {}
+        for group, members in self.groups.items():
+            present = [agent for agent in members if agent in observations]
+            if not present:
+                continue
+            absent = np.zeros_like(observations[present[0]])
+            rows = np.stack([observations.get(agent, absent) for agent in members], axis=-2)
+            means = self.group_actions(group, rows)
+            actions.update({agent: means[..., members.index(agent), :] for agent in present})
+        return actions
+
+    def group_actions(self, group: str, observations: np.ndarray) -> np.ndarray:
+        """Actions ``(*batch, n, k)`` of a group's agents for ``(*batch, n, d)``."""
+        scaled = normalise(np, self._norms[group], np.asarray(observations, np.float32))
+        return np.clip(dense_stack(np, self._layers[group], scaled), -1.0, 1.0)
+
+    def agent_layers(self, agent: str) -> tuple[Running, list[tuple[np.ndarray, np.ndarray]]]:
+        """One agent's own network for exporters: input statistics and ``(kernel, bias)`` a layer, tanh in between.
+
+        The agent's one-hot number is folded into the first bias.
+        """
+        group = next(group for group, members in self.groups.items() if agent in members)
+        row = self.groups[group].index(agent)
+        norm = self._norms[group]
+        width = norm.mean.shape[-1]
+        layers = []
+        for number in range(len(self._layers[group])):
+            kernel, bias = (self._layers[group][f"dense_{number}"][name] for name in ("kernel", "bias"))
+            if kernel.ndim == 3:
+                kernel, bias = kernel[row], bias[row]
+            elif number == 0 and len(kernel) > width:
+                kernel, bias = kernel[:width], bias + kernel[width + row]
+            layers.append((kernel, bias))
+        if norm.mean.ndim == 2:
+            norm = Running(norm.mean[row], norm.var[row], norm.count)
+        return norm, layers
+
+
+def load_actor(path: str | Path) -> Actor:
+    """The trained policies in a checkpoint or run folder; needs NumPy only.
+
+    Raises
+    ------
+    RunError
+        If the checkpoint is missing, damaged or holds no actor.
+    """
+    arrays = load(path)
+    try:
+        return Actor(arrays)
+    except KeyError as error:
+        raise RunError(f"{_file(path)}: the checkpoint lacks {error}; choose the checkpoint of a run") from error
+
+
+def _file(path: str | Path) -> Path:
+    path = Path(path)
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def _flat(state: Any) -> list[tuple[str, Any]]:
+    import jax
+
+    pairs, _ = jax.tree_util.tree_flatten_with_path(state)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in pairs]

@@ -1,0 +1,113 @@
+"""The learning curve on disk: metrics.jsonl, and TensorBoard files where tensorboard is installed."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from powergrid.learn.files import unwritable, write_whole
+
+METRICS = "metrics.jsonl"
+
+
+class Journal:
+    """Appends one row an update.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    step
+        Environment steps of the checkpoint that the run continues from; later rows are dropped. 0 for a new run.
+    """
+
+    def __init__(self, folder: Path, step: int = 0):
+        self._path = folder / METRICS
+        kept = [row for row in read_metrics(folder) if row["step"] <= step]
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        write_whole(self._path, lambda file: file.write(text.encode()))
+        self.last = kept[-1] if kept else {}
+        try:
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+        self._board = _Board.open(folder / "tb", step)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row; values that are not finite are left out.
+
+        Raises
+        ------
+        RunError
+            If the disk is full.
+        """
+        row = {name: value for name, value in row.items() if not isinstance(value, float) or math.isfinite(value)}
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+            if self._board is not None:
+                self._board.write(row)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+    def close(self) -> None:
+        """Flush and close all files."""
+        try:
+            self._file.close()
+            if self._board is not None:
+                self._board.close()
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """Rows of a run's learning curve; a last line cut short by a kill is left out."""
+    path = Path(folder) / METRICS
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class _Board:
+    """TensorBoard event files, without any deep-learning library."""
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._event, self._summary = event_pb2.Event, Summary
+        self._writer = EventFileWriter(str(folder), flush_secs=10)
+        if step:  # the viewer drops what an earlier process wrote beyond this step
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=start))
+
+    @classmethod
+    def open(cls, folder: Path, step: int) -> _Board | None:
+        """A writer, or ``None`` where tensorboard is not installed."""
+        try:
+            return cls(folder, step)
+        except ImportError:
+            return None
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        values = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name != "step" and isinstance(value, (int, float))
+        ]
+        event = self._event(wall_time=time.time(), step=row["step"], summary=self._summary(value=values))
+        self._writer.add_event(event)
+
+    def close(self) -> None:
+        self._writer.close()

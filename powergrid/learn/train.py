@@ -1,0 +1,266 @@
+"""Training runs: a folder with its configuration, its learning curve and a checkpoint that continues it bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from powergrid.core.errors import MissingExtraError, RunError
+from powergrid.learn import checkpoint
+from powergrid.learn.files import unwritable, write_json, write_whole
+from powergrid.learn.journal import Journal
+from powergrid.learn.progress import Reporter
+from powergrid.plugins.registries import ALGORITHMS
+
+CONFIG, META = "config.yaml", "meta.json"
+STEPS = 1_000_000
+
+
+def train(
+    source: Any,
+    *,
+    algo: str | None = None,
+    steps: int | None = None,
+    num_envs: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    checkpoint_every_s: float = 10.0,
+    **hyper: Any,
+) -> Path:
+    """Train the learned agents of a configuration.
+
+    Parameters
+    ----------
+    source
+        Preset name, path, mapping, resolved configuration or functional environment.
+    algo
+        Name of the algorithm; ``"mappo"`` for a new run.
+    steps
+        Environment steps of the whole run; 1,000,000 for a new run. Resuming with more prolongs a run.
+    num_envs
+        Environments in the batch; the algorithm's own choice if ``None``.
+    seed
+        Seed of weights, exploration and days; 0 for a new run.
+    out
+        Folder of the run; ``runs/<configuration>-<algorithm>-seed<seed>`` if ``None``.
+    resume
+        Continue the run in that folder from its last checkpoint, with its own settings, dropping what the learning
+        curve holds beyond it. On the same machine the curve is the one that an uninterrupted run would have drawn.
+    progress
+        Show a progress bar, or lines where there is no terminal.
+    checkpoint_every_s
+        Time between checkpoints [s]; there is always one at the end and at SIGINT or SIGTERM.
+    **hyper
+        Hyperparameters of the algorithm.
+
+    Returns
+    -------
+    Path
+        The run's folder: ``config.yaml``, ``meta.json``, ``metrics.jsonl``, ``tb/`` and ``checkpoint.npz``.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration or a hyperparameter cannot be used.
+    RunError
+        If the folder already holds a run, there is none to resume, settings differ from those of the run to resume,
+        the disk is full, or learning diverged.
+    MissingExtraError
+        If JAX or Optax is not installed.
+    """
+    try:
+        import jax  # noqa: F401
+        import optax  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(error.name or "JAX", "rl", "training") from error
+    if num_envs is not None:
+        hyper["num_envs"] = num_envs
+    env, config_yaml, name = _open(source)
+    folder = Path(out) if out is not None else Path("runs") / f"{name}-{algo or 'mappo'}-seed{seed or 0}"
+    wanted = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
+    meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, config_yaml)
+    learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
+    if not resume:
+        meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
+        _create(folder, config_yaml)
+    write_json(folder / META, meta)
+    state, step = learner.init(meta["seed"]), 0
+    if (folder / checkpoint.FILE_NAME).exists():
+        state, step = checkpoint.restore(folder, state)
+    _Run(folder, env, learner, meta["steps"], checkpoint_every_s, progress).go(state, step)
+    return folder
+
+
+class _Run:
+    """The loop around a learner's update."""
+
+    def __init__(self, folder: Path, env: Any, learner: Any, steps: int, every_s: float, progress: bool):
+        self.folder, self.env, self.learner = folder, env, learner
+        self.steps, self.every_s, self.progress = steps, every_s, progress
+
+    def go(self, state: Any, step: int) -> None:
+        import jax
+
+        journal = Journal(self.folder, step)
+        elapsed_s = journal.last.get("time_s", 0.0)
+        saved = before = time.monotonic()
+        with Reporter(self.steps, step, self.progress) as reporter, _interrupts() as caught:
+            try:
+                while step < self.steps and not caught:
+                    state, metrics = self.learner.update(state)
+                    values = {name: value.item() for name, value in jax.device_get(metrics).items()}
+                    now = time.monotonic()
+                    step, elapsed_s = step + self.learner.steps_per_update, elapsed_s + now - before
+                    speed, before = self.learner.steps_per_update / (now - before), now
+                    self._check(values, step)
+                    row = {"step": step, **values, "steps_per_s": speed, "time_s": elapsed_s}
+                    journal.write(row)
+                    reporter.show(row)
+                    if now - saved > self.every_s:
+                        self._save(state, step)
+                        saved = time.monotonic()
+                self._save(state, step)
+            finally:
+                journal.close()
+            if caught:
+                reporter.say(
+                    f"stopped at step {step:,}; the checkpoint is in {self.folder}: resume continues from there"
+                )
+
+    def _save(self, state: Any, step: int) -> None:
+        checkpoint.save(self.folder, state, groups=self.env.groups, step=step)
+
+    def _check(self, values: dict[str, Any], step: int) -> None:
+        if values["value_loss"] != values["value_loss"]:
+            raise RunError(
+                f"{self.folder}: learning diverged (NaN) before step {step:,}; the last checkpoint is from before. "
+                "Start again with a smaller learning_rate or reward_scale"
+            )
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM instead of dying from it; deliver it at the end, a second one at once."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught  # only the main thread may handle signals
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in signals:
+        signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number in signals:
+            signal.signal(number, before[number])
+    if caught:
+        signal.raise_signal(caught[0])
+
+
+def _open(source: Any) -> tuple[Any, str, str]:
+    """Functional environment, resolved configuration as YAML, and its name."""
+    if hasattr(source, "groups") and hasattr(source, "step"):
+        env = source
+    else:
+        import powergrid
+
+        env = powergrid.make_functional(source, days="train")
+    resolved = env.world.resolved
+    return env, resolved.to_yaml(), resolved.name
+
+
+def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:
+    """Settings of a new run."""
+    held = [name for name in (META, checkpoint.FILE_NAME) if (folder / name).exists()]
+    if (folder / CONFIG).exists() and (folder / CONFIG).read_text(encoding="utf-8") != config_yaml:
+        held.append(CONFIG)
+    if held:
+        raise RunError(
+            f"{folder}: there is already a run ({held[0]}). Resume it (resume=True, --resume), choose another folder "
+            "(out=, --out), or delete it"
+        )
+    return {
+        "algorithm": wanted["algorithm"] or "mappo",
+        "steps": STEPS if wanted["steps"] is None else wanted["steps"],
+        "seed": wanted["seed"] or 0,
+        "settings": wanted["settings"],
+    }
+
+
+def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:
+    """Settings of the run in `folder`; what the caller says must agree with them, but for more steps."""
+    try:
+        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        held_yaml = (folder / CONFIG).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RunError(f"{folder}: there is no run to resume ({Path(error.filename).name} is missing)") from error
+    except json.JSONDecodeError as error:
+        raise RunError(f"{folder / META}: not valid JSON ({error}); the run cannot be resumed") from error
+    if held_yaml != config_yaml:
+        raise RunError(
+            f"{folder}: the configuration differs from the run's own {CONFIG}; resume with that one, or choose another "
+            "folder"
+        )
+    asked = {"algorithm": wanted["algorithm"], "seed": wanted["seed"], **wanted["settings"]}
+    held = {"algorithm": meta["algorithm"], "seed": meta["seed"], **meta["settings"]}
+    for name, value in asked.items():
+        if value is not None and name in held and _plain(value) != held[name]:
+            raise RunError(
+                f"{folder}: {name} is {held[name]} in this run, not {value}; resume without it, or start another run"
+            )
+    unknown = {name: value for name, value in wanted["settings"].items() if name not in held}
+    settings = {**meta["settings"], **unknown}  # unknown names are for the algorithm to refuse
+    return {**meta, "steps": max(meta["steps"], wanted["steps"] or 0), "settings": settings}
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _provenance(env: Any) -> dict[str, Any]:
+    """Versions, backend and days, for ``meta.json``."""
+    import platform
+    from importlib import metadata
+
+    import jax
+
+    packages = {"powergrid": "powergrid-marl", "jax": "jax", "jaxlib": "jaxlib", "optax": "optax", "numpy": "numpy"}
+    versions = {"python": platform.python_version()}
+    for name, package in packages.items():
+        try:
+            versions[name] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed as a package"
+    device = jax.devices()[0]
+    return {
+        "versions": versions,
+        "backend": f"jax/{device.platform}",
+        "device": device.device_kind,
+        "days": [int(day) for day in env.days],
+        "groups": {group: list(members) for group, members in env.groups.items()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _create(folder: Path, config_yaml: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    write_whole(folder / CONFIG, lambda file: file.write(config_yaml.encode()))

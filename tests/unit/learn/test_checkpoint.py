@@ -1,0 +1,153 @@
+"""Checkpoints that are whole, damaged, foreign or cannot be written; the actor inside them."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from toy_battery import ToyBattery
+
+from powergrid.core.errors import RunError
+from powergrid.learn import checkpoint, files
+from powergrid.learn.algorithms.mappo import mappo
+
+ENV = ToyBattery({"big": 1, "small": 2})
+
+
+def learner(**hyper):
+    return mappo(ENV, 1000, {"num_envs": 4, "hidden": (8,), **hyper})
+
+
+@pytest.fixture(scope="module")
+def state():
+    """A fresh state whose observation statistics are not trivial."""
+    made = learner().init(3)
+    norm = made.obs_norm["small"]._replace(mean=np.arange(4, dtype=np.float32), var=np.full(4, 4.0, np.float32))
+    return made._replace(obs_norm={**made.obs_norm, "small": norm})
+
+
+def save(folder, state, step=640):
+    checkpoint.save(folder, state, groups=ENV.groups, step=step)
+    return folder / checkpoint.FILE_NAME
+
+
+def test_every_leaf_comes_back_bit_for_bit(tmp_path, state):
+    path = save(tmp_path, state)
+    back, step = checkpoint.restore(path, learner().init(9))
+    assert step == 640
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_keys_are_readable_and_nothing_is_pickled(tmp_path, state):
+    keys = checkpoint.load(save(tmp_path, state))
+    expected = {"actor/small/dense_0/kernel", "obs_norm/small/mean", "critic/dense_1/bias", "optimiser/count", "key"}
+    assert expected <= set(keys)
+    assert {"env/soc", "step", "groups/small"} <= set(keys)
+    assert all(array.dtype != object for array in keys.values())
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.999])
+def test_a_truncated_file_is_refused_with_advice(tmp_path, state, kept):
+    path = save(tmp_path, state)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else kept])
+    with pytest.raises(RunError, match=r"truncated, damaged.*delete it and train again"):
+        checkpoint.load(path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path, state):
+    path = save(tmp_path, state)
+    damaged = bytearray(path.read_bytes())
+    at = damaged.index(np.asarray(state.actor["small"]["dense_0"]["kernel"]).tobytes())
+    damaged[at] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(RunError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_foreign_files_and_missing_ones_are_refused(tmp_path, state):
+    text = tmp_path / "notes.npz"
+    text.write_text("not an archive")
+    with pytest.raises(RunError, match="some other file"):
+        checkpoint.load(text)
+    other = tmp_path / "other.npz"
+    np.savez(other, a=np.zeros(3))
+    with pytest.raises(RunError, match="no checkpoint of this version"):
+        checkpoint.load(other)
+    with pytest.raises(RunError, match="train first"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("hyper", [{"hidden": (16,)}, {"hidden": (8, 8)}, {"num_envs": 8}, {"share_actors": False}])
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, state, hyper):
+    save(tmp_path, state)
+    with pytest.raises(RunError, match="another algorithm, network size or configuration"):
+        checkpoint.restore(tmp_path, learner(**hyper).init(0))
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, state, monkeypatch):
+    path = save(tmp_path, state, step=1)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(RunError, match=r"disk is full.*kept"):
+        save(tmp_path, state, step=2)
+    assert int(checkpoint.load(path)["step"]) == 1
+    assert [file.name for file in tmp_path.iterdir()] == [checkpoint.FILE_NAME]
+
+
+@pytest.mark.parametrize("share_actors", [True, False])
+def test_the_numpy_actor_equals_the_jax_actor(tmp_path, share_actors):
+    learning = learner(share_actors=share_actors)
+    state = learning.init(1)
+    rng = np.random.default_rng(0)
+    state = state._replace(  # weights large enough that the clip at 1 matters
+        actor=jax.tree.map(lambda leaf: rng.normal(0.0, 0.7, leaf.shape).astype(np.float32), state.actor),
+        obs_norm=jax.tree.map(lambda leaf: rng.uniform(0.5, 2.0, leaf.shape).astype(np.float32), state.obs_norm),
+    )
+    actor = checkpoint.load_actor(save(tmp_path, state))
+    obs = {
+        group: rng.normal(0.0, 3.0, (5, len(members), 4)).astype(np.float32) for group, members in ENV.groups.items()
+    }
+    raw = learning._means(state.actor, {g: learning_normal(state, g, rows) for g, rows in obs.items()})
+    seen = {agent: obs[g][:, i] for g, members in ENV.groups.items() for i, agent in enumerate(members)}
+    found = actor(seen)
+    assert max(abs(np.asarray(rows)).max() for rows in raw.values()) > 1.0
+    for group, members in ENV.groups.items():
+        for i, agent in enumerate(members):
+            np.testing.assert_allclose(found[agent], np.clip(raw[group][:, i], -1, 1), rtol=1e-4, atol=1e-5)
+
+
+def learning_normal(state, group, rows):
+    norm = state.obs_norm[group]
+    return np.clip((rows - norm.mean) / np.sqrt(norm.var + 1e-8), -10, 10)
+
+
+@pytest.mark.parametrize("share_actors", [True, False])
+def test_an_agents_own_layers_give_its_actions(tmp_path, share_actors):
+    actor = checkpoint.load_actor(save(tmp_path, learner(share_actors=share_actors).init(2)))
+    obs = np.random.default_rng(1).standard_normal(4).astype(np.float32)
+    norm, layers = actor.agent_layers("small_1")
+    x = (obs - norm.mean) / np.sqrt(norm.var + 1e-8)
+    for kernel, bias in layers[:-1]:
+        x = np.tanh(x @ kernel + bias)
+    mean = x @ layers[-1][0] + layers[-1][1]
+    found = actor({"small_1": obs})
+    assert set(found) == {"small_1"}
+    np.testing.assert_allclose(found["small_1"], np.clip(mean, -1, 1), rtol=1e-4, atol=1e-6)
+
+
+def test_acting_needs_no_jax(tmp_path, state):
+    path = save(tmp_path, state)
+    code = (
+        "import sys, numpy as np; from powergrid.learn.checkpoint import load_actor; "
+        f"a = load_actor({str(path)!r}); a({{'big_0': np.zeros(4)}}); assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,134 @@
+"""Runs: they learn, stop, resume as if nothing had happened, and refuse to overwrite each other."""
+
+import json
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_battery import HOURS, ToyBattery
+
+from powergrid.core.errors import ConfigError, RunError, UnknownNameError
+from powergrid.learn import checkpoint
+from powergrid.learn.journal import Journal, read_metrics
+from powergrid.learn.train import train
+
+SMALL = {"num_envs": 32, "rollout": 24, "hidden": (16, 16), "learning_rate": 3e-3}
+STEPS = 32 * 24 * 60
+
+
+def toy():
+    return ToyBattery({"battery": 2})
+
+
+def play(policy, env):
+    """Mean money earned in one episode of 64 environments [$]."""
+    obs, state = env.reset(jnp.arange(128, dtype=jnp.uint32).reshape(64, 2) * jnp.uint32(40_503_871))
+    step, total = jax.jit(env.step), 0.0
+    for _ in range(HOURS):
+        obs, state, _, _, info = step(jnp.zeros((64, 2), jnp.uint32), state, policy(obs))
+        total -= info["money"].sum((-1, -2)).mean()
+    return float(total)
+
+
+def comparable(folder):
+    """Rows of the curve without what the clock wrote."""
+    return [
+        {name: value for name, value in row.items() if name not in ("time_s", "steps_per_s")}
+        for row in read_metrics(folder)
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One uninterrupted run."""
+    return train(toy(), steps=STEPS, out=tmp_path_factory.mktemp("runs") / "whole", progress=False, **SMALL)
+
+
+def test_it_learns_to_trade(finished):
+    env, actor = toy(), checkpoint.load_actor(finished)
+    rng = np.random.default_rng(0)
+    learned = play(lambda obs: {group: actor.group_actions(group, rows) for group, rows in obs.items()}, env)
+    random = play(lambda obs: {group: rng.uniform(-1, 1, (64, 2, 1)) for group in obs}, env)
+    assert learned > 2.8  # a clairvoyant trader earns 3.99 with two batteries
+    assert abs(random) < 0.6
+
+
+def test_a_run_folder_tells_its_story(finished):
+    meta = json.loads((finished / "meta.json").read_text())
+    assert meta["algorithm"] == "mappo"
+    assert meta["seed"] == 0
+    assert meta["settings"]["num_envs"] == 32
+    assert meta["versions"]["jax"] == jax.__version__
+    assert meta["days"] == [0, 1, 2]
+    assert (finished / "config.yaml").read_text() == toy().world.resolved.to_yaml()
+    rows = read_metrics(finished)
+    assert [row["step"] for row in rows] == [32 * 24 * (i + 1) for i in range(60)]
+    assert rows[-1]["episode_reward"] > rows[0]["episode_reward"] + 1.0
+    assert rows[-1]["episodes"] == 32
+    assert rows[-1]["episode_reward"] == pytest.approx(-rows[-1]["episode_money"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, KeyboardInterrupt)])
+def test_an_interrupted_run_resumes_bit_for_bit(finished, tmp_path, monkeypatch, number, expected):
+    folder, write = tmp_path / "parts", Journal.write
+
+    def interrupt(journal, row):
+        write(journal, row)
+        if row["step"] == 32 * 24 * 23:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Journal, "write", interrupt)
+    with pytest.raises(expected):
+        train(toy(), steps=STEPS, out=folder, progress=False, **SMALL)
+    monkeypatch.undo()
+    assert int(checkpoint.load(folder)["step"]) == 32 * 24 * 23
+    with open(folder / "metrics.jsonl", "a") as file:  # what a kill after the checkpoint leaves behind
+        file.write(json.dumps({"step": 32 * 24 * 24, "episode_reward": 99.0}) + '\n{"step": 32')
+    train(toy(), out=folder, resume=True, progress=False)
+    assert comparable(folder) == comparable(finished)
+    whole, parts = checkpoint.load(finished), checkpoint.load(folder)
+    assert set(whole) == set(parts)
+    for key in whole:
+        np.testing.assert_array_equal(whole[key], parts[key], err_msg=key)
+
+
+def test_a_run_is_not_overwritten(finished):
+    before = (finished / "checkpoint.npz").read_bytes()
+    with pytest.raises(RunError, match=r"already a run.*--resume"):
+        train(toy(), steps=STEPS, out=finished, progress=False, **SMALL)
+    assert (finished / "checkpoint.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"seed": 1}, "seed is 0"), ({"num_envs": 64}, "num_envs is 32"), ({"algo": "ippo"}, "algorithm is mappo")],
+)
+def test_a_resumed_run_keeps_its_settings(finished, given, message):
+    with pytest.raises(RunError, match=message):
+        train(toy(), out=finished, resume=True, progress=False, **given)
+
+
+def test_there_must_be_a_run_to_resume(tmp_path):
+    with pytest.raises(RunError, match="no run to resume"):
+        train(toy(), out=tmp_path, resume=True, progress=False)
+
+
+def test_wrong_names_are_refused_before_a_folder_is_made(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(ConfigError, match='did you mean "learning_rate"'):
+        train(toy(), out=folder, progress=False, learning_rat=1e-3)
+    with pytest.raises(ConfigError, match="must divide num_envs"):
+        train(toy(), out=folder, progress=False, num_envs=10)
+    with pytest.raises(UnknownNameError, match='did you mean "mappo"'):
+        train(toy(), algo="mapo", out=folder, progress=False)
+    assert not folder.exists()
+
+
+def test_local_critics_separate_actors_groups_and_terminations(tmp_path):
+    env = ToyBattery({"big": 1, "small": 2}, terminates=True)
+    folder = train(env, algo="ippo", steps=32 * 24 * 40, out=tmp_path, progress=False, share_actors=False, **SMALL)
+    rows = read_metrics(folder)
+    assert rows[-1]["episode_reward"] > rows[0]["episode_reward"] + 2.0
+    assert checkpoint.load_actor(folder).agents == ("big_0", "small_0", "small_1")
