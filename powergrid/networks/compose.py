@@ -10,9 +10,9 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.networks.layout import free_spot, guest_positions
-from powergrid.networks.network import BASE_MVA, Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.network import BASE_MVA, Branches, Buses, Network
 
-Table = TypeVar("Table", Buses, Branches, Regulators, Loads, Shunts)
+Table = TypeVar("Table", bound="tuple[Any, ...]")
 
 _TRANSFORMER_KEYS = ("sn_mva", "vk_percent", "vkr_percent")
 _NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 / np.hypot(1.0, 8.0)}  # X/R = 8
@@ -207,17 +207,20 @@ def _prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _joined(first: Table, second: Table) -> Table:
     """Rows of `first`, then rows of `second`."""
-    one: Any = first
-    columns: Any = [
-        (*a, *b) if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(one, second, strict=True)
-    ]
-    return type(first)(*columns)
+    columns = [(*a, *b) if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
+    return _like(first, columns)
 
 
 def _selected(table: Table, keep: np.ndarray) -> Table:
     """Rows of `table` where `keep` is true."""
-    columns: Any = [
+    columns = [
         tuple(v for v, kept in zip(column, keep, strict=True) if kept) if isinstance(column, tuple) else column[keep]
         for column in table
     ]
-    return type(table)(*columns)
+    return _like(table, columns)
+
+
+def _like(table: Table, columns: list[Any]) -> Table:
+    build: Any = type(table)
+    result: Table = build(*columns)
+    return result

@@ -100,6 +100,19 @@ def test_three_guests_at_once_solve():
     assert solved.res_ext_grid.p_mw[0] == pytest.approx(grid.loads.p_mw.sum() + losses, abs=1e-7)
 
 
+def test_composition_survives_the_round_trip_through_pandapower():
+    grid = compose(HOST, network("ieee13"), "830", name="mg", transformer=UNIT, load_scale=0.2)
+    back = Network.from_pandapower(grid.to_pandapower())
+    assert back.buses.area == grid.buses.area
+    assert sorted(back.branches.name) == sorted(grid.branches.name)
+    order = [back.branch(name) for name in grid.branches.name]
+    for column in ("r_pu", "x_pu", "b_pu", "ratio", "rating", "closed", "from_bus", "to_bus"):
+        ours, theirs = getattr(grid.branches, column), getattr(back.branches, column)[order]
+        assert np.allclose(ours, theirs, rtol=1e-9, atol=1e-12, equal_nan=True), column
+    assert np.allclose(back.regulators.tap, grid.regulators.tap)
+    assert np.allclose(solve(back).res_bus.vm_pu, solve(grid).res_bus.vm_pu, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

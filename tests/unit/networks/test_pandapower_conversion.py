@@ -212,7 +212,7 @@ def test_everything_unsupported_is_named_at_once():
     [
         (lambda net: net.ext_grid.drop(0, inplace=True), "0 external grids"),
         (
-            lambda net: net.trafo.__setitem__("tap_dependency_table", [True, False, False, False]),
+            lambda net: net.trafo.loc.__setitem__((0, "tap_dependency_table"), True),
             'tap table of trafo 0 "T1"',
         ),
         (lambda net: net.impedance.__setitem__("xtf_pu", 0.9), "direction-dependent impedance 0"),

@@ -1,0 +1,103 @@
+"""Drawings: everything is there, once, and in place."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+
+from powergrid.core.errors import NetworkError
+from powergrid.networks import compose, network
+from powergrid.networks.layout import tree_layout
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
+def composed():
+    grid = network("ieee34")
+    unit = {"sn_mva": 1.0, "vk_percent": 5.75, "vkr_percent": 0.75}
+    for name, at in (("mg1", "808"), ("mg2", "830"), ("mg3", "834")):
+        grid = compose(grid, network("ieee13"), at, name=name, transformer=unit, load_scale=0.2)
+    return grid
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+@pytest.mark.parametrize("name", ["ieee13", "ieee34", "ieee123", "case33bw"])
+def test_every_bus_is_labelled_once_at_its_place(name):
+    grid = network(name)
+    ax = grid.draw()
+    assert sorted(texts(ax)) == sorted(grid.buses.name)
+    placed = {text.get_text(): text.xy for text in ax.texts}
+    for k, bus in enumerate(grid.buses.name):
+        assert np.allclose(placed[bus], (grid.buses.x[k], grid.buses.y[k]))
+
+
+def test_legend_names_the_equipment_that_occurs():
+    words = {text.get_text() for text in network("ieee13").draw().get_legend().get_texts()}
+    assert words == {"source", "transformer", "regulator", "switch", "capacitor"}
+    words = {text.get_text() for text in network("case33bw").draw().get_legend().get_texts()}
+    assert words == {"source", "open"}
+
+
+def test_guests_are_named_and_shown_without_prefix():
+    shown = texts(composed().draw())
+    assert {"mg1", "mg2", "mg3", "808"} <= set(shown)
+    assert shown.count("671") == 3
+    assert not [text for text in shown if text.startswith("mg1.")]
+
+
+def test_guests_stand_apart_from_each_other_and_from_the_host():
+    grid = composed()
+    xy = np.column_stack([grid.buses.x, grid.buses.y])
+    area = np.array(grid.buses.area)
+    span = np.ptp(xy[area == ""], axis=0).max()
+    for guest in ("mg1", "mg2", "mg3"):
+        low, high = xy[area == guest].min(axis=0), xy[area == guest].max(axis=0)
+        outside = np.maximum(np.maximum(low - xy, xy - high), 0)[area != guest]
+        assert np.hypot(*outside.T).min() > 0.02 * span
+
+
+def test_voltages_and_loadings_colour_buses_and_branches():
+    grid = network("ieee13")
+    v_pu, loading = np.linspace(0.93, 1.06, 14), np.linspace(0, 130, len(grid.branches.name))
+    ax = grid.draw(v_pu=v_pu, loading=loading)
+    labels = [axis.get_ylabel() for axis in ax.figure.axes]
+    assert "voltage [pu]" in labels
+    assert "loading [%]" in labels
+    scales = [drawn.get_clim() for drawn in ax.collections if drawn.get_array() is not None]
+    assert (0.0, 130.0) in scales
+
+
+def test_given_axes_are_used():
+    from matplotlib import pyplot
+
+    _, axes = pyplot.subplots(1, 2)
+    assert network("ieee13").draw(axes[1]) is axes[1]
+    assert not axes[0].texts
+
+
+@pytest.mark.parametrize("what", ["v_pu", "loading"])
+def test_wrong_lengths_are_refused(what):
+    with pytest.raises(NetworkError, match=f"{what} must have shape"):
+        network("ieee13").draw(**{what: np.ones(3)})
+
+
+@pytest.mark.parametrize("name", ["ieee34", "ieee123", "case33bw"])
+def test_tree_layout_gives_each_bus_its_own_place_one_step_from_its_feeder(name):
+    grid = network(name)
+    x, y = tree_layout(grid)
+    assert len(np.unique(np.column_stack([x, y]), axis=0)) == len(x)
+    closed = grid.branches.closed
+    step = x[grid.branches.to_bus[closed]] - x[grid.branches.from_bus[closed]]
+    assert (np.abs(step) == 1).all()
