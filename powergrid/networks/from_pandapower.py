@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError
 from powergrid.networks.network import BASE_MVA, Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.pandapower_tables import CONSUMES, flag, refuse_unsupported, unique_names
 from powergrid.networks.transformers import PiSection, pi_section
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TABLES = {"bus", "line", "trafo", "impedance", "load", "sgen", "storage", "shunt", "ext_grid"}
-_CONSUMES = {"load": 1.0, "sgen": -1.0, "storage": 1.0, "asymmetric_load": 1.0, "asymmetric_sgen": -1.0}
-_NO_PHYSICS = {"controller"}  # ``runpp`` ignores controllers unless asked
 _SWITCH_R_OVER_X = 2.0  # pandapower's default ``switch_rx_ratio``
 
 
@@ -36,7 +34,7 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     Parameters
     ----------
     pp_net
-        A pandapower net (3.x).
+        A pandapower net (3.x), or the path of one saved with ``pandapower.to_json``.
     name
         Name of the network; by default the net's own.
 
@@ -52,6 +50,10 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
         transformers, DC lines, wards, voltage-dependent loads, tap tables, several external grids and the
         like; every element is named.
     """
+    if isinstance(pp_net, str | os.PathLike):
+        import pandapower
+
+        pp_net = pandapower.from_json(os.fspath(pp_net))
     refuse_unsupported(pp_net)
     rows = _Rows(pp_net)
     _add_lines(rows, pp_net)
@@ -72,64 +74,6 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
         f_hz=float(pp_net.f_hz),
         source_note="converted from a pandapower net",
     )
-
-
-def refuse_unsupported(pp_net: Any) -> None:
-    """Raise a NetworkError that names every element in service which a Network cannot hold."""
-    found: list[str] = []
-    for table, frame in pp_net.items():
-        if table.startswith(("_", "res_")) or not hasattr(frame, "columns") or "in_service" not in frame.columns:
-            continue
-        if table not in _TABLES | _CONSUMES.keys() | _NO_PHYSICS:
-            found += _describe(table, frame)
-    load, trafo, shunt, impedance = pp_net.load, pp_net.trafo, pp_net.shunt, pp_net.impedance
-    dependent = [column for column in load.columns if column.startswith(("const_z", "const_i"))]
-    found += _describe("load", load[(load[dependent].fillna(0.0) != 0).any(axis=1)], "voltage-dependent ")
-    found += _describe("trafo", trafo[_flag(trafo, "tap_dependency_table")], "tap table of ")
-    found += _describe("trafo", trafo[_flag(trafo, "tap_phase_shifter")], "phase shifter of an older pandapower ")
-    found += _describe("shunt", shunt[_flag(shunt, "step_dependency_table")], "step table of ")
-    uneven = (impedance.rft_pu != impedance.rtf_pu) | (impedance.xft_pu != impedance.xtf_pu)
-    found += _describe("impedance", impedance[uneven], "direction-dependent ")
-    sources = _describe("ext_grid", pp_net.ext_grid)
-    if len(sources) != 1:
-        found += [f"{len(sources)} external grids instead of one", *sources]
-    elif not pp_net.bus.in_service[pp_net.ext_grid.bus[pp_net.ext_grid.in_service.astype(bool)]].all():
-        found += [f"{sources[0]} at a bus out of service"]
-    if found:
-        raise NetworkError(
-            f'net "{pp_net.name}" holds what a Network cannot represent: {"; ".join(found)}. '
-            "Replace these elements or take them out of service, then convert again."
-        )
-
-
-def _describe(table: str, frame: pd.DataFrame, what: str = "") -> list[str]:
-    """``gen 3 "West"`` for each row in service."""
-    names = frame["name"] if "name" in frame.columns else [None] * len(frame)
-    active = frame.in_service.astype(bool)
-    return [
-        f"{what}{table} {index}" + ("" if _empty(name) else f' "{name}"')
-        for index, name, on in zip(frame.index, names, active, strict=True)
-        if on
-    ]
-
-
-def _flag(frame: pd.DataFrame, column: str) -> pd.Series:
-    missing = column not in frame.columns
-    return frame.in_service.astype(bool) & False if missing else frame[column].eq(True)
-
-
-def unique_names(frame: pd.DataFrame, prefix: str) -> list[str]:
-    """Name of each row: its own, with the index added where repeated, ``<prefix><index>`` where missing."""
-    own = [None if _empty(name) else str(name) for name in frame.get("name", [None] * len(frame))]
-    count = Counter(own)
-    return [
-        f"{prefix}{index}" if name is None else name if count[name] == 1 else f"{name} ({index})"
-        for index, name in zip(frame.index, own, strict=True)
-    ]
-
-
-def _empty(value: object) -> bool:
-    return value is None or value != value or str(value) == ""
 
 
 class _Branch(NamedTuple):
@@ -261,7 +205,7 @@ def _add_transformers(rows: _Rows, pp_net: Any) -> None:
     vn_kv = pp_net.bus.vn_kv
     pi = pi_section(trafo, vn_kv.reindex(trafo.hv_bus).to_numpy(float), vn_kv.reindex(trafo.lv_bus).to_numpy(float))
     rating_mva = trafo.sn_mva.to_numpy(float) * trafo.df.to_numpy(float) * trafo.parallel.to_numpy(float)
-    rating_mva = np.where(_flag(trafo, "unrated"), np.nan, rating_mva)
+    rating_mva = np.where(flag(trafo, "unrated"), np.nan, rating_mva)
     kinds = ["regulator" if step == step else "transformer" for step in _regulator_column(trafo, "step_pu")]
     _add_sections(rows, pp_net, "trafo", kinds, unique_names(trafo, "trafo_"), pi, rating_mva)
 
@@ -309,7 +253,7 @@ def _regulators(pp_net: Any, rows: _Rows) -> Regulators:
 def _loads(pp_net: Any, position: dict[object, int]) -> Loads:
     names: list[str] = []
     rows: list[tuple[int, float, float]] = []
-    for table, sign in _CONSUMES.items():
+    for table, sign in CONSUMES.items():
         frame = pp_net[table]
         phases = [""] if not table.startswith("asymmetric") else ["_a", "_b", "_c"]
         p_mw = sum(frame[f"p{phase}_mw"].to_numpy(float) for phase in phases) * frame.scaling.to_numpy(float) * sign
@@ -336,7 +280,7 @@ def _shunts(pp_net: Any, rows: _Rows) -> Shunts:
         np.array([rows.position[bus] for bus in frame.bus[on]] + [bus for _, bus, _ in rows.end_shunts], int),
         np.concatenate([(frame.p_mw.to_numpy(float) * scale)[on], ends.real]),
         np.concatenate([(frame.q_mvar.to_numpy(float) * scale)[on], -ends.imag]),
-        np.concatenate([_flag(frame, "switchable").to_numpy(bool)[on], np.zeros(len(ends), bool)]),
+        np.concatenate([flag(frame, "switchable").to_numpy(bool)[on], np.zeros(len(ends), bool)]),
     )
 
 

@@ -181,7 +181,7 @@ class Network:
 
     @classmethod
     def from_pandapower(cls, pp_net: Any, *, name: str | None = None) -> Network:
-        """Convert a pandapower net: see :func:`powergrid.networks.from_pandapower.from_pandapower`."""
+        """Convert a pandapower net or saved file: see :func:`powergrid.networks.from_pandapower.from_pandapower`."""
         from powergrid.networks.from_pandapower import from_pandapower
 
         return from_pandapower(pp_net, name=name)

@@ -230,6 +230,14 @@ def test_unsupported_elements_out_of_service_do_not_matter():
     Network.from_pandapower(net)
 
 
+def test_a_saved_net_is_read_from_its_path(tmp_path):
+    path = tmp_path / "net.json"
+    pp.to_json(nw.case33bw(), str(path))
+    saved = Network.from_pandapower(path, name="saved")
+    assert saved.name == "saved"
+    assert columns_equal(saved, Network.from_pandapower(nw.case33bw())) == []
+
+
 def test_bus_loads_can_be_written_in_one_assignment():
     network = Network.from_pandapower(nw.case33bw())
     net = network.to_pandapower(bus_loads=True)
