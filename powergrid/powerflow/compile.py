@@ -2,7 +2,7 @@
 
 Everything is per unit on 1 MVA and the buses' nominal voltages, so a power in MW and its per-unit value are the same
 number. A branch is a pi section behind an ideal ratio at its from bus (Zimmerman, Murillo-Sanchez and Thomas,
-"MATPOWER", IEEE Trans. Power Syst. 26(1), 2011, eq. 2), with ``c = 1 / a`` the complex no-load gain:
+"MATPOWER", IEEE Trans. Power Syst. 26(1), 2011, eq. 2), with ``c = 1 / a`` the complex no-load gain::
 
     y_ff = (y_s + y_h) |c|^2    y_ft = -y_s conj(c)    y_tf = -y_s c    y_tt = y_s + y_h
 """
