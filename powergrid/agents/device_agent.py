@@ -205,7 +205,7 @@ class DeviceAgent(Agent):
         return {name: name for name in self.Exogenous._fields}
 
     def observation_entries(self) -> tuple[Entry, ...]:
-        """Named entries that `observe` returns, with units and finite bounds."""
+        """Named entries that `readings` returns, with units and finite bounds."""
         return ()
 
     def action_entries(self) -> dict[str, Entry]:
@@ -249,7 +249,7 @@ class DeviceAgent(Agent):
         return ()
 
     @staticmethod
-    def observe(  # type: ignore[override]
+    def readings(
         xp: Any, params: Any, state: Any, injection: Injection
     ) -> tuple[Array, ...]:
         """Observation columns in the order of `observation_entries`."""

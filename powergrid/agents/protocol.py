@@ -32,7 +32,7 @@ class Protocol:
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings
 
     def __init__(self, **params: Any):
-        self.settings = self.Settings(**params)
+        self.settings: Any = self.Settings(**params)
 
     def action_entries(self) -> tuple[Entry, ...]:
         """Numbers that the protocol adds to its owner's or members' actions, in physical units."""
@@ -71,15 +71,15 @@ class HorizontalProtocol(Protocol):
         """Take orders ``(*batch, members, entries)`` before delivery."""
         raise NotImplementedError
 
-    @staticmethod
-    def after(xp: Any, params: Any, state: Any, metered_mwh: Array) -> tuple[Any, Array, Array]:
+    def after(self, xp: Any, params: Any, state: Any, metered_mwh: Array) -> tuple[Any, Array, Array]:
         """Settle metered net energy [MWh] (import positive), ``(*batch, members)``.
 
         Returns
         -------
         state
         trades
-            Money each account receives in peer trades [$], ``(*batch, members + 1)``, the utility last; rows sum to zero.
+            Money each account receives in peer trades [$], ``(*batch, members + 1)``, the utility last; rows sum to
+            zero.
         utility
             Money each account receives for the rest, traded with the utility [$], same shape; rows sum to zero.
         """

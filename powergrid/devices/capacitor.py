@@ -99,7 +99,7 @@ def money(
     return (params.move_cost * state.moves,)
 
 
-def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Whether it is connected."""
     return (state.on,)
 
@@ -125,7 +125,7 @@ class Capacitor(DeviceAgent):
     default_policy = "rule_based"
     money_names = ("switching",)
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money, observe = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(observe)
+    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
     rule, energy = staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:

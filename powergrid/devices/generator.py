@@ -230,7 +230,7 @@ def _committed(xp: Any, state: State) -> Array:
     return flag(xp, (state.mode == STARTING) | (state.mode == ON), state.p_mw)
 
 
-def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power, status, and hours until the mode may change (on, off) or does change (starting, stopping)."""
     off, starting = flag(xp, state.mode == OFF, state.p_mw), flag(xp, state.mode == STARTING, state.p_mw)
     on, stopping = flag(xp, state.mode == ON, state.p_mw), flag(xp, state.mode == STOPPING, state.p_mw)
@@ -292,7 +292,7 @@ class Generator(DeviceAgent):
     Settings, Params, State, Command = Settings, Params, State, Command
     reset, step = staticmethod(reset), staticmethod(step)
     money, end_money, marginal_cost = staticmethod(money), staticmethod(end_money), staticmethod(marginal_cost)
-    observe, rule, energy = staticmethod(observe), staticmethod(rule), staticmethod(energy)
+    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:
         """This unit's row; a ramp that was not given is infinite, and without a rating no reactive power is offered."""

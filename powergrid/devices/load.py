@@ -89,7 +89,7 @@ def money(
     return (params.curtailment_cost_per_mwh * (state.demand_mw + injection.p_mw) * dt_h,)
 
 
-def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Served and wanted power, consumption positive."""
     return -injection.p_mw, state.demand_mw
 
@@ -115,7 +115,7 @@ class Load(DeviceAgent):
     default_policy = "rule_based"
     money_names = ("curtailment",)
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money, observe = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(observe)
+    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
     rule, energy = staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:

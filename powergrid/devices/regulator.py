@@ -14,7 +14,6 @@ from powergrid.agents.device_agent import (
     Outlook,
     decide_on,
     finite,
-    flag,
 )
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.plugins import register_device
@@ -63,14 +62,14 @@ class Settings(DeviceSettings):
 
 
 class Params(NamedTuple):
-    """Columns of :class:`Settings`."""
+    """Columns of :class:`Settings`; `half_band_pu` is half the bandwidth, rounded as every relay reading is."""
 
     step_pu: Array
     tap_min: Array
     tap_max: Array
     tap_init: Array
     v_set_pu: Array
-    bandwidth_pu: Array
+    half_band_pu: Array
     delay_s: Array
     step_time_s: Array
     move_cost: Array
@@ -117,12 +116,12 @@ def step(
     return State(state.tap + up - down, up + down), Injection(zero, zero)
 
 
-def regulate(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array, blocked: Array) -> State:
-    """One round of the local controllers between two power flows.
+def wanted_steps(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array) -> Array:
+    """Steps that each relay asks for between two power flows, up positive; zero where it is at rest.
 
     A relay out of its band asks for as many whole steps as surely end on the near side of the band's edge, at least
-    one, so that the voltage creeps into the band and never jumps across it. The regulator waits while another one
-    upstream still moves (it has the shorter delay), and makes no more moves than the tick has time for. Line-drop
+    one, so that the voltage creeps into the band and never jumps across it; no more than its range and the tick have
+    room for. The engine lets a regulator wait while one upstream still moves (that has the shorter delay). Line-drop
     compensation is not modelled: the relay reads the regulated bus.
 
     Parameters
@@ -131,47 +130,31 @@ def regulate(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: 
         Voltage of the regulated bus [pu], ``(*batch, n)``.
     allowed
         Moves in this tick, from :func:`allowed_moves`.
-    blocked
-        Above 0.5 (or true) where an upstream regulator is still out of band, ``(*batch, n)``.
 
     Returns
     -------
-    State
-        With the moves counted.
+    Array
+        Signed whole steps, ``(*batch, n)``.
     """
-    low, high = _sides(xp, params, v_relay_pu)
-    free = (low | high) & (params.local_control > 0.5) & xp.logical_not(blocked > 0.5)
+    deviation = decide_on(xp, v_relay_pu - params.v_set_pu)
+    distance = xp.abs(deviation) - params.half_band_pu
+    out = (distance > 0.0) & (v_relay_pu > _DEAD_PU) & (params.local_control > 0.5)
     gain_pu = _CAUTION * params.step_pu * xp.maximum(v_relay_pu, _DEAD_PU) / ratio(params, state)
-    distance = xp.abs(v_relay_pu - params.v_set_pu) - 0.5 * params.bandwidth_pu
-    wanted = xp.maximum(xp.floor(decide_on(xp, distance / gain_pu)), 1.0)
-    steps = xp.minimum(wanted, xp.maximum(allowed - state.moves, 0.0))
-    zero = state.tap * 0.0
-    up = xp.where(free & low, xp.minimum(steps, _room_up(xp, params, state)), zero)
-    down = xp.where(free & high, xp.minimum(steps, _room_down(xp, params, state)), zero)
-    return State(state.tap + up - down, state.moves + up + down)
+    steps = xp.maximum(xp.floor(decide_on(xp, distance / gain_pu)), 1.0)
+    low = deviation < 0.0
+    room = xp.floor(decide_on(xp, xp.where(low, params.tap_max - state.tap, state.tap - params.tap_min)))
+    steps = xp.maximum(xp.minimum(xp.minimum(steps, allowed - state.moves), room), 0.0)
+    return xp.where(out, xp.where(low, steps, -steps), 0.0)
 
 
-def out_of_band(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array) -> Array:
-    """One where local control still has to move and can, else zero, ``(*batch, n)``.
-
-    It cannot at the end of its range in the direction needed, and when the tick's moves are used up.
-    """
-    low, high = _sides(xp, params, v_relay_pu)
-    can = (low & (_room_up(xp, params, state) > 0.5)) | (high & (_room_down(xp, params, state) > 0.5))
-    left = (allowed - state.moves > 0.5) & (params.local_control > 0.5)
-    return flag(xp, can & left, state.tap)
+def moved(xp: Any, state: State, steps: Array) -> State:
+    """The state after signed steps, which are counted."""
+    return State(state.tap + steps, state.moves + xp.abs(steps))
 
 
 def ratio(params: Params, state: State) -> Array:
     """Voltage gain of the ideal ratio [1]: ``1 + step tap``."""
     return 1.0 + params.step_pu * state.tap
-
-
-def _sides(xp: Any, params: Params, v_relay_pu: Array) -> tuple[Array, Array]:
-    """Whether a live relay reads below or above its band."""
-    deviation = decide_on(xp, v_relay_pu - params.v_set_pu)
-    half = decide_on(xp, 0.5 * params.bandwidth_pu)
-    return (deviation < -half) & (v_relay_pu > _DEAD_PU), deviation > half
 
 
 def _room_up(xp: Any, params: Params, state: State) -> Array:
@@ -189,7 +172,7 @@ def money(
     return (params.move_cost * state.moves,)
 
 
-def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Tap."""
     return (state.tap,)
 
@@ -218,10 +201,15 @@ class Regulator(DeviceAgent):
     default_policy = "rule_based"
     money_names = ("tap",)
     Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step, money, observe = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(observe)
+    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
     rule, energy = staticmethod(rule), staticmethod(energy)
-    regulate, out_of_band = staticmethod(regulate), staticmethod(out_of_band)
+    wanted_steps, moved = staticmethod(wanted_steps), staticmethod(moved)
     allowed_moves, ratio = staticmethod(allowed_moves), staticmethod(ratio)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = {name: float(value) for name, value in self.settings.model_dump().items()}
+        return Params(half_band_pu=round(0.5 * given.pop("bandwidth_pu"), 6), **given)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Tap."""

@@ -86,7 +86,7 @@ def step(
     return State(available_mw), Injection(p_mw, q_mvar)
 
 
-def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """Delivered and available power."""
     return injection.p_mw, state.available_mw
 
@@ -116,7 +116,7 @@ class Renewable(DeviceAgent):
 
     default_policy = "mppt"
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, observe = staticmethod(reset), staticmethod(step), staticmethod(observe)
+    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
     rule, energy = staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:

@@ -123,7 +123,7 @@ def end_money(xp: Any, params: Params, start: State, state: State, mean_retail_p
     return (start.soc - state.soc) * params.capacity_mwh * mean_retail_per_mwh
 
 
-def observe(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
     """State of charge and last power."""
     return state.soc, injection.p_mw
 
@@ -180,7 +180,7 @@ class Storage(DeviceAgent):
     Settings, Params, State, Command = Settings, Params, State, Command
     reset, step = staticmethod(reset), staticmethod(step)
     money, end_money = staticmethod(money), staticmethod(end_money)
-    observe, rule, energy = staticmethod(observe), staticmethod(rule), staticmethod(energy)
+    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:
         """This unit's row; without an inverter rating there is no reactive range."""

@@ -19,7 +19,7 @@ _ROUNDS = 64
 class _Round(NamedTuple):
     flow: Flow
     taps: Any
-    moving: Array
+    wanted: Array
     count: Array
 
 
@@ -49,22 +49,18 @@ def solve(
     def flow_at(taps: Any, start: Any) -> Flow:
         return layout.solve(load, Control(tap_ratio=kernel.ratio(columns, taps), cap_on=cap_on), start)
 
-    def wants(taps: Any, flow: Flow) -> Array:
-        out = kernel.out_of_band(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
-        return xp.where(flow.converged[..., None], out, 0.0)
+    def wanted(taps: Any, flow: Flow) -> Array:
+        steps = kernel.wanted_steps(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
+        return xp.where(flow.converged[..., None], steps, 0.0)
 
     def move(now: _Round) -> _Round:
-        blocked = now.moving @ xp.asarray(layout.upstream, dtype=now.moving.dtype)
-        relay_v_pu = now.flow.v_pu[..., layout.relay_bus]
-        moved = kernel.regulate(xp, columns, now.taps, relay_v_pu, allowed, blocked)
-        # a lane at rest keeps its taps to the bit, whatever its neighbours in the batch still do
-        stays = now.moving <= 0.0
-        taps = type(moved)(*(xp.where(stays, old, new) for old, new in zip(now.taps, moved, strict=True)))
+        waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
+        taps = kernel.moved(xp, now.taps, xp.where(waits, 0.0, now.wanted))
         flow = flow_at(taps, now.flow)
-        return _Round(flow, taps, wants(taps, flow), now.count + 1)
+        return _Round(flow, taps, wanted(taps, flow), now.count + 1)
 
     taps = devices[layout.taps]
     flow = flow_at(taps, start)
-    first = _Round(flow, taps, wants(taps, flow), xp.asarray(0))
-    final = while_loop(xp, lambda now: (now.moving > 0.0).any() & (now.count < _ROUNDS), move, first)
+    first = _Round(flow, taps, wanted(taps, flow), xp.asarray(0))
+    final = while_loop(xp, lambda now: (now.wanted != 0.0).any() & (now.count < _ROUNDS), move, first)
     return final.flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :])

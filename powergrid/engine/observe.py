@@ -97,7 +97,7 @@ def features(
     for family, columns, device, injection in zip(
         layout.families, params.families, state.devices, injections, strict=True
     ):
-        blocks += family.kernel.observe(xp, columns, device, injection)
+        blocks += family.kernel.readings(xp, columns, device, injection)
     for market, books in zip(layout.markets, state.markets, strict=True):
         seen = market.protocol.observe(xp, books)
         blocks.append(seen.reshape((*seen.shape[:-2], -1)))

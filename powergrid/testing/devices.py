@@ -117,7 +117,7 @@ def _check_columns(trial: Trial, ticks: list[Tick]) -> None:
     for what, names, columns in (
         ("money", kernels.money_names, tick.money),
         ("violation", kernels.violation_names, tick.violation),
-        ("observe", [entry.name for entry in trial.unit.observation_entries()], tick.observe),
+        ("readings", [entry.name for entry in trial.unit.observation_entries()], tick.observe),
         ("rule", kernels.Command._fields, tick.rule),
     ):
         trial.claim(len(names) == len(columns), f"{what} gives {len(columns)} columns for the names {list(names)}")

@@ -126,7 +126,7 @@ def one_tick(
         money=tuple(kernels.money(*account)),
         violation=tuple(kernels.violation(*account)),
         energy=kernels.energy(xp, params, state, after, injection, exogenous, DT_H),
-        observe=tuple(kernels.observe(xp, params, after, injection)),
+        observe=tuple(kernels.readings(xp, params, after, injection)),
         rule=() if outlook is None else tuple(kernels.rule(xp, params, state, exogenous, outlook, DT_H)),
     )
 

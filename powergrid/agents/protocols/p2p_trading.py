@@ -15,17 +15,21 @@ _NONE = 1e9
 """Stands for "no price" in minima and maxima over executed orders."""
 _TINY_MWH = 1e-7
 """Energy below a tenth of a watt-hour is rounding of the sums, not an executed order that may move the price."""
+_ROUNDING = 16.0
+"""The same in units in the last place of all demand, which is more where float32 sums many MWh."""
 
 
 class Settings(ProtocolSettings):
     """What a person says about the market."""
 
-    pricing: Literal["uniform"] = Field("uniform", description="one price for all trades of a tick")
+    pricing: Literal["uniform", "pay_as_bid"] = Field(
+        "uniform", description="one price for all trades of a tick, or each matched pair at its midpoint"
+    )
     max_energy_mwh: float = Field(10.0, gt=0, description="bound of the traded energy in observations [MWh]")
 
 
 class State(NamedTuple):
-    """Limit prices and tariff of the running tick, and the last clearing: price [$/MWh] and energy bought [MWh]."""
+    """Limit prices and tariff of the running tick, and the last clearing: mean price [$/MWh], energy bought [MWh]."""
 
     limit_per_mwh: Array
     retail_per_mwh: Array
@@ -35,7 +39,7 @@ class State(NamedTuple):
 
 
 class Clearing(NamedTuple):
-    """Result of one auction: price [$/MWh] ``(*batch,)`` (zero without trade) and energy bought [MWh] ``(*batch, members)``."""
+    """Uniform price [$/MWh] ``(*batch,)``, zero without trade, and energy bought [MWh] ``(*batch, members)``."""
 
     price_per_mwh: Array
     bought_mwh: Array
@@ -46,18 +50,18 @@ def _at(xp: Any, values: Array, order: Array) -> Array:
     return values[order] if values.ndim == 1 else xp.take_along_axis(values, order, axis=-1)
 
 
-def _executed(energy: Array, before: Array, size: Array, volume: Array, xp: Any) -> Array:
-    """What `volume` leaves for orders of a group of equal price, shared pro rata, when `before` MWh are served first."""
-    left = volume[..., None] - before
-    share = xp.where(left > _TINY_MWH, xp.minimum(left / xp.where(size > 0.0, size, 1.0), 1.0), 0.0)
+def _executed(xp: Any, energy: Array, before: Array, size: Array, volume: Array, tiny: Array) -> Array:
+    """What `volume` leaves for orders of equal price, shared pro rata, when `before` MWh are served first."""
+    left = volume - before
+    share = xp.where(left > tiny, xp.minimum(left / xp.where(size > 0.0, size, 1.0), 1.0), 0.0)
     return share * energy
 
 
 def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     """Double auction with one order a member: importers bid, exporters offer, at their limit prices.
 
-    The executed volume is the largest ``min(demand at or above p, supply at or below p)``, which is the welfare optimum;
-    the price is ``(lowest executed bid + highest executed offer) / 2``. Prices are compared rounded to 1e-6.
+    The executed volume is the largest ``min(demand at or above p, supply at or below p)``, which is the welfare
+    optimum; the price is ``(lowest executed bid + highest executed offer) / 2``. Prices are compared rounded to 1e-6.
 
     Parameters
     ----------
@@ -74,15 +78,16 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     bids = _at(xp, xp.concatenate([zero, xp.maximum(metered_mwh, 0.0)], axis=-1), order)
     supplied, wanted = xp.cumsum(offers, axis=-1), xp.cumsum(bids, axis=-1)
     demand = wanted[..., -1:]
-    volume = xp.max(xp.where(bids > 0.0, xp.minimum(supplied, demand - wanted + bids), 0.0), axis=-1)
+    reachable = xp.where(bids > 0.0, xp.minimum(supplied, demand - wanted + bids), 0.0)
+    volume = xp.max(reachable, axis=-1)[..., None]
+    tiny = _TINY_MWH + _ROUNDING * xp.finfo(metered_mwh.dtype).eps * demand
 
-    change = price[..., 1:] != price[..., :-1]
-    edge = xp.ones_like(change[..., :1])
-    starts, ends = xp.concatenate([edge, change], axis=-1), xp.concatenate([change, edge], axis=-1)
-    sold_before, sold_through = _group(xp, starts, ends, supplied - offers, supplied)
-    bid_before, bid_through = _group(xp, starts, ends, wanted - bids, wanted)
-    sold = _executed(offers, sold_before, sold_through - sold_before, volume, xp)
-    bought = _executed(bids, demand - bid_through, bid_through - bid_before, volume, xp)
+    groups = _groups(xp, price)
+    sold_before, sold_through = _spread(xp, groups, supplied - offers, supplied)
+    bid_before, bid_through = _spread(xp, groups, wanted - bids, wanted)
+    sold = _executed(xp, offers, sold_before, sold_through - sold_before, volume, tiny)
+    bought = _executed(xp, bids, demand - bid_through, bid_through - bid_before, volume, tiny)
+    sold, bought = _balanced(xp, sold, bought)
     lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1)
     highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1)
     traded = (lowest_bid < _NONE) & (highest_offer > -_NONE)
@@ -92,11 +97,87 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     )
 
 
-def _group(xp: Any, starts: Array, ends: Array, before: Array, through: Array) -> tuple[Array, Array]:
-    """Cumulated energy before and through each group of equal prices, spread over the group."""
+def _balanced(xp: Any, sold: Array, bought: Array) -> tuple[Array, Array]:
+    """Both sides scaled to the smaller of the two: they differ by rounding and by orders too small to execute."""
+    sales, purchases = xp.sum(sold, axis=-1)[..., None], xp.sum(bought, axis=-1)[..., None]
+    volume = xp.minimum(sales, purchases)
+    return (
+        sold * (volume / xp.where(sales > 0.0, sales, 1.0)),
+        bought * (volume / xp.where(purchases > 0.0, purchases, 1.0)),
+    )
+
+
+def _groups(xp: Any, price: Array) -> tuple[Array, Array]:
+    """Whether each entry of a sorted axis is the first, and whether it is the last, of those with its price."""
+    change = price[..., 1:] != price[..., :-1]
+    edge = xp.ones_like(price[..., :1], dtype=bool)
+    return xp.concatenate([edge, change], axis=-1), xp.concatenate([change, edge], axis=-1)
+
+
+def _spread(xp: Any, groups: tuple[Array, Array], before: Array, through: Array) -> tuple[Array, Array]:
+    """What is cumulated before and through each group of equal prices, spread over the group."""
+    starts, ends = groups
     first = running_maximum(xp, xp.where(starts, before, 0.0))
     last = -running_maximum(xp, xp.where(ends, -through, -_NONE)[..., ::-1])[..., ::-1]
     return first, last
+
+
+def pay_as_bid(xp: Any, limit_per_mwh: Array, bought_mwh: Array) -> Array:
+    """Payments [$] if executed orders meet in order of price and each matched pair settles at its midpoint.
+
+    The highest bid meets the lowest offer first. Orders of equal price meet the same counterparts, each for its share,
+    so that a buyer pays half of its own limit and half of what the offers it meets ask for; sellers alike.
+
+    Parameters
+    ----------
+    limit_per_mwh, bought_mwh
+        Limits, not negative, and executed energy of :func:`clear`, ``(*batch, members)``.
+
+    Returns
+    -------
+    Array
+        ``(*batch, members)``, negative for sellers; rows sum to zero.
+    """
+    limit = xp.round(limit_per_mwh, 6)
+    order = xp.argsort(limit, axis=-1, stable=True)
+    price, energy = _at(xp, limit, order), _at(xp, bought_mwh, order)
+    bids, offers = xp.maximum(energy, 0.0), xp.maximum(-energy, 0.0)
+    bid_through, sold_through = xp.cumsum(bids, axis=-1), xp.cumsum(offers, axis=-1)
+    groups = _groups(xp, price)
+    bid_low, bid_high = _spread(xp, groups, bid_through - bids, bid_through)
+    sold_low, sold_high = _spread(xp, groups, sold_through - offers, sold_through)
+    # energy counts from the cheapest order on both sides, but the dearest bid meets the cheapest offer
+    volume = bid_through[..., -1:]
+    asked, bid_for = xp.cumsum(price * offers, axis=-1), xp.cumsum(price * bids, axis=-1)
+    met_by_bids = _rise(xp, volume - bid_high, volume - bid_low, sold_through, asked)
+    met_by_offers = _rise(xp, volume - sold_high, volume - sold_low, bid_through, bid_for)
+    bid_share = bids / xp.where(bid_high > bid_low, bid_high - bid_low, 1.0)
+    offer_share = offers / xp.where(sold_high > sold_low, sold_high - sold_low, 1.0)
+    paid = price * (bids - offers) + bid_share * met_by_bids - offer_share * met_by_offers
+    return _at(xp, 0.5 * paid, xp.argsort(order, axis=-1, stable=True))
+
+
+def _rise(xp: Any, start: Array, end: Array, knots: Array, values: Array) -> Array:
+    """Rise from `start` to `end` of the rising line from the origin through sorted `knots` with their `values`."""
+    width = knots.shape[-1]
+    place = xp.concatenate([knots, start, end], axis=-1)
+    order = xp.argsort(place, axis=-1, stable=True)
+    known = order < width
+    nothing = 0.0 * start
+    value = _at(xp, xp.concatenate([values, nothing, nothing], axis=-1), order)
+    place = _at(xp, place, order)
+
+    def before(column: Array) -> Array:
+        return running_maximum(xp, xp.where(known, column, 0.0))
+
+    def behind(column: Array, last: Array) -> Array:
+        return -running_maximum(xp, xp.where(known, -column, -last)[..., ::-1])[..., ::-1]
+
+    left, right = before(place), behind(place, knots[..., -1:])
+    low, high = before(value), behind(value, values[..., -1:])
+    slope = (high - low) / xp.where(right > left, right - left, 1.0)
+    line = _at(xp, low + slope * (place - left), xp.argsort(order, axis=-1, stable=True))
+    return line[..., 2 * width :] - line[..., width : 2 * width]
 
 
 def _with_utility(xp: Any, received: Array) -> Array:
@@ -109,7 +190,8 @@ class PeerToPeerTrading(HorizontalProtocol):
 
     The auction clears after the power flow, so nobody can sell energy that did not arrive. What the auction leaves is
     settled with the utility at the retail or feed-in price. Bidding one's true marginal value is not optimal in such an
-    auction: a uniform price halfway between the marginal orders rewards shading the limit towards the other side.
+    auction: a price halfway between two orders rewards shading the limit towards the other side, the more so under
+    ``pay_as_bid``, where every trade's price depends on the own limit.
     """
 
     Settings, State = Settings, State
@@ -123,13 +205,13 @@ class PeerToPeerTrading(HorizontalProtocol):
         bound = self.settings.max_energy_mwh
         return Entry("p2p_price", "$/MWh", 0.0, 10_000.0), Entry("p2p_bought", "MWh", -bound, bound)
 
-    def initial(self, xp: Any, batch: tuple[int, ...], members: int, dtype: Any) -> State:
+    def initial(self, xp: Any, batch: tuple[int, ...], members: int, dtype: Any) -> Any:
         """No trade yet."""
         zero = xp.zeros((*batch, members), dtype=dtype)
         return State(zero, zero, zero, zero, zero)
 
     @staticmethod
-    def before(xp: Any, params: Any, state: State, orders: Array, tariff: Tariff) -> State:
+    def before(xp: Any, params: Any, state: Any, orders: Array, tariff: Tariff) -> Any:
         """Turn shares into limit prices [$/MWh]."""
         band = tariff.retail_per_mwh - tariff.feed_in_per_mwh
         limit = tariff.feed_in_per_mwh + orders[..., 0] * band
@@ -137,17 +219,21 @@ class PeerToPeerTrading(HorizontalProtocol):
             limit_per_mwh=limit, retail_per_mwh=tariff.retail_per_mwh, feed_in_per_mwh=tariff.feed_in_per_mwh
         )
 
-    @staticmethod
-    def after(xp: Any, params: Any, state: State, metered_mwh: Array) -> tuple[State, Array, Array]:
-        """Clear, pay the trades at one price and the rest at the tariff."""
+    def after(self, xp: Any, params: Any, state: Any, metered_mwh: Array) -> tuple[Any, Array, Array]:
+        """Clear, pay the trades at one price or pair by pair, and the rest at the tariff."""
         cleared = clear(xp, state.limit_per_mwh, metered_mwh)
-        price = cleared.price_per_mwh[..., None]
-        rest = metered_mwh - cleared.bought_mwh
+        bought, price = cleared.bought_mwh, cleared.price_per_mwh[..., None]
+        trades = price * bought
+        if self.settings.pricing == "pay_as_bid":
+            trades = pay_as_bid(xp, state.limit_per_mwh, bought)
+            volume = xp.sum(xp.maximum(bought, 0.0), axis=-1)[..., None]
+            price = xp.sum(xp.maximum(trades, 0.0), axis=-1)[..., None] / xp.where(volume > 0.0, volume, 1.0)
+        rest = metered_mwh - bought
         paid = state.retail_per_mwh * xp.maximum(rest, 0.0) + state.feed_in_per_mwh * xp.minimum(rest, 0.0)
-        seen = state._replace(price_per_mwh=price + 0.0 * metered_mwh, bought_mwh=cleared.bought_mwh)
-        return seen, _with_utility(xp, -price * cleared.bought_mwh), _with_utility(xp, -paid)
+        seen = state._replace(price_per_mwh=price + 0.0 * metered_mwh, bought_mwh=bought)
+        return seen, _with_utility(xp, -trades), _with_utility(xp, -paid)
 
     @staticmethod
-    def observe(xp: Any, state: State) -> Array:
+    def observe(xp: Any, state: Any) -> Array:
         """Last clearing price and own energy bought."""
         return xp.stack([state.price_per_mwh, state.bought_mwh], axis=-1)

@@ -86,7 +86,7 @@ def _always_owes(xp: Any, params: Any, start: Any, state: Any, mean_retail_per_m
         ({"money": staticmethod(_free_energy)}, r"asks .* more than money"),
         ({"end_money": staticmethod(_always_owes)}, "end_money of an unchanged state"),
         ({"money_names": ("wear", "fuel")}, "money gives 1 columns"),
-        ({"observation_entries": lambda self: (Entry("soc", "1", 0.0, 1.0),)}, "observe gives 2 columns"),
+        ({"observation_entries": lambda self: (Entry("soc", "1", 0.0, 1.0),)}, "readings gives 2 columns"),
         ({"action_entries": lambda self: {"p": Entry("p", "MW", -1.0, 1.0)}}, "are no fields of Command"),
         ({"action_entries": lambda self: {"p_mw": Entry("p", "MW", -1.0, np.inf)}}, "needs finite bounds"),
         ({"linear": lambda self, _: Storage.linear(self, None)._replace(eta_in=1.0)}, r"linear\(\) stores"),
