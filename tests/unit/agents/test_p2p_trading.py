@@ -1,0 +1,186 @@
+"""The peer-to-peer market on books worked out by hand, its settlement with the utility, and its two backends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from powergrid.agents.protocols.p2p_trading import PeerToPeerTrading, clear, pay_as_bid
+from powergrid.core.types import Tariff
+
+RETAIL, FEED_IN = 90.0, 36.0
+
+
+def settle(shares, metered, retail=RETAIL, feed_in=FEED_IN, **params):
+    """Transfers from peers and from the utility for limit prices given as shares of the band."""
+    market = PeerToPeerTrading(**params)
+    metered = np.asarray(metered, dtype=float)
+    tariff = Tariff(np.full(metered.shape, retail), np.full(metered.shape, feed_in))
+    state = market.initial(np, metered.shape[:-1], metered.shape[-1], float)
+    state = market.before(np, None, state, np.asarray(shares, dtype=float)[..., None], tariff)
+    return market.after(np, None, state, metered)
+
+
+def test_book_worked_out_by_hand():
+    # demand 1.0 at 50 and 0.5 at 40; supply 0.4 at 20, 0.8 at 30, 0.6 at 45: 1.2 MWh at or below 40 meet 1.5 MWh
+    price, bought = clear(np, np.array([50.0, 40.0, 20.0, 30.0, 45.0]), np.array([1.0, 0.5, -0.4, -0.8, -0.6]))
+    assert price == pytest.approx(0.5 * (40.0 + 30.0), abs=1e-12)
+    assert bought == pytest.approx([1.0, 0.2, -0.4, -0.8, 0.0], abs=1e-12)
+
+
+def test_pairs_worked_out_by_hand():
+    limit = np.array([50.0, 40.0, 20.0, 30.0, 45.0])
+    paid = pay_as_bid(np, limit, np.array([1.0, 0.2, -0.4, -0.8, 0.0]))
+    first, second, third = 0.4 * 35.0, 0.6 * 40.0, 0.2 * 35.0
+    assert paid == pytest.approx([first + second, third, -first, -second - third, 0.0], abs=1e-12)
+
+
+def test_tied_orders_share_in_proportion_to_their_size():
+    _, bought = clear(np, np.array([50.0, 50.0, 30.0]), np.array([0.3, 0.9, -0.4]))
+    assert bought == pytest.approx([0.1, 0.3, -0.4], abs=1e-12)
+    paid = pay_as_bid(np, np.array([50.0, 50.0, 30.0]), bought)
+    assert paid == pytest.approx([4.0, 12.0, -16.0], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("limit", "metered"),
+    [([50.0, 60.0], [1.0, -1.0]), ([50.0, 40.0], [1.0, 1.0]), ([50.0, 40.0], [-1.0, -1.0]), ([50.0], [1.0])],
+    ids=["prices do not meet", "only bids", "only offers", "alone"],
+)
+def test_nothing_trades(limit, metered):
+    price, bought = clear(np, np.array(limit), np.array(metered))
+    assert price == 0.0
+    assert (bought == 0.0).all()
+    assert (pay_as_bid(np, np.array(limit), bought) == 0.0).all()
+
+
+def test_bid_and_offer_at_one_price_trade():
+    price, bought = clear(np, np.array([40.0, 40.0]), np.array([0.5, -0.8]))
+    assert price == 40.0
+    assert bought == pytest.approx([0.5, -0.5])
+
+
+@pytest.mark.parametrize("pad", [0.0, 1e-9, -1e-9, 5e-8, -5e-8])
+def test_rounding_of_sums_executes_no_further_order(pad):
+    """0.1 + 0.2 exceeds 0.3 in binary by 6e-17, which must not let the dear bid or offer set the price."""
+    bids = np.array([60.0, 58.0, 41.0]), np.array([0.1, 0.2, 1.0])
+    offers = np.array([20.0, 39.0]), np.array([-0.3 - pad, -1e-12])
+    price, bought = clear(np, *(np.concatenate(pair) for pair in zip(bids, offers, strict=True)))
+    assert price == pytest.approx(0.5 * (58.0 + 20.0), abs=1e-9)
+    assert bought[2] == bought[4] == 0.0
+    assert abs(bought.sum()) <= 1e-15
+
+
+def test_price_ignores_differences_below_a_millionth():
+    limit = np.array([50.0, 50.0 + 4e-8, 30.0])
+    _, bought = clear(np, limit, np.array([0.4, 0.4, -0.4]))
+    assert bought == pytest.approx([0.2, 0.2, -0.4], abs=1e-12)
+
+
+@pytest.mark.parametrize("pricing", ["uniform", "pay_as_bid"])
+def test_accounts_sum_to_zero_and_nobody_loses_by_taking_part(pricing):
+    rng = np.random.default_rng(7)
+    metered = np.where(rng.random((200, 6)) < 0.1, 0.0, rng.normal(0.0, 0.3, (200, 6)))
+    shares = np.round(rng.random((200, 6)), 1)
+    state, trades, utility = settle(shares, metered, pricing=pricing)
+    for transfers in (trades, utility):
+        assert transfers.shape == (200, 7)
+        assert np.abs(transfers.sum(-1)).max() <= 1e-9
+    assert np.abs(trades[:, -1]).max() <= 1e-9  # peers pay each other, the utility has no part in it
+    alone = -(RETAIL * np.maximum(metered, 0.0) + FEED_IN * np.minimum(metered, 0.0))
+    assert (trades[:, :-1] + utility[:, :-1] >= alone - 1e-6).all()
+    limit = FEED_IN + shares * (RETAIL - FEED_IN)
+    assert (trades[:, :-1] >= -limit * state.bought_mwh - 1e-6).all()
+    assert (state.bought_mwh != 0.0).any()
+
+
+def test_both_pricings_move_the_same_energy_and_equal_totals():
+    rng = np.random.default_rng(3)
+    metered, shares = rng.normal(0.0, 0.3, (50, 5)), rng.random((50, 5))
+    uniform, in_pairs = settle(shares, metered), settle(shares, metered, pricing="pay_as_bid")
+    assert (uniform[0].bought_mwh == in_pairs[0].bought_mwh).all()
+    assert np.allclose(uniform[2], in_pairs[2], rtol=0.0, atol=1e-12)
+    assert np.abs(uniform[1][:, :-1].sum(-1)).max() <= 1e-9
+    assert np.abs(in_pairs[1][:, :-1].sum(-1)).max() <= 1e-9
+    volume = np.maximum(uniform[0].bought_mwh, 0.0).sum(-1)
+    turnover = np.maximum(in_pairs[1][:, :-1], 0.0).sum(-1)
+    traded = volume > 0.0
+    assert in_pairs[0].price_per_mwh[traded, 0] == pytest.approx(turnover[traded] / volume[traded])
+
+
+def test_rest_is_settled_at_the_tariff():
+    # member 0 lacks 1.0, member 1 sells 0.4 of it at the middle of the band, the utility the rest
+    state, trades, utility = settle([1.0, 0.0], [1.0, -0.4])
+    middle = 0.5 * (RETAIL + FEED_IN)
+    assert state.price_per_mwh == pytest.approx([middle, middle])
+    assert trades == pytest.approx([-0.4 * middle, 0.4 * middle, 0.0])
+    assert utility == pytest.approx([-0.6 * RETAIL, 0.0, 0.6 * RETAIL])
+
+
+def test_limit_shares_span_the_band():
+    market = PeerToPeerTrading()
+    state = market.initial(np, (), 3, float)
+    tariff = Tariff(np.array([90.0, 80.0, 70.0]), np.array([30.0, 20.0, 10.0]))
+    state = market.before(np, None, state, np.array([[0.0], [0.5], [1.0]]), tariff)
+    assert state.limit_per_mwh == pytest.approx([30.0, 50.0, 70.0])
+    (entry,) = market.action_entries()
+    assert (entry.low, entry.high) == (0.0, 1.0)
+
+
+def test_members_see_price_and_own_energy():
+    market = PeerToPeerTrading()
+    state, _, _ = settle([1.0, 0.0], [1.0, -0.4])
+    seen = market.observe(np, state)
+    assert seen == pytest.approx(np.array([[63.0, 0.4], [63.0, -0.4]]))
+    assert [entry.unit for entry in market.observation_entries()] == ["$/MWh", "MWh"]
+
+
+def test_unknown_pricing_is_refused():
+    with pytest.raises(ValueError, match="pricing"):
+        PeerToPeerTrading(pricing="vickrey")
+
+
+def _books(rng, batch, members):
+    limit = np.round(rng.uniform(30.0, 80.0, (*batch, members)), rng.integers(0, 3))
+    return limit, np.where(rng.random((*batch, members)) < 0.15, 0.0, np.round(rng.normal(0.0, 0.3, limit.shape), 2))
+
+
+@pytest.mark.parametrize(("batch", "members"), [((), 7), ((3, 4), 6)])
+def test_jax_equals_numpy_in_float64(batch, members):
+    jax = pytest.importorskip("jax")
+    from powergrid.core.backend import jax_float64, jax_numpy
+
+    rng, xp = np.random.default_rng(members), jax_numpy()
+    with jax_float64():
+        compiled = jax.jit(lambda limit, metered: clear(xp, limit, metered))
+        pairs = jax.jit(lambda limit, bought: pay_as_bid(xp, limit, bought))
+        for _ in range(20):
+            limit, metered = _books(rng, batch, members)
+            expected, found = clear(np, limit, metered), compiled(limit, metered)
+            assert found.bought_mwh.dtype == np.float64
+            assert np.allclose(found.price_per_mwh, expected.price_per_mwh, rtol=0.0, atol=1e-9)
+            assert np.allclose(found.bought_mwh, expected.bought_mwh, rtol=0.0, atol=1e-12)
+            paid = pay_as_bid(np, limit, expected.bought_mwh)
+            assert np.allclose(pairs(limit, expected.bought_mwh), paid, rtol=0.0, atol=1e-9)
+    assert jax.numpy.zeros(1).dtype == np.float32  # the global flag was left alone
+
+
+@pytest.mark.parametrize("members", [4, 60])
+def test_float32_clears_the_same_orders(members):
+    """Sums of many MWh in float32 are off by more than an order is worth, and must not move the price."""
+    rng = np.random.default_rng(11)
+    for _ in range(200):
+        limit, metered = _books(rng, (), members)
+        metered = metered * 10.0
+        expected = clear(np, limit, metered)
+        found = clear(np, limit.astype(np.float32), metered.astype(np.float32))
+        assert found.bought_mwh.dtype == np.float32
+        volume = np.abs(metered).sum() + 1.0
+        assert np.allclose(found.price_per_mwh, expected.price_per_mwh, rtol=1e-5)
+        assert np.allclose(found.bought_mwh, expected.bought_mwh, rtol=0.0, atol=1e-5 * volume)
+        assert np.allclose(
+            pay_as_bid(np, limit.astype(np.float32), found.bought_mwh),
+            pay_as_bid(np, limit, expected.bought_mwh),
+            rtol=0.0,
+            atol=80.0 * 1e-5 * volume,
+        )
