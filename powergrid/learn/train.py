@@ -85,8 +85,11 @@ def train(
         raise MissingExtraError(error.name or "JAX", "rl", "training") from error
     if num_envs is not None:
         hyper["num_envs"] = num_envs
-    env, config_yaml, name = _open(source)
-    folder = Path(out) if out is not None else Path("runs") / f"{name}-{algo or 'mappo'}-seed{seed or 0}"
+    env = _open(source)
+    resolved = env.world.resolved
+    name = f"{resolved.config.name}-{algo or 'mappo'}-seed{seed or 0}"
+    folder = Path(out) if out is not None else Path("runs") / name
+    config_yaml = resolved.to_yaml(folder)
     wanted = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
     meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, config_yaml)
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
@@ -173,16 +176,12 @@ def _interrupts() -> Iterator[list[int]]:
         signal.raise_signal(caught[0])
 
 
-def _open(source: Any) -> tuple[Any, str, str]:
-    """Functional environment, resolved configuration as YAML, and its name."""
+def _open(source: Any) -> Any:
     if hasattr(source, "groups") and hasattr(source, "step"):
-        env = source
-    else:
-        import powergrid
+        return source
+    import powergrid
 
-        env = powergrid.make_functional(source, days="train")
-    resolved = env.world.resolved
-    return env, resolved.to_yaml(), resolved.name
+    return powergrid.make_functional(source, days="train")
 
 
 def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:

@@ -70,17 +70,30 @@ def test_a_run_folder_tells_its_story(finished):
     assert rows[-1]["episode_reward"] == pytest.approx(-rows[-1]["episode_money"], rel=1e-4)
 
 
-@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, KeyboardInterrupt)])
-def test_an_interrupted_run_resumes_bit_for_bit(finished, tmp_path, monkeypatch, number, expected):
+class Terminated(Exception):
+    """What the process's own handler of SIGTERM does."""
+
+
+@pytest.fixture
+def own_handler():
+    def handler(number, frame):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_terminated_run_resumes_bit_for_bit(finished, tmp_path, monkeypatch, own_handler):
     folder, write = tmp_path / "parts", Journal.write
 
     def interrupt(journal, row):
         write(journal, row)
         if row["step"] == 32 * 24 * 23:
-            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(Journal, "write", interrupt)
-    with pytest.raises(expected):
+    with pytest.raises(Terminated):
         train(toy(), steps=STEPS, out=folder, progress=False, **SMALL)
     monkeypatch.undo()
     assert int(checkpoint.load(folder)["step"]) == 32 * 24 * 23
@@ -128,7 +141,7 @@ def test_wrong_names_are_refused_before_a_folder_is_made(tmp_path):
 
 def test_local_critics_separate_actors_groups_and_terminations(tmp_path):
     env = ToyBattery({"big": 1, "small": 2}, terminates=True)
-    folder = train(env, algo="ippo", steps=32 * 24 * 40, out=tmp_path, progress=False, share_actors=False, **SMALL)
+    folder = train(env, algo="ippo", steps=32 * 24 * 25, out=tmp_path, progress=False, share_actors=False, **SMALL)
     rows = read_metrics(folder)
-    assert rows[-1]["episode_reward"] > rows[0]["episode_reward"] + 2.0
+    assert rows[-1]["episode_reward"] > rows[0]["episode_reward"] + 1.0
     assert checkpoint.load_actor(folder).agents == ("big_0", "small_0", "small_1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -14,9 +15,9 @@ HOURS = 24
 class ToyConfig:
     """Stands for a resolved configuration."""
 
-    name = "toy"
+    config = SimpleNamespace(name="toy")
 
-    def to_yaml(self) -> str:
+    def to_yaml(self, folder: Path | None = None) -> str:
         return "toy: battery\n"
 
 

@@ -1,0 +1,326 @@
+"""Evaluation: policies on the same fixed days with the same random numbers, without exploration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from powergrid.core import random
+from powergrid.core.errors import RunError
+from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
+from powergrid.learn.files import unwritable, write_json, write_whole
+
+LEARNED = "learned"
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one policy did, one row a day; a day that physics ended counts up to there.
+
+    Attributes
+    ----------
+    policy
+        Its name.
+    money
+        Cost of all learning agents by name [$/day], ``(days, names)``.
+    costs
+        Priced constraint violations by name [$/day], ``(days, names)``.
+    violated_ticks
+        Ticks with any violation, ``(days,)``.
+    ended_early
+        Whether physics ended the episode, ``(days,)``.
+    trajectory_hash
+        SHA-256 over configuration, days, seed, actions and float32 results.
+    arrays
+        float32 arrays with days first: ``actions`` (ticks, A, k), ``obs`` (ticks + 1, A, d), ``money`` and ``costs``
+        (ticks, A, names), ``reward`` (ticks, A).
+    """
+
+    policy: str
+    money: np.ndarray
+    costs: np.ndarray
+    violated_ticks: np.ndarray
+    ended_early: np.ndarray
+    trajectory_hash: str
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+
+    @property
+    def objective(self) -> np.ndarray:
+        """J, money and priced violations together [$/day], ``(days,)``; less is better."""
+        return self.money.sum(-1) + self.costs.sum(-1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Policies side by side.
+
+    Attributes
+    ----------
+    name
+        The configuration's name.
+    days, seed
+        What was played.
+    money_names, cost_names
+        Columns of the outcomes.
+    outcomes
+        One a policy, in the order asked for.
+    """
+
+    name: str
+    days: tuple[int, ...]
+    seed: int
+    money_names: tuple[str, ...]
+    cost_names: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def __getitem__(self, policy: str) -> Outcome:
+        return next(outcome for outcome in self.outcomes if outcome.policy == policy)
+
+    def saving(self, policy: str, against: str) -> tuple[float, float, float]:
+        """Mean of what `policy` saves against another, day by day, and its 95 % interval [$/day]."""
+        return mean_interval(self[against].objective - self[policy].objective)
+
+    def table(self) -> Any:
+        """A table to print with rich: one row a policy."""
+        from rich.table import Table
+
+        table = Table(title=f"{self.name}: {len(self.days)} days, seed {self.seed}")
+        for header in ("policy", "money $/day", "violations $/day", "ticks/day violated", "J $/day", "95 % interval"):
+            table.add_column(header, justify="left" if header == "policy" else "right")
+        for outcome in self.outcomes:
+            mean, low, high = mean_interval(outcome.objective)
+            table.add_row(
+                outcome.policy,
+                f"{outcome.money.sum(-1).mean():,.2f}",
+                f"{outcome.costs.sum(-1).mean():,.2f}",
+                f"{outcome.violated_ticks.mean():,.2f}",
+                f"{mean:,.2f}",
+                f"[{low:,.2f}, {high:,.2f}]",
+            )
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain content of ``evaluation.json``."""
+        return {
+            "name": self.name,
+            "days": list(self.days),
+            "seed": self.seed,
+            "backend": "numpy",
+            "machine": f"{platform.machine()} {platform.processor()}".strip(),
+            "policies": {outcome.policy: self._summary(outcome) for outcome in self.outcomes},
+        }
+
+    def _summary(self, outcome: Outcome) -> dict[str, Any]:
+        mean, low, high = mean_interval(outcome.objective)
+        first = self.outcomes[0].policy
+        summary = {
+            "objective_per_day": {"mean": mean, "low_95": low, "high_95": high},
+            "money_per_day": dict(zip(self.money_names, outcome.money.mean(0).tolist(), strict=True)),
+            "violations_per_day": dict(zip(self.cost_names, outcome.costs.mean(0).tolist(), strict=True)),
+            "violated_ticks_per_day": float(outcome.violated_ticks.mean()),
+            "days_ended_early": int(outcome.ended_early.sum()),
+            "by_day": {
+                "money": outcome.money.sum(-1).tolist(),
+                "violations": outcome.costs.sum(-1).tolist(),
+                "violated_ticks": outcome.violated_ticks.tolist(),
+            },
+            "trajectory_hash": outcome.trajectory_hash,
+        }
+        if outcome.policy != first:
+            mean, low, high = self.saving(first, outcome.policy)
+            summary[f"saving_of_{first}_per_day"] = {"mean": mean, "low_95": low, "high_95": high}
+        return summary
+
+
+def evaluate(
+    source: Any,
+    *,
+    policy: str | Sequence[str] = (LEARNED, "rule_based"),
+    days: str | Sequence[int] = "test",
+    seed: int = 0,
+    out: str | Path | None = None,
+    report: bool = False,
+    show: bool = True,
+) -> Evaluation:
+    """Play policies on fixed days and compare what they cost.
+
+    Parameters
+    ----------
+    source
+        Folder of a run; or a preset name, path, mapping or resolved configuration.
+    policy
+        ``"learned"`` (the run's own actors), the path of another run or checkpoint, or the name of a local policy such
+        as ``"rule_based"`` or ``"random"``; or several of them, the first of which is compared with the others.
+    days
+        Split (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices of the dataset.
+    seed
+        Decides forecast errors and initial states; equal for all policies.
+    out
+        Folder for ``evaluation.json`` and ``trajectories/``; the run's own if ``None``, nowhere if there is no run.
+    report
+        Also write ``report.html`` in that folder.
+    show
+        Print a table.
+
+    Raises
+    ------
+    ConfigError, UnknownNameError
+        If the configuration, the days or a policy's name cannot be used.
+    RunError
+        If a learned policy is asked for without a run, does not fit the configuration, or results cannot be written.
+    """
+    import powergrid
+    from powergrid.envs.simulation import chosen_days
+
+    run = _run_folder(source)
+    env = powergrid.make(source if run is None else run / "config.yaml")
+    chosen = chosen_days(env.world, days)
+    names = (policy,) if isinstance(policy, str) else tuple(policy)
+    outcomes = tuple(_play(env, name, _decider(env, name, run), chosen, seed) for name in names)
+    result = Evaluation(
+        name=env.world.resolved.config.name,
+        days=tuple(int(day) for day in chosen),
+        seed=seed,
+        money_names=tuple(env.money_names),
+        cost_names=tuple(env.constraint_names),
+        outcomes=outcomes,
+    )
+    folder = Path(out) if out is not None else run
+    if folder is not None:
+        _write(result, folder)
+    if show:
+        from rich.console import Console
+
+        Console().print(result.table())
+    return result
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean, and the 2.5 % and 97.5 % quantiles of the means of bootstrap samples of the days.
+
+    Efron, "Bootstrap methods: another look at the jackknife", The Annals of Statistics 7 (1979),
+    doi:10.1214/aos/1176344552; the percentile method with 2,000 samples.
+    """
+    rows = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.quantile(values[rows].mean(-1), (0.025, 0.975))
+    return float(values.mean()), float(low), float(high)
+
+
+Decider = Callable[[Any, Any, np.ndarray], np.ndarray]
+"""Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, A, d_max)``."""
+
+
+def _decider(env: Any, name: str, run: Path | None) -> Decider:
+    from powergrid.plugins.registries import POLICIES
+
+    if name == LEARNED and run is None:
+        raise RunError(
+            'policy "learned" needs a run: give evaluate the folder that train returned, or name that folder'
+        )
+    if name == LEARNED or (name not in POLICIES and Path(name).exists()):
+        return _actor_decider(env, load_actor(run if run is not None and name == LEARNED else name))
+    policy = POLICIES.get(name)
+    return lambda simulation, state, observation: simulation.decide(state, policy)
+
+
+def _actor_decider(env: Any, actor: Actor) -> Decider:
+    layout = env.world.layout
+    wanted = {agent: env.observation_space(agent).shape[0] for agent in env.possible_agents}
+    held = {agent: actor.agent_layers(agent)[1][0][0].shape[0] for agent in actor.agents}
+    if wanted != held:
+        raise RunError(
+            f"the trained actors do not fit: the configuration has agents and inputs {wanted}, the actors {held}"
+        )
+    rows = {group: [env.possible_agents.index(agent) for agent in members] for group, members in actor.groups.items()}
+
+    def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
+        actions = np.zeros((len(observation), len(env.possible_agents), layout.action_size), np.float32)
+        for group, members in actor.groups.items():
+            seen = observation[:, rows[group], : wanted[members[0]]]
+            chosen = actor.group_actions(group, seen)
+            actions[:, rows[group], : chosen.shape[-1]] = chosen
+        return actions
+
+    return decide
+
+
+def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> Outcome:
+    """All days side by side: the batch costs little more than one day."""
+    from powergrid.envs.simulation import Simulation
+
+    world, acting = env.world, len(env.possible_agents)
+    simulation = Simulation(world)
+    seeds = np.array([episode_seed(seed, int(day)) for day in days])
+    key = random.fold_in(np, random.key_from_seed(np, seeds), np.zeros(len(days), np.int32))
+    state, observation, _ = simulation.reset(key, days)
+    seen = [observation.astype(np.float32)]
+    rows: dict[str, list[np.ndarray]] = {"actions": [], "money": [], "costs": [], "reward": []}
+    alive = np.ones(len(days), bool)
+    for _ in range(world.layout.settings.episode_length):
+        actions = np.asarray(decide(simulation, state, seen[-1]), np.float32)
+        state, output = simulation.step(state, actions)
+        live = alive[:, None, None]
+        money, costs = (np.where(live, table[:, :acting], 0.0) for table in (output.money, output.costs))
+        reward = np.where(alive[:, None], world.reward.reward(np, money, costs), 0.0)
+        for column, value in zip(rows, (np.where(live, actions, 0.0), money, costs, reward), strict=True):
+            rows[column].append(value)
+        seen.append(output.observation.astype(np.float32))
+        alive &= ~output.done
+    tables = {column: np.stack(values, 1) for column, values in rows.items()}
+    arrays = {"obs": np.stack(seen, 1), **{column: table.astype(np.float32) for column, table in tables.items()}}
+    per_day = 24.0 / (world.layout.settings.episode_length * world.layout.settings.dt_h)
+    return Outcome(
+        policy=name,
+        money=tables["money"].sum((1, 2)) * per_day,
+        costs=tables["costs"].sum((1, 2)) * per_day,
+        violated_ticks=(tables["costs"].sum((2, 3)) > 0.0).sum(1) * per_day,
+        ended_early=~alive,
+        trajectory_hash=_hash(world.resolved, days, seed, arrays),
+        arrays=arrays,
+    )
+
+
+def episode_seed(seed: int, day: int) -> int:
+    """Seed of one day: ``env.reset(seed=episode_seed(seed, day), options={"day": day})`` begins the same episode."""
+    return (seed * 1_000_003 + day) % 2**32
+
+
+def _hash(resolved: Any, days: np.ndarray, seed: int, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(resolved.to_yaml(resolved.base_dir).encode())
+    digest.update(json.dumps([[int(day) for day in days], seed]).encode())
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _run_folder(source: Any) -> Path | None:
+    if isinstance(source, (str, Path)) and Path(source).is_dir():
+        folder = Path(source)
+        if not (folder / "config.yaml").exists():
+            raise RunError(
+                f"{folder}: no run ({FILE_NAME} and config.yaml are expected); give the folder that train returned"
+            )
+        return folder
+    return None
+
+
+def _write(result: Evaluation, folder: Path) -> None:
+    """``evaluation.json``, ``trajectories/<day>.npz`` of the first policy and ``trajectories/<policy>/`` of others."""
+    for number, outcome in enumerate(result.outcomes):
+        place = folder / "trajectories" / (Path(outcome.policy).name if number else "")
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(place, error) from error
+        for row, day in enumerate(result.days):
+            arrays: dict[str, Any] = {name: table[row] for name, table in outcome.arrays.items()}
+            write_whole(place / f"{day}.npz", lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
+    write_json(folder / "evaluation.json", result.to_dict())
