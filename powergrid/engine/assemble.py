@@ -128,7 +128,7 @@ class _SlotBook:
         return len(self.decider) - 1
 
 
-def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int = 100) -> Layout:
+def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int = 200) -> Layout:
     """Make the layout of an environment.
 
     Parameters
@@ -154,7 +154,15 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     network = parts.network
     buses = len(network.buses.name)
     load_series, load_p, load_q = _loads(parts)
-    plan = solver.plan(network, tol_pu=tol_pu, max_iter=max_iter, meters=tuple(int(b) for b in meters.branches))
+    inject_bus = np.concatenate([*places, np.zeros(0, dtype=int)]).astype(int)
+    drawing = np.flatnonzero(((load_p != 0.0) | (load_q != 0.0)).any(axis=0))
+    plan = solver.plan(
+        network,
+        tol_pu=tol_pu,
+        max_iter=max_iter,
+        meters=tuple(int(b) for b in meters.branches),
+        buses=np.union1d(inject_bus, drawing),
+    )
     accounts, view = (
         _ledger(parts, ownership, families, markets, load_series, load_p),
         look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals),
@@ -171,7 +179,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), "switchable shunt"),
         upstream=upstream(network),
         relay_bus=network.branches.to_bus[network.regulators.branch],
-        inject=SumTo(np.concatenate([*places, np.zeros(0, dtype=int)]).astype(int), buses),
+        inject=SumTo(inject_bus, buses),
         load_series=load_series,
         load_p_mw=load_p,
         load_q_mvar=load_q,

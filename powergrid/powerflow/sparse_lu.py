@@ -67,6 +67,7 @@ def plan(
     max_iter: int = 100,
     meters: Sequence[int] = (),
     topologies: Sequence[Any] = (),
+    buses: Sequence[int] | None = None,
 ) -> Plan:
     """Compile and factor a network.
 
