@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class ResolvedConfig:
     base_dir: Path
     source: str
     document: Document = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The configuration's name, made fit for a file name."""
+        return re.sub(r"[^\w.-]+", "_", self.config.name).strip("._") or "environment"
 
     def network(self) -> Network:
         """The network, with all modifications; built once."""

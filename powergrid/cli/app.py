@@ -1,0 +1,70 @@
+"""The application: commands in the order of use, and one way to report errors."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from powergrid.cli.evaluate import evaluate_command
+from powergrid.cli.list import list_command
+from powergrid.cli.schema import schema_command
+from powergrid.cli.show import show_command
+from powergrid.cli.train import train_command
+from powergrid.cli.validate import validate_command
+
+
+class _Commands(TyperGroup):
+    """Turns errors meant for people into one readable message and exit code 1, and warnings into notes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from powergrid.cli.output import print_error, print_note
+        from powergrid.core.errors import PowerGridError
+
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: print_note(str(message))
+                return super().invoke(ctx)
+        except (PowerGridError, OSError) as error:
+            print_error(error)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import powergrid
+
+        typer.echo(f"powergrid {powergrid.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Multi-agent reinforcement learning on real power systems.
+
+    Start with `powergrid list presets`, look at one with `powergrid show p2p_microgrids`, then `powergrid train` it.
+    """
+
+
+app.command("list")(list_command)
+app.command("validate")(validate_command)
+app.command("show")(show_command)
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("schema")(schema_command)

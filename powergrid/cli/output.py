@@ -1,0 +1,67 @@
+"""Printing for people: wide lines are never cut, brackets are never taken for markup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from powergrid.core.errors import ConfigError, Issue
+
+WIDTH = 160
+"""Characters of a line where there is no terminal."""
+
+
+def console(stderr: bool = False) -> Console:
+    """Standard output or standard error; a file or pipe gets wide lines."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if stream.isatty() else WIDTH)
+
+
+def print_line(text: str | Text = "") -> None:
+    """One line on standard output, as it is."""
+    console().print(Text(text) if isinstance(text, str) else text)
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """A table without frame; the last column takes the rest of the line."""
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold cyan"
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table, soft_wrap=False)
+
+
+def print_issues(issues: Iterable[Issue]) -> None:
+    """Each issue on a line of its own, what to do below it, on standard error."""
+    for issue in issues:
+        place = issue.file + (f":{issue.line}" if issue.line is not None else "")
+        head = Text()
+        head.append(f"{place}: " if place else "", style="bold")
+        head.append(f"{issue.path}: " if issue.path else "", style="cyan")
+        head.append(issue.message)
+        console(stderr=True).print(head)
+        if issue.hint:
+            console(stderr=True).print(Text(f"    {issue.hint}", style="dim"))
+
+
+def print_note(text: str) -> None:
+    """Something worth knowing that stops nothing, on standard error."""
+    console(stderr=True).print(Text.assemble(("note: ", "bold yellow"), text))
+
+
+def print_error(error: Any) -> None:
+    """An error that was meant for people."""
+    if isinstance(error, ConfigError):
+        print_issues(error.issues)
+        count = len(error.issues)
+        console(stderr=True).print(Text(f"{count} problem{'' if count == 1 else 's'}", style="bold red"))
+    else:
+        console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)))

@@ -1,0 +1,134 @@
+"""``powergrid show``: what a configuration describes, as one reads it aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from powergrid.config.resolve import ResolvedConfig
+
+
+def show_command(
+    source: Annotated[str, typer.Argument(metavar="PRESET|FILE", help="Name of a preset or a configuration file.")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the network into this file (png, svg, pdf).")
+    ] = None,
+    spaces: Annotated[bool, typer.Option(help="List every entry of observations and actions.")] = True,
+) -> None:
+    """Show a configuration: who coordinates whom, the network, and every agent's observations and actions by name.
+
+    Examples:
+
+    - `powergrid show p2p_microgrids`
+
+    - `powergrid show my_microgrid.yaml --no-spaces --plot network.png`
+    """
+    import powergrid
+    from powergrid.cli.output import console, print_line
+
+    resolved = powergrid.load_config(source)
+    env = powergrid.make(resolved)
+    if resolved.config.description:
+        print_line(" ".join(resolved.config.description.split()) + "\n")
+    console().print(hierarchy(resolved, env.world.agents))
+    print_line()
+    for line in network_lines(resolved, env.world.network):
+        print_line(line)
+    if spaces:
+        print_line()
+        print_line(env.describe())
+    if plot is not None:
+        draw(env.world.network, plot)
+        print_line(f"\ndrawing: {plot}")
+
+
+def hierarchy(resolved: ResolvedConfig, agents: Sequence[Any]) -> Tree:
+    """Agents below their parents; regulators and capacitors of the network are counted, not named."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    config = resolved.config
+    root = Tree(Text(config.name, style="bold"))
+    own = {agent.id for agent in config.agents}
+    for agent in agents:
+        if agent.parent is None and agent.id in own:
+            _branch(root, agent)
+    implied = [agent for agent in agents if agent.id not in own and agent.parent is None]
+    for kind in dict.fromkeys(type(agent).__name__ for agent in implied):
+        count = sum(type(agent).__name__ == kind for agent in implied)
+        root.add(Text(f"{count} x {kind} of the network, by local control", style="dim"))
+    for protocol in config.protocols:
+        members = ", ".join(protocol.members) or "all coordinators"
+        root.add(Text.assemble((protocol.type, "magenta"), f" among {members}"))
+    return root
+
+
+def _branch(tree: Tree, agent: Any) -> None:
+    from rich.text import Text
+
+    place = f" at {agent.bus}" if getattr(agent, "bus", "") else ""
+    area = f" of {agent.area}" if getattr(agent, "area", "") else ""
+    protocol = f", protocol {agent.protocol}" if getattr(agent, "protocol", "none") != "none" else ""
+    style = "bold green" if agent.policy in ("learned", "centralized") else "bold"
+    label = Text.assemble((agent.id, style), f"  {type(agent).__name__}{area}{place}, {agent.policy}{protocol}")
+    below = tree.add(label)
+    for child in agent.subordinates:
+        _branch(below, child)
+
+
+def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
+    """Size, voltages, loads and connections of the network in plain lines."""
+    import numpy as np
+
+    buses, branches = network.buses, network.branches
+    kinds = [kind for kind in dict.fromkeys(branches.kind) if kind != "regulator"]
+    counted = ", ".join(f"{kind} {branches.kind.count(kind)}" for kind in kinds)
+    levels = ", ".join(f"{kv:g}" for kv in sorted({float(kv) for kv in buses.vn_kv}, reverse=True))
+    source = buses.name[network.source_bus]
+    simulation = resolved.config.simulation
+    switchable = int(np.sum(network.shunts.switchable))
+    lines = [
+        f"network      {network.name}: {len(buses.name)} buses at {levels} kV; {counted}",
+        f"source       {network.source_v_pu:g} pu at bus {source}",
+        f"loads        {network.loads.p_mw.sum():.3f} MW and {network.loads.q_mvar.sum():.3f} Mvar at their peak",
+        f"controls     {len(network.regulators.branch)} regulators, {switchable} capacitors",
+    ]
+    for k, (name, kind) in enumerate(zip(branches.name, branches.kind, strict=True)):
+        if kind == "transformer":
+            ends = " - ".join(buses.name[bus[k]] for bus in (branches.from_bus, branches.to_bus))
+            z_percent = 100.0 * np.hypot(branches.r_pu[k], branches.x_pu[k]) * branches.rating[k]
+            x_over_r = branches.x_pu[k] / branches.r_pu[k] if branches.r_pu[k] else np.inf
+            lines.append(
+                f"transformer  {name} ({ends}): {branches.rating[k]:g} MVA, {z_percent:.2f} %, X/R {x_over_r:.1f}"
+            )
+    hours = simulation.episode_length * simulation.time_step / 3600
+    lines.append(f"episode      {simulation.episode_length} ticks of {simulation.time_step} s ({hours:g} h)")
+    data = resolved.config.datasets
+    shown = data if isinstance(data, str) else ", ".join(f"{key}: {place}" for key, place in data.items())
+    lines.append(f"data         {shown}")
+    return lines
+
+
+def draw(network: Any, file: Path) -> None:
+    """Draw the network into a file; the ending says the format."""
+    from powergrid.core.errors import PowerGridError
+    from powergrid.learn.files import write_whole
+
+    try:
+        import matplotlib
+    except ImportError:
+        figure = network.draw().figure  # says which extra is missing
+    else:
+        matplotlib.use("agg")
+        figure = network.draw().figure
+    ending = file.suffix.lstrip(".") or "png"
+    supported = figure.canvas.get_supported_filetypes()
+    if ending not in supported:
+        raise PowerGridError(f'a drawing cannot be saved as "{ending}"; choose one of {", ".join(sorted(supported))}')
+    write_whole(file, lambda stream: figure.savefig(stream, dpi=150, bbox_inches="tight", format=ending))

@@ -1,0 +1,51 @@
+"""``powergrid train``: learn policies for a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train_command(
+    source: Annotated[str, typer.Argument(metavar="PRESET|FILE", help="Name of a preset or a configuration file.")],
+    algo: Annotated[str | None, typer.Option(help="Algorithm; mappo for a new run.")] = None,
+    steps: Annotated[str | None, typer.Option(help="Environment steps of the whole run; 1e6 for a new one.")] = None,
+    num_envs: Annotated[int | None, typer.Option(min=1, help="Environments side by side.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of weights, exploration and days; 0 for a new run.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/<name>-<algo>-seed<seed> if left out.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
+) -> None:
+    """Train the learned agents of a configuration.
+
+    Stop with Ctrl-C at any time: the run keeps a checkpoint, and `--resume` continues from it.
+
+    Examples:
+
+    - `powergrid train p2p_microgrids --algo mappo --steps 1e6 --seed 0`
+
+    - `powergrid train my_microgrid.yaml --out runs/mine --resume`
+    """
+    from powergrid.learn.train import train
+
+    count = None if steps is None else _count(steps)
+    folder = train(source, algo=algo, steps=count, num_envs=num_envs, seed=seed, out=out, resume=resume, progress=True)
+    typer.echo(f"run: {folder}")
+
+
+def _count(text: str) -> int:
+    """A whole number, also written as 1e6 or 1_000_000."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f'"{text}" is not a number of steps; write 1000000 or 1e6', param_hint="--steps"
+        ) from error
+    if not (value >= 1 and value.is_integer()):
+        raise typer.BadParameter(f'"{text}" is not a whole number of one or more', param_hint="--steps")
+    return int(value)
