@@ -1,4 +1,4 @@
-"""``powergrid evaluate``: how good a policy is on days it has not seen."""
+"""``powergrid evaluate``: how good policies are on days they have not seen."""
 
 from __future__ import annotations
 
@@ -11,21 +11,35 @@ import typer
 def evaluate_command(
     source: Annotated[str, typer.Argument(metavar="RUN|PRESET", help="Folder of a run, preset or configuration file.")],
     policy: Annotated[
-        str | None, typer.Option(help="learned (the default for a run), rule_based, random or another local policy.")
+        list[str] | None,
+        typer.Option(
+            help="learned, rule_based, random, another local policy or the folder of another run; may be repeated, the "
+            "first is compared with the others. Left out: learned and rule_based for a run, else rule_based and random."
+        ),
     ] = None,
     days: Annotated[str, typer.Option(help="Split of the data: train, validation, test or stress.")] = "test",
-    report: Annotated[bool, typer.Option("--report", help="Write a report with plots.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; the run's own if left out.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of forecast errors and initial states.")] = 0,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html with plots.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results; left out: the run's own, and for a preset's report runs/<name>."),
+    ] = None,
 ) -> None:
-    """Evaluate a policy and set it beside the baselines.
+    """Evaluate policies on the same days and set them side by side.
 
     Examples:
 
     - `powergrid evaluate runs/p2p_microgrids-mappo-seed0 --report`
 
-    - `powergrid evaluate p2p_microgrids --policy rule_based --days test`
+    - `powergrid evaluate p2p_microgrids --policy rule_based --policy random --days test`
     """
     from powergrid.learn.evaluate import evaluate
 
-    result = evaluate(source, policy=policy, days=days, report=report, out=out)
-    typer.echo(str(result))
+    is_run = Path(source).is_dir()
+    chosen = policy or (["learned", "rule_based"] if is_run else ["rule_based", "random"])
+    if report and out is None and not is_run:
+        out = Path("runs") / Path(source).stem
+    evaluate(source, policy=chosen, days=days, seed=seed, report=report, out=out)
+    folder = out if out is not None else Path(source) if is_run else None
+    if folder is not None:
+        typer.echo(f"results: {folder}")
