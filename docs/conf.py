@@ -1,0 +1,58 @@
+"""Sphinx configuration: MyST pages whose code cells are executed, reference pages from docstrings."""
+
+from importlib.metadata import version as installed_version
+
+from powergrid.core.registry import Registry
+
+project = "PowerGrid"
+author = "The PowerGrid developers"
+copyright = "The PowerGrid developers"
+release = installed_version("powergrid-marl")
+version = release
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
+exclude_patterns = ["_build", "jupyter_execute", "**/.ipynb_checkpoints"]
+templates_path = ["_templates"]
+
+html_theme = "furo"
+html_title = f"PowerGrid {release}"
+
+# Pages with code run at every build, so that no page shows what the package no longer does.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 180
+nb_merge_streams = True
+# A dollar sign is money here; formulas stand in math directives.
+myst_enable_extensions = ["colon_fence", "deflist", "amsmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # shapes and units stand in the docstrings; annotations say only "array"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+copybutton_exclude = ".linenos, .gp, .go"
+# Fields of different columns share names on purpose (p_mw is p_mw everywhere), so a bare name has several targets.
+suppress_warnings = ["ref.python"]
+
+
+def leave_out(app, what, name, item, skip, options):
+    """Leave out what explains nothing: fields that the class docstring lists already, registries' bound methods."""
+    is_tuple_field = type(item).__name__ == "_tuplegetter"
+    is_register = getattr(item, "__func__", None) is Registry.register
+    return True if is_tuple_field or is_register else None
+
+
+def setup(app):
+    """Connect the handler above."""
+    app.connect("autodoc-skip-member", leave_out)
