@@ -95,10 +95,14 @@ class World:
         else:
             forecast = xp.ones((*tick.shape, columns.ahead_hours * len(columns.ahead)), dtype=dtype)
         if any(name == "random" for name, _, _ in slots.local):
-            policy = random.uniform(xp, key, tick, POLICY, (slots.size,), dtype)
+            policy = self.policy_noise(xp, key, tick, dtype)
         else:
             policy = xp.zeros((*tick.shape, slots.size), dtype=dtype)
         return Noise(forecast, policy)
+
+    def policy_noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Any:
+        """Uniform numbers in [0, 1) that random policies turn into actions at `tick`, ``(*batch, K)``."""
+        return random.uniform(xp, key, tick, POLICY, (self.layout.slots.size,), dtype)
 
     def initial(self, xp: Any, key: Any, dtype: Any) -> Any:
         """Numbers in [0, 1) for the devices' initial states."""
@@ -164,7 +168,8 @@ class Simulation:
 
     def decide(self, state: State, policy: Any) -> np.ndarray:
         """Actions ``(*batch, A, k_max)`` that a local policy would take in this state."""
-        noise = self._noise_at(state.tick)
+        draw = self.world.policy_noise(np, state.key, state.tick, np.float64)
+        noise = self._noise_at(state.tick)._replace(policy=draw)
         slots = policy(np, self.layout, self.params, state, self.exogenous(state), noise)
         plan = self.layout.slots
         actions = np.zeros((*state.tick.shape, len(self.layout.actors) * self.layout.action_size))
