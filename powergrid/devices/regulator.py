@@ -18,8 +18,6 @@ from powergrid.agents.device_agent import (
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.plugins import register_device
 
-_CAUTION = 1.5
-"""A step moves the voltage by its ideal gain, or more where load or other regulators answer; never by this times it."""
 _DEAD_PU = 0.1
 """Below this voltage there is nothing to regulate [pu]."""
 _FAST_TICK_S = 60.0
@@ -119,10 +117,10 @@ def step(
 def wanted_steps(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array) -> Array:
     """Steps that each relay asks for between two power flows, up positive; zero where it is at rest.
 
-    A relay out of its band asks for as many whole steps as surely end on the near side of the band's edge, at least
-    one, so that the voltage creeps into the band and never jumps across it; no more than its range and the tick have
-    room for. The engine lets a regulator wait while one upstream still moves (that has the shorter delay). Line-drop
-    compensation is not modelled: the relay reads the regulated bus.
+    A relay out of its band asks for the steps that bring it just inside by their ideal gain, no more than its range
+    and the tick have room for. Load and other regulators answer with a little more, but a band is at least two steps
+    wide, so the voltage does not jump across it. The engine lets a regulator wait while one upstream still moves
+    (that has the shorter delay). Line-drop compensation is not modelled: the relay reads the regulated bus.
 
     Parameters
     ----------
@@ -139,8 +137,8 @@ def wanted_steps(xp: Any, params: Params, state: State, v_relay_pu: Array, allow
     deviation = decide_on(xp, v_relay_pu - params.v_set_pu)
     distance = xp.abs(deviation) - params.half_band_pu
     out = (distance > 0.0) & (v_relay_pu > _DEAD_PU) & (params.local_control > 0.5)
-    gain_pu = _CAUTION * params.step_pu * xp.maximum(v_relay_pu, _DEAD_PU) / ratio(params, state)
-    steps = xp.maximum(xp.floor(decide_on(xp, distance / gain_pu)), 1.0)
+    gain_pu = params.step_pu * xp.maximum(v_relay_pu, _DEAD_PU) / ratio(params, state)
+    steps = xp.maximum(-xp.floor(-decide_on(xp, distance / gain_pu)), 1.0)
     low = deviation < 0.0
     room = xp.floor(decide_on(xp, xp.where(low, params.tap_max - state.tap, state.tap - params.tap_min)))
     steps = xp.maximum(xp.minimum(xp.minimum(steps, allowed - state.moves), room), 0.0)

@@ -25,6 +25,7 @@ from powergrid.engine.layout import (
     Source,
 )
 from powergrid.engine.ownership import Ownership
+from powergrid.powerflow.compile import compile_network, no_load_voltages
 
 SOURCE = ""
 """Place of a meter that sits at the network's source."""
@@ -189,6 +190,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         view=view,
         unit_meter=meters.units,
         meters=tuple(meters.names),
+        v_start=_unloaded(network),
         solve=lambda load, control, start: solver.solve(plan, load, control, start),
     )
 
@@ -360,6 +362,12 @@ def _only(families: Sequence[Family], role: str, needed: int, what: str) -> int 
             f"the network has {needed} {what}s but {units} devices in {len(found)} families control them"
         )
     return found[0] if found else None
+
+
+def _unloaded(network: Any) -> np.ndarray:
+    """Bus voltages without load at the network's own taps [pu], complex."""
+    compiled = compile_network(network)
+    return network.source_v_pu * no_load_voltages(compiled)[compiled.node]
 
 
 def upstream(network: Any) -> np.ndarray:

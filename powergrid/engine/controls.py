@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from powergrid.core.backend import while_loop
+from powergrid.core.backend import is_numpy, while_loop
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.engine.layout import Layout, Params
 
@@ -16,11 +16,20 @@ _ROUNDS = 64
 """More rounds than any regulator has steps on both sides; a guard, not a tuning."""
 
 
+class Start(NamedTuple):
+    """Voltages to start a flow from [pu], in the form the power-flow methods read."""
+
+    v_re: Array
+    v_im: Array
+
+
 class _Round(NamedTuple):
-    flow: Flow
+    """Between two power flows: the last flow (or its voltages), the taps it had, the steps wanted, rounds left."""
+
+    flow: Any
     taps: Any
     wanted: Array
-    count: Array
+    left: Array
 
 
 def solve(
@@ -29,7 +38,7 @@ def solve(
     params: Params,
     devices: tuple[Any, ...],
     load: NodeLoad,
-    start: Any,
+    start: Start,
     tick_h: float,
 ) -> tuple[Flow, tuple[Any, ...]]:
     """Solve the flow and let the regulators move as far as `tick_h` hours allow.
@@ -49,18 +58,22 @@ def solve(
     def flow_at(taps: Any, start: Any) -> Flow:
         return layout.solve(load, Control(tap_ratio=kernel.ratio(columns, taps), cap_on=cap_on), start)
 
-    def wanted(taps: Any, flow: Flow) -> Array:
-        steps = kernel.wanted_steps(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
-        return xp.where(flow.converged[..., None], steps, 0.0)
-
-    def move(now: _Round) -> _Round:
+    def settle(now: _Round) -> _Round:
         waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
         taps = kernel.moved(xp, now.taps, xp.where(waits, 0.0, now.wanted))
         flow = flow_at(taps, now.flow)
-        return _Round(flow, taps, wanted(taps, flow), now.count + 1)
+        wanted = kernel.wanted_steps(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
+        wanted = xp.where(flow.converged[..., None], wanted, 0.0)
+        # on JAX only voltages are carried, so that the compiler leaves out of the loop what nobody reads there
+        return _Round(flow if is_numpy(xp) else Start(flow.v_re, flow.v_im), taps, wanted, _after(xp, wanted, now.left))
 
     taps = devices[layout.taps]
-    flow = flow_at(taps, start)
-    first = _Round(flow, taps, wanted(taps, flow), xp.asarray(0))
-    final = while_loop(xp, lambda now: (now.wanted != 0.0).any() & (now.count < _ROUNDS), move, first)
-    return final.flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :])
+    first = _Round(start, taps, taps.tap * 0.0, xp.asarray(_ROUNDS))
+    final = while_loop(xp, lambda now: now.left > 0, settle, first)
+    flow = final.flow if is_numpy(xp) else flow_at(final.taps, final.flow)
+    return flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :])
+
+
+def _after(xp: Any, wanted: Array, left: Array) -> Array:
+    """Rounds left: none once every relay is at rest."""
+    return xp.where((wanted != 0.0).any(), left - 1, 0)

@@ -303,6 +303,8 @@ class Layout:
         Position (among all injecting units) of devices that have a meter of their own.
     meters
         Names of the metered branches; measurements are these, the source, then the units of `unit_meter`.
+    v_start
+        Bus voltages without load [pu], complex, ``(m,)``: where the first flow of an episode starts.
     solve
         ``solve(load, control, start) -> Flow`` of the chosen power-flow method.
     """
@@ -328,6 +330,7 @@ class Layout:
     view: View
     unit_meter: np.ndarray
     meters: tuple[str, ...]
+    v_start: np.ndarray
     solve: Callable[[NodeLoad, Control, Any], Flow]
 
     @property

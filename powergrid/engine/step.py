@@ -43,7 +43,7 @@ def step(
 
     devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
     load, p_mw, q_mvar = _node_load(xp, layout, params, injections, now)
-    flow, devices = controls.solve(xp, layout, params, devices, load, _Start(state.v_re, state.v_im), dt_h)
+    flow, devices = controls.solve(xp, layout, params, devices, load, controls.Start(state.v_re, state.v_im), dt_h)
     measured_mw = _measured(xp, layout, flow, p_mw)
 
     received, books = _settle(xp, layout, books, measured_mw)
@@ -114,7 +114,9 @@ def reset(
         at += family.size
     injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
     load, p_mw, _ = _node_load(xp, layout, params, injections, following)
-    flow, settled = controls.solve(xp, layout, params, tuple(devices), load, None, _TO_REST_H)
+    unloaded = (layout.v_start.real, layout.v_start.imag)
+    begin = controls.Start(*(xp.zeros_like(load.p_mw) + xp.asarray(part, dtype=dtype) for part in unloaded))
+    flow, settled = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H)
     state = State(
         tick=xp.zeros(batch, dtype=np.int32),
         row=row,
@@ -130,13 +132,6 @@ def reset(
     measured_mw = _measured(xp, layout, flow, p_mw)
     vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw)
     return state, observe.observation(xp, layout, vector), vector[..., layout.view.central]
-
-
-class _Start:
-    """Voltages to start the flow from, in the form the power-flow methods read."""
-
-    def __init__(self, v_re: Array, v_im: Array):
-        self.v_re, self.v_im = v_re, v_im
 
 
 def _orders(market: Any, books: Any, physical: Array, now: Array, xp: Any) -> Any:

@@ -288,12 +288,15 @@ def _flow(plan: Plan, loop: _Loop, sources: Array, source: Array, drawn: NodeLoa
     percent = np.concatenate([compiled.percent_from, compiled.percent_to]).astype(dtype)
     at_from, at_to = jnp.split(magnitude * percent, 2, axis=-1)
 
-    bus = np.concatenate([compiled.from_bus, compiled.to_bus])
-    p_end = v_re[..., bus] * i_re + v_im[..., bus] * i_im
-    q_end = v_im[..., bus] * i_re - v_re[..., bus] * i_im
+    # only the powers that some meter or the source counts
+    ends_of_branches = 2 * compiled.n_branch
+    counted = np.unique(terms.index[terms.index < ends_of_branches])
+    bus = np.concatenate([compiled.from_bus, compiled.to_bus])[counted]
+    w_re, w_im, j_re, j_im = v_re[..., bus], v_im[..., bus], i_re[..., counted], i_im[..., counted]
     p_bus, q_bus = _bus_draw(compiled, drawn, square, dtype)
-    p_sum = _sums(terms, jnp.concatenate([p_end, p_bus], axis=-1), dtype)
-    q_sum = _sums(terms, jnp.concatenate([q_end, q_bus], axis=-1), dtype)
+    sums = _summing(terms, counted, ends_of_branches, compiled.n_bus).astype(dtype)
+    p_sum = jnp.concatenate([w_re * j_re + w_im * j_im, p_bus], axis=-1) @ sums
+    q_sum = jnp.concatenate([w_im * j_re - w_re * j_im, q_bus], axis=-1) @ sums
     converged = loop.settled & jnp.isfinite(loop.residual)
     return Flow(
         v_re=v_re,
@@ -337,10 +340,11 @@ def _bus_draw(compiled: Compiled, drawn: NodeLoad, square: Array, dtype: Any) ->
     return p, q
 
 
-def _sums(terms: Terms, powers: Array, dtype: Any) -> Array:
-    """Signed sums of powers, one a meter and the source's last."""
-    picked = powers[..., terms.index] * terms.sign.astype(dtype)
-    member = np.zeros((len(terms.index), len(terms.start) - 1))
+def _summing(terms: Terms, counted: np.ndarray, ends: int, buses: int) -> np.ndarray:
+    """Matrix from ``[powers at the counted ends, bus draws]`` to one sum a meter and the source's last."""
+    matrix = np.zeros((len(counted) + buses, len(terms.start) - 1))
     for row, (first, stop) in enumerate(zip(terms.start[:-1], terms.start[1:], strict=True)):
-        member[first:stop, row] = 1.0
-    return picked @ jnp.asarray(member, dtype)
+        for index, sign in zip(terms.index[first:stop], terms.sign[first:stop], strict=True):
+            at = np.searchsorted(counted, index) if index < ends else len(counted) + index - ends
+            matrix[at, row] += sign
+    return matrix
