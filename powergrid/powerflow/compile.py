@@ -32,14 +32,14 @@ class Terms(NamedTuple):
     ----------
     start
         Row pointer, ``(meters + 1,)``.
-    index
+    power
         Which power, ``(terms,)``.
     sign
         Its sign, ``(terms,)``.
     """
 
     start: np.ndarray
-    index: np.ndarray
+    power: np.ndarray
     sign: np.ndarray
 
 
@@ -201,7 +201,10 @@ def compile_network(network: Network) -> Compiled:
     series = np.divide(1.0, impedance, out=np.zeros(len(live), complex), where=live)
     half_shunt = np.where(live, 0.5 * (np.asarray(branches.g_pu) + 1j * np.asarray(branches.b_pu)), 0)
     shift = np.deg2rad(np.asarray(branches.shift_degree, float))
-    vn_kv, rating = np.asarray(buses.vn_kv, float), np.asarray(branches.rating, float)
+    ratio, vn_kv = np.asarray(branches.ratio, float), np.asarray(buses.vn_kv, float)
+    percent_from, percent_to = _percent_per_pu(
+        kind, np.asarray(branches.rating, float), ratio, vn_kv[from_bus], vn_kv[to_bus]
+    )
     shunts = network.shunts
     shunt_bus, drawn = np.asarray(shunts.bus, np.int64), np.asarray(shunts.p_mw) + 1j * np.asarray(shunts.q_mvar)
     switchable = np.asarray(shunts.switchable, bool)
@@ -223,9 +226,9 @@ def compile_network(network: Network) -> Compiled:
         switch=switch,
         series=series,
         half_shunt=half_shunt,
-        gain=np.exp(-1j * shift) / np.asarray(branches.ratio, float),
-        percent_from=_percent_per_pu(kind, rating, vn_kv[from_bus]),
-        percent_to=_percent_per_pu(kind, rating, vn_kv[to_bus]),
+        gain=np.exp(-1j * shift) / ratio,
+        percent_from=percent_from,
+        percent_to=percent_to,
         regulator=np.asarray(network.regulators.branch, np.int64),
         shunt=fixed,
         cap_bus=shunt_bus[switchable],
@@ -261,14 +264,24 @@ def _check_connected(network: Network, closed: np.ndarray, from_bus: np.ndarray,
         )
 
 
-def _percent_per_pu(kind: np.ndarray, rating: np.ndarray, vn_kv: np.ndarray) -> np.ndarray:
-    """Loading [%] per pu of current: lines are rated in kA, everything else in MVA at nominal voltage."""
-    rated_pu = np.where(kind == "line", rating * np.sqrt(3.0) * vn_kv, rating)
-    return np.divide(100.0, rated_pu, out=np.zeros(len(rated_pu)), where=rated_pu > 0)
+def _percent_per_pu(
+    kind: np.ndarray, rating: np.ndarray, ratio: np.ndarray, from_kv: np.ndarray, to_kv: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loading per pu of current at either end [%/pu].
+
+    Lines are rated in kA. Everything else is rated in MVA: the current behind the ideal ratio at the to bus's nominal
+    voltage. A regulator, whose ratio moves, is read at its to end.
+    """
+    line, root3 = kind == "line", np.sqrt(3.0)
+    rated_from = np.where(line, rating * root3 * from_kv, rating / ratio)
+    rated_to = np.where(line, rating * root3 * to_kv, rating)
+    percent_from = np.divide(100.0, rated_from, out=np.zeros(len(kind)), where=rated_from > 0)
+    percent_to = np.divide(100.0, rated_to, out=np.zeros(len(kind)), where=rated_to > 0)
+    return np.where(kind == "regulator", 0.0, percent_from), percent_to
 
 
 def injected_powers(compiled: Compiled, v: np.ndarray, drawn: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """The powers that :class:`Terms` counts: into branches at their from and to ends, and drawn at the buses [MW + j Mvar].
+    """The powers that :class:`Terms` counts [MW + j Mvar]: into branches at either end, and drawn at the buses.
 
     Parameters
     ----------
@@ -286,9 +299,12 @@ def injected_powers(compiled: Compiled, v: np.ndarray, drawn: np.ndarray, gain: 
     return np.concatenate([s_from, s_to, drawn])
 
 
-def no_load_voltages(compiled: Compiled) -> np.ndarray:
-    """Node voltages without any load at a source of 1 pu and the network's own taps, the source last, ``(n_node + 1,)``."""
-    n, y = compiled.n_node, compiled.ybus()
+def no_load_voltages(compiled: Compiled, tap_ratio: np.ndarray | None = None) -> np.ndarray:
+    """Node voltages without any load at a source of 1 pu, the source last, ``(n_node + 1,)``.
+
+    `tap_ratio` holds the regulators' gains [1]; the network's own by default.
+    """
+    n, y = compiled.n_node, compiled.ybus(tap_ratio)
     if n == 0:
         return np.ones(1, complex)
     return np.append(splu(y[:n, :n].tocsc()).solve(-y[:n, n].toarray()[:, 0]), 1.0)
@@ -302,22 +318,39 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
     NetworkError
         If an input has another width than the network, or asks for another topology.
     """
-    m, shapes = compiled.n_bus, []
-    given = [(name, value, m) for name, value in zip(NodeLoad._fields, load, strict=True)]
+    m, leads = compiled.n_bus, []
+    groups: list[tuple[tuple, int]] = [(load, m)]
     if control is not None:
         if control.topology is not None:
             raise NetworkError("this plan holds one topology; make a plan for each outage, leave Control.topology None")
-        given.append(("tap_ratio", control.tap_ratio, len(compiled.regulator)))
-        given.append(("cap_on", control.cap_on, len(compiled.cap_bus)))
+        groups += [(control[:1], len(compiled.regulator)), (control[1:2], len(compiled.cap_bus))]
         if control.v_source_pu is not None:
-            shapes.append(np.shape(control.v_source_pu))
+            leads.append(np.shape(control.v_source_pu))
     if start is not None:
-        given += [("start.v_re", start.v_re, m), ("start.v_im", start.v_im, m)]
-    for name, value, width in given:
-        if value is None:
-            continue
-        shape = np.shape(value)
-        if shape[-1:] != (width,):
-            raise NetworkError(f"{name} has shape {shape}; its last axis must be {width} wide for this network")
-        shapes.append(shape[:-1])
-    return np.broadcast_shapes(*shapes) if any(shapes) else ()
+        groups.append(((start.v_re, start.v_im), m))
+    for values, width in groups:
+        for value in values:
+            if value is None:
+                continue
+            shape = np.shape(value)
+            if not shape or shape[-1] != width:
+                raise NetworkError(_misfit(compiled, load, control, start))
+            if len(shape) > 1:
+                leads.append(shape[:-1])
+    return np.broadcast_shapes(*leads) if leads else ()
+
+
+def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> str:
+    """Which input does not fit the network."""
+    given = {name: (value, compiled.n_bus) for name, value in load._asdict().items()}
+    if control is not None:
+        given["tap_ratio"] = (control.tap_ratio, len(compiled.regulator))
+        given["cap_on"] = (control.cap_on, len(compiled.cap_bus))
+    if start is not None:
+        given |= {"start.v_re": (start.v_re, compiled.n_bus), "start.v_im": (start.v_im, compiled.n_bus)}
+    wrong = [
+        f"{name} has shape {np.shape(value)}, its last axis must be {width} wide"
+        for name, (value, width) in given.items()
+        if value is not None and np.shape(value)[-1:] != (width,)
+    ]
+    return f"inputs that do not fit a network of {compiled.n_bus} buses: {'; '.join(wrong)}"

@@ -7,7 +7,7 @@ each environment: no correction term, hence no cancellation against the stiff re
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +15,9 @@ from scipy.sparse.linalg import splu, spsolve_triangular
 
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.compile import Compiled
+
+Sparse = Any
+"""A SciPy sparse matrix; its stubs tell more apart than the code does."""
 
 
 class Factors(NamedTuple):
@@ -38,10 +41,10 @@ class Factors(NamedTuple):
 
     position: np.ndarray
     n_shared: int
-    lower: sp.csr_matrix
-    upper: sp.csr_matrix
+    lower: Sparse
+    upper: Sparse
     pivot: np.ndarray
-    trailing: sp.csr_matrix
+    trailing: Sparse
 
 
 def factorise(compiled: Compiled) -> Factors:
@@ -83,15 +86,13 @@ def factorise(compiled: Compiled) -> Factors:
     )
 
 
-def _shared_block(y: sp.csc_matrix) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix, np.ndarray]:
+def _shared_block(y: Sparse) -> tuple[np.ndarray, Sparse, Sparse, np.ndarray]:
     """Elimination order, strict L, strict U with scaled rows, and pivots."""
     if y.shape[0] == 0:
-        empty = sp.csr_matrix((0, 0), dtype=complex)
+        empty = sp.csr_matrix(np.zeros((0, 0), complex))
         return np.zeros(0, np.int64), empty, empty, np.zeros(0, complex)
     try:
-        lu = splu(
-            y.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        lu = splu(y.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     except RuntimeError as error:
         raise NetworkError(f"the admittance matrix is singular ({error}); check impedances and shunts") from error
     if not np.array_equal(lu.perm_r, lu.perm_c):
@@ -101,7 +102,7 @@ def _shared_block(y: sp.csc_matrix) -> tuple[np.ndarray, sp.csr_matrix, sp.csr_m
     return np.argsort(lu.perm_c), _csr(sp.tril(lu.L, -1)), _csr(upper), pivot
 
 
-def _trailing_pattern(schur: np.ndarray, ends: np.ndarray) -> sp.csr_matrix:
+def _trailing_pattern(schur: np.ndarray, ends: np.ndarray) -> Sparse:
     """CSR of the block, with explicit zeros where fill-in or a regulator (rows of `ends`: from, to) will write."""
     size = len(schur)
     pattern = (schur != 0) | np.eye(size, dtype=bool)
@@ -115,7 +116,7 @@ def _trailing_pattern(schur: np.ndarray, ends: np.ndarray) -> sp.csr_matrix:
     return sp.csr_matrix((schur[rows, columns], columns, start), shape=(size, size))
 
 
-def _csr(matrix: sp.spmatrix) -> sp.csr_matrix:
+def _csr(matrix: Sparse) -> Sparse:
     csr = sp.csr_matrix(matrix)
     csr.eliminate_zeros()
     csr.sort_indices()

@@ -1,24 +1,29 @@
 """Compiled code of :mod:`powergrid.powerflow.sparse_lu`: scenarios advance side by side as SIMD lanes.
 
-Compiled without fast-math, so every lane does the same IEEE operations in the same order, whatever its neighbours do and
-however many they are. Few arrays cross from Python, for each costs about 0.2 us: one of integers, one of floats, and a
-row of inputs and a row of outputs per scenario. Functions that allocate nothing are compiled without reference counting
-(`_nrt`), which otherwise costs more than the arithmetic between two slices.
+Compiled without fast-math, so every lane does the same IEEE operations in the same order, whatever its
+neighbours do and however many they are. Few arrays cross from Python, for each costs about 0.2 us: one of integers,
+one of floats, and a row of inputs and a row of outputs per scenario. Functions that allocate nothing are compiled
+without reference counting (`_nrt`), which otherwise costs more than the arithmetic between two slices.
+
+All compiled functions share this file because numba's cache notices changes in the file of the function called only.
 """
+
+# mypy: disallow-untyped-defs=False
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
-LANES = 16
-"""Scenarios side by side in a batch: two AVX-512 or four AVX2 vectors of doubles."""
+LANES = 32
+"""Scenarios side by side in a batch: several vectors, so that reading an index serves many; 32 beat 16 and 8."""
 DIVERGED_PU = 1e3
 """A voltage that moves by more than this in one iteration will not come back."""
 MIN_V2 = 1e-4
-"""Floor of |V|^2 in S / V [pu^2], so that a collapsing iterate stays finite."""
+"""Floor of ``|V|^2`` in ``S / V`` [pu^2], so that a collapsing iterate stays finite."""
 
 INTS = (
     "lower_start", "lower_col", "upper_start", "upper_col",  # shared factors by rows
@@ -27,8 +32,9 @@ INTS = (
     "regulator", "regulator_of", "regulator_place", "cap_bus", "term_start", "term_index",
 )  # fmt: skip
 """Slots of the integers: slot s is ``ints[ints[s] : ints[s + 1]]``."""
-(L_START, L_COL, U_START, U_COL, T_START, T_COL, T_DIAGONAL, T_TARGET, BUS_AT, A_BUS, OTHER_BUS,
- SOURCE_AT, FROM_AT, TO_AT, REGULATOR, REGULATOR_OF, REGULATOR_PLACE, CAP_BUS, TERM_START, TERM_INDEX) = range(20)  # fmt: skip
+(L_START, L_COL, U_START, U_COL, T_START, T_COL, T_DIAGONAL, T_TARGET, BUS_AT, A_BUS, OTHER_BUS, SOURCE_AT,
+ FROM_AT, TO_AT, REGULATOR, REGULATOR_OF, REGULATOR_PLACE, CAP_BUS, TERM_START, TERM_INDEX,
+ ) = range(20)  # fmt: skip
 FLOATS = (
     "lower_re", "lower_im", "upper_re", "upper_im", "pivot_re", "pivot_im", "trail_re", "trail_im",
     "source_re", "source_im", "no_load_re", "no_load_im", "y_re", "y_im", "half_re", "half_im", "gain_re", "gain_im",
@@ -42,9 +48,9 @@ compiled = njit(cache=True, error_model="numpy", nogil=True)
 leaf = njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
 
 S, S_I, S_Z, V, X, B, J, N_WORK = range(8)
-"""Working arrays ``(slot, row, 2 lanes)``, all real parts before all imaginary parts, so that few pointers may alias and
-loops over lanes become vectors: drawn power at constant power, current and impedance; voltage; right-hand side, then
-solution; trailing block; source currents.
+"""Working arrays ``(slot, row, 2 lanes)``, all real parts before all imaginary parts, so that few pointers may alias
+and loops over lanes become vectors: drawn power at constant power, current and impedance; voltage; right-hand side,
+then solution; trailing block; source currents.
 """
 
 
@@ -56,12 +62,19 @@ def pack(tables: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([bounds, *ints]).astype(np.int64), np.concatenate(floats).astype(np.float64)
 
 
+@intrinsic
+def _fma(typingctx, a, b, c):
+    """a * b + c rounded once: a third of the arithmetic of a sweep, and the same bits in every lane."""
+    signature = types.float64(types.float64, types.float64, types.float64)
+    return signature, lambda context, builder, sig, args: builder.fma(*args)
+
+
 @compiled
 def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, lanes, out, iterations):
     """Solve every row of `rows` into the same row of `out`; see :func:`_load` and :func:`_report` for their columns.
 
-    `lanes` is 1 or `LANES`. Lanes stop one by one as they converge. When few of them are left and slow, they are put off
-    and solved once more, together, at the end: grouping changes no result.
+    `lanes` is 1 or `LANES`. Lanes stop one by one as they converge. When few of them are left and slow, they are put
+    off and solved once more, together, at the end: grouping changes no result.
     """
     n, b, total = ints[L_START + 1] - ints[L_START] - 1, ints[FROM_AT + 1] - ints[FROM_AT], len(rows)
     work = np.zeros((N_WORK, max(n + 1, ints[T_COL + 1] - ints[T_COL]), 2 * lanes))
@@ -85,8 +98,8 @@ def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, lanes, ou
 def _iterate(ints, floats, work, who, zip_load, tol, max_iter, patient, lanes, sums, iterations):
     """Sweep until every lane has stopped; its number of iterations is -1 where it is put off."""
     change, live, residual = sums[0], sums[1], sums[2]
-    for l in range(lanes):
-        live[l] = 1.0 if l < len(who) else 0.0
+    for lane in range(lanes):
+        live[lane] = 1.0 if lane < len(who) else 0.0
     busy, sweeps, half = len(who), 0, max_iter
     while busy > 0:
         if lanes == 1:
@@ -94,21 +107,24 @@ def _iterate(ints, floats, work, who, zip_load, tol, max_iter, patient, lanes, s
         else:
             _sweep_many(ints, floats, work, zip_load, live, change)
         sweeps += 1
-        for l in range(len(who)):
-            if live[l] > 0.0 and (change[l] < tol or not change[l] < DIVERGED_PU or sweeps >= max_iter):
-                live[l], residual[l], iterations[who[l]], busy = 0.0, change[l], sweeps, busy - 1
+        for lane in range(len(who)):
+            if live[lane] > 0.0 and (change[lane] < tol or not change[lane] < DIVERGED_PU or sweeps >= max_iter):
+                live[lane], residual[lane], iterations[who[lane]], busy = 0.0, change[lane], sweeps, busy - 1
         if 2 * busy <= lanes and half == max_iter:
             half = sweeps
         if not patient and 4 * busy <= lanes and sweeps >= 2 * half:
-            for l in range(len(who)):
-                if live[l] > 0.0:
-                    iterations[who[l]] = -1
+            for lane in range(len(who)):
+                if live[lane] > 0.0:
+                    iterations[who[lane]] = -1
             busy = 0
 
 
 @leaf
 def _load(ints, floats, rows, who, zip_load, has_start, work):
-    """Put scenarios into the lanes: ``[v_source, tap k, cap c, p m, q m (, p_i q_i p_z q_z m) (, start_re start_im m)]``."""
+    """Put scenarios into the lanes.
+
+    A row holds ``[v_source, tap k, cap c, p m, q m (, p_i m, q_i m, p_z m, q_z m) (, start_re m, start_im m)]``.
+    """
     n, m, lanes = ints[L_START + 1] - ints[L_START] - 1, ints[BUS_AT + 1] - ints[BUS_AT], work.shape[2] // 2
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
     bus_at, a_bus = ints[ints[BUS_AT] : ints[BUS_AT + 1]], ints[ints[A_BUS] : ints[A_BUS + 1]]
@@ -119,45 +135,45 @@ def _load(ints, floats, rows, who, zip_load, has_start, work):
             into[:n, :] = 0.0
             continue
         for at in range(n):
-            for l in range(len(who)):
-                into[at, l] = rows[who[l], column + a_bus[at]]
-                into[at, lanes + l] = rows[who[l], column + m + a_bus[at]]
+            for lane in range(len(who)):
+                into[at, lane] = rows[who[lane], column + a_bus[at]]
+                into[at, lanes + lane] = rows[who[lane], column + m + a_bus[at]]
         for e in range(ints[OTHER_BUS], ints[OTHER_BUS + 1]):
             bus = ints[e]
-            for l in range(len(who)):
-                into[bus_at[bus], l] += rows[who[l], column + bus]
-                into[bus_at[bus], lanes + l] += rows[who[l], column + m + bus]
+            for lane in range(len(who)):
+                into[bus_at[bus], lane] += rows[who[lane], column + bus]
+                into[bus_at[bus], lanes + lane] += rows[who[lane], column + m + bus]
         column += 2 * m
     v = work[V]
     for at in range(n + 1):
         re, im = floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at]
-        for l in range(len(who)):
-            v[at, l], v[at, lanes + l] = re * rows[who[l], 0], im * rows[who[l], 0]
+        for lane in range(len(who)):
+            v[at, lane], v[at, lanes + lane] = re * rows[who[lane], 0], im * rows[who[lane], 0]
             if has_start and at < n:
-                a, b = rows[who[l], column + a_bus[at]], rows[who[l], column + m + a_bus[at]]
+                a, b = rows[who[lane], column + a_bus[at]], rows[who[lane], column + m + a_bus[at]]
                 if 0.25 < a * a + b * b < 4.0:  # a start that is no plausible voltage would only do harm
-                    v[at, l], v[at, lanes + l] = a, b
+                    v[at, lane], v[at, lanes + lane] = a, b
     for e in range(ints[SOURCE_AT + 1] - ints[SOURCE_AT]):
-        for l in range(len(who)):
-            work[J, e, l] = floats[ints[SOURCE_RE] + e] * rows[who[l], 0]
-            work[J, e, lanes + l] = floats[ints[SOURCE_IM] + e] * rows[who[l], 0]
-    for l in range(len(who)):
-        row = rows[who[l]]
+        for lane in range(len(who)):
+            work[J, e, lane] = floats[ints[SOURCE_RE] + e] * rows[who[lane], 0]
+            work[J, e, lanes + lane] = floats[ints[SOURCE_IM] + e] * rows[who[lane], 0]
+    for lane in range(len(who)):
+        row = rows[who[lane]]
         for e in range(c):
             at = bus_at[ints[ints[CAP_BUS] + e]]
-            work[S_Z, at, l] += floats[ints[CAP_P] + e] * row[1 + k + e]
-            work[S_Z, at, lanes + l] += floats[ints[CAP_Q] + e] * row[1 + k + e]
+            work[S_Z, at, lane] += floats[ints[CAP_P] + e] * row[1 + k + e]
+            work[S_Z, at, lanes + lane] += floats[ints[CAP_Q] + e] * row[1 + k + e]
         if k > 0:
-            _set_taps(ints, floats, row, work[B], work[J], l)
-            _refactor(ints, work[B], l)
+            _set_taps(ints, floats, row, work[B], work[J], lane)
+            _refactor(ints, work[B], lane)
 
 
 @leaf
-def _set_taps(ints, floats, row, block, current, l):
+def _set_taps(ints, floats, row, block, current, lane):
     """Trailing block and source currents with the regulators at this scenario's taps."""
     lanes, n_entries = block.shape[1] // 2, ints[T_COL + 1] - ints[T_COL]
     for e in range(n_entries):
-        block[e, l], block[e, lanes + l] = floats[ints[T_RE] + e], floats[ints[T_IM] + e]
+        block[e, lane], block[e, lanes + lane] = floats[ints[T_RE] + e], floats[ints[T_IM] + e]
     for k in range(ints[REGULATOR + 1] - ints[REGULATOR]):
         branch = ints[ints[REGULATOR] + k]
         scale = row[1 + k] / floats[ints[TAP] + k]
@@ -168,32 +184,32 @@ def _set_taps(ints, floats, row, block, current, l):
         place = ints[ints[REGULATOR_PLACE] + 6 * k : ints[REGULATOR_PLACE] + 6 * k + 6]
         for i in range(4):
             if place[i] >= 0:
-                block[place[i], l] += entries[i].real
-                block[place[i], lanes + l] += entries[i].imag
+                block[place[i], lane] += entries[i].real
+                block[place[i], lanes + lane] += entries[i].imag
         for i in range(2):  # the to end beside the source, or the from end
             if place[4 + i] >= 0:
-                current[place[4 + i], l] -= entries[2 - i].real * row[0]
-                current[place[4 + i], lanes + l] -= entries[2 - i].imag * row[0]
+                current[place[4 + i], lane] -= entries[2 - i].real * row[0]
+                current[place[4 + i], lanes + lane] -= entries[2 - i].imag * row[0]
 
 
 @leaf
-def _refactor(ints, block, l):
+def _refactor(ints, block, lane):
     """LU of the trailing block by rows, in place; the diagonal becomes its reciprocal."""
     start, col = ints[ints[T_START] : ints[T_START + 1]], ints[ints[T_COL] : ints[T_COL + 1]]
-    diagonal, o, i_l = ints[ints[T_DIAGONAL] : ints[T_DIAGONAL + 1]], ints[T_TARGET], block.shape[1] // 2 + l
+    diagonal, o, i_lane = ints[ints[T_DIAGONAL] : ints[T_DIAGONAL + 1]], ints[T_TARGET], block.shape[1] // 2 + lane
     for i in range(len(diagonal)):
         for e in range(start[i], diagonal[i]):
             d = diagonal[col[e]]
-            re = block[e, l] * block[d, l] - block[e, i_l] * block[d, i_l]
-            im = block[e, l] * block[d, i_l] + block[e, i_l] * block[d, l]
-            block[e, l], block[e, i_l] = re, im
+            re = block[e, lane] * block[d, lane] - block[e, i_lane] * block[d, i_lane]
+            im = block[e, lane] * block[d, i_lane] + block[e, i_lane] * block[d, lane]
+            block[e, lane], block[e, i_lane] = re, im
             for u in range(d + 1, start[col[e] + 1]):
-                block[ints[o], l] -= re * block[u, l] - im * block[u, i_l]
-                block[ints[o], i_l] -= re * block[u, i_l] + im * block[u, l]
+                block[ints[o], lane] -= re * block[u, lane] - im * block[u, i_lane]
+                block[ints[o], i_lane] -= re * block[u, i_lane] + im * block[u, lane]
                 o += 1
         d = diagonal[i]
-        norm = block[d, l] * block[d, l] + block[d, i_l] * block[d, i_l]
-        block[d, l], block[d, i_l] = block[d, l] / norm, -block[d, i_l] / norm
+        norm = block[d, lane] * block[d, lane] + block[d, i_lane] * block[d, i_lane]
+        block[d, lane], block[d, i_lane] = block[d, lane] / norm, -block[d, i_lane] / norm
 
 
 def _make_sweep(lanes: int) -> Callable:
@@ -201,78 +217,83 @@ def _make_sweep(lanes: int) -> Callable:
 
     @leaf
     def sweep(ints, floats, work, zip_load, live, change):
-        """V <- Y^-1 (source currents - conj(S / V)), S = P + P_i |V| + P_z |V|^2; its largest change. Dead lanes keep V."""
+        """V <- Y^-1 (source currents - conj(S / V)), S = P + P_i |V| + P_z |V|^2, and its largest change.
+
+        Lanes that are not live keep their V.
+        """
         s, s_i, s_z, v, x, block, current = work[S], work[S_I], work[S_Z], work[V], work[X], work[B], work[J]
         n, shared = ints[L_START + 1] - ints[L_START] - 1, ints[U_START + 1] - ints[U_START] - 1
         for k in range(n):
             if zip_load:
-                for l in range(lanes):
-                    a, b = v[k, l], v[k, lanes + l]
-                    v2 = a * a + b * b
+                for lane in range(lanes):
+                    a, b = v[k, lane], v[k, lanes + lane]
+                    v2 = _fma(a, a, b * b)
                     v1, g = np.sqrt(v2), -1.0 / max(v2, MIN_V2)
-                    p = s[k, l] + v1 * s_i[k, l] + v2 * s_z[k, l]
-                    q = s[k, lanes + l] + v1 * s_i[k, lanes + l] + v2 * s_z[k, lanes + l]
-                    x[k, l], x[k, lanes + l] = (p * a + q * b) * g, (p * b - q * a) * g
+                    p = s[k, lane] + v1 * s_i[k, lane] + v2 * s_z[k, lane]
+                    q = s[k, lanes + lane] + v1 * s_i[k, lanes + lane] + v2 * s_z[k, lanes + lane]
+                    x[k, lane], x[k, lanes + lane] = _fma(p, a, q * b) * g, _fma(p, b, -q * a) * g
             else:
-                for l in range(lanes):
-                    a, b, p, q = v[k, l], v[k, lanes + l], s[k, l], s[k, lanes + l]
-                    g = -1.0 / max(a * a + b * b, MIN_V2)
-                    x[k, l], x[k, lanes + l] = (p * a + q * b) * g, (p * b - q * a) * g
+                for lane in range(lanes):
+                    a, b, p, q = v[k, lane], v[k, lanes + lane], s[k, lane], s[k, lanes + lane]
+                    g = -1.0 / max(_fma(a, a, b * b), MIN_V2)
+                    x[k, lane], x[k, lanes + lane] = _fma(p, a, q * b) * g, _fma(p, b, -q * a) * g
         source_at = ints[ints[SOURCE_AT] : ints[SOURCE_AT + 1]]
         for e in range(len(source_at)):
-            for l in range(2 * lanes):
-                x[source_at[e], l] += current[e, l]
+            for lane in range(2 * lanes):
+                x[source_at[e], lane] += current[e, lane]
         start, col = ints[ints[L_START] : ints[L_START + 1]], ints[ints[L_COL] : ints[L_COL + 1]]
         re, im = floats[ints[L_RE] : ints[L_RE + 1]], floats[ints[L_IM] : ints[L_IM + 1]]
         for k in range(n):
             for e in range(start[k], start[k + 1]):
                 j, r, i = col[e], re[e], im[e]
-                for l in range(lanes):
-                    a, b = x[j, l], x[j, lanes + l]
-                    x[k, l] -= r * a - i * b
-                    x[k, lanes + l] -= r * b + i * a
+                for lane in range(lanes):
+                    a, b = x[j, lane], x[j, lanes + lane]
+                    x[k, lane] = _fma(-r, a, _fma(i, b, x[k, lane]))
+                    x[k, lanes + lane] = _fma(-r, b, _fma(-i, a, x[k, lanes + lane]))
         start, col = ints[ints[T_START] : ints[T_START + 1]], ints[ints[T_COL] : ints[T_COL + 1]]
         diagonal = ints[ints[T_DIAGONAL] : ints[T_DIAGONAL + 1]]
         for row in range(n - shared):
             for e in range(start[row], diagonal[row]):
                 k, j = shared + row, shared + col[e]
-                for l in range(lanes):
-                    r, i, a, b = block[e, l], block[e, lanes + l], x[j, l], x[j, lanes + l]
-                    x[k, l] -= r * a - i * b
-                    x[k, lanes + l] -= r * b + i * a
+                for lane in range(lanes):
+                    r, i, a, b = block[e, lane], block[e, lanes + lane], x[j, lane], x[j, lanes + lane]
+                    x[k, lane] = _fma(-r, a, _fma(i, b, x[k, lane]))
+                    x[k, lanes + lane] = _fma(-r, b, _fma(-i, a, x[k, lanes + lane]))
         for row in range(n - shared - 1, -1, -1):
             k, d = shared + row, diagonal[row]
             for e in range(d + 1, start[row + 1]):
                 j = shared + col[e]
-                for l in range(lanes):
-                    r, i, a, b = block[e, l], block[e, lanes + l], x[j, l], x[j, lanes + l]
-                    x[k, l] -= r * a - i * b
-                    x[k, lanes + l] -= r * b + i * a
-            for l in range(lanes):
-                r, i, a, b = block[d, l], block[d, lanes + l], x[k, l], x[k, lanes + l]
-                x[k, l], x[k, lanes + l] = r * a - i * b, r * b + i * a
+                for lane in range(lanes):
+                    r, i, a, b = block[e, lane], block[e, lanes + lane], x[j, lane], x[j, lanes + lane]
+                    x[k, lane] = _fma(-r, a, _fma(i, b, x[k, lane]))
+                    x[k, lanes + lane] = _fma(-r, b, _fma(-i, a, x[k, lanes + lane]))
+            for lane in range(lanes):
+                r, i, a, b = block[d, lane], block[d, lanes + lane], x[k, lane], x[k, lanes + lane]
+                x[k, lane], x[k, lanes + lane] = _fma(r, a, -i * b), _fma(r, b, i * a)
         start, col = ints[ints[U_START] : ints[U_START + 1]], ints[ints[U_COL] : ints[U_COL + 1]]
         re, im = floats[ints[U_RE] : ints[U_RE + 1]], floats[ints[U_IM] : ints[U_IM + 1]]
         d_re, d_im = floats[ints[D_RE] : ints[D_RE + 1]], floats[ints[D_IM] : ints[D_IM + 1]]
         for k in range(shared - 1, -1, -1):
             r, i = d_re[k], d_im[k]
-            for l in range(lanes):
-                a, b = x[k, l], x[k, lanes + l]
-                x[k, l], x[k, lanes + l] = r * a - i * b, r * b + i * a
+            for lane in range(lanes):
+                a, b = x[k, lane], x[k, lanes + lane]
+                x[k, lane], x[k, lanes + lane] = _fma(r, a, -i * b), _fma(r, b, i * a)
             for e in range(start[k], start[k + 1]):
                 j, r, i = col[e], re[e], im[e]
-                for l in range(lanes):
-                    a, b = x[j, l], x[j, lanes + l]
-                    x[k, l] -= r * a - i * b
-                    x[k, lanes + l] -= r * b + i * a
-        for l in range(lanes):
-            change[l] = 0.0
+                for lane in range(lanes):
+                    a, b = x[j, lane], x[j, lanes + lane]
+                    x[k, lane] = _fma(-r, a, _fma(i, b, x[k, lane]))
+                    x[k, lanes + lane] = _fma(-r, b, _fma(-i, a, x[k, lanes + lane]))
+        for lane in range(lanes):
+            change[lane] = 0.0
         for k in range(n):
-            for l in range(lanes):
-                change[l] = max(change[l], abs(x[k, l] - v[k, l]) + abs(x[k, lanes + l] - v[k, lanes + l]))
-            for l in range(lanes):
-                v[k, l] = x[k, l] if live[l] > 0.0 else v[k, l]
-                v[k, lanes + l] = x[k, lanes + l] if live[l] > 0.0 else v[k, lanes + l]
+            for lane in range(lanes):
+                change[lane] = max(
+                    change[lane], abs(x[k, lane] - v[k, lane]) + abs(x[k, lanes + lane] - v[k, lanes + lane])
+                )
+            for lane in range(lanes):
+                v[k, lane] = x[k, lane] if live[lane] > 0.0 else v[k, lane]
+                v[k, lanes + lane] = x[k, lanes + lane] if live[lane] > 0.0 else v[k, lanes + lane]
 
     return sweep
 
@@ -282,46 +303,49 @@ _sweep_one, _sweep_many = _make_sweep(1), _make_sweep(LANES)
 
 @leaf
 def _report(ints, floats, rows, who, zip_load, v, scratch, sums, out):
-    """Write ``[v_re m, v_im m, v_pu m, loading b, p_meter, q_meter, loss, p_slack, q_slack, residual]`` of each scenario."""
+    """Write each scenario's row.
+
+    It holds ``[v_re m, v_im m, v_pu m, loading b, p_meter, q_meter, loss, p_slack, q_slack, residual]``.
+    """
     m, b, n = ints[BUS_AT + 1] - ints[BUS_AT], ints[FROM_AT + 1] - ints[FROM_AT], len(v) - 1
     bus_at, lanes = ints[ints[BUS_AT] : ints[BUS_AT + 1]], v.shape[1] // 2
-    residual = sums[2]
-    for l in range(len(who)):
-        _make_finite(ints, floats, rows[who[l]], v, l, residual)
+    for lane in range(lanes):
+        sums[0, lane] = 0.0
+    for at in range(n + 1):
+        for lane in range(lanes):
+            sums[0, lane] += abs(v[at, lane]) + abs(v[at, lanes + lane])
+    for lane in range(len(who)):
+        size = _meters(ints, floats, rows[who[lane]], zip_load, v, lane, out[who[lane]]) + sums[0, lane]
+        if size < np.inf:
+            sums[2, lane] = min(sums[2, lane], DIVERGED_PU)
+        else:
+            sums[2, lane] = DIVERGED_PU
+            _unload(ints, floats, rows[who[lane]], v, lane)
+            _meters(ints, floats, rows[who[lane]], zip_load, v, lane, out[who[lane]])
     for at in range(ints[L_START + 1] - ints[L_START]):
-        for l in range(lanes):
-            scratch[at, l] = np.sqrt(v[at, l] * v[at, l] + v[at, lanes + l] * v[at, lanes + l])
-    for l in range(len(who)):
-        row = out[who[l]]
+        for lane in range(lanes):
+            scratch[at, lane] = np.sqrt(v[at, lane] * v[at, lane] + v[at, lanes + lane] * v[at, lanes + lane])
+    for lane in range(len(who)):
+        row = out[who[lane]]
         for bus in range(m):
             at = bus_at[bus]
-            row[bus], row[m + bus], row[2 * m + bus] = v[at, l], v[at, lanes + l], scratch[at, l]
+            row[bus], row[m + bus], row[2 * m + bus] = v[at, lane], v[at, lanes + lane], scratch[at, lane]
     _branches(ints, floats, rows, who, v, scratch, sums)
-    for l in range(len(who)):
-        row = out[who[l]]
+    for lane in range(len(who)):
+        row = out[who[lane]]
         for branch in range(b):
-            row[3 * m + branch] = scratch[branch, l]
-        _meters(ints, floats, rows[who[l]], zip_load, v, l, row)
-        row[len(row) - 4], row[len(row) - 1] = sums[3, l], residual[l]
+            row[3 * m + branch] = scratch[branch, lane]
+        row[len(row) - 4], row[len(row) - 1] = sums[3, lane], sums[2, lane]
 
 
 @leaf
-def _make_finite(ints, floats, row, v, l, residual):
-    """Replace a lane that is not finite, and its scenario, by the unloaded network."""
+def _unload(ints, floats, row, v, lane):
+    """Replace a lane that is not finite, and its scenario, by the network without load at 1 pu."""
     n, k, lanes = ints[L_START + 1] - ints[L_START] - 1, ints[TAP + 1] - ints[TAP], v.shape[1] // 2
-    size = 0.0
-    for at in range(n + 1):
-        size += abs(v[at, l]) + abs(v[at, lanes + l])
-    for e in range(len(row)):  # what hangs on the source moves no voltage but counts in its power
-        size += 0.0 * row[e]
-    if size < np.inf:
-        residual[l] = min(residual[l], DIVERGED_PU)
-        return
-    residual[l] = DIVERGED_PU
     for e in range(len(row)):
         row[e] = floats[ints[TAP] + e - 1] if 1 <= e <= k else 0.0
     for at in range(n + 1):
-        v[at, l], v[at, lanes + l] = floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at]
+        v[at, lane], v[at, lanes + lane] = floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at]
 
 
 @leaf
@@ -329,8 +353,8 @@ def _branches(ints, floats, rows, who, v, percent, sums):
     """Loading of every branch [%] and the sum of their losses, by lanes."""
     b, lanes = ints[FROM_AT + 1] - ints[FROM_AT], v.shape[1] // 2
     loss, scale = sums[3], sums[0]
-    for l in range(lanes):
-        loss[l], scale[l] = 0.0, 1.0
+    for lane in range(lanes):
+        loss[lane], scale[lane] = 0.0, 1.0
     from_at, to_at = ints[ints[FROM_AT] : ints[FROM_AT + 1]], ints[ints[TO_AT] : ints[TO_AT + 1]]
     y_re, y_im = floats[ints[Y_RE] : ints[Y_RE + 1]], floats[ints[Y_IM] : ints[Y_IM + 1]]
     half_re, half_im = floats[ints[HALF_RE] : ints[HALF_RE + 1]], floats[ints[HALF_IM] : ints[HALF_IM + 1]]
@@ -341,58 +365,64 @@ def _branches(ints, floats, rows, who, v, percent, sums):
     for branch in range(b):
         regulator = regulator_of[branch]
         if regulator >= 0:
-            for l in range(len(who)):
-                scale[l] = rows[who[l], 1 + regulator] / floats[ints[TAP] + regulator]
+            for lane in range(len(who)):
+                scale[lane] = rows[who[lane], 1 + regulator] / floats[ints[TAP] + regulator]
         f, t, y_r, y_i = from_at[branch], to_at[branch], y_re[branch], y_im[branch]
         h_r, h_i, g_r, g_i = half_re[branch], half_im[branch], gain_re[branch], gain_im[branch]
         pc_f, pc_t = percent_from[branch] * percent_from[branch], percent_to[branch] * percent_to[branch]
-        for l in range(lanes):
-            c_r, c_i, t_r, t_i = g_r * scale[l], g_i * scale[l], v[t, l], v[t, lanes + l]
-            u_r, u_i = c_r * v[f, l] - c_i * v[f, lanes + l], c_r * v[f, lanes + l] + c_i * v[f, l]
+        for lane in range(lanes):
+            c_r, c_i, t_r, t_i = g_r * scale[lane], g_i * scale[lane], v[t, lane], v[t, lanes + lane]
+            u_r, u_i = c_r * v[f, lane] - c_i * v[f, lanes + lane], c_r * v[f, lanes + lane] + c_i * v[f, lane]
             d_r, d_i = u_r - t_r, u_i - t_i
             s_r, s_i = y_r * d_r - y_i * d_i, y_r * d_i + y_i * d_r
             f_r, f_i = s_r + (h_r * u_r - h_i * u_i), s_i + (h_r * u_i + h_i * u_r)
             e_r, e_i = s_r - (h_r * t_r - h_i * t_i), s_i - (h_r * t_i + h_i * t_r)
             at_from = pc_f * (c_r * c_r + c_i * c_i) * (f_r * f_r + f_i * f_i)
-            percent[branch, l] = np.sqrt(max(at_from, pc_t * (e_r * e_r + e_i * e_i)))
+            percent[branch, lane] = np.sqrt(max(at_from, pc_t * (e_r * e_r + e_i * e_i)))
             v2 = u_r * u_r + u_i * u_i + (t_r * t_r + t_i * t_i)
-            loss[l] += d_r * s_r + d_i * s_i + h_r * v2
+            loss[lane] += d_r * s_r + d_i * s_i + h_r * v2
         if regulator >= 0:
-            for l in range(lanes):
-                scale[l] = 1.0
+            for lane in range(lanes):
+                scale[lane] = 1.0
 
 
 @leaf
-def _meters(ints, floats, row, zip_load, v, l, out):
-    """Write the meters and the slack, each a signed sum of powers into branch ends and of powers that buses draw."""
+def _meters(ints, floats, row, zip_load, v, lane, out):
+    """Write the meters and the slack, each a signed sum of powers into branch ends and of powers that buses draw.
+
+    Returns the sum of their magnitudes.
+    """
     m, b = ints[BUS_AT + 1] - ints[BUS_AT], ints[FROM_AT + 1] - ints[FROM_AT]
     start, meters = ints[ints[TERM_START] : ints[TERM_START + 1]], ints[TERM_START + 1] - ints[TERM_START] - 2
+    size = 0.0
     for meter in range(meters + 1):
         p = q = 0.0
         for e in range(start[meter], start[meter + 1]):
             what, sign = ints[ints[TERM_INDEX] + e], floats[ints[SIGN] + e]
             if what < 2 * b:
-                power = _into_branch(ints, floats, row, v, l, what % b, what < b)
+                power = _into_branch(ints, floats, row, v, lane, what % b, what < b)
             else:
-                power = _drawn(ints, floats, row, zip_load, v, l, what - 2 * b)
+                power = _drawn(ints, floats, row, zip_load, v, lane, what - 2 * b)
             p += sign * power.real
             q += sign * power.imag
+        size += abs(p) + abs(q)
         if meter < meters:
             out[3 * m + b + meter], out[3 * m + b + meters + meter] = p, q
         else:
             out[len(out) - 3], out[len(out) - 2] = p, q
+    return size
 
 
 @leaf
-def _into_branch(ints, floats, row, v, l, branch, at_from):
+def _into_branch(ints, floats, row, v, lane, branch, at_from):
     """Power that enters a branch at its from or its to end."""
-    scale, regulator, i_l = 1.0, ints[ints[REGULATOR_OF] + branch], v.shape[1] // 2 + l
+    scale, regulator, i_lane = 1.0, ints[ints[REGULATOR_OF] + branch], v.shape[1] // 2 + lane
     if regulator >= 0:
         scale = row[1 + regulator] / floats[ints[TAP] + regulator]
     f, t = ints[ints[FROM_AT] + branch], ints[ints[TO_AT] + branch]
     gain = complex(floats[ints[GAIN_RE] + branch] * scale, floats[ints[GAIN_IM] + branch] * scale)
     half = complex(floats[ints[HALF_RE] + branch], floats[ints[HALF_IM] + branch])
-    inner, v_to = gain * complex(v[f, l], v[f, i_l]), complex(v[t, l], v[t, i_l])
+    inner, v_to = gain * complex(v[f, lane], v[f, i_lane]), complex(v[t, lane], v[t, i_lane])
     series = complex(floats[ints[Y_RE] + branch], floats[ints[Y_IM] + branch]) * (inner - v_to)
     if at_from:
         return inner * np.conj(series + half * inner)
@@ -400,12 +430,12 @@ def _into_branch(ints, floats, row, v, l, branch, at_from):
 
 
 @leaf
-def _drawn(ints, floats, row, zip_load, v, l, bus):
+def _drawn(ints, floats, row, zip_load, v, lane, bus):
     """Power that a bus's loads and shunts draw."""
     m, at = ints[BUS_AT + 1] - ints[BUS_AT], ints[ints[BUS_AT] + bus]
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
     first = 1 + k + c + bus
-    re, im = v[at, l], v[at, v.shape[1] // 2 + l]
+    re, im = v[at, lane], v[at, v.shape[1] // 2 + lane]
     v2 = re * re + im * im
     power = complex(row[first], row[first + m])
     if zip_load:

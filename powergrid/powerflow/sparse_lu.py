@@ -3,14 +3,15 @@
 Solves ``Y V = I_source - conj(S(V) / V)`` by iterating ``V <- Y^-1 (I_source - conj(S(V) / V))`` (the implicit Z-bus
 method: Chen, Chen, Hwang, Kotas and Chebli, "Distribution system power flow analysis - a rigid approach", IEEE Trans.
 Power Delivery 6(3), 1991). `Y` is factored once, see :mod:`powergrid.powerflow.factors`; taps that differ refactor its
-small trailing block only. A batch runs through lanes that advance together as SIMD vectors. A lane that has converged is
-written out and takes the next scenario, so no scenario waits for, or depends on, its neighbours.
+small trailing block only. A batch runs through lanes that advance together as SIMD vectors and stop one by one, so that
+no scenario's result depends on its neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from powergrid.powerflow.lanes import LANES, pack, solve_rows
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
+
+FEW = 6
+"""Up to so many scenarios are solved one after the other; more are worth the lanes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,8 @@ def plan(
         Branches whose power at their from bus is reported in ``p_meter_mw`` and ``q_meter_mvar``.
     topologies
         Outages declared beforehand; this method takes none.
+    buses
+        Buses that may draw or inject power. Sparse factors gain nothing from knowing, so every bus may.
 
     Returns
     -------
@@ -92,7 +98,8 @@ def plan(
     Raises
     ------
     NetworkError
-        If buses have no path to the source, a branch has no impedance, the matrix is singular or a meter cannot be read.
+        If buses have no path to the source, a branch has no impedance, the matrix is singular or a meter cannot be
+        read.
     """
     if len(topologies):
         raise NetworkError("sparse_lu solves one topology a plan; make a plan for each outage instead of topologies=")
@@ -144,9 +151,9 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     out, iterations = np.empty((count, plan.outputs[-1].stop)), np.empty(count, np.int64)
     solve_rows(
         plan.ints, plan.floats, rows.reshape(count, -1), has_zip, start is not None, plan.tol_pu, plan.max_iter,
-        1 if count == 1 else LANES, out, iterations,
+        LANES if count > FEW else 1, out, iterations,
     )  # fmt: skip
-    out = out.reshape(*batch, -1)
+    out, energised = out.reshape(*batch, -1), plan.energised
     v_re, v_im, v_pu, loading, p_meter, q_meter, _ = plan.outputs
     residual = out[..., -1]
     return Flow(
@@ -162,7 +169,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         residual_pu=residual,
         iterations=iterations.reshape(batch),
         converged=residual < plan.tol_pu,
-        energised=np.broadcast_to(plan.energised, (*batch, len(plan.energised))) if batch else plan.energised,
+        energised=np.broadcast_to(energised, (*batch, len(energised))) if batch else energised,
     )
 
 
@@ -172,7 +179,7 @@ def _rows(
     """Inputs in the order of ``lanes._load``, broadcast over the batch."""
     _, tap, cap, p, q, *by_voltage = plan.inputs
     tap_ratio, cap_on, _, v_source, _ = _OWN if control is None else control
-    has_zip = load[2:] != (None, None, None, None)
+    has_zip = any(part is not None for part in load[2:])
     width, m = by_voltage[-1].stop if has_zip else q.stop, plan.compiled.n_bus
     rows = np.empty((*batch, width if start is None else width + 2 * m))
     rows[..., 0] = plan.compiled.source_v_pu if v_source is None else v_source
@@ -193,7 +200,7 @@ _OWN = Control()
 
 def _slices(*widths: int) -> tuple[slice, ...]:
     stops = np.cumsum([0, *widths]).tolist()
-    return tuple(slice(first, stop) for first, stop in zip(stops, stops[1:], strict=False))
+    return tuple(slice(first, stop) for first, stop in pairwise(stops))
 
 
 def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict[str, np.ndarray]:
@@ -216,8 +223,9 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict
     no_load = np.empty(n + 1, complex)
     no_load[position] = no_load_voltages(compiled)
     return {
-        "lower_start": lower.indptr, "lower_col": lower.indices, "lower_re": lower.data.real, "lower_im": lower.data.imag,
-        "upper_start": upper.indptr, "upper_col": upper.indices, "upper_re": upper.data.real, "upper_im": upper.data.imag,
+        "lower_start": lower.indptr, "lower_col": lower.indices, "lower_re": lower.data.real,
+        "lower_im": lower.data.imag, "upper_start": upper.indptr, "upper_col": upper.indices,
+        "upper_re": upper.data.real, "upper_im": upper.data.imag,
         "pivot_re": factors.pivot.real, "pivot_im": factors.pivot.imag, "trail_start": trailing.indptr,
         "trail_col": trailing.indices, "trail_re": trailing.data.real, "trail_im": trailing.data.imag,
         "trail_diagonal": diagonal, "trail_target": _targets(trailing, diagonal), "bus_at": bus_at, "a_bus": a_bus,
@@ -230,7 +238,7 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict
         "gain_re": compiled.gain.real, "gain_im": compiled.gain.imag, "percent_from": compiled.percent_from,
         "percent_to": compiled.percent_to, "shunt_p": compiled.shunt.real, "shunt_q": compiled.shunt.imag,
         "cap_bus": compiled.cap_bus, "cap_p": compiled.cap.real, "cap_q": compiled.cap.imag, "tap": compiled.tap_ratio,
-        "term_start": terms.start, "term_index": terms.index, "sign": terms.sign,
+        "term_start": terms.start, "term_index": terms.power, "sign": terms.sign,
     }  # fmt: skip
 
 
@@ -245,7 +253,7 @@ def _place(matrix: sp.csr_matrix, row: int, column: int) -> int:
 
 
 def _targets(matrix: sp.csr_matrix, diagonal: np.ndarray) -> np.ndarray:
-    """Entries that elimination by rows changes, in its order: (i, j) for each k < i in row i and each j > k in row k."""
+    """Entries (i, j) that elimination by rows changes, in its order: for each k < i in row i, each j > k in row k."""
     start, column = matrix.indptr, matrix.indices
     return np.array(
         [
@@ -259,8 +267,8 @@ def _targets(matrix: sp.csr_matrix, diagonal: np.ndarray) -> np.ndarray:
 
 
 def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, source_at: np.ndarray) -> np.ndarray:
-    """Six numbers a regulator: where (f, f), (f, t), (t, f) and (t, t) lie in the trailing block, and which source current
-    its to end and its from end receive if the other end is the source; -1 for none.
+    """Six numbers a regulator: where (f, f), (f, t), (t, f) and (t, t) lie in the trailing block, and which source
+    current its to end and its from end receive if the other end is the source; -1 for none.
     """
     n, shared, places = len(factors.position) - 1, factors.n_shared, []
     for ends in zip(f, t, strict=True):

@@ -290,7 +290,7 @@ def _flow(plan: Plan, loop: _Loop, sources: Array, source: Array, drawn: NodeLoa
 
     # only the powers that some meter or the source counts
     ends_of_branches = 2 * compiled.n_branch
-    counted = np.unique(terms.index[terms.index < ends_of_branches])
+    counted = np.unique(terms.power[terms.power < ends_of_branches])
     bus = np.concatenate([compiled.from_bus, compiled.to_bus])[counted]
     w_re, w_im, j_re, j_im = v_re[..., bus], v_im[..., bus], i_re[..., counted], i_im[..., counted]
     p_bus, q_bus = _bus_draw(compiled, drawn, square, dtype)
@@ -344,7 +344,7 @@ def _summing(terms: Terms, counted: np.ndarray, ends: int, buses: int) -> np.nda
     """Matrix from ``[powers at the counted ends, bus draws]`` to one sum a meter and the source's last."""
     matrix = np.zeros((len(counted) + buses, len(terms.start) - 1))
     for row, (first, stop) in enumerate(zip(terms.start[:-1], terms.start[1:], strict=True)):
-        for index, sign in zip(terms.index[first:stop], terms.sign[first:stop], strict=True):
+        for index, sign in zip(terms.power[first:stop], terms.sign[first:stop], strict=True):
             at = np.searchsorted(counted, index) if index < ends else len(counted) + index - ends
             matrix[at, row] += sign
     return matrix
