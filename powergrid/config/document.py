@@ -41,15 +41,16 @@ class Document:
 
     def line(self, path: Keys) -> int | None:
         """Line of a path, or of the nearest part of it that was written; ``None`` for what a program gave."""
-        nearest_part = (path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines)
-        written = next(nearest_part, None)
-        return None if written is None else self.lines[written] or None
+        return self._written(path) or None
 
     def issue(self, path: Keys, message: str, hint: str = "") -> Issue:
         """An issue at a path of this document."""
-        line = self.line(path)
-        file = self.file if line is not None else ""
-        return Issue(show_path(path), message, hint, file, line)
+        file = "" if self._written(path) == 0 else self.file
+        return Issue(show_path(path), message, hint, file, self.line(path))
+
+    def _written(self, path: Keys) -> int | None:
+        parts = (path[:end] for end in range(len(path), -1, -1))
+        return next((self.lines[part] for part in parts if part in self.lines), None)
 
 
 def show_path(path: Keys) -> str:

@@ -1,0 +1,206 @@
+"""The command line: what it prints, where, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from powergrid.cli.app import app
+from powergrid.config import preset_names
+
+BAD = """\
+network: ieee13
+agents:
+  - {id: a, type: ESSS, bus: 671}
+  - {id: a, type: ESS, bus: 999, params: {capacity: -1}}
+"""
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize("command", ["list", "validate", "show", "train", "evaluate", "schema"])
+def test_every_command_has_help_with_examples(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Examples" in result.stdout
+    assert f"powergrid {command}" in result.stdout
+
+
+def test_list_presets_and_kinds():
+    result = run("list", "presets")
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in preset_names())
+    everything = run("list").stdout
+    for name in ("ieee34", "Storage", "p2p_trading", "rule_based", "embedded_2022"):
+        assert name in everything
+    assert "storage" in run("list", "devices").stdout
+    assert run("list", "nonsense").exit_code == 2
+
+
+def test_list_names_plugins(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from powergrid.agents import DeviceAgent\nfrom powergrid.plugins import register_device\n"
+        '@register_device("CliPlugin")\nclass Mine(DeviceAgent):\n    """A thing of mine."""\n'
+    )
+    result = run("list", "devices", "--plugins", str(tmp_path))
+    assert "CliPlugin" in result.stdout
+    assert "A thing of mine." in result.stdout
+
+
+def test_validate_tells_all_and_writes_nothing(tmp_path, monkeypatch):
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+    monkeypatch.chdir(tmp_path)
+    result = run("validate", str(file), "two_microgrids")
+    assert result.exit_code == 1
+    assert "two_microgrids: valid" in result.stdout
+    for expected in (
+        f'{file}:3: agents[0].type: unknown device type "ESSS"',
+        f'{file}:4: agents[1].id: id "a" is taken by agents[0] (line 3)',
+        f'{file}:4: agents[1].bus: the network has no bus "999"',
+        f"{file}:4: agents[1].params.capacity: -1 must be greater than 0",
+        'did you mean "ESS"?',
+        "4 problems",
+    ):
+        assert expected in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+def test_validate_accepts_all_presets():
+    result = run("validate", *preset_names())
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_show_tells_hierarchy_network_and_spaces():
+    result = run("show", "p2p_microgrids")
+    assert result.exit_code == 0
+    for expected in (
+        "microgrid_1  GridCoordinatorAgent of mg1, learned, protocol setpoint",
+        "ess_1  Storage at mg1.671, learned",
+        "5 x Regulator of the network",
+        "p2p_trading among microgrid_1, microgrid_2, microgrid_3",
+        "78 buses",
+        "mg1.pcc (808 - mg1.650): 1 MVA, 5.75 %, X/R 7.6",
+        "ess_1.soc [1]",
+        "microgrid_3.limit_price [1]",
+    ):
+        assert expected in result.stdout
+    assert result.stdout.index("microgrid_1") < result.stdout.index("ess_1") < result.stdout.index("microgrid_2")
+
+
+def test_show_prints_the_transformer_that_add_bus_inserts():
+    result = run("show", "ieee34_microgrid", "--no-spaces")
+    assert "800-MG1_PCC (800 - MG1_PCC): 2.5 MVA, 5.75 %, X/R 8.0" in result.stdout
+    assert "observes" not in result.stdout
+    assert result.stderr.startswith("note: lmp_solver: dcopf")
+
+
+def test_show_draws(tmp_path):
+    picture = tmp_path / "net.png"
+    assert run("show", "ieee13_single", "--no-spaces", "--plot", str(picture)).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    result = run("show", "ieee13_single", "--no-spaces", "--plot", str(tmp_path / "net.xyz"))
+    assert result.exit_code == 1
+    assert 'cannot be saved as "xyz"' in result.stderr
+    assert run("show", "ieee13_single", "--plot", str(tmp_path / "no" / "net.png")).exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["net.png"]
+
+
+def test_schema(tmp_path):
+    assert json.loads(run("schema").stdout)["title"] == "PowerGrid environment"
+    file = tmp_path / "schema.json"
+    assert run("schema", "--out", str(file)).exit_code == 0
+    assert json.loads(file.read_text())["properties"]["network"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "p2p_microgrid"), 'did you mean "p2p_microgrids"?'),
+        (("train", "no_such.yaml"), 'there is no preset and no file "no_such.yaml"'),
+        (("evaluate", "no_such"), 'there is no preset and no file "no_such"'),
+        (("evaluate", "ieee13_single", "--policy", "rule_base"), 'did you mean "rule_based"?'),
+        (("evaluate", "ieee13_single", "--days", "tst"), "tst"),
+        (("evaluate", "ieee13_single", "--policy", "learned"), "needs a run"),
+        (("evaluate", "{tmp_path}"), "no run"),
+    ],
+)
+def test_errors_are_one_message(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*(argument.format(tmp_path=tmp_path) for argument in arguments))
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("steps", ["many", "0", "1.5", "-3"])
+def test_steps_must_be_a_number(steps):
+    result = run("train", "ieee13_single", "--steps", steps)
+    assert result.exit_code == 2
+    assert "--steps" in result.output
+
+
+def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
+    import powergrid.learn.train
+
+    seen = {}
+
+    def train(source, **keywords):
+        seen.update(keywords, source=source)
+        return tmp_path
+
+    monkeypatch.setattr(powergrid.learn.train, "train", train)
+    arguments = ["--algo", "ippo", "--steps", "2e5", "--num-envs", "8", "--seed", "3", "--out", "runs/x", "--resume"]
+    result = run("train", "two_microgrids", *arguments)
+    assert result.exit_code == 0
+    assert seen == {
+        "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
+        "out": Path("runs/x"), "resume": True, "progress": True,
+    }  # fmt: skip
+
+
+def test_evaluate_compares_policies(tmp_path):
+    result = run("evaluate", "ieee13_single", "--policy", "rule_based", "--policy", "random", "--out", str(tmp_path))
+    assert result.exit_code == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert set(found["policies"]) == {"rule_based", "random"}
+    assert "rule_based" in result.stdout
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    script = "from powergrid.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_command_itself(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+    done = command("validate", str(file))
+    assert done.returncode == 1
+    assert "agents[1].params.capacity" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert command("--version").stdout.startswith("powergrid ")
+    assert command("vlidate").returncode == 2
+
+
+def test_help_and_import_stay_light():
+    """Neither needs an array, a network or a learning library; that keeps both well under a second."""
+    heavy = {"numpy", "pandas", "pandapower", "jax", "numba", "matplotlib", "pydantic", "ruamel.yaml", "gymnasium"}
+    script = (
+        "import sys; sys.argv = ['powergrid', '--help']\n"
+        "import powergrid\nfirst = set(sys.modules)\n"
+        "from powergrid.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print('HEAVY', sorted({heavy!r} & set(sys.modules)), sorted({{'typer', 'rich'}} & first))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "HEAVY [] []" in done.stdout
+    assert "evaluate" in done.stdout
