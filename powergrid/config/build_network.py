@@ -53,9 +53,10 @@ def build_network(
 
 def _base(config: NetworkConfig, folder: Path) -> Network:
     from powergrid.networks import scaled
+    from powergrid.networks.pandapower_file import read_pandapower
 
     if config.file is not None:
-        found = _from_file(folder / Path(config.file).expanduser())
+        found = read_pandapower(folder / Path(config.file).expanduser())
     else:
         assert config.base is not None, "the schema demands one of base and file"
         found = _registered(config.base, {"phases": config.phases, **config.options})
@@ -71,14 +72,6 @@ def _registered(name: str, options: Mapping[str, Any]) -> Network:
         return network(name, **options)
     except (TypeError, ValueError) as error:
         raise NetworkError(f'network "{name}" cannot be built with {dict(options)}: {error}') from error
-
-
-def _from_file(path: Path) -> Network:
-    from powergrid.networks import Network
-
-    if not path.is_file():
-        raise NetworkError(f'the network file "{path}" does not exist; save a pandapower net there with pp.to_json')
-    return Network.from_pandapower(path)
 
 
 def _modified(host: Network, modification: Modification) -> Network:

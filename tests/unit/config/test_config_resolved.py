@@ -172,3 +172,27 @@ def test_lines_of_merged_and_repeated_keys():
     assert document.line(("c", 1, "d")) == 5
     (issue,) = document.issues
     assert (issue.path, issue.line) == ("a", 6)
+
+
+def test_a_network_may_come_from_a_pandapower_file(tmp_path):
+    import pandapower
+    import pandapower.networks
+
+    pandapower.to_json(pandapower.networks.case33bw(), str(tmp_path / "net.json"))
+    file = tmp_path / "case.yaml"
+    file.write_text("network: {file: net.json}\nagents: [{id: ess_1, type: ESS, bus: 17}]\n")
+    resolved = powergrid.load_config(file)
+    assert resolved.network().loads.p_mw.sum() == pytest.approx(3.715)
+    (tmp_path / "deep").mkdir()
+    copy = tmp_path / "deep" / "copy.yaml"
+    copy.write_text(resolved.to_yaml(copy.parent))
+    assert powergrid.load_config(copy).config.network.file == "../net.json"
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "{", "words", '{"_class": "pandapowerNet"}'])
+def test_a_file_that_is_no_network(tmp_path, content):
+    (tmp_path / "net.json").write_text(content)
+    (tmp_path / "case.yaml").write_text("network: {file: net.json}\nagents: [{id: ess_1, type: ESS, bus: 17}]\n")
+    with pytest.raises(ConfigError) as caught:
+        powergrid.load_config(tmp_path / "case.yaml")
+    assert [issue.path for issue in caught.value.issues] == ["network.file", "agents[0].bus"]
