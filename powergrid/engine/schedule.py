@@ -32,10 +32,13 @@ def choose(
         flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
         slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
         if (plan.interval > 1).any():
-            due = (state.tick[..., None] - plan.offset) % plan.interval == 0
+            since = state.tick[..., None] - plan.offset
+            due = (since >= 0) & (since % plan.interval == 0)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)
     for _, mask, act in plan.local:
-        slots = xp.where(mask, act(xp, layout, params, state, exogenous, noise), slots)
+        # local policies see what was chosen above them in this very tick, such as a parent's price
+        told = state._replace(slots=slots)
+        slots = xp.where(mask, act(xp, layout, params, told, exogenous, noise), slots)
     return slots, due
 
 

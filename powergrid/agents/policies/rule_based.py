@@ -26,13 +26,16 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
         if not family.free.any():
             commands.append(None)
             continue
-        outlook = _outlook(layout, family, now, prices, net_load_mw)
+        outlook = _outlook(xp, layout, family, now, prices, net_load_mw)
         sources = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
         values = family.kernel.Exogenous(*(sources[s.kind][..., s.index] for s in family.sources))
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         commands.append(command)
         for j, wanted in enumerate(command):
             book.put(xp, plan, family, j, wanted)
+    if len(plan.signal):  # a parent that decides by rule passes the market price on
+        sent = (now[..., layout.columns.price, None] - plan.low[plan.signal]) / plan.half_span[plan.signal] - 1.0
+        book.write(xp.minimum(xp.maximum(sent, -1.0), 1.0), plan.signal)
     for market in layout.markets:
         share = _limit_share(xp, layout, params, market, commands, now)
         book.write(2.0 * share - 1.0, market.slot[:, 0])
@@ -82,15 +85,18 @@ def _net_load(xp: Any, layout: Any, params: Any, now: Array) -> Array:
     return net
 
 
-def _outlook(layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array) -> Outlook:
+def _outlook(xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array) -> Outlook:
     columns = layout.columns
     start = len(columns.series)
     ahead = now[..., start : start + columns.price_hours]
     hour = now[..., columns.index("hour")]
+    price = prices[..., family.price]
+    # a parent's price replaces the whole tariff: children respond to it both when they buy and when they sell
+    told = family.price >= now.shape[-1]
     return Outlook(
-        price_per_mwh=prices[..., family.price],
-        retail_per_mwh=now[..., family.retail],
-        feed_in_per_mwh=now[..., family.feed_in],
+        price_per_mwh=price,
+        retail_per_mwh=xp.where(told, price, now[..., family.retail]),
+        feed_in_per_mwh=xp.where(told, price, now[..., family.feed_in]),
         price_ahead_per_mwh=ahead[..., None, :],
         net_load_mw=net_load_mw[..., family.account],
         hour=hour[..., None],
