@@ -111,21 +111,26 @@ class _SlotBook:
         self.actions: dict[str, list[tuple[str, Entry]]] = {actor: [] for actor in ownership.actors}
         self.decider: list[tuple[str, str, int]] = []  # actor or "", local policy or "", position in the action
         self.ranges: list[tuple[float, float]] = []
+        self.rest: list[float] = []  # held before the first decision
 
-    def add(self, owner: str, entry: Entry, actor: str | None, policy: str) -> int:
-        """Number of a new slot that an actor or a local policy fills."""
+    def add(self, owner: str, entry: Entry, actor: str | None, policy: str, idle: float | None = None) -> int:
+        """Number of a new slot that an actor or a local policy fills; before that it holds `idle`, or its middle."""
         position = 0
         if actor is not None:
             position = len(self.actions[actor])
             self.actions[actor].append((owner, entry))
         self.decider.append((actor or "", policy if actor is None else "", position))
         self.ranges.append((entry.low, entry.high))
+        span = entry.high - entry.low
+        rest = 0.0 if idle is None or span <= 0.0 else 2.0 * (idle - entry.low) / span - 1.0
+        self.rest.append(min(max(rest, -1.0), 1.0))
         return len(self.decider) - 1
 
     def constant(self, value: float) -> int:
         """Number of a new slot that nobody fills."""
         self.decider.append(("", "", 0))
         self.ranges.append((value, value))
+        self.rest.append(0.0)
         return len(self.decider) - 1
 
 
@@ -255,7 +260,7 @@ def _command_slots(
             continue
         for i, agent in enumerate(units):
             if free[i, j]:
-                slot[i, j] = book.add(agent.id, entries[i][name], *ownership.decider(agent))
+                slot[i, j] = book.add(agent.id, entries[i][name], *ownership.decider(agent), constants[i])
             else:
                 slot[i, j] = book.constant(constants[i])
     return slot, free, tuple(idle)
@@ -416,6 +421,7 @@ def _slots(parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry
         size=size,
         low=ranges[:, 0],
         half_span=0.5 * (ranges[:, 1] - ranges[:, 0]),
+        rest=np.array(book.rest or [0.0]),
         given=given,
         local=local,
         signal=np.array([slot for slot, _ in signals.values()], dtype=int),

@@ -185,6 +185,8 @@ class Slots:
         Its length, at least one.
     low, half_span
         Physical range of each slot, ``(K,)``; a slot that nobody chooses has no span.
+    rest
+        What each slot holds before the first decision: devices are idle, ``(K,)`` in [-1, 1].
     given
         For each slot, its position in the flattened ``(A, k_max)`` actions; 0 where a local policy decides.
     local
@@ -200,6 +202,7 @@ class Slots:
     size: int
     low: np.ndarray
     half_span: np.ndarray
+    rest: np.ndarray
     given: np.ndarray
     local: tuple[tuple[str, np.ndarray, Callable[..., Array]], ...]
     signal: np.ndarray

@@ -124,7 +124,7 @@ def reset(
         devices=settled,
         start=settled,
         markets=tuple(m.protocol.initial(xp, batch, len(m.members), dtype) for m in layout.markets),
-        slots=xp.zeros((*batch, layout.slots.size), dtype=dtype),
+        slots=xp.zeros((*batch, layout.slots.size), dtype=dtype) + xp.asarray(layout.slots.rest, dtype=dtype),
         v_re=flow.v_re,
         v_im=flow.v_im,
         retail_sum=xp.zeros((*batch, len(layout.columns.series)), dtype=dtype),
