@@ -15,6 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 ifndef DEMO_NAME
 DEMO_NAME := demo-$(shell date +%Y%m%d-%H%M%S)
 endif
+DEMO_STEPS ?= 1e6
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test test-all lint docs demo bench clean
@@ -54,8 +55,8 @@ docs: $(VENV)/.installed-docs  ## build docs/_build/html; warnings are errors
 	@echo "docs/_build/html/index.html"
 
 demo: $(VENV)/.installed-demo  ## train three microgrids, compare with the operators' rules, write a report
-	$(BIN)/powergrid train p2p_microgrids --name $(DEMO_NAME)
-	$(BIN)/powergrid evaluate runs/$(DEMO_NAME) --policy rule_based --report
+	$(BIN)/powergrid train p2p_microgrids --steps $(DEMO_STEPS) --out runs/$(DEMO_NAME)
+	$(BIN)/powergrid evaluate runs/$(DEMO_NAME) --policy learned --policy rule_based --policy random --report
 	@echo "report: runs/$(DEMO_NAME)/report.html"
 
 bench: $(VENV)/.installed-test  ## measure speeds on this machine

@@ -30,6 +30,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 180
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # the default knows no tables
 # A dollar sign is money here; formulas stand in math directives.
 myst_enable_extensions = ["colon_fence", "deflist", "amsmath"]
 myst_heading_anchors = 3
