@@ -22,7 +22,7 @@ def schema_command(
     import json
 
     from powergrid.config import json_schema
-    from powergrid.learn.files import write_whole
+    from powergrid.core.files import write_whole
 
     text = json.dumps(json_schema(), indent=2)
     if out is None:

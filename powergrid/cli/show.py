@@ -118,7 +118,7 @@ def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
 def draw(network: Any, file: Path) -> None:
     """Draw the network into a file; the ending says the format."""
     from powergrid.core.errors import PowerGridError
-    from powergrid.learn.files import write_whole
+    from powergrid.core.files import write_whole
 
     try:
         import matplotlib

@@ -190,6 +190,11 @@ class Simulation:
         return Noise(*(pick(values) for values in self._noise))
 
 
+def episode_seed(seed: int, day: int) -> int:
+    """Seed of one day of an evaluation: ``env.reset(seed=episode_seed(seed, day), options={"day": day})`` begins it."""
+    return (seed * 1_000_003 + day) % 2**32
+
+
 def chosen_days(world: World, days: str | Sequence[int]) -> np.ndarray:
     """Day indices of a split, or the given ones, checked."""
     if isinstance(days, str):

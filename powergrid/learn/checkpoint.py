@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import RunError
-from powergrid.learn.files import write_whole
+from powergrid.core.files import write_whole
 from powergrid.learn.networks import Running, Stack, dense_stack, normalise
 
 FORMAT = "powergrid-checkpoint-1"

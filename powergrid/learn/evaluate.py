@@ -14,11 +14,12 @@ import numpy as np
 
 from powergrid.core import random
 from powergrid.core.errors import RunError
+from powergrid.core.files import unwritable, write_json, write_whole
+from powergrid.core.statistics import mean_interval
+from powergrid.envs.simulation import Simulation, chosen_days, episode_seed
 from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
-from powergrid.learn.files import unwritable, write_json, write_whole
 
 LEARNED = "learned"
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,6 @@ def evaluate(
         If a learned policy is asked for without a run, does not fit the configuration, or results cannot be written.
     """
     import powergrid
-    from powergrid.envs.simulation import chosen_days
 
     run = _run_folder(source)
     env = powergrid.make(source if run is None else run / "config.yaml")
@@ -195,23 +195,12 @@ def evaluate(
     )
     folder = Path(out) if out is not None else run
     if folder is not None:
-        _write(result, folder)
+        _write(result, folder, env.world.resolved, own=folder == run)
     if show:
         from rich.console import Console
 
         Console().print(result.table())
     return result
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean, and the 2.5 % and 97.5 % quantiles of the means of bootstrap samples of the days.
-
-    Efron, "Bootstrap methods: another look at the jackknife", The Annals of Statistics 7 (1979),
-    doi:10.1214/aos/1176344552; the percentile method with 2,000 samples.
-    """
-    rows = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(values[rows].mean(-1), (0.025, 0.975))
-    return float(values.mean()), float(low), float(high)
 
 
 Decider = Callable[[Any, Any, np.ndarray], np.ndarray]
@@ -254,8 +243,6 @@ def _actor_decider(env: Any, actor: Actor) -> Decider:
 
 def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> Outcome:
     """All days side by side: the batch costs little more than one day."""
-    from powergrid.envs.simulation import Simulation
-
     world, acting = env.world, len(env.possible_agents)
     simulation = Simulation(world)
     seeds = np.array([episode_seed(seed, int(day)) for day in days])
@@ -288,11 +275,6 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
     )
 
 
-def episode_seed(seed: int, day: int) -> int:
-    """Seed of one day: ``env.reset(seed=episode_seed(seed, day), options={"day": day})`` begins the same episode."""
-    return (seed * 1_000_003 + day) % 2**32
-
-
 def _hash(resolved: Any, days: np.ndarray, seed: int, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(resolved.to_yaml(resolved.base_dir).encode())
     digest.update(json.dumps([[int(day) for day in days], seed]).encode())
@@ -312,8 +294,13 @@ def _run_folder(source: Any) -> Path | None:
     return None
 
 
-def _write(result: Evaluation, folder: Path) -> None:
-    """``evaluation.json``, ``trajectories/<day>.npz`` of the first policy and ``trajectories/<policy>/`` of others."""
+def _write(result: Evaluation, folder: Path, resolved: Any, own: bool) -> None:
+    """``evaluation.json``, ``trajectories/<day>.npz`` of the first policy and ``trajectories/<policy>/`` of others.
+
+    A folder that is not the run's `own` also gets ``config.yaml``: results mean nothing without it.
+    """
+    if not own:
+        _write_config(folder, resolved)
     for number, outcome in enumerate(result.outcomes):
         place = folder / "trajectories" / (Path(outcome.policy).name if number else "")
         try:
@@ -324,3 +311,14 @@ def _write(result: Evaluation, folder: Path) -> None:
             arrays: dict[str, Any] = {name: table[row] for name, table in outcome.arrays.items()}
             write_whole(place / f"{day}.npz", lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
     write_json(folder / "evaluation.json", result.to_dict())
+
+
+def _write_config(folder: Path, resolved: Any) -> None:
+    place, text = folder / "config.yaml", resolved.to_yaml(folder)
+    if place.exists() and place.read_text(encoding="utf-8") != text:
+        raise RunError(f"{place}: another configuration than the evaluated one; choose another folder (out=, --out)")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    write_whole(place, lambda file: file.write(text.encode()))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from powergrid.learn.files import unwritable, write_whole
+from powergrid.core.files import unwritable, write_whole
 
 METRICS = "metrics.jsonl"
 

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from powergrid.core.errors import MissingExtraError, RunError
+from powergrid.core.files import unwritable, write_json, write_whole
 from powergrid.learn import checkpoint
-from powergrid.learn.files import unwritable, write_json, write_whole
 from powergrid.learn.journal import Journal
 from powergrid.learn.progress import Reporter
 from powergrid.plugins.registries import ALGORITHMS

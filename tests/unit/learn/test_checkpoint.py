@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from toy_battery import ToyBattery
 
+from powergrid.core import files
 from powergrid.core.errors import RunError
-from powergrid.learn import checkpoint, files
+from powergrid.learn import checkpoint
 from powergrid.learn.algorithms.mappo import mappo
 
 ENV = ToyBattery({"big": 1, "small": 2})
