@@ -62,6 +62,8 @@ def solve(
         waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
         taps = kernel.moved(xp, now.taps, xp.where(waits, 0.0, now.wanted))
         flow = flow_at(taps, now.flow)
+        if is_numpy(xp) and now.wanted.ndim > 1 and now.left < _ROUNDS:
+            flow = _kept(xp, xp.logical_not((now.wanted != 0.0).any(-1)), now.flow, flow)
         wanted = kernel.wanted_steps(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
         wanted = xp.where(flow.converged[..., None], wanted, 0.0)
         # on JAX only voltages are carried, so that the compiler leaves out of the loop what nobody reads there
@@ -72,6 +74,12 @@ def solve(
     final = while_loop(xp, lambda now: now.left > 0, settle, first)
     flow = final.flow if is_numpy(xp) else flow_at(final.taps, final.flow)
     return flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :])
+
+
+def _kept(xp: Any, rest: Array, old: Flow, new: Flow) -> Flow:
+    """The old flow of environments at rest, to the bit, whatever their neighbours in the batch still do."""
+    fields = zip(old, new, strict=True)
+    return Flow(*(xp.where(rest.reshape(rest.shape + (1,) * (b.ndim - rest.ndim)), a, b) for a, b in fields))
 
 
 def _after(xp: Any, wanted: Array, left: Array) -> Array:
