@@ -38,7 +38,7 @@ def operator(**keys: Any) -> dict[str, Any]:
 
 
 def config(*agents: dict[str, Any], **sections: Any) -> dict[str, Any]:
-    """Configuration of the feeder with the given agents, by default an operator of battery, generator, sun and meter."""
+    """Configuration with the given agents, by default an operator of battery, generator, sun and meter."""
     return {
         "name": "small",
         "network": NETWORK,
