@@ -13,6 +13,8 @@ from powergrid.core.errors import NetworkError, nearest
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from powergrid.powerflow.result import FlowResult
+
 BASE_MVA = 1.0
 """Power base of every per-unit value in PowerGrid [MVA]."""
 
@@ -197,6 +199,12 @@ class Network:
         from powergrid.networks.drawing import draw
 
         return draw(self, ax, v_pu=v_pu, loading=loading)
+
+    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
+        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`."""
+        from powergrid.powerflow.result import power_flow
+
+        return power_flow(self, method, tol_pu)
 
     def bus(self, name: str) -> int:
         """Index of the bus called `name`.

@@ -147,7 +147,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         one = [None if value is None else value[scenario] for value in flat]
         flows.append(_solve_one(plan, NodeLoad(*one[:6]), Control(*one[6:11]), one[11:]))
     columns = [np.array(column) for column in zip(*flows, strict=True)]
-    return Flow(*(column.reshape(*batch, *column.shape[1:]) for column in columns))
+    return Flow(*(column.reshape((*batch, *column.shape[1:])) for column in columns))
 
 
 def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: list) -> Flow:

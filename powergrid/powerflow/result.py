@@ -1,0 +1,157 @@
+"""A solved power flow as tables for people: ``network.power_flow()``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError
+from powergrid.core.types import NodeLoad
+from powergrid.powerflow import method as method_module
+from powergrid.powerflow.compile import Compiled, Terms, compile_network, injected_powers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from powergrid.networks.network import Network
+
+
+class Slack(NamedTuple):
+    """Power the source feeds in [MW, Mvar]."""
+
+    p_mw: float
+    q_mvar: float
+
+
+@dataclass(frozen=True, eq=False)
+class FlowResult:
+    """Tables of one power flow.
+
+    Attributes
+    ----------
+    converged
+        Look at it before believing the rest.
+    iterations
+        Iterations taken.
+    losses_mw
+        Active losses of all branches [MW].
+    slack
+        What the source feeds in [MW, Mvar].
+    bus
+        One row a node: ``bus``, ``phase`` (empty for a balanced network), ``v_pu``, ``va_degree``, and ``p_mw``,
+        ``q_mvar``, the net power that source, loads and shunts inject there (positive into the network).
+    branch
+        One row a branch, named by its index: ``element`` (its kind), ``index`` (its row in ``network.branches``),
+        ``from_bus``, ``to_bus``, ``phase``, ``i_ka`` (the larger of both ends), ``loading_percent`` (NaN without a
+        rating), and the power entering it at its ends, ``p_from_mw``, ``q_from_mvar``, ``p_to_mw``, ``q_to_mvar``. A
+        closed switch in a loop of closed switches has NaN.
+    """
+
+    converged: bool
+    iterations: int
+    losses_mw: float
+    slack: Slack
+    bus: pd.DataFrame
+    branch: pd.DataFrame
+
+    def __str__(self) -> str:
+        v = self.bus["v_pu"]
+        state = f"converged in {self.iterations} iterations" if self.converged else "NOT CONVERGED"
+        return (
+            f"power flow {state}: source {self.slack.p_mw:.4f} MW, {self.slack.q_mvar:.4f} Mvar; "
+            f"losses {1000 * self.losses_mw:.2f} kW; voltages {v.min():.4f} to {v.max():.4f} pu"
+        )
+
+
+def power_flow(network: Network, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
+    """Solve a network with its own loads, taps and shunts.
+
+    Parameters
+    ----------
+    network
+        The network.
+    method
+        One of :data:`powergrid.powerflow.METHODS`, or ``"auto"``.
+    tol_pu
+        Largest change of a voltage in the last iteration [pu].
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such method.
+    NetworkError
+        If the network cannot be solved by any method.
+    """
+    solver = method_module(method)
+    m = len(network.buses.name)
+    p_mw, q_mvar = (np.bincount(network.loads.bus, power, m) for power in (network.loads.p_mw, network.loads.q_mvar))
+    flow = solver.solve(solver.plan(network, tol_pu=tol_pu), NodeLoad(p_mw, q_mvar))
+    compiled = compile_network(network)
+    v = np.asarray(flow.v_re, float) + 1j * np.asarray(flow.v_im, float)
+    shunt = compiled.shunt.copy()
+    np.add.at(shunt, compiled.cap_bus, compiled.cap)
+    drawn = p_mw + 1j * q_mvar + shunt * np.abs(v) ** 2
+    slack = Slack(float(flow.p_slack_mw), float(flow.q_slack_mvar))
+    injected = -drawn
+    injected[compiled.source_bus] += complex(*slack)
+    return FlowResult(
+        converged=bool(flow.converged),
+        iterations=int(flow.iterations),
+        losses_mw=float(flow.loss_mw),
+        slack=slack,
+        bus=_bus_table(network, v, injected),
+        branch=_branch_table(network, compiled, v, drawn, np.asarray(flow.loading, float)),
+    )
+
+
+def _bus_table(network: Network, v: np.ndarray, injected: np.ndarray) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = {
+        "bus": list(network.buses.name),
+        "phase": "",
+        "v_pu": np.abs(v),
+        "va_degree": np.rad2deg(np.angle(v)),
+        "p_mw": injected.real,
+        "q_mvar": injected.imag,
+    }
+    return pd.DataFrame(columns)
+
+
+def _branch_table(
+    network: Network, compiled: Compiled, v: np.ndarray, drawn: np.ndarray, loading: np.ndarray
+) -> pd.DataFrame:
+    import pandas as pd
+
+    powers, b = injected_powers(compiled, v, drawn, compiled.gain), compiled.n_branch
+    s_from, s_to = powers[:b].copy(), powers[b : 2 * b].copy()
+    for branch in np.flatnonzero(compiled.switch):
+        s_from[branch] = _through_switch(compiled, int(branch), powers)
+        s_to[branch] = -s_from[branch]
+    kv = np.asarray(network.buses.vn_kv, float) * np.abs(v)
+    names, f, t = network.buses.name, compiled.from_bus, compiled.to_bus
+    columns = {
+        "element": list(network.branches.kind),
+        "index": np.arange(b),
+        "from_bus": [names[bus] for bus in f],
+        "to_bus": [names[bus] for bus in t],
+        "phase": "",
+        "i_ka": np.fmax(np.abs(s_from) / kv[f], np.abs(s_to) / kv[t]) / np.sqrt(3.0),
+        "loading_percent": np.where(compiled.percent_to > 0, loading, np.nan),
+        "p_from_mw": s_from.real,
+        "q_from_mvar": s_from.imag,
+        "p_to_mw": s_to.real,
+        "q_to_mvar": s_to.imag,
+    }
+    return pd.DataFrame(columns, index=pd.Index(compiled.branch_name, name="name"))
+
+
+def _through_switch(compiled: Compiled, branch: int, powers: np.ndarray) -> complex:
+    try:
+        terms: Terms = compiled.terms([branch])
+    except NetworkError:  # a loop of closed switches shares the current in an undetermined way
+        return complex(np.nan, np.nan)
+    stop = terms.start[1]
+    return complex(terms.sign[:stop] @ powers[terms.power[:stop]])
