@@ -22,6 +22,8 @@ LANES = 32
 """Scenarios side by side in a batch: several vectors, so that reading an index serves many; 32 beat 16 and 8."""
 DIVERGED_PU = 1e3
 """A voltage that moves by more than this in one iteration will not come back."""
+MAX_V_PU = 1e9
+"""Voltages that sum up to more, or to no number, are replaced by those of the unloaded network."""
 MIN_V2 = 1e-4
 """Floor of ``|V|^2`` in ``S / V`` [pu^2], so that a collapsing iterate stays finite."""
 
@@ -315,8 +317,8 @@ def _report(ints, floats, rows, who, zip_load, v, scratch, sums, out):
         for lane in range(lanes):
             sums[0, lane] += abs(v[at, lane]) + abs(v[at, lanes + lane])
     for lane in range(len(who)):
-        size = _meters(ints, floats, rows[who[lane]], zip_load, v, lane, out[who[lane]]) + sums[0, lane]
-        if size < np.inf:
+        power = _meters(ints, floats, rows[who[lane]], zip_load, v, lane, out[who[lane]])
+        if sums[0, lane] < MAX_V_PU and power < np.inf:
             sums[2, lane] = min(sums[2, lane], DIVERGED_PU)
         else:
             sums[2, lane] = DIVERGED_PU
