@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 from powergrid.core import random
 from powergrid.core.errors import ActionError, nearest
 from powergrid.envs.build import build
+from powergrid.envs.export import EpisodeData, export_episode
 from powergrid.envs.simulation import Simulation, World, chosen_days
 
 
@@ -374,6 +375,10 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def export_episode(self, day: int, seed: int = 0) -> EpisodeData:
+        """All that an optimiser needs of one episode; see :func:`powergrid.envs.export.export_episode`."""
+        return export_episode(self.world, self._checked_day(day), seed)
 
     def _checked_day(self, day: Any) -> int:
         count = len(self.world.table) // self.world.ticks_per_day

@@ -1,0 +1,283 @@
+"""An episode as data: all that an optimiser needs to compute the perfect-foresight optimum of the very same day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from powergrid.agents.device_agent import LinearDevice
+from powergrid.core import random
+from powergrid.core.errors import NetworkError
+from powergrid.core.types import Injection
+from powergrid.engine.layout import Family, Layout
+from powergrid.envs.simulation import Simulation, World
+
+
+class Feeder(NamedTuple):
+    """The network with what stands on it.
+
+    Attributes
+    ----------
+    network
+        The network's columns.
+    load_p_mw, load_q_mvar
+        The network's own loads by bus [MW, Mvar], ``(ticks, m)``.
+    unit_bus
+        Bus name of each device.
+    """
+
+    network: Any
+    load_p_mw: np.ndarray
+    load_q_mvar: np.ndarray
+    unit_bus: Mapping[str, str]
+
+
+class Meter(NamedTuple):
+    """A meter at which an account pays for energy.
+
+    Attributes
+    ----------
+    name
+        Place of the meter: a branch, ``"source"`` or a device.
+    account
+        Who pays.
+    units
+        Devices behind it.
+    load_mw
+        The network's own load behind it [MW], ``(ticks,)``.
+    retail_per_mwh, feed_in_per_mwh
+        Its tariff [$/MWh], ``(ticks,)``.
+    market
+        Name of the market whose members may trade what this meter reads; ``""`` if there is none.
+    """
+
+    name: str
+    account: str
+    units: tuple[str, ...]
+    load_mw: np.ndarray
+    retail_per_mwh: np.ndarray
+    feed_in_per_mwh: np.ndarray
+    market: str
+
+
+class Prices(NamedTuple):
+    """What energy costs.
+
+    Attributes
+    ----------
+    meters
+        All meters at which energy is paid for.
+    settlement_per_mwh
+        Price of the energy that a device has more or less at the end than at the start [$/MWh], by device.
+    """
+
+    meters: tuple[Meter, ...]
+    settlement_per_mwh: Mapping[str, float]
+
+
+class Weights(NamedTuple):
+    """Limits and prices of violations, and how money and violations become a reward.
+
+    Attributes
+    ----------
+    v_min_pu, v_max_pu
+        Voltage band [pu].
+    voltage_per_pu_h, overload_per_percent_h, unserved_per_mwh
+        Prices of violations [$/(pu bus h), $/(% h), $/MWh].
+    reward_scale, safety_scale, max_penalty
+        Factor on money and on priced violations [1/$], and the largest penalty of a tick.
+    """
+
+    v_min_pu: float
+    v_max_pu: float
+    voltage_per_pu_h: float
+    overload_per_percent_h: float
+    unserved_per_mwh: float
+    reward_scale: float
+    safety_scale: float
+    max_penalty: float
+
+
+class EpisodeData(NamedTuple):
+    """One episode as an optimiser sees it.
+
+    Attributes
+    ----------
+    dt_h
+        Length of a tick [h].
+    network
+        The network, its own loads, and where devices stand.
+    linear
+        Linear model of each device that has one; the energy at the start is that of this episode.
+    exogenous
+        Series by name, ``(ticks,)``.
+    initial_state
+        State of each device at the start, one NamedTuple of numbers a device.
+    prices
+        Meters with their tariffs, and the settlement at the end.
+    weights
+        Limits and prices of violations.
+    """
+
+    dt_h: float
+    network: Feeder
+    linear: Mapping[str, LinearDevice]
+    exogenous: Mapping[str, np.ndarray]
+    initial_state: Mapping[str, Any]
+    prices: Prices
+    weights: Weights
+
+
+def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
+    """Data of the episode that ``env.reset(seed=seed, options={"day": day})`` starts.
+
+    Parameters
+    ----------
+    env
+        An environment, or the :class:`~powergrid.envs.simulation.World` it is made of.
+    day
+        Day of the dataset.
+    seed
+        Seed of the episode; it decides the state of devices that start at random.
+
+    Raises
+    ------
+    NetworkError
+        If a metered branch does not split the network in two, with its from bus on the side of the source: what the
+        meter reads is then not the balance of what lies behind it.
+    """
+    world: World = getattr(env, "world", env)
+    layout = world.layout
+    table, ticks = world.table, layout.settings.episode_length
+    rows = table[(day * world.ticks_per_day + np.arange(ticks)) % len(table)][:, : len(layout.columns.series)]
+    key = random.fold_in(np, random.key_from_seed(np, np.array(seed % 2**32)), np.array(0))
+    state, _, _ = Simulation(world).reset(key, np.array(day, dtype=np.int32))
+    initial: dict[str, Any] = {}
+    linear: dict[str, LinearDevice] = {}
+    settlement: dict[str, float] = {}
+    for family, devices in zip(layout.families, state.devices, strict=True):
+        for i, unit in enumerate(family.ids):
+            initial[unit] = type(devices)(*(float(column[i]) for column in devices))
+        if family.kernel.role == "injection":
+            linear.update(_linear(world, family, devices, rows))
+            settlement.update(zip(family.ids, rows[:, family.retail].mean(axis=0).tolist(), strict=True))
+    own = rows[:, layout.load_series]
+    load_p_mw, load_q_mvar = own @ layout.load_p_mw, own @ layout.load_q_mvar
+    placed = {unit: family.place[i] for family in _injecting(layout) for i, unit in enumerate(family.ids)}
+    names = world.network.buses.name
+    return EpisodeData(
+        dt_h=layout.settings.dt_h,
+        network=Feeder(world.network, load_p_mw, load_q_mvar, {unit: names[bus] for unit, bus in placed.items()}),
+        linear=linear,
+        exogenous=dict(zip(layout.columns.series, rows.T, strict=True)),
+        initial_state=initial,
+        prices=Prices(tuple(_meters(world, rows, load_p_mw, placed)), settlement),
+        weights=_weights(world),
+    )
+
+
+def _injecting(layout: Layout) -> list[Family]:
+    return [layout.families[i] for i in layout.injecting]
+
+
+def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dict[str, LinearDevice]:
+    """Linear models of one family's units; measurements at the terminal count as nominal."""
+    agents = {agent.id: agent for agent in world.agents}
+    fields = [
+        rows[:, source.index].T if source.kind == "series" else np.ones((family.size, len(rows)))
+        for source in family.sources
+    ]
+    usual = family.kernel.reset(np, family.params, np.full(family.size, 0.5))
+    now = family.kernel.Exogenous(*(field[:, 0] for field in fields))
+    nothing = Injection(np.zeros(family.size), np.zeros(family.size))
+    # models start from the settings' own energy: the energy account knows what this episode's start adds to it
+    dt_h = world.layout.settings.dt_h
+    more_mwh = family.kernel.energy(np, family.params, usual, devices, nothing, now, dt_h).stored
+    found = {}
+    for i, unit in enumerate(family.ids):
+        model = agents[unit].linear(family.kernel.Exogenous(*(field[i] for field in fields)))
+        if model is not None:
+            found[unit] = model._replace(e_start_mwh=model.e_start_mwh + float(more_mwh[i]))
+    return found
+
+
+def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray, placed: Mapping[str, int]) -> list[Meter]:
+    """Every meter at which energy is paid for; members of a market pay for each of their measurements once."""
+    layout = world.layout
+    members = {int(account): m for m, market in enumerate(layout.markets) for account in market.members}
+    found: dict[tuple[int, str], Meter] = {}
+    for family in (family for family in layout.families if family.kernel.role == "meter"):
+        for i, unit in enumerate(family.ids):
+            place, account = int(family.place[i]), int(family.account[i])
+            market = members.get(account)
+            retail, feed_in = _tariff(layout, family, i, market)
+            units, buses = _behind(world, place, placed)
+            found[place, unit if market is None else ""] = Meter(
+                name=layout.meters[place],
+                account=layout.accounts[account],
+                units=units,
+                load_mw=load_mw[:, buses].sum(axis=1),
+                retail_per_mwh=rows[:, retail],
+                feed_in_per_mwh=rows[:, feed_in],
+                market="" if market is None else f"market_{market}",
+            )
+    return list(found.values())
+
+
+def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple[int, int]:
+    """Columns of the retail and the feed-in price at a meter: its own, or those its market settles at."""
+    if market is not None:
+        trade = layout.markets[market]
+        member = int(np.flatnonzero(trade.members == family.account[i])[0])
+        return int(trade.retail[member]), int(trade.feed_in[member])
+    fields = family.kernel.Exogenous._fields
+    retail, feed_in = (family.sources[fields.index(name)] for name in ("retail_per_mwh", "feed_in_per_mwh"))
+    return int(retail.index[i]), int(feed_in.index[i])
+
+
+def _behind(world: World, place: int, placed: Mapping[str, int]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Devices behind a meter, and a mask of the buses whose own load it reads."""
+    layout, network = world.layout, world.network
+    branches = len(layout.meters) - 1 - len(layout.unit_meter)
+    if place > branches:
+        return (layout.meters[place],), np.zeros(len(network.buses.name), dtype=bool)
+    mask = np.ones(len(network.buses.name), dtype=bool)
+    if place < branches:
+        mask = ~_fed_without(network, network.branches.name.index(layout.meters[place]))
+    return tuple(unit for unit, bus in placed.items() if mask[bus]), mask
+
+
+def _fed_without(network: Any, metered: int) -> np.ndarray:
+    """Buses that the source still feeds when a metered branch is open."""
+    branches = network.branches
+    closed = np.array(branches.closed, dtype=bool)
+    closed[metered] = False
+    count = len(network.buses.name)
+    ends = (branches.from_bus[closed], branches.to_bus[closed])
+    graph = coo_array((np.ones(int(closed.sum())), ends), shape=(count, count))
+    part = connected_components(graph, directed=False)[1]
+    fed = part == part[network.source_bus]
+    if fed[branches.to_bus[metered]] or not fed[branches.from_bus[metered]]:
+        raise NetworkError(
+            f'meter "{branches.name[metered]}" does not separate what lies behind it from the source; '
+            "put it on a branch that alone connects its to bus, with its from bus towards the source"
+        )
+    return fed
+
+
+def _weights(world: World) -> Weights:
+    given, reward = world.layout.settings, world.reward
+    return Weights(
+        v_min_pu=given.v_min_pu,
+        v_max_pu=given.v_max_pu,
+        voltage_per_pu_h=given.voltage_price,
+        overload_per_percent_h=given.overload_price,
+        unserved_per_mwh=given.unserved_price,
+        reward_scale=reward.reward_scale,
+        safety_scale=reward.safety_scale,
+        max_penalty=reward.max_penalty,
+    )

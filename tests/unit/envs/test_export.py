@@ -1,0 +1,95 @@
+"""An exported episode is the episode that the environment plays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import powergrid
+from powergrid.core.errors import NetworkError
+from powergrid.envs.export import export_episode
+
+
+def test_series_loads_and_tariffs_are_those_of_the_episode():
+    env = powergrid.make("p2p_microgrids", episode_length=12)
+    data = env.export_episode(362, seed=4)
+    env.reset(seed=4, options={"day": 362})
+    world = env.world
+    assert data.dt_h == 0.25
+    assert data.network.load_p_mw.shape == (12, len(world.network.buses.name))
+    meters = {meter.name: meter for meter in data.prices.meters}
+    assert set(meters) == {"mg1.pcc", "mg2.pcc", "mg3.pcc"}
+    areas = np.array(world.network.buses.area)
+    tick = 0
+    while env.agents:
+        row = world.table[int(env._state.row)]
+        for name, series in data.exogenous.items():
+            assert series[tick] == row[world.layout.columns.series.index(name)]
+        env.step(env.policy_actions("rule_based"))
+        output = env.output
+        losses = output.flow.p_slack_mw + output.p_mw.sum() - data.network.load_p_mw[tick].sum()
+        assert losses == pytest.approx(float(output.flow.loss_mw), abs=1e-6)
+        for k, meter in enumerate(("mg1.pcc", "mg2.pcc", "mg3.pcc")):
+            lossless = meters[meter].load_mw[tick] - sum(
+                p for unit, p in zip(world.layout.units, output.p_mw, strict=True) if unit in meters[meter].units
+            )
+            assert 0.0 < output.measured_mw[k] - lossless < 0.02  # the transformer and the microgrid's own losses
+            own = data.network.load_p_mw[tick, areas == f"mg{k + 1}"].sum()
+            assert meters[meter].load_mw[tick] == pytest.approx(own)
+        price = max(row[world.layout.columns.price], 0.0)
+        assert meters["mg1.pcc"].retail_per_mwh[tick] == pytest.approx(price + 45.0)
+        assert meters["mg1.pcc"].feed_in_per_mwh[tick] == pytest.approx(0.9 * price)
+        tick += 1
+    assert tick == 12
+
+
+def test_devices_carry_their_state_place_and_model():
+    env = powergrid.make(
+        "p2p_microgrids", **{"agents.ess_1.params.soc_init_spread": 0.4, "agents.ess_2.params.soc_init_spread": 0.4}
+    )
+    data = env.export_episode(20, seed=9)
+    env.reset(seed=9, options={"day": 20})
+    soc = next(state.soc for state in env._state.devices if hasattr(state, "soc"))
+    assert soc[0] != soc[1] != 0.5
+    for k in range(3):
+        assert data.initial_state[f"ess_{k + 1}"].soc == soc[k]
+        assert data.linear[f"ess_{k + 1}"].e_start_mwh == pytest.approx(soc[k] * 1.0)
+    assert data.network.unit_bus["dg_2"] == "mg2.675"
+    assert data.linear["pv_1"].p_max_mw == pytest.approx(0.6 * data.exogenous["pv_pu:south"])
+    mean_retail = data.exogenous["retail_per_mwh:45"].mean()
+    assert data.prices.settlement_per_mwh["ess_1"] == pytest.approx(mean_retail)
+    assert {meter.market for meter in data.prices.meters} == {"market_0"}
+    assert (data.weights.voltage_per_pu_h, data.weights.v_max_pu) == (1000.0, 1.05)
+
+
+def test_a_device_with_its_own_meter_stands_alone_behind_it():
+    data = powergrid.make("ieee34_multi").export_episode(10)
+    assert [(meter.name, meter.units, meter.market) for meter in data.prices.meters] == [
+        (unit, (unit,), "") for unit in ("ess_1", "ess_2", "dg_1", "dg_2", "pv_1")
+    ]
+    assert not any(meter.load_mw.any() for meter in data.prices.meters)
+
+
+def test_the_meter_at_the_source_reads_everything():
+    data = powergrid.make("ieee13_single").export_episode(10)
+    (meter,) = data.prices.meters
+    assert set(meter.units) == set(data.linear)
+    assert meter.load_mw == pytest.approx(data.network.load_p_mw.sum(axis=1))
+
+
+def test_a_meter_that_looks_away_from_the_source_is_refused():
+    world = powergrid.make("p2p_microgrids").world
+    branches = world.network.branches
+    row = branches.name.index("mg1.pcc")
+    from_bus, to_bus = branches.from_bus.copy(), branches.to_bus.copy()
+    from_bus[row], to_bus[row] = to_bus[row], from_bus[row]
+    turned = world.network.__class__(
+        **{**world.network.__dict__, "branches": branches._replace(from_bus=from_bus, to_bus=to_bus)}
+    )
+    with pytest.raises(NetworkError, match=r"mg1\.pcc"):
+        export_episode(type(world)(**{**world.__dict__, "network": turned}), 0)
+
+
+def test_the_day_must_exist():
+    with pytest.raises(ValueError, match="365"):
+        powergrid.make("ieee13_single").export_episode(365)
