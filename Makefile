@@ -51,7 +51,7 @@ lint: $(VENV)/.installed-dev  ## style, types and who imports whom
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-docs  ## build docs/_build/html; warnings are errors
-	$(BIN)/sphinx-build -W --keep-going -j 2 -b html -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -j 2 -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 demo: $(VENV)/.installed-demo  ## train three microgrids, compare with the operators' rules, write a report
