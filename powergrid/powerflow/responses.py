@@ -27,7 +27,7 @@ class Responses:
     v
         Node voltages, source last, ``(n_node + 1, 1 + a + 2k)``.
     i_from, i_to
-        Currents entering each branch at its ends, without the current `g` that a regulator draws itself, ``(b, ...)``.
+        Currents entering each branch at its ends, a regulator's `g` included, ``(b, ...)``.
     i_regulator
         Current through each regulator, as its to side sees it, ``(k, ...)``.
     """
@@ -39,7 +39,7 @@ class Responses:
 
 
 def respond(compiled: Compiled, active: np.ndarray) -> Responses:
-    """Responses to currents at the nodes `active` and to the regulators' sources.
+    """Responses to currents injected at the nodes `active` and to the regulators' sources.
 
     Raises
     ------
@@ -70,9 +70,11 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     behind[branch, 1 + a + own] += 1.0
     through = compiled.series[:, None] * (behind - v[compiled.to_node])
     into = through + compiled.half_shunt[:, None] * behind
+    i_from = np.conj(compiled.gain)[:, None] * into
+    i_from[branch, 1 + a + k + own] += 1.0
     return Responses(
         v=v,
-        i_from=np.conj(compiled.gain)[:, None] * into,
+        i_from=i_from,
         i_to=compiled.half_shunt[:, None] * v[compiled.to_node] - through,
         i_regulator=into[branch],
     )
