@@ -200,6 +200,10 @@ def evaluate(
         from rich.console import Console
 
         Console().print(result.table())
+    if report and folder is not None:
+        from powergrid.report import write_report
+
+        write_report(folder)
     return result
 
 

@@ -1,0 +1,6 @@
+"""Reports that a person reads: one page with pictures for a run, and the records of days behind them."""
+
+from powergrid.report.records import DayRecord, load_record, record_day, record_days, save_record
+from powergrid.report.write import write_report
+
+__all__ = ["DayRecord", "load_record", "record_day", "record_days", "save_record", "write_report"]

@@ -1,0 +1,104 @@
+"""Numbers that the report states in words and tables, each from the replayed days or from ``evaluation.json``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from powergrid.core.statistics import mean_interval
+from powergrid.envs.simulation import World, episode_seed
+from powergrid.report.records import DayRecord, record_days
+from powergrid.report.run import Played, Run
+
+_BLOCK = 64
+"""Days replayed side by side where only their cost is wanted."""
+
+
+class Saving(NamedTuple):
+    """What one policy saves against another [$/day]: mean and 95 % interval, paired by day."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> int:
+        """1 where it is cheaper, -1 where it is dearer, 0 where the interval holds zero."""
+        return int(self.low > 0.0) - int(self.high < 0.0)
+
+
+def saving(run: Run, other: Played) -> Saving:
+    """What the main policy saves against another."""
+    return Saving(*mean_interval(other.objective - run.main.objective))
+
+
+def rival(run: Run) -> Played | None:
+    """The policy that the headline compares with: the rule where it was played, else the second policy."""
+    others = run.policies[1:]
+    return next((policy for policy in others if policy.name == "rule_based"), others[0] if others else None)
+
+
+def split_name(run: Run) -> str:
+    """``"test "`` or ``"training "`` if all days belong to one split of the dataset, else nothing."""
+    found = [split for split, days in run.world.days.items() if set(run.days) <= {int(day) for day in days}]
+    return {"train": "training "}.get(found[0], f"{found[0]} ") if found else ""
+
+
+class MoneyTable(NamedTuple):
+    """Mean of a day [$/day]: money by account (rows) and name (columns), and priced violations by account.
+
+    Names under which nobody pays anything are left out.
+    """
+
+    accounts: tuple[str, ...]
+    names: tuple[str, ...]
+    money: np.ndarray
+    violations: np.ndarray
+
+
+def money_table(run: Run, record: DayRecord) -> MoneyTable:
+    """Who pays for what, over all days."""
+    money = record.money.sum(1).mean(0) * run.per_day
+    used = np.flatnonzero(np.abs(money).max(0) > 1e-9)
+    return MoneyTable(
+        accounts=tuple(record.names.accounts.tolist()),
+        names=tuple(record.names.money[used].tolist()),
+        money=money[:, used],
+        violations=record.costs.sum((1, 3)).mean(0) * run.per_day,
+    )
+
+
+def day_costs(world: World, policy: str, days: list[int], seed: int) -> np.ndarray:
+    """Money and priced violations of a local policy [$/day], ``(days,)``."""
+    settings, acting = world.layout.settings, len(world.layout.actors)
+    found = []
+    for start in range(0, len(days), _BLOCK):
+        block = days[start : start + _BLOCK]
+        record = record_days(world, policy, days=block, seeds=[episode_seed(seed, day) for day in block])
+        found.append(record.money[..., :acting, :].sum((1, 2, 3)) + record.costs[..., :acting, :].sum((1, 2, 3)))
+    return np.concatenate(found) * 24.0 / (settings.episode_length * settings.dt_h)
+
+
+def training_levels(run: Run) -> dict[str, np.ndarray]:
+    """Cost of the evaluated local policies on the run's own training days, for the learning curve."""
+    from powergrid.plugins.registries import POLICIES
+
+    days = [int(day) for day in run.meta.get("days", ())]
+    if not (days and run.metrics):
+        return {}
+    names = [policy.name for policy in run.policies if policy.name in POLICIES]
+    return {name: day_costs(run.world, name, days, run.seed) for name in names}
+
+
+def largest_imbalance(record: DayRecord) -> float:
+    """Largest sum over all accounts and the utility of what is transferred in a tick [$]; zero but for rounding."""
+    return float(np.abs(record.transfers.sum(-1)).max(initial=0.0))
+
+
+def days_below_bound(run: Run) -> int:
+    """Days on which any policy costs less than the lower bound by more than rounding: none, or the bound is wrong."""
+    if run.bound is None:
+        return 0
+    tolerance = 1e-6 * np.maximum(np.abs(run.bound), 1.0)
+    return int(sum((policy.objective < run.bound - tolerance).sum() for policy in run.policies))

@@ -1,0 +1,1 @@
+"""The report's pictures, one file each."""

@@ -1,0 +1,89 @@
+"""What each policy costs, and what the first one saves against the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.statistics import mean_interval
+from powergrid.report.run import Played, Run
+from powergrid.report.style import FAINT, INK, Picture, canvas, finish, policy_colours, readable, thousands
+
+
+def draw(run: Run) -> Picture:
+    """Two panels with one row a policy: mean cost of a day, and the saving of the first policy day by day.
+
+    Both with 95 % bootstrap intervals over the days; the second is paired.
+    """
+    rows = sorted(run.policies, key=lambda policy: policy.objective.mean())
+    colours = policy_colours([policy.name for policy in run.policies])
+    with canvas(11.0, 1.5 + 0.55 * len(rows)) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for y, policy in enumerate(rows):
+            _dot(left, y, policy.objective, colours[policy.name], "{:,.0f}")
+            if policy is not run.main:
+                _days(right, y, run.main, policy, colours[policy.name])
+        _bound(left, run)
+        left.set_yticks(range(len(rows)), [readable(policy.name) for policy in rows])
+        left.set_ylim(len(rows) - 0.4, -0.75)
+        left.set_xlim(left.get_xlim()[0], left.get_xlim()[1] * 1.02)
+        left.set_title("Cost of a day")
+        left.set_xlabel("money and priced violations [$/day]")
+        right.set_title(f"Saved by {readable(run.main.name)}")
+        right.set_xlabel(f"cost of the other policy minus that of {readable(run.main.name)} [$/day]")
+        right.axvline(0.0, color=INK, linewidth=1.0, zorder=1)
+        for axes in (left, right):
+            axes.grid(axis="y", visible=False)
+            axes.tick_params(axis="y", length=0)
+            thousands(axes.xaxis)
+        return finish(figure, "comparison", _alt(rows))
+
+
+def _dot(axes: Any, y: float, values: np.ndarray, colour: str, form: str) -> None:
+    """Mean with its interval and its number above."""
+    mean, low, high = mean_interval(values)
+    axes.plot([low, high], [y, y], color=colour, linewidth=4.0, alpha=0.45, solid_capstyle="round", zorder=3)
+    axes.plot(mean, y, "o", color=colour, markersize=9, markeredgecolor="white", zorder=4)
+    axes.annotate(
+        form.format(mean).replace("-", "\N{MINUS SIGN}"),
+        (mean, y),
+        (0, 8),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        weight="bold",
+        zorder=5,
+    )
+
+
+def _days(axes: Any, y: float, main: Played, other: Played, colour: str) -> None:
+    """Saving on each day as a faint dot below the mean."""
+    saved = other.objective - main.objective
+    spread = (np.arange(len(saved)) * 0.618) % 1.0  # evenly spread and never the same picture twice
+    axes.plot(
+        saved, y + 0.14 + 0.22 * spread, ".", color=colour, markersize=4.5, alpha=0.55, markeredgewidth=0, zorder=2
+    )
+    _dot(axes, y, saved, colour, "{:+,.0f}")
+
+
+def _bound(axes: Any, run: Run) -> None:
+    if run.bound is None:
+        return
+    level = float(run.bound.mean())
+    axes.axvline(level, color=INK, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1)
+    axes.annotate(
+        f"lower bound {level:,.0f}",
+        (level, 0.0),
+        (4, 4),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=FAINT,
+    )
+
+
+def _alt(rows: list[Played]) -> str:
+    costs = ", ".join(f"{readable(policy.name)} {policy.objective.mean():,.0f}" for policy in rows)
+    return f"Mean cost of a day in dollars by policy: {costs}."

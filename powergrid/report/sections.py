@@ -1,0 +1,260 @@
+"""The sections with pictures and tables, each with the words that say how to read it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from powergrid.core.statistics import mean_interval
+from powergrid.report import markup
+from powergrid.report.findings import money_table, rival, saving, training_levels
+from powergrid.report.plots import comparison, dispatch, feeder, learning, trade, voltage
+from powergrid.report.records import DayRecord
+from powergrid.report.run import Played, Run
+from powergrid.report.style import Picture, policy_phrase, readable
+
+ACCOUNTS_A_PICTURE = 3
+ACCOUNTS_SHOWN = 6
+"""Most accounts whose day is drawn."""
+FEW_DAYS = 10
+"""Fewer days than this make no interval that one should trust."""
+
+MEANING = {
+    "fuel": "fuel of generators",
+    "start": "starts of generators",
+    "grid": "energy bought from the utility minus energy sold to it",
+    "p2p": "energy bought from peers minus energy sold to them",
+    "wear": "ageing of batteries, by energy moved",
+    "tap": "tap changes of regulators",
+    "switching": "switching of capacitors",
+    "settlement": (
+        "stored energy missing at the end of the day, bought back at the day's mean retail price (what is left over "
+        "is credited), and the restart of generators"
+    ),
+}
+"""What the names of the money ledger mean, in the order of the table."""
+
+Section = tuple[str, list[Picture]]
+"""HTML of a section, and its pictures for ``plots/``."""
+
+
+def policies(run: Run) -> Section:
+    """Comparison of all policies on the same days."""
+    picture, main = comparison.draw(run), policy_phrase(run.main.name)
+    words = (
+        "The cost of a day is all the money the learning agents pay (fuel, wear, energy), plus a price for voltage "
+        "outside its band, for overload and for energy not served. Less is better, negative is earned. All policies "
+        "play the same days with the same forecast errors. A winner is named only where the 95 % interval excludes "
+        "zero."
+    )
+    if len(run.days) < FEW_DAYS:
+        words += f" These are only {len(run.days)} days, too few for the intervals to mean much."
+    if run.bound is None:
+        words += " A lower bound, the cost that no policy could beat, was not computed for these days."
+    caption = (
+        "Left: the mean cost of a day (dot), and the range in which the means of 95 of 100 other samples of such "
+        "days would lie (bar, bootstrap). Days differ much, so these bars are wide and may overlap. Right, the "
+        f"comparison that counts: what {main} saves on one and the same day, with the same load, sun, wind and "
+        f"prices. Each small dot is a day, the large one their mean with its interval; right of the line {main} is "
+        "cheaper."
+    )
+    return markup.section(
+        "Policies side by side", markup.paragraph(words), markup.figure(picture, caption), _policy_table(run)
+    ), [picture]
+
+
+def _policy_table(run: Run) -> str:
+    headers = ["policy", "mean [$/day]", "95 % interval", "median [$/day]", "of it violations", "ticks violated a day"]
+    rows = [_policy_row(run, policy) for policy in run.policies]
+    if run.bound is not None:
+        mean, middle = markup.dollars(float(run.bound.mean())), markup.dollars(float(np.median(run.bound)))
+        rows.append(["lower bound", mean, "", middle, "", "", "", "", ""])
+    headers += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
+    return markup.table(headers, rows)
+
+
+def _policy_row(run: Run, policy: Played) -> list[str]:
+    mean, low, high = mean_interval(policy.objective)
+    row = [
+        readable(policy.name),
+        markup.dollars(mean),
+        markup.interval(low, high),
+        markup.dollars(float(np.median(policy.objective))),
+        markup.dollars(float(policy.violations.mean())),
+        f"{policy.violated_ticks.mean():.2f}",
+    ]
+    if policy is run.main:
+        return [*row, "", "", ""]
+    saved = saving(run, policy)
+    winner = {1: readable(run.main.name), -1: readable(policy.name), 0: "not certain"}[saved.verdict]
+    between = markup.interval(saved.low, saved.high, sign=True)
+    return [*row, markup.dollars(saved.mean, sign=True), between, winner]
+
+
+def curve(run: Run) -> Section:
+    """The learning curve, if anything was trained."""
+    levels = training_levels(run)
+    picture = learning.draw(run, levels)
+    if picture is None:
+        return "", []
+    lines = "Dashed: what other policies cost on the very same training days. " if levels else ""
+    caption = (
+        "Thin: the mean cost of the episodes that ended in one update; it jumps because each update meets other "
+        f"days. Thick: its running mean. {lines}While learning, the agents try things out, which costs; the "
+        "comparison above is without exploration and on days they have not seen."
+    )
+    return markup.section("Learning", markup.figure(picture, caption)), [picture]
+
+
+def one_day(run: Run) -> Section:
+    """Dispatch on the typical day, under the main policy and, folded, under its rival."""
+    if run.main.record is None:
+        return "", []
+    date, cost = run.date(run.typical), markup.dollars(float(run.main.objective[run.typical]))
+    words = (
+        f"{date}: its cost under {policy_phrase(run.main.name)}, {cost} $, is the median of the {len(run.days)} "
+        "days, so it is neither a lucky day nor an unlucky one."
+    )
+    pictures = _day_pictures(run.main.record.day(run.typical), run.main.name, date)
+    shown = markup.figure(pictures[0], _how_to_read(run.main.record))
+    shown += "".join(markup.figure(picture, "The same for more accounts.") for picture in pictures[1:])
+    other = rival(run)
+    if other is not None and other.record is not None:
+        drawn = _day_pictures(other.record.day(run.typical), other.name, date)
+        cost = markup.dollars(float(other.objective[run.typical]))
+        caption = f"The same load, sun, wind and utility prices under {policy_phrase(other.name)}: {cost} $."
+        figures = "".join(markup.figure(picture, caption) for picture in drawn)
+        shown += markup.more(f"The same day under {policy_phrase(other.name)}", figures)
+        pictures += drawn
+    return markup.section("A day in the middle", markup.paragraph(words), shown), pictures
+
+
+_TOP = (
+    "Top: the coloured areas above zero are where power comes from; those below zero are where it goes besides the "
+    "load, which is the black line. Where the areas rise above that line, the rest is what lies below zero. Dark "
+    "blue is the exchange with the utility: bought above zero, sold below. "
+)
+_PEERS = "Pink is the trade with peers, in the same way; the pink dots are its price. "
+_BELOW = (
+    "Middle: how full the battery is. Bottom: energy from the utility costs the upper line, energy sold to it earns "
+    "the lower one. Cheap hours are for charging, dear ones for selling. Hours are the local standard time of the "
+    "data's calendar."
+)
+
+
+def _how_to_read(record: DayRecord) -> str:
+    return _TOP + (_PEERS if np.isfinite(record.p2p_bought_mwh).any() else "") + _BELOW
+
+
+def _day_pictures(record: DayRecord, policy: str, date: str) -> list[Picture]:
+    accounts = record.names.accounts[:ACCOUNTS_SHOWN].tolist()
+    groups = [accounts[i : i + ACCOUNTS_A_PICTURE] for i in range(0, len(accounts), ACCOUNTS_A_PICTURE)]
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in policy)
+    return [
+        dispatch.draw(
+            record, group, f"dispatch_{safe}" + (f"_{number}" if number else ""), f"{date}, {readable(policy)}"
+        )
+        for number, group in enumerate(groups)
+    ]
+
+
+def trading(run: Run) -> Section:
+    """Who sells to whom over the day, where there is a peer-to-peer market."""
+    record = run.main.record
+    picture = trade.draw(record) if record is not None else None
+    if picture is None:
+        return "", []
+    rows = [
+        [readable(policy.name), f"{trade.trading_percent(played):.1f} %", f"{_traded_mwh(played) * run.per_day:.2f}"]
+        for policy, played in run.recorded
+    ]
+    caption = (
+        f"Under {policy_phrase(run.main.name)}, mean of all {len(run.days)} days. What one sells another buys, so "
+        "both halves have the same height. Trade happens where one has power to spare while another would have to "
+        "buy at retail, and where their limit prices meet."
+    )
+    table = markup.table(["policy", "ticks with trade", "energy traded [MWh/day]"], rows)
+    return markup.section("Trade between peers", markup.figure(picture, caption), table), [picture]
+
+
+def _traded_mwh(record: DayRecord) -> float:
+    return float(np.maximum(np.nan_to_num(record.p2p_bought_mwh), 0.0).sum((1, 2)).mean())
+
+
+def voltages(run: Run) -> Section:
+    """Voltage band over the day, the share outside, and the feeder at its worst moment."""
+    record = run.main.record
+    if record is None:
+        return "", []
+    low, high = run.world.layout.settings.v_min_pu, run.world.layout.settings.v_max_pu
+    band = voltage.draw(record, run.typical, low, high, run.date(run.typical))
+    caption = (
+        f"Voltage of all {record.v_pu.shape[2]} buses under {policy_phrase(run.main.name)}; 1.00 pu is the nominal "
+        f"voltage. Orange: outside the limits of {low:g} and {high:g} pu, where every bus costs money. Left the day "
+        "shown above, right all days together: the dark band holds nine tenths of the values, the pale one all of "
+        "them."
+    )
+    rows = [
+        [
+            readable(policy.name),
+            f"{voltage.outside_percent(played, low, high):.3f} %",
+            f"{played.v_pu.min():.4f}",
+            f"{played.v_pu.max():.4f}",
+            f"{int((~played.converged & played.alive).sum())}",
+        ]
+        for policy, played in run.recorded
+    ]
+    headers = ["policy", "bus-ticks outside the band", "lowest [pu]", "highest [pu]", "ticks without a solution"]
+    drawing, worst = _worst_moment(run, record)
+    return markup.section(
+        "Voltage", markup.figure(band, caption), markup.table(headers, rows), markup.figure(drawing, worst)
+    ), [band, drawing]
+
+
+def _worst_moment(run: Run, record: DayRecord) -> tuple[Picture, str]:
+    settings = run.world.layout.settings
+    moment = feeder.worst(record, settings.v_min_pu, settings.v_max_pu)
+    minutes = round(60.0 * moment.tick * settings.dt_h)
+    when = f"{run.date(moment.row)}, {minutes // 60 % 24:02d}:{minutes % 60:02d}"
+    v_pu, bus = record.v_pu[moment], record.names.buses[moment.bus]
+    caption = (
+        f"The worst moment under {policy_phrase(run.main.name)}, {when}: the ringed bus {bus} stands at {v_pu:.4f} "
+        "pu. Dots are buses, coloured by voltage: pale yellow is nominal, red high, blue low. Lines are coloured by "
+        "loading: grey is idle, red is full. Power fed in lifts the voltage along its way, load lowers it; "
+        "regulators and capacitors hold against both. The drawing is a scheme, not a map."
+    )
+    return feeder.draw(run.world.network, record, moment, when), caption
+
+
+def money(run: Run) -> Section:
+    """Who pays for what."""
+    if run.main.record is None:
+        return "", []
+    words = (
+        f"Mean cost of a day under {policy_phrase(run.main.name)} [$/day]. Positive is paid, negative earned. "
+        "Violations are not money, but have a price so that they count; those of the utility's own feeder are "
+        "shared equally."
+    )
+    used = set(money_table(run, run.main.record).names)
+    meanings = markup.facts((readable(name), text) for name, text in MEANING.items() if name in used)
+    folded = "".join(
+        markup.more(f"The same under {policy_phrase(policy.name)}", _money(run, record))
+        for policy, record in run.recorded
+        if policy is not run.main
+    )
+    return markup.section("Money", markup.paragraph(words), _money(run, run.main.record), meanings, folded), []
+
+
+def _money(run: Run, record: DayRecord) -> str:
+    book = money_table(run, record)
+    rank = list(MEANING)
+    order = sorted(
+        range(len(book.names)), key=lambda i: rank.index(book.names[i]) if book.names[i] in rank else len(rank)
+    )
+    total = book.money.sum(1)
+    cells = np.column_stack([book.money[:, order], total, book.violations, total + book.violations])
+    rows = [
+        [readable(account), *map(markup.dollars, row)]
+        for account, row in zip((*book.accounts, "all"), np.vstack([cells, cells.sum(0)]), strict=True)
+    ]
+    names = (readable(book.names[i]) for i in order)
+    return markup.table(["", *names, "money", "violations", "together"], rows, last_is_sum=True)
