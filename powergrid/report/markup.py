@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape as plain_escape
 from pathlib import Path
@@ -14,7 +15,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def escape(text: str) -> str:
     """Text for HTML; a unit stays on the line of its number."""
-    return plain_escape(text).replace(" %", "&nbsp;%").replace(" $", "&nbsp;$").replace(" pu", "&nbsp;pu")
+    return re.sub(r"(?<=\d) (?=[%$]|pu\b)", "&nbsp;", plain_escape(text))
 
 
 def dollars(value: float, sign: bool = False) -> str:

@@ -11,7 +11,7 @@ import pytest
 from powergrid.core.errors import RunError
 from powergrid.envs.simulation import episode_seed
 from powergrid.learn.evaluate import evaluate
-from powergrid.report import origins, sections, write_report
+from powergrid.report import markup, origins, sections, write_report
 from powergrid.report.findings import day_costs, days_below_bound, money_table, saving
 from powergrid.report.heading import headline, title
 from powergrid.report.plots import comparison
@@ -217,6 +217,14 @@ def test_costs_below_the_bound_are_counted(run):
 def test_the_typical_day_is_the_median(run):
     costs = run.main.objective
     assert costs[run.typical] == np.median(costs)
+
+
+def test_text_is_escaped_and_units_stay_with_their_numbers():
+    assert markup.escape("a < b & 5 % of 3 $ at 1.05 pu published") == (
+        "a &lt; b &amp; 5&nbsp;% of 3&nbsp;$ at 1.05&nbsp;pu published"
+    )
+    assert [markup.dollars(x) for x in (1476.6, -0.451, -0.001, 9.996)] == ["1,477", "\N{MINUS SIGN}0.45", "0.00", "10"]
+    assert markup.interval(-3.0, 12.0, sign=True).replace("\N{NO-BREAK SPACE}", " ") == "\N{MINUS SIGN}3.00 to +12"
 
 
 def test_colours_are_never_shared():
