@@ -48,11 +48,11 @@ class Agent:
     id
         Unique name; presets use ``<role>_<index>``.
     policy
-        ``"learned"``: outside code acts for it (it is a PettingZoo agent). ``"centralized"`` (coordinators): one outside
-        policy acts for it and for its learned subordinates. Any other name: a local policy of
+        ``"learned"``: outside code acts for it (it is a PettingZoo agent). ``"centralized"`` (coordinators): one
+        outside policy acts for it and for its learned subordinates. Any other name: a local policy of
         ``powergrid.agents.policies`` acts inside the step.
     interval_s, offset_s
-        It acts every `interval_s` seconds, first at `offset_s`, and holds its action in between; ``None`` is every tick.
+        It acts every `interval_s` seconds, first at `offset_s`, and holds its action in between; ``None`` is each tick.
     observability
         ``"local"``: its own devices and connection, clock, prices and forecasts; ``"full"``: everything.
     """

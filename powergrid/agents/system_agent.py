@@ -6,6 +6,6 @@ from powergrid.agents.grid_agent import GridAgent
 
 
 class SystemAgent(GridAgent):
-    """An agent of level 3, such as an independent system operator; it coordinates grid agents as they coordinate devices."""
+    """An agent of level 3, such as a system operator; it coordinates grid agents as they coordinate devices."""
 
     level = 3

@@ -18,13 +18,13 @@ _TO_UNIT = 2.0**-32
 
 
 def key_from_seed(xp: Any, seed: Array) -> Array:
-    """Key ``(*batch, 2)`` of uint32 for integer seeds ``(*batch,)``, equal to ``jax.random.key_data(jax.random.key(seed))``."""
+    """Key ``(*batch, 2)`` of uint32 for integer seeds ``(*batch,)``, equal to JAX's own key data for the seed."""
     seed = xp.asarray(seed).astype(xp.uint32)
     return xp.stack([xp.zeros_like(seed), seed], axis=-1)
 
 
 def threefry2x32(xp: Any, key: Array, counter_0: Array, counter_1: Array) -> tuple[Array, Array]:
-    """Two random uint32 words for a key ``(*batch, 2)`` and two uint32 counters that broadcast against ``(*batch,)``."""
+    """Two random uint32 words for a key ``(*batch, 2)`` and two uint32 counters that broadcast with ``(*batch,)``."""
     key_0, key_1 = key[..., 0], key[..., 1]
     schedule = (key_0, key_1, key_0 ^ key_1 ^ xp.uint32(_PARITY))
     x_0, x_1 = counter_0 + schedule[0], counter_1 + schedule[1]

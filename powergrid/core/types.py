@@ -1,7 +1,7 @@
 """Named columns that travel between the rooms.
 
-Shapes are written ``(*batch, n)``: any leading batch axes (none for one environment, one for many), then units, buses or
-agents. Powers are injections into the grid, positive everywhere inside PowerGrid.
+Shapes are written ``(*batch, n)``: any leading batch axes (none for one environment, one for many), then units, buses
+or agents. Powers are injections into the grid, positive everywhere inside PowerGrid.
 """
 
 from __future__ import annotations

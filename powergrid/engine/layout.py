@@ -190,7 +190,8 @@ class Slots:
     given
         For each slot, its position in the flattened ``(A, k_max)`` actions; 0 where a local policy decides.
     local
-        Local policies in use: name, mask over the slots, and ``act(xp, layout, params, state, exogenous, noise) -> slots``.
+        Local policies in use: name, mask over the slots, and
+        ``act(xp, layout, params, state, exogenous, noise) -> slots``.
     signal
         Slots of parents' price signals, ``(s,)``.
     interval, offset
@@ -226,9 +227,9 @@ class Ledger:
     money
         From all money columns of the step to ``accounts x names`` plus one shared row.
     costs
-        From priced voltage, overload, unserved energy and device violations to ``accounts x names`` plus one shared row.
+        From priced voltage, overload, unserved energy and device violations to the same with its own names.
     load_to_account
-        Share of the network's own load of each account (its last column is the shared rest), ``(series, accounts + 1)`` [MW].
+        The network's own load of each account, its last column the shared rest [MW], ``(series, accounts + 1)``.
     settling
         Families with something to settle at the end of an episode.
     """

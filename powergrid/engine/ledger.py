@@ -100,7 +100,7 @@ def _settlement(
 def cost_columns(
     families: Sequence[Family], bus_account: np.ndarray, branch_account: np.ndarray, accounts: int
 ) -> list[tuple[str, np.ndarray]]:
-    """Name and accounts of each block of cost columns, in the order of :func:`costs`; shared ones keep :data:`SHARED`."""
+    """Name and accounts of each block of cost columns, in the order of :func:`costs`; what is shared stays so."""
     blocks = [
         ("voltage", bus_account),
         ("overload", branch_account),

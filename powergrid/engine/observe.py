@@ -1,6 +1,6 @@
 """What agents see: one vector of named features, and a gather for each agent.
 
-``feature_entries`` names the features when the layout is made, ``features`` fills them during a step, in the same order.
+The ``..._entries`` name the features when the layout is made, ``features`` fills them during a step, in that order.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ def _node_load(
 
 
 def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:
-    """Metered branches, the source, and devices with a meter of their own, import positive; zero where nothing solved."""
+    """Metered branches, the source, and devices with their own meter, import positive; zero where nothing solved."""
     parts = [flow.p_meter_mw, flow.p_slack_mw[..., None], -p_mw[..., layout.unit_meter]]
     return xp.where(flow.converged[..., None], join(xp, parts, p_mw.shape[:-1], p_mw.dtype), 0.0)
 

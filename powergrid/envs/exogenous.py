@@ -1,4 +1,4 @@
-"""The exogenous table: one wide row a tick with all series, day-ahead prices and true futures that forecasts start from."""
+"""The exogenous table: one wide row a tick with series, day-ahead prices and the futures that forecasts start from."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def make(
     source
         Preset name, path of a YAML file, mapping or resolved configuration.
     api
-        ``"parallel"`` (PettingZoo, all agents at once), ``"aec"`` (PettingZoo, agents in turn) or ``"gymnasium"`` (for a
-        configuration with one learning agent).
+        ``"parallel"`` (PettingZoo, all agents at once), ``"aec"`` (PettingZoo, agents in turn) or ``"gymnasium"``
+        (for a configuration with one learning agent).
     backend
         ``"numpy"``, or ``"auto"`` for the fastest there is, which is the same so far.
     render_mode

@@ -1,7 +1,7 @@
 """The functional environment: reset and step as pure functions on JAX, for training on any device.
 
 Everything is batched natively: keys with leading axes give environments with leading axes, from the same lines as one
-environment. ``jax.vmap`` works too, but the native batch is faster, because resets are then skipped while nobody is done.
+environment. ``jax.vmap`` works too, but the native batch is faster: it skips resets while nobody is done.
 """
 
 from __future__ import annotations

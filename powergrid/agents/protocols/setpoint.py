@@ -6,9 +6,9 @@ from powergrid.plugins import register_protocol
 
 @register_protocol("setpoint")
 class SetpointProtocol(VerticalProtocol):
-    """The parent assigns a setpoint to every free quantity of its children; a child with a local policy keeps it.
+    """The parent assigns a setpoint to each free quantity of its children; one with a local policy keeps that.
 
-    Setpoints are in the child's own range: -1 is its lowest, 1 its highest value, and the device's limits clip the rest.
+    Setpoints are in the child's own range: -1 is its lowest, 1 its highest value; the device's limits clip the rest.
     """
 
     commands_children = True

@@ -365,7 +365,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         return "\n".join(lines)
 
     def render(self) -> np.ndarray | None:
-        """Picture of the feeder, buses coloured by voltage, ``(height, width, 3)`` uint8; ``None`` without a render mode."""
+        """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8; ``None`` without a render mode."""
         if self.render_mode is None:
             return None
         from powergrid.networks.drawing import picture
