@@ -50,11 +50,16 @@ def _at(xp: Any, values: Array, order: Array) -> Array:
     return values[order] if values.ndim == 1 else xp.take_along_axis(values, order, axis=-1)
 
 
-def _executed(xp: Any, energy: Array, before: Array, size: Array, volume: Array, tiny: Array) -> Array:
+def _executed(xp: Any, energy: Array, before: Array, size: Array, volume: Array) -> Array:
     """What `volume` leaves for orders of equal price, shared pro rata, when `before` MWh are served first."""
-    left = volume - before
-    share = xp.where(left > tiny, xp.minimum(left / xp.where(size > 0.0, size, 1.0), 1.0), 0.0)
-    return share * energy
+    return energy * xp.minimum(xp.maximum(volume - before, 0.0) / xp.where(size > 0.0, size, 1.0), 1.0)
+
+
+def _without_crumbs(xp: Any, volume: Array, starts: Array, tiny: Array) -> Array:
+    """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
+    ends = xp.sort(xp.concatenate([xp.minimum(starts, volume), volume], axis=-1), axis=-1)
+    apart = ends[..., 1:] - ends[..., :-1] > tiny
+    return xp.max(xp.where(apart, ends[..., 1:], 0.0), axis=-1)[..., None]
 
 
 def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
@@ -84,26 +89,17 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
 
     groups = _groups(xp, price)
     sold_before, sold_through = _spread(xp, groups, supplied - offers, supplied)
-    bid_before, bid_through = _spread(xp, groups, wanted - bids, wanted)
-    sold = _executed(xp, offers, sold_before, sold_through - sold_before, volume, tiny)
-    bought = _executed(xp, bids, demand - bid_through, bid_through - bid_before, volume, tiny)
-    sold, bought = _balanced(xp, sold, bought)
+    bid_below, bid_through = _spread(xp, groups, wanted - bids, wanted)
+    bid_before = demand - bid_through
+    volume = _without_crumbs(xp, volume, xp.concatenate([sold_before, bid_before], axis=-1), tiny)
+    sold = _executed(xp, offers, sold_before, sold_through - sold_before, volume)
+    bought = _executed(xp, bids, bid_before, bid_through - bid_below, volume)
     lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1)
     highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1)
     traded = (lowest_bid < _NONE) & (highest_offer > -_NONE)
     executed = _at(xp, bought - sold, xp.argsort(order, axis=-1, stable=True))
     return Clearing(
         xp.where(traded, 0.5 * (lowest_bid + highest_offer), 0.0), executed[..., :members] + executed[..., members:]
-    )
-
-
-def _balanced(xp: Any, sold: Array, bought: Array) -> tuple[Array, Array]:
-    """Both sides scaled to the smaller of the two: they differ by rounding and by orders too small to execute."""
-    sales, purchases = xp.sum(sold, axis=-1)[..., None], xp.sum(bought, axis=-1)[..., None]
-    volume = xp.minimum(sales, purchases)
-    return (
-        sold * (volume / xp.where(sales > 0.0, sales, 1.0)),
-        bought * (volume / xp.where(purchases > 0.0, purchases, 1.0)),
     )
 
 
