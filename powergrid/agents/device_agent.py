@@ -249,9 +249,7 @@ class DeviceAgent(Agent):
         return ()
 
     @staticmethod
-    def readings(
-        xp: Any, params: Any, state: Any, injection: Injection
-    ) -> tuple[Array, ...]:
+    def readings(xp: Any, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
         """Observation columns in the order of `observation_entries`."""
         return ()
 

@@ -290,7 +290,7 @@ def _sources(parts: Parts, meters: _Meters, kernel: Any, units: Sequence[Any]) -
             buses = parts.network.buses.name
             found.append(Source(name, np.array([buses.index(agent.bus) for agent in units], dtype=int)))
         else:
-            index = [parts.columns.index(agent.series()[name]) for agent in units]
+            index = [parts.columns.column(agent.series()[name]) for agent in units]
             found.append(Source("series", np.array(index, dtype=int)))
     return tuple(found)
 
@@ -300,7 +300,7 @@ def _tariff(parts: Parts, ownership: Ownership, agent: Any, devices: Sequence[An
     mine = [m for m in devices if m.role == "meter" and ownership.account(m) == ownership.account(agent)]
     series = mine[0].series() if mine else {}
     names = (series.get(name, name) for name in ("retail_per_mwh", "feed_in_per_mwh"))
-    retail, feed_in = (parts.columns.index(name) for name in names)
+    retail, feed_in = (parts.columns.column(name) for name in names)
     return retail, feed_in
 
 
@@ -331,7 +331,7 @@ def _market(
         actor = id if id in ownership.actors else None
         slot[i] = [book.add(id, entry, actor, agents[id].policy) for entry in entries]
     target = np.full(len(meters.names), -1)
-    tariff = [(parts.columns.index("retail_per_mwh"), parts.columns.index("feed_in_per_mwh"))] * len(members)
+    tariff = [(parts.columns.column("retail_per_mwh"), parts.columns.column("feed_in_per_mwh"))] * len(members)
     for agent in devices:
         if agent.role == "meter" and ownership.account(agent) in members:
             member = int(np.flatnonzero(members == ownership.account(agent))[0])
@@ -355,7 +355,7 @@ def _loads(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = np.array([names.index(name) for name in parts.load_series], dtype=int)
     np.add.at(p_mw, (rows, loads.bus), loads.p_mw)
     np.add.at(q_mvar, (rows, loads.bus), loads.q_mvar)
-    return np.array([parts.columns.index(name) for name in names], dtype=int), p_mw, q_mvar
+    return np.array([parts.columns.column(name) for name in names], dtype=int), p_mw, q_mvar
 
 
 def _only(families: Sequence[Family], role: str, needed: int, what: str) -> int | None:

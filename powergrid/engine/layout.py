@@ -81,7 +81,7 @@ class Columns(NamedTuple):
     ahead_noise: tuple[float, ...]
     bounds: tuple[tuple[float, float], ...]
 
-    def index(self, name: str) -> int:
+    def column(self, name: str) -> int:
         """Index of a series, by full name or by quantity (its first column)."""
         if name in self.series:
             return self.series.index(name)
@@ -94,10 +94,10 @@ class Columns(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where an exogenous field comes from: ``series``, ``v_pu`` or ``p_branch_mw``, and its index for each unit."""
+    """Where an exogenous field comes from: ``series``, ``v_pu`` or ``p_branch_mw``, and its column for each unit."""
 
     kind: str
-    index: np.ndarray
+    place: np.ndarray
 
 
 @dataclass(frozen=True)

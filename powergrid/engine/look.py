@@ -132,13 +132,13 @@ def _own_series(
         rows = [i for i, id in enumerate(family.ids) if id in {device.id for device in devices}]
         for source in family.sources:
             if source.kind == "series":
-                yield from (series[source.index[i]] for i in rows)
+                yield from (series[source.place[i]] for i in rows)
         yield from (series[family.retail[i]] for i in rows)
         yield from (series[family.feed_in[i]] for i in rows)
     owners = ownership.by_area(parts.network.buses.area)
     for name, bus in zip(parts.load_series, parts.network.loads.bus, strict=True):
         if owners[bus] == account:
-            yield series[parts.columns.index(name)]
+            yield series[parts.columns.column(name)]
 
 
 def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:

@@ -73,11 +73,11 @@ class Ownership:
     def _payer(self, device: Any) -> str | None:
         chain = [device, *device.ancestors()]
         for agent in chain:
-            if agent.id in self.actors or getattr(agent, "area", ""):
-                return agent.id
+            if agent.id in self.actors or getattr(agent, "area", None):
+                return str(agent.id)
         if device.role in ("tap", "cap") and device.parent is None:
             return None
-        return chain[-1].id
+        return str(chain[-1].id)
 
     def account(self, device: Any) -> int:
         """Index of the account that pays for a device."""

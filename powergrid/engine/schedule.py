@@ -51,4 +51,4 @@ def command(family: Family, physical: Array) -> Any:
 def exogenous_of(family: Family, now: Array, v_pu: Array, measured_mw: Array | None = None) -> Any:
     """The family's ``Exogenous`` from the running row, its terminal voltage or its measurement."""
     values = {"series": now, "v_pu": v_pu, "p_branch_mw": measured_mw}
-    return family.kernel.Exogenous(*(values[source.kind][..., source.index] for source in family.sources))
+    return family.kernel.Exogenous(*(values[source.kind][..., source.place] for source in family.sources))

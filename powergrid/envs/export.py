@@ -188,7 +188,7 @@ def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dic
     """Linear models of one family's units; measurements at the terminal count as nominal."""
     agents = {agent.id: agent for agent in world.agents}
     fields = [
-        rows[:, source.index].T if source.kind == "series" else np.ones((family.size, len(rows)))
+        rows[:, source.place].T if source.kind == "series" else np.ones((family.size, len(rows)))
         for source in family.sources
     ]
     usual = family.kernel.reset(np, family.params, np.full(family.size, 0.5))
@@ -236,7 +236,7 @@ def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple
         return int(trade.retail[member]), int(trade.feed_in[member])
     fields = family.kernel.Exogenous._fields
     retail, feed_in = (family.sources[fields.index(name)] for name in ("retail_per_mwh", "feed_in_per_mwh"))
-    return int(retail.index[i]), int(feed_in.index[i])
+    return int(retail.place[i]), int(feed_in.place[i])
 
 
 def _behind(world: World, place: int, placed: Mapping[str, int]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -77,6 +77,26 @@ def draw(
     return ax
 
 
+def picture(
+    network: Network, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None, *, dpi: int = 100
+) -> np.ndarray:
+    """The drawing of :func:`draw` as an RGB image, without any window.
+
+    Returns
+    -------
+    ndarray
+        uint8, ``(height, width, 3)``.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.0, 7.0), dpi=dpi, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    draw(network, figure.add_subplot(), v_pu=v_pu, loading=loading)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 class _Picture:
     """What the parts of one drawing share: axes, coordinates and sizes that follow the number of buses."""
 

@@ -21,14 +21,14 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
         prices = xp.concatenate([now, plan.physical(state.slots)[..., plan.signal]], axis=-1)
     net_load_mw = _net_load(xp, layout, params, now)
     book = _SlotValues(state.slots.shape)
-    commands = []
+    commands: list[Any] = []
     for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
         if not family.free.any():
             commands.append(None)
             continue
         outlook = _outlook(xp, layout, family, now, prices, net_load_mw)
         sources = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
-        values = family.kernel.Exogenous(*(sources[s.kind][..., s.index] for s in family.sources))
+        values = family.kernel.Exogenous(*(sources[s.kind][..., s.place] for s in family.sources))
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         commands.append(command)
         for j, wanted in enumerate(command):
@@ -79,7 +79,7 @@ def _net_load(xp: Any, layout: Any, params: Any, now: Array) -> Array:
     for family, columns in zip(layout.families, params.families, strict=True):
         if "available_pu" in family.kernel.Exogenous._fields:
             source = family.sources[family.kernel.Exogenous._fields.index("available_pu")]
-            available = now[..., source.index] * columns.p_max_mw
+            available = now[..., source.place] * columns.p_max_mw
             owners = (family.account % accounts)[:, None] == range(accounts)
             net = net - available @ xp.asarray(owners, dtype=net.dtype)
     return net
@@ -89,7 +89,7 @@ def _outlook(xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_l
     columns = layout.columns
     start = len(columns.series)
     ahead = now[..., start : start + columns.price_hours]
-    hour = now[..., columns.index("hour")]
+    hour = now[..., columns.column("hour")]
     price = prices[..., family.price]
     # a parent's price replaces the whole tariff: children respond to it both when they buy and when they sell
     told = family.price >= now.shape[-1]

@@ -82,8 +82,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
     ):
         if max_cycles is not None:
             overrides["episode_length"] = max_cycles
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f'render_mode "{render_mode}" is not among {self.metadata["render_modes"]}')
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f'render_mode "{render_mode}" is not available; use None or "rgb_array"')
         self._arguments = (config, render_mode, days, method, overrides)
         self.render_mode = render_mode
         self.world: World = build(config, method=method, **overrides)

@@ -25,7 +25,7 @@ def truth(env, hours_ahead: int) -> float:
     """Load of an hour to come, from the dataset's own table."""
     table = env.world.table
     row = int(env._state.row) + hours_ahead
-    return table[row % len(table), env.world.layout.columns.index(LOAD)]
+    return table[row % len(table), env.world.layout.columns.column(LOAD)]
 
 
 def test_without_noise_the_forecast_is_the_truth():

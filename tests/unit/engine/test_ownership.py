@@ -77,7 +77,7 @@ def test_devices_alone_each_act_and_pay_at_their_own_terminal():
     output, names = env.output, list(env.money_names)
     now = env.world.table[int(env._state.row) - 1]
     columns = env.world.layout.columns
-    retail, feed_in = now[columns.index("retail_per_mwh")], now[columns.index("feed_in_per_mwh")]
+    retail, feed_in = now[columns.column("retail_per_mwh")], now[columns.column("feed_in_per_mwh")]
     grid = output.money[:, names.index("grid")]
     injected = dict(zip(env.world.layout.units, output.p_mw, strict=True))
     assert injected["ess_1"] == pytest.approx(-0.25)

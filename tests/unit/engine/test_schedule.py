@@ -75,12 +75,12 @@ def test_local_policies_fill_what_nobody_acts_for():
         before = env._state
         env.step(expected)
         now = env.world.table[int(before.row)]
-        available = now[env.world.layout.columns.index("pv_pu:south")]
+        available = now[env.world.layout.columns.column("pv_pu:south")]
         output = dict(zip(env.world.layout.units, env.output.p_mw, strict=True))
         assert output["pv_1"] == pytest.approx(0.6 * available)
         columns = env.world.layout.columns
-        retail, feed_in = now[columns.index("retail_per_mwh")], now[columns.index("feed_in_per_mwh")]
-        net_mw = now[columns.index("load_p_pu:com_1")] * env.world.network.loads.p_mw.sum() - 0.6 * available
+        retail, feed_in = now[columns.column("retail_per_mwh")], now[columns.column("feed_in_per_mwh")]
+        net_mw = now[columns.column("load_p_pu:com_1")] * env.world.network.loads.p_mw.sum() - 0.6 * available
         sells, buys_not = (np.clip((price - 45.0) / 80.0, 0.0, 0.4) for price in (feed_in, retail))
         assert output["dg_1"] == pytest.approx(np.clip(net_mw, sells, buys_not))
 

@@ -30,7 +30,7 @@ def load_mw(env, row) -> np.ndarray:
     series = {"": given.load_series}
     series.update({m.attach.name: m.attach.load_series for m in given.modifications if m.attach})
     areas = [network.buses.area[bus] for bus in network.loads.bus]
-    return network.loads.p_mw * np.array([row[columns.index(series[area])] for area in areas])
+    return network.loads.p_mw * np.array([row[columns.column(series[area])] for area in areas])
 
 
 @pytest.mark.parametrize("config", [small_worlds.config(), small_worlds.microgrids(3)], ids=["feeder", "microgrids"])
@@ -50,7 +50,7 @@ def test_money_of_a_day_recomputed_by_hand():
     retail_seen = []
     for row, _, output in run(env):
         ess, dg, _ = output.p_mw
-        price = row[columns.index("price_per_mwh")]
+        price = row[columns.column("price_per_mwh")]
         retail, feed_in = max(price, 0.0) + 45.0, 0.9 * max(price, 0.0)
         retail_seen.append(retail)
         imported = output.flow.p_slack_mw
@@ -95,7 +95,7 @@ def test_transfers_sum_to_zero_with_a_market():
     names, traded = list(env.money_names), 0
     for row, _, output in run(env):
         columns = env.world.layout.columns
-        retail, feed_in = row[columns.index("retail_per_mwh")], row[columns.index("feed_in_per_mwh")]
+        retail, feed_in = row[columns.column("retail_per_mwh")], row[columns.column("feed_in_per_mwh")]
         assert abs(output.transfers.sum()) <= 1e-9
         peers, utility = output.money[:, names.index("p2p")], output.money[:, names.index("grid")]
         assert output.transfers[:-1] == pytest.approx(-(peers + utility), abs=1e-12)
@@ -129,7 +129,7 @@ def test_observations_hold_what_their_labels_say():
             "source.q [Mvar]": flow.q_slack_mvar,
             "operator_1.load [MW]": load_mw(env, row).sum(),  # of the tick to come, like all series
             **{f"bus_{bus}.v [pu]": flow.v_pu[network.buses.name.index(bus)] for bus in ("671", "675", "680")},
-            **{name + unit: row[env.world.layout.columns.index(name)] for name, unit in (
+            **{name + unit: row[env.world.layout.columns.column(name)] for name, unit in (
                 ("price_per_mwh:lz_north", " [$/MWh]"), ("pv_pu:south", " [pu]"), ("retail_per_mwh:45", " [$/MWh]"),
             )},
         }  # fmt: skip
