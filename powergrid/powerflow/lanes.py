@@ -49,10 +49,10 @@ FLOATS = (
 compiled = njit(cache=True, error_model="numpy", nogil=True)
 leaf = njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
 
-S, S_I, S_Z, V, X, B, J, N_WORK = range(8)
+S, S_I, S_Z, V, X, B, J, C, N_WORK = range(9)
 """Working arrays ``(slot, row, 2 lanes)``, all real parts before all imaginary parts, so that few pointers may alias
 and loops over lanes become vectors: drawn power at constant power, current and impedance; voltage; right-hand side,
-then solution; trailing block; source currents.
+then solution; trailing block; source currents; power of the switchable shunts at 1 pu.
 """
 
 
@@ -79,16 +79,16 @@ def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, lanes, ou
     off and solved once more, together, at the end: grouping changes no result.
     """
     n, b, total = ints[L_START + 1] - ints[L_START] - 1, ints[FROM_AT + 1] - ints[FROM_AT], len(rows)
-    work = np.zeros((N_WORK, max(n + 1, ints[T_COL + 1] - ints[T_COL]), 2 * lanes))
+    height = max(n + 1, ints[T_COL + 1] - ints[T_COL], ints[CAP_BUS + 1] - ints[CAP_BUS])
+    work = np.zeros((N_WORK, height, 2 * lanes))
     scratch, sums = np.zeros((max(n, b) + 1, lanes)), np.zeros((4, lanes))
     todo, left, patient = np.arange(total), 0, lanes == 1 or total <= lanes
     while total > 0:
         for first in range(0, total, lanes):
             who = todo[first : min(first + lanes, total)]
             _load(ints, floats, rows, who, zip_load, has_start, work)
-            _iterate(ints, floats, work, who, zip_load or ints[CAP_BUS + 1] > ints[CAP_BUS], tol, max_iter, patient,
-                     lanes, sums, iterations)  # fmt: skip
-            _report(ints, floats, rows, who, zip_load, work[V], scratch, sums, out)
+            _iterate(ints, floats, work, who, zip_load, tol, max_iter, patient, lanes, sums, iterations)
+            _report(ints, floats, rows, who, zip_load, work[V], iterations, scratch, sums, out)
             for scenario in who:
                 if iterations[scenario] < 0:  # put off; `who` has been read beyond this place already
                     todo[left] = scenario
@@ -130,12 +130,9 @@ def _load(ints, floats, rows, who, zip_load, has_start, work):
     n, m, lanes = ints[L_START + 1] - ints[L_START] - 1, ints[BUS_AT + 1] - ints[BUS_AT], work.shape[2] // 2
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
     bus_at, a_bus = ints[ints[BUS_AT] : ints[BUS_AT + 1]], ints[ints[A_BUS] : ints[A_BUS + 1]]
-    loads, column = 3 if zip_load else 1, 1 + k + c
-    for slot in range(3 if zip_load or c > 0 else 1):
+    column = 1 + k + c
+    for slot in range(3 if zip_load else 1):
         into = work[slot]
-        if slot >= loads:
-            into[:n, :] = 0.0
-            continue
         for at in range(n):
             for lane in range(len(who)):
                 into[at, lane] = rows[who[lane], column + a_bus[at]]
@@ -162,9 +159,8 @@ def _load(ints, floats, rows, who, zip_load, has_start, work):
     for lane in range(len(who)):
         row = rows[who[lane]]
         for e in range(c):
-            at = bus_at[ints[ints[CAP_BUS] + e]]
-            work[S_Z, at, lane] += floats[ints[CAP_P] + e] * row[1 + k + e]
-            work[S_Z, at, lanes + lane] += floats[ints[CAP_Q] + e] * row[1 + k + e]
+            work[C, e, lane] = floats[ints[CAP_P] + e] * row[1 + k + e]
+            work[C, e, lanes + lane] = floats[ints[CAP_Q] + e] * row[1 + k + e]
         if k > 0:
             _set_taps(ints, floats, row, work[B], work[J], lane)
             _refactor(ints, work[B], lane)
@@ -223,7 +219,8 @@ def _make_sweep(lanes: int) -> Callable:
 
         Lanes that are not live keep their V.
         """
-        s, s_i, s_z, v, x, block, current = work[S], work[S_I], work[S_Z], work[V], work[X], work[B], work[J]
+        s, s_i, s_z, v, x, block = work[S], work[S_I], work[S_Z], work[V], work[X], work[B]
+        current, cap = work[J], work[C]
         n, shared = ints[L_START + 1] - ints[L_START] - 1, ints[U_START + 1] - ints[U_START] - 1
         for k in range(n):
             if zip_load:
@@ -243,6 +240,13 @@ def _make_sweep(lanes: int) -> Callable:
         for e in range(len(source_at)):
             for lane in range(2 * lanes):
                 x[source_at[e], lane] += current[e, lane]
+        for e in range(ints[CAP_BUS + 1] - ints[CAP_BUS]):
+            k = ints[ints[BUS_AT] + ints[ints[CAP_BUS] + e]]
+            if k < n:
+                for lane in range(lanes):
+                    a, b, p, q = v[k, lane], v[k, lanes + lane], cap[e, lane], cap[e, lanes + lane]
+                    x[k, lane] = _fma(-p, a, _fma(-q, b, x[k, lane]))
+                    x[k, lanes + lane] = _fma(-p, b, _fma(q, a, x[k, lanes + lane]))
         start, col = ints[ints[L_START] : ints[L_START + 1]], ints[ints[L_COL] : ints[L_COL + 1]]
         re, im = floats[ints[L_RE] : ints[L_RE + 1]], floats[ints[L_IM] : ints[L_IM + 1]]
         for k in range(n):
@@ -304,7 +308,7 @@ _sweep_one, _sweep_many = _make_sweep(1), _make_sweep(LANES)
 
 
 @leaf
-def _report(ints, floats, rows, who, zip_load, v, scratch, sums, out):
+def _report(ints, floats, rows, who, zip_load, v, iterations, scratch, sums, out):
     """Write each scenario's row.
 
     It holds ``[v_re m, v_im m, v_pu m, loading b, p_meter, q_meter, loss, p_slack, q_slack, residual]``.
@@ -318,7 +322,7 @@ def _report(ints, floats, rows, who, zip_load, v, scratch, sums, out):
             sums[0, lane] += abs(v[at, lane]) + abs(v[at, lanes + lane])
     for lane in range(len(who)):
         power = _meters(ints, floats, rows[who[lane]], zip_load, v, lane, out[who[lane]])
-        if sums[0, lane] < MAX_V_PU and power < np.inf:
+        if iterations[who[lane]] < 0 or (sums[0, lane] < MAX_V_PU and power < np.inf):
             sums[2, lane] = min(sums[2, lane], DIVERGED_PU)
         else:
             sums[2, lane] = DIVERGED_PU
