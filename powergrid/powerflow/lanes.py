@@ -5,7 +5,8 @@ neighbours do and however many they are. Few arrays cross from Python, for each 
 one of floats, and a row of inputs and a row of outputs per scenario. Functions that allocate nothing are compiled
 without reference counting (`_nrt`), which otherwise costs more than the arithmetic between two slices.
 
-All compiled functions share this file because numba's cache notices changes in the file of the function called only.
+All compiled functions share this file: only `solve_rows` is cached on disk, with what it calls inside, and numba's
+cache notices a change in the file of the cached function only.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -46,8 +47,8 @@ FLOATS = (
 (L_RE, L_IM, U_RE, U_IM, D_RE, D_IM, T_RE, T_IM, SOURCE_RE, SOURCE_IM, NO_LOAD_RE, NO_LOAD_IM, Y_RE, Y_IM, HALF_RE,
  HALF_IM, GAIN_RE, GAIN_IM, PERCENT_FROM, PERCENT_TO, SHUNT_P, SHUNT_Q, CAP_P, CAP_Q, SIGN, TAP,
  ) = range(21, 47)  # fmt: skip
-compiled = njit(cache=True, error_model="numpy", nogil=True)
-leaf = njit(cache=True, error_model="numpy", nogil=True, _nrt=False)
+compiled = njit(cache=True, error_model="numpy", nogil=True, no_cfunc_wrapper=True)
+leaf = njit(error_model="numpy", nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 S, S_I, S_Z, V, X, B, J, C, N_WORK = range(9)
 """Working arrays ``(slot, row, 2 lanes)``, all real parts before all imaginary parts, so that few pointers may alias
