@@ -8,6 +8,7 @@ algorithms", 2017, arXiv:1707.06347.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import gcd
 from typing import Any, NamedTuple
 
 import jax
@@ -32,11 +33,11 @@ _VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns
 class Settings(AlgorithmSettings):
     """Hyperparameters of MAPPO and IPPO."""
 
-    num_envs: int = Field(256, ge=1, description="environments in the batch")
-    rollout: int = Field(32, ge=1, description="ticks collected before each update")
-    epochs: int = Field(3, ge=1, description="passes over each rollout")
-    minibatches: int = Field(4, ge=1, description="gradient steps a pass")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's step size at the start, annealed to 0 over the run")
+    num_envs: int = Field(128, ge=1, description="environments in the batch")
+    rollout: int = Field(96, ge=1, description="ticks collected before each update; whole days keep every hour in it")
+    epochs: int = Field(4, ge=1, description="passes over each rollout")
+    minibatches: int = Field(16, ge=1, description="gradient steps a pass; fewer by default where they do not divide")
+    learning_rate: float = Field(5e-4, gt=0, description="Adam's step size at the start, annealed to 0 over the run")
     discount: float = Field(0.99, ge=0, le=1, description="gamma per tick [1]")
     trace_decay: float = Field(0.95, ge=0, le=1, description="lambda of the advantage estimate [1]")
     clip: float = Field(0.2, gt=0, description="largest change of a probability ratio that is rewarded [1]")
@@ -44,10 +45,19 @@ class Settings(AlgorithmSettings):
     value_weight: float = Field(0.5, gt=0, description="weight of the critic's loss")
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are scaled down to this global norm")
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actors and critic")
-    log_std: float = Field(-0.5, description="initial logarithm of the exploration's standard deviation")
+    log_std: float = Field(0.0, description="initial logarithm of the exploration's standard deviation")
     share_actors: bool = Field(
         True, description="one actor a group, told the agent by a one-hot number; else one an agent"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fitting(cls, given: Any) -> Any:
+        """Take the most minibatches, up to the default, that divide a smaller number of environments."""
+        num_envs = given.get("num_envs") if isinstance(given, dict) else None
+        if "minibatches" in (given or ()) or not isinstance(num_envs, int) or num_envs < 1:
+            return given
+        return {**given, "minibatches": gcd(num_envs, 16)}
 
     @model_validator(mode="after")
     def _divides(self) -> Settings:

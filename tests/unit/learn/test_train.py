@@ -14,7 +14,15 @@ from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal, read_metrics
 from powergrid.learn.train import train
 
-SMALL = {"num_envs": 32, "rollout": 24, "hidden": (16, 16), "learning_rate": 3e-3}
+SMALL = {
+    "num_envs": 32,
+    "rollout": 24,
+    "epochs": 3,
+    "minibatches": 4,
+    "hidden": (16, 16),
+    "learning_rate": 3e-3,
+    "log_std": -0.5,
+}
 STEPS = 32 * 24 * 60
 
 
@@ -133,7 +141,7 @@ def test_wrong_names_are_refused_before_a_folder_is_made(tmp_path):
     with pytest.raises(ConfigError, match='did you mean "learning_rate"'):
         train(toy(), out=folder, progress=False, learning_rat=1e-3)
     with pytest.raises(ConfigError, match="must divide num_envs"):
-        train(toy(), out=folder, progress=False, num_envs=10)
+        train(toy(), out=folder, progress=False, num_envs=10, minibatches=4)
     with pytest.raises(UnknownNameError, match='did you mean "mappo"'):
         train(toy(), algo="mapo", out=folder, progress=False)
     assert not folder.exists()
