@@ -41,8 +41,8 @@ class Learner(Protocol):
     steps_per_update: int
     settings: BaseModel
 
-    def init(self, seed: int) -> Any:
-        """State before the first update."""
+    def init(self, seed: int, *, compile_ahead: bool = False) -> Any:
+        """State before the first update; on request `update` is compiled meanwhile."""
         ...
 
     def update(self, state: Any) -> tuple[Any, dict[str, Array]]:

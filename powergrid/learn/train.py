@@ -97,7 +97,7 @@ def train(
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml)
     write_json(folder / META, meta)
-    state, step = learner.init(meta["seed"]), 0
+    state, step = learner.init(meta["seed"], compile_ahead=True), 0
     if (folder / checkpoint.FILE_NAME).exists():
         state, step = checkpoint.restore(folder, state)
     _Run(folder, env, learner, meta["steps"], checkpoint_every_s, progress).go(state, step)

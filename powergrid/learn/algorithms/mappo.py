@@ -8,6 +8,7 @@ algorithms", 2017, arXiv:1707.06347.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -148,41 +149,56 @@ class PolicyGradient:
         self.total_updates = max(1, -(-steps // self.steps_per_update))
         self.agents = sum(len(members) for members in env.groups.values())
         self._adam = optax.scale_by_adam(eps=1e-5)
-        self.update = jax.jit(self._update, donate_argnums=0)
+        self.update: Any = jax.jit(self._update, donate_argnums=0)
 
-    def init(self, seed: int) -> TrainState:
-        """Fresh weights, and a batch of environments at their first observation."""
+    def init(self, seed: int, *, compile_ahead: bool = False) -> TrainState:
+        """Fresh weights, and a batch of environments at their first observation.
+
+        Parameters
+        ----------
+        seed
+            Seed of weights, exploration and environments.
+        compile_ahead
+            Compile `update` meanwhile on a second core, instead of at its first call.
+        """
+        key = random.key_from_seed(np, np.array(seed))
+        begin = jax.jit(self._begin).lower(key)
+        if not compile_ahead:
+            return self._fresh(seed, key, *begin.compile()(key))
+        with ThreadPoolExecutor(1) as other:
+            shapes = jax.eval_shape(lambda parts: self._fresh(seed, key, *parts), begin.out_info)
+            update = other.submit(lambda: self.update.lower(shapes).compile())
+            state = self._fresh(seed, key, *begin.compile()(key))
+            self.update = update.result()
+        return state
+
+    def _begin(self, key: Array) -> tuple[dict[str, Array], Any, Array]:
+        obs, state = self.env.reset(_keys(key, 0, _RESET_KEYS, (self.settings.num_envs,)))
+        return obs, state, self.env.central_state(state)
+
+    def _fresh(self, seed: int, key: Array, obs: dict[str, Array], env_state: Any, central: Array) -> TrainState:
         env, settings = self.env, self.settings
         rng = np.random.default_rng(seed)
         actor = {group: self._actor(rng, group) for group in env.groups}
         critic = self.critic.init(rng, env, settings.hidden, settings.share_actors)
-        key = random.key_from_seed(np, np.array(seed))
-
-        @jax.jit
-        def begin(key: Array) -> tuple:
-            obs, state = env.reset(_keys(key, 0, _RESET_KEYS, (settings.num_envs,)))
-            return obs, state, env.central_state(state)
-
-        obs, state, central = begin(key)
-        shared = settings.share_actors
-        fresh = TrainState(
+        state = TrainState(
             actor=actor,
             critic=critic,
             obs_norm={
-                group: running((size,) if shared else (len(env.groups[group]), size))
+                group: running((size,) if settings.share_actors else (len(env.groups[group]), size))
                 for group, size in env.observation_size.items()
             },
             state_norm=running((env.state_size,)),
             value_norm=running((self.agents,)),
             optimiser=self._adam.init({"actor": actor, "critic": critic}),
-            env=state,
+            env=env_state,
             obs=obs,
             central=central,
             tally=Tally(*(np.zeros(settings.num_envs, np.float32) for _ in Tally._fields)),
             key=key,
             updates=np.zeros((), np.int32),
         )
-        return jax.tree.map(jnp.array, fresh)  # every leaf its own buffer: the update donates them
+        return jax.tree.map(jnp.array, state)  # every leaf its own buffer: the update donates them
 
     def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
         settings, agents = self.settings, len(self.env.groups[group])
