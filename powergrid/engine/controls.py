@@ -12,7 +12,7 @@ from powergrid.core.backend import is_numpy, while_loop
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.engine.layout import Layout, Params
 
-_ROUNDS = 64
+ROUNDS = 64
 """More rounds than any regulator has steps on both sides; a guard, not a tuning."""
 
 
@@ -62,7 +62,7 @@ def solve(
         waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
         taps = kernel.moved(xp, now.taps, xp.where(waits, 0.0, now.wanted))
         flow = flow_at(taps, now.flow)
-        if is_numpy(xp) and now.wanted.ndim > 1 and now.left < _ROUNDS:
+        if is_numpy(xp) and now.wanted.ndim > 1 and now.left < ROUNDS:
             flow = _kept(xp, xp.logical_not((now.wanted != 0.0).any(-1)), now.flow, flow)
         wanted = kernel.wanted_steps(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
         wanted = xp.where(flow.converged[..., None], wanted, 0.0)
@@ -70,7 +70,7 @@ def solve(
         return _Round(flow if is_numpy(xp) else Start(flow.v_re, flow.v_im), taps, wanted, _after(xp, wanted, now.left))
 
     taps = devices[layout.taps]
-    first = _Round(start, taps, taps.tap * 0.0, xp.asarray(_ROUNDS))
+    first = _Round(start, taps, taps.tap * 0.0, xp.asarray(ROUNDS))
     final = while_loop(xp, lambda now: now.left > 0, settle, first)
     flow = final.flow if is_numpy(xp) else flow_at(final.taps, final.flow)
     return flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :])

@@ -32,6 +32,7 @@ class SumTo:
         weight = np.ones(len(target)) if weight is None else np.asarray(weight, dtype=float)
         kept = np.flatnonzero(target >= 0)
         self.size = size
+        self.target = target
         self.empty = len(kept) == 0 or size == 0
         self.matrix: np.ndarray | None = None
         if self.empty:

@@ -73,14 +73,14 @@ def money(
     """
     blocks = list(family_money)
     for i in layout.ledger.settling:
-        blocks.append(_settlement(xp, layout, params, state, devices, i, last))
+        blocks.append(settlement(xp, layout, params, state, devices, i, last))
     for trades, utility in received:
         blocks += [-trades, -utility]
     names = len(layout.ledger.money_names)
     return _shared_out(xp, layout, layout.ledger.money(xp, join(xp, blocks, last.shape, state.retail_sum.dtype)), names)
 
 
-def _settlement(
+def settlement(
     xp: Any, layout: Layout, params: Params, state: State, devices: tuple[Any, ...], i: int, last: Array
 ) -> Array:
     """What the units of family `i` owe at the end of an episode [$], zero before; ``(*batch, n)``."""

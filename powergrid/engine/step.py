@@ -38,7 +38,7 @@ def step(
     v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
     physical = layout.slots.physical(slots)
     books = [
-        _orders(market, books, physical, now, xp) for market, books in zip(layout.markets, state.markets, strict=True)
+        orders(market, books, physical, now, xp) for market, books in zip(layout.markets, state.markets, strict=True)
     ]
 
     devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
@@ -46,7 +46,7 @@ def step(
     flow, devices = controls.solve(xp, layout, params, devices, load, controls.Start(state.v_re, state.v_im), dt_h)
     measured_mw = _measured(xp, layout, flow, p_mw)
 
-    received, books = _settle(xp, layout, books, measured_mw)
+    received, books = settle(xp, layout, books, measured_mw)
     last = state.tick + 1 >= layout.settings.episode_length
     retail_sum = state.retail_sum + now[..., : state.retail_sum.shape[-1]]
     paid, priced = _device_accounts(xp, layout, params, devices, injections, now, flow.v_pu, measured_mw)
@@ -70,7 +70,7 @@ def step(
         central=vector[..., layout.view.central],
         money=money,
         costs=costs,
-        transfers=_transfers(xp, layout, received, money),
+        transfers=transfers(xp, layout, money),
         p_mw=p_mw,
         q_mvar=q_mvar,
         measured_mw=measured_mw,
@@ -134,7 +134,7 @@ def reset(
     return state, observe.observation(xp, layout, vector), vector[..., layout.view.central]
 
 
-def _orders(market: Any, books: Any, physical: Array, now: Array, xp: Any) -> Any:
+def orders(market: Any, books: Any, physical: Array, now: Array, xp: Any) -> Any:
     """Hand this tick's orders and tariff to a market before delivery."""
     tariff = Tariff(now[..., market.retail], now[..., market.feed_in])
     return market.protocol.before(xp, None, books, physical[..., market.slot], tariff)
@@ -181,7 +181,7 @@ def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:
     return xp.where(flow.converged[..., None], join(xp, parts, p_mw.shape[:-1], p_mw.dtype), 0.0)
 
 
-def _settle(
+def settle(
     xp: Any, layout: Layout, books: list[Any], measured_mw: Array
 ) -> tuple[list[tuple[Array, Array]], list[Any]]:
     """Let every market settle its members' metered energy."""
@@ -218,7 +218,7 @@ def _device_accounts(
     return paid, priced
 
 
-def _transfers(xp: Any, layout: Layout, received: list[tuple[Array, Array]], money: Array) -> Array:
+def transfers(xp: Any, layout: Layout, money: Array) -> Array:
     """Money received from peers and utility, ``(*batch, accounts + 1)``; every row sums to zero.
 
     The ledger holds what each account pays under the names ``p2p`` and ``grid``; the utility is the other side.

@@ -32,7 +32,7 @@ def make(
         ``"parallel"`` (PettingZoo, all agents at once), ``"aec"`` (PettingZoo, agents in turn) or ``"gymnasium"``
         (for a configuration with one learning agent).
     backend
-        ``"numpy"``, or ``"auto"`` for the fastest there is, which is the same so far.
+        ``"fused"`` (the compiled step), ``"numpy"`` (the reference, for debugging), or ``"auto"`` for the faster one.
     render_mode
         ``None`` or ``"rgb_array"``.
     days
@@ -46,10 +46,11 @@ def make(
         If the configuration or an argument cannot be used.
     """
     from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
+    from powergrid.envs.simulation import BACKENDS
 
     _check_choice("api", api, APIS)
-    _check_choice("backend", backend, ("auto", "numpy"))
-    env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, **overrides)
+    _check_choice("backend", backend, BACKENDS)
+    env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, backend=backend, **overrides)
     if api == "aec":
         from pettingzoo.utils import parallel_to_aec
 

@@ -1,7 +1,8 @@
-"""Simulation: the engine's step on NumPy, for one environment or a batch, with its data and its random numbers."""
+"""Simulation: the engine's step on the CPU, for one environment or a batch, with its data and its random numbers."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,20 +110,54 @@ class World:
         return random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), INITIAL, (self.units,), dtype)
 
 
+BACKENDS = ("auto", "numpy", "fused")
+"""Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
+
+_log = logging.getLogger("powergrid")
+
+
 class Simulation:
-    """Steps of a :class:`World` on NumPy in float64.
+    """Steps of a :class:`World` on the CPU in float64.
 
     Parameters
     ----------
     world
         What to simulate.
+    backend
+        One of :data:`BACKENDS`. ``"auto"`` takes the compiled step and falls back to NumPy, with a message, where a
+        device's kernels cannot be compiled.
+
+    Raises
+    ------
+    NotCompilableError
+        If ``"fused"`` is asked for and a device's kernels cannot be compiled.
     """
 
-    def __init__(self, world: World):
+    def __init__(self, world: World, backend: str = "numpy"):
         self.world = world
         self.layout = world.layout
         self.params = params_of(world.layout)
         self._noise: Noise | None = None
+        self._fused: Any = None
+        if backend != "numpy":
+            self._fused = self._compile(backend == "auto")
+
+    @property
+    def backend(self) -> str:
+        """What runs the steps, ``"numpy"`` or ``"fused"``."""
+        return "numpy" if self._fused is None else "fused"
+
+    def _compile(self, may_fall_back: bool) -> Any:
+        from powergrid.engine.fused.kernels import NotCompilableError
+        from powergrid.engine.fused.step import FusedStep
+
+        try:
+            return FusedStep(self.layout)
+        except NotCompilableError as error:
+            if not may_fall_back:
+                raise
+            _log.warning("%s; this environment steps on NumPy", error)
+            return None
 
     def reset(self, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray, np.ndarray]:
         """Start episodes.
@@ -157,9 +192,11 @@ class Simulation:
 
     def step(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
         """One tick for all environments of the batch; see :func:`powergrid.engine.step.step`."""
-        return engine.step(
-            np, self.layout, self.params, state, actions, self.exogenous(state), self._noise_at(state.tick + 1)
-        )
+        exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
+        if self._fused is not None:
+            stepped: tuple[State, Output] = self._fused(state, actions, exogenous, noise)
+            return stepped
+        return engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
 
     def exogenous(self, state: State) -> Exogenous:
         """Rows of the running and the following tick."""

@@ -318,14 +318,14 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
     NetworkError
         If an input has another width than the network, or asks for another topology.
     """
-    m, leads = compiled.n_bus, []
+    m, leads = compiled.n_bus, set()
     groups: list[tuple[tuple, int]] = [(load, m)]
     if control is not None:
         if control.topology is not None:
             raise NetworkError("this plan holds one topology; make a plan for each outage, leave Control.topology None")
         groups += [(control[:1], len(compiled.regulator)), (control[1:2], len(compiled.cap_bus))]
         if control.v_source_pu is not None:
-            leads.append(np.shape(control.v_source_pu))
+            leads.add(np.shape(control.v_source_pu))
     if start is not None:
         groups.append(((start.v_re, start.v_im), m))
     for values, width in groups:
@@ -336,8 +336,8 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
             if not shape or shape[-1] != width:
                 raise NetworkError(_misfit(compiled, load, control, start))
             if len(shape) > 1:
-                leads.append(shape[:-1])
-    return np.broadcast_shapes(*leads) if leads else ()
+                leads.add(shape[:-1])
+    return leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
 
 
 def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> str:

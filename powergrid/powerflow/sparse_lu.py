@@ -48,8 +48,6 @@ class Plan:
         The network's own regulator gains [1].
     inputs, outputs
         Where each input and output lies in a scenario's row.
-    energised
-        True for every bus: dead islands are refused when the plan is made.
     """
 
     compiled: Compiled
@@ -61,7 +59,6 @@ class Plan:
     tap_ratio: np.ndarray
     inputs: tuple[slice, ...]
     outputs: tuple[slice, ...]
-    energised: np.ndarray
 
 
 def plan(
@@ -116,7 +113,6 @@ def plan(
         tap_ratio=compiled.tap_ratio,
         inputs=_slices(1, k, c, m, m, m, m, m, m),
         outputs=_slices(m, m, m, b, len(meters), len(meters), 4),
-        energised=np.ones(m, bool),
     )
 
 
@@ -153,7 +149,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         plan.ints, plan.floats, rows.reshape(count, -1), has_zip, start is not None, plan.tol_pu, plan.max_iter,
         LANES if count > FEW else 1, out, iterations,
     )  # fmt: skip
-    out, energised = out.reshape(*batch, -1), plan.energised
+    out = out.reshape(*batch, -1)
     v_re, v_im, v_pu, loading, p_meter, q_meter, _ = plan.outputs
     residual = out[..., -1]
     return Flow(
@@ -169,7 +165,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         residual_pu=residual,
         iterations=iterations.reshape(batch),
         converged=residual < plan.tol_pu,
-        energised=np.broadcast_to(energised, (*batch, len(energised))) if batch else energised,
+        energised=np.ones((*batch, plan.compiled.n_bus), bool),
     )
 
 

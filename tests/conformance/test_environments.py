@@ -172,6 +172,54 @@ def test_money_moves_between_accounts_only(env):
         assert abs(env.output.transfers.sum()) <= 1e-9
 
 
+def test_numpy_and_fused_play_the_same_episode(preset):
+    """A whole day, side by side in a batch of two: every number within 1e-9 (of its size, above 1)."""
+    world = build(preset, tol_pu=1e-11)
+    numpy, fused = Simulation(world, "numpy"), Simulation(world, "fused")
+    assert (numpy.backend, fused.backend) == ("numpy", "fused")
+    layout, days = world.layout, np.array([180, 21], dtype=np.int32)
+    shape = (layout.settings.episode_length, 2, len(layout.actors), layout.action_size)
+    actions = np.random.default_rng(0).uniform(-1.2, 1.2, shape)
+    key = random.fold_in(np, random.key_from_seed(np, np.array([3, 4])), np.zeros(2, np.int32))
+    states = [simulation.reset(key, days)[0] for simulation in (numpy, fused)]
+    for tick in range(shape[0]):
+        steps = [
+            simulation.step(state, actions[tick]) for simulation, state in zip((numpy, fused), states, strict=True)
+        ]
+        states = [state for state, _ in steps]
+        assert_close(*steps, tick)
+
+
+def assert_close(one: Any, other: Any, where: Any) -> None:
+    """Two trees of named arrays are the same but for rounding; a residual and its iterations say how, not what."""
+    if isinstance(one, tuple):
+        names = getattr(one, "_fields", range(len(one)))
+        assert type(one) is type(other), where
+        for name, a, b in zip(names, one, other, strict=True):
+            if name not in ("residual_pu", "iterations"):
+                assert_close(a, b, (where, name))
+        return
+    a, b = np.asarray(one), np.asarray(other)
+    assert a.shape == b.shape, where
+    assert a.dtype.kind == b.dtype.kind, where
+    assert np.allclose(a, b, rtol=1e-9, atol=1e-9), (where, np.abs(a.astype(float) - b.astype(float)).max())
+
+
+def test_fused_step_gives_the_same_bits_alone_and_in_a_batch(preset):
+    world = build(preset, episode_length=12)
+    many, one = Simulation(world, "fused"), Simulation(world, "fused")
+    layout, days = world.layout, np.array([100, 21, 300], dtype=np.int32)
+    shape = (12, len(days), len(layout.actors), layout.action_size)
+    actions = np.random.default_rng(1).uniform(-1.0, 1.0, shape)
+    key = random.fold_in(np, random.key_from_seed(np, np.arange(3)), np.zeros(3, np.int32))
+    batch, alone = many.reset(key, days)[0], one.reset(key[1], days[1])[0]
+    for tick in range(12):
+        batch, found = many.step(batch, actions[tick])
+        alone, expected = one.step(alone, actions[tick, 1])
+        for name in ("observation", "money", "costs", "transfers", "p_mw", "measured_mw", "clipped", "due"):
+            assert np.array_equal(getattr(found, name)[1], getattr(expected, name)), (tick, name)
+
+
 def test_numpy_and_jax_play_the_same_episode(preset):
     """A whole day in float64, the flow solved to 1e-11: every number within 1e-9 (of its size, above 1)."""
     jax = pytest.importorskip("jax")

@@ -54,6 +54,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         Split that episodes are drawn from, or day indices of the dataset.
     method
         Power-flow method, ``"auto"`` or a name.
+    backend
+        ``"fused"`` (the compiled step), ``"numpy"`` (the reference, for debugging) or ``"auto"`` for the faster one.
     **overrides
         Changes to the configuration by keyword, such as ``time_step=3600``.
 
@@ -78,16 +80,17 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         max_cycles: int | None = None,
         days: str | Sequence[int] = "train",
         method: str = "auto",
+        backend: str = "auto",
         **overrides: Any,
     ):
         if max_cycles is not None:
             overrides["episode_length"] = max_cycles
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f'render_mode "{render_mode}" is not available; use None or "rgb_array"')
-        self._arguments = (config, render_mode, days, method, overrides)
+        self._arguments = (config, render_mode, days, method, backend, overrides)
         self.render_mode = render_mode
         self.world: World = build(config, method=method, **overrides)
-        self._simulation = Simulation(self.world)
+        self._simulation = Simulation(self.world, backend)
         self._days = chosen_days(self.world, days)
         layout = self.world.layout
         self.possible_agents = list(layout.actors)
@@ -95,11 +98,11 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self.constraint_names = layout.ledger.cost_names
         self.money_names = layout.ledger.money_names
         sizes = [len(entries) for entries in layout.action_entries]
-        width = layout.action_size
+        width = self._action_width = layout.action_size
         self._action_rows = np.concatenate(
             [row * width + np.arange(size) for row, size in enumerate(sizes)] or [np.zeros(0, dtype=int)]
         ).astype(int)
-        self._action_shapes = [(size,) for size in sizes]
+        self._action_sizes = sizes
         self._low, self._high = layout.view.low.astype(np.float32), layout.view.high.astype(np.float32)
         self._state: Any = None
         self._key = random.key_from_seed(np, np.array(0))
@@ -114,8 +117,9 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         return cls(source, **keywords)
 
     def __reduce__(self) -> tuple:
-        config, render_mode, days, method, overrides = self._arguments
-        return _rebuild, (type(self), config, {"render_mode": render_mode, "days": days, "method": method, **overrides})
+        config, render_mode, days, method, backend, overrides = self._arguments
+        given = {"render_mode": render_mode, "days": days, "method": method, "backend": backend}
+        return _rebuild, (type(self), config, {**given, **overrides})
 
     # -- spaces -----------------------------------------------------------------------------------------------
 
@@ -132,8 +136,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
     def action_spaces(self) -> dict[str, Box]:
         """Spaces of all possible agents, [-1, 1]."""
         return {
-            agent: Box(-1.0, 1.0, shape=shape, dtype=np.float32)
-            for agent, shape in zip(self.possible_agents, self._action_shapes, strict=True)
+            agent: Box(-1.0, 1.0, shape=(size,), dtype=np.float32)
+            for agent, size in zip(self.possible_agents, self._action_sizes, strict=True)
         }
 
     def observation_space(self, agent: str) -> Box:
@@ -254,23 +258,24 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     def _stack(self, actions: Mapping[str, Any]) -> np.ndarray:
         """Actions of all agents as ``(A, k_max)``, checked."""
-        size = (len(self.possible_agents), self.world.layout.action_size)
-        stacked = np.zeros(size)
+        stacked = np.zeros((len(self.possible_agents), self._action_width))
+        if not self.possible_agents:
+            return stacked
         try:
-            rows = [np.asarray(actions[agent], dtype=float) for agent in self.possible_agents]
+            rows = [actions[agent] for agent in self.possible_agents]
+            flat = np.concatenate(rows, dtype=float, casting="same_kind")
+            fits = flat.ndim == 1 and list(map(len, rows)) == self._action_sizes
         except (KeyError, TypeError, ValueError) as error:
             raise self._action_error(actions) from error
-        if [row.shape for row in rows] != self._action_shapes:
+        if not fits or not np.isfinite(flat).all():
             raise self._action_error(actions)
-        if rows:
-            stacked.reshape(-1)[self._action_rows] = np.concatenate(rows)
-        if not np.isfinite(stacked).all():
-            raise self._action_error(actions)
+        stacked.reshape(-1)[self._action_rows] = flat
         return stacked
 
     def _action_error(self, actions: Mapping[str, Any]) -> ActionError:
         """The sentence for the first action that is wrong."""
-        for agent, shape in zip(self.possible_agents, self._action_shapes, strict=True):
+        for agent, size in zip(self.possible_agents, self._action_sizes, strict=True):
+            shape = (size,)
             if agent not in actions:
                 given = ", ".join(map(str, actions)) or "none"
                 return ActionError(f'no action for agent "{agent}"; actions were given for: {given}')
@@ -288,23 +293,33 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         sizes = self.world.layout.view.sizes
-        return {agent: rows[i, : sizes[i]] for i, agent in enumerate(self.possible_agents)}
+        if min(sizes, default=0) == rows.shape[1]:  # nobody's row is padded
+            return dict(zip(self.possible_agents, rows, strict=True))
+        return {agent: row[:size] for agent, row, size in zip(self.possible_agents, rows, sizes, strict=True)}
 
     def _infos(self, output: Any) -> dict[str, dict[str, Any]]:
-        totals = output.costs.sum(-1).tolist()
+        acting = len(self.possible_agents)
         converged = bool(output.flow.converged)
-        clipped, due = output.clipped.tolist(), output.due.tolist()
+        columns = zip(
+            self.possible_agents,
+            output.costs.sum(-1)[:acting].tolist(),
+            output.costs[:acting],
+            output.money[:acting],
+            output.due.tolist(),
+            output.clipped.tolist(),
+            strict=True,
+        )
         return {
             agent: {
-                "cost": totals[i],
-                "costs": output.costs[i],
-                "money": output.money[i],
+                "cost": cost,
+                "costs": costs,
+                "money": money,
                 "converged": converged,
-                "due": due[i],
+                "due": due,
                 "available": True,
-                "clipped": clipped[i],
+                "clipped": clipped,
             }
-            for i, agent in enumerate(self.possible_agents)
+            for agent, cost, costs, money, due, clipped in columns
         }
 
     def named(self, info: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,6 +334,11 @@ class MultiAgentPowerGridEnv(ParallelEnv):
     def cost_limits(self) -> np.ndarray:
         """Limit of each constraint over an episode [$], for constrained RL: no priced violation at all."""
         return np.zeros(len(self.constraint_names))
+
+    @property
+    def backend(self) -> str:
+        """What runs the steps: ``"fused"`` or ``"numpy"``."""
+        return self._simulation.backend
 
     # -- looking in -------------------------------------------------------------------------------------------
 
@@ -337,8 +357,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """Actions that a local policy, by name or as a function, would take now for every agent."""
         actions = self.policy_array(policy)
         return {
-            agent: actions[i, : shape[0]].astype(np.float32)
-            for i, (agent, shape) in enumerate(zip(self.possible_agents, self._action_shapes, strict=True))
+            agent: actions[i, :size].astype(np.float32)
+            for i, (agent, size) in enumerate(zip(self.possible_agents, self._action_sizes, strict=True))
         }
 
     def policy_array(self, policy: Any) -> np.ndarray:

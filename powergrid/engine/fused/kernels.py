@@ -1,0 +1,315 @@
+"""From a device family's kernels to C functions that a compiled loop can call, kept on disk.
+
+For each family a small module is written into the user's cache folder: loops over units that gather one unit's
+parameters, state, command and series, and call the family's own kernels on floats. numba keeps what it compiled beside
+that file, so the cost, about a second a family, is paid once on a machine, whatever network or preset the family is
+used in. The file's name holds a fingerprint of the kernels; a file that does not read as it should is written anew.
+
+Arguments are plain C: counts, numbers and pointers to float64 or int64. A block of ``k`` fields of ``n`` units lies
+field by field.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.util
+import logging
+import platform
+import shutil
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import njit
+from numba.core.errors import NumbaError
+from platformdirs import user_cache_path
+
+from powergrid.core.errors import PowerGridError
+from powergrid.core.files import write_whole
+from powergrid.core.types import Injection
+from powergrid.engine.layout import Family
+
+_log = logging.getLogger("powergrid")
+
+
+class NotCompilableError(PowerGridError):
+    """A device family whose kernels cannot be compiled; says why. The NumPy step serves it."""
+
+
+class Kernels(NamedTuple):
+    """Addresses of a family's compiled functions, 0 where it has none; :func:`_source` says what they take.
+
+    Attributes
+    ----------
+    step
+        Command and series to state and injection.
+    account
+        State and injection to money, priced violations and readings.
+    move, want
+        Of regulators: take the steps wanted; ask for steps at the voltages found.
+    readings
+        Number of columns that readings fill.
+    """
+
+    step: int
+    account: int
+    move: int
+    want: int
+    readings: int
+
+
+def compile_family(family: Family) -> Kernels:
+    """Compile a family's kernels, or load what an earlier process compiled.
+
+    Raises
+    ------
+    NotCompilableError
+        If a kernel uses what floats do not have, such as sums over units.
+    """
+    kernel = family.kernel
+    if kernel.role == "injection" and any(source.kind == "p_branch_mw" for source in family.sources):
+        raise NotCompilableError(f"{kernel.__name__} reads p_branch_mw")
+    if kernel.__name__ == "PythonDevice":
+        raise NotCompilableError("plain Python devices run one by one")
+    count = _readings(family)
+    return _compiled(kernel, tuple(source.kind for source in family.sources), count)
+
+
+@cache
+def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int) -> Kernels:
+    source = _source(kernel, kinds, readings)
+    try:
+        module = _load(kernel, source, _folder())
+    except NumbaError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
+    except Exception as error:  # whatever a truncated or foreign cache file makes numba raise
+        _log.warning("the kept kernels of %s cannot be read (%r): compiling them anew", kernel.__name__, error)
+        module = _load(kernel, source, _own_folder())
+    step, account, move, want = (_address(module, name) for name in ("step", "account", "move", "want"))
+    return Kernels(step, account, move, want, readings)
+
+
+def _address(module: ModuleType, name: str) -> int:
+    return int(getattr(module, name).address) if hasattr(module, name) else 0
+
+
+def _readings(family: Family) -> int:
+    """Number of reading columns, from a trial on zeros."""
+    zero = np.zeros(family.size)
+    state = family.kernel.reset(np, family.params, zero)
+    return len(family.kernel.readings(np, family.params, state, Injection(zero, zero)))
+
+
+# -- the module that is written ---------------------------------------------------------------------------------
+
+_HEAD = '''"""Compiled loops over the units of {name}; written by powergrid.engine.fused, safe to delete."""
+
+from numba import carray, cfunc, types
+
+from powergrid.core.types import Injection
+from powergrid.engine.fused import scalars as xp
+from powergrid.engine.fused.kernels import compiled
+
+Params, State, Command, Exogenous = KERNEL.Params, KERNEL.State, KERNEL.Command, KERNEL.Exogenous
+n_, f_ = types.int64, types.float64
+r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
+options = {{"cache": True, "nopython": True, "error_model": "numpy", "nogil": True}}
+'''
+
+_STEP = """
+kernel_step = compiled(KERNEL.step)
+
+
+@cfunc(types.void(n_, r_, i_, r_, r_, r_, r_, f_, r_, r_, r_), **options)
+def step(n, numbers, places, state, physical, now, v_pu, dt_h, after, p_mw, q_mvar):
+    for u in range(n):
+        new, injection = kernel_step(xp, {params}, {state}, {command}, {exogenous}, dt_h)
+        p_mw[u], q_mvar[u] = injection.p_mw, injection.q_mvar
+{after}
+"""
+
+_ACCOUNT = """
+{compiled}
+
+
+@cfunc(types.void(n_, r_, i_, r_, r_, r_, r_, r_, r_, f_, r_, r_, r_), **options)
+def account(n, numbers, places, state, p_mw, q_mvar, now, v_pu, measured_mw, dt_h, money, violation, readings):
+    for u in range(n):
+        params, here, injection = {params}, {state}, Injection(p_mw[u], q_mvar[u])
+        exogenous = {exogenous}
+{calls}
+"""
+
+_RELAY = """
+kernel_moved = compiled(KERNEL.moved)
+kernel_ratio = compiled(KERNEL.ratio)
+kernel_wanted = compiled(KERNEL.wanted_steps)
+
+
+@cfunc(types.void(n_, r_, r_, r_, r_, r_), **options)
+def move(n, numbers, state, upstream, wanted, ratio):
+    for u in range(n):
+        waits = 0.0
+        for other in range(n):
+            waits += abs(wanted[other]) * upstream[other * n + u]
+        new = kernel_moved(xp, {state}, 0.0 if waits > 0.0 else wanted[u])
+        ratio[u] = kernel_ratio({params}, new)
+{moved}
+
+
+@cfunc(types.void(n_, r_, r_, r_, i_, r_, r_), **options)
+def want(n, numbers, state, v_pu, relay_bus, allowed, wanted):
+    for u in range(n):
+        wanted[u] = kernel_wanted(xp, {params}, {state}, v_pu[relay_bus[u]], allowed[u])
+"""
+
+
+def _source(kernel: Any, kinds: tuple[str, ...], readings: int) -> str:
+    """Text of a family's module."""
+    params, state = _record("Params", kernel.Params, "numbers"), _record("State", kernel.State, "state")
+    p_fields, s_fields, c_fields = (len(kind._fields) for kind in (kernel.Params, kernel.State, kernel.Command))
+    command = _tuple(
+        "Command",
+        [
+            f"(physical[places[{j} * n + u]] if places[{j} * n + u] >= 0 else numbers[{p_fields + j} * n + u])"
+            for j in range(c_fields)
+        ],
+    )
+    vector = {"series": "now", "v_pu": "v_pu", "p_branch_mw": "measured_mw"}
+    exogenous = _tuple("Exogenous", [f"{vector[kind]}[places[{c_fields + j} * n + u]]" for j, kind in enumerate(kinds)])
+    text = _HEAD.format(name=kernel.__name__)
+    if kernel.role != "meter":
+        after = _store("new", s_fields, "after")
+        text += _STEP.format(params=params, state=state, command=command, exogenous=exogenous, after=after)
+    blocks = (
+        ("money", len(kernel.money_names), "xp, params, here, injection, exogenous, dt_h"),
+        ("violation", len(kernel.violation_names), "xp, params, here, injection, exogenous, dt_h"),
+        ("readings", readings, "xp, params, here, injection"),
+    )
+    used = [(name, count, given) for name, count, given in blocks if count]
+    if used:
+        text += _ACCOUNT.format(
+            compiled="\n".join(f"kernel_{name} = compiled(KERNEL.{name})" for name, _, _ in used),
+            params=params,
+            state=state,
+            exogenous=exogenous,
+            calls="\n".join(
+                f"        found = kernel_{name}({given})\n{_store('found', count, name)}" for name, count, given in used
+            ),
+        )
+    if kernel.role == "tap":
+        text += _RELAY.format(params=params, state=state, moved=_store("new", s_fields, "state"))
+    return text
+
+
+def _tuple(name: str, parts: list[str]) -> str:
+    """A named tuple of expressions; a kind without fields becomes the empty tuple, which kernels never look into."""
+    return f"{name}({', '.join(parts)})" if parts else "()"
+
+
+def _record(name: str, kind: Any, block: str) -> str:
+    return _tuple(name, [f"{block}[{j} * n + u]" for j in range(len(kind._fields))])
+
+
+def _store(value: str, count: int, block: str) -> str:
+    lines = [f"        {block}[{j} * n + u] = {value}[{j}]" for j in range(count)]
+    return "\n".join(lines)
+
+
+# -- compiling and keeping -----------------------------------------------------------------------------------------
+
+
+@cache
+def compiled(function: FunctionType) -> Any:
+    """A kernel, and every plain function it calls, as numba functions."""
+    if function.__closure__:
+        raise NotCompilableError(f"{function.__qualname__} holds variables of the function around it")
+    names = {**function.__globals__}
+    for name in _names(function.__code__):
+        if isinstance(names.get(name), FunctionType):
+            names[name] = compiled(names[name])
+    twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    return njit(twin, error_model="numpy", nogil=True)
+
+
+def _load(kernel: Any, source: str, folder: Path) -> ModuleType:
+    """Write the module unless it is there as it should be, and import it with its kernels in place."""
+    name = f"{kernel.__name__}_{_fingerprint(kernel, source)}"
+    path = folder / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        _log.warning("compiling the kernels of %s, once on this machine ...", kernel.__name__)
+        write_whole(path, lambda file: file.write(source.encode()))
+    spec = importlib.util.spec_from_file_location(f"powergrid_{name}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    module.KERNEL = kernel  # type: ignore[attr-defined]
+    sys.modules[spec.name] = module  # numba finds the environment of what it kept by the module's name
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def _folder() -> Path:
+    """Folder of the written modules: the user's cache, or one for this process where that cannot be written."""
+    folder = user_cache_path("powergrid") / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return _own_folder()
+
+
+def _own_folder() -> Path:
+    """A fresh folder that nobody else can write, gone when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="powergrid-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _fingerprint(kernel: Any, source: str) -> str:
+    """Hash over the kernels, everything they refer to, and the versions that compile them."""
+    digest = hashlib.sha256(source.encode())
+    digest.update(f"{numba.__version__} {np.__version__} {platform.python_version()} {platform.machine()}".encode())
+    digest.update(Path(__file__).with_name("scalars.py").read_bytes())
+    seen: set[Any] = set()
+    for name in ("step", "money", "violation", "readings", "moved", "ratio", "wanted_steps"):
+        if hasattr(kernel, name):
+            _digest(digest, getattr(kernel, name), seen)
+    return digest.hexdigest()[:16]
+
+
+def _digest(digest: Any, function: FunctionType, seen: set[Any]) -> None:
+    if function in seen:
+        return
+    seen.add(function)
+    for code in _codes(function.__code__):
+        constants = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+        digest.update(code.co_code + repr((constants, code.co_names, code.co_varnames)).encode())
+    digest.update(repr(function.__defaults__).encode())
+    for name in sorted(_names(function.__code__)):
+        value: Any = function.__globals__.get(name)
+        if isinstance(value, FunctionType):
+            _digest(digest, value, seen)
+        elif isinstance(value, (bool, int, float, str, tuple)):
+            digest.update(f"{name}={value!r}".encode())
+        elif hasattr(value, "_fields"):
+            digest.update(f"{name}{value._fields}".encode())
+
+
+def _codes(code: CodeType) -> list[CodeType]:
+    """A code object and those inside it."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return [code, *(found for constant in inner for found in _codes(constant))]
+
+
+def _names(code: CodeType) -> set[str]:
+    return {name for part in _codes(code) for name in part.co_names}

@@ -1,0 +1,286 @@
+"""Compiled loops of the step: one environment after the other, each through its own row of every table.
+
+What the reference writes as gathers and matrix products over a batch is here a loop over what is really there, so that
+the cost is linear in devices, buses and agents. Every environment is computed by itself, hence to the same bits in any
+batch. Functions release the interpreter lock.
+"""
+
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from powergrid.engine.fused.plan import (
+    ACCOUNT,
+    MONEY,
+    NUMBERS,
+    PLACES,
+    READING,
+    STATE,
+    STEP,
+    UNIT,
+    UNITS,
+    VIOLATION,
+)
+
+compiled = njit(cache=True, error_model="numpy", nogil=True)
+_inside = njit(error_model="numpy", nogil=True)
+
+
+@intrinsic
+def _invoke(typingctx, address, arguments):
+    """Call the C function at an address; pointers travel as integers, which every platform's C passes alike."""
+    signature = types.void(address, arguments)
+
+    def generate(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@compiled
+def choose(choice, actions, held, tick, slots, due, clipped):
+    """Fill the slots of acting agents that are due, hold the others; count numbers outside [-1, 1].
+
+    `actions` is ``(B, A, k)``, `held` and `slots` are ``(B, K)``, `due` and `clipped` ``(B, A)``, `tick` ``(B,)``.
+    """
+    agents, width = actions.shape[1], actions.shape[2]
+    for e in range(len(actions)):
+        for a in range(agents):
+            since = tick[e] - choice.offset[a]
+            due[e, a] = choice.interval[a] <= 1 or (since >= 0 and since % choice.interval[a] == 0)
+            outside = 0
+            for k in range(width):
+                outside += abs(actions[e, a, k]) > 1.0
+            clipped[e, a] = outside
+        for k in range(len(choice.actor)):
+            a = choice.actor[k]
+            if a >= 0 and due[e, a]:
+                slots[e, k] = min(max(actions[e, a, choice.position[k]], -1.0), 1.0)
+            else:
+                slots[e, k] = held[e, k]
+
+
+@compiled
+def deliver(
+    calls, plan, rows, slots, now, v_re, v_im, dt_h, v_pu, physical, after, p_mw, q_mvar, load_p_mw, load_q_mvar
+):  # fmt: skip
+    """Run every device and sum up what the buses draw.
+
+    `rows` holds the families' states, ``(B, W)``, and `after` receives them; `v_pu` and the loads ``(B, m)``,
+    `physical` ``(B, K)``, `p_mw` and `q_mvar` ``(B, all units)`` are filled.
+    """
+    for e in range(len(rows)):
+        after[e] = rows[e]
+        p_mw[e], q_mvar[e] = 0.0, 0.0
+        for k in range(len(plan.low)):
+            physical[e, k] = plan.low[k] + (slots[e, k] + 1.0) * plan.half_span[k]
+        for bus in range(v_re.shape[1]):
+            v_pu[e, bus] = np.sqrt(v_re[e, bus] * v_re[e, bus] + v_im[e, bus] * v_im[e, bus])
+        for f in range(len(calls.table)):
+            call = calls.table[f]
+            if call[STEP]:
+                _invoke(
+                    call[STEP],
+                    (
+                        call[UNITS],
+                        calls.numbers[call[NUMBERS] :].ctypes.data,
+                        calls.places[call[PLACES] :].ctypes.data,
+                        rows[e, call[STATE] :].ctypes.data,
+                        physical[e].ctypes.data,
+                        now[e].ctypes.data,
+                        v_pu[e].ctypes.data,
+                        dt_h,
+                        after[e, call[STATE] :].ctypes.data,
+                        p_mw[e, call[UNIT] :].ctypes.data,
+                        q_mvar[e, call[UNIT] :].ctypes.data,
+                    ),
+                )
+        for bus in range(load_p_mw.shape[1]):
+            p = q = 0.0
+            for term in range(plan.start[bus], plan.start[bus + 1]):
+                level = now[e, plan.series[term]]
+                p += level * plan.load_p_mw[term]
+                q += level * plan.load_q_mvar[term]
+            load_p_mw[e, bus], load_q_mvar[e, bus] = p, q
+        for unit in range(len(plan.unit_bus)):
+            load_p_mw[e, plan.unit_bus[unit]] -= p_mw[e, unit]
+            load_q_mvar[e, plan.unit_bus[unit]] -= q_mvar[e, unit]
+
+
+@compiled
+def move(address, numbers, state, upstream, wanted, ratio):
+    """Regulators take the steps they want, unless one upstream wants any; their gains, ``(B, k)``."""
+    for e in range(len(state)):
+        _invoke(
+            address,
+            (
+                ratio.shape[1],
+                numbers.ctypes.data,
+                state[e].ctypes.data,
+                upstream.ctypes.data,
+                wanted[e].ctypes.data,
+                ratio[e].ctypes.data,
+            ),
+        )
+
+
+@compiled
+def want(address, numbers, state, v_pu, converged, relay_bus, allowed, wanted, busy):
+    """Steps that regulators ask for, ``(B, k)``, and the number of environments where one asks for any."""
+    count = 0
+    for e in range(len(state)):
+        _invoke(
+            address,
+            (
+                wanted.shape[1],
+                numbers.ctypes.data,
+                state[e].ctypes.data,
+                v_pu[e].ctypes.data,
+                relay_bus.ctypes.data,
+                allowed.ctypes.data,
+                wanted[e].ctypes.data,
+            ),
+        )
+        busy[e] = False
+        for k in range(wanted.shape[1]):
+            if not converged[e]:
+                wanted[e, k] = 0.0
+            busy[e] |= wanted[e, k] != 0.0
+        count += busy[e]
+    return count
+
+
+@compiled
+def account(
+    calls, unit_meter, after, p_mw, q_mvar, now, v_pu, p_meter_mw, p_slack_mw, converged, dt_h, measured_mw, money,
+    costs, readings,
+):  # fmt: skip
+    """Meters, then every family's money, priced violations and readings, each into its columns."""
+    branches = p_meter_mw.shape[1]
+    for e in range(len(after)):
+        if converged[e]:
+            measured_mw[e, :branches] = p_meter_mw[e]
+            measured_mw[e, branches] = p_slack_mw[e]
+            for i in range(len(unit_meter)):
+                measured_mw[e, branches + 1 + i] = -p_mw[e, unit_meter[i]]
+        else:
+            measured_mw[e] = 0.0
+        for f in range(len(calls.table)):
+            call = calls.table[f]
+            if call[ACCOUNT]:
+                _invoke(
+                    call[ACCOUNT],
+                    (
+                        call[UNITS],
+                        calls.numbers[call[NUMBERS] :].ctypes.data,
+                        calls.places[call[PLACES] :].ctypes.data,
+                        after[e, call[STATE] :].ctypes.data,
+                        p_mw[e, call[UNIT] :].ctypes.data,
+                        q_mvar[e, call[UNIT] :].ctypes.data,
+                        now[e].ctypes.data,
+                        v_pu[e].ctypes.data,
+                        measured_mw[e].ctypes.data,
+                        dt_h,
+                        money[e, call[MONEY] :].ctypes.data,
+                        costs[e, call[VIOLATION] :].ctypes.data,
+                        readings[e, call[READING] :].ctypes.data,
+                    ),
+                )
+
+
+@compiled
+def book(books, prices, now, v_pu, loading, converged, money, costs, money_table, cost_table):
+    """Price what the network suffered, then sum all columns up by account and name; what nobody owns is shared.
+
+    `money` and `costs` hold one column a unit and name; of `costs` voltage, overload and unserved load come first and
+    are filled here. The tables are ``(B, accounts + 1, names)``; their last row is shared out and then meaningless.
+    """
+    m, b, accounts = v_pu.shape[1], loading.shape[1], money_table.shape[1] - 1
+    for e in range(len(money)):
+        served = converged[e]
+        for bus in range(m):
+            outside = max(v_pu[e, bus] - prices.v_max_pu, 0.0) + max(prices.v_min_pu - v_pu[e, bus], 0.0)
+            costs[e, bus] = outside * prices.voltage if served else 0.0
+        for branch in range(b):
+            excess = max(loading[e, branch] - 100.0, 0.0)
+            costs[e, m + branch] = excess * prices.overload if served else 0.0
+        for a in range(accounts + 1):
+            load_mw = _own_load(books, now, e, a)
+            costs[e, m + b + a] = 0.0 if served else max(load_mw, 0.0) * prices.unserved
+        _post(money[e], books.money_cell, money_table[e])
+        _post(costs[e], books.cost_cell, cost_table[e])
+
+
+@_inside
+def _own_load(plan, now, e, account):
+    """The network's own load of an account [MW]."""
+    load_mw = 0.0
+    for term in range(plan.start[account], plan.start[account + 1]):
+        load_mw += now[e, plan.series[term]] * plan.load_p_mw[term]
+    return load_mw
+
+
+@_inside
+def _post(columns, cell, table):
+    """Sum columns into their cells and split the last row equally."""
+    accounts, names = table.shape[0] - 1, table.shape[1]
+    table[:] = 0.0
+    for c in range(len(columns)):
+        if cell[c] >= 0:
+            table[cell[c] // names, cell[c] % names] += columns[c]
+    for name in range(names):
+        share = table[accounts, name] / max(accounts, 1)
+        for a in range(accounts):
+            table[a, name] += share
+
+
+@compiled
+def observe(
+    sight, following, ahead_start, forecast, v_re, v_im, measured_mw, q_meter_mvar, q_slack_mvar, converged, readings,
+    seen, physical, features, observation, central,
+):  # fmt: skip
+    """Fill the feature vector in the order of ``observe.features``, then each agent's entries and the central state."""
+    accounts = len(sight.start) - 2
+    for e in range(len(features)):
+        f = features[e]
+        f[:ahead_start] = following[e, :ahead_start]
+        at = following.shape[1]
+        for i in range(ahead_start, at):
+            f[i] = following[e, i] * forecast[e, i - ahead_start]
+        for bus in range(v_re.shape[1]):
+            f[at + bus] = np.sqrt(v_re[e, bus] * v_re[e, bus] + v_im[e, bus] * v_im[e, bus])
+        at = _put(f, at + v_re.shape[1], measured_mw[e])
+        for i in range(q_meter_mvar.shape[1]):
+            f[at + i] = q_meter_mvar[e, i] if converged[e] else 0.0
+        at += q_meter_mvar.shape[1]
+        f[at] = q_slack_mvar[e] if converged[e] else 0.0
+        at += 1
+        for a in range(accounts):
+            f[at + a] = _own_load(sight, following, e, a)
+        at = _put(f, at + accounts, readings[e])
+        at = _put(f, at, seen[e])
+        for i in range(len(sight.signal)):
+            f[at + i] = physical[e, sight.signal[i]]
+        for a in range(sight.shown.shape[0]):
+            for i in range(sight.shown.shape[1]):
+                j = sight.shown[a, i]
+                observation[e, a, i] = min(max(f[j], sight.low[a, i]), sight.high[a, i]) if j >= 0 else 0.0
+        for i in range(len(sight.central)):
+            central[e, i] = f[sight.central[i]]
+
+
+@_inside
+def _put(features, at, values):
+    """Copy values to their place; the place behind them."""
+    for i in range(len(values)):
+        features[at + i] = values[i]
+    return at + len(values)

@@ -1,0 +1,258 @@
+"""Floor plan of the compiled step: every table of the layout as flat arrays, numbered once.
+
+Sparse sums are ``start`` (row pointers) with one entry a term behind it. Units are numbered family by family, those
+that inject power first, so that the first ``N`` columns of a table of units are the layout's injecting units.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.core.types import Array
+from powergrid.engine.fused.kernels import Kernels
+from powergrid.engine.layout import Family, Layout
+
+STEP, ACCOUNT, UNITS, NUMBERS, PLACES, STATE, UNIT, MONEY, VIOLATION, READING = range(10)
+"""Columns of ``Calls.table``: addresses, number of units, and where each block of a family begins."""
+
+
+class Choice(NamedTuple):
+    """Acting agent of each slot (-1: none), its place in the agent's action, and when agents act.
+
+    Attributes
+    ----------
+    actor, position
+        ``(K,)``.
+    interval, offset
+        Ticks between two decisions and first tick, ``(A,)``.
+    """
+
+    actor: Array
+    position: Array
+    interval: Array
+    offset: Array
+
+
+class Calls(NamedTuple):
+    """How families are called.
+
+    Attributes
+    ----------
+    table
+        One row a family, ``(families, 10)``.
+    numbers
+        Parameters and idle commands of all families.
+    places
+        Slots of commands (-1: idle) and columns of series.
+    """
+
+    table: Array
+    numbers: Array
+    places: Array
+
+
+class Delivery(NamedTuple):
+    """Physical range of each slot ``(K,)``, the network's own loads by bus, and the bus of each injecting unit."""
+
+    low: Array
+    half_span: Array
+    start: Array
+    series: Array
+    load_p_mw: Array
+    load_q_mvar: Array
+    unit_bus: Array
+
+
+class Books(NamedTuple):
+    """The network's own loads by account, the shared rest last, and the cell of each money and cost column.
+
+    Cells number the flattened tables of ``accounts + 1`` rows; -1 drops a column.
+    """
+
+    start: Array
+    series: Array
+    load_p_mw: Array
+    money_cell: Array
+    cost_cell: Array
+
+
+class Sight(NamedTuple):
+    """Features of each agent (-1: padding) with bounds ``(A, d_max)``, of the central state, and signals' slots."""
+
+    start: Array
+    series: Array
+    load_p_mw: Array
+    shown: Array
+    low: Array
+    high: Array
+    central: Array
+    signal: Array
+
+
+class Prices(NamedTuple):
+    """Voltage band [pu] and prices of violations over one tick [$/pu, $/%, $/MW]."""
+
+    v_min_pu: float
+    v_max_pu: float
+    voltage: float
+    overload: float
+    unserved: float
+
+
+class Widths(NamedTuple):
+    """Columns of the step's tables: units, injecting units, states, money (devices', all), costs and so on."""
+
+    units: int
+    injecting: int
+    state: int
+    device_money: int
+    money: int
+    costs: int
+    readings: int
+    features: int
+
+
+class FloorPlan(NamedTuple):
+    """Everything the compiled step needs of a layout; `state` says where each field of each family's state lies."""
+
+    choice: Choice
+    calls: Calls
+    delivery: Delivery
+    unit_meter: Array
+    books: Books
+    sight: Sight
+    prices: Prices
+    widths: Widths
+    state: tuple[tuple[slice, ...], ...]
+
+
+def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
+    """Number a layout's families, columns and terms."""
+    calls, widths, state = _calls(layout, kernels)
+    loads = layout.load_series
+    load_start, load_series, load_p, load_q = _sparse(loads, layout.load_p_mw, layout.load_q_mvar)
+    own_start, own_series, own_p = _sparse(loads, layout.ledger.load_to_account)
+    slots, view, given = layout.slots, layout.view, layout.settings
+    buses = [layout.families[i].place for i in layout.injecting]
+    width = max(layout.action_size, 1)
+    return FloorPlan(
+        choice=Choice(_ints(slots.actor), _ints(slots.given % width), _ints(slots.interval), _ints(slots.offset)),
+        calls=calls,
+        delivery=Delivery(
+            low=_floats(slots.low),
+            half_span=_floats(slots.half_span),
+            start=load_start,
+            series=load_series,
+            load_p_mw=load_p,
+            load_q_mvar=load_q,
+            unit_bus=_joined(np.int64, *buses),
+        ),
+        unit_meter=_ints(layout.unit_meter),
+        books=Books(
+            start=own_start,
+            series=own_series,
+            load_p_mw=own_p,
+            money_cell=_ints(layout.ledger.money.target),
+            cost_cell=_ints(layout.ledger.costs.target),
+        ),
+        sight=Sight(
+            start=own_start,
+            series=own_series,
+            load_p_mw=own_p,
+            shown=_ints(np.where(view.valid, view.index, -1)),
+            low=_floats(view.low),
+            high=_floats(view.high),
+            central=_ints(view.central),
+            signal=_ints(slots.signal),
+        ),
+        prices=Prices(
+            given.v_min_pu,
+            given.v_max_pu,
+            given.voltage_price * given.dt_h,
+            given.overload_price * given.dt_h,
+            given.unserved_price * given.dt_h,
+        ),
+        widths=widths,
+        state=state,
+    )
+
+
+def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Widths, tuple[tuple[slice, ...], ...]]:
+    """One row a family, with the places of its blocks."""
+    families, first_unit = layout.families, _first_units(layout)
+    violations = sum(len(family.kernel.violation_names) * family.size for family in families)
+    table = np.zeros((len(families), 10), np.int64)
+    numbers: list[Array] = []
+    places: list[Array] = []
+    fields: list[tuple[slice, ...]] = []
+    state = money = readings = 0
+    violation = len(layout.ledger.costs.target) - violations  # behind voltage, overload and unserved load
+    for i, (family, kernel) in enumerate(zip(families, kernels, strict=True)):
+        size, kind = family.size, family.kernel
+        begins = (sum(map(len, numbers)), sum(map(len, places)), state, first_unit[i], money, violation, readings)
+        table[i] = (kernel.step, kernel.account, size, *begins)
+        numbers.append(block(family.params, *_idle(family)))
+        places.append(_joined(np.int64, *_slots(family), *(source.place for source in family.sources)))
+        fields.append(tuple(slice(state + j * size, state + (j + 1) * size) for j in range(len(kind.State._fields))))
+        state += len(kind.State._fields) * size
+        money += len(kind.money_names) * size
+        violation += len(kind.violation_names) * size
+        readings += kernel.readings * size
+    widths = Widths(
+        units=sum(family.size for family in families),
+        injecting=len(layout.units),
+        state=state,
+        device_money=money,
+        money=len(layout.ledger.money.target),
+        costs=len(layout.ledger.costs.target),
+        readings=readings,
+        features=len(layout.view.entries),
+    )
+    return Calls(table, _joined(float, *numbers), _joined(np.int64, *places)), widths, tuple(fields)
+
+
+def _first_units(layout: Layout) -> dict[int, int]:
+    """Number of each family's first unit."""
+    others = [i for i in range(len(layout.families)) if i not in layout.injecting]
+    found, at = {}, 0
+    for i in (*layout.injecting, *others):
+        found[i], at = at, at + layout.families[i].size
+    return found
+
+
+def block(columns: Any, *more: Array) -> Array:
+    """Columns of a named tuple, and more of them, one after the other."""
+    return _joined(float, *columns, *more)
+
+
+def _idle(family: Family) -> list[Array]:
+    """What each command field holds where nobody chooses it."""
+    return [np.zeros(family.size) if idle is None else idle for idle in family.idle]
+
+
+def _slots(family: Family) -> list[Array]:
+    """Slot of each unit for each command field, -1 where nobody chooses it."""
+    fields = zip(family.slot.T, family.idle, strict=True)
+    return [slot if idle is None else np.full(family.size, -1) for slot, idle in fields]
+
+
+def _sparse(series: Array, *tables: Array) -> tuple[Array, ...]:
+    """Row pointers, series and values of tables ``(series, n)``, column by column, wherever one of them is not zero."""
+    used = np.any([table != 0.0 for table in tables], axis=0)
+    column, row = np.nonzero(used.T)
+    start = np.concatenate([[0], np.cumsum(used.sum(axis=0))])
+    return _ints(start), _ints(np.asarray(series)[row]), *(_floats(table[row, column]) for table in tables)
+
+
+def _joined(dtype: Any, *parts: Array) -> Array:
+    return np.concatenate([np.zeros(0, dtype), *(np.ravel(part) for part in parts)]).astype(dtype)
+
+
+def _ints(values: Any) -> Array:
+    return np.ascontiguousarray(values, dtype=np.int64)
+
+
+def _floats(values: Any) -> Array:
+    return np.ascontiguousarray(values, dtype=np.float64)
