@@ -120,9 +120,9 @@ def _clock(ticks: int, dt_s: int) -> dict[str, np.ndarray]:
 def _widen(table: np.ndarray, columns: Columns, dt_s: int) -> np.ndarray:
     """Append future values to each row; beyond the last day the year begins again."""
 
-    def later(hour: int) -> np.ndarray:
-        return np.roll(table, -round(hour * 3600 / dt_s), axis=0)
+    def later(values: np.ndarray, hours: int) -> list[np.ndarray]:
+        return [np.roll(values, -round(hour * 3600 / dt_s), axis=0) for hour in range(1, hours + 1)]
 
-    prices = [later(hour)[:, columns.price] for hour in range(1, columns.price_hours + 1)]
-    futures = [later(hour)[:, list(columns.ahead)] for hour in range(1, columns.ahead_hours + 1)]
+    prices = later(table[:, columns.price], columns.price_hours)
+    futures = later(table[:, list(columns.ahead)], columns.ahead_hours)
     return np.ascontiguousarray(np.column_stack([table, *prices, *futures]))
