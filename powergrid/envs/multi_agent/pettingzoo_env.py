@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -370,18 +371,14 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         return self._simulation.decide(self._state, policy)
 
     def describe(self) -> str:
-        """Every agent's observation and action entries with units and bounds, as text."""
+        """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""
         view = self.world.layout.view
         lines = []
         for i, agent in enumerate(self.possible_agents):
-            lines.append(f"{agent}")
-            lines.append("  observes")
-            for j in view.index[i, : view.sizes[i]]:
-                owner, entry = view.entries[j]
-                lines.append(f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}")
-            lines.append("  acts")
-            for owner, entry in self.world.layout.action_entries[i]:
-                lines.append(f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}")
+            seen = [view.entries[j] for j in view.index[i, : view.sizes[i]]]
+            acts = self.world.layout.action_entries[i]
+            lines += [f"{agent}", f"  observes {len(seen)} numbers", *_entry_lines(seen)]
+            lines += [f"  acts with {len(acts)} numbers", *_entry_lines(acts)]
         return "\n".join(lines)
 
     def render(self) -> np.ndarray | None:
@@ -409,6 +406,25 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
 class PowerGridEnv(MultiAgentPowerGridEnv):
     """The name the proposal's quickstart uses for :class:`MultiAgentPowerGridEnv`."""
+
+
+def _entry_lines(entries: Sequence[tuple[str, Any]]) -> list[str]:
+    """One line an entry; hours ahead of one series that follow each other, ``name+1h`` to ``name+24h``, share one."""
+    lines = []
+    for (owner, _, _, ahead), run in groupby(entries, key=_series_of):
+        found = [entry for _, entry in run]
+        first, last = found[0], found[-1]
+        if ahead and last is not first:
+            found = [first._replace(name=f"{first.name} ... +{last.name.rpartition('+')[2]}")]
+        lines += [f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}" for entry in found]
+    return lines
+
+
+def _series_of(item: tuple[str, Any]) -> tuple[str, str, str, bool]:
+    """Owner, name without its hours ahead, unit, and whether it lies ahead."""
+    owner, entry = item
+    name, plus, _ = entry.name.rpartition("+")
+    return owner, name if plus else entry.name, entry.unit, bool(plus)
 
 
 def _rebuild(cls: type, config: Any, keywords: dict[str, Any]) -> MultiAgentPowerGridEnv:
