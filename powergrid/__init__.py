@@ -10,6 +10,7 @@ from typing import Any
 
 _HOME = {
     "make": "powergrid.envs",
+    "make_vec": "powergrid.envs",
     "make_functional": "powergrid.envs",
     "network": "powergrid.networks",
     "Network": "powergrid.networks",

@@ -9,6 +9,7 @@ from powergrid.core.errors import ConfigError, Issue, nearest
 
 if TYPE_CHECKING:
     from powergrid.envs.functional import FunctionalEnv
+    from powergrid.envs.vector import VectorPowerGridEnv
 
 APIS = ("parallel", "aec", "gymnasium")
 
@@ -60,6 +61,46 @@ def make(
 
         return SingleAgentPowerGridEnv(env)
     return env
+
+
+def make_vec(
+    source: Any,
+    num_envs: int,
+    *,
+    threads: int = 1,
+    backend: str = "auto",
+    days: str | Sequence[int] = "train",
+    **overrides: Any,
+) -> VectorPowerGridEnv:
+    """Make many copies of an environment that step together on the CPU.
+
+    Parameters
+    ----------
+    source
+        As for :func:`make`.
+    num_envs
+        Number of environments; environment i has seed ``seed + i``.
+    threads
+        Threads to share the work.
+    backend, days
+        As for :func:`make`.
+    **overrides
+        Changes to the configuration by keyword.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration or an argument cannot be used.
+    """
+    from powergrid.envs.build import build
+    from powergrid.envs.simulation import BACKENDS
+    from powergrid.envs.vector import VectorPowerGridEnv
+
+    _check_choice("backend", backend, BACKENDS)
+    for name, value in (("num_envs", num_envs), ("threads", threads)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError([Issue(name, f"{value!r} is not a whole number of at least 1", "give how many you want")])
+    return VectorPowerGridEnv(build(source, **overrides), num_envs, threads=threads, backend=backend, days=days)
 
 
 def make_functional(

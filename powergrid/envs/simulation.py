@@ -190,6 +190,22 @@ class Simulation:
             self._noise_at(np.zeros(batch, dtype=np.int32)),
         )
 
+    def restart(self, state: State, who: np.ndarray, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray]:
+        """Begin new episodes in the environments `who` of a batch, the others stay where they are.
+
+        Returns
+        -------
+        state, observation
+            Of the whole batch, and of those that begin ``(len(who), A, d_max)``.
+        """
+        others = self._noise
+        fresh, observation, _ = self.reset(key, day)
+        if len(who) == len(state.tick):
+            return fresh, observation
+        self._noise = _replaced(others, who, self._noise)
+        merged: State = _replaced(state, who, fresh)
+        return merged, observation
+
     def step(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
         """One tick for all environments of the batch; see :func:`powergrid.engine.step.step`."""
         exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
@@ -225,6 +241,16 @@ class Simulation:
             return np.take_along_axis(values, index, axis=tick.ndim)[(slice(None),) * tick.ndim + (0,)]
 
         return Noise(*(pick(values) for values in self._noise))
+
+
+def _replaced(tree: Any, who: np.ndarray, new: Any) -> Any:
+    """A tree of named arrays with the rows `who` of each taken from another."""
+    if isinstance(tree, tuple):
+        parts = [_replaced(old, who, part) for old, part in zip(tree, new, strict=True)]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    rows = np.array(tree)
+    rows[who] = new
+    return rows
 
 
 def episode_seed(seed: int, day: int) -> int:

@@ -233,10 +233,11 @@ def _own_load(plan, now, e, account):
 def _post(columns, cell, table):
     """Sum columns into their cells and split the last row equally."""
     accounts, names = table.shape[0] - 1, table.shape[1]
-    table[:] = 0.0
+    flat = table.reshape(-1)
+    flat[:] = 0.0
     for c in range(len(columns)):
         if cell[c] >= 0:
-            table[cell[c] // names, cell[c] % names] += columns[c]
+            flat[cell[c]] += columns[c]
     for name in range(names):
         share = table[accounts, name] / max(accounts, 1)
         for a in range(accounts):

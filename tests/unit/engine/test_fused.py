@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_worlds import config
 
 import powergrid
 from powergrid.core import random
@@ -19,7 +20,6 @@ from powergrid.engine.fused.kernels import NotCompilableError, compile_family
 from powergrid.envs.build import build
 from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import DEVICES
-from small_worlds import config
 
 NUMBERS = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 0.5, 1.5, 2.5, float("inf"), -float("inf"), float("nan")])
 

@@ -1,0 +1,318 @@
+"""Many environments in one process: Gymnasium's vector conventions over the compiled step.
+
+Environments run in blocks that fit the processor's cache, each block one batch of the engine; with several threads the
+blocks run side by side, for compiled loops release the interpreter. Every environment is computed by itself, so its
+results are the same bits whatever the number of environments and threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Dict as DictSpace
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from powergrid.core import random
+from powergrid.core.errors import ActionError
+from powergrid.core.types import Array
+from powergrid.engine.state import State
+from powergrid.envs.simulation import Simulation, World, chosen_days
+
+BLOCK = 128
+"""Environments stepped together: enough to spread Python's share thin, few enough for their tables to stay in cache."""
+
+
+class VectorStep(NamedTuple):
+    """One step of all environments without dictionaries; agents in the order of ``possible_agents``.
+
+    Attributes
+    ----------
+    observation
+        float32 ``(E, A, d_max)``; where an episode ended, the first one of the next.
+    reward
+        ``(E, A)``.
+    terminated, truncated
+        ``(E,)``.
+    money, costs
+        Costs and priced violations [$] by agent and name, ``(E, A, names)``.
+    converged
+        Whether the power flow was solved, ``(E,)``.
+    clipped, due
+        ``(E, A)``.
+    final_observation
+        float32 ``(ended, A, d_max)``: last observation of each environment whose episode ended, in order.
+    """
+
+    observation: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    money: Array
+    costs: Array
+    converged: Array
+    clipped: Array
+    due: Array
+    final_observation: Array
+
+
+class VectorPowerGridEnv(VectorEnv):
+    """Copies of one environment that step together; episodes that end begin anew in the same step.
+
+    Observations, actions, rewards and so on are dictionaries by agent with the environments in front:
+    ``{agent: (num_envs, d)}``.
+
+    Parameters
+    ----------
+    world
+        What to simulate.
+    num_envs
+        Number of environments.
+    threads
+        Threads that share the blocks of environments.
+    backend
+        As for :func:`powergrid.make`.
+    days
+        Split or day indices that episodes are drawn from.
+
+    Attributes
+    ----------
+    possible_agents
+        Acting agents.
+    money_names, constraint_names
+        Columns of ``info[agent]["money"]`` and ``["costs"]``.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        world: World,
+        num_envs: int,
+        *,
+        threads: int = 1,
+        backend: str = "auto",
+        days: str | Sequence[int] = "train",
+    ):
+        if num_envs < 1 or threads < 1:
+            raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
+        self.world, self.num_envs = world, num_envs
+        layout = world.layout
+        self.possible_agents = list(layout.actors)
+        self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
+        self._sizes = [len(entries) for entries in layout.action_entries]
+        chosen = chosen_days(world, days)
+        starts = range(0, num_envs, BLOCK)
+        self._blocks = [_Block(world, slice(at, min(at + BLOCK, num_envs)), backend, chosen) for at in starts]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
+        self.single_observation_space, self.single_action_space = self._spaces()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    @property
+    def backend(self) -> str:
+        """What runs the steps, ``"fused"`` or ``"numpy"``."""
+        return self._blocks[0].simulation.backend
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Start an episode in every environment.
+
+        Parameters
+        ----------
+        seed
+            Seed of the first environment, counted up for the others; or one for each; ``None`` goes on with the seeds
+            there are, from the next episode.
+        options
+            ``{"day": d}`` or ``{"day": [d, ...]}`` begins on given days instead of drawn ones.
+        """
+        seeds = None if seed is None else self._seeds(seed)
+        day = (options or {}).get("day")
+        days = None if day is None else np.broadcast_to(np.asarray(day, np.int32), (self.num_envs,))
+        found = self._each(
+            lambda block: block.reset(
+                None if seeds is None else seeds[block.rows], None if days is None else days[block.rows]
+            )
+        )
+        return self._by_agent(np.concatenate(found)), {"day": np.concatenate([block.day for block in self._blocks])}
+
+    def step(
+        self, actions: Mapping[str, Array]
+    ) -> tuple[dict[str, Array], dict[str, Array], Array, Array, dict[str, Any]]:
+        """Advance every environment by one tick.
+
+        Parameters
+        ----------
+        actions
+            ``{agent: (num_envs, k)}`` in [-1, 1].
+
+        Returns
+        -------
+        observations, rewards, terminations, truncations, infos
+            `infos` holds ``cost``, ``costs``, ``money``, ``clipped`` and ``due`` by agent, ``converged``, and, where
+            episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
+
+        Raises
+        ------
+        ActionError
+            If an action is missing, of the wrong shape or not finite; names the agent.
+        """
+        done = self.step_array(self._stack(actions))
+        infos = {
+            "cost": self._split(done.costs.sum(-1)),
+            "costs": self._split(done.costs),
+            "money": self._split(done.money),
+            "clipped": self._split(done.clipped),
+            "due": self._split(done.due),
+            "converged": done.converged,
+        }
+        ended = done.terminated | done.truncated
+        if ended.any():
+            final = np.zeros_like(done.observation)
+            final[ended] = done.final_observation
+            infos |= {"final_obs": self._by_agent(final), "_final_obs": ended}
+        rewards = self._split(done.reward)
+        return self._by_agent(done.observation), rewards, done.terminated, done.truncated, infos
+
+    def step_array(self, actions: Array) -> VectorStep:
+        """The same step without dictionaries, from actions ``(E, A, k_max)``."""
+        found = self._each(lambda block: block.step(actions[block.rows]))
+        if len(found) == 1:
+            return found[0]
+        return VectorStep(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def policy_array(self, policy: Any) -> Array:
+        """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take now."""
+        if isinstance(policy, str):
+            from powergrid.plugins.registries import POLICIES
+
+            policy = POLICIES.get(policy)
+        return np.concatenate(self._each(lambda block: block.decide(policy)))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _each(self, work: Any) -> list[Any]:
+        return list(map(work, self._blocks) if self._pool is None else self._pool.map(work, self._blocks))
+
+    def _seeds(self, seed: int | Sequence[int]) -> Array:
+        if isinstance(seed, (int, np.integer)):
+            return (int(seed) + np.arange(self.num_envs)) % 2**32
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds were given for {self.num_envs} environments; give one for each")
+        return np.asarray(seed) % 2**32
+
+    def _spaces(self) -> tuple[DictSpace, DictSpace]:
+        view = self.world.layout.view
+        low, high = view.low.astype(np.float32), view.high.astype(np.float32)
+        observations: dict[str, Space[Any]] = {}
+        actions: dict[str, Space[Any]] = {}
+        for row, agent in enumerate(self.possible_agents):
+            size = view.sizes[row]
+            observations[agent] = Box(low[row, :size], high[row, :size], dtype=np.float32)
+            actions[agent] = Box(-1.0, 1.0, shape=(self._sizes[row],), dtype=np.float32)
+        return DictSpace(observations), DictSpace(actions)
+
+    def _stack(self, actions: Mapping[str, Array]) -> Array:
+        stacked = np.zeros((self.num_envs, len(self.possible_agents), self.world.layout.action_size))
+        for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True)):
+            if agent not in actions:
+                raise ActionError(f'no actions for agent "{agent}"; actions were given for: {", ".join(actions)}')
+            given, wanted = np.asarray(actions[agent]), (self.num_envs, size)
+            if given.shape != wanted:
+                raise ActionError(f'actions of agent "{agent}" have shape {given.shape}, expected {wanted}')
+            stacked[:, row, :size] = given
+        if not np.isfinite(stacked).all():
+            env, row, _ = np.argwhere(~np.isfinite(stacked))[0]
+            raise ActionError(f'action of agent "{self.possible_agents[row]}" in environment {env} is not finite')
+        return stacked
+
+    def _by_agent(self, rows: Array) -> dict[str, Array]:
+        sizes = self.world.layout.view.sizes
+        return {agent: rows[:, i, : sizes[i]] for i, agent in enumerate(self.possible_agents)}
+
+    def _split(self, rows: Array) -> dict[str, Array]:
+        return {agent: rows[:, i] for i, agent in enumerate(self.possible_agents)}
+
+
+class _Block:
+    """Some of the environments, stepped as one batch."""
+
+    def __init__(self, world: World, rows: slice, backend: str, days: Array):
+        self.world, self.rows, self.days = world, rows, days
+        self.simulation = Simulation(world, backend)
+        size = rows.stop - rows.start
+        self.seed_key = random.key_from_seed(np, np.arange(rows.start, rows.stop))
+        self.episode = np.zeros(size, np.int32)
+        self.day = np.zeros(size, np.int32)
+        self._state: State | None = None
+
+    @property
+    def state(self) -> State:
+        """The block's state.
+
+        Raises
+        ------
+        ActionError
+            Before the first reset.
+        """
+        if self._state is None:
+            raise ActionError("call reset() before the first step()")
+        return self._state
+
+    def reset(self, seeds: Array | None, days: Array | None) -> Array:
+        """First observations of new episodes, float32 ``(E, A, d_max)``."""
+        if seeds is not None:
+            self.seed_key = random.key_from_seed(np, seeds)
+            self.episode[:] = 0
+        key = self._keys(slice(None), days)
+        self._state, observation, _ = self.simulation.reset(key, self.day)
+        return observation.astype(np.float32)
+
+    def step(self, actions: Array) -> VectorStep:
+        """One tick, and the next episode where one ended."""
+        self._state, output = self.simulation.step(self.state, actions)
+        acting = len(self.world.layout.actors)
+        money, costs = output.money[:, :acting], output.costs[:, :acting]
+        observation = output.observation.astype(np.float32)
+        ended, final = output.done | output.last, observation[:0]
+        if ended.any():
+            who = np.flatnonzero(ended)
+            final = observation[who]
+            observation[who] = self._begin(who)
+        return VectorStep(
+            observation=observation,
+            reward=self.world.reward.reward(np, money, costs),
+            terminated=output.done,
+            truncated=output.last & ~output.done,
+            money=money,
+            costs=costs,
+            converged=output.flow.converged,
+            clipped=output.clipped,
+            due=output.due,
+            final_observation=final,
+        )
+
+    def decide(self, policy: Any) -> Array:
+        """Actions of a local policy."""
+        return self.simulation.decide(self.state, policy)
+
+    def _begin(self, who: Array) -> Array:
+        """Begin the next episode of the environments `who`; their first observations."""
+        self._state, observation = self.simulation.restart(self.state, who, self._keys(who, None), self.day[who])
+        return observation.astype(np.float32)
+
+    def _keys(self, who: Any, days: Array | None) -> Array:
+        """Keys of the episodes that begin, which are counted and whose days are drawn unless given."""
+        key = random.fold_in(np, self.seed_key[who], self.episode[who])
+        self.episode[who] += 1
+        self.day[who] = self.world.draw_day(np, key, self.days) if days is None else days
+        return key
