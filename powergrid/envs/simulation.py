@@ -40,8 +40,13 @@ class RewardSettings:
 
     def reward(self, xp: Any, money: Any, costs: Any) -> Any:
         """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
-        penalty = xp.minimum(self.safety_scale * costs.sum(-1), self.max_penalty)
-        return -self.reward_scale * money.sum(-1) - penalty
+        penalty = xp.minimum(self.safety_scale * _total(costs), self.max_penalty)
+        return -self.reward_scale * _total(money) - penalty
+
+
+def _total(columns: Any) -> Any:
+    """Sum over the last axis, which is short: column by column is faster there, and the same bits in any batch."""
+    return sum((columns[..., i] for i in range(1, columns.shape[-1])), start=columns[..., 0])
 
 
 @dataclass(frozen=True)
@@ -206,13 +211,23 @@ class Simulation:
         merged: State = _replaced(state, who, fresh)
         return merged, observation
 
-    def step(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
-        """One tick for all environments of the batch; see :func:`powergrid.engine.step.step`."""
+    def step(self, state: State, actions: np.ndarray, observation: np.ndarray | None = None) -> tuple[State, Output]:
+        """One tick for all environments of the batch; see :func:`powergrid.engine.step.step`.
+
+        Parameters
+        ----------
+        observation
+            Where to put the observations ``(*batch, A, d_max)``, such as a float32 array; a new one if ``None``.
+        """
         exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
         if self._fused is not None:
-            stepped: tuple[State, Output] = self._fused(state, actions, exogenous, noise)
+            stepped: tuple[State, Output] = self._fused(state, actions, exogenous, noise, observation)
             return stepped
-        return engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
+        after, output = engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
+        if observation is not None:
+            observation[:] = output.observation
+            output = output._replace(observation=observation)
+        return after, output
 
     def exogenous(self, state: State) -> Exogenous:
         """Rows of the running and the following tick."""

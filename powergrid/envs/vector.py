@@ -181,10 +181,11 @@ class VectorPowerGridEnv(VectorEnv):
 
     def step_array(self, actions: Array) -> VectorStep:
         """The same step without dictionaries, from actions ``(E, A, k_max)``."""
-        found = self._each(lambda block: block.step(actions[block.rows]))
-        if len(found) == 1:
-            return found[0]
-        return VectorStep(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        view = self.world.layout.view
+        observation = np.empty((self.num_envs, *view.index.shape), np.float32)
+        found = self._each(lambda block: block.step(actions[block.rows], observation[block.rows]))
+        parts = zip(*(step[1:] for step in found), strict=True)
+        return VectorStep(observation, *(np.concatenate(part) if len(found) > 1 else part[0] for part in parts))
 
     def policy_array(self, policy: Any) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take now."""
@@ -277,12 +278,11 @@ class _Block:
         self._state, observation, _ = self.simulation.reset(key, self.day)
         return observation.astype(np.float32)
 
-    def step(self, actions: Array) -> VectorStep:
-        """One tick, and the next episode where one ended."""
-        self._state, output = self.simulation.step(self.state, actions)
+    def step(self, actions: Array, observation: Array) -> VectorStep:
+        """One tick, and the next episode where one ended; fills `observation`."""
+        self._state, output = self.simulation.step(self.state, actions, observation)
         acting = len(self.world.layout.actors)
         money, costs = output.money[:, :acting], output.costs[:, :acting]
-        observation = output.observation.astype(np.float32)
         ended, final = output.done | output.last, observation[:0]
         if ended.any():
             who = np.flatnonzero(ended)

@@ -83,7 +83,7 @@ def deliver(
         p_mw[e], q_mvar[e] = 0.0, 0.0
         for k in range(len(plan.low)):
             physical[e, k] = plan.low[k] + (slots[e, k] + 1.0) * plan.half_span[k]
-        for bus in range(v_re.shape[1]):
+        for bus in range(v_pu.shape[1]):  # none where no device reads a voltage
             v_pu[e, bus] = np.sqrt(v_re[e, bus] * v_re[e, bus] + v_im[e, bus] * v_im[e, bus])
         for f in range(len(calls.table)):
             call = calls.table[f]
@@ -214,8 +214,7 @@ def book(books, prices, now, v_pu, loading, converged, money, costs, money_table
             excess = max(loading[e, branch] - 100.0, 0.0)
             costs[e, m + branch] = excess * prices.overload if served else 0.0
         for a in range(accounts + 1):
-            load_mw = _own_load(books, now, e, a)
-            costs[e, m + b + a] = 0.0 if served else max(load_mw, 0.0) * prices.unserved
+            costs[e, m + b + a] = 0.0 if served else max(_own_load(books, now, e, a), 0.0) * prices.unserved
         _post(money[e], books.money_cell, money_table[e])
         _post(costs[e], books.cost_cell, cost_table[e])
 
@@ -240,8 +239,9 @@ def _post(columns, cell, table):
             flat[cell[c]] += columns[c]
     for name in range(names):
         share = table[accounts, name] / max(accounts, 1)
-        for a in range(accounts):
-            table[a, name] += share
+        if share != 0.0:
+            for a in range(accounts):
+                table[a, name] += share
 
 
 @compiled
@@ -249,8 +249,9 @@ def observe(
     sight, following, ahead_start, forecast, v_re, v_im, measured_mw, q_meter_mvar, q_slack_mvar, converged, readings,
     seen, physical, features, observation, central,
 ):  # fmt: skip
-    """Fill the feature vector in the order of ``observe.features``, then each agent's entries and the central state."""
+    """Fill the feature vector in the order of ``observe.features``, the central state, then all agents' entries."""
     accounts = len(sight.start) - 2
+    shown = np.zeros(len(sight.low) + 1, observation.dtype)  # the last one is what padding shows
     for e in range(len(features)):
         f = features[e]
         f[:ahead_start] = following[e, :ahead_start]
@@ -271,12 +272,12 @@ def observe(
         at = _put(f, at, seen[e])
         for i in range(len(sight.signal)):
             f[at + i] = physical[e, sight.signal[i]]
-        for a in range(sight.shown.shape[0]):
-            for i in range(sight.shown.shape[1]):
-                j = sight.shown[a, i]
-                observation[e, a, i] = min(max(f[j], sight.low[a, i]), sight.high[a, i]) if j >= 0 else 0.0
         for i in range(len(sight.central)):
             central[e, i] = f[sight.central[i]]
+        for i in range(len(sight.low)):
+            shown[i] = min(max(f[i], sight.low[i]), sight.high[i])
+        for i in range(len(sight.shown)):
+            observation[e, i] = shown[sight.shown[i]]
 
 
 @_inside

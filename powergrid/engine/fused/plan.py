@@ -79,7 +79,21 @@ class Books(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """Features of each agent (-1: padding) with bounds ``(A, d_max)``, of the central state, and signals' slots."""
+    """What is seen.
+
+    Attributes
+    ----------
+    start, series, load_p_mw
+        As in :class:`Books`.
+    shown
+        Feature of each entry of the observations, ``(A * d_max,)``; padding shows the one behind the last.
+    low, high
+        Bounds of the features that agents see; the others' do not matter.
+    central
+        Features of the central state.
+    signal
+        Slots of parents' price signals.
+    """
 
     start: Array
     series: Array
@@ -161,9 +175,9 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
             start=own_start,
             series=own_series,
             load_p_mw=own_p,
-            shown=_ints(np.where(view.valid, view.index, -1)),
-            low=_floats(view.low),
-            high=_floats(view.high),
+            shown=np.where(view.valid, view.index, len(view.entries)).ravel().astype(np.int32),
+            low=_floats([entry.low for _, entry in view.entries]),
+            high=_floats([entry.high for _, entry in view.entries]),
             central=_ints(view.central),
             signal=_ints(slots.signal),
         ),

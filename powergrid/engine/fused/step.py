@@ -67,11 +67,20 @@ class FusedStep:
         self.params = params_of(layout)
         kernels = [compile_family(family) for family in layout.families]
         self._plan = floor_plan(layout, kernels)
+        self._reads_voltage = any(source.kind == "v_pu" for family in layout.families for source in family.sources)
         self._relays = None if layout.taps is None else _Relays(layout, kernels[layout.taps], self._plan)
         self._last: tuple[Any, Array] = (None, np.zeros((0, 0)))
 
-    def __call__(self, state: State, actions: Array, exogenous: Exogenous, noise: Noise) -> tuple[State, Output]:
-        """Advance every environment by one tick; arguments and results as in the reference."""
+    def __call__(
+        self, state: State, actions: Array, exogenous: Exogenous, noise: Noise, observation: Array | None = None
+    ) -> tuple[State, Output]:
+        """Advance every environment by one tick; arguments and results as in the reference.
+
+        Parameters
+        ----------
+        observation
+            Where to put the observations, ``(*batch, A, d_max)`` of any float type; a new float64 array if ``None``.
+        """
         layout, flat = self.layout, _Flat(np.shape(state.tick))
         inputs = (exogenous.now, exogenous.following, noise.forecast, state.v_re, state.v_im)
         rows = _Rows(*map(flat, inputs))
@@ -103,10 +112,14 @@ class FusedStep:
         self._last = after.devices, delivered.after
         self._settle_up(accounts.money, after._replace(tick=state.tick), received, last, flat)
         money, costs = (flat.back(table) for table in self._book(accounts, flow, rows.now))
-        observation, central = self._observe(rows, delivered, flow, held_v, accounts, self._seen(books, flat))
+        if observation is None:
+            observation = np.empty((*flat.batch, *layout.view.index.shape))
+        central = self._observe(
+            rows, delivered, flow, held_v, accounts, self._seen(books, flat), observation.reshape(flat.count, -1)
+        )
         injecting = self._plan.widths.injecting
         return after, Output(
-            observation=flat.back(observation),
+            observation=observation,
             central=flat.back(central),
             money=money,
             costs=costs,
@@ -138,6 +151,7 @@ class FusedStep:
     def _deliver(self, states: Array, slots: Array, rows: _Rows) -> _Delivered:
         """Run every device."""
         widths, (count, m) = self._plan.widths, rows.v_re.shape
+        v_pu = np.empty((count, m if self._reads_voltage else 0))
         done = _Delivered(
             physical=np.empty_like(slots),
             after=np.empty_like(states),
@@ -147,7 +161,7 @@ class FusedStep:
         )
         loops.deliver(
             self._plan.calls, self._plan.delivery, states, slots, rows.now, rows.v_re, rows.v_im,
-            self.layout.settings.dt_h, np.empty((count, m)), *done[:4], done.load.p_mw, done.load.q_mvar,
+            self.layout.settings.dt_h, v_pu, *done[:4], done.load.p_mw, done.load.q_mvar,
         )  # fmt: skip
         return done
 
@@ -217,17 +231,18 @@ class FusedStep:
         return money[:, :-1], costs[:, :-1]
 
     def _observe(
-        self, rows: _Rows, delivered: _Delivered, flow: Flow, held: Start, accounts: _Accounts, seen: Array
-    ) -> tuple[Array, Array]:
-        """Observations ``(B, A, d_max)`` and central states."""
-        view, count = self.layout.view, len(rows.now)
-        observation, central = np.empty((count, *view.index.shape)), np.empty((count, len(view.central)))
+        self, rows: _Rows, delivered: _Delivered, flow: Flow, held: Start, accounts: _Accounts, seen: Array,
+        observation: Array,
+    ) -> Array:  # fmt: skip
+        """Fill the observations ``(B, A * d_max)``; the central states."""
+        count = len(rows.now)
+        central = np.empty((count, len(self.layout.view.central)))
         loops.observe(
             self._plan.sight, rows.following, self.layout.columns.ahead_start, rows.forecast, held.v_re, held.v_im,
             accounts.measured_mw, flow.q_meter_mvar, flow.q_slack_mvar, flow.converged, accounts.readings, seen,
             delivered.physical, np.empty((count, self._plan.widths.features)), observation, central,
         )  # fmt: skip
-        return observation, central
+        return central
 
     def _seen(self, books: list[Any], flat: _Flat) -> Array:
         """What members see of their markets, ``(B, columns)``."""

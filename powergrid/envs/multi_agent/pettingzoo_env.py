@@ -244,13 +244,14 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         actions
             ``(A, k_max)``; agents with shorter actions ignore the rest of their row.
         """
-        self._state, output = self._simulation.step(self._state, np.asarray(actions, dtype=float))
+        seen = np.empty(self._low.shape, np.float32)
+        self._state, output = self._simulation.step(self._state, np.asarray(actions, dtype=float), seen)
         self._output, self._central = output, output.central
         acting = len(self.possible_agents)
         rewards = self.world.reward.reward(np, output.money[:acting], output.costs[:acting])
         terminated = bool(output.done)
         truncated = bool(output.last) and not terminated
-        return ArrayStep(output.observation.astype(np.float32), rewards, terminated, truncated, output)
+        return ArrayStep(seen, rewards, terminated, truncated, output)
 
     def state(self) -> np.ndarray:
         """State for a central critic: everything that any agent sees, once; float32."""
