@@ -175,7 +175,7 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
             start=own_start,
             series=own_series,
             load_p_mw=own_p,
-            shown=np.where(view.valid, view.index, len(view.entries)).ravel().astype(np.int32),
+            shown=np.where(view.valid, view.index, len(view.entries)).ravel().astype(np.uint32),
             low=_floats([entry.low for _, entry in view.entries]),
             high=_floats([entry.high for _, entry in view.entries]),
             central=_ints(view.central),
