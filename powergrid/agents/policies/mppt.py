@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from powergrid.agents.policies import _slots
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
 
@@ -13,9 +12,5 @@ from powergrid.plugins import register_policy
 @register_policy("mppt")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
     """Full share of the available power, no reactive power; slots ``(*batch, K)``."""
-    full = np.zeros(layout.slots.size)
-    for family in layout.families:
-        fields = family.kernel.Command._fields
-        if "p_share" in fields:
-            full[family.slot[:, fields.index("p_share")]] = 1.0
+    full = _slots.mask(layout, "p_share").astype(float)
     return xp.zeros_like(state.slots) + xp.asarray(full, dtype=state.slots.dtype)

@@ -27,8 +27,7 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
             commands.append(None)
             continue
         outlook = _outlook(xp, layout, family, now, prices, net_load_mw)
-        sources = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
-        values = family.kernel.Exogenous(*(sources[s.kind][..., s.place] for s in family.sources))
+        values = readings(xp, family, now, state)
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         commands.append(command)
         for j, wanted in enumerate(command):
@@ -70,6 +69,12 @@ class _SlotValues:
         source = np.arange(default.shape[-1])
         source[written] = default.shape[-1] + np.arange(len(written))
         return xp.concatenate([default, *self.values], axis=-1)[..., source]
+
+
+def readings(xp: Any, family: Any, now: Array, state: Any) -> Any:
+    """The family's ``Exogenous`` of the running tick, with the voltages of the last one."""
+    values = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
+    return family.kernel.Exogenous(*(values[source.kind][..., source.place] for source in family.sources))
 
 
 def _net_load(xp: Any, layout: Any, params: Any, now: Array) -> Array:

@@ -1,0 +1,136 @@
+"""The baseline policies: what they command, that they leave other things alone, and their two backends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import powergrid
+from powergrid.config.document import preset_names
+from powergrid.envs.simulation import Simulation
+from powergrid.plugins.registries import POLICIES
+
+BASELINES = ("idle", "drain", "hoard", "all_export", "all_import", "no_trade", "mppt", "random", "rule_based")
+EVERYTHING = {
+    "name": "everything",
+    "network": {"base": "ieee13", "load_scale": 0.5},
+    "agents": [
+        {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"sn_mva": 0.6, "soc_init": 0.4}},
+        {
+            "id": "dg_1",
+            "type": "DG",
+            "bus": "675",
+            "params": {"p_range": [0.2, 0.6], "sn_mva": 0.8, "commitment": True},
+        },
+        {"id": "pv_1", "type": "RES", "bus": "680", "params": {"kind": "solar", "sn_mva": 0.7}, "policy": "learned"},
+        {
+            "id": "load_1",
+            "type": "Load",
+            "bus": "634",
+            "params": {"p_mw": 0.3, "curtailable_share": 0.5},
+            "policy": "learned",
+        },
+        {"id": "grid_1", "type": "Grid"},
+        {
+            "id": "operator_1",
+            "type": "GridCoordinator",
+            "policy": "learned",
+            "protocol": "setpoint",
+            "sub_agents": ["ess_1", "dg_1", "pv_1", "load_1", "grid_1"],
+        },
+    ],
+}
+
+
+def commands(env, policy: str, day: int = 200) -> dict[str, float]:
+    """First action of a day by label, without units."""
+    env.reset(seed=0, options={"day": day})
+    actions = env.policy_actions(policy)
+    return {
+        label.split()[0]: float(value)
+        for agent in env.possible_agents
+        for label, value in zip(env.action_labels(agent), actions[agent], strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return powergrid.make(EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def trading():
+    return powergrid.make("p2p_microgrids")
+
+
+REST = {"ess_1.p": 0.0, "ess_1.q": 0.0, "dg_1.p": -1.0, "dg_1.q": 0.0, "pv_1.p_share": 1.0, "pv_1.q": 0.0}
+REST |= {"dg_1.commit": 1.0, "load_1.served_share": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("policy", "moved"),
+    [
+        ("idle", {}),
+        ("all_export", {"ess_1.p": 1.0, "dg_1.p": 1.0, "dg_1.commit": 1.0}),
+        ("all_import", {"ess_1.p": -1.0, "dg_1.p": -1.0, "dg_1.commit": -1.0, "pv_1.p_share": -1.0}),
+    ],
+)
+def test_commands_of_every_family(everything, policy, moved):
+    assert commands(everything, policy) == pytest.approx({**REST, **moved})
+
+
+@pytest.mark.parametrize(("policy", "power"), [("drain", 1.0), ("hoard", -1.0)])
+def test_drain_and_hoard_are_the_rule_but_for_batteries(trading, policy, power):
+    rule = commands(trading, "rule_based")
+    expected = {name: power if name.startswith("ess") else value for name, value in rule.items()}
+    assert commands(trading, policy) == expected
+
+
+def test_mppt_moves_nothing_but_renewables(trading, everything):
+    assert set(commands(trading, "mppt").values()) == {0.0}
+    fixed = {"pv_1": {"params": {"curtailable": False}}}  # then it has no slot at all
+    agents = [{**agent, **fixed.get(agent["id"], {})} for agent in EVERYTHING["agents"]]
+    assert set(commands(powergrid.make({**EVERYTHING, "agents": agents}), "mppt").values()) == {0.0}
+    assert [name for name, value in commands(everything, "mppt").items() if value] == ["pv_1.p_share"]
+
+
+def test_nobody_trades_under_no_trade_and_all_else_is_the_rule(trading):
+    rule, alone = commands(trading, "rule_based"), commands(trading, "no_trade")
+    limits = [name for name in rule if "limit_price" in name]
+    assert len(limits) == 3
+    assert {alone[name] for name in limits} <= {-1.0, 1.0}
+    assert all(rule[name] == alone[name] for name in rule if name not in limits)
+    traded = {"rule_based": 0.0, "no_trade": 0.0}
+    for policy in traded:
+        trading.reset(seed=0, options={"day": 200})
+        while trading.agents:
+            trading.step(trading.policy_actions(policy))
+            traded[policy] += np.abs(trading.output.money[:, trading.money_names.index("p2p")]).sum()
+    assert traded["rule_based"] > 1.0
+    assert traded["no_trade"] == 0.0
+
+
+def test_no_trade_is_the_rule_where_nothing_is_traded(everything):
+    assert commands(everything, "no_trade") == commands(everything, "rule_based")
+
+
+@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.filterwarnings("ignore:lmp_solver")
+def test_numpy_and_jax_decide_the_same_in_batches(name):
+    jax = pytest.importorskip("jax")
+    from powergrid.core.backend import jax_float64
+
+    simulation = Simulation(powergrid.make(name).world)
+    days = np.array([[18, 60], [200, 300]], dtype=np.int32)
+    state, *_ = simulation.reset(np.arange(8, dtype=np.uint32).reshape(2, 2, 2), days)
+    seen = []
+    simulation.decide(state, lambda xp, layout, params, *given: seen.append((params, *given)) or given[0].slots)
+    for policy in map(POLICIES.get, BASELINES):
+        slots = policy(np, simulation.layout, *seen[0])
+        assert slots.shape == state.slots.shape
+        assert np.abs(slots).max() <= 1.0
+        with jax_float64():
+            given = jax.tree.map(jax.numpy.asarray, seen[0])
+            other = jax.jit(lambda *given, act=policy: act(jax.numpy, simulation.layout, *given))(*given)
+            assert other.dtype == state.slots.dtype
+            assert np.abs(np.asarray(other) - slots).max() <= 1e-12
