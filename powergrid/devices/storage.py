@@ -13,6 +13,7 @@ from powergrid.agents.device_agent import (
     LinearDevice,
     NoColumns,
     Outlook,
+    decide_on,
     finite,
     flag,
 )
@@ -129,23 +130,22 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
-    """Charge in the cheapest and discharge in the dearest hours of the next day, where the spread pays for the losses.
+    """Buy well below and sell well above what stored energy is worth: the mean retail price of the next 24 hours.
 
-    The running price is ranked among the next 24 hourly prices; the number of hours on each side is what filling or
-    emptying the window takes at full power.
+    It charges where energy at retail, with losses and wear, costs less than that. It discharges where even feed-in pays
+    more than buying back, but only in the dearest of the next hours, as many as the stored energy lasts at full power.
     """
-    ahead = outlook.price_ahead_per_mwh
-    price = outlook.price_per_mwh[..., None]
-    cheaper = flag(xp, ahead < price, ahead).sum(-1)
-    dearer = flag(xp, ahead > price, ahead).sum(-1)
-    window = (params.soc_max - params.soc_min) * params.capacity_mwh
-    hours_in = window / (params.eta_charge * params.max_p_mw)
-    hours_out = window * params.eta_discharge / params.max_p_mw
-    round_trip = params.eta_charge * params.eta_discharge
-    pays = ahead.max(-1) * round_trip > ahead.min(-1) + 2.0 * params.wear_cost_per_mwh
-    charge = flag(xp, pays & (cheaper < hours_in), cheaper)
-    discharge = flag(xp, pays & (dearer < hours_out), dearer)
-    p_mw = (discharge - charge) * params.max_p_mw
+    dear = xp.maximum(outlook.price_ahead_per_mwh, 0.0)
+    price = xp.maximum(outlook.price_per_mwh, 0.0)
+    worth = dear.mean(-1) + outlook.retail_per_mwh - price
+    buys = worth * params.eta_charge - outlook.retail_per_mwh - params.wear_cost_per_mwh
+    sells = outlook.feed_in_per_mwh - params.wear_cost_per_mwh - worth / params.eta_discharge
+    stored_mwh = (state.soc - params.soc_min) * params.capacity_mwh
+    lasts_h = decide_on(xp, stored_mwh * params.eta_discharge / params.max_p_mw)
+    dearer_h = flag(xp, outlook.price_ahead_per_mwh > outlook.price_per_mwh[..., None], dear).sum(-1)
+    discharge = (decide_on(xp, sells) > 0.0) & (dearer_h < lasts_h)
+    charge = decide_on(xp, buys) > 0.0
+    p_mw = (flag(xp, discharge, price) - flag(xp, charge, price)) * params.max_p_mw
     return Command(p_mw, p_mw * 0.0)
 
 

@@ -43,16 +43,38 @@ def test_missing_energy_is_bought_back_at_the_mean_retail_price() -> None:
     assert unit.end_money(np, row, unit.State(0.5), unit.State(0.3), 80.0) == pytest.approx(0.2 * 2.0 * 80.0)
 
 
-def test_rule_charges_cheap_and_discharges_dear_hours() -> None:
+def ruled(soc: float, price: float, ahead: list[float], retail: float | None = None, feed_in: float | None = None):
+    """Power by the rule [MW] of a battery that lasts 3.04 h when full; without a tariff the price holds both ways."""
     unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.25)
-    ahead = np.array([20.0] * 12 + [200.0] * 12)
-    state = unit.reset(np, row, np.array([0.5]))
-    cheap = outlook(ahead=ahead)._replace(price_per_mwh=np.array([20.0]))
-    dear = cheap._replace(price_per_mwh=np.array([200.0]))
-    assert unit.rule(np, row, state, unit.Exogenous(), cheap, 1.0).p_mw == pytest.approx(-0.25)
-    assert unit.rule(np, row, state, unit.Exogenous(), dear, 1.0).p_mw == pytest.approx(0.25)
-    flat = outlook(ahead=np.full(24, 50.0))._replace(price_per_mwh=np.array([50.0]))
-    assert unit.rule(np, row, state, unit.Exogenous(), flat, 1.0).p_mw == 0.0
+    view = outlook(price if retail is None else retail, price if feed_in is None else feed_in, ahead=np.array(ahead))
+    view = view._replace(price_per_mwh=np.array([price]))
+    return float(unit.rule(np, row, unit.State(np.array([soc])), unit.Exogenous(), view, 0.25).p_mw[0])
+
+
+def test_rule_buys_below_and_sells_above_the_mean_price() -> None:
+    ahead = [20.0] * 12 + [200.0] * 12  # worth 110
+    assert ruled(0.5, 20.0, ahead) == -0.25
+    assert ruled(0.5, 200.0, ahead) == 0.25
+    assert ruled(0.5, 50.0, [50.0] * 24) == 0.0
+    assert ruled(0.5, 102.0, ahead) == -0.25  # 102 < 0.95 * 110 - 2
+    assert ruled(0.5, 103.0, ahead) == 0.0
+    assert ruled(0.5, 117.0, [20.0] * 12 + [80.0] * 12) == 0.25  # worth 50
+
+
+def test_rule_waits_for_hours_that_are_dearer_still() -> None:
+    ahead = [100.0, 200.0, 300.0] + [20.0] * 21  # worth 42.5
+    assert ruled(0.9, 100.0, ahead) == 0.25  # two hours are dearer, the energy lasts 3.04
+    assert ruled(0.5, 100.0, ahead) == 0.0  # it lasts 1.52 hours
+    assert ruled(0.5, 200.0, ahead) == 0.25
+    assert ruled(0.1, 300.0, ahead) == 0.0  # nothing left
+
+
+def test_rule_knows_the_two_sides_of_a_tariff() -> None:
+    ahead = [50.0] * 23 + [150.0]  # worth 54.2 + 45 of retail
+    assert ruled(0.5, 50.0, ahead, retail=95.0, feed_in=45.0) == 0.0  # 95 > 0.95 * 99.2 - 2
+    assert ruled(0.5, 40.0, ahead, retail=85.0, feed_in=36.0) == -0.25
+    assert ruled(0.5, 115.0, ahead, retail=160.0, feed_in=103.5) == 0.0  # buying back costs 104.4 + 2
+    assert ruled(0.5, 150.0, ahead, retail=195.0, feed_in=135.0) == 0.25
 
 
 @pytest.mark.parametrize(
