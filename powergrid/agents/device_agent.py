@@ -237,8 +237,12 @@ class DeviceAgent(Agent):
         return ()
 
     @staticmethod
-    def end_money(xp: Any, params: Any, start: Any, state: Any, mean_retail_per_mwh: Array) -> Array | None:
-        """Settlement at the end of an episode [$]; ``None`` if the family has nothing to settle."""
+    def worth(xp: Any, params: Any, state: Any, settlement_per_mwh: Array) -> Array | None:
+        """What the unit holds is worth this much [$]; ``None`` if the family holds nothing of value.
+
+        Each tick books what the worth has fallen by, so that an episode as a whole settles the difference between its
+        start and its end. Stored energy counts at `settlement_per_mwh`, the episode's mean retail price [$/MWh].
+        """
         return None
 
     @staticmethod

@@ -78,12 +78,3 @@ def running_maximum(xp: Any, values: Array) -> Array:
     import jax
 
     return jax.lax.cummax(values, axis=values.ndim - 1)
-
-
-def when(xp: Any, predicate: Array, compute: Callable[[], Array], otherwise: Callable[[], Array]) -> Array:
-    """`compute()` if `predicate` holds, else `otherwise()`: only the one needed is run, on NumPy and on JAX."""
-    if is_numpy(xp):
-        return compute() if predicate else otherwise()
-    import jax
-
-    return jax.lax.cond(predicate, compute, otherwise)

@@ -221,9 +221,9 @@ def money(
     return fuel, params.start_cost * state.starts + params.shut_down_cost * state.stops
 
 
-def end_money(xp: Any, params: Params, start: State, state: State, mean_retail_per_mwh: Array) -> Array:
-    """A unit that was committed at the start and is not at the end pays its restart, the reverse is credited [$]."""
-    return params.start_cost * (_committed(xp, start) - _committed(xp, state))
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """A committed unit saves its start [$]: one committed at first and not at last pays its restart."""
+    return params.start_cost * _committed(xp, state)
 
 
 def _committed(xp: Any, state: State) -> Array:
@@ -291,7 +291,7 @@ class Generator(DeviceAgent):
     money_names = ("fuel", "start")
     Settings, Params, State, Command = Settings, Params, State, Command
     reset, step = staticmethod(reset), staticmethod(step)
-    money, end_money, marginal_cost = staticmethod(money), staticmethod(end_money), staticmethod(marginal_cost)
+    money, worth, marginal_cost = staticmethod(money), staticmethod(worth), staticmethod(marginal_cost)
     readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:

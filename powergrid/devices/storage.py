@@ -119,9 +119,9 @@ def money(
     return (params.wear_cost_per_mwh * xp.abs(injection.p_mw) * dt_h,)
 
 
-def end_money(xp: Any, params: Params, start: State, state: State, mean_retail_per_mwh: Array) -> Array:
-    """Energy missing at the end is bought back at the day's mean retail price, energy left over is credited [$]."""
-    return (start.soc - state.soc) * params.capacity_mwh * mean_retail_per_mwh
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """Stored energy at the settlement price [$]: energy missing at the end is bought back, energy left is credited."""
+    return state.soc * params.capacity_mwh * settlement_per_mwh
 
 
 def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
@@ -179,7 +179,7 @@ class Storage(DeviceAgent):
     money_names = ("wear",)
     Settings, Params, State, Command = Settings, Params, State, Command
     reset, step = staticmethod(reset), staticmethod(step)
-    money, end_money = staticmethod(money), staticmethod(end_money)
+    money, worth = staticmethod(money), staticmethod(worth)
     readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
 
     def params(self) -> Any:

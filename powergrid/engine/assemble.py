@@ -169,10 +169,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         meters=tuple(int(b) for b in meters.branches),
         buses=np.union1d(inject_bus, drawing),
     )
-    accounts, view = (
-        _ledger(parts, ownership, families, markets, load_series, load_p),
-        look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals),
-    )
+    renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
+    accounts = _ledger(parts, ownership, families, markets, load_series, load_p, renewable_to_account)
+    view = look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals, accounts)
     return Layout(
         settings=parts.settings,
         columns=parts.columns,
@@ -189,6 +188,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         load_series=load_series,
         load_p_mw=load_p,
         load_q_mvar=load_q,
+        renewable_series=renewable_series,
         slots=_slots(parts, book, signals),
         markets=markets,
         ledger=accounts,
@@ -358,6 +358,22 @@ def _loads(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array([parts.columns.column(name) for name in names], dtype=int), p_mw, q_mvar
 
 
+def _renewables(families: Sequence[Family], accounts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Series that renewables follow, and their power at a series value of 1 by series and account, the shared last."""
+    found: list[tuple[int, int, float]] = []
+    for family in families:
+        fields = family.kernel.Exogenous._fields
+        if "available_pu" in fields:
+            place = family.sources[fields.index("available_pu")].place
+            owners = np.where(family.account == SHARED, accounts, family.account)
+            found += zip(place.tolist(), owners.tolist(), family.params.p_max_mw.tolist(), strict=True)
+    series = sorted({column for column, _, _ in found})
+    power = np.zeros((len(series), accounts + 1))
+    for column, owner, p_mw in found:
+        power[series.index(column), owner] += p_mw
+    return np.array(series, dtype=int), power
+
+
 def _only(families: Sequence[Family], role: str, needed: int, what: str) -> int | None:
     """Index of the one family that holds every regulator or switchable shunt."""
     found = [i for i, family in enumerate(families) if family.kernel.role == role]
@@ -438,11 +454,14 @@ def _ledger(
     markets: Sequence[Market],
     load_series: np.ndarray,
     load_p_mw: np.ndarray,
+    renewable_to_account: np.ndarray,
 ) -> Ledger:
     accounts = len(ownership.accounts)
     bus_account = ownership.by_area(parts.network.buses.area)
     branch_account = bus_account[parts.network.branches.to_bus]
     settling = ledger.settling_families(families)
+    retail = [families[i].retail for i in settling]
+    settle_columns = np.unique(np.concatenate([np.zeros(0, dtype=int), *retail]))
     money = ledger.money_columns(families, markets, settling)
     costs = ledger.cost_columns(families, bus_account, branch_account, accounts)
     money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
@@ -457,4 +476,7 @@ def _ledger(
         costs=SumTo(ledger.cost_targets(costs, cost_names, accounts), (accounts + 1) * len(cost_names)),
         load_to_account=load_to_account,
         settling=tuple(settling),
+        settle_at=tuple(np.searchsorted(settle_columns, columns) for columns in retail),
+        settle_columns=settle_columns,
+        renewable_to_account=renewable_to_account,
     )

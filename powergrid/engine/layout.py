@@ -230,8 +230,12 @@ class Ledger:
         From priced voltage, overload, unserved energy and device violations to the same with its own names.
     load_to_account
         The network's own load of each account, its last column the shared rest [MW], ``(series, accounts + 1)``.
-    settling
-        Families with something to settle at the end of an episode.
+    settling, settle_at
+        Families that hold something of worth, and for each of their units the place of its settlement price.
+    settle_columns
+        Series whose means over an episode are settlement prices, ``(s,)``.
+    renewable_to_account
+        Power of each account's renewables at a series value of 1 [MW], ``(renewable series, accounts + 1)``.
     """
 
     money_names: tuple[str, ...]
@@ -240,6 +244,9 @@ class Ledger:
     costs: SumTo
     load_to_account: np.ndarray
     settling: tuple[int, ...]
+    settle_at: tuple[np.ndarray, ...]
+    settle_columns: np.ndarray
+    renewable_to_account: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -301,6 +308,8 @@ class Layout:
         Sum of unit injections into buses.
     load_series, load_p_mw, load_q_mvar
         Series of the network's own loads and their peak power by bus, ``(l,)`` and ``(l, m)``.
+    renewable_series
+        Series that renewables follow, ``(r,)``.
     slots, markets, ledger, view
         See there.
     unit_meter
@@ -328,6 +337,7 @@ class Layout:
     load_series: np.ndarray
     load_p_mw: np.ndarray
     load_q_mvar: np.ndarray
+    renewable_series: np.ndarray
     slots: Slots
     markets: tuple[Market, ...]
     ledger: Ledger
@@ -342,6 +352,18 @@ class Layout:
         """Longest action vector of any actor."""
         return max((len(entries) for entries in self.action_entries), default=0)
 
+    def net_load(self, xp: Any, params: Params, row: Array) -> Array:
+        """The network's own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""
+        load = row[..., self.load_series] @ params.load_to_account
+        if not len(self.renewable_series):
+            return load
+        return load - row[..., self.renewable_series] @ params.renewable_to_account
+
+    @property
+    def renewable_accounts(self) -> np.ndarray:
+        """Accounts with renewables, whose net load differs from their load."""
+        return np.flatnonzero(self.ledger.renewable_to_account[:, :-1].any(axis=0))
+
     @property
     def units(self) -> tuple[str, ...]:
         """Names of all injecting units, in the order of ``Output.p_mw``."""
@@ -355,6 +377,7 @@ class Params(NamedTuple):
     load_p_mw: Array
     load_q_mvar: Array
     load_to_account: Array
+    renewable_to_account: Array
 
 
 def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
@@ -368,4 +391,5 @@ def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
         load_p_mw=cast(layout.load_p_mw),
         load_q_mvar=cast(layout.load_q_mvar),
         load_to_account=cast(layout.ledger.load_to_account),
+        renewable_to_account=cast(layout.ledger.renewable_to_account),
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.core.backend import when
 from powergrid.core.types import Array, Flow
 from powergrid.engine.gather import join
 from powergrid.engine.layout import CORE_COSTS, SHARED, Family, Layout, Market, Params
@@ -38,63 +37,45 @@ def money_columns(
 
 
 def settling_families(families: Sequence[Family]) -> list[int]:
-    """Families with something to settle at the end of an episode."""
+    """Families that hold something of worth."""
+    zeros = [np.zeros(family.size) for family in families]
     probe = [
-        family.kernel.end_money(np, family.params, *(2 * [_zero_state(family)]), np.zeros(family.size))
-        for family in families
+        family.kernel.worth(np, family.params, family.kernel.reset(np, family.params, zero), zero)
+        for family, zero in zip(families, zeros, strict=True)
     ]
     return [i for i, value in enumerate(probe) if value is not None]
-
-
-def _zero_state(family: Family) -> Any:
-    return family.kernel.reset(np, family.params, np.zeros(family.size))
 
 
 def money(
     xp: Any,
     layout: Layout,
     params: Params,
-    state: State,
+    before: State,
     devices: tuple[Any, ...],
     family_money: Sequence[Array],
     received: Sequence[tuple[Array, Array]],
-    last: Array,
 ) -> Array:
     """Costs [$] by account and name, ``(*batch, accounts, names)``.
 
     Parameters
     ----------
+    before, devices
+        State before the tick, and the families' states after it: what they hold is settled as it moves.
     family_money
         Money of every family and name, in order.
     received
         Money received by each market's members, from peers and from the utility.
-    last
-        Whether the episode's last tick is over: stored energy and unit status are settled then.
     """
     blocks = list(family_money)
-    for i in layout.ledger.settling:
-        blocks.append(settlement(xp, layout, params, state, devices, i, last))
+    for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
+        price = before.settlement_per_mwh[..., at]
+        worth, columns = layout.families[i].kernel.worth, params.families[i]
+        blocks.append(worth(xp, columns, before.devices[i], price) - worth(xp, columns, devices[i], price))
     for trades, utility in received:
         blocks += [-trades, -utility]
     names = len(layout.ledger.money_names)
-    return _shared_out(xp, layout, layout.ledger.money(xp, join(xp, blocks, last.shape, state.retail_sum.dtype)), names)
-
-
-def settlement(
-    xp: Any, layout: Layout, params: Params, state: State, devices: tuple[Any, ...], i: int, last: Array
-) -> Array:
-    """What the units of family `i` owe at the end of an episode [$], zero before; ``(*batch, n)``."""
-    family = layout.families[i]
-
-    def owed() -> Array:
-        mean_retail = state.retail_sum[..., family.retail] / (state.tick[..., None] + 1.0)
-        due = family.kernel.end_money(xp, params.families[i], state.start[i], devices[i], mean_retail)
-        return xp.where(last[..., None], due, 0.0)
-
-    def nothing() -> Array:
-        return xp.zeros((*last.shape, family.size), dtype=state.retail_sum.dtype)
-
-    return when(xp, last.any(), owed, nothing)
+    table = layout.ledger.money(xp, join(xp, blocks, before.tick.shape, before.settlement_per_mwh.dtype))
+    return _shared_out(xp, layout, table, names)
 
 
 def cost_columns(

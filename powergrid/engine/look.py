@@ -9,7 +9,7 @@ import numpy as np
 
 from powergrid.core.types import Entry
 from powergrid.engine import observe
-from powergrid.engine.layout import Family, Market, View
+from powergrid.engine.layout import Family, Ledger, Market, View
 from powergrid.engine.ownership import Ownership
 
 _CLOCK = "clock_"
@@ -43,16 +43,17 @@ def view(
     families: Sequence[Family],
     markets: Sequence[Market],
     signals: Mapping[str, tuple[int, Entry]],
+    ledger: Ledger,
 ) -> View:
     """Make the view: all features in the order in which ``observe.features`` fills them, and each actor's choice."""
-    book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals))
+    book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals, ledger))
     agents = {agent.id: agent for agent in parts.agents}
     chosen = []
     for actor in ownership.actors:
         if agents[actor].observability == "full":
             chosen.append(list(range(len(book.entries))))
         else:
-            chosen.append(_local(parts, ownership, book, agents[actor], meters, families))
+            chosen.append(_local(parts, ownership, book, agents[actor], meters, families, ledger))
     width = max((len(rows) for rows in chosen), default=0)
     index = np.zeros((len(chosen), width), dtype=int)
     valid = np.zeros(index.shape, dtype=bool)
@@ -79,11 +80,15 @@ def _entries(
     families: Sequence[Family],
     markets: Sequence[Market],
     signals: Mapping[str, tuple[int, Entry]],
+    ledger: Ledger,
 ) -> list[tuple[str, Entry]]:
     units = {agent.id: agent for agent in parts.agents}
     found = observe.exogenous_entries(parts.columns)
     found += observe.network_entries(parts.network.buses.name, meters, meters[: metered_branches + 1])
-    found += observe.load_entries(ownership.accounts)
+    found += observe.load_entries(
+        ownership.accounts, np.flatnonzero(ledger.renewable_to_account[:, :-1].any(axis=0)).tolist()
+    )
+    found += observe.settlement_entries(parts.columns, ledger.settle_columns.tolist())
     for family in families:
         rows = [units[id].observation_entries() for id in family.ids]
         for column in range(len(rows[0])):
@@ -101,6 +106,7 @@ def _local(
     agent: Any,
     meters: Sequence[str],
     families: Sequence[Family],
+    ledger: Ledger,
 ) -> list[int]:
     """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and market."""
     columns = parts.columns
@@ -110,6 +116,8 @@ def _local(
     account = ownership.accounts.index(agent.id)
     for name in _own_series(parts, ownership, account, devices, families):
         chosen += book.series(name, columns.ahead_hours)
+    for name in _settlement_series(parts, families, ledger, {device.id for device in devices}):
+        chosen += book.series(name)
     for device in devices:
         chosen += book.of(device.id)
         if device.role == "injection":
@@ -139,6 +147,17 @@ def _own_series(
     for name, bus in zip(parts.load_series, parts.network.loads.bus, strict=True):
         if owners[bus] == account:
             yield series[parts.columns.column(name)]
+
+
+def _settlement_series(parts: Any, families: Sequence[Family], ledger: Ledger, mine: set[str]) -> Iterable[str]:
+    """Settlement prices of an agent's devices that hold something of worth."""
+    for i in ledger.settling:
+        family = families[i]
+        yield from (
+            observe.settlement_name(parts.columns.series[column])
+            for id, column in zip(family.ids, family.retail, strict=True)
+            if id in mine
+        )
 
 
 def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:

@@ -59,9 +59,20 @@ def network_entries(buses: Sequence[str], measured: Sequence[str], branches: Seq
     return found + [(name, reactive) for name in branches]
 
 
-def load_entries(accounts: Sequence[str]) -> list[Named]:
-    """The network's own load behind each account's meter."""
-    return [(name, Entry("load", "MW", -_POWER_BOUND, _POWER_BOUND)) for name in accounts]
+def load_entries(accounts: Sequence[str], renewable: Sequence[int]) -> list[Named]:
+    """The network's own load behind each account's meter; less what sun and wind offer, where there are any."""
+    load, net = (Entry(name, "MW", -_POWER_BOUND, _POWER_BOUND) for name in ("load", "net_load"))
+    return [(name, load) for name in accounts] + [(accounts[i], net) for i in renewable]
+
+
+def settlement_name(retail: str) -> str:
+    """Name of the settlement price that belongs to a retail series."""
+    return f"settlement_per_mwh:{retail.partition(':')[2]}"
+
+
+def settlement_entries(columns: Columns, settle_columns: Sequence[int]) -> list[Named]:
+    """Prices at which stored energy is settled."""
+    return [("", Entry(settlement_name(columns.series[i]), "$/MWh", *columns.bounds[i])) for i in settle_columns]
 
 
 def forecast_scale(xp: Any, columns: Columns, rho: float, normal: Array) -> Array:
@@ -91,9 +102,11 @@ def features(
 ) -> Array:
     """The feature vector ``(*batch, F)`` for the tick of `row`, which follows the solved one."""
     load_mw = row[..., layout.load_series] @ params.load_to_account
+    net_load_mw = layout.net_load(xp, params, row)[..., layout.renewable_accounts]
     start = layout.columns.ahead_start
     blocks = [row[..., :start], row[..., start:] * noise.forecast, flow.v_pu, measured_mw]
-    blocks += [flow.q_meter_mvar, flow.q_slack_mvar[..., None], load_mw[..., :-1]]
+    blocks += [flow.q_meter_mvar, flow.q_slack_mvar[..., None], load_mw[..., :-1], net_load_mw]
+    blocks.append(state.settlement_per_mwh)
     for family, columns, device, injection in zip(
         layout.families, params.families, state.devices, injections, strict=True
     ):

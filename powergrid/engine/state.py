@@ -18,28 +18,27 @@ class State(NamedTuple):
         Row of the exogenous table that holds the running tick.
     key
         Random key, uint32 ``(*batch, 2)``.
-    devices, start
-        State of every family now and at reset.
+    devices
+        State of every family.
     markets
         State of every horizontal protocol.
     slots
         Actions held, ``(*batch, K)``.
     v_re, v_im
         Bus voltages of the last solved tick [pu], ``(*batch, m)``.
-    retail_sum
-        Sum of the tariff columns over the episode so far [$/MWh], ``(*batch, series)``.
+    settlement_per_mwh
+        Mean of each retail price over the episode, at which stored energy is settled [$/MWh], ``(*batch, s)``.
     """
 
     tick: Array
     row: Array
     key: Array
     devices: tuple[Any, ...]
-    start: tuple[Any, ...]
     markets: tuple[Any, ...]
     slots: Array
     v_re: Array
     v_im: Array
-    retail_sum: Array
+    settlement_per_mwh: Array
 
 
 class Exogenous(NamedTuple):

@@ -48,16 +48,13 @@ def step(
 
     received, books = settle(xp, layout, books, measured_mw)
     last = state.tick + 1 >= layout.settings.episode_length
-    retail_sum = state.retail_sum + now[..., : state.retail_sum.shape[-1]]
     paid, priced = _device_accounts(xp, layout, params, devices, injections, now, flow.v_pu, measured_mw)
     held = (
         xp.where(flow.converged[..., None], flow.v_re, state.v_re),
         xp.where(flow.converged[..., None], flow.v_im, state.v_im),
     )
-    after = state._replace(
-        devices=devices, markets=tuple(books), slots=slots, v_re=held[0], v_im=held[1], retail_sum=retail_sum
-    )
-    money = ledger.money(xp, layout, params, after, devices, paid, received, last)
+    after = state._replace(devices=devices, markets=tuple(books), slots=slots, v_re=held[0], v_im=held[1])
+    money = ledger.money(xp, layout, params, state, devices, paid, received)
     costs = ledger.costs(xp, layout, params, now, flow, priced)
 
     after = after._replace(tick=state.tick + 1, row=state.row + 1)
@@ -88,6 +85,7 @@ def reset(
     params: Params,
     key: Array,
     row: Array,
+    settlement_per_mwh: Array,
     uniform: Array,
     following: Array,
     noise: Noise,
@@ -98,6 +96,8 @@ def reset(
     ----------
     key, row
         Random key ``(*batch, 2)`` and first row of the exogenous table ``(*batch,)``.
+    settlement_per_mwh
+        Mean of each retail price over the episode [$/MWh], ``(*batch, s)``.
     uniform
         Numbers in [0, 1) for initial states, ``(*batch, units)`` over all families.
     following
@@ -122,12 +122,11 @@ def reset(
         row=row,
         key=key,
         devices=settled,
-        start=settled,
         markets=tuple(m.protocol.initial(xp, batch, len(m.members), dtype) for m in layout.markets),
         slots=xp.zeros((*batch, layout.slots.size), dtype=dtype) + xp.asarray(layout.slots.rest, dtype=dtype),
         v_re=flow.v_re,
         v_im=flow.v_im,
-        retail_sum=xp.zeros((*batch, len(layout.columns.series)), dtype=dtype),
+        settlement_per_mwh=settlement_per_mwh,
     )
     measured_mw = _measured(xp, layout, flow, p_mw)
     vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw)

@@ -72,6 +72,7 @@ class FunctionalEnv:
         self.action_size = {name: len(layout.action_entries[rows[0]]) for name, rows in self._rows.items()}
         self._order = np.argsort(np.concatenate([np.array(rows) for rows in self._rows.values()]))
         self._table = world.table.astype(np.float64 if self.dtype == np.float64 else np.float32)
+        self._settlement = world.settlement.astype(self._table.dtype)
         self._params = params_of(layout, np, self._table.dtype)
 
     def observation_labels(self, agent: str) -> tuple[str, ...]:
@@ -160,6 +161,7 @@ class FunctionalEnv:
             self._params,
             key,
             row,
+            jnp.asarray(self._settlement)[row],
             self.world.initial(jnp, key, self.dtype),
             jnp.asarray(self._table)[row],
             self.world.noise(jnp, key, jnp.zeros_like(row), self.dtype),

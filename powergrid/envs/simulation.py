@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ class World:
     agents: tuple[Any, ...]
     network: Any
     resolved: Any
+
+    @cached_property
+    def settlement(self) -> np.ndarray:
+        """Settlement prices of an episode that begins at each row: mean retail prices over it, ``(ticks, s)``."""
+        layout = self.layout
+        prices, length = self.table[:, layout.ledger.settle_columns], layout.settings.episode_length
+        whole, rest = divmod(length, len(prices))  # beyond the last row the year begins again
+        sums = np.cumsum(np.concatenate([np.zeros((1, prices.shape[1])), prices, prices[:rest]]), axis=0)
+        return (sums[rest:][: len(prices)] - sums[: len(prices)] + whole * prices.sum(axis=0)) / length
 
     @property
     def units(self) -> int:
@@ -190,6 +200,7 @@ class Simulation:
             self.params,
             key,
             row,
+            self.world.settlement[row],
             self.world.initial(np, key, np.float64),
             self.world.table[row],
             self._noise_at(np.zeros(batch, dtype=np.int32)),

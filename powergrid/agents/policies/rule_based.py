@@ -19,7 +19,7 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
     prices = now
     if len(plan.signal):
         prices = xp.concatenate([now, plan.physical(state.slots)[..., plan.signal]], axis=-1)
-    net_load_mw = _net_load(xp, layout, params, now)
+    net_load_mw = layout.net_load(xp, params, now)
     book = _SlotValues(state.slots.shape)
     commands: list[Any] = []
     for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
@@ -75,19 +75,6 @@ def readings(xp: Any, family: Any, now: Array, state: Any) -> Any:
     """The family's ``Exogenous`` of the running tick, with the voltages of the last one."""
     values = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
     return family.kernel.Exogenous(*(values[source.kind][..., source.place] for source in family.sources))
-
-
-def _net_load(xp: Any, layout: Any, params: Any, now: Array) -> Array:
-    """Own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""
-    net = now[..., layout.load_series] @ params.load_to_account
-    accounts = net.shape[-1]
-    for family, columns in zip(layout.families, params.families, strict=True):
-        if "available_pu" in family.kernel.Exogenous._fields:
-            source = family.sources[family.kernel.Exogenous._fields.index("available_pu")]
-            available = now[..., source.place] * columns.p_max_mw
-            owners = (family.account % accounts)[:, None] == range(accounts)
-            net = net - available @ xp.asarray(owners, dtype=net.dtype)
-    return net
 
 
 def _outlook(xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array) -> Outlook:

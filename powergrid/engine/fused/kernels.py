@@ -77,13 +77,13 @@ def compile_family(family: Family) -> Kernels:
         raise NotCompilableError(f"{kernel.__name__} reads p_branch_mw")
     if kernel.__name__ == "PythonDevice":
         raise NotCompilableError("plain Python devices run one by one")
-    count = _readings(family)
-    return _compiled(kernel, tuple(source.kind for source in family.sources), count)
+    readings, settles = _outputs(family)
+    return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles)
 
 
 @cache
-def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int) -> Kernels:
-    source = _source(kernel, kinds, readings)
+def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool) -> Kernels:
+    source = _source(kernel, kinds, readings, settles)
     try:
         module = _load(kernel, source, _folder())
     except NumbaError as error:
@@ -100,11 +100,12 @@ def _address(module: ModuleType, name: str) -> int:
     return int(getattr(module, name).address) if hasattr(module, name) else 0
 
 
-def _readings(family: Family) -> int:
-    """Number of reading columns, from a trial on zeros."""
-    zero = np.zeros(family.size)
-    state = family.kernel.reset(np, family.params, zero)
-    return len(family.kernel.readings(np, family.params, state, Injection(zero, zero)))
+def _outputs(family: Family) -> tuple[int, bool]:
+    """Number of reading columns and whether the family holds something of worth, from a trial on zeros."""
+    zero, kernel = np.zeros(family.size), family.kernel
+    state = kernel.reset(np, family.params, zero)
+    readings = len(kernel.readings(np, family.params, state, Injection(zero, zero)))
+    return readings, kernel.worth(np, family.params, state, zero) is not None
 
 
 # -- the module that is written ---------------------------------------------------------------------------------
@@ -139,8 +140,11 @@ _ACCOUNT = """
 {compiled}
 
 
-@cfunc(types.void(n_, r_, i_, r_, r_, r_, r_, r_, r_, f_, r_, r_, r_), **options)
-def account(n, numbers, places, state, p_mw, q_mvar, now, v_pu, measured_mw, dt_h, money, violation, readings):
+@cfunc(types.void(n_, r_, i_, r_, r_, r_, r_, r_, r_, r_, r_, f_, r_, r_, r_, r_), **options)
+def account(
+    n, numbers, places, before, state, p_mw, q_mvar, now, v_pu, measured_mw, prices, dt_h, money, settled, violation,
+    readings,
+):
     for u in range(n):
         params, here, injection = {params}, {state}, Injection(p_mw[u], q_mvar[u])
         exogenous = {exogenous}
@@ -171,7 +175,7 @@ def want(n, numbers, state, v_pu, relay_bus, allowed, wanted):
 """
 
 
-def _source(kernel: Any, kinds: tuple[str, ...], readings: int) -> str:
+def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool) -> str:
     """Text of a family's module."""
     params, state = _record("Params", kernel.Params, "numbers"), _record("State", kernel.State, "state")
     p_fields, s_fields, c_fields = (len(kind._fields) for kind in (kernel.Params, kernel.State, kernel.Command))
@@ -194,15 +198,23 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int) -> str:
         ("readings", readings, "xp, params, here, injection"),
     )
     used = [(name, count, given) for name, count, given in blocks if count]
-    if used:
+    calls = [f"        found = kernel_{name}({given})\n{_store('found', count, name)}" for name, count, given in used]
+    names = [name for name, _, _ in used]
+    if settles:
+        price = f"prices[places[{c_fields + len(kinds)} * n + u]]"
+        earlier = _record("State", kernel.State, "before")
+        names.append("worth")
+        calls.append(
+            f"        price = {price}\n"
+            f"        settled[u] = kernel_worth(xp, params, {earlier}, price) - kernel_worth(xp, params, here, price)"
+        )
+    if calls:
         text += _ACCOUNT.format(
-            compiled="\n".join(f"kernel_{name} = compiled(KERNEL.{name})" for name, _, _ in used),
+            compiled="\n".join(f"kernel_{name} = compiled(KERNEL.{name})" for name in names),
             params=params,
             state=state,
             exogenous=exogenous,
-            calls="\n".join(
-                f"        found = kernel_{name}({given})\n{_store('found', count, name)}" for name, count, given in used
-            ),
+            calls="\n".join(calls),
         )
     if kernel.role == "tap":
         text += _RELAY.format(params=params, state=state, moved=_store("new", s_fields, "state"))
@@ -281,7 +293,7 @@ def _fingerprint(kernel: Any, source: str) -> str:
     digest.update(f"{numba.__version__} {np.__version__} {platform.python_version()} {platform.machine()}".encode())
     digest.update(Path(__file__).with_name("scalars.py").read_bytes())
     seen: set[Any] = set()
-    for name in ("step", "money", "violation", "readings", "moved", "ratio", "wanted_steps"):
+    for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
         if hasattr(kernel, name):
             _digest(digest, getattr(kernel, name), seen)
     return digest.hexdigest()[:16]

@@ -21,6 +21,7 @@ from powergrid.engine.fused.plan import (
     NUMBERS,
     PLACES,
     READING,
+    SETTLED,
     STATE,
     STEP,
     UNIT,
@@ -161,10 +162,10 @@ def want(address, numbers, state, v_pu, converged, relay_bus, allowed, wanted, b
 
 @compiled
 def account(
-    calls, unit_meter, after, p_mw, q_mvar, now, v_pu, p_meter_mw, p_slack_mw, converged, dt_h, measured_mw, money,
-    costs, readings,
+    calls, unit_meter, before, after, p_mw, q_mvar, now, v_pu, p_meter_mw, p_slack_mw, converged, prices, dt_h,
+    measured_mw, money, costs, readings,
 ):  # fmt: skip
-    """Meters, then every family's money, priced violations and readings, each into its columns."""
+    """Meters, then every family's money, settlement, priced violations and readings, each into its columns."""
     branches = p_meter_mw.shape[1]
     for e in range(len(after)):
         if converged[e]:
@@ -183,14 +184,17 @@ def account(
                         call[UNITS],
                         calls.numbers[call[NUMBERS] :].ctypes.data,
                         calls.places[call[PLACES] :].ctypes.data,
+                        before[e, call[STATE] :].ctypes.data,
                         after[e, call[STATE] :].ctypes.data,
                         p_mw[e, call[UNIT] :].ctypes.data,
                         q_mvar[e, call[UNIT] :].ctypes.data,
                         now[e].ctypes.data,
                         v_pu[e].ctypes.data,
                         measured_mw[e].ctypes.data,
+                        prices[e].ctypes.data,
                         dt_h,
                         money[e, call[MONEY] :].ctypes.data,
+                        money[e, call[SETTLED] :].ctypes.data,
                         costs[e, call[VIOLATION] :].ctypes.data,
                         readings[e, call[READING] :].ctypes.data,
                     ),
@@ -214,18 +218,22 @@ def book(books, prices, now, v_pu, loading, converged, money, costs, money_table
             excess = max(loading[e, branch] - 100.0, 0.0)
             costs[e, m + branch] = excess * prices.overload if served else 0.0
         for a in range(accounts + 1):
-            costs[e, m + b + a] = 0.0 if served else max(_own_load(books, now, e, a), 0.0) * prices.unserved
+            costs[e, m + b + a] = (
+                0.0
+                if served
+                else max(_sum(books.start, books.series, books.load_p_mw, now[e], a), 0.0) * prices.unserved
+            )
         _post(money[e], books.money_cell, money_table[e])
         _post(costs[e], books.cost_cell, cost_table[e])
 
 
 @_inside
-def _own_load(plan, now, e, account):
-    """The network's own load of an account [MW]."""
-    load_mw = 0.0
-    for term in range(plan.start[account], plan.start[account + 1]):
-        load_mw += now[e, plan.series[term]] * plan.load_p_mw[term]
-    return load_mw
+def _sum(start, series, power_mw, now, which):
+    """Power that follows series, such as the network's own load of an account [MW]."""
+    found = 0.0
+    for term in range(start[which], start[which + 1]):
+        found += now[series[term]] * power_mw[term]
+    return found
 
 
 @_inside
@@ -246,8 +254,8 @@ def _post(columns, cell, table):
 
 @compiled
 def observe(
-    sight, following, ahead_start, forecast, v_re, v_im, measured_mw, q_meter_mvar, q_slack_mvar, converged, readings,
-    seen, physical, features, observation, central,
+    sight, following, ahead_start, forecast, v_re, v_im, measured_mw, q_meter_mvar, q_slack_mvar, converged, prices,
+    readings, seen, physical, features, observation, central,
 ):  # fmt: skip
     """Fill the feature vector in the order of ``observe.features``, the central state, then all agents' entries."""
     accounts = len(sight.start) - 2
@@ -267,8 +275,12 @@ def observe(
         f[at] = q_slack_mvar[e] if converged[e] else 0.0
         at += 1
         for a in range(accounts):
-            f[at + a] = _own_load(sight, following, e, a)
-        at = _put(f, at + accounts, readings[e])
+            f[at + a] = _sum(sight.start, sight.series, sight.load_p_mw, following[e], a)
+        at += accounts
+        for i in range(len(sight.net_start) - 1):
+            f[at + i] = _sum(sight.net_start, sight.net_series, sight.net_p_mw, following[e], i)
+        at = _put(f, at + len(sight.net_start) - 1, prices[e])
+        at = _put(f, at, readings[e])
         at = _put(f, at, seen[e])
         for i in range(len(sight.signal)):
             f[at + i] = physical[e, sight.signal[i]]

@@ -14,7 +14,7 @@ from powergrid.core.types import Array
 from powergrid.engine.fused.kernels import Kernels
 from powergrid.engine.layout import Family, Layout
 
-STEP, ACCOUNT, UNITS, NUMBERS, PLACES, STATE, UNIT, MONEY, VIOLATION, READING = range(10)
+STEP, ACCOUNT, UNITS, NUMBERS, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATION, READING = range(11)
 """Columns of ``Calls.table``: addresses, number of units, and where each block of a family begins."""
 
 
@@ -41,11 +41,11 @@ class Calls(NamedTuple):
     Attributes
     ----------
     table
-        One row a family, ``(families, 10)``.
+        One row a family, ``(families, 11)``.
     numbers
         Parameters and idle commands of all families.
     places
-        Slots of commands (-1: idle) and columns of series.
+        Slots of commands (-1: idle), columns of series, and places of settlement prices.
     """
 
     table: Array
@@ -85,6 +85,8 @@ class Sight(NamedTuple):
     ----------
     start, series, load_p_mw
         As in :class:`Books`.
+    net_start, net_series, net_p_mw
+        The same less available renewable power, of the accounts that have renewables.
     shown
         Feature of each entry of the observations, ``(A * d_max,)``; padding shows the one behind the last.
     low, high
@@ -98,6 +100,9 @@ class Sight(NamedTuple):
     start: Array
     series: Array
     load_p_mw: Array
+    net_start: Array
+    net_series: Array
+    net_p_mw: Array
     shown: Array
     low: Array
     high: Array
@@ -148,6 +153,10 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
     loads = layout.load_series
     load_start, load_series, load_p, load_q = _sparse(loads, layout.load_p_mw, layout.load_q_mvar)
     own_start, own_series, own_p = _sparse(loads, layout.ledger.load_to_account)
+    net_table = np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account])
+    net_start, net_series, net_p = _sparse(
+        np.concatenate([loads, layout.renewable_series]), net_table[:, layout.renewable_accounts]
+    )
     slots, view, given = layout.slots, layout.view, layout.settings
     buses = [layout.families[i].place for i in layout.injecting]
     width = max(layout.action_size, 1)
@@ -175,6 +184,9 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
             start=own_start,
             series=own_series,
             load_p_mw=own_p,
+            net_start=net_start,
+            net_series=net_series,
+            net_p_mw=net_p,
             shown=np.where(view.valid, view.index, len(view.entries)).ravel().astype(np.uint32),
             low=_floats([entry.low for _, entry in view.entries]),
             high=_floats([entry.high for _, entry in view.entries]),
@@ -197,28 +209,32 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Widths, tuple
     """One row a family, with the places of its blocks."""
     families, first_unit = layout.families, _first_units(layout)
     violations = sum(len(family.kernel.violation_names) * family.size for family in families)
-    table = np.zeros((len(families), 10), np.int64)
+    settle_at = dict(zip(layout.ledger.settling, layout.ledger.settle_at, strict=True))
+    table = np.zeros((len(families), 11), np.int64)
     numbers: list[Array] = []
     places: list[Array] = []
     fields: list[tuple[slice, ...]] = []
     state = money = readings = 0
+    settled = sum(len(family.kernel.money_names) * family.size for family in families)  # behind all other money
     violation = len(layout.ledger.costs.target) - violations  # behind voltage, overload and unserved load
     for i, (family, kernel) in enumerate(zip(families, kernels, strict=True)):
         size, kind = family.size, family.kernel
-        begins = (sum(map(len, numbers)), sum(map(len, places)), state, first_unit[i], money, violation, readings)
-        table[i] = (kernel.step, kernel.account, size, *begins)
+        begins = (sum(map(len, numbers)), sum(map(len, places)), state, first_unit[i])
+        table[i] = (kernel.step, kernel.account, size, *begins, money, settled, violation, readings)
         numbers.append(block(family.params, *_idle(family)))
-        places.append(_joined(np.int64, *_slots(family), *(source.place for source in family.sources)))
+        series = [source.place for source in family.sources]
+        places.append(_joined(np.int64, *_slots(family), *series, settle_at.get(i, np.zeros(0))))
         fields.append(tuple(slice(state + j * size, state + (j + 1) * size) for j in range(len(kind.State._fields))))
         state += len(kind.State._fields) * size
         money += len(kind.money_names) * size
+        settled += size if i in settle_at else 0
         violation += len(kind.violation_names) * size
         readings += kernel.readings * size
     widths = Widths(
         units=sum(family.size for family in families),
         injecting=len(layout.units),
         state=state,
-        device_money=money,
+        device_money=settled,
         money=len(layout.ledger.money.target),
         costs=len(layout.ledger.costs.target),
         readings=readings,

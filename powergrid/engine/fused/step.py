@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.core.types import Array, Control, Flow, NodeLoad
-from powergrid.engine import ledger
 from powergrid.engine import step as reference
 from powergrid.engine.controls import ROUNDS, Start
 from powergrid.engine.fused import loops
@@ -25,6 +24,8 @@ class _Rows(NamedTuple):
     forecast: Array
     v_re: Array
     v_im: Array
+    prices: Array
+    states: Array
 
 
 class _Delivered(NamedTuple):
@@ -82,10 +83,17 @@ class FusedStep:
             Where to put the observations, ``(*batch, A, d_max)`` of any float type; a new float64 array if ``None``.
         """
         layout, flat = self.layout, _Flat(np.shape(state.tick))
-        inputs = (exogenous.now, exogenous.following, noise.forecast, state.v_re, state.v_im)
-        rows = _Rows(*map(flat, inputs))
+        rows = _Rows(
+            now=flat(exogenous.now),
+            following=flat(exogenous.following),
+            forecast=flat(noise.forecast),
+            v_re=flat(state.v_re),
+            v_im=flat(state.v_im),
+            prices=flat(state.settlement_per_mwh),
+            states=self._states(state, flat),
+        )
         slots, due, clipped = self._choose(state, actions, exogenous, noise, flat)
-        delivered = self._deliver(self._states(state, flat), slots, rows)
+        delivered = self._deliver(slots, rows)
         physical = flat.back(delivered.physical)
         books = [
             reference.orders(market, held, physical, exogenous.now, np)
@@ -102,15 +110,14 @@ class FusedStep:
             row=state.row + 1,
             key=state.key,
             devices=self._devices(delivered.after, flat),
-            start=state.start,
             markets=tuple(books),
             slots=flat.back(slots),
             v_re=flat.back(held_v.v_re),
             v_im=flat.back(held_v.v_im),
-            retail_sum=state.retail_sum + exogenous.now[..., : state.retail_sum.shape[-1]],
+            settlement_per_mwh=state.settlement_per_mwh,
         )
         self._last = after.devices, delivered.after
-        self._settle_up(accounts.money, after._replace(tick=state.tick), received, last, flat)
+        self._trade(accounts.money, received, flat)
         money, costs = (flat.back(table) for table in self._book(accounts, flow, rows.now))
         if observation is None:
             observation = np.empty((*flat.batch, *layout.view.index.shape))
@@ -148,19 +155,19 @@ class FusedStep:
             slots = np.where(mask, flat(act(np, layout, self.params, told, exogenous, noise)), slots)
         return slots, due, clipped
 
-    def _deliver(self, states: Array, slots: Array, rows: _Rows) -> _Delivered:
+    def _deliver(self, slots: Array, rows: _Rows) -> _Delivered:
         """Run every device."""
         widths, (count, m) = self._plan.widths, rows.v_re.shape
         v_pu = np.empty((count, m if self._reads_voltage else 0))
         done = _Delivered(
             physical=np.empty_like(slots),
-            after=np.empty_like(states),
+            after=np.empty_like(rows.states),
             p_mw=np.empty((count, widths.units)),
             q_mvar=np.empty((count, widths.units)),
             load=NodeLoad(np.empty((count, m)), np.empty((count, m))),
         )
         loops.deliver(
-            self._plan.calls, self._plan.delivery, states, slots, rows.now, rows.v_re, rows.v_im,
+            self._plan.calls, self._plan.delivery, rows.states, slots, rows.now, rows.v_re, rows.v_im,
             self.layout.settings.dt_h, v_pu, *done[:4], done.load.p_mw, done.load.q_mvar,
         )  # fmt: skip
         return done
@@ -197,22 +204,15 @@ class FusedStep:
             readings=np.empty((count, widths.readings)),
         )
         loops.account(
-            self._plan.calls, self._plan.unit_meter, delivered.after, delivered.p_mw, delivered.q_mvar, rows.now,
-            flow.v_pu, flow.p_meter_mw, flow.p_slack_mw, flow.converged, self.layout.settings.dt_h, *found,
+            self._plan.calls, self._plan.unit_meter, rows.states, delivered.after, delivered.p_mw, delivered.q_mvar,
+            rows.now, flow.v_pu, flow.p_meter_mw, flow.p_slack_mw, flow.converged, rows.prices,
+            self.layout.settings.dt_h, *found,
         )  # fmt: skip
         return found
 
-    def _settle_up(
-        self, money: Array, after: State, received: list[tuple[Array, Array]], last: Array, flat: _Flat
-    ) -> None:
-        """Write the columns behind the devices' own: what is owed at the end of an episode, and the markets'."""
-        layout, at, over = self.layout, self._plan.widths.device_money, bool(np.any(last))
-        for i in layout.ledger.settling:
-            width = layout.families[i].size
-            if over:
-                owed = ledger.settlement(np, layout, self.params, after, after.devices, i, last)
-                money[:, at : at + width] = flat(owed)
-            at += width
+    def _trade(self, money: Array, received: list[tuple[Array, Array]], flat: _Flat) -> None:
+        """Write the markets' columns behind the devices' own."""
+        at = self._plan.widths.device_money
         for pair in received:
             for values in pair:
                 width = values.shape[-1]
@@ -239,8 +239,8 @@ class FusedStep:
         central = np.empty((count, len(self.layout.view.central)))
         loops.observe(
             self._plan.sight, rows.following, self.layout.columns.ahead_start, rows.forecast, held.v_re, held.v_im,
-            accounts.measured_mw, flow.q_meter_mvar, flow.q_slack_mvar, flow.converged, accounts.readings, seen,
-            delivered.physical, np.empty((count, self._plan.widths.features)), observation, central,
+            accounts.measured_mw, flow.q_meter_mvar, flow.q_slack_mvar, flow.converged, rows.prices, accounts.readings,
+            seen, delivered.physical, np.empty((count, self._plan.widths.features)), observation, central,
         )  # fmt: skip
         return central
 

@@ -75,8 +75,8 @@ def _free_energy(xp: Any, params: Any, state: Any, injection: Any, exogenous: An
     return (-1e-3 * xp.abs(injection.p_mw),)
 
 
-def _always_owes(xp: Any, params: Any, start: Any, state: Any, mean_retail_per_mwh: Any) -> Any:
-    return state.soc
+def _priceless(xp: Any, params: Any, state: Any, settlement_per_mwh: Any) -> Any:
+    return settlement_per_mwh * state.soc * np.inf
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def _always_owes(xp: Any, params: Any, start: Any, state: Any, mean_retail_per_m
     [
         ({"reset": staticmethod(_draws_on_its_own)}, "two resets"),
         ({"money": staticmethod(_free_energy)}, r"asks .* more than money"),
-        ({"end_money": staticmethod(_always_owes)}, "end_money of an unchanged state"),
+        ({"worth": staticmethod(_priceless)}, "worth is not finite"),
         ({"money_names": ("wear", "fuel")}, "money gives 1 columns"),
         ({"observation_entries": lambda self: (Entry("soc", "1", 0.0, 1.0),)}, "readings gives 2 columns"),
         ({"action_entries": lambda self: {"p": Entry("p", "MW", -1.0, 1.0)}}, "are no fields of Command"),

@@ -76,9 +76,8 @@ def test_unit_status_is_settled_by_the_restart_cost() -> None:
     unit, row = build("DG", commitment=True, start_cost=7.0)
     on = unit.reset(np, row, 0.5)
     off = on._replace(mode=OFF)
-    assert unit.end_money(np, row, on, off, 50.0) == 7.0
-    assert unit.end_money(np, row, off, on, 50.0) == -7.0
-    assert unit.end_money(np, row, off, on._replace(mode=STARTING), 50.0) == -7.0
+    worth = [float(unit.worth(np, row, state, 50.0)) for state in (on, off, on._replace(mode=STARTING))]
+    assert worth == [7.0, 0.0, 7.0]
 
 
 @given(

@@ -38,9 +38,10 @@ def test_reactive_power_only_with_a_rating_and_inside_the_circle() -> None:
     assert injection.q_mvar == pytest.approx(0.4)
 
 
-def test_missing_energy_is_bought_back_at_the_mean_retail_price() -> None:
+def test_stored_energy_is_worth_the_settlement_price() -> None:
     unit, row = build("ESS", capacity_mwh=2.0)
-    assert unit.end_money(np, row, unit.State(0.5), unit.State(0.3), 80.0) == pytest.approx(0.2 * 2.0 * 80.0)
+    fallen = unit.worth(np, row, unit.State(0.5), 80.0) - unit.worth(np, row, unit.State(0.3), 80.0)
+    assert fallen == pytest.approx(0.2 * 2.0 * 80.0)
 
 
 def ruled(soc: float, price: float, ahead: list[float], retail: float | None = None, feed_in: float | None = None):

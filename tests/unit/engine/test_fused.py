@@ -120,10 +120,11 @@ def test_a_damaged_cache_is_compiled_anew(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")
     monkeypatch.setattr(kernels, "_folder", lambda: tmp_path)
     family = family_of(Pricey)
-    source = kernels._source(Pricey, (), kernels._readings(family))
+    outputs = kernels._outputs(family)
+    source = kernels._source(Pricey, (), *outputs)
     path = tmp_path / f"Pricey_{kernels._fingerprint(Pricey, source)}.py"
     path.write_text("KERNEL.nonsense\n", encoding="utf-8")
-    found = kernels._compiled.__wrapped__(Pricey, (), kernels._readings(family))
+    found = kernels._compiled.__wrapped__(Pricey, (), *outputs)
     assert found.step != 0
     assert path.read_text(encoding="utf-8") == source  # not trusted: it did not read as it should
 

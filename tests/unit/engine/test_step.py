@@ -47,7 +47,8 @@ def test_money_of_a_day_recomputed_by_hand():
     env = small_worlds.make()
     columns, names = env.world.layout.columns, list(env.money_names)
     soc, spent = 0.5, np.zeros(len(names))
-    retail_seen = []
+    day = env.world.table[180 * 24 :][:8, columns.column("price_per_mwh")]  # the whole episode, known in advance
+    settlement, retail_seen = np.maximum(day, 0.0).mean() + 45.0, []
     for row, _, output in run(env):
         ess, dg, _ = output.p_mw
         price = row[columns.column("price_per_mwh")]
@@ -58,9 +59,9 @@ def test_money_of_a_day_recomputed_by_hand():
         expected["grid"] = (retail * max(imported, 0.0) - feed_in * max(-imported, 0.0)) * DT_H
         expected["fuel"] = (45.0 * dg + 0.5 * 80.0 * dg**2) * DT_H
         expected["wear"] = 2.0 * abs(ess) * DT_H
-        soc -= (max(ess, 0.0) / 0.95 + min(ess, 0.0) * 0.95) * DT_H
-        if output.last:
-            expected["settlement"] = (0.5 - soc) * 1.0 * np.mean(retail_seen)
+        drawn = (max(ess, 0.0) / 0.95 + min(ess, 0.0) * 0.95) * DT_H
+        soc -= drawn
+        expected["settlement"] = drawn * settlement
         assert output.money[0] == pytest.approx([expected[name] for name in names], abs=1e-9)
         assert output.transfers == pytest.approx(np.array([-expected["grid"], expected["grid"]]), abs=1e-9)
         spent += output.money[0]
@@ -69,12 +70,14 @@ def test_money_of_a_day_recomputed_by_hand():
         assert spent[names.index(name)] != 0.0
 
 
-def test_settlement_comes_once_at_the_end():
+def test_settlement_adds_up_to_what_is_missing_at_the_end():
     env = small_worlds.make()
-    column = list(env.money_names).index("settlement")
+    label, column = "ess_1.soc [1]", list(env.money_names).index("settlement")
     paid = [output.money[0, column] for _, _, output in run(env)]
-    assert not any(paid[:-1])
-    assert paid[-1] != 0.0
+    missing = 0.5 - env.global_state()[label]
+    price = env.global_state()["settlement_per_mwh:45 [$/MWh]"]
+    assert np.sum(paid) == pytest.approx(missing * 1.0 * price)
+    assert np.count_nonzero(paid) > 1  # energy is settled as it moves
 
 
 def test_reward_is_minus_money_and_priced_violations():
