@@ -29,6 +29,7 @@ from powergrid.plugins import register_algorithm
 
 _LOG_2_PI = 1.8378770664093453
 _NOISE, _ENV_KEYS, _SHUFFLE, _RESET_KEYS = range(4)  # streams of random numbers; the tick is the number of the update
+_ONCE = {"xla_backend_optimization_level": 0}  # what runs once is compiled with half the effort
 _VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns grow while the policy learns
 
 
@@ -193,7 +194,7 @@ class PolicyGradient:
             Compile `update` meanwhile on a second core, instead of at its first call.
         """
         key = random.key_from_seed(np, np.array(seed))
-        begin = jax.jit(self._begin).lower(key)
+        begin = jax.jit(self._begin, compiler_options=_ONCE).lower(key)
         if not compile_ahead:
             return self._fresh(seed, key, *begin.compile()(key))
         with ThreadPoolExecutor(2) as others:
