@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+_MOST_DEVICES = 8
+"""Parts that a CPU is divided into for JAX; more would leave each with too few environments."""
 
 
 def train_command(
@@ -31,6 +35,7 @@ def train_command(
 
     - `powergrid train my_microgrid.yaml --out runs/mine --resume`
     """
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(os.cpu_count() or 1, _MOST_DEVICES)))  # before JAX starts
     from powergrid.learn.train import train
 
     count = None if steps is None else _count(steps)

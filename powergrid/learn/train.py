@@ -55,7 +55,8 @@ def train(
         Folder of the run; ``runs/<configuration>-<algorithm>-seed<seed>`` if ``None``.
     resume
         Continue the run in that folder from its last checkpoint, with its own settings, dropping what the learning
-        curve holds beyond it. On the same machine the curve is the one that an uninterrupted run would have drawn.
+        curve holds beyond it. On the same machine, with as many devices, the curve is the one that an uninterrupted
+        run would have drawn.
     progress
         Show a progress bar, or lines where there is no terminal.
     checkpoint_every_s
@@ -251,6 +252,7 @@ def _provenance(env: Any) -> dict[str, Any]:
         "versions": versions,
         "backend": f"jax/{device.platform}",
         "device": device.device_kind,
+        "devices": jax.local_device_count(),
         "days": [int(day) for day in env.days],
         "groups": {group: list(members) for group, members in env.groups.items()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

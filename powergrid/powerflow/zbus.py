@@ -193,12 +193,16 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         complex_type
     )
 
+    def drawn(x: Array) -> Array:
+        return _current((base + x)[..., :a], power, power_i, power_z)
+
+    def with_taps(drawn: Array, x: Array) -> Array:
+        complex_form = jnp.concatenate([-drawn, shift * (base + x)[..., a:]], axis=-1)
+        return jnp.concatenate([complex_form.real, complex_form.imag], axis=-1)
+
     def sources(x: Array) -> Array:
         """``[i, e, g]`` for the voltages and currents ``base + x``, in real form."""
-        here = base + x
-        drawn = _current(here[..., :a], power, power_i, power_z)
-        complex_form = jnp.concatenate([-drawn, shift * here[..., a:]], axis=-1)
-        return jnp.concatenate([complex_form.real, complex_form.imag], axis=-1)
+        return with_taps(drawn(x), x)
 
     def iterate(loop: _Loop) -> _Loop:
         found = _product(sources(loop.x), plan.inner)
@@ -218,8 +222,9 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     if start is not None and k:
         half = a + 2 * k
         currents = np.concatenate([np.arange(a + k, half), half + np.arange(a + k, half)])
+        by_loads = drawn(begin)
         for _ in range(_CURRENT_PASSES):  # a start at the solution then stays there
-            through = _product(sources(begin), plan.inner[:, currents])
+            through = _product(with_taps(by_loads, begin), plan.inner[:, currents])
             begin = jnp.concatenate([begin[..., : a + k], through], axis=-1)
     first = _Loop(
         x=begin,
@@ -277,7 +282,8 @@ def _current(v: Array, s: Array, s_i: Array | None, s_z: Array | None) -> Array:
         s = s + s_i * jnp.sqrt(square)
     if s_z is not None:
         s = s + s_z * square
-    return jnp.conj(s) * v / jnp.maximum(square, _MIN_V2)
+    toward, inverse = jnp.conj(s) * v, 1.0 / jnp.maximum(square, _MIN_V2)
+    return jax.lax.complex(toward.real * inverse, toward.imag * inverse)  # complex / real would divide by a complex
 
 
 def _product(sources: Array, matrix: np.ndarray) -> Array:
@@ -304,9 +310,14 @@ def _start(plan: Plan, start: Any, base: Array, good: Array) -> Array:
 def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: float) -> Flow:
     """All buses, branches and meters from the currents of the last iteration."""
     compiled = plan.compiled
-    m, b, dtype = compiled.n_bus, compiled.n_branch, sources.dtype
-    rows = given.source * plan.outer_source.astype(given.s.dtype) + _product(sources, plan.outer)
-    v, i_to, i_ends = rows[..., :m], rows[..., m : m + b], rows[..., m + b :]
+    m, b, total, dtype = compiled.n_bus, compiled.n_branch, len(plan.outer_source), sources.dtype
+
+    def rows(first: int, stop: int) -> Array:
+        at_no_load = given.source * plan.outer_source[first:stop].astype(given.s.dtype)
+        return at_no_load + _product(sources, plan.outer[:, np.r_[first:stop, first + total : stop + total]])
+
+    # one product each, so that the compiler leaves out what the caller does not read
+    v, i_to, i_ends = rows(0, m), rows(m, m + b), rows(m + b, total)
     square = v.real**2 + v.imag**2
     at_to = jnp.abs(i_to) * compiled.percent_to.astype(dtype)
     meters = _meters(plan, given, v, square, i_ends)

@@ -23,11 +23,13 @@ from powergrid.core.types import Array
 from powergrid.learn.critics import CentralCritic, Critic
 from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv, settings_from
 from powergrid.learn.networks import Running, Stack, dense_stack, merge, normalise, running, stack
+from powergrid.learn.placement import Placement
 from powergrid.learn.returns import generalised_advantage
 from powergrid.plugins import register_algorithm
 
 _LOG_2_PI = 1.8378770664093453
 _NOISE, _ENV_KEYS, _SHUFFLE, _RESET_KEYS = range(4)  # streams of random numbers; the tick is the number of the update
+_ONCE = {"xla_backend_optimization_level": 0}  # what runs once is compiled with half the effort
 _VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns grow while the policy learns
 
 
@@ -75,8 +77,8 @@ class Tally(NamedTuple):
     cost: Array
 
 
-class TrainState(NamedTuple):
-    """Everything that the next update depends on."""
+class Knowledge(NamedTuple):
+    """What is learned: weights, statistics of inputs and returns, and where the run stands."""
 
     actor: dict[str, Any]
     critic: dict[str, Any]
@@ -84,23 +86,48 @@ class TrainState(NamedTuple):
     state_norm: Running
     value_norm: Running
     optimiser: Any
-    env: Any
-    obs: dict[str, Array]
-    central: Array
-    tally: Tally
     key: Array
     updates: Array
 
 
-class Norms(NamedTuple):
-    """Input statistics, fixed during an update."""
+class Lanes(NamedTuple):
+    """The environments between two ticks."""
 
-    obs: dict[str, Running]
-    state: Running
+    env: Any
+    obs: dict[str, Array]
+    central: Array
+    tally: Tally
+
+
+class TrainState(NamedTuple):
+    """Everything that the next update depends on: the fields of :class:`Knowledge`, then those of :class:`Lanes`."""
+
+    actor: dict[str, Any]
+    critic: dict[str, Any]
+    obs_norm: dict[str, Running]
+    state_norm: Running
+    value_norm: Running
+    optimiser: Any
+    key: Array
+    updates: Array
+    env: Any
+    obs: dict[str, Array]
+    central: Array
+    tally: Tally
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What is learned."""
+        return Knowledge(*(getattr(self, name) for name in Knowledge._fields))
+
+    @property
+    def lanes(self) -> Lanes:
+        """The environments."""
+        return Lanes(*(getattr(self, name) for name in Lanes._fields))
 
 
 class Rollout(NamedTuple):
-    """One fragment, ticks and environments first; `final_value` is 0 where no episode ended."""
+    """One fragment, ticks and environments first; `final_value` and `finished` are 0 where no episode ended."""
 
     obs: dict[str, Array]
     central: Array
@@ -109,6 +136,7 @@ class Rollout(NamedTuple):
     done: Array
     terminated: Array
     final_value: Array
+    finished: Tally
 
 
 class Batch(NamedTuple):
@@ -149,7 +177,11 @@ class PolicyGradient:
         self.total_updates = max(1, -(-steps // self.steps_per_update))
         self.agents = sum(len(members) for members in env.groups.values())
         self._adam = optax.scale_by_adam(eps=1e-5)
-        self.update: Any = jax.jit(self._update, donate_argnums=0)
+        self._place = place = Placement(settings.num_envs)
+        self._collect: Any = jax.jit(
+            self._collected, in_shardings=(place.everywhere, place.lanes), out_shardings=(place.lanes, place.rows)
+        )
+        self._learn: Any = jax.jit(self._learned, in_shardings=place.first, out_shardings=place.first)
 
     def init(self, seed: int, *, compile_ahead: bool = False) -> TrainState:
         """Fresh weights, and a batch of environments at their first observation.
@@ -162,15 +194,33 @@ class PolicyGradient:
             Compile `update` meanwhile on a second core, instead of at its first call.
         """
         key = random.key_from_seed(np, np.array(seed))
-        begin = jax.jit(self._begin).lower(key)
+        begin = jax.jit(self._begin, compiler_options=_ONCE).lower(key)
         if not compile_ahead:
             return self._fresh(seed, key, *begin.compile()(key))
-        with ThreadPoolExecutor(1) as other:
+        with ThreadPoolExecutor(2) as others:
             shapes = jax.eval_shape(lambda parts: self._fresh(seed, key, *parts), begin.out_info)
-            update = other.submit(lambda: self.update.lower(shapes).compile())
+            collect = self._collect.lower(shapes.knowledge, shapes.lanes)
+            collecting = others.submit(collect.compile)
+            seen = _shapes(self._seen(*collect.out_info))
+            learning = others.submit(lambda: self._learn.lower(shapes.knowledge, *seen).compile())
             state = self._fresh(seed, key, *begin.compile()(key))
-            self.update = update.result()
+            self._collect, self._learn = collecting.result(), learning.result()
         return state
+
+    def update(self, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        """Collect and learn once; the second value holds scalars for the curve."""
+        place = self._place
+        lanes, rollout = self._collect(
+            jax.device_put(state.knowledge, place.everywhere), jax.device_put(state.lanes, place.lanes)
+        )
+        seen = jax.device_put(self._seen(lanes, rollout), place.first)
+        knowledge, metrics = self._learn(jax.device_put(state.knowledge, place.first), *seen)
+        return TrainState(*knowledge, *lanes), metrics
+
+    @staticmethod
+    def _seen(lanes: Lanes, rollout: Rollout) -> tuple[Rollout, dict[str, Array], Array]:
+        """What learning reads of a collection: the rollout, and the observations after it."""
+        return rollout, lanes.obs, lanes.central
 
     def _begin(self, key: Array) -> tuple[dict[str, Array], Any, Array]:
         obs, state = self.env.reset(_keys(key, 0, _RESET_KEYS, (self.settings.num_envs,)))
@@ -198,7 +248,7 @@ class PolicyGradient:
             key=key,
             updates=np.zeros((), np.int32),
         )
-        return jax.tree.map(jnp.array, state)  # every leaf its own buffer: the update donates them
+        return jax.tree.map(jnp.asarray, state)
 
     def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
         settings, agents = self.settings, len(self.env.groups[group])
@@ -208,69 +258,71 @@ class PolicyGradient:
         layers = stack(rng, widths, last_gain=0.01, agents=agents, shared=shared)
         return {**layers, "log_std": np.full(shape, settings.log_std, np.float32)}
 
-    def _update(self, state: TrainState) -> tuple[TrainState, dict[str, Array]]:
-        norms = Norms(state.obs_norm, state.state_norm)
-        state, rollout, ended = self._collect(state, norms)
-        batch, returns = self._batch(state, norms, rollout)
-        weights, optimiser, losses = self._learn(state, batch)
-        value_memory = _VALUE_MEMORY * self.steps_per_update
-        state = state._replace(
-            actor=weights["actor"],
-            critic=weights["critic"],
-            optimiser=optimiser,
-            obs_norm={group: merge(jnp, norms.obs[group], rollout.obs[group]) for group in norms.obs},
-            state_norm=merge(jnp, norms.state, rollout.central),
-            value_norm=merge(jnp, state.value_norm, returns, value_memory),
-            updates=state.updates + 1,
-        )
-        return state, {**ended, **losses}
+    def _collected(self, knowledge: Knowledge, lanes: Lanes) -> tuple[Lanes, Rollout]:
+        """Act for ``rollout`` ticks, each device in its own environments."""
+        place, batch = self._place, (self.settings.rollout, self.settings.num_envs)
+        noise = self._noise(knowledge, batch)
+        keys = _keys(knowledge.key, knowledge.updates, _ENV_KEYS, batch)
+        takes = (place.everywhere, place.lanes, place.rows, place.rows)
+        return place.shared(self._acted, takes, (place.lanes, place.rows))(knowledge, lanes, noise, keys)
 
-    def _collect(self, state: TrainState, norms: Norms) -> tuple[TrainState, Rollout, dict[str, Array]]:
-        """Act for ``rollout`` ticks; also the means over the episodes that ended meanwhile."""
-        env, settings = self.env, self.settings
-        batch = (settings.rollout, settings.num_envs)
-        noise = self._noise(state, batch)
-        env_keys = _keys(state.key, state.updates, _ENV_KEYS, batch)
+    def _acted(self, knowledge: Knowledge, lanes: Lanes, noise: dict[str, Array], keys: Array) -> tuple[Lanes, Rollout]:
+        """Act with the noise of each tick."""
 
-        def tick(carry: tuple, row: tuple) -> tuple[tuple, tuple[Rollout, tuple]]:
-            obs, central, env_state, tally = carry
+        def tick(lanes: Lanes, row: tuple[dict[str, Array], Array]) -> tuple[Lanes, Rollout]:
             noise, keys = row
             action = {
-                group: mean + jnp.exp(state.actor[group]["log_std"]) * noise[group]
-                for group, mean in self._means(state.actor, self._normal_obs(norms, obs)).items()
+                group: mean + jnp.exp(knowledge.actor[group]["log_std"]) * noise[group]
+                for group, mean in self._means(knowledge.actor, self._normal_obs(knowledge, lanes.obs)).items()
             }
             held = {group: jnp.clip(action[group], -1.0, 1.0) for group in action}
-            next_obs, env_state, reward, done, info = env.step(keys, env_state, held)
+            obs, env, reward, done, info = self.env.step(keys, lanes.env, held)
             ended = done["__all__"]
             final_value = jax.lax.cond(
                 ended.any(),
-                lambda: self._values(state, norms, info["final_obs"], info["final_state"]),
-                lambda: jnp.zeros((settings.num_envs, self.agents), jnp.float32),
+                lambda: self._values(knowledge, info["final_obs"], info["final_state"]),
+                lambda: jnp.zeros((*ended.shape, self.agents), jnp.float32),
             )
-            rewards = jnp.concatenate([reward[group] for group in env.groups], -1)
+            rewards = jnp.concatenate([reward[group] for group in self.env.groups], -1)
             tally = Tally(
-                tally.reward + rewards.sum(-1),
-                tally.money + info["money"][..., : self.agents, :].sum((-1, -2)),
-                tally.cost + info["costs"][..., : self.agents, :].sum((-1, -2)),
+                lanes.tally.reward + rewards.sum(-1),
+                lanes.tally.money + info["money"][..., : self.agents, :].sum((-1, -2)),
+                lanes.tally.cost + info["costs"][..., : self.agents, :].sum((-1, -2)),
             )
-            finished = (ended.sum(), *(jnp.where(ended, column, 0.0).sum() for column in tally))
-            tally = Tally(*(jnp.where(ended, 0.0, column) for column in tally))
-            row_out = Rollout(obs, central, action, rewards, ended, info["terminated"], final_value)
-            return (next_obs, info["state"], env_state, tally), (row_out, finished)
+            finished = Tally(*(jnp.where(ended, column, 0.0) for column in tally))
+            going_on = Tally(*(jnp.where(ended, 0.0, column) for column in tally))
+            rollout = Rollout(
+                lanes.obs, lanes.central, action, rewards, ended, info["terminated"], final_value, finished
+            )
+            return Lanes(env, obs, info["state"], going_on), rollout
 
-        start = (state.obs, state.central, state.env, state.tally)
-        (obs, central, env_state, tally), (rollout, finished) = jax.lax.scan(tick, start, (noise, env_keys))
-        episodes, *sums = (column.sum() for column in finished)
-        names = ("episode_reward", "episode_money", "episode_cost")
-        ended = {name: total / episodes for name, total in zip(names, sums, strict=True)}  # NaN where none ended
-        state = state._replace(obs=obs, central=central, env=env_state, tally=tally)
-        return state, rollout, {"episodes": episodes, **ended}
+        return jax.lax.scan(tick, lanes, (noise, keys))
 
-    def _batch(self, state: TrainState, norms: Norms, rollout: Rollout) -> tuple[Batch, Array]:
-        """Samples with advantages and normalised targets; and the returns they stand for."""
-        settings, stats = self.settings, state.value_norm
-        values = self._values(state, norms, rollout.obs, rollout.central)
-        last = self._values(state, norms, state.obs, state.central)
+    def _learned(
+        self, knowledge: Knowledge, rollout: Rollout, last_obs: dict[str, Array], last_central: Array
+    ) -> tuple[Knowledge, dict[str, Array]]:
+        """Knowledge after one rollout, and the means over its losses and over the episodes that ended in it."""
+        batch, returns = self._batch(knowledge, rollout, self._values(knowledge, last_obs, last_central))
+        weights, optimiser, losses = self._improved(knowledge, batch)
+        value_memory = _VALUE_MEMORY * self.steps_per_update
+        episodes = rollout.done.sum()
+        means = {f"episode_{name}": column.sum() / episodes for name, column in rollout.finished._asdict().items()}
+        knowledge = Knowledge(
+            actor=weights["actor"],
+            critic=weights["critic"],
+            obs_norm={group: merge(jnp, norm, rollout.obs[group]) for group, norm in knowledge.obs_norm.items()},
+            state_norm=merge(jnp, knowledge.state_norm, rollout.central),
+            value_norm=merge(jnp, knowledge.value_norm, returns, value_memory),
+            optimiser=optimiser,
+            key=knowledge.key,
+            updates=knowledge.updates + 1,
+        )
+        return knowledge, {"episodes": episodes, **means, **losses}  # NaN where none ended
+
+    def _batch(self, knowledge: Knowledge, rollout: Rollout, last: Array) -> tuple[Batch, Array]:
+        """Samples with advantages and normalised targets, and the returns they stand for; `last` values follow."""
+        settings, stats = self.settings, knowledge.value_norm
+        values = self._values(knowledge, rollout.obs, rollout.central)
         next_values = jnp.concatenate([values[1:], last[None]])
         advantage = generalised_advantage(
             rollout.reward,
@@ -282,19 +334,19 @@ class PolicyGradient:
             trace_decay=settings.trace_decay,
         )
         returns = advantage + values
-        obs = self._normal_obs(norms, rollout.obs)
+        obs = self._normal_obs(knowledge, rollout.obs)
         spread = jnp.maximum(advantage.std((0, 1)), 1e-8)
         batch = Batch(
             obs=obs,
-            central=normalise(jnp, norms.state, rollout.central),
+            central=normalise(jnp, knowledge.state_norm, rollout.central),
             action=rollout.action,
-            log_prob=self._log_probs(state.actor, obs, rollout.action),
+            log_prob=self._log_probs(knowledge.actor, obs, rollout.action),
             advantage=(advantage - advantage.mean((0, 1))) / spread,
             target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
         )
         return batch, returns
 
-    def _learn(self, state: TrainState, batch: Batch) -> tuple[dict[str, Any], Any, dict[str, Array]]:
+    def _improved(self, knowledge: Knowledge, batch: Batch) -> tuple[dict[str, Any], Any, dict[str, Array]]:
         """Gradient steps over shuffled minibatches; weights, optimiser and the mean losses.
 
         A minibatch holds all ticks of some environments, so that each sees every hour of the day equally often.
@@ -302,8 +354,8 @@ class PolicyGradient:
         is still unknown.
         """
         settings = self.settings
-        remaining = 1.0 - state.updates / self.total_updates
-        step_size = jnp.where(state.updates == 0, 0.0, settings.learning_rate * jnp.maximum(remaining, 0.0))
+        remaining = 1.0 - knowledge.updates / self.total_updates
+        step_size = jnp.where(knowledge.updates == 0, 0.0, settings.learning_rate * jnp.maximum(remaining, 0.0))
 
         def minibatch(carry: tuple, lanes: Array) -> tuple[tuple, dict[str, Array]]:
             weights, optimiser = carry
@@ -317,8 +369,8 @@ class PolicyGradient:
             return (weights, optimiser), losses
 
         draws = (settings.epochs, settings.num_envs)
-        order = jnp.argsort(random.uniform(jnp, state.key, state.updates, _SHUFFLE, draws, jnp.float32), -1)
-        start = ({"actor": state.actor, "critic": state.critic}, state.optimiser)
+        order = jnp.argsort(random.uniform(jnp, knowledge.key, knowledge.updates, _SHUFFLE, draws, jnp.float32), -1)
+        start = ({"actor": knowledge.actor, "critic": knowledge.critic}, knowledge.optimiser)
         lanes = order.reshape(settings.epochs * settings.minibatches, -1)
         (weights, optimiser), losses = jax.lax.scan(minibatch, start, lanes)
         return weights, optimiser, {**{name: loss.mean() for name, loss in losses.items()}, "learning_rate": step_size}
@@ -342,16 +394,16 @@ class PolicyGradient:
             "clip_share": (ratio != held).mean(dtype=jnp.float32),
         }
 
-    def _noise(self, state: TrainState, batch: tuple[int, ...]) -> dict[str, Array]:
+    def _noise(self, knowledge: Knowledge, batch: tuple[int, ...]) -> dict[str, Array]:
         """Standard normal numbers ``(*batch, n, k)`` a group, from one draw."""
         shapes = {group: (len(members), self.env.action_size[group]) for group, members in self.env.groups.items()}
         ends = np.cumsum([agents * size for agents, size in shapes.values()])
-        draw = random.normal(jnp, state.key, state.updates, _NOISE, (*batch, int(ends[-1])), jnp.float32)
+        draw = random.normal(jnp, knowledge.key, knowledge.updates, _NOISE, (*batch, int(ends[-1])), jnp.float32)
         parts = jnp.split(draw, ends[:-1], -1)
         return {group: part.reshape(*batch, *shapes[group]) for group, part in zip(shapes, parts, strict=True)}
 
-    def _normal_obs(self, norms: Norms, obs: dict[str, Array]) -> dict[str, Array]:
-        return {group: normalise(jnp, norms.obs[group], obs[group]) for group in self.env.groups}
+    def _normal_obs(self, knowledge: Knowledge, obs: dict[str, Array]) -> dict[str, Array]:
+        return {group: normalise(jnp, knowledge.obs_norm[group], obs[group]) for group in self.env.groups}
 
     def _means(self, actor: dict[str, Any], obs: dict[str, Array]) -> dict[str, Array]:
         return {group: dense_stack(jnp, _layers(actor[group]), obs[group]) for group in obs}
@@ -365,11 +417,11 @@ class PolicyGradient:
             columns.append(-(0.5 * jnp.square(score) + log_std + 0.5 * _LOG_2_PI).sum(-1))
         return jnp.concatenate(columns, -1)
 
-    def _values(self, state: TrainState, norms: Norms, obs: dict[str, Array], central: Array) -> Array:
+    def _values(self, knowledge: Knowledge, obs: dict[str, Array], central: Array) -> Array:
         """Values in the reward's own unit, ``(*batch, A)``."""
-        stats = state.value_norm
-        central = normalise(jnp, norms.state, central)
-        value = self.critic.value(state.critic, self._normal_obs(norms, obs), central)
+        stats = knowledge.value_norm
+        central = normalise(jnp, knowledge.state_norm, central)
+        value = self.critic.value(knowledge.critic, self._normal_obs(knowledge, obs), central)
         return value * jnp.sqrt(stats.var + 1e-8) + stats.mean
 
 
@@ -378,6 +430,11 @@ def _keys(key: Array, tick: Array, stream: int, shape: tuple[int, ...]) -> Array
     where = (jnp.asarray(tick).astype(jnp.uint32) << jnp.uint32(8)) | jnp.uint32(stream)
     position = jnp.arange(int(np.prod(shape)), dtype=jnp.uint32).reshape(shape)
     return jnp.stack(random.threefry2x32(jnp, jnp.asarray(key), where, position), -1)
+
+
+def _shapes(tree: Any) -> Any:
+    """Shapes and types of arrays, wherever they are placed."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
 
 def _layers(actor: dict[str, Any]) -> Stack:

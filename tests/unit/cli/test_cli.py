@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,12 @@ agents:
   - {id: a, type: ESSS, bus: 671}
   - {id: a, type: ESS, bus: 999, params: {capacity: -1}}
 """
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """Keep `train` from dividing the CPU in the process of the tests."""
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
 
 
 def run(*arguments: str):
@@ -165,6 +172,17 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
         "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
         "out": Path("runs/x"), "resume": True, "progress": True,
     }  # fmt: skip
+
+
+def test_train_divides_the_cpu_unless_told_otherwise(monkeypatch, tmp_path):
+    import powergrid.learn.train
+
+    monkeypatch.setattr(powergrid.learn.train, "train", lambda source, **keywords: tmp_path)
+    run("train", "two_microgrids")
+    assert os.environ["JAX_NUM_CPU_DEVICES"] == "1"
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
+    run("train", "two_microgrids")
+    assert 1 <= int(os.environ["JAX_NUM_CPU_DEVICES"]) <= 8
 
 
 def test_evaluate_compares_policies(tmp_path):

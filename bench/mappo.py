@@ -1,0 +1,133 @@
+"""Training: wall time of a run from a cold start, and how much of what is possible MAPPO saves over the rule.
+
+    python bench/mappo.py [--seeds 5] [--steps 1e6] [--preset p2p_microgrids] [--out FOLDER]
+
+Each seed is trained by ``powergrid train`` in a process of its own, and timed from its start to its end, imports and
+compilation included, also in units of one warm ``pandapower.runpp`` on case33bw (numba, start from the last results),
+timed before the first run. Then every policy plays the test days, and each of these days gets its perfect-foresight
+lower bound. ``J`` is money and priced violations of all learning agents, and the share captured is
+``(J_rule - J_mappo) / (J_rule - J_bound)``; its interval comes from resampling seeds and days together, each day with
+the same forecasts and initial states for all policies. Runs already in ``--out`` are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from powerflow import pandapower_step
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import powergrid
+from powergrid.envs.simulation import episode_seed
+from powergrid.learn.bound import lower_bound
+from powergrid.learn.evaluate import Evaluation, evaluate
+
+RULE, LEARNED = "rule_based", "learned"
+REQUESTED_SHARE = 0.2
+RESAMPLES = 10_000
+EVALUATION_SEED = 0
+
+
+def train(preset: str, steps: str, seed: int, folder: Path) -> float | None:
+    """Train in a fresh process; wall time [s], ``None`` where the run is there already."""
+    if (folder / "meta.json").exists():
+        return None
+    command = [sys.executable, "-m", "powergrid", "train", preset, "--steps", steps, "--seed", str(seed)]
+    begin = time.perf_counter()
+    subprocess.run([*command, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def bounds(preset: str, days: tuple[int, ...]) -> np.ndarray:
+    """Lower bound of each day as it is evaluated [$]."""
+    env = powergrid.make(preset)
+    return np.array(
+        [
+            lower_bound(env.export_episode(day, episode_seed(EVALUATION_SEED, day))).cost
+            for day in track(days, description="lower bounds")
+        ]
+    )
+
+
+def share(rule: np.ndarray, learned: np.ndarray, bound: np.ndarray) -> tuple[float, float, float]:
+    """Share captured of costs ``(days,)``, ``(seeds, days)`` and ``(days,)``, and its 95 % interval."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(RESAMPLES):
+        seeds, days = (rng.integers(0, size, size) for size in learned.shape)
+        found.append(_share(rule[days], learned[np.ix_(seeds, days)], bound[days]))
+    low, high = np.quantile(found, (0.025, 0.975))
+    return _share(rule, learned, bound), float(low), float(high)
+
+
+def _share(rule: np.ndarray, learned: np.ndarray, bound: np.ndarray) -> float:
+    return float((rule.mean() - learned.mean()) / (rule.mean() - bound.mean()))
+
+
+def print_times(console: Console, steps: str, times: dict[int, float], runpp_s: float) -> None:
+    """One row a run that was trained."""
+    table = Table(title=f"training, {float(steps):,.0f} steps from process start to its end")
+    for column in ("seed", "wall time", "runpp on case33bw", "steps/s over all"):
+        table.add_column(column, justify="right")
+    for seed, wall_s in times.items():
+        table.add_row(str(seed), f"{wall_s:.1f} s", f"{wall_s / runpp_s:,.0f}", f"{float(steps) / wall_s:,.0f}")
+    console.print(table)
+    console.print(f"one warm runpp: {1e3 * runpp_s:.2f} ms")
+
+
+def print_quality(console: Console, evaluations: dict[int, Evaluation], bound: np.ndarray) -> None:
+    """Mean cost of a day by policy, and the share captured by each seed and by all."""
+    first = next(iter(evaluations.values()))
+    rule = first[RULE].objective
+    learned = np.array([evaluation[LEARNED].objective for evaluation in evaluations.values()])
+    table = Table(title=f"{first.name}: J over {len(first.days)} test days")
+    for column in ("policy", "J $/day", "share captured", "95 % interval"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    table.add_row(RULE, f"{rule.mean():,.2f}", "0", "")
+    for seed, row in zip(evaluations, learned, strict=True):
+        mean, low, high = share(rule, row[None], bound)
+        table.add_row(f"mappo, seed {seed}", f"{row.mean():,.2f}", f"{mean:.3f}", f"[{low:.3f}, {high:.3f}]")
+    mean, low, high = share(rule, learned, bound)
+    table.add_row("mappo, all seeds", f"{learned.mean():,.2f}", f"{mean:.3f}", f"[{low:.3f}, {high:.3f}]")
+    table.add_row("lower bound", f"{bound.mean():,.2f}", "1", "")
+    console.print(table)
+    verdict = "met" if low > REQUESTED_SHARE else "missed"
+    console.print(f"requested: the interval of all seeds lies above {REQUESTED_SHARE}: {verdict}")
+
+
+def main() -> None:
+    """Train, evaluate and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0, 1, ... to train")
+    parser.add_argument("--steps", default="1e6", help="environment steps of a run")
+    parser.add_argument("--preset", default="p2p_microgrids")
+    parser.add_argument("--out", type=Path, default=None, help="folder that keeps the runs")
+    given = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {seed: (given.out or Path(scratch)) / f"seed{seed}" for seed in range(given.seeds)}
+        runpp_s = pandapower_step(powergrid.network("case33bw"), 200)
+        times = {}
+        for seed, folder in folders.items():
+            console.print(f"seed {seed}")
+            wall_s = train(given.preset, given.steps, seed, folder)
+            if wall_s is not None:
+                times[seed] = wall_s
+        print_times(console, given.steps, times, runpp_s)
+        evaluations = {
+            seed: evaluate(folder, policy=(LEARNED, RULE), seed=EVALUATION_SEED, show=False)
+            for seed, folder in folders.items()
+        }
+        print_quality(console, evaluations, bounds(given.preset, evaluations[0].days))
+
+
+if __name__ == "__main__":
+    main()
