@@ -31,7 +31,7 @@ from powergrid.learn.bound import lower_bound
 from powergrid.learn.evaluate import Evaluation, evaluate
 
 RULE, LEARNED = "rule_based", "learned"
-REQUESTED_SHARE = 0.2
+TARGET_SHARE = 0.2
 RESAMPLES = 10_000
 EVALUATION_SEED = 0
 
@@ -99,8 +99,8 @@ def print_quality(console: Console, evaluations: dict[int, Evaluation], bound: n
     table.add_row("mappo, all seeds", f"{learned.mean():,.2f}", f"{mean:.3f}", f"[{low:.3f}, {high:.3f}]")
     table.add_row("lower bound", f"{bound.mean():,.2f}", "1", "")
     console.print(table)
-    verdict = "met" if low > REQUESTED_SHARE else "missed"
-    console.print(f"requested: the interval of all seeds lies above {REQUESTED_SHARE}: {verdict}")
+    verdict = "met" if low > TARGET_SHARE else "missed"
+    console.print(f"target, the interval of all seeds above {TARGET_SHARE}: {verdict}")
 
 
 def main() -> None:
