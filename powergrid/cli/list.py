@@ -85,4 +85,4 @@ def _registry_rows(kind: Kind) -> tuple[list[str], list[list[str]]]:
 def _about(item: Any) -> str:
     """First sentence of a docstring."""
     text = inspect.getdoc(item) or ""
-    return " ".join(text.split("\n\n")[0].split())
+    return " ".join(text.split("\n\n")[0].replace("``", "").split())

@@ -27,8 +27,8 @@ MEANING = {
     "tap": "tap changes of regulators",
     "switching": "switching of capacitors",
     "settlement": (
-        "stored energy missing at the end of the day, bought back at the day's mean retail price (what is left over "
-        "is credited), and the restart of generators"
+        "stored energy at the day's mean retail price: bought back as it leaves a battery, credited as it enters; "
+        "and the restart of generators"
     ),
 }
 """What the names of the money ledger mean, in the order of the table."""

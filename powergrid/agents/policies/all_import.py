@@ -11,6 +11,9 @@ from powergrid.plugins import register_policy
 
 @register_policy("all_import")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """Batteries charge, generators stop, renewables are curtailed, all else is ``idle``; slots ``(*batch, K)``."""
+    """Batteries charge, generators stop, renewables are curtailed, all else is ``idle``.
+
+    Slots ``(*batch, K)``.
+    """
     power = _slots.mask(layout, "p_mw", "p_share", "commit")
     return xp.where(power, -1.0, idle.act(xp, layout, params, state, exogenous, noise))

@@ -11,6 +11,9 @@ from powergrid.plugins import register_policy
 
 @register_policy("drain")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """As ``rule_based``, but whatever has a state of charge injects all it can; slots ``(*batch, K)``."""
+    """As ``rule_based``, but whatever has a state of charge injects all it can.
+
+    Slots ``(*batch, K)``.
+    """
     slots = rule_based.act(xp, layout, params, state, exogenous, noise)
     return xp.where(_slots.batteries(layout), 1.0, slots)

@@ -10,7 +10,7 @@ from powergrid.plugins import register_policy
 
 @register_policy("idle")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """Every slot as before the first decision; slots ``(*batch, K)``.
+    """Every slot as before the first decision.
 
     Batteries rest, generators run at their lowest power, renewables feed in what they can, loads are served, and
     price signals and limit prices stay in the middle of their range.

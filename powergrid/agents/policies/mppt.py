@@ -11,6 +11,9 @@ from powergrid.plugins import register_policy
 
 @register_policy("mppt")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """Full share of the available power, no reactive power; slots ``(*batch, K)``."""
+    """Full share of the available power, no reactive power.
+
+    Slots ``(*batch, K)``.
+    """
     full = _slots.mask(layout, "p_share").astype(float)
     return xp.zeros_like(state.slots) + xp.asarray(full, dtype=state.slots.dtype)

@@ -13,7 +13,7 @@ from powergrid.plugins import register_policy
 
 @register_policy("no_trade")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """As ``rule_based``, but importers bid feed-in and exporters ask retail; slots ``(*batch, K)``.
+    """As ``rule_based``, but importers bid feed-in and exporters ask retail.
 
     Who imports follows from loads and commands. A member in balance counts as an importer: it has losses to cover.
     """

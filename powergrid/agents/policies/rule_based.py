@@ -13,7 +13,10 @@ from powergrid.plugins import register_policy
 
 @register_policy("rule_based", aliases=("price_response",))
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """Slots ``(*batch, K)`` from the rules of all families and, for markets, the marginal cost of each member."""
+    """Every device follows its family's rule, every trader asks for its marginal cost.
+
+    Slots ``(*batch, K)``.
+    """
     now = exogenous.now
     plan = layout.slots
     prices = now
