@@ -22,6 +22,8 @@ SMALL = {
     "hidden": (16, 16),
     "learning_rate": 3e-3,
     "log_std": -0.5,
+    "discount": 0.99,  # these batteries are paid hours after they buy
+    "trace_decay": 0.95,
 }
 STEPS = 32 * 24 * 60
 
