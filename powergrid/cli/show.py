@@ -33,7 +33,7 @@ def show_command(
     from powergrid.cli.output import console, print_line
 
     resolved = powergrid.load_config(source)
-    env = powergrid.make(resolved)
+    env = powergrid.make(resolved, backend="numpy")
     if resolved.config.description:
         print_line(" ".join(resolved.config.description.split()) + "\n")
     console().print(hierarchy(resolved, env.world.agents))

@@ -181,7 +181,7 @@ def evaluate(
     import powergrid
 
     run = _run_folder(source)
-    env = powergrid.make(source if run is None else run / "config.yaml")
+    env = powergrid.make(source if run is None else run / "config.yaml", backend="numpy")
     chosen = chosen_days(env.world, days)
     names = (policy,) if isinstance(policy, str) else tuple(policy)
     outcomes = tuple(_play(env, name, _decider(env, name, run), chosen, seed) for name in names)
