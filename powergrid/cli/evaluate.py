@@ -20,6 +20,10 @@ def evaluate_command(
     days: Annotated[str, typer.Option(help="Split of the data: train, validation, test or stress.")] = "test",
     seed: Annotated[int, typer.Option(min=0, help="Seed of forecast errors and initial states.")] = 0,
     report: Annotated[bool, typer.Option("--report", help="Write report.html with plots.")] = False,
+    bound: Annotated[
+        bool | None,
+        typer.Option(help="Also the perfect-foresight lower bound of each day; left out: with --report."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the results; left out: the run's own, and for a preset's report runs/<name>."),
@@ -39,7 +43,7 @@ def evaluate_command(
     chosen = policy or (["learned", "rule_based"] if is_run else ["rule_based", "random"])
     if report and out is None and not is_run:
         out = Path("runs") / Path(source).stem
-    evaluate(source, policy=chosen, days=days, seed=seed, report=report, out=out)
+    evaluate(source, policy=chosen, days=days, seed=seed, report=report, bound=bound, out=out)
     folder = out if out is not None else Path(source) if is_run else None
     if folder is not None:
         typer.echo(f"results: {folder}")

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from powergrid.core import random
-from powergrid.core.errors import RunError
+from powergrid.core.errors import NetworkError, RunError
 from powergrid.core.files import unwritable, write_json, write_whole
 from powergrid.core.statistics import mean_interval
 from powergrid.envs.simulation import Simulation, chosen_days, episode_seed
 from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
 
 LEARNED = "learned"
+BOUND = "lower_bound"
+"""Name under which the lower bound stands among the policies of ``evaluation.json``."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Evaluation:
         Columns of the outcomes.
     outcomes
         One a policy, in the order asked for.
+    bound
+        Lower bound on J [$/day], ``(days,)``, if it was asked for and can be computed.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Evaluation:
     money_names: tuple[str, ...]
     cost_names: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
+    bound: np.ndarray | None = None
 
     def __getitem__(self, policy: str) -> Outcome:
         return next(outcome for outcome in self.outcomes if outcome.policy == policy)
@@ -106,17 +111,23 @@ class Evaluation:
                 f"{mean:,.2f}",
                 f"[{low:,.2f}, {high:,.2f}]",
             )
+        if self.bound is not None:
+            table.add_row("lower bound", "", "", "", f"{self.bound.mean():,.2f}", "")
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content of ``evaluation.json``."""
+        policies = {outcome.policy: self._summary(outcome) for outcome in self.outcomes}
+        if self.bound is not None:
+            by_day = {"money": self.bound.tolist(), "violations": [0.0] * len(self.bound)}
+            policies[BOUND] = {"objective_per_day": {"mean": float(self.bound.mean())}, "by_day": by_day}
         return {
             "name": self.name,
             "days": list(self.days),
             "seed": self.seed,
             "backend": "numpy",
             "machine": f"{platform.machine()} {platform.processor()}".strip(),
-            "policies": {outcome.policy: self._summary(outcome) for outcome in self.outcomes},
+            "policies": policies,
         }
 
     def _summary(self, outcome: Outcome) -> dict[str, Any]:
@@ -149,6 +160,7 @@ def evaluate(
     seed: int = 0,
     out: str | Path | None = None,
     report: bool = False,
+    bound: bool | None = None,
     show: bool = True,
 ) -> Evaluation:
     """Play policies on fixed days and compare what they cost.
@@ -168,6 +180,9 @@ def evaluate(
         Folder for ``evaluation.json`` and ``trajectories/``; the run's own if ``None``, nowhere if there is no run.
     report
         Also write ``report.html`` in that folder.
+    bound
+        Compute each day's lower bound, see :func:`powergrid.learn.bound.lower_bound`; as `report` if ``None``. Left out
+        where it says nothing of the learning agents alone, or a device has no linear model.
     show
         Print a table.
 
@@ -192,6 +207,7 @@ def evaluate(
         money_names=tuple(env.money_names),
         cost_names=tuple(env.constraint_names),
         outcomes=outcomes,
+        bound=_bound(env, chosen, seed) if (report if bound is None else bound) else None,
     )
     folder = Path(out) if out is not None else run
     if folder is not None:
@@ -205,6 +221,21 @@ def evaluate(
 
         write_report(folder)
     return result
+
+
+def _bound(env: Any, days: np.ndarray, seed: int) -> np.ndarray | None:
+    """Lower bound of each day [$/day], ``None`` where there is none."""
+    from powergrid.learn.bound import NoBoundError, lower_bound
+
+    settings = env.world.layout.settings
+    if set(env.world.layout.accounts) != set(env.possible_agents):
+        return None  # somebody else pays a part of what the bound holds
+    per_day = 24.0 / (settings.episode_length * settings.dt_h)
+    try:
+        costs = [lower_bound(env.export_episode(int(day), episode_seed(seed, int(day)))).cost for day in days]
+    except (NoBoundError, NetworkError):
+        return None
+    return np.array(costs) * per_day
 
 
 Decider = Callable[[Any, Any, np.ndarray], np.ndarray]

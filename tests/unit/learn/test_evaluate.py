@@ -109,3 +109,25 @@ def test_the_interval_covers_the_mean_of_a_known_sample():
     half = 1.96 * values.std() / 10.0
     assert low == pytest.approx(mean - half, abs=0.1)
     assert high == pytest.approx(mean + half, abs=0.1)
+
+
+def test_the_bound_lies_below_every_day_and_is_kept(run, tmp_path):
+    result = evaluate(
+        run, policy=["rule_based", "random"], days=[10, 200], bound=True, out=tmp_path / "out", show=False
+    )
+    assert result.bound is not None
+    for outcome in result.outcomes:
+        assert (outcome.money.sum(-1) > result.bound).all()
+    kept = json.loads((tmp_path / "out" / "evaluation.json").read_text())["policies"]["lower_bound"]
+    assert kept["by_day"]["money"] == result.bound.tolist()
+    assert "lower bound" in [str(cell) for cell in result.table().columns[0].cells]
+
+
+def test_no_bound_where_somebody_else_pays_a_part():
+    """A coordinator that acts by rule pays for its own microgrid: the bound of all is not the learning agent's."""
+    config = powergrid.load_config(PRESET).config.model_dump(exclude_none=True)
+    for agent in config["agents"]:
+        if agent["id"] == "microgrid_2":
+            agent["policy"] = "rule_based"
+    result = evaluate(config, policy="rule_based", days=[10], bound=True, show=False)
+    assert result.bound is None
