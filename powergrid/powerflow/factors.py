@@ -26,7 +26,7 @@ class Factors(NamedTuple):
     Attributes
     ----------
     position
-        Position of each node, the source last, ``(n + 1,)``.
+        Position of each node, the source last, ``(n + n_source,)``.
     n_shared
         Positions before the trailing block.
     lower
@@ -73,8 +73,8 @@ def factorise(compiled: Compiled) -> Factors:
         beside = spsolve_triangular((lower + unit).tocsr(), beside, lower=True, unit_diagonal=True)
     schur = y[last][:, last].toarray() - below @ beside
     sequence = np.concatenate([first, last])
-    position = np.empty(n + 1, np.int64)
-    position[sequence], position[n] = np.arange(n), n
+    position = np.arange(n + compiled.n_source)
+    position[sequence] = np.arange(n)
     pad = sp.csr_matrix((len(last), len(last)))
     return Factors(
         position=position,

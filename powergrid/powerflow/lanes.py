@@ -33,28 +33,36 @@ INTS = (
     "trail_start", "trail_col", "trail_diagonal", "trail_target",  # the regulators' block by rows
     "bus_at", "a_bus", "other_bus", "source_at", "from_at", "to_at",  # positions in the elimination order
     "regulator", "regulator_of", "regulator_place", "cap_bus", "term_start", "term_index",
+    "terminal_at", "terminal_first", "terminal_size", "terminal_y", "terminal_row", "terminal_of",  # of blocks
+    "pair_a", "pair_b",  # nodes that a load lies between
 )  # fmt: skip
 """Slots of the integers: slot s is ``ints[ints[s] : ints[s + 1]]``."""
 (L_START, L_COL, U_START, U_COL, T_START, T_COL, T_DIAGONAL, T_TARGET, BUS_AT, A_BUS, OTHER_BUS, SOURCE_AT,
  FROM_AT, TO_AT, REGULATOR, REGULATOR_OF, REGULATOR_PLACE, CAP_BUS, TERM_START, TERM_INDEX,
- ) = range(20)  # fmt: skip
+ TERMINAL_AT, TERMINAL_FIRST, TERMINAL_SIZE, TERMINAL_Y, TERMINAL_ROW, TERMINAL_OF, PAIR_A, PAIR_B,
+ ) = range(28)  # fmt: skip
 FLOATS = (
     "lower_re", "lower_im", "upper_re", "upper_im", "pivot_re", "pivot_im", "trail_re", "trail_im",
     "source_re", "source_im", "no_load_re", "no_load_im", "y_re", "y_im", "half_re", "half_im", "gain_re", "gain_im",
     "percent_from", "percent_to", "shunt_p", "shunt_q", "cap_p", "cap_q", "sign", "tap",
+    "block_re", "block_im", "terminal_percent",
 )  # fmt: skip
-"""Slots of the floats: slot s is ``floats[ints[s] : ints[s + 1]]``, numbered after the integers' 21 bounds."""
+"""Slots of the floats: slot s is ``floats[ints[s] : ints[s + 1]]``, numbered after the integers' 29 bounds."""
 (L_RE, L_IM, U_RE, U_IM, D_RE, D_IM, T_RE, T_IM, SOURCE_RE, SOURCE_IM, NO_LOAD_RE, NO_LOAD_IM, Y_RE, Y_IM, HALF_RE,
  HALF_IM, GAIN_RE, GAIN_IM, PERCENT_FROM, PERCENT_TO, SHUNT_P, SHUNT_Q, CAP_P, CAP_Q, SIGN, TAP,
- ) = range(21, 47)  # fmt: skip
+ BLOCK_RE, BLOCK_IM, TERMINAL_PERCENT,
+ ) = range(29, 58)  # fmt: skip
 compiled = njit(cache=True, error_model="numpy", nogil=True, no_cfunc_wrapper=True)
 leaf = njit(error_model="numpy", nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 S, S_I, S_Z, V, X, B, J, C, N_WORK = range(9)
 """Working arrays ``(slot, row, 2 lanes)``, all real parts before all imaginary parts, so that few pointers may alias
 and loops over lanes become vectors: drawn power at constant power, current and impedance; voltage; right-hand side,
-then solution; trailing block; source currents; power of the switchable shunts at 1 pu.
+then solution; trailing block; source currents; power of the switchable shunts at 1 pu. Rows of powers behind the last
+node hold the loads that lie between two nodes.
 """
+PAIR_I, PAIR_Z = 1.0 / np.sqrt(3.0), 1.0 / 3.0
+"""Voltages between phases are per unit of the voltage to earth, loads between them of their own nominal voltage."""
 
 
 def pack(tables: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -79,10 +87,13 @@ def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, lanes, ou
     `lanes` is 1 or `LANES`. Lanes stop one by one as they converge. When few of them are left and slow, they are put
     off and solved once more, together, at the end: grouping changes no result.
     """
-    n, b, total = ints[L_START + 1] - ints[L_START] - 1, ints[FROM_AT + 1] - ints[FROM_AT], len(rows)
-    height = max(n + 1, ints[T_COL + 1] - ints[T_COL], ints[CAP_BUS + 1] - ints[CAP_BUS])
+    b, total = ints[FROM_AT + 1] - ints[FROM_AT], len(rows)
+    nodes = ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE]
+    height = max(
+        nodes + ints[PAIR_A + 1] - ints[PAIR_A], ints[T_COL + 1] - ints[T_COL], ints[CAP_BUS + 1] - ints[CAP_BUS]
+    )
     work = np.zeros((N_WORK, height, 2 * lanes))
-    scratch, sums = np.zeros((max(n, b) + 1, lanes)), np.zeros((4, lanes))
+    scratch, sums = np.zeros((max(nodes, b), lanes)), np.zeros((4, lanes))
     todo, left, patient = np.arange(total), 0, lanes == 1 or total <= lanes
     while total > 0:
         for first in range(0, total, lanes):
@@ -126,26 +137,33 @@ def _iterate(ints, floats, work, who, zip_load, tol, max_iter, patient, lanes, s
 def _load(ints, floats, rows, who, zip_load, has_start, work):
     """Put scenarios into the lanes.
 
-    A row holds ``[v_source, tap k, cap c, p m, q m (, p_i m, q_i m, p_z m, q_z m) (, start_re m, start_im m)]``.
+    A row holds ``[v_source, tap k, cap c, p w, q w (, p_i w, q_i w, p_z w, q_z w) (, start_re m, start_im m)]``, where
+    ``w = m + d`` counts buses and pairs of nodes.
     """
     n, m, lanes = ints[L_START + 1] - ints[L_START] - 1, ints[BUS_AT + 1] - ints[BUS_AT], work.shape[2] // 2
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
     bus_at, a_bus = ints[ints[BUS_AT] : ints[BUS_AT + 1]], ints[ints[A_BUS] : ints[A_BUS + 1]]
-    column = 1 + k + c
+    column, nodes, pairs = 1 + k + c, ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE], ints[PAIR_A + 1] - ints[PAIR_A]
+    w = m + pairs
     for slot in range(3 if zip_load else 1):
         into = work[slot]
         for at in range(n):
             for lane in range(len(who)):
                 into[at, lane] = rows[who[lane], column + a_bus[at]]
-                into[at, lanes + lane] = rows[who[lane], column + m + a_bus[at]]
+                into[at, lanes + lane] = rows[who[lane], column + w + a_bus[at]]
         for e in range(ints[OTHER_BUS], ints[OTHER_BUS + 1]):
             bus = ints[e]
             for lane in range(len(who)):
                 into[bus_at[bus], lane] += rows[who[lane], column + bus]
-                into[bus_at[bus], lanes + lane] += rows[who[lane], column + m + bus]
-        column += 2 * m
+                into[bus_at[bus], lanes + lane] += rows[who[lane], column + w + bus]
+        scale = (1.0, PAIR_I, PAIR_Z)[slot]
+        for e in range(pairs):
+            for lane in range(len(who)):
+                into[nodes + e, lane] = scale * rows[who[lane], column + m + e]
+                into[nodes + e, lanes + lane] = scale * rows[who[lane], column + w + m + e]
+        column += 2 * w
     v = work[V]
-    for at in range(n + 1):
+    for at in range(nodes):
         re, im = floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at]
         for lane in range(len(who)):
             v[at, lane], v[at, lanes + lane] = re * rows[who[lane], 0], im * rows[who[lane], 0]
@@ -187,8 +205,10 @@ def _set_taps(ints, floats, row, block, current, lane):
                 block[place[i], lanes + lane] += entries[i].imag
         for i in range(2):  # the to end beside the source, or the from end
             if place[4 + i] >= 0:
-                current[place[4 + i], lane] -= entries[2 - i].real * row[0]
-                current[place[4 + i], lanes + lane] -= entries[2 - i].imag * row[0]
+                at = ints[ints[TO_AT if i else FROM_AT] + branch]
+                pushed = entries[2 - i] * complex(floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at])
+                current[place[4 + i], lane] -= pushed.real * row[0]
+                current[place[4 + i], lanes + lane] -= pushed.imag * row[0]
 
 
 @leaf
@@ -237,6 +257,21 @@ def _make_sweep(lanes: int) -> Callable:
                     a, b, p, q = v[k, lane], v[k, lanes + lane], s[k, lane], s[k, lanes + lane]
                     g = -1.0 / max(_fma(a, a, b * b), MIN_V2)
                     x[k, lane], x[k, lanes + lane] = _fma(p, a, q * b) * g, _fma(p, b, -q * a) * g
+        pair_a, pair_b = ints[ints[PAIR_A] : ints[PAIR_A + 1]], ints[ints[PAIR_B] : ints[PAIR_B + 1]]
+        nodes = ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE]
+        for e in range(len(pair_a)):
+            i, j, k = pair_a[e], pair_b[e], nodes + e
+            for lane in range(lanes):
+                a, b = v[i, lane] - v[j, lane], v[i, lanes + lane] - v[j, lanes + lane]
+                v2, p, q = _fma(a, a, b * b), s[k, lane], s[k, lanes + lane]
+                if zip_load:
+                    v1 = np.sqrt(v2)
+                    p += v1 * s_i[k, lane] + v2 * s_z[k, lane]
+                    q += v1 * s_i[k, lanes + lane] + v2 * s_z[k, lanes + lane]
+                g = -1.0 / max(v2, MIN_V2)
+                re, im = _fma(p, a, q * b) * g, _fma(p, b, -q * a) * g
+                x[i, lane], x[i, lanes + lane] = x[i, lane] + re, x[i, lanes + lane] + im
+                x[j, lane], x[j, lanes + lane] = x[j, lane] - re, x[j, lanes + lane] - im
         source_at = ints[ints[SOURCE_AT] : ints[SOURCE_AT + 1]]
         for e in range(len(source_at)):
             for lane in range(2 * lanes):
@@ -329,7 +364,7 @@ def _report(ints, floats, rows, who, zip_load, v, iterations, scratch, sums, out
             sums[2, lane] = DIVERGED_PU
             _unload(ints, floats, rows[who[lane]], v, lane)
             _meters(ints, floats, rows[who[lane]], zip_load, v, lane, out[who[lane]])
-    for at in range(ints[L_START + 1] - ints[L_START]):
+    for at in range(ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE]):
         for lane in range(lanes):
             scratch[at, lane] = np.sqrt(v[at, lane] * v[at, lane] + v[at, lanes + lane] * v[at, lanes + lane])
     for lane in range(len(who)):
@@ -348,10 +383,10 @@ def _report(ints, floats, rows, who, zip_load, v, iterations, scratch, sums, out
 @leaf
 def _unload(ints, floats, row, v, lane):
     """Replace a lane that is not finite, and its scenario, by the network without load at 1 pu."""
-    n, k, lanes = ints[L_START + 1] - ints[L_START] - 1, ints[TAP + 1] - ints[TAP], v.shape[1] // 2
+    nodes, k, lanes = ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE], ints[TAP + 1] - ints[TAP], v.shape[1] // 2
     for e in range(len(row)):
         row[e] = floats[ints[TAP] + e - 1] if 1 <= e <= k else 0.0
-    for at in range(n + 1):
+    for at in range(nodes):
         v[at, lane], v[at, lanes + lane] = floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at]
 
 
@@ -391,6 +426,29 @@ def _branches(ints, floats, rows, who, v, percent, sums):
         if regulator >= 0:
             for lane in range(lanes):
                 scale[lane] = 1.0
+    if ints[TERMINAL_AT + 1] > ints[TERMINAL_AT]:
+        _blocks(ints, floats, v, percent, sums)
+
+
+@leaf
+def _blocks(ints, floats, v, percent, sums):
+    """The same of elements between several nodes: the larger loading of both ends of a conductor, and their losses."""
+    lanes, loss, i_re, i_im = v.shape[1] // 2, sums[3], sums[0], sums[1]
+    at, row = ints[ints[TERMINAL_AT] : ints[TERMINAL_AT + 1]], ints[ints[TERMINAL_ROW] : ints[TERMINAL_ROW + 1]]
+    for t in range(len(at)):
+        for lane in range(lanes):
+            i_re[lane] = i_im[lane] = 0.0
+        first, y = ints[ints[TERMINAL_FIRST] + t], ints[ints[TERMINAL_Y] + t]
+        for j in range(ints[ints[TERMINAL_SIZE] + t]):
+            k, r, i = at[first + j], floats[ints[BLOCK_RE] + y + j], floats[ints[BLOCK_IM] + y + j]
+            for lane in range(lanes):
+                i_re[lane] += r * v[k, lane] - i * v[k, lanes + lane]
+                i_im[lane] += r * v[k, lanes + lane] + i * v[k, lane]
+        here, branch, k = floats[ints[TERMINAL_PERCENT] + t], row[t], at[t]
+        for lane in range(lanes):
+            loss[lane] += v[k, lane] * i_re[lane] + v[k, lanes + lane] * i_im[lane]
+            flowing = here * np.sqrt(i_re[lane] * i_re[lane] + i_im[lane] * i_im[lane])
+            percent[branch, lane] = max(percent[branch, lane], flowing)
 
 
 @leaf
@@ -408,8 +466,10 @@ def _meters(ints, floats, row, zip_load, v, lane, out):
             what, sign = ints[ints[TERM_INDEX] + e], floats[ints[SIGN] + e]
             if what < 2 * b:
                 power = _into_branch(ints, floats, row, v, lane, what % b, what < b)
-            else:
+            elif what < 2 * b + m:
                 power = _drawn(ints, floats, row, zip_load, v, lane, what - 2 * b)
+            else:
+                power = _into_pair(ints, floats, row, zip_load, v, lane, what - 2 * b - m)
             p += sign * power.real
             q += sign * power.imag
         size += abs(p) + abs(q)
@@ -423,6 +483,12 @@ def _meters(ints, floats, row, zip_load, v, lane, out):
 @leaf
 def _into_branch(ints, floats, row, v, lane, branch, at_from):
     """Power that enters a branch at its from or its to end."""
+    if ints[TERMINAL_OF + 1] > ints[TERMINAL_OF]:
+        terminal = ints[
+            ints[TERMINAL_OF] + branch + (0 if at_from else (ints[TERMINAL_OF + 1] - ints[TERMINAL_OF]) // 2)
+        ]
+        if terminal >= 0:
+            return _into_block(ints, floats, v, lane, terminal)
     scale, regulator, i_lane = 1.0, ints[ints[REGULATOR_OF] + branch], v.shape[1] // 2 + lane
     if regulator >= 0:
         scale = row[1 + regulator] / floats[ints[TAP] + regulator]
@@ -437,17 +503,49 @@ def _into_branch(ints, floats, row, v, lane, branch, at_from):
 
 
 @leaf
+def _into_block(ints, floats, v, lane, terminal):
+    """Power that enters a block at one of its terminals."""
+    at, i_lane, current = ints[TERMINAL_AT], v.shape[1] // 2 + lane, 0j
+    first, y = ints[ints[TERMINAL_FIRST] + terminal], ints[ints[TERMINAL_Y] + terminal]
+    for j in range(ints[ints[TERMINAL_SIZE] + terminal]):
+        k = ints[at + first + j]
+        current += complex(floats[ints[BLOCK_RE] + y + j], floats[ints[BLOCK_IM] + y + j]) * complex(
+            v[k, lane], v[k, i_lane]
+        )
+    k = ints[at + terminal]
+    return complex(v[k, lane], v[k, i_lane]) * np.conj(current)
+
+
+@leaf
+def _into_pair(ints, floats, row, zip_load, v, lane, which):
+    """Power that a load between two nodes draws from its first node, or behind all of those, from its second."""
+    pairs, m, i_lane = ints[PAIR_A + 1] - ints[PAIR_A], ints[BUS_AT + 1] - ints[BUS_AT], v.shape[1] // 2 + lane
+    e, w = which % pairs, m + pairs
+    first = 1 + ints[TAP + 1] - ints[TAP] + ints[CAP_P + 1] - ints[CAP_P] + m + e
+    i, j = ints[ints[PAIR_A] + e], ints[ints[PAIR_B] + e]
+    v_i, v_j = complex(v[i, lane], v[i, i_lane]), complex(v[j, lane], v[j, i_lane])
+    between = v_i - v_j
+    v2 = between.real * between.real + between.imag * between.imag
+    power = complex(row[first], row[first + w])
+    if zip_load:
+        power += complex(row[first + 2 * w], row[first + 3 * w]) * (PAIR_I * np.sqrt(v2))
+        power += complex(row[first + 4 * w], row[first + 5 * w]) * (PAIR_Z * v2)
+    inward = power * np.conj(between) / max(v2, MIN_V2)  # conjugate of the current
+    return v_i * inward if which < pairs else -v_j * inward
+
+
+@leaf
 def _drawn(ints, floats, row, zip_load, v, lane, bus):
     """Power that a bus's loads and shunts draw."""
     m, at = ints[BUS_AT + 1] - ints[BUS_AT], ints[ints[BUS_AT] + bus]
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
-    first = 1 + k + c + bus
+    first, w = 1 + k + c + bus, m + ints[PAIR_A + 1] - ints[PAIR_A]
     re, im = v[at, lane], v[at, v.shape[1] // 2 + lane]
     v2 = re * re + im * im
-    power = complex(row[first], row[first + m])
+    power = complex(row[first], row[first + w])
     if zip_load:
-        power += complex(row[first + 2 * m], row[first + 3 * m]) * np.sqrt(v2)
-        power += complex(row[first + 4 * m], row[first + 5 * m]) * v2
+        power += complex(row[first + 2 * w], row[first + 3 * w]) * np.sqrt(v2)
+        power += complex(row[first + 4 * w], row[first + 5 * w]) * v2
     power += complex(floats[ints[SHUNT_P] + bus], floats[ints[SHUNT_Q] + bus]) * v2
     for e in range(c):
         if ints[ints[CAP_BUS] + e] == bus:

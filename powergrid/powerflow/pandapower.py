@@ -92,6 +92,8 @@ def plan(
     if len(topologies):
         raise NetworkError("pandapower solves one topology a plan; make a plan for each outage instead of topologies=")
     compiled = compile_network(network)
+    if compiled.phases is not None:
+        raise NetworkError("pandapower solves balanced networks only; take sparse_lu for a three-phase one")
     for branch in meters:
         if compiled.switch[branch]:
             raise NetworkError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.types import NodeLoad
 from powergrid.powerflow import method as method_module
 from powergrid.powerflow.compile import Compiled, Terms, compile_network, injected_powers
+from powergrid.powerflow.result_phases import solve_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,9 @@ class FlowResult:
         ``from_bus``, ``to_bus``, ``phase``, ``i_ka`` (the larger of both ends), ``loading_percent`` (NaN without a
         rating), and the power entering it at its ends, ``p_from_mw``, ``q_from_mvar``, ``p_to_mw``, ``q_to_mvar``. A
         closed switch in a loop of closed switches has NaN.
+    unbalance
+        Of a three-phase network: ``bus`` and ``unbalance_percent``, the negative over the positive sequence voltage of
+        every bus that has three phases.
     """
 
     converged: bool
@@ -55,6 +59,7 @@ class FlowResult:
     slack: Slack
     bus: pd.DataFrame
     branch: pd.DataFrame
+    unbalance: pd.DataFrame | None = None
 
     def __str__(self) -> str:
         v = self.bus["v_pu"]
@@ -65,7 +70,7 @@ class FlowResult:
         )
 
 
-def power_flow(network: Network, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
+def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
     """Solve a network with its own loads, taps and shunts.
 
     Parameters
@@ -85,6 +90,9 @@ def power_flow(network: Network, method: str = "auto", tol_pu: float = 1e-8) -> 
         If the network cannot be solved by any method.
     """
     solver = method_module(method)
+    if hasattr(network, "blocks"):
+        found = solve_tables(network, solver, tol_pu)
+        return FlowResult(**{**found, "slack": Slack(*found["slack"])})
     m = len(network.buses.name)
     p_mw, q_mvar = (np.bincount(network.loads.bus, power, m) for power in (network.loads.p_mw, network.loads.q_mvar))
     flow = solver.solve(solver.plan(network, tol_pu=tol_pu), NodeLoad(p_mw, q_mvar))

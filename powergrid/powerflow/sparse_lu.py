@@ -53,7 +53,7 @@ class Plan:
     compiled: Compiled
     tol_pu: float
     max_iter: int
-    meters: tuple[int, ...]
+    meters: tuple[Any, ...]
     ints: np.ndarray
     floats: np.ndarray
     tap_ratio: np.ndarray
@@ -66,7 +66,7 @@ def plan(
     *,
     tol_pu: float = 1e-8,
     max_iter: int = 100,
-    meters: Sequence[int] = (),
+    meters: Sequence[Any] = (),
     topologies: Sequence[Any] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
@@ -81,7 +81,8 @@ def plan(
     max_iter
         Iterations after which a flow counts as not converged.
     meters
-        Branches whose power at their from bus is reported in ``p_meter_mw`` and ``q_meter_mvar``.
+        Branches whose power at their from bus is reported in ``p_meter_mw`` and ``q_meter_mvar``; several in one meter
+        are added up, such as the phases of a line.
     topologies
         Outages declared beforehand; this method takes none.
     buses
@@ -103,15 +104,16 @@ def plan(
     compiled = compile_network(network)
     ints, floats = pack(_tables(compiled, factorise(compiled), meters))
     m, b, k, c = compiled.n_bus, compiled.n_branch, len(compiled.regulator), len(compiled.cap_bus)
+    w = compiled.n_place
     return Plan(
         compiled=compiled,
         tol_pu=float(tol_pu),
         max_iter=int(max_iter),
-        meters=tuple(int(branch) for branch in meters),
+        meters=tuple(meters),
         ints=ints,
         floats=floats,
         tap_ratio=compiled.tap_ratio,
-        inputs=_slices(1, k, c, m, m, m, m, m, m),
+        inputs=_slices(1, k, c, w, w, w, w, w, w),
         outputs=_slices(m, m, m, b, len(meters), len(meters), 4),
     )
 
@@ -124,7 +126,8 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     plan
         From :func:`plan`.
     load
-        What each bus draws, ``(*batch, m)``; batch axes broadcast against those of `control` and `start`.
+        What each bus draws, ``(*batch, m)``, and in a three-phase network what lies between two phases,
+        ``(*batch, m + d)``; batch axes broadcast against those of `control` and `start`.
     control
         Taps, switchable shunts and source voltage; fields that are ``None`` keep the network's own.
     start
@@ -199,26 +202,26 @@ def _slices(*widths: int) -> tuple[slice, ...]:
     return tuple(slice(first, stop) for first, stop in pairwise(stops))
 
 
-def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict[str, np.ndarray]:
+def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict[str, np.ndarray]:
     """All that the compiled code reads, by the names of its slots."""
     n, position, regulator = compiled.n_node, factors.position, compiled.regulator
     lower, upper, trailing = factors.lower, factors.upper, factors.trailing
     bus_at, from_at, to_at = (position[x] for x in (compiled.node, compiled.from_node, compiled.to_node))
-    a_bus = np.empty(n + 1, np.int64)
+    a_bus = np.empty(len(position), np.int64)
     a_bus[bus_at] = np.arange(compiled.n_bus)
     other_bus = np.array([bus for bus in range(compiled.n_bus) if bus_at[bus] < n and a_bus[bus_at[bus]] != bus], int)
-    current = np.zeros(n + 1, complex)  # from a source of 1 pu into each position, without the regulators
-    current[position] = -compiled.ybus(regulators=False)[:, n].toarray()[:, 0]
+    current = np.zeros(len(position), complex)  # from a source of 1 pu into each position, without the regulators
+    current[position] = -(compiled.ybus(regulators=False)[:, n:] @ compiled.source_phasor)
     beside = current != 0
-    beside[from_at[regulator[to_at[regulator] == n]]] = True
-    beside[to_at[regulator[from_at[regulator] == n]]] = True
+    beside[from_at[regulator[to_at[regulator] >= n]]] = True
+    beside[to_at[regulator[from_at[regulator] >= n]]] = True
     source_at = np.flatnonzero(beside[:n])
     regulator_of = np.full(compiled.n_branch, -1)
     regulator_of[regulator] = np.arange(len(regulator))
     diagonal, terms = _diagonal(trailing), compiled.terms(meters)
-    no_load = np.empty(n + 1, complex)
+    no_load = np.empty(len(position), complex)
     no_load[position] = no_load_voltages(compiled)
-    return {
+    return _phase_tables(compiled, position) | {
         "lower_start": lower.indptr, "lower_col": lower.indices, "lower_re": lower.data.real,
         "lower_im": lower.data.imag, "upper_start": upper.indptr, "upper_col": upper.indices,
         "upper_re": upper.data.real, "upper_im": upper.data.imag,
@@ -235,6 +238,21 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[int]) -> dict
         "percent_to": compiled.percent_to, "shunt_p": compiled.shunt.real, "shunt_q": compiled.shunt.imag,
         "cap_bus": compiled.cap_bus, "cap_p": compiled.cap.real, "cap_q": compiled.cap.imag, "tap": compiled.tap_ratio,
         "term_start": terms.start, "term_index": terms.power, "sign": terms.sign,
+    }  # fmt: skip
+
+
+def _phase_tables(compiled: Compiled, position: np.ndarray) -> dict[str, np.ndarray]:
+    """Blocks and pairs of a three-phase network; empty for a balanced one."""
+    found, none = compiled.phases, np.zeros(0)
+    if found is None:
+        names = ("terminal_at", "terminal_first", "terminal_size", "terminal_y", "terminal_row", "pair_a", "pair_b")
+        return dict.fromkeys((*names, "terminal_of", "block_re", "block_im", "terminal_percent"), none)
+    at = position[compiled.node]
+    return {
+        "terminal_at": at[found.bus], "terminal_first": found.first, "terminal_size": np.repeat(found.size, found.size),
+        "terminal_y": found.y_start, "terminal_row": found.row, "terminal_of": compiled.terminal_of.ravel(),
+        "pair_a": at[found.pair_a], "pair_b": at[found.pair_b], "block_re": found.y.real, "block_im": found.y.imag,
+        "terminal_percent": found.percent,
     }  # fmt: skip
 
 
@@ -266,12 +284,12 @@ def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, source_at:
     """Six numbers a regulator: where (f, f), (f, t), (t, f) and (t, t) lie in the trailing block, and which source
     current its to end and its from end receive if the other end is the source; -1 for none.
     """
-    n, shared, places = len(factors.position) - 1, factors.n_shared, []
+    n, shared, places = factors.lower.shape[0], factors.n_shared, []
     for ends in zip(f, t, strict=True):
         for row in ends:
             for column in ends:
                 inside = row < n and column < n
                 places.append(_place(factors.trailing, row - shared, column - shared) if inside else -1)
         for end, other in ((ends[1], ends[0]), (ends[0], ends[1])):
-            places.append(int(np.searchsorted(source_at, end)) if other == n and end < n else -1)
+            places.append(int(np.searchsorted(source_at, end)) if other >= n and end < n else -1)
     return np.array(places, np.int64)

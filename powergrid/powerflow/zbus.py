@@ -104,6 +104,8 @@ def plan(
     if len(topologies):
         raise NetworkError("zbus solves one topology a plan; make a plan for each outage instead of topologies=")
     compiled = compile_network(network)
+    if compiled.phases is not None:
+        raise NetworkError("zbus solves balanced networks only; take sparse_lu for a three-phase one")
     b = compiled.n_branch
     chosen = np.arange(compiled.n_bus) if buses is None else np.union1d(buses, compiled.cap_bus).astype(int)
     bus = chosen[compiled.node[chosen] < compiled.n_node]

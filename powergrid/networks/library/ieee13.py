@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from powergrid.networks.feeders import Taps, build_feeder
+from powergrid.networks.feeders import Phases, Taps, build_feeder
 from powergrid.networks.network import Network
+from powergrid.networks.three_phase_feeders import build_three_phase_feeder
+from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import register_network
 
 
 @register_network("ieee13")
-def ieee13(*, source_v_pu: float | None = None, load_scale: float = 1.0, taps: Taps = "published") -> Network:
+def ieee13(
+    *,
+    source_v_pu: float | None = None,
+    load_scale: float = 1.0,
+    taps: Taps = "published",
+    phases: Phases = "balanced",
+) -> Network | UnbalancedNetwork:
     """IEEE 13 node test feeder, 4.16 kV: short and heavily loaded, 3.466 MW and 2.102 Mvar.
 
     Regulator 650-RG60 at the head, a 500 kVA transformer to 0.48 kV at 634, capacitors at 675 and 611, a closed switch
@@ -22,10 +30,12 @@ def ieee13(*, source_v_pu: float | None = None, load_scale: float = 1.0, taps: T
         Factor on every load [1].
     taps
         ``"published"`` taps belong to the published load; ``"neutral"`` sets them to zero.
+    phases
+        ``"three"`` builds every phase with the published load models, ``"balanced"`` the equivalent.
 
     Returns
     -------
-    Network
+    Network or UnbalancedNetwork
         Balanced positive-sequence equivalent: see :mod:`powergrid.networks.feeders`.
 
     Notes
@@ -33,4 +43,6 @@ def ieee13(*, source_v_pu: float | None = None, load_scale: float = 1.0, taps: T
     Source: IEEE PES Distribution System Analysis Subcommittee, test feeder document of 24 June 2004;
     ratings from the conductor tables in W. H. Kersting, "Distribution System Modeling and Analysis", CRC Press.
     """
+    if phases == "three":
+        return build_three_phase_feeder("ieee13", source_v_pu=source_v_pu, load_scale=load_scale, taps=taps)
     return build_feeder("ieee13", source_v_pu=source_v_pu, load_scale=load_scale, taps=taps)

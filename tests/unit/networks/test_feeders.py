@@ -236,7 +236,7 @@ def test_names_are_found_with_the_nearest_match():
         network("iee34")
     with pytest.raises(NetworkError, match='did you mean "load_scale"'):
         network("ieee13", load_scal=2.0)
-    with pytest.raises(NetworkError, match="only balanced equivalents exist so far"):
-        network("ieee13", phases="three")
+    with pytest.raises(NetworkError, match='phases="three" is not available'):
+        network("case33bw", phases="three")
     with pytest.raises(NetworkError, match='"published" or "neutral"'):
         network("ieee13", taps="zero")

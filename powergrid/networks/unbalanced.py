@@ -1,0 +1,315 @@
+"""UnbalancedNetwork: the columns of a three-phase network, one row a node, and the questions one may ask of it.
+
+A node is one phase of a bus, called ``"671.a"``. The columns are those of a balanced :class:`Network`, read phase by
+phase, and two more tables hold what a balanced network does not have: :class:`Blocks`, elements that couple several
+phases, and :class:`Pairs`, loads that lie between two phases.
+
+Everything is per unit on 1 MVA *per phase* and the nodes' line-to-neutral voltage ``vn_kv / sqrt(3)``, so a power in MW
+and its per-unit value are the same number, as in a balanced network. Earth is the reference of every voltage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError, nearest
+from powergrid.core.types import NodeLoad
+from powergrid.networks.network import Branches, Shunts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from powergrid.powerflow.result import FlowResult
+
+PHASES = "abc"
+"""Phases in positive sequence: b follows a by 120 degrees."""
+
+
+class Nodes(NamedTuple):
+    """One row a node.
+
+    Attributes
+    ----------
+    name
+        ``"<bus>.<phase>"``, unique.
+    vn_kv
+        Nominal line-to-line voltage of its bus [kV].
+    area
+        ``""``, or the prefix of an attached network.
+    x, y
+        Drawing coordinates of its bus, NaN where none are known.
+    bus
+        Its bus.
+    phase
+        ``"a"``, ``"b"`` or ``"c"``.
+    """
+
+    name: tuple[str, ...]
+    vn_kv: np.ndarray
+    area: tuple[str, ...]
+    x: np.ndarray
+    y: np.ndarray
+    bus: tuple[str, ...]
+    phase: tuple[str, ...]
+
+
+class Blocks(NamedTuple):
+    """Elements that couple several nodes: a line's conductors, a transformer's windings.
+
+    A terminal is where a block touches a node; the current into terminal `i` is ``sum_j y[i, j] v[node of j]``.
+
+    Attributes
+    ----------
+    size
+        Terminals of each block, ``(n,)``.
+    node
+        Node of each terminal, block by block, ``(t,)``.
+    y_pu
+        Admittance matrices by rows, block by block [pu], ``(sum of size^2,)``, complex.
+    row
+        Row of ``branches`` that shows each terminal, ``(t,)``.
+    at_to
+        Whether the terminal is that row's to end, ``(t,)``.
+    rated_pu
+        Current at which the terminal is loaded by 100 % [pu], NaN for none, ``(t,)``.
+    """
+
+    size: np.ndarray
+    node: np.ndarray
+    y_pu: np.ndarray
+    row: np.ndarray
+    at_to: np.ndarray
+    rated_pu: np.ndarray
+
+
+class Pairs(NamedTuple):
+    """Pairs of nodes that loads or devices lie between: their current leaves the first and enters the second.
+
+    Their power at 1 pu is that at the nominal line-to-line voltage.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+
+
+class PhaseRegulators(NamedTuple):
+    """Single-phase regulators: the columns of :class:`~powergrid.networks.network.Regulators` and their relays.
+
+    A relay reads ``|relay_gain v - (relay_r_pu + j relay_x_pu) i|`` with the voltage `v` of the regulator's to node
+    [pu] and the current `i` through it [pu]: the voltage at a point down the line, which the compensator rebuilds from
+    the readings of a potential and a current transformer.
+
+    Attributes
+    ----------
+    branch, tap, step_pu, tap_min, tap_max
+        As there.
+    relay_gain
+        Nominal voltage of the node behind the potential transformer, over 120 V [1].
+    relay_r_pu, relay_x_pu
+        Compensator settings in volts over 120 V, for 1 pu of current instead of the current transformer's [pu].
+    v_set_pu, bandwidth_pu
+        Voltage to hold and whole width of the band around it, over 120 V [pu].
+    delay_s
+        Time out of the band before the first step [s].
+    """
+
+    branch: np.ndarray
+    tap: np.ndarray
+    step_pu: np.ndarray
+    tap_min: np.ndarray
+    tap_max: np.ndarray
+    relay_gain: np.ndarray
+    relay_r_pu: np.ndarray
+    relay_x_pu: np.ndarray
+    v_set_pu: np.ndarray
+    bandwidth_pu: np.ndarray
+    delay_s: np.ndarray
+
+
+class PhaseLoads(NamedTuple):
+    """The network's own loads, one row a phase, consumption positive.
+
+    Their power follows the voltage as ``p_mw * (1 - i_share_p - z_share_p + i_share_p * v + z_share_p * v**2)``.
+
+    Attributes
+    ----------
+    name
+        ``"<load>.<phase>"`` or ``"<load>.<phase><phase>"``, unique.
+    bus
+        Place: a node, or ``nodes + k`` for the k-th of :class:`Pairs`.
+    p_mw, q_mvar
+        Power at 1 pu [MW, Mvar].
+    i_share_p, i_share_q, z_share_p, z_share_q
+        Parts of constant current and of constant impedance [1].
+    """
+
+    name: tuple[str, ...]
+    bus: np.ndarray
+    p_mw: np.ndarray
+    q_mvar: np.ndarray
+    i_share_p: np.ndarray
+    i_share_q: np.ndarray
+    z_share_p: np.ndarray
+    z_share_q: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class UnbalancedNetwork:
+    """A three-phase network as columns.
+
+    Parameters
+    ----------
+    name
+        Registered name.
+    buses
+        Its nodes.
+    branches
+        One row a phase of a line, transformer, regulator or switch, named ``"<element>.<phase>"``. The rows of
+        regulators and switches are pi sections as in a balanced network; those that belong to a block have no impedance
+        of their own.
+    blocks, pairs, regulators, loads, shunts
+        See there. `shunts` lie between a node and earth.
+    source_nodes
+        Nodes that the source holds, ``(3,)``.
+    source_v_pu
+        Voltage of the source [pu].
+    source_angle_degree
+        Angle of each of its phases [degree], ``(3,)``.
+    f_hz
+        Frequency [Hz].
+    source_note
+        Where the figures come from.
+    """
+
+    name: str
+    buses: Nodes
+    branches: Branches
+    blocks: Blocks
+    pairs: Pairs
+    regulators: PhaseRegulators
+    loads: PhaseLoads
+    shunts: Shunts
+    source_nodes: np.ndarray
+    source_v_pu: float = 1.0
+    source_angle_degree: np.ndarray = field(default_factory=lambda: np.array([0.0, -120.0, 120.0]))
+    f_hz: float = 60.0
+    source_note: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        for what, names in (("node", self.buses.name), ("branch", self.branches.name), ("load", self.loads.name)):
+            repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+            if repeated:
+                raise NetworkError(f'network "{self.name}": {what} names must be unique; repeated: {repeated}')
+
+    @property
+    def phases(self) -> str:
+        """``"three"``."""
+        return "three"
+
+    @property
+    def source_bus(self) -> int:
+        """First of the source's nodes."""
+        return int(self.source_nodes[0])
+
+    @property
+    def places(self) -> np.ndarray:
+        """Node of every place that a load may have: the nodes, then the first node of each pair, ``(m + d,)``."""
+        return np.concatenate([np.arange(len(self.buses.name)), self.pairs.first])
+
+    def node_load(self, scale: float = 1.0) -> NodeLoad:
+        """What the network's own loads draw at every place, multiplied by `scale`; ``(m + d,)`` columns."""
+        loads, count = self.loads, len(self.places)
+        p_mw, q_mvar = scale * loads.p_mw, scale * loads.q_mvar
+        parts = (
+            p_mw * (1 - loads.i_share_p - loads.z_share_p),
+            q_mvar * (1 - loads.i_share_q - loads.z_share_q),
+            p_mw * loads.i_share_p,
+            q_mvar * loads.i_share_q,
+            p_mw * loads.z_share_p,
+            q_mvar * loads.z_share_q,
+        )
+        return NodeLoad(*(np.bincount(loads.bus, part, count) for part in parts))
+
+    def phases_of(self, bus: str) -> str:
+        """Phases of a bus, such as ``"ac"``.
+
+        Raises
+        ------
+        NetworkError
+            If there is no such bus; the message holds the nearest match.
+        """
+        found = "".join(phase for name, phase in zip(self.buses.bus, self.buses.phase, strict=True) if name == bus)
+        if not found:
+            hint = nearest(bus, tuple(dict.fromkeys(self.buses.bus)))
+            raise NetworkError("; ".join(part for part in (f'network "{self.name}" has no bus "{bus}"', hint) if part))
+        return found
+
+    def place(self, bus: str, phases: str) -> int:
+        """Place of a load at one phase (``"a"``) or between two (``"ab"``, which must be a pair of the network).
+
+        Raises
+        ------
+        NetworkError
+            If the bus or the phase does not exist, or nothing lies between the two phases.
+        """
+        here = self.phases_of(bus)
+        missing = [phase for phase in phases if phase not in here]
+        if missing:
+            raise NetworkError(f'bus "{bus}" has no phase {missing[0]}; it has {" and ".join(here)}')
+        nodes = [self.buses.name.index(f"{bus}.{phase}") for phase in phases]
+        if len(nodes) == 1:
+            return nodes[0]
+        match = np.flatnonzero((self.pairs.first == nodes[0]) & (self.pairs.second == nodes[1]))
+        if not len(match):
+            raise NetworkError(f'nothing lies between phases {" and ".join(phases)} of bus "{bus}"')
+        return len(self.buses.name) + int(match[0])
+
+    def bus(self, name: str) -> int:
+        """Index of the node called `name`, such as ``"671.a"``.
+
+        Raises
+        ------
+        NetworkError
+            If there is none; the message holds the nearest match.
+        """
+        return self._index("node", name, self.buses.name)
+
+    def branch(self, name: str) -> int:
+        """Index of the branch called `name`, such as ``"650-RG60.a"``.
+
+        Raises
+        ------
+        NetworkError
+            If there is none; the message holds the nearest match.
+        """
+        return self._index("branch", name, self.branches.name)
+
+    def rows(self, element: str) -> tuple[int, ...]:
+        """Rows of `branches` that make up an element: all phases of ``"650-RG60"``, or one row by its own name."""
+        names = self.branches.name
+        if element in names:
+            return (names.index(element),)
+        return tuple(i for i, name in enumerate(names) if name[:-2] == element and name[-2] == ".")
+
+    def _index(self, what: str, name: str, names: tuple[str, ...]) -> int:
+        if name in names:
+            return names.index(name)
+        parts = [f'network "{self.name}" has no {what} "{name}"', nearest(str(name), names)]
+        raise NetworkError("; ".join(part for part in parts if part))
+
+    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
+        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`."""
+        from powergrid.powerflow.result import power_flow
+
+        return power_flow(self, method, tol_pu)
+
+    def draw(self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None) -> Axes:
+        """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
+        from powergrid.networks.drawing import draw
+
+        network: Any = self
+        return draw(network, ax, v_pu=v_pu, loading=loading)
