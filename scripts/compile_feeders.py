@@ -33,19 +33,23 @@ RATING_A = {
 MISSING_LINES: dict[str, list[list[Any]]] = {"ieee123": [["51", "151", 500.0, "4"]]}
 
 
-def _relay(level_v: float, bandwidth_v: float, pt_ratio: float, ct_a: float, r_v: Any, x_v: Any) -> dict[str, Any]:
-    """Relay settings of a regulator: level and band on 120 V, ratios, compensator of each phase [V]."""
+def _relay(
+    level_v: float, bandwidth_v: float, pt_ratio: float, ct_a: float, r_v: Any, x_v: Any, *, gang: bool = False
+) -> dict[str, Any]:
+    """Relay settings of a regulator: level and band on 120 V, ratios, compensator of each phase [V], as a bank."""
     every = [r if isinstance(r, list) else [r] * 3 for r in (r_v, x_v)]
     row = {"level_v": level_v, "bandwidth_v": bandwidth_v, "pt_ratio": pt_ratio, "ct_a": ct_a}
-    return {**row, "r_v": every[0], "x_v": every[1]}
+    return {**row, "r_v": every[0], "x_v": every[1], "gang": gang}
 
 
-# Relay settings of the feeder documents, by the regulator's secondary bus.
+# Relay settings of the feeder documents, by the regulator's secondary bus. Those of ieee123 were read in
+# IEEE123Master.dss (creg1a, of one three-phase bank) and IEEE123Regulators.DSS (creg2a to creg4c), files of
+# Distrib/IEEETestCases/123Bus in github.com/tshort/OpenDSS, the latter at commit 83aa6a2c.
 RELAYS = {
     "ieee13": {"RG60": _relay(122, 2, 20, 700, 3.0, 9.0)},
     "ieee34": {"RG10": _relay(122, 2, 120, 100, 2.7, 1.6), "RG11": _relay(124, 2, 120, 100, 2.5, 1.5)},
     "ieee123": {
-        "RG1": _relay(120, 2, 20, 700, 3.0, 7.5),
+        "RG1": _relay(120, 2, 20, 700, 3.0, 7.5, gang=True),
         "RG2": _relay(120, 2, 20, 50, 0.4, 0.4),
         "RG3": _relay(120, 1, 20, 50, 0.4, 0.4),
         "RG4": _relay(124, 2, 20, 300, [0.6, 1.4, 0.2], [1.3, 2.6, 1.4]),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig
 from powergrid.core.errors import NetworkError, PowerGridError
+from powergrid.engine.phases import three_phase
 
 if TYPE_CHECKING:
     from powergrid.networks import Network
@@ -92,9 +93,20 @@ def _modified(host: Network, modification: Modification) -> Network:
     )
 
 
-def regulator_names(network: Network) -> tuple[str, ...]:
-    """Names of the regulator branches."""
-    return tuple(network.branches.name[branch] for branch in network.regulators.branch)
+def regulator_names(network: Any) -> tuple[str, ...]:
+    """Names of the regulator branches; of a three-phase network those of the whole banks too."""
+    return _with_elements(network, [network.branches.name[branch] for branch in network.regulators.branch])
+
+
+def branch_names(network: Any) -> tuple[str, ...]:
+    """Names of the branches; of a three-phase network those of all phases of an element too."""
+    return _with_elements(network, network.branches.name)
+
+
+def _with_elements(network: Any, names: Sequence[str]) -> tuple[str, ...]:
+    if not three_phase(network):
+        return tuple(names)
+    return (*dict.fromkeys(name[:-2] for name in names), *names)
 
 
 def capacitor_names(network: Network) -> tuple[str, ...]:

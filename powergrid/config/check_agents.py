@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.agents.device_agent import DeviceAgent
-from powergrid.config.build_network import capacitor_names, regulator_names
+from powergrid.config.build_network import branch_names, capacitor_names, regulator_names
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple
 from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
+from powergrid.engine.phases import bus_names, has_phases, three_phase
 from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
@@ -136,7 +137,8 @@ def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], par
 def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Entry]) -> None:
     bus = text(agent.raw.get("bus"))
     phases = agent.raw.get("phases")
-    if phases is not None and agent.level == 1:
+    three = three_phase(grid.network)
+    if phases is not None and agent.level == 1 and not three:
         found.add(agent.path("phases"), f"phases {show(phases)}: the network is balanced", "leave phases out")
     if agent.level > 1:
         if bus is not None:
@@ -155,12 +157,14 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
         what, names = "device", tuple(UNIT_METER + unit for unit in units)
     else:
         what, names = {
-            "injection": ("bus", grid.network.buses.name),
+            "injection": ("bus", bus_names(grid.network)),
             "tap": ("regulator", regulator_names(grid.network)),
             "cap": ("switchable capacitor", capacitor_names(grid.network)),
-            "meter": ("branch", grid.network.branches.name),
+            "meter": ("branch", branch_names(grid.network)),
         }[role]
     if bus in names:
+        if three and role == "injection" and isinstance(phases, str):
+            _check_phases(found, agent, bus, phases, grid.network)
         return
     if grid.lacks(bus):
         found.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
@@ -168,6 +172,15 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
         return
     else:
         found.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
+
+
+def _check_phases(found: Findings, agent: Entry, bus: str, phases: str, network: Any) -> None:
+    """Does the bus have every phase that a device names?"""
+    here = network.phases_of(bus)
+    missing = [phase for phase in phases if phase not in here]
+    if missing:
+        message = f'phases {show(phases)}: bus "{bus}" has no phase {missing[0]}'
+        found.add(agent.path("phases"), message, has_phases(here))
 
 
 _WHERE = {

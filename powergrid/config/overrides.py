@@ -23,6 +23,7 @@ _SECTIONS: dict[str, type[Section]] = {
 """Sections whose keys may be given by their own name."""
 
 _SHORT = {name: (section, name) for section, model in _SECTIONS.items() for name in field_names(model)}
+_SHORT["phases"] = ("network", "phases")
 
 
 def overridden(document: Document, overrides: Mapping[str, Any]) -> Document:
@@ -75,7 +76,8 @@ def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str
         return
     if rest:
         if not isinstance(here.get(key), dict):
-            here[key] = {}
+            short = at == () and key == "network" and isinstance(here.get(key), str)
+            here[key] = {"base": here[key]} if short else {}
         _put(here[key], lines, (*at, key), rest, value)
     elif isinstance(value, dict) and isinstance(here.get(key), dict):
         for name, item in value.items():

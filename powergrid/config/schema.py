@@ -122,6 +122,16 @@ class RegulatorRule(Section):
     match: str = Field("*", description='pattern on regulator names, such as "mg1.*"')
     v_set_pu: float | None = Field(None, gt=0.8, lt=1.2, description="voltage to hold at the regulated bus [pu]")
     bandwidth_v: float | None = Field(None, gt=0, le=10, description="width of the band around it [V on a 120 V base]")
+    relay: Literal["published", "plain"] | None = Field(
+        None,
+        description="settings that hold where no rule says otherwise: the network's own, with their line-drop "
+        "compensator, or a relay that reads the regulated bus; omitted: published for three-phase networks",
+    )
+    r_v: float | None = Field(None, description="line-drop compensator: resistive volts at ct_a [V]")
+    x_v: float | None = Field(None, description="line-drop compensator: reactive volts at ct_a [V]")
+    ct_a: float | None = Field(None, gt=0, description="primary current of the current transformer [A]")
+    pt_ratio: float | None = Field(None, gt=0, description="ratio of the potential transformer [1]")
+    gang: bool | None = Field(None, description="whether the phases of a three-phase regulator move together")
     local_control: bool | None = Field(None, description="whether it moves by itself")
     move_cost: float | None = Field(None, ge=0, description="cost of one tap change [$]")
 
@@ -274,6 +284,9 @@ class Simulation(Section):
     )
     v_min_pu: float = Field(0.95, gt=0, description="lower end of the voltage band [pu]")
     v_max_pu: float = Field(1.05, gt=0, description="upper end of the voltage band [pu]")
+    unbalance_max_percent: float = Field(
+        2.0, gt=0, description="negative over positive sequence voltage that three-phase buses may have [%]"
+    )
     terminate_on_divergence: bool = Field(False, description="whether a diverged power flow ends the episode")
 
     @model_validator(mode="after")
@@ -289,6 +302,9 @@ class Penalties(Section):
     voltage_per_pu_h: float = Field(1000.0, ge=0, description="outside the voltage band [$/(pu bus h)]")
     overload_per_percent_h: float = Field(10.0, ge=0, description="branch loading above 100 % [$/(% h)]")
     unserved_per_mwh: float = Field(10_000.0, ge=0, description="energy not served [$/MWh]")
+    unbalance_per_percent_h: float = Field(
+        10.0, ge=0, description="voltage unbalance of a three-phase bus above its limit [$/(% bus h)]"
+    )
 
 
 class Training(Section):

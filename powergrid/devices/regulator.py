@@ -20,12 +20,16 @@ from powergrid.plugins import register_device
 
 _DEAD_PU = 0.1
 """Below this voltage there is nothing to regulate [pu]."""
+_LEAST_BAND_STEPS = 1.3
+"""Narrowest band [steps]: one step never jumps across it, though load and other regulators answer to a step too."""
+_RELAY_FIELDS = ("pt_ratio", "ct_a", "r_v", "x_v")
+"""Settings that belong to the reading, which the engine makes."""
 _FAST_TICK_S = 60.0
 """At ticks up to this long a regulator makes one step a tick [s]."""
 
 
 class Settings(DeviceSettings):
-    """What a person says about a regulator; voltages are those of its relay, at the regulated bus."""
+    """What a person says about a regulator; voltages are those its relay reads, over 120 V."""
 
     step_pu: float = Field(0.00625, gt=0, lt=0.1, description="voltage gain of one step [pu]")
     tap_min: float = Field(-16.0, description="lowest tap [steps]")
@@ -34,6 +38,12 @@ class Settings(DeviceSettings):
     v_set_pu: float = Field(1.0, gt=0, description="voltage to hold [pu]")
     bandwidth_pu: float = Field(2.0 / 120.0, gt=0, description="whole width of the band around it [pu]")
     delay_s: float = Field(30.0, ge=0, description="time out of band before the first step [s]; 45 where downstream")
+    pt_ratio: float | None = Field(
+        None, gt=0, description="ratio of its potential transformer [1]; omitted: nominal voltage reads 120 V"
+    )
+    ct_a: float | None = Field(None, gt=0, description="primary current of its current transformer [A]")
+    r_v: float = Field(0.0, description="line-drop compensator: resistive volts at that current [V]")
+    x_v: float = Field(0.0, description="line-drop compensator: reactive volts at that current [V]")
     step_time_s: float = Field(5.0, gt=0, description="time of each further step [s]")
     move_cost: float = Field(
         0.0,
@@ -52,10 +62,13 @@ class Settings(DeviceSettings):
             raise ValueError(f"tap_min {self.tap_min} must be below tap_max {self.tap_max}")
         if self.tap_min * self.step_pu <= -1.0:
             raise ValueError(f"tap_min {self.tap_min} at step_pu {self.step_pu} leaves no voltage at all")
-        if self.bandwidth_pu < 2.0 * self.step_pu:
+        least = _LEAST_BAND_STEPS * self.step_pu
+        if self.bandwidth_pu < least:
             raise ValueError(
-                f"bandwidth_pu {self.bandwidth_pu:g} must be two steps ({2.0 * self.step_pu:g} pu) or more"
+                f"bandwidth_pu {self.bandwidth_pu:g} must be {_LEAST_BAND_STEPS} steps ({least:g} pu) or more"
             )
+        if (self.r_v or self.x_v) and self.ct_a is None:
+            raise ValueError(f"a compensator (r_v {self.r_v:g}, x_v {self.x_v:g}) needs ct_a, in ampere")
         return self
 
 
@@ -118,14 +131,14 @@ def wanted_steps(xp: Any, params: Params, state: State, v_relay_pu: Array, allow
     """Steps that each relay asks for between two power flows, up positive; zero where it is at rest.
 
     A relay out of its band asks for the steps that bring it just inside by their ideal gain, no more than its range
-    and the tick have room for. Load and other regulators answer with a little more, but a band is at least two steps
-    wide, so the voltage does not jump across it. The engine lets a regulator wait while one upstream still moves
-    (that has the shorter delay). Line-drop compensation is not modelled: the relay reads the regulated bus.
+    and the tick have room for. Load and other regulators answer with a little more, but a band is at least 1.3 steps
+    wide, so the voltage does not jump across it. The engine lets a regulator wait while one upstream still moves (that
+    has the shorter delay), and makes the reading, with or without line-drop compensation.
 
     Parameters
     ----------
     v_relay_pu
-        Voltage of the regulated bus [pu], ``(*batch, n)``.
+        What each relay reads, over 120 V [pu], ``(*batch, n)``.
     allowed
         Moves in this tick, from :func:`allowed_moves`.
 
@@ -192,7 +205,8 @@ def energy(
 class Regulator(DeviceAgent):
     """Regulator branch whose tap is moved by its own relay within each tick or, if told so, by commands.
 
-    `bus` names the network's regulator branch.
+    `bus` names the network's regulator branch, such as ``650-RG60``; in a three-phase network that is all its phases
+    moving together, read at the phase named by `phases` (the first by default), and ``650-RG60.a`` is one of them.
     """
 
     role = "tap"
@@ -206,7 +220,8 @@ class Regulator(DeviceAgent):
 
     def params(self) -> Any:
         """This unit's row."""
-        given = {name: float(value) for name, value in self.settings.model_dump().items()}
+        settings = self.settings.model_dump(exclude=set(_RELAY_FIELDS))
+        given = {name: float(value) for name, value in settings.items()}
         return Params(half_band_pu=round(0.5 * given.pop("bandwidth_pu"), 6), **given)
 
     def observation_entries(self) -> tuple[Entry, ...]:

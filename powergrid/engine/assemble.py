@@ -10,11 +10,12 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.core.types import Entry
-from powergrid.engine import ledger, look
+from powergrid.engine import ledger, look, phases
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import (
     CORE_COSTS,
     SHARED,
+    UNBALANCE,
     Columns,
     Family,
     Layout,
@@ -25,7 +26,9 @@ from powergrid.engine.layout import (
     Source,
 )
 from powergrid.engine.ownership import Ownership
+from powergrid.networks.regulation import regulators_at, relays_of, upstream
 from powergrid.powerflow.compile import compile_network, no_load_voltages
+from powergrid.powerflow.sequence import three_phase_buses
 
 SOURCE = ""
 """Place of a meter that sits at the network's source."""
@@ -71,13 +74,15 @@ class Parts:
         """Agents that are devices, family by family; regulators and capacitors in the network's order."""
         found = [agent for agent in self.agents if hasattr(agent, "role")]
         families = list(dict.fromkeys(type(agent) for agent in found))
-        network = self.network
-        regulators = [network.branches.name[i] for i in network.regulators.branch]
-        order = {"tap": regulators, "cap": list(network.shunts.name)}
+        shunts = list(self.network.shunts.name)
 
         def place(agent: Any) -> tuple[int, int]:
-            rows = order.get(agent.role, [])
-            return families.index(type(agent)), rows.index(agent.bus) if agent.bus in rows else 0
+            rows: Sequence[int] = ()
+            if agent.role == "tap":
+                rows = regulators_at(self.network, agent.bus)
+            elif agent.role == "cap" and agent.bus in shunts:
+                rows = (shunts.index(agent.bus),)
+            return families.index(type(agent)), rows[0] if rows else 0
 
         return sorted(found, key=place)
 
@@ -87,13 +92,13 @@ class _Meters:
 
     def __init__(self, parts: Parts, injecting_units: list[str]):
         self.places = list(dict.fromkeys(agent.bus for agent in parts.devices if agent.role == "meter"))
-        names = parts.network.branches.name
+        network, names = parts.network, parts.network.branches.name
         branches = [place for place in self.places if place != SOURCE and not place.startswith(UNIT)]
         for place in branches:
-            if place not in names:
+            if not phases.branch_rows(network, place):
                 raise NetworkError(f'no branch "{place}" to meter; {nearest(place, names)}')
         units = [place.removeprefix(UNIT) for place in self.places if place.startswith(UNIT)]
-        self.branches = np.array([names.index(place) for place in branches], dtype=int)
+        self.branches = tuple(phases.branch_rows(network, place) for place in branches)
         self.units = np.array([injecting_units.index(unit) for unit in units], dtype=int)
         self.names = [*branches, "source", *units]
         self.rows = {name: row for row, name in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
@@ -156,21 +161,25 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     families = tuple(_families(parts, ownership, meters, book, signals))
     markets = tuple(_market(parts, ownership, meters, book, devices, *item) for item in parts.horizontal)
     injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
-    places = [families[i].place for i in injecting]
     network = parts.network
-    buses = len(network.buses.name)
-    load_series, load_p, load_q = _loads(parts)
-    inject_bus = np.concatenate([*places, np.zeros(0, dtype=int)]).astype(int)
+    load_series, (load_p, load_q, *by_voltage) = _loads(parts)
+    inject = _injections(network, [agent for agent in devices if agent.role == "injection"], load_p.shape[1])
+    tap_units = [agent for agent in devices if agent.role == "tap"]
+    driven = [_regulators(network, agent) for agent in tap_units]
+    leads = [_lead(network, agent, rows) for agent, rows in zip(tap_units, driven, strict=True)]
+    moved = [row for rows in driven for row in rows]
+    capacitors = [row for family in families if family.kernel.role == "cap" for row in family.place.tolist()]
     drawing = np.flatnonzero(((load_p != 0.0) | (load_q != 0.0)).any(axis=0))
     plan = solver.plan(
         network,
         tol_pu=tol_pu,
         max_iter=max_iter,
-        meters=tuple(int(b) for b in meters.branches),
-        buses=np.union1d(inject_bus, drawing),
+        meters=tuple(rows if phases.three_phase(network) else rows[0] for rows in meters.branches),
+        buses=np.union1d(inject.target, drawing),
     )
     renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
-    accounts = _ledger(parts, ownership, families, markets, load_series, load_p, renewable_to_account)
+    total = load_p + sum(by_voltage[::2])
+    accounts = _ledger(parts, ownership, families, markets, load_series, total, renewable_to_account)
     view = look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals, accounts)
     return Layout(
         settings=parts.settings,
@@ -180,11 +189,11 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         action_entries=tuple(tuple(book.actions[actor]) for actor in ownership.actors),
         families=families,
         injecting=injecting,
-        taps=_only(families, "tap", len(network.regulators.branch), "regulator"),
-        caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), "switchable shunt"),
-        upstream=upstream(network),
-        relay_bus=network.branches.to_bus[network.regulators.branch],
-        inject=SumTo(inject_bus, buses),
+        taps=_only(families, "tap", len(network.regulators.branch), moved, "regulator"),
+        caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), capacitors, "switchable shunt"),
+        upstream=upstream(network)[leads][:, leads],
+        relay_bus=network.branches.to_bus[network.regulators.branch[leads]],
+        inject=inject,
         load_series=load_series,
         load_p_mw=load_p,
         load_q_mvar=load_q,
@@ -197,6 +206,10 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         meters=tuple(meters.names),
         v_start=_unloaded(network),
         solve=lambda load, control, start: solver.solve(plan, load, control, start),
+        relays=relays_of(network, leads, [unit.settings for unit in tap_units]),
+        tap_of=_unit_of(driven),
+        load_by_voltage=tuple(by_voltage),
+        three_phase=_three_phase_nodes(network),
     )
 
 
@@ -269,16 +282,46 @@ def _command_slots(
 def _place(network: Any, meters: _Meters, agent: Any) -> int:
     if agent.role == "meter":
         return meters.rows[agent.bus]
-    regulators = [network.branches.name[i] for i in network.regulators.branch]
-    shunts = [name for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True) if free]
-    names, what = {
-        "injection": (network.buses.name, "bus"),
-        "tap": (regulators, "regulator"),
-        "cap": (shunts, "switchable shunt"),
-    }[agent.role]
+    if agent.role == "injection":
+        return phases.terminals(network, agent)[0]
+    if agent.role == "tap":
+        return _regulators(network, agent)[0]
+    names = [name for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True) if free]
     if agent.bus not in names:
-        raise NetworkError(f'agent "{agent.id}": no {what} "{agent.bus}"; {nearest(agent.bus, names)}')
-    return list(names).index(agent.bus)
+        raise NetworkError(f'agent "{agent.id}": no switchable shunt "{agent.bus}"; {nearest(agent.bus, names)}')
+    return names.index(agent.bus)
+
+
+def _regulators(network: Any, agent: Any) -> tuple[int, ...]:
+    """Rows of ``network.regulators`` that a device moves."""
+    rows = regulators_at(network, agent.bus)
+    if not rows:
+        names = [network.branches.name[i] for i in network.regulators.branch]
+        raise NetworkError(f'agent "{agent.id}": no regulator "{agent.bus}"; {nearest(agent.bus, names)}')
+    return rows
+
+
+def _lead(network: Any, agent: Any, rows: Sequence[int]) -> int:
+    """Row whose phase the relay of a device reads: the one that it names, else the first."""
+    if agent.phases is None or not phases.three_phase(network):
+        return rows[0]
+    here = {network.buses.phase[network.branches.to_bus[network.regulators.branch[row]]]: row for row in rows}
+    if agent.phases not in here:
+        raise NetworkError(
+            f'agent "{agent.id}": regulator "{agent.bus}" has no phase {agent.phases} to read; '
+            f"{phases.has_phases(''.join(here))}"
+        )
+    return here[agent.phases]
+
+
+def _unit_of(driven: Sequence[Sequence[int]]) -> np.ndarray | None:
+    """Unit that moves each regulator; ``None`` where every unit moves one."""
+    if all(len(rows) == 1 for rows in driven):
+        return None
+    unit_of = np.empty(sum(map(len, driven)), dtype=int)
+    for unit, rows in enumerate(driven):
+        unit_of[list(rows)] = unit
+    return unit_of
 
 
 def _sources(parts: Parts, meters: _Meters, kernel: Any, units: Sequence[Any]) -> tuple[Source, ...]:
@@ -287,8 +330,8 @@ def _sources(parts: Parts, meters: _Meters, kernel: Any, units: Sequence[Any]) -
         if name == "p_branch_mw":
             found.append(Source(name, np.array([meters.rows[agent.bus] for agent in units], dtype=int)))
         elif name == "v_pu":
-            buses = parts.network.buses.name
-            found.append(Source(name, np.array([buses.index(agent.bus) for agent in units], dtype=int)))
+            at = [phases.terminals(parts.network, agent)[0] for agent in units]
+            found.append(Source(name, np.array(at, dtype=int)))
         else:
             index = [parts.columns.column(agent.series()[name]) for agent in units]
             found.append(Source("series", np.array(index, dtype=int)))
@@ -347,15 +390,37 @@ def _market(
     )
 
 
-def _loads(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Series of the network's own loads, and their peak power by series and bus."""
+def _injections(network: Any, units: Sequence[Any], places: int) -> SumTo:
+    """Sum of unit injections into places, in equal shares where a unit has several phases."""
+    at = [phases.terminals(network, unit) for unit in units]
+    source = np.repeat(np.arange(len(at)), [len(nodes) for nodes in at])
+    target = np.array([node for nodes in at for node in nodes], dtype=int)
+    weight = np.array([1.0 / len(nodes) for nodes in at for _ in nodes])
+    return SumTo(target, places, weight, source)
+
+
+def _loads(parts: Parts) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Series of the network's own loads, and their power at 1 pu by series and place.
+
+    Active and reactive: of constant power, and where any follows the voltage, of constant current and impedance.
+    """
     names = list(dict.fromkeys(parts.load_series))
-    loads, buses = parts.network.loads, len(parts.network.buses.name)
-    p_mw, q_mvar = np.zeros((len(names), buses)), np.zeros((len(names), buses))
+    loads, places = parts.network.loads, len(phases.node_of_place(parts.network))
     rows = np.array([names.index(name) for name in parts.load_series], dtype=int)
-    np.add.at(p_mw, (rows, loads.bus), loads.p_mw)
-    np.add.at(q_mvar, (rows, loads.bus), loads.q_mvar)
-    return np.array([parts.columns.column(name) for name in names], dtype=int), p_mw, q_mvar
+    powers = [loads.p_mw, loads.q_mvar]
+    if phases.three_phase(parts.network):
+        current, impedance = (loads.i_share_p, loads.i_share_q), (loads.z_share_p, loads.z_share_q)
+        rest = [power * (1 - i - z) for power, i, z in zip(powers, current, impedance, strict=True)]
+        shares = [power * share for part in (current, impedance) for power, share in zip(powers, part, strict=True)]
+        powers = [*rest, *shares]
+    tables = [np.zeros((len(names), places)) for _ in powers]
+    for table, power in zip(tables, powers, strict=True):
+        np.add.at(table, (rows, loads.bus), power)
+    return np.array([parts.columns.column(name) for name in names], dtype=int), tables
+
+
+def _three_phase_nodes(network: Any) -> np.ndarray:
+    return three_phase_buses(network.buses)[1] if phases.three_phase(network) else np.zeros((0, 3), dtype=int)
 
 
 def _renewables(families: Sequence[Family], accounts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -374,11 +439,11 @@ def _renewables(families: Sequence[Family], accounts: int) -> tuple[np.ndarray, 
     return np.array(series, dtype=int), power
 
 
-def _only(families: Sequence[Family], role: str, needed: int, what: str) -> int | None:
-    """Index of the one family that holds every regulator or switchable shunt."""
+def _only(families: Sequence[Family], role: str, needed: int, controlled: Sequence[int], what: str) -> int | None:
+    """Index of the one family that holds every regulator or switchable shunt, each controlled by one device."""
     found = [i for i, family in enumerate(families) if family.kernel.role == role]
-    units = sum(families[i].size for i in found)
-    if units != needed or len(found) > 1:
+    if len(controlled) != needed or len(set(controlled)) != needed or len(found) > 1:
+        units = sum(families[i].size for i in found)
         raise NetworkError(
             f"the network has {needed} {what}s but {units} devices in {len(found)} families control them"
         )
@@ -389,32 +454,6 @@ def _unloaded(network: Any) -> np.ndarray:
     """Bus voltages without load at the network's own taps [pu], complex."""
     compiled = compile_network(network)
     return network.source_v_pu * no_load_voltages(compiled)[compiled.node]
-
-
-def upstream(network: Any) -> np.ndarray:
-    """``[i, j] = 1`` if regulator i lies on the way from the source to regulator j."""
-    branches, count = network.branches, len(network.regulators.branch)
-    regulator_of = {int(branch): k for k, branch in enumerate(network.regulators.branch)}
-    neighbours: dict[int, list[tuple[int, int]]] = {}
-    for i in np.flatnonzero(branches.closed):
-        a, b = int(branches.from_bus[i]), int(branches.to_bus[i])
-        neighbours.setdefault(a, []).append((b, int(i)))
-        neighbours.setdefault(b, []).append((a, int(i)))
-    above = {network.source_bus: frozenset[int]()}
-    upstream = np.zeros((count, count))
-    waiting = [network.source_bus]
-    while waiting:
-        bus = waiting.pop(0)
-        for other, branch in neighbours.get(bus, []):
-            if other in above:
-                continue
-            here = above[bus]
-            if branch in regulator_of:
-                upstream[list(here), regulator_of[branch]] = 1.0
-                here = here | {regulator_of[branch]}
-            above[other] = here
-            waiting.append(other)
-    return upstream
 
 
 def _slots(parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry]]) -> Slots:
@@ -463,10 +502,12 @@ def _ledger(
     retail = [families[i].retail for i in settling]
     settle_columns = np.unique(np.concatenate([np.zeros(0, dtype=int), *retail]))
     money = ledger.money_columns(families, markets, settling)
-    costs = ledger.cost_columns(families, bus_account, branch_account, accounts)
+    three_phase = _three_phase_nodes(parts.network)
+    costs = ledger.cost_columns(families, bus_account, branch_account, accounts, three_phase)
+    core = (*CORE_COSTS, *((UNBALANCE, f"shared_{UNBALANCE}") if len(three_phase) else ()))
     money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
-    cost_names = tuple(dict.fromkeys([*CORE_COSTS, *(name for name, _ in costs)]))
-    own = np.where(bus_account == SHARED, accounts, bus_account)
+    cost_names = tuple(dict.fromkeys([*core, *(name for name, _ in costs)]))
+    own = np.where(bus_account == SHARED, accounts, bus_account)[phases.node_of_place(parts.network)]
     load_to_account = np.zeros((len(load_series), accounts + 1))
     np.add.at(load_to_account.T, own, load_p_mw.T)
     return Ledger(

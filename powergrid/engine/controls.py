@@ -56,7 +56,9 @@ def solve(
     allowed = kernel.allowed_moves(xp, columns, tick_h)
 
     def flow_at(taps: Any, start: Any) -> Flow:
-        return layout.solve(load, Control(tap_ratio=kernel.ratio(columns, taps), cap_on=cap_on), start)
+        ratio = kernel.ratio(columns, taps)
+        ratio = ratio if layout.tap_of is None else ratio[..., layout.tap_of]
+        return layout.solve(load, Control(tap_ratio=ratio, cap_on=cap_on), start)
 
     def settle(now: _Round) -> _Round:
         waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
@@ -64,7 +66,11 @@ def solve(
         flow = flow_at(taps, now.flow)
         if is_numpy(xp) and now.wanted.ndim > 1 and now.left < ROUNDS:
             flow = _kept(xp, xp.logical_not((now.wanted != 0.0).any(-1)), now.flow, flow)
-        wanted = kernel.wanted_steps(xp, columns, taps, flow.v_pu[..., layout.relay_bus], allowed)
+        if layout.relays is None:
+            v_relay = flow.v_pu[..., layout.relay_bus]
+        else:
+            v_relay = layout.relays.read(xp, flow.v_re, flow.v_im, kernel.ratio(columns, taps))
+        wanted = kernel.wanted_steps(xp, columns, taps, v_relay, allowed)
         wanted = xp.where(flow.converged[..., None], wanted, 0.0)
         # on JAX only voltages are carried, so that the compiler leaves out of the loop what nobody reads there
         return _Round(flow if is_numpy(xp) else Start(flow.v_re, flow.v_im), taps, wanted, _after(xp, wanted, now.left))

@@ -25,28 +25,34 @@ class SumTo:
         Number of targets.
     weight
         Weight of each value, ``(n,)``; ones by default.
+    source
+        Value that each target takes, ``(n,)``, where one value goes to several; each value once by default.
     """
 
-    def __init__(self, target: np.ndarray, size: int, weight: np.ndarray | None = None):
+    def __init__(
+        self, target: np.ndarray, size: int, weight: np.ndarray | None = None, source: np.ndarray | None = None
+    ):
         target = np.asarray(target, dtype=np.int64)
+        source = np.arange(len(target)) if source is None else np.asarray(source, dtype=np.int64)
         weight = np.ones(len(target)) if weight is None else np.asarray(weight, dtype=float)
         kept = np.flatnonzero(target >= 0)
         self.size = size
-        self.target = target
+        self.target, self.source, self.weights = target, source, weight
+        values = int(source.max()) + 1 if len(source) else 0
         self.empty = len(kept) == 0 or size == 0
         self.matrix: np.ndarray | None = None
         if self.empty:
             return
-        if len(target) * size <= _DENSE_LIMIT:
-            self.matrix = np.zeros((len(target), size))
-            self.matrix[kept, target[kept]] = weight[kept]
+        if values * size <= _DENSE_LIMIT:
+            self.matrix = np.zeros((values, size))
+            np.add.at(self.matrix, (source[kept], target[kept]), weight[kept])
             return
         order = kept[np.argsort(target[kept], kind="stable")]
         counts = np.bincount(target[kept], minlength=size)
         self.index = np.zeros((size, counts.max()), dtype=np.int64)
         self.weight = np.zeros((size, counts.max()))
         position = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self.index[target[order], position] = order
+        self.index[target[order], position] = source[order]
         self.weight[target[order], position] = weight[order]
 
     def __call__(self, xp: Any, values: Array) -> Array:

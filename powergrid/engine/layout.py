@@ -7,19 +7,24 @@ Index arrays are NumPy constants on every backend.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine.gather import SumTo
+from powergrid.networks.regulation import Relays
 
 SHARED = -1
 """Account index of what nobody owns: its cost is shared equally and reported apart."""
 
 CORE_COSTS = ("voltage", "overload", "unserved", "shared_voltage", "shared_overload", "shared_unserved")
 """Constraint columns that every environment has, before those of its devices."""
+
+
+UNBALANCE = "unbalance"
+"""Constraint column of three-phase networks."""
 
 
 class Settings(NamedTuple):
@@ -35,6 +40,9 @@ class Settings(NamedTuple):
         Voltage band [pu].
     voltage_price, overload_price, unserved_price
         Prices of violations [$/(pu bus h), $/(% h), $/MWh].
+    unbalance_max_percent, unbalance_price
+        Negative over positive sequence voltage that a three-phase bus may have [%], and the price of more
+        [$/(% bus h)].
     terminate_on_divergence
         Whether a diverged power flow ends the episode.
     forecast_rho
@@ -48,6 +56,8 @@ class Settings(NamedTuple):
     voltage_price: float = 1000.0
     overload_price: float = 10.0
     unserved_price: float = 10_000.0
+    unbalance_max_percent: float = 2.0
+    unbalance_price: float = 10.0
     terminate_on_divergence: bool = False
     forecast_rho: float = 0.9
 
@@ -301,9 +311,9 @@ class Layout:
     taps, caps
         Index of the family of regulators and of capacitors, or ``None``.
     upstream
-        ``upstream[i, j] = 1`` if regulator i lies upstream of regulator j.
+        ``upstream[i, j] = 1`` if the regulator of unit i lies upstream of that of unit j.
     relay_bus
-        Regulated bus of each regulator.
+        Regulated bus of each unit of the regulators' family.
     inject
         Sum of unit injections into buses.
     load_series, load_p_mw, load_q_mvar
@@ -316,6 +326,16 @@ class Layout:
         Position (among all injecting units) of devices that have a meter of their own.
     meters
         Names of the metered branches; measurements are these, the source, then the units of `unit_meter`.
+    relays
+        Compensators of the regulators' relays; ``None`` where they read their regulated bus.
+    tap_of
+        Unit of the regulators' family that moves each of the network's regulators, ``(k,)``; ``None`` where each moves
+        one, in their order.
+    load_by_voltage
+        Constant current and constant impedance of the network's own loads: active and reactive, each ``(l, m)`` [MW,
+        Mvar at 1 pu]; empty where it has none. `load_p_mw` and `load_q_mvar` are then the rest.
+    three_phase
+        Nodes of the buses that have three phases, ``(t, 3)``; empty in a balanced network.
     v_start
         Bus voltages without load [pu], complex, ``(m,)``: where the first flow of an episode starts.
     solve
@@ -346,6 +366,10 @@ class Layout:
     meters: tuple[str, ...]
     v_start: np.ndarray
     solve: Callable[[NodeLoad, Control, Any], Flow]
+    relays: Relays | None = None
+    tap_of: np.ndarray | None = None
+    load_by_voltage: tuple[np.ndarray, ...] = ()
+    three_phase: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=int))
 
     @property
     def action_size(self) -> int:
@@ -378,6 +402,7 @@ class Params(NamedTuple):
     load_q_mvar: Array
     load_to_account: Array
     renewable_to_account: Array
+    load_by_voltage: tuple[Array, ...] = ()
 
 
 def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
@@ -392,4 +417,5 @@ def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
         load_q_mvar=cast(layout.load_q_mvar),
         load_to_account=cast(layout.ledger.load_to_account),
         renewable_to_account=cast(layout.ledger.renewable_to_account),
+        load_by_voltage=tuple(map(cast, layout.load_by_voltage)),
     )

@@ -13,8 +13,9 @@ import numpy as np
 
 from powergrid.core.types import Array, Flow
 from powergrid.engine.gather import join
-from powergrid.engine.layout import CORE_COSTS, SHARED, Family, Layout, Market, Params
+from powergrid.engine.layout import SHARED, UNBALANCE, Family, Layout, Market, Params
 from powergrid.engine.state import State
+from powergrid.powerflow.sequence import unbalance
 
 DROPPED = -2
 """Account index of a column that another one replaces: a market settles its members' meters."""
@@ -79,7 +80,11 @@ def money(
 
 
 def cost_columns(
-    families: Sequence[Family], bus_account: np.ndarray, branch_account: np.ndarray, accounts: int
+    families: Sequence[Family],
+    bus_account: np.ndarray,
+    branch_account: np.ndarray,
+    accounts: int,
+    three_phase: np.ndarray,
 ) -> list[tuple[str, np.ndarray]]:
     """Name and accounts of each block of cost columns, in the order of :func:`costs`; what is shared stays so."""
     blocks = [
@@ -87,6 +92,8 @@ def cost_columns(
         ("overload", branch_account),
         ("unserved", np.append(np.arange(accounts), SHARED)),
     ]
+    if len(three_phase):
+        blocks.append((UNBALANCE, bus_account[three_phase[:, 0]]))
     for family in families:
         blocks += [(name, family.account) for name in family.kernel.violation_names]
     return blocks
@@ -95,7 +102,7 @@ def cost_columns(
 def costs(xp: Any, layout: Layout, params: Params, now: Array, flow: Flow, family_violations: Sequence[Array]) -> Array:
     """Priced violations [$] by account and name, ``(*batch, accounts, names)``.
 
-    Voltage outside the band and overload of what solved; all load unserved where the flow diverged.
+    Voltage outside the band, overload and voltage unbalance of what solved; all load unserved where the flow diverged.
     """
     given = layout.settings
     solved = flow.converged[..., None]
@@ -106,8 +113,17 @@ def costs(xp: Any, layout: Layout, params: Params, now: Array, flow: Flow, famil
     overload = xp.where(solved, excess * (given.overload_price * given.dt_h), 0.0)
     load_mw = now[..., layout.load_series] @ params.load_to_account
     unserved = xp.where(solved, 0.0, xp.maximum(load_mw, 0.0) * (given.unserved_price * given.dt_h))
-    columns = join(xp, [voltage, overload, unserved, *family_violations], flow.converged.shape, voltage.dtype)
+    uneven = [unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else []
+    columns = join(xp, [voltage, overload, unserved, *uneven, *family_violations], flow.converged.shape, voltage.dtype)
     return _shared_out(xp, layout, layout.ledger.costs(xp, columns), len(layout.ledger.cost_names))
+
+
+def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:
+    """Price of voltage unbalance beyond its limit at every three-phase bus [$], ``(*batch, t)``."""
+    given = layout.settings
+    percent = 100.0 * unbalance(xp, flow.v_re, flow.v_im, layout.three_phase)
+    priced = xp.maximum(percent - given.unbalance_max_percent, 0.0) * (given.unbalance_price * given.dt_h)
+    return xp.where(flow.converged[..., None], priced, 0.0)
 
 
 def _shared_out(xp: Any, layout: Layout, sums: Array, names: int) -> Array:
@@ -127,7 +143,7 @@ def cost_targets(blocks: Sequence[tuple[str, np.ndarray]], names: Sequence[str],
     """As :func:`money_targets`; what is shared of the core columns goes under its ``shared_`` name."""
     cells = []
     for name, account in blocks:
-        shared = names.index(f"shared_{name}") if name in CORE_COSTS else names.index(name)
+        shared = names.index(f"shared_{name}") if f"shared_{name}" in names else names.index(name)
         column = np.where(account == SHARED, shared, names.index(name))
         cells.append(_cells(account, column, len(names), accounts))
     return np.concatenate(cells)

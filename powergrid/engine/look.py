@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Entry
-from powergrid.engine import observe
+from powergrid.engine import observe, phases
 from powergrid.engine.layout import Family, Ledger, Market, View
 from powergrid.engine.ownership import Ownership
 
@@ -121,7 +121,8 @@ def _local(
     for device in devices:
         chosen += book.of(device.id)
         if device.role == "injection":
-            chosen += book.of(f"bus_{device.bus}")
+            names = parts.network.buses.name
+            chosen += [i for node in phases.terminals(parts.network, device) for i in book.of(f"bus_{names[node]}")]
         elif device.role == "meter":
             chosen += book.of(device.bus) if device.bus in meters else book.of("source") if device.bus == "" else []
             chosen += _meter_buses(parts.network, book, device.bus)
@@ -144,7 +145,8 @@ def _own_series(
         yield from (series[family.retail[i]] for i in rows)
         yield from (series[family.feed_in[i]] for i in rows)
     owners = ownership.by_area(parts.network.buses.area)
-    for name, bus in zip(parts.load_series, parts.network.loads.bus, strict=True):
+    at = phases.node_of_place(parts.network)[parts.network.loads.bus]
+    for name, bus in zip(parts.load_series, at, strict=True):
         if owners[bus] == account:
             yield series[parts.columns.column(name)]
 
@@ -162,8 +164,6 @@ def _settlement_series(parts: Any, families: Sequence[Family], ledger: Ledger, m
 
 def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:
     """Voltage at both ends of a metered branch."""
-    if place not in network.branches.name:
-        return []
-    branch = network.branches.name.index(place)
-    ends = (network.branches.from_bus[branch], network.branches.to_bus[branch])
+    branches = list(phases.branch_rows(network, place))
+    ends = np.column_stack([network.branches.from_bus[branches], network.branches.to_bus[branches]]).ravel()
     return [i for bus in ends for i in book.of(f"bus_{network.buses.name[bus]}")]

@@ -115,7 +115,9 @@ def reset(
     injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
     load, p_mw, _ = _node_load(xp, layout, params, injections, following)
     unloaded = (layout.v_start.real, layout.v_start.imag)
-    begin = controls.Start(*(xp.zeros_like(load.p_mw) + xp.asarray(part, dtype=dtype) for part in unloaded))
+    begin = controls.Start(
+        *(xp.zeros((*batch, len(part)), dtype=dtype) + xp.asarray(part, dtype=dtype) for part in unloaded)
+    )
     flow, settled = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H)
     state = State(
         tick=xp.zeros(batch, dtype=np.int32),
@@ -171,7 +173,7 @@ def _node_load(
     own = now[..., layout.load_series]
     load_p = own @ params.load_p_mw - layout.inject(xp, p_mw)
     load_q = own @ params.load_q_mvar - layout.inject(xp, q_mvar)
-    return NodeLoad(load_p, load_q), p_mw, q_mvar
+    return NodeLoad(load_p, load_q, *(own @ table for table in params.load_by_voltage)), p_mw, q_mvar
 
 
 def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:

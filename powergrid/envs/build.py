@@ -14,10 +14,12 @@ from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.devices.grid_connection import GridConnection
-from powergrid.engine.assemble import UNIT, Parts, assemble, upstream
+from powergrid.engine.assemble import UNIT, Parts, assemble
 from powergrid.engine.layout import Columns, Settings
+from powergrid.engine.phases import node_of_place, three_phase
 from powergrid.envs import exogenous
 from powergrid.envs.simulation import RewardSettings, World
+from powergrid.networks.regulation import regulators_at, relay_settings, upstream
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
 
@@ -90,6 +92,8 @@ def _settings(config: Any) -> Settings:
         voltage_price=penalties.voltage_per_pu_h,
         overload_price=penalties.overload_per_percent_h,
         unserved_price=penalties.unserved_per_mwh,
+        unbalance_max_percent=simulation.unbalance_max_percent,
+        unbalance_price=penalties.unbalance_per_percent_h,
         terminate_on_divergence=simulation.terminate_on_divergence,
         forecast_rho=config.forecast.rho,
     )
@@ -126,23 +130,12 @@ def _agents(config: Any) -> list[Agent]:
 
 def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Agent]:
     """Regulators and switchable capacitors that no agent in the configuration stands for."""
-    taken = {agent.bus for agent in agents if isinstance(agent, DeviceAgent) and agent.role in ("tap", "cap")}
-    regulators = network.regulators
+    controlled = [agent for agent in agents if isinstance(agent, DeviceAgent)]
+    taken = {agent.bus for agent in controlled if agent.role == "cap"}
+    moved = {row for agent in controlled if agent.role == "tap" for row in regulators_at(network, agent.bus)}
     found: list[Agent] = []
-    depth = _depth(network)
-    for k, branch in enumerate(regulators.branch):
-        name = network.branches.name[branch]
-        if name in taken:
-            continue
-        params: dict[str, Any] = {
-            "step_pu": float(regulators.step_pu[k]),
-            "tap_min": int(regulators.tap_min[k]),
-            "tap_max": int(regulators.tap_max[k]),
-            "delay_s": 30.0 if depth[k] == 0 else 45.0,
-        }
-        params.update(_ruled(config.network.regulators, name))
-        if "bandwidth_v" in params:
-            params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS
+    for name, k in _free_regulators(config.network.regulators, network, moved):
+        params = _regulator_params(config.network.regulators, network, name, k)
         found.append(DEVICES.get("Regulator")(f"regulator_{name}", name, **params))
     for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True):
         if free and name not in taken:
@@ -151,9 +144,33 @@ def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Age
     return found
 
 
-def _depth(network: Any) -> np.ndarray:
-    """Number of regulators upstream of each regulator."""
-    return upstream(network).sum(axis=0)
+def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> list[tuple[str, int]]:
+    """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet."""
+    found: dict[str, int] = {}
+    for k, branch in enumerate(network.regulators.branch):
+        name = network.branches.name[branch]
+        gang = _ruled(rules, name).get("gang", network.regulators.gang[k] == 1.0)
+        if k not in moved:
+            found.setdefault(name[:-2] if gang and three_phase(network) else name, k)
+    return list(found.items())
+
+
+def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int) -> dict[str, Any]:
+    """Parameters of the regulator in row `k`: its network's, then those of the rules."""
+    regulators, ruled = network.regulators, _ruled(rules, name)
+    ruled.pop("gang", None)
+    params: dict[str, Any] = {
+        "step_pu": float(regulators.step_pu[k]),
+        "tap_min": int(regulators.tap_min[k]),
+        "tap_max": int(regulators.tap_max[k]),
+        "delay_s": 45.0 if upstream(network)[:, k].any() else 30.0,
+    }
+    if ruled.pop("relay", "published" if three_phase(network) else "plain") == "published":
+        params.update(relay_settings(network, k))
+    params.update(ruled)
+    if "bandwidth_v" in params:
+        params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS
+    return params
 
 
 def _ruled(rules: Sequence[Any], name: str) -> dict[str, Any]:
@@ -214,7 +231,7 @@ def _load_series(config: Any, network: Any) -> list[str]:
     for change in config.network.modifications:
         if change.attach is not None:
             by_area[change.attach.name] = change.attach.load_series or config.network.load_series
-    return [by_area[network.buses.area[bus]] for bus in network.loads.bus]
+    return [by_area[network.buses.area[bus]] for bus in node_of_place(network)[network.loads.bus]]
 
 
 def _exogenous(

@@ -8,6 +8,7 @@ from typing import Any
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.networks.compose import compose, scaled, with_bus
 from powergrid.networks.network import Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.regulation import settled, with_taps
 from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import NETWORKS, register_network
 
@@ -65,6 +66,8 @@ __all__ = [
     "compose",
     "network",
     "scaled",
+    "settled",
     "with_bus",
+    "with_taps",
     "register_network",
 ]

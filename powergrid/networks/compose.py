@@ -59,6 +59,7 @@ def compose(
         If the bus does not exist (with the nearest match), the name is taken, the frequencies differ or the transformer
         is incomplete.
     """
+    _balanced(host, guest)
     at_bus = host.bus(at)
     if not name or any(bus.startswith(f"{name}.") for bus in host.buses.name):
         raise NetworkError(f'network "{host.name}": the guest name "{name}" is empty or already taken')
@@ -107,6 +108,7 @@ def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
     NetworkError
         If `at_bus` does not exist (with the nearest match), `name` does, or the voltage is not positive.
     """
+    _balanced(network)
     here = network.bus(at_bus)
     if name in network.buses.name:
         raise NetworkError(f'network "{network.name}" already has a bus "{name}"')
@@ -122,6 +124,15 @@ def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
         else transformer_branch(label, here, there, _NEW_BUS_TRANSFORMER)
     )
     return replace(network, buses=_joined(network.buses, bus), branches=_joined(network.branches, branch))
+
+
+def _balanced(*networks: Network) -> None:
+    for network in networks:
+        if not isinstance(network, Network):
+            raise NetworkError(
+                f'"{network.name}" is a three-phase network: networks are attached and buses added to balanced ones '
+                'only; leave phases out or write "balanced"'
+            )
 
 
 def scaled(network: Network, *, load: float = 1.0, shunt: float = 1.0) -> Network:

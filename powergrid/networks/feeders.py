@@ -9,6 +9,8 @@ seen.
   three phases, so the total is kept; for three phases this is mean self minus mean mutual susceptance.
 - Loads: constant power, the sum of the phases; a distributed load half at each end of its line.
 - Regulators: the mean of the published taps of the phases present, an ideal ratio before 0.1 % reactance on 10 MVA.
+  Their relays have the mean compensator settings; the current transformer of a regulator with fewer phases is smaller,
+  as its current is that of three.
 
 References: W. H. Kersting, "Radial distribution test feeders", IEEE Transactions on Power Systems 6(3), 1991,
 doi:10.1109/59.119237; positive sequence by C. L. Fortescue, Transactions of the AIEE 37(2), 1918.
@@ -32,6 +34,8 @@ FEET_PER_MILE = 5280.0
 REGULATOR_STEP_PU = 0.00625  # 32 steps over +-10 %
 REGULATOR_STEPS = 16
 REGULATOR_X_PU = 0.001 * BASE_MVA / 10.0
+DELAYS_S = (30.0, 45.0)
+"""Delay of regulators at the head of the feeder, and of those further down [s]."""
 
 
 def positive_sequence_z(z: np.ndarray) -> complex:
@@ -74,11 +78,12 @@ def build_feeder(name: str, *, source_v_pu: float | None, load_scale: float, tap
     branches, tap = feeder.branches(neutral=taps == "neutral")
     regulator = np.array([k for k, kind in enumerate(branches.kind) if kind == "regulator"], int)
     limit = np.full(len(regulator), float(REGULATOR_STEPS))
+    step_pu = np.full(len(regulator), REGULATOR_STEP_PU)
     return Network(
         name=name,
         buses=feeder.buses(),
         branches=branches,
-        regulators=Regulators(regulator, tap, np.full(len(regulator), REGULATOR_STEP_PU), -limit, limit),
+        regulators=Regulators(regulator, tap, step_pu, -limit, limit, *feeder.relays()),
         loads=feeder.loads(load_scale),
         shunts=feeder.shunts(),
         source_bus=feeder.index[feeder.data["source_bus"]],
@@ -152,6 +157,16 @@ class _Feeder:
             closed,
         ), tap
 
+    def relays(self) -> np.ndarray:
+        """Relay columns of the regulators, in their order, ``(8, k)``."""
+        rows = []
+        for row, delay_s in zip(self.data["regulators"], relay_delays_s(self.data), strict=True):
+            present, relay = ["ABC".index(phase) for phase in row[2]], row[4]
+            r_v, x_v = (float(np.mean([relay[key][phase] for phase in present])) for key in ("r_v", "x_v"))
+            ct_a = relay["ct_a"] * len(present) / 3
+            rows.append((relay["pt_ratio"], ct_a, r_v, x_v, relay["level_v"], relay["bandwidth_v"], delay_s, 0.0))
+        return np.array(rows, float).reshape(-1, 8).T
+
     def _line(self, bus: str, length_ft: float, code: str) -> tuple[complex, float, float]:
         """Series impedance and charging [pu] and rating [kA] of a line."""
         configuration = self.data["configurations"][code]
@@ -175,6 +190,11 @@ class _Feeder:
         q_mvar = -np.array([sum(kvar) for _, kvar in rows]) / 1000
         at = np.array([self.index[bus] for bus, _ in rows])
         return Shunts(tuple(bus for bus, _ in rows), at, np.zeros(len(rows)), q_mvar, np.ones(len(rows), bool))
+
+
+def relay_delays_s(data: dict[str, Any]) -> list[float]:
+    """Delay of each regulator: the first stands at the head of the feeder, the others further down [s]."""
+    return [DELAYS_S[min(row, 1)] for row in range(len(data["regulators"]))]
 
 
 def _mean_tap(phases: str, taps: list[int]) -> float:

@@ -28,8 +28,8 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     branches. Voltage angles count from the source.
 
     Transformers are fixed at their present tap. Those with a number in the column ``regulator_step_pu``
-    become regulators (columns ``regulator_tap``, ``regulator_tap_min``, ``regulator_tap_max``), as
-    :func:`to_pandapower` writes them.
+    become regulators (``regulator_tap`` and the other columns of :class:`~powergrid.networks.Regulators`),
+    as :func:`to_pandapower` writes them.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def _regulator_column(trafo: pd.DataFrame, what: str) -> np.ndarray:
 def _regulators(pp_net: Any, rows: _Rows) -> Regulators:
     pairs = [(k, row.row) for k, row in enumerate(rows.collected) if row.kind == "regulator"]
     branch, row = np.array(pairs, int).reshape(-1, 2).T
-    columns = (_regulator_column(pp_net.trafo, what)[row] for what in ("tap", "step_pu", "tap_min", "tap_max"))
+    columns = (_regulator_column(pp_net.trafo, what)[row] for what in Regulators._fields[1:])
     return Regulators(branch.copy(), *columns)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BASE_MVA = 1.0
 """Power base of every per-unit value in PowerGrid [MVA]."""
+RELAY_V = 120.0
+"""Voltage base of regulator relays [V]."""
 
 
 BRANCH_KINDS = ("line", "transformer", "regulator", "impedance", "switch")
@@ -97,6 +99,17 @@ class Regulators(NamedTuple):
         Voltage gain of one step [pu], 0.00625 for the usual 32-step regulator.
     tap_min, tap_max
         Range [steps].
+    pt_ratio, ct_a
+        Ratio of the potential transformer from the voltage to earth [1], and primary current of the current
+        transformer [A]; these and the settings below are NaN where nothing is known of the relay.
+    r_v, x_v
+        Settings of the line-drop compensator: volts at the current transformer's primary current [V].
+    v_set_v, bandwidth_v
+        Voltage to hold and whole width of the band around it [V].
+    delay_s
+        Time out of the band before the first step [s].
+    gang
+        1 where the phases of a three-phase regulator move together, led by the relay of the first, else 0.
     """
 
     branch: np.ndarray
@@ -104,6 +117,14 @@ class Regulators(NamedTuple):
     step_pu: np.ndarray
     tap_min: np.ndarray
     tap_max: np.ndarray
+    pt_ratio: np.ndarray
+    ct_a: np.ndarray
+    r_v: np.ndarray
+    x_v: np.ndarray
+    v_set_v: np.ndarray
+    bandwidth_v: np.ndarray
+    delay_s: np.ndarray
+    gang: np.ndarray
 
 
 class Loads(NamedTuple):
@@ -200,11 +221,16 @@ class Network:
 
         return draw(self, ax, v_pu=v_pu, loading=loading)
 
-    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
-        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`."""
+    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
+        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`.
+
+        With ``control="local"`` its regulators first step to where their relays bring them, see
+        :func:`powergrid.networks.settled`; ``"fixed"`` keeps their taps.
+        """
+        from powergrid.networks.regulation import controlled
         from powergrid.powerflow.result import power_flow
 
-        return power_flow(self, method, tol_pu)
+        return power_flow(controlled(self, control, method, tol_pu), method, tol_pu)
 
     def bus(self, name: str) -> int:
         """Index of the bus called `name`.

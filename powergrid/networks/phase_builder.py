@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.network import BASE_MVA, Branches, Shunts
+from powergrid.networks.network import BASE_MVA, Branches, Regulators, Shunts
 from powergrid.networks.phase_elements import line_matrix, transformer_matrix
 from powergrid.networks.unbalanced import (
     PHASES,
@@ -16,14 +16,11 @@ from powergrid.networks.unbalanced import (
     Nodes,
     Pairs,
     PhaseLoads,
-    PhaseRegulators,
     UnbalancedNetwork,
 )
 
 REGULATOR_X_PU = 0.001 * BASE_MVA / (10.0 / 3)
 """Series reactance of a regulator: 0.1 % on 10 MVA of three phases."""
-RELAY_V = 120.0
-"""Voltage base of regulator relays [V]."""
 ROOT3 = np.sqrt(3.0)
 
 _SHARES = {"PQ": (0.0, 0.0), "I": (1.0, 0.0), "Z": (0.0, 1.0)}
@@ -120,16 +117,14 @@ class PhaseBuilder:
         v_set_v: float,
         bandwidth_v: float,
         delay_s: float,
+        gang: bool = False,
         step_pu: float = 0.00625,
         steps: int = 16,
     ) -> None:
         """Add a single-phase regulator with its relay: transformer ratios, compensator and level in volts."""
-        volts = 1000 * self._kv(second, phase) / ROOT3 / pt_ratio
-        per_pu = 1000 * self._base_ka(second, phase) / ct_a / RELAY_V
         branch = self._row("regulator", first, second, phase, x_pu=REGULATOR_X_PU, ratio=1 / (1 + tap * step_pu))
         self._regulators.append((
-            branch, tap, step_pu, -steps, steps, volts / RELAY_V, r_v * per_pu, x_v * per_pu, v_set_v / RELAY_V,
-            bandwidth_v / RELAY_V, delay_s,
+            branch, tap, step_pu, -steps, steps, pt_ratio, ct_a, r_v, x_v, v_set_v, bandwidth_v, delay_s, gang,
         ))  # fmt: skip
 
     def load(
@@ -173,7 +168,7 @@ class PhaseBuilder:
             raise NetworkError(f'network "{name}" has no bus')
         nodes, m = _columns(self._nodes, 7), len(self._nodes)
         rows, loads = _columns(self._rows, 12), _columns(self._loads, 8)
-        shunts, regulators = _columns(self._shunts, 5), _columns(self._regulators, 11)
+        shunts, regulators = _columns(self._shunts, 5), _columns(self._regulators, 13)
         pairs = np.array(list(self._pairs), int).reshape(-1, 2)
         at = np.array(loads[1], int)
         return UnbalancedNetwork(
@@ -182,7 +177,7 @@ class PhaseBuilder:
             branches=_branches(rows),
             blocks=self._block_columns(),
             pairs=Pairs(pairs[:, 0], pairs[:, 1]),
-            regulators=PhaseRegulators(np.array(regulators[0], int), *map(_real, regulators[1:])),
+            regulators=Regulators(np.array(regulators[0], int), *map(_real, regulators[1:])),
             loads=PhaseLoads(
                 loads[0],
                 np.where(at < 0, m - 1 - at, at),

@@ -19,12 +19,9 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.feeders import FEET_PER_MILE, Taps, feeder_tables
+from powergrid.networks.feeders import FEET_PER_MILE, Taps, feeder_tables, relay_delays_s
 from powergrid.networks.phase_builder import PhaseBuilder
 from powergrid.networks.unbalanced import UnbalancedNetwork
-
-DELAYS_S = (30.0, 45.0)
-"""Delay of regulators at the head of the feeder, and of those further down [s]."""
 
 
 def build_three_phase_feeder(
@@ -123,14 +120,15 @@ def _lines(builder: PhaseBuilder, data: dict[str, Any]) -> None:
 
 
 def _regulators(builder: PhaseBuilder, data: dict[str, Any], neutral: bool) -> None:
-    below = {second for _, second, *_ in data["regulators"][1:]}
-    for first, second, present, taps, relay in data["regulators"]:
+    for row, delay_s in zip(data["regulators"], relay_delays_s(data), strict=True):
+        first, second, present, taps, relay = row
         for phase in present.lower():
             k = "abc".index(phase)
             builder.regulator(
                 first, second, phase, 0.0 if neutral else float(taps[k]),
                 pt_ratio=relay["pt_ratio"], ct_a=relay["ct_a"], r_v=relay["r_v"][k], x_v=relay["x_v"][k],
-                v_set_v=relay["level_v"], bandwidth_v=relay["bandwidth_v"], delay_s=DELAYS_S[second in below],
+                v_set_v=relay["level_v"], bandwidth_v=relay["bandwidth_v"], delay_s=delay_s,
+                gang=relay["gang"],
             )  # fmt: skip
 
 

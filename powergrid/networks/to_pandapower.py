@@ -168,7 +168,7 @@ def _create_transformers(pp: Any, net: Any, network: Network) -> None:
     net.trafo["branch"] = rows
     net.trafo["unrated"] = np.isnan(rating)
     place = np.searchsorted(rows, regulators.branch)
-    for column in ("tap", "step_pu", "tap_min", "tap_max"):
+    for column in regulators._fields[1:]:
         values = np.full(len(rows), np.nan)
         values[place] = getattr(regulators, column)
         net.trafo[f"regulator_{column}"] = values

@@ -18,7 +18,7 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.core.types import NodeLoad
-from powergrid.networks.network import Branches, Shunts
+from powergrid.networks.network import Branches, Regulators, Shunts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,40 +96,6 @@ class Pairs(NamedTuple):
     second: np.ndarray
 
 
-class PhaseRegulators(NamedTuple):
-    """Single-phase regulators: the columns of :class:`~powergrid.networks.network.Regulators` and their relays.
-
-    A relay reads ``|relay_gain v - (relay_r_pu + j relay_x_pu) i|`` with the voltage `v` of the regulator's to node
-    [pu] and the current `i` through it [pu]: the voltage at a point down the line, which the compensator rebuilds from
-    the readings of a potential and a current transformer.
-
-    Attributes
-    ----------
-    branch, tap, step_pu, tap_min, tap_max
-        As there.
-    relay_gain
-        Nominal voltage of the node behind the potential transformer, over 120 V [1].
-    relay_r_pu, relay_x_pu
-        Compensator settings in volts over 120 V, for 1 pu of current instead of the current transformer's [pu].
-    v_set_pu, bandwidth_pu
-        Voltage to hold and whole width of the band around it, over 120 V [pu].
-    delay_s
-        Time out of the band before the first step [s].
-    """
-
-    branch: np.ndarray
-    tap: np.ndarray
-    step_pu: np.ndarray
-    tap_min: np.ndarray
-    tap_max: np.ndarray
-    relay_gain: np.ndarray
-    relay_r_pu: np.ndarray
-    relay_x_pu: np.ndarray
-    v_set_pu: np.ndarray
-    bandwidth_pu: np.ndarray
-    delay_s: np.ndarray
-
-
 class PhaseLoads(NamedTuple):
     """The network's own loads, one row a phase, consumption positive.
 
@@ -190,7 +156,7 @@ class UnbalancedNetwork:
     branches: Branches
     blocks: Blocks
     pairs: Pairs
-    regulators: PhaseRegulators
+    regulators: Regulators
     loads: PhaseLoads
     shunts: Shunts
     source_nodes: np.ndarray
@@ -301,11 +267,16 @@ class UnbalancedNetwork:
         parts = [f'network "{self.name}" has no {what} "{name}"', nearest(str(name), names)]
         raise NetworkError("; ".join(part for part in parts if part))
 
-    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
-        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`."""
+    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
+        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`.
+
+        With ``control="local"`` its regulators first step to where their relays bring them, see
+        :func:`powergrid.networks.settled`; ``"fixed"`` keeps their taps.
+        """
+        from powergrid.networks.regulation import controlled
         from powergrid.powerflow.result import power_flow
 
-        return power_flow(self, method, tol_pu)
+        return power_flow(controlled(self, control, method, tol_pu), method, tol_pu)
 
     def draw(self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None) -> Axes:
         """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""

@@ -29,6 +29,7 @@ from powergrid.engine.fused.plan import (
     VIOLATION,
 )
 
+_COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
 compiled = njit(cache=True, error_model="numpy", nogil=True)
 _inside = njit(error_model="numpy", nogil=True)
 
@@ -72,9 +73,10 @@ def choose(choice, actions, held, tick, slots, due, clipped):
 
 @compiled
 def deliver(
-    calls, plan, rows, slots, now, v_re, v_im, dt_h, v_pu, physical, after, p_mw, q_mvar, load_p_mw, load_q_mvar
+    calls, plan, rows, slots, now, v_re, v_im, dt_h, v_pu, physical, after, p_mw, q_mvar, load_p_mw, load_q_mvar,
+    by_voltage,
 ):  # fmt: skip
-    """Run every device and sum up what the buses draw.
+    """Run every device and sum up what the buses draw; `by_voltage` ``(4, B, m)`` is as in the plan.
 
     `rows` holds the families' states, ``(B, W)``, and `after` receives them; `v_pu` and the loads ``(B, m)``,
     `physical` ``(B, K)``, `p_mw` and `q_mvar` ``(B, all units)`` are filled.
@@ -112,9 +114,15 @@ def deliver(
                 p += level * plan.load_p_mw[term]
                 q += level * plan.load_q_mvar[term]
             load_p_mw[e, bus], load_q_mvar[e, bus] = p, q
-        for unit in range(len(plan.unit_bus)):
-            load_p_mw[e, plan.unit_bus[unit]] -= p_mw[e, unit]
-            load_q_mvar[e, plan.unit_bus[unit]] -= q_mvar[e, unit]
+            for part in range(len(by_voltage)):
+                drawn = 0.0
+                for term in range(plan.start[bus], plan.start[bus + 1]):
+                    drawn += now[e, plan.series[term]] * plan.by_voltage[part, term]
+                by_voltage[part, e, bus] = drawn
+        for i in range(len(plan.unit)):
+            bus, unit, share = plan.unit_bus[i], plan.unit[i], plan.unit_share[i]
+            load_p_mw[e, bus] -= share * p_mw[e, unit]
+            load_q_mvar[e, bus] -= share * q_mvar[e, unit]
 
 
 @compiled
@@ -161,6 +169,20 @@ def want(address, numbers, state, v_pu, converged, relay_bus, allowed, wanted, b
 
 
 @compiled
+def read(relays, v_re, v_im, ratio, reading):
+    """What compensated relays read [pu], ``(B, u)``: see ``powergrid.networks.regulation.Relays.read``."""
+    for e in range(len(ratio)):
+        for u in range(ratio.shape[1]):
+            f, t, gain = relays.from_bus[u], relays.to_bus[u], relays.gain[u]
+            drop_re, drop_im = ratio[e, u] * v_re[e, f] - v_re[e, t], ratio[e, u] * v_im[e, f] - v_im[e, t]
+            i_re = relays.y_re[u] * drop_re - relays.y_im[u] * drop_im
+            i_im = relays.y_re[u] * drop_im + relays.y_im[u] * drop_re
+            re = gain * v_re[e, t] - relays.r_pu[u] * i_re + relays.x_pu[u] * i_im
+            im = gain * v_im[e, t] - relays.r_pu[u] * i_im - relays.x_pu[u] * i_re
+            reading[e, u] = np.sqrt(re * re + im * im)
+
+
+@compiled
 def account(
     calls, unit_meter, before, after, p_mw, q_mvar, now, v_pu, p_meter_mw, p_slack_mw, converged, prices, dt_h,
     measured_mw, money, costs, readings,
@@ -202,11 +224,12 @@ def account(
 
 
 @compiled
-def book(books, prices, now, v_pu, loading, converged, money, costs, money_table, cost_table):
+def book(books, prices, now, v_re, v_im, v_pu, loading, converged, money, costs, money_table, cost_table):
     """Price what the network suffered, then sum all columns up by account and name; what nobody owns is shared.
 
-    `money` and `costs` hold one column a unit and name; of `costs` voltage, overload and unserved load come first and
-    are filled here. The tables are ``(B, accounts + 1, names)``; their last row is shared out and then meaningless.
+    `money` and `costs` hold one column a unit and name; of `costs` voltage, overload, unserved load and
+    unbalance come first and are filled here. The tables are ``(B, accounts + 1, names)``; their last row is shared out
+    and then meaningless.
     """
     m, b, accounts = v_pu.shape[1], loading.shape[1], money_table.shape[1] - 1
     for e in range(len(money)):
@@ -223,6 +246,9 @@ def book(books, prices, now, v_pu, loading, converged, money, costs, money_table
                 if served
                 else max(_sum(books.start, books.series, books.load_p_mw, now[e], a), 0.0) * prices.unserved
             )
+        for t in range(len(books.three_phase)):
+            excess = 100.0 * _unbalance(v_re[e], v_im[e], books.three_phase[t]) - prices.unbalance_max_percent
+            costs[e, m + b + accounts + 1 + t] = max(excess, 0.0) * prices.unbalance if served else 0.0
         _post(money[e], books.money_cell, money_table[e])
         _post(costs[e], books.cost_cell, cost_table[e])
 
@@ -234,6 +260,18 @@ def _sum(start, series, power_mw, now, which):
     for term in range(start[which], start[which + 1]):
         found += now[series[term]] * power_mw[term]
     return found
+
+
+@_inside
+def _unbalance(v_re, v_im, nodes):
+    """Negative over positive sequence voltage of a bus [1]: see ``powergrid.powerflow.sequence.unbalance``."""
+    a, b, c = nodes
+    sum_re, sum_im = v_re[b] + v_re[c], v_im[b] + v_im[c]
+    turn_re, turn_im = _SINE * (v_re[b] - v_re[c]), _SINE * (v_im[b] - v_im[c])
+    near_re, near_im = v_re[a] + _COSINE * sum_re, v_im[a] + _COSINE * sum_im
+    negative = (near_re + turn_im) ** 2 + (near_im - turn_re) ** 2
+    positive = (near_re - turn_im) ** 2 + (near_im + turn_re) ** 2
+    return np.sqrt(negative / max(positive, 1e-12))
 
 
 @_inside

@@ -54,7 +54,12 @@ class Calls(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """Physical range of each slot ``(K,)``, the network's own loads by bus, and the bus of each injecting unit."""
+    """Physical range of each slot ``(K,)``, the network's own loads by bus, and what units feed into which bus.
+
+    `by_voltage` holds the parts of the loads that follow the voltage, ``(4, terms)``: active and reactive power of
+    constant current, then of constant impedance; ``(0, terms)`` where none does. `unit`, `unit_bus` and `unit_share`
+    have one entry for each bus of each injecting unit.
+    """
 
     low: Array
     half_span: Array
@@ -62,13 +67,17 @@ class Delivery(NamedTuple):
     series: Array
     load_p_mw: Array
     load_q_mvar: Array
+    by_voltage: Array
+    unit: Array
     unit_bus: Array
+    unit_share: Array
 
 
 class Books(NamedTuple):
     """The network's own loads by account, the shared rest last, and the cell of each money and cost column.
 
-    Cells number the flattened tables of ``accounts + 1`` rows; -1 drops a column.
+    `three_phase` holds the nodes of buses with three phases, ``(t, 3)``. Cells number the flattened tables of
+    ``accounts + 1`` rows; -1 drops a column.
     """
 
     start: Array
@@ -76,6 +85,7 @@ class Books(NamedTuple):
     load_p_mw: Array
     money_cell: Array
     cost_cell: Array
+    three_phase: Array
 
 
 class Sight(NamedTuple):
@@ -111,13 +121,15 @@ class Sight(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """Voltage band [pu] and prices of violations over one tick [$/pu, $/%, $/MW]."""
+    """Voltage band [pu], limit of unbalance [%] and prices of violations over one tick [$/pu, $/%, $/MW, $/%]."""
 
     v_min_pu: float
     v_max_pu: float
     voltage: float
     overload: float
     unserved: float
+    unbalance_max_percent: float
+    unbalance: float
 
 
 class Widths(NamedTuple):
@@ -151,14 +163,15 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
     """Number a layout's families, columns and terms."""
     calls, widths, state = _calls(layout, kernels)
     loads = layout.load_series
-    load_start, load_series, load_p, load_q = _sparse(loads, layout.load_p_mw, layout.load_q_mvar)
+    load_start, load_series, load_p, load_q, *by_voltage = _sparse(
+        loads, layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage
+    )
     own_start, own_series, own_p = _sparse(loads, layout.ledger.load_to_account)
     net_table = np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account])
     net_start, net_series, net_p = _sparse(
         np.concatenate([loads, layout.renewable_series]), net_table[:, layout.renewable_accounts]
     )
     slots, view, given = layout.slots, layout.view, layout.settings
-    buses = [layout.families[i].place for i in layout.injecting]
     width = max(layout.action_size, 1)
     return FloorPlan(
         choice=Choice(_ints(slots.actor), _ints(slots.given % width), _ints(slots.interval), _ints(slots.offset)),
@@ -170,7 +183,10 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
             series=load_series,
             load_p_mw=load_p,
             load_q_mvar=load_q,
-            unit_bus=_joined(np.int64, *buses),
+            by_voltage=_floats(by_voltage).reshape(-1, len(load_p)),
+            unit=_ints(layout.inject.source),
+            unit_bus=_ints(layout.inject.target),
+            unit_share=_floats(layout.inject.weights),
         ),
         unit_meter=_ints(layout.unit_meter),
         books=Books(
@@ -179,6 +195,7 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
             load_p_mw=own_p,
             money_cell=_ints(layout.ledger.money.target),
             cost_cell=_ints(layout.ledger.costs.target),
+            three_phase=_ints(layout.three_phase),
         ),
         sight=Sight(
             start=own_start,
@@ -199,6 +216,8 @@ def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
             given.voltage_price * given.dt_h,
             given.overload_price * given.dt_h,
             given.unserved_price * given.dt_h,
+            given.unbalance_max_percent,
+            given.unbalance_price * given.dt_h,
         ),
         widths=widths,
         state=state,

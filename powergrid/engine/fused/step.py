@@ -159,16 +159,18 @@ class FusedStep:
         """Run every device."""
         widths, (count, m) = self._plan.widths, rows.v_re.shape
         v_pu = np.empty((count, m if self._reads_voltage else 0))
+        places = self.layout.load_p_mw.shape[1]
+        by_voltage = np.empty((len(self._plan.delivery.by_voltage), count, places))
         done = _Delivered(
             physical=np.empty_like(slots),
             after=np.empty_like(rows.states),
             p_mw=np.empty((count, widths.units)),
             q_mvar=np.empty((count, widths.units)),
-            load=NodeLoad(np.empty((count, m)), np.empty((count, m))),
+            load=NodeLoad(*np.empty((2, count, places)), *by_voltage),
         )
         loops.deliver(
             self._plan.calls, self._plan.delivery, rows.states, slots, rows.now, rows.v_re, rows.v_im,
-            self.layout.settings.dt_h, v_pu, *done[:4], done.load.p_mw, done.load.q_mvar,
+            self.layout.settings.dt_h, v_pu, *done[:4], done.load.p_mw, done.load.q_mvar, by_voltage,
         )  # fmt: skip
         return done
 
@@ -181,13 +183,13 @@ class FusedStep:
         here = states[:, relays.place]
         wanted, ratio, busy = np.zeros((count, relays.size)), np.empty((count, relays.size)), np.empty(count, bool)
         relays.move(here, wanted, ratio)
-        flow, rounds = layout.solve(load, Control(ratio, cap_on), start), 1
-        while relays.want(here, flow, wanted, busy) and rounds < ROUNDS:
+        flow, rounds = layout.solve(load, Control(relays.spread(ratio), cap_on), start), 1
+        while relays.want(here, flow, ratio, wanted, busy) and rounds < ROUNDS:
             relays.move(here, wanted, ratio)
             who = np.flatnonzero(busy)
             again = layout.solve(
-                NodeLoad(load.p_mw[who], load.q_mvar[who]),
-                Control(ratio[who], None if cap_on is None else cap_on[who]),
+                NodeLoad(*(None if part is None else part[who] for part in load)),
+                Control(relays.spread(ratio[who]), None if cap_on is None else cap_on[who]),
                 Start(flow.v_re[who], flow.v_im[who]),
             )
             flow = again if len(who) == count else _replaced(flow, who, again)
@@ -225,8 +227,8 @@ class FusedStep:
         money = np.empty((len(now), rows, len(names.money_names)))
         costs = np.empty((len(now), rows, len(names.cost_names)))
         loops.book(
-            self._plan.books, self._plan.prices, now, flow.v_pu, flow.loading, flow.converged, accounts.money,
-            accounts.costs, money, costs,
+            self._plan.books, self._plan.prices, now, flow.v_re, flow.v_im, flow.v_pu, flow.loading, flow.converged,
+            accounts.money, accounts.costs, money, costs,
         )  # fmt: skip
         return money[:, :-1], costs[:, :-1]
 
@@ -303,17 +305,27 @@ class _Relays:
         self._kernels = kernels
         self._numbers = block(family.params)
         self._upstream = np.ascontiguousarray(layout.upstream, dtype=float)
-        self._bus = np.ascontiguousarray(layout.relay_bus, dtype=np.int64)
+        self._compensated, self._unit_of = layout.relays, layout.tap_of
+        seen = layout.relay_bus if layout.relays is None else np.arange(self.size)
+        self._bus = np.ascontiguousarray(seen, dtype=np.int64)
         self._allowed = block([family.kernel.allowed_moves(np, family.params, layout.settings.dt_h)])
 
     def move(self, state: Array, wanted: Array, ratio: Array) -> None:
         """Take the steps in `wanted`, in place; the gains then."""
         loops.move(self._kernels.move, self._numbers, state, self._upstream, wanted, ratio)
 
-    def want(self, state: Array, flow: Flow, wanted: Array, busy: Array) -> int:
+    def spread(self, ratio: Array) -> Array:
+        """Gains of the network's regulators from those of the units that move them."""
+        return ratio if self._unit_of is None else ratio[:, self._unit_of]
+
+    def want(self, state: Array, flow: Flow, ratio: Array, wanted: Array, busy: Array) -> int:
         """Ask for steps at the voltages of a flow; the number of environments in which any are asked for."""
+        v_pu = flow.v_pu
+        if self._compensated is not None:
+            v_pu = np.empty_like(ratio)
+            loops.read(self._compensated, flow.v_re, flow.v_im, ratio, v_pu)
         found = loops.want(
-            self._kernels.want, self._numbers, state, flow.v_pu, flow.converged, self._bus, self._allowed, wanted, busy
+            self._kernels.want, self._numbers, state, v_pu, flow.converged, self._bus, self._allowed, wanted, busy
         )  # fmt: skip
         return int(found)
 

@@ -144,7 +144,7 @@ def test_jax_takes_the_same_decisions() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tap_init": 20.0}, {"tap_min": 5.0, "tap_max": 5.0, "tap_init": 5.0}, {"bandwidth_pu": 0.01}]
+    "wrong", [{"tap_init": 20.0}, {"tap_min": 5.0, "tap_max": 5.0, "tap_init": 5.0}, {"bandwidth_pu": 0.008}]
 )
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):

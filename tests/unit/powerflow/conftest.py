@@ -42,7 +42,8 @@ def odd_network() -> Network:
             *(np.array(column, float) for column in (r, x, g, b, ratio, shift, rating)), np.array(closed),
         ),
         regulators=Regulators(
-            np.array([1, 3]), np.zeros(2), np.full(2, 0.00625), np.full(2, -16.0), np.full(2, 16.0)
+            np.array([1, 3]), np.zeros(2), np.full(2, 0.00625), np.full(2, -16.0), np.full(2, 16.0),
+            *np.full((8, 2), np.nan),
         ),
         loads=Loads(
             ("at source", "a", "c", "d"), np.array([1, 4, 6, 8]), np.array([0.2, 0.9, 0.5, 0.4]),

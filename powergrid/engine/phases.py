@@ -1,0 +1,58 @@
+"""Where agents sit in a network of one or of three phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError, nearest
+
+
+def three_phase(network: Any) -> bool:
+    """Whether the rows of ``network.buses`` are phases of buses."""
+    return bool(getattr(network, "phases", "balanced") == "three")
+
+
+def node_of_place(network: Any) -> np.ndarray:
+    """Row of ``network.buses`` of every place that a load may have."""
+    return network.places if three_phase(network) else np.arange(len(network.buses.name))
+
+
+def bus_names(network: Any) -> tuple[str, ...]:
+    """Names of the buses, each once."""
+    return tuple(dict.fromkeys(network.buses.bus)) if three_phase(network) else tuple(network.buses.name)
+
+
+def terminals(network: Any, agent: Any) -> tuple[int, ...]:
+    """Rows of ``network.buses`` that an injecting device is connected to, one a phase.
+
+    Raises
+    ------
+    NetworkError
+        If there is no such bus, or the bus lacks one of the device's phases.
+    """
+    names = bus_names(network)
+    if agent.bus not in names:
+        raise NetworkError(f'agent "{agent.id}": no bus "{agent.bus}"; {nearest(agent.bus, names)}')
+    if not three_phase(network):
+        return (names.index(agent.bus),)
+    here = network.phases_of(agent.bus)
+    for phase in agent.phases or "":
+        if phase not in here:
+            raise NetworkError(f'agent "{agent.id}": bus "{agent.bus}" has no phase {phase}; {has_phases(here)}')
+    return tuple(network.bus(f"{agent.bus}.{phase}") for phase in sorted(agent.phases or here))
+
+
+def has_phases(phases: str) -> str:
+    """``"it has a and c"``."""
+    return f"it has {' and '.join(phases)}"
+
+
+def branch_rows(network: Any, place: str) -> tuple[int, ...]:
+    """Rows of ``network.branches`` that a meter adds up: a branch, or all phases of an element."""
+    if three_phase(network):
+        return tuple(network.rows(place))
+    names: Sequence[str] = network.branches.name
+    return (names.index(place),) if place in names else ()

@@ -1,0 +1,274 @@
+"""Voltage regulators under their own relays: what a relay reads, who lies upstream of whom, where taps come to rest.
+
+A relay reads a potential transformer and a current transformer and takes off the voltage that the current would lose
+on the way to a point down the line, ``|V / PT - (R + jX) I / CT|`` with `R` and `X` in volts at the current
+transformer's rated current: the line-drop compensator of W. H. Kersting, "Distribution System Modeling and Analysis",
+CRC Press, section 7.4. It knows one direction only: where power flows back it is misled, as a real one is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError
+from powergrid.core.types import Array, Control, NodeLoad
+from powergrid.networks.network import BASE_MVA, RELAY_V, Regulators
+from powergrid.powerflow import method as powerflow_method
+
+if TYPE_CHECKING:
+    from powergrid.devices.regulator import Settings
+
+ROUNDS = 64
+"""More rounds than any regulator has steps; a guard, not a tuning."""
+
+
+class Relays(NamedTuple):
+    """Readings as a function of voltages [pu] and of the regulators' gains; one entry a relay, ``(u,)`` each.
+
+    Attributes
+    ----------
+    from_bus, to_bus
+        Ends of the regulator that the relay sits at.
+    y_re, y_im
+        Admittance behind its ideal ratio [pu].
+    gain
+        Nominal voltage behind the potential transformer, over 120 V [1].
+    r_pu, x_pu
+        Compensator [pu]: volts over 120 V for 1 pu of current.
+    """
+
+    from_bus: np.ndarray
+    to_bus: np.ndarray
+    y_re: np.ndarray
+    y_im: np.ndarray
+    gain: np.ndarray
+    r_pu: np.ndarray
+    x_pu: np.ndarray
+
+    def read(self, xp: Any, v_re: Array, v_im: Array, ratio: Array) -> Array:
+        """Voltage that each relay sees, over 120 V [pu], ``(*batch, u)``.
+
+        Parameters
+        ----------
+        v_re, v_im
+            Bus or node voltages [pu], ``(*batch, m)``.
+        ratio
+            Gain of each relay's regulator [1], ``(*batch, u)``.
+        """
+        own_re, own_im = v_re[..., self.to_bus], v_im[..., self.to_bus]
+        drop_re, drop_im = ratio * v_re[..., self.from_bus] - own_re, ratio * v_im[..., self.from_bus] - own_im
+        i_re, i_im = self.y_re * drop_re - self.y_im * drop_im, self.y_re * drop_im + self.y_im * drop_re
+        re = self.gain * own_re - self.r_pu * i_re + self.x_pu * i_im
+        im = self.gain * own_im - self.r_pu * i_im - self.x_pu * i_re
+        return xp.sqrt(re * re + im * im)
+
+
+def relays_of(network: Any, rows: Sequence[int], settings: Sequence[Settings]) -> Relays | None:
+    """Relays at the regulators `rows` of a network; ``None`` where all of them read their to bus as it is.
+
+    Parameters
+    ----------
+    rows
+        Row of ``network.regulators`` that each relay reads.
+    settings
+        Its settings.
+    """
+    if all(unit.pt_ratio is None and unit.r_v == 0.0 and unit.x_v == 0.0 for unit in settings):
+        return None
+    branches = network.branches
+    branch = np.asarray(network.regulators.branch)[np.asarray(rows, int)]
+    volts = 1000.0 * np.asarray(network.buses.vn_kv)[branches.to_bus[branch]] / np.sqrt(3.0)
+    phases = 1 if getattr(network, "phases", "balanced") == "three" else 3
+    base_a = 1e6 * BASE_MVA / phases / volts
+    pt = np.array([np.nan if unit.pt_ratio is None else unit.pt_ratio for unit in settings])
+    ct_a = np.array([np.inf if unit.ct_a is None else unit.ct_a for unit in settings])
+    per_volt = base_a / ct_a / RELAY_V
+    y = 1.0 / (branches.r_pu[branch] + 1j * branches.x_pu[branch])
+    return Relays(
+        from_bus=branches.from_bus[branch],
+        to_bus=branches.to_bus[branch],
+        y_re=y.real.copy(),
+        y_im=y.imag.copy(),
+        gain=np.where(np.isnan(pt), 1.0, volts / pt / RELAY_V),
+        r_pu=np.array([unit.r_v for unit in settings]) * per_volt,
+        x_pu=np.array([unit.x_v for unit in settings]) * per_volt,
+    )
+
+
+def regulators_at(network: Any, place: str) -> tuple[int, ...]:
+    """Rows of ``network.regulators`` called `place`: one by its own name, or all phases of an element."""
+    names = [network.branches.name[branch] for branch in network.regulators.branch]
+    if place in names:
+        return (names.index(place),)
+    if getattr(network, "phases", "balanced") != "three":
+        return ()
+    return tuple(row for row, name in enumerate(names) if name[:-2] == place)
+
+
+def regulator_units(network: Any, gang: bool | None = None) -> list[tuple[int, ...]]:
+    """Rows of ``network.regulators`` that move together, in their order; `gang` as in :func:`settled`."""
+    three = getattr(network, "phases", "balanced") == "three"
+    units: dict[str, list[int]] = {}
+    for row, branch in enumerate(network.regulators.branch):
+        together = network.regulators.gang[row] == 1.0 if gang is None else gang
+        name = network.branches.name[branch]
+        units.setdefault(name[:-2] if three and together else name, []).append(row)
+    return [tuple(rows) for rows in units.values()]
+
+
+def relay_settings(network: Any, row: int) -> dict[str, Any]:
+    """Published settings of a regulator's relay as parameters of :class:`~powergrid.devices.regulator.Regulator`.
+
+    Empty where they are not known.
+    """
+    found: Regulators = network.regulators
+    if np.isnan(found.v_set_v[row]):
+        return {}
+    return {
+        "v_set_pu": float(found.v_set_v[row]) / RELAY_V,
+        "bandwidth_pu": float(found.bandwidth_v[row]) / RELAY_V,
+        **{name: float(getattr(found, name)[row]) for name in ("pt_ratio", "ct_a", "r_v", "x_v", "delay_s")},
+    }
+
+
+def upstream(network: Any) -> np.ndarray:
+    """``[i, j] = 1`` if regulator i lies on the way from the source to regulator j; phases side by side do not."""
+    branches, count, of = network.branches, len(network.regulators.branch), _bus_of_node(network)
+    regulator_of = {int(branch): k for k, branch in enumerate(network.regulators.branch)}
+    neighbours: dict[int, dict[int, set[int]]] = {}  # of each bus: the next ones, and the regulators in between
+    for i in np.flatnonzero(branches.closed):
+        a, b = int(of[branches.from_bus[i]]), int(of[branches.to_bus[i]])
+        between = {regulator_of[int(i)]} if int(i) in regulator_of else set()
+        neighbours.setdefault(a, {}).setdefault(b, set()).update(between)
+        neighbours.setdefault(b, {}).setdefault(a, set()).update(between)
+    source = int(of[network.source_bus])
+    above = {source: frozenset[int]()}
+    found = np.zeros((count, count))
+    waiting = [source]
+    while waiting:
+        bus = waiting.pop(0)
+        for other, between in neighbours.get(bus, {}).items():
+            if other in above:
+                continue
+            found[np.ix_(list(above[bus]), list(between))] = 1.0
+            above[other] = above[bus] | between
+            waiting.append(other)
+    return found
+
+
+def _bus_of_node(network: Any) -> np.ndarray:
+    """Number of the bus that each row of ``network.buses`` belongs to."""
+    names = getattr(network.buses, "bus", network.buses.name)
+    number = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=int)
+
+
+def with_taps(network: Any, taps: Any) -> Any:
+    """The network with its regulators at other taps.
+
+    Parameters
+    ----------
+    network
+        A :class:`~powergrid.networks.Network` or :class:`~powergrid.networks.UnbalancedNetwork`.
+    taps
+        One tap for all [steps], or one for each row of ``network.regulators``.
+
+    Raises
+    ------
+    NetworkError
+        If a tap lies outside its regulator's range.
+    """
+    regulators, branches = network.regulators, network.branches
+    tap = np.broadcast_to(np.asarray(taps, float), regulators.tap.shape).copy()
+    for row in np.flatnonzero(~((regulators.tap_min <= tap) & (tap <= regulators.tap_max))):
+        raise NetworkError(
+            f'regulator "{branches.name[regulators.branch[row]]}" of "{network.name}": tap {tap[row]:g} is outside '
+            f"[{regulators.tap_min[row]:g}, {regulators.tap_max[row]:g}]"
+        )
+    ratio = branches.ratio.copy()
+    ratio[regulators.branch] = 1.0 / (1.0 + tap * regulators.step_pu)
+    return replace(network, branches=branches._replace(ratio=ratio), regulators=regulators._replace(tap=tap))
+
+
+def settled(network: Any, *, gang: bool | None = None, method: str = "auto", tol_pu: float = 1e-8) -> Any:
+    """The network with its regulators where their published relays bring them, under its own loads.
+
+    They start from the network's own taps and step upstream first until every relay reads inside its band or stands at
+    the end of its range.
+
+    Parameters
+    ----------
+    network
+        A network whose regulators' relay settings are known.
+    gang
+        Whether the phases of each three-phase regulator move together, led by the relay of its first phase; ``None``
+        is as its network says.
+    method, tol_pu
+        As in ``network.power_flow``.
+
+    Raises
+    ------
+    NetworkError
+        If a relay's settings are not known, the flow does not converge, or the relays do not come to rest.
+    """
+    from powergrid.devices.regulator import Regulator
+
+    regulators, names = network.regulators, network.branches.name
+    if not len(regulators.branch):
+        return network
+    units = regulator_units(network, gang)
+    unit_of, rows = np.empty(len(regulators.branch), int), [unit[0] for unit in units]
+    for number, unit in enumerate(units):
+        unit_of[list(unit)] = number
+    agents = []
+    for row in rows:
+        name = names[regulators.branch[row]]
+        given: dict[str, Any] = relay_settings(network, row)
+        if not given:
+            raise NetworkError(f'"{network.name}": the relay settings of regulator "{name}" are not known')
+        given |= {key: float(getattr(regulators, key)[row]) for key in ("step_pu", "tap_min", "tap_max")}
+        agents.append(Regulator(name, name, tap_init=float(regulators.tap[row]), **given))
+    params = Regulator.Params(*np.array([agent.params() for agent in agents], float).T)
+    relays = relays_of(network, rows, [agent.settings for agent in agents])
+    assert relays is not None, "known settings hold a ratio of the potential transformer"
+    above = upstream(network)[np.ix_(rows, rows)]
+    solver = powerflow_method(method)
+    plan, load = solver.plan(network, tol_pu=tol_pu), _own_load(network)
+    state, start = Regulator.reset(np, params, np.zeros(len(rows))), None
+    for _ in range(ROUNDS):
+        ratio = Regulator.ratio(params, state)
+        start = solver.solve(plan, load, Control(tap_ratio=ratio[unit_of]), start)
+        if not start.converged:
+            raise NetworkError(f'"{network.name}" has no power flow at taps {state.tap.tolist()}')
+        reading = relays.read(np, np.asarray(start.v_re, float), np.asarray(start.v_im, float), ratio)
+        wanted = Regulator.wanted_steps(np, params, state, reading, np.full(len(rows), np.inf))
+        if not wanted.any():
+            return with_taps(network, state.tap[unit_of])
+        state = Regulator.moved(np, state, np.where(np.abs(wanted) @ above > 0.0, 0.0, wanted))
+    raise NetworkError(f'"{network.name}": its regulators do not come to rest; the last taps are {state.tap.tolist()}')
+
+
+def controlled(network: Any, control: str, method: str, tol_pu: float) -> Any:
+    """The network as it is (``"fixed"``) or :func:`settled` (``"local"``).
+
+    Raises
+    ------
+    NetworkError
+        If `control` is neither.
+    """
+    if control == "fixed":
+        return network
+    if control == "local":
+        return settled(network, method=method, tol_pu=tol_pu)
+    raise NetworkError(f'network "{network.name}": control must be "fixed" or "local", not "{control}"')
+
+
+def _own_load(network: Any) -> NodeLoad:
+    if hasattr(network, "node_load"):
+        return network.node_load()
+    loads, m = network.loads, len(network.buses.name)
+    return NodeLoad(np.bincount(loads.bus, loads.p_mw, m), np.bincount(loads.bus, loads.q_mvar, m))

@@ -1,0 +1,155 @@
+"""Environments on three-phase feeders: devices on phases, relays, unbalance, the compiled step and the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import powergrid
+from powergrid.core import random
+from powergrid.core.errors import ConfigError, NetworkError
+from powergrid.engine.phases import terminals
+from powergrid.envs.build import build
+from powergrid.envs.simulation import Simulation
+from powergrid.networks import network, scaled, settled, with_taps
+from powergrid.powerflow.sequence import three_phase_buses
+
+ESS = {"id": "ess_1", "type": "ESS", "bus": "675", "phases": "ac", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.3}}
+PV = {"id": "pv_1", "type": "RES", "bus": "671", "params": {"kind": "solar", "p_max_mw": 0.6}, "policy": "learned"}
+ONE = {"id": "pv_2", "type": "RES", "bus": "611", "params": {"kind": "solar", "p_max_mw": 0.1}}
+METER = {"id": "grid_1", "type": "Grid"}
+OPERATOR = {
+    "id": "operator_1",
+    "type": "GridCoordinator",
+    "protocol": "setpoint",
+    "sub_agents": ["ess_1", "pv_1", "pv_2", "grid_1"],
+}
+
+
+def config(*agents: dict[str, Any], base: str = "ieee13", **in_network: Any) -> dict[str, Any]:
+    return {
+        "name": "phases",
+        "network": {"base": base, "phases": "three", "load_series": "load_p_pu:com_1", **in_network},
+        "agents": list(agents) or [ESS, PV, ONE, METER, OPERATOR],
+        "simulation": {"episode_length": 12, "time_step": 3600},
+    }
+
+
+@pytest.mark.parametrize(("base", "bus"), [("ieee13", "671"), ("ieee34", "848"), ("ieee123", "48")])
+def test_the_compiled_step_equals_the_reference(base: str, bus: str) -> None:
+    given = config() if base == "ieee13" else config({**PV, "bus": bus}, METER, base=base)
+    world = build(given, tol_pu=1e-11)
+    pair = [Simulation(world, backend) for backend in ("numpy", "fused")]
+    assert [simulation.backend for simulation in pair] == ["numpy", "fused"]
+    layout, rng = world.layout, np.random.default_rng(0)
+    key = random.fold_in(np, random.key_from_seed(np, np.array([3, 4])), np.zeros(2, np.int32))
+    states = [simulation.reset(key, np.array([180, 21], np.int32))[0] for simulation in pair]
+    moves = 0.0
+    for _ in range(12):
+        actions = rng.uniform(-1, 1, (2, len(layout.actors), layout.action_size))
+        steps = [simulation.step(state, actions) for simulation, state in zip(pair, states, strict=True)]
+        states, outputs = [state for state, _ in steps], [output for _, output in steps]
+        for name in ("observation", "money", "costs", "p_mw", "measured_mw"):
+            one, other = (getattr(output, name) for output in outputs)
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(outputs[0].flow.v_pu, outputs[1].flow.v_pu, atol=1e-9)
+        assert outputs[0].flow.converged.all()
+        for one, other in zip(states[0].devices[layout.taps], states[1].devices[layout.taps], strict=True):
+            np.testing.assert_array_equal(one, other)
+        moves += states[0].devices[layout.taps].moves.sum()
+    assert moves > 0
+
+
+@pytest.mark.parametrize("base", ["ieee13", "ieee34", "ieee123"])
+def test_reset_brings_regulators_where_they_settle_under_the_same_load(base: str) -> None:
+    world = build(config({**PV, "bus": {"ieee13": "671", "ieee34": "848", "ieee123": "48"}[base]}, METER, base=base))
+    key = random.key_from_seed(np, np.array(0))
+    state, *_ = Simulation(world).reset(key, np.array(30, np.int32))
+    level = float(world.table[int(state.row)][world.layout.load_series[0]])
+    expected = settled(scaled(with_taps(world.network, 0.0), load=level))
+    taps = state.devices[world.layout.taps].tap
+    tap_of = world.layout.tap_of
+    np.testing.assert_array_equal(taps if tap_of is None else taps[tap_of], expected.regulators.tap)
+
+
+def test_rules_choose_the_relay() -> None:
+    def taps(*rules: dict[str, Any]) -> np.ndarray:
+        world = build(config(PV, METER, regulators=list(rules)))
+        state, *_ = Simulation(world).reset(random.key_from_seed(np, np.array(0)), np.array(30, np.int32))
+        return state.devices[world.layout.taps].tap
+
+    published, plain = taps(), taps({"relay": "plain", "v_set_pu": 1.0})
+    assert published.shape == plain.shape == (3,)
+    assert (published > plain).all()  # 122 V down the line against 120 V at the regulator
+    assert taps({"gang": True}).shape == (1,)
+    same = taps({"relay": "plain", "v_set_pu": 122 / 120, "r_v": 3.0, "x_v": 9.0, "ct_a": 700.0, "pt_ratio": 20.0})
+    np.testing.assert_array_equal(same, published)
+
+
+def test_a_learned_bank_is_one_agent() -> None:
+    bank = {
+        "id": "tap_1",
+        "type": "Regulator",
+        "bus": "650-RG60",
+        "policy": "learned",
+        "params": {"local_control": False},
+    }
+    env = powergrid.make(config(bank, PV, METER))
+    assert env.possible_agents[0] == "tap_1"
+    assert env.action_space("tap_1").shape == (1,)
+    env.reset(seed=0)
+    env.step({"tap_1": np.ones(1), "pv_1": np.zeros(env.action_space("pv_1").shape)})
+    np.testing.assert_array_equal(env._state.devices[env.world.layout.taps].tap, [4.0])
+    assert (env.output.flow.v_pu[[env.world.network.bus(f"RG60.{phase}") for phase in "abc"]] > 1.02).all()
+
+
+def test_phases_may_be_chosen_from_a_program() -> None:
+    one = powergrid.make({"network": "ieee13", "agents": [PV, METER]}, phases="three")
+    assert one.world.network.phases == "three"
+
+
+def test_a_device_feeds_its_own_phases_in_equal_shares() -> None:
+    world = build(config({**ESS, "policy": "learned"}, METER))
+    layout = world.layout
+    share = layout.inject(np, np.array([0.3]))
+    for phase in "abc":
+        node = world.network.bus(f"675.{phase}")
+        assert share[node] == pytest.approx(0.15 if phase in "ac" else 0.0)
+    assert share.sum() == pytest.approx(0.3)
+    one = build(config({**ONE, "policy": "learned"}, METER))
+    assert one.layout.inject(np, np.array([0.1]))[one.network.bus("611.c")] == pytest.approx(0.1)
+
+
+def test_unbalance_beyond_its_limit_is_a_named_cost() -> None:
+    big = {**ESS, "phases": "b", "params": {"capacity_mwh": 4.0, "max_p_mw": 1.2}, "policy": "learned"}
+    owner = {**OPERATOR, "sub_agents": ["ess_1", "grid_1"]}
+    env = powergrid.make(config(big, METER, owner), unbalance_per_percent_h=200.0)
+    env.reset(seed=1, options={"day": 200})
+    _, _, _, _, infos = env.step({"operator_1": -np.ones(env.action_space("operator_1").shape)})
+    flow, (_, nodes) = env.output.flow, three_phase_buses(env.world.network.buses)
+    v, h = flow.v_re + 1j * flow.v_im, np.exp(2j * np.pi / 3)
+    a, b, c = (v[nodes[:, k]] for k in range(3))
+    percent = 100 * np.abs(a + h**2 * b + h * c) / np.abs(a + h * b + h**2 * c)
+    assert percent.max() > 2.0
+    costs = env.named(infos["operator_1"])["costs"]
+    assert costs["unbalance"] == pytest.approx(200.0 * np.maximum(percent - 2.0, 0).sum(), rel=1e-6)
+
+
+def test_missing_phases_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r'phases "a": bus "611" has no phase a\n.*it has c'):
+        powergrid.make(config({**ONE, "phases": "a"}, METER))
+    grid = network("ieee13", phases="three")
+    agent = SimpleNamespace(id="pv_9", bus="645", phases="ab")
+    with pytest.raises(NetworkError, match='agent "pv_9": bus "645" has no phase a; it has b and c'):
+        terminals(grid, agent)
+    with pytest.raises(ConfigError, match="balanced networks only"):
+        powergrid.make(config(modifications=[{"add_bus": {"name": "x", "vn_kv": 4.16, "at_bus": "671"}}]))
+    with pytest.raises(NetworkError, match="three-phase network"):
+        powergrid.networks.compose(
+            grid, replace(network("ieee13")), "671", name="mg",
+            transformer={"sn_mva": 1.0, "vk_percent": 5.0, "vkr_percent": 0.5},
+        )  # fmt: skip
