@@ -9,7 +9,7 @@ number. A branch is a pi section behind an ideal ratio at its from bus (Zimmerma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, NodeLoad
+from powergrid.powerflow.topology import SWITCH_PU, Moving, Topologies, moving_elements
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -137,6 +138,8 @@ class Compiled:
         Voltages of the source's nodes at 1 pu, ``(n_source,)``; one node in a balanced network.
     phases
         What only a three-phase network has.
+    moving
+        Elements that the plan's topologies open and close; none by default.
     """
 
     n_bus: int
@@ -163,6 +166,18 @@ class Compiled:
     cap: np.ndarray
     source_phasor: np.ndarray = field(default_factory=lambda: np.ones(1, complex))
     phases: PhaseTables | None = None
+    moving: Moving | None = None
+
+    @property
+    def n_topology(self) -> int:
+        """Number of topologies, the network as given among them."""
+        return 1 if self.moving is None else len(self.moving.closed)
+
+    def energised(self, topology: Any) -> np.ndarray:
+        """Whether each bus has a path to the source, ``(*batch, m)``, in the topologies ``(*batch,)``."""
+        if self.moving is None:
+            return np.ones((*np.shape(topology), self.n_bus), bool)
+        return self.moving.energised[np.asarray(topology, np.int64)]
 
     @property
     def n_source(self) -> int:
@@ -188,7 +203,9 @@ class Compiled:
         gain[self.regulator] = own / np.abs(own) * tap_ratio
         return gain
 
-    def ybus(self, tap_ratio: np.ndarray | None = None, *, regulators: bool = True) -> sp.csc_matrix:
+    def ybus(
+        self, tap_ratio: np.ndarray | None = None, *, regulators: bool = True, moving: bool = True
+    ) -> sp.csc_matrix:
         """Nodal admittance matrix, fixed shunts included [pu], square over ``n_node + n_source``, the source last.
 
         Parameters
@@ -197,10 +214,14 @@ class Compiled:
             Regulator gains [1]; the network's own by default.
         regulators
             False leaves the regulator branches out.
+        moving
+            False leaves the elements out that topologies open and close.
         """
         keep = self.live.copy()
         if not regulators:
             keep[self.regulator] = False
+        if not moving and self.moving is not None:
+            keep &= self.moving.branch < 0
         series, half, gain = self.series[keep], self.half_shunt[keep], self.gains(tap_ratio)[keep]
         f, t, size = self.from_node[keep], self.to_node[keep], self.n_node + self.n_source
         values = ((series + half) * np.abs(gain) ** 2, -series * np.conj(gain), -series * gain, series + half)
@@ -208,8 +229,11 @@ class Compiled:
         data = np.concatenate([*values, np.conj(self.shunt)])
         if self.phases is not None:
             at, (r, c) = self.node[self.phases.bus], self.phases.entries
+            y = self.phases.y
+            if not moving and self.moving is not None:
+                y = np.where(self.moving.branch[self.phases.row[r]] < 0, y, 0.0)
             rows, columns = np.concatenate([rows, at[r]]), np.concatenate([columns, at[c]])
-            data = np.concatenate([data, self.phases.y])
+            data = np.concatenate([data, y])
         return sp.csc_matrix((data, (rows, columns)), shape=(size, size))
 
     def terms(self, meters: Iterable[Any]) -> Terms:
@@ -255,7 +279,7 @@ class Compiled:
 
     def _leaving(self, member: np.ndarray) -> np.ndarray:
         """Powers that leave a set of buses: into live branches and into their own loads and shunts."""
-        at_from, at_to = self.live, self.live
+        at_from = at_to = self.live if self.moving is None else self.live | (self.moving.branch >= 0)
         if self.phases is not None:
             at_from, at_to = at_from | (self.terminal_of[0] >= 0), at_to | (self.terminal_of[1] >= 0)
         from_ends = np.flatnonzero(at_from & member[self.from_bus])
@@ -276,10 +300,11 @@ class Compiled:
         return found
 
 
-def compile_network(network: Any) -> Compiled:
+def compile_network(network: Any, topologies: Sequence[Any] = ()) -> Compiled:
     """Fuse closed switches, check the islands and turn the columns into per-unit admittances.
 
-    Takes a :class:`~powergrid.networks.Network` or an :class:`~powergrid.networks.UnbalancedNetwork`.
+    Takes a :class:`~powergrid.networks.Network` or an :class:`~powergrid.networks.UnbalancedNetwork`. A switch that
+    `topologies` opens or closes is not fused but becomes a branch of a negligible resistance.
 
     Raises
     ------
@@ -289,23 +314,27 @@ def compile_network(network: Any) -> Compiled:
     if hasattr(network, "blocks"):
         from powergrid.powerflow.compile_phases import compile_phases
 
-        return compile_phases(network)
+        return compile_phases(network, topologies)
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
-    switch, live = closed & (kind == "switch"), closed & (kind != "switch")
+    given = Topologies(network, topologies)
+    moves = given.moves
+    switch, live = closed & (kind == "switch") & ~moves, closed & ((kind != "switch") | moves)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
     _check_connected(network, closed, from_bus, to_bus)
     node = _node_of_bus(_parts(m, from_bus[switch], to_bus[switch]), network.source_bus)
 
     impedance = np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu)
-    for index in np.flatnonzero(live & (impedance == 0)):
+    impedance = np.where((kind == "switch") & moves, SWITCH_PU, impedance)
+    conducts = live | moves
+    for index in np.flatnonzero(conducts & (impedance == 0)):
         raise NetworkError(
             f'branch "{branches.name[index]}" ({branches.kind[index]}) of "{network.name}" has no impedance; '
             "give it one, or make it a switch, whose buses become one node"
         )
-    series = np.divide(1.0, impedance, out=np.zeros(len(live), complex), where=live)
-    half_shunt = np.where(live, 0.5 * (np.asarray(branches.g_pu) + 1j * np.asarray(branches.b_pu)), 0)
+    series = np.divide(1.0, impedance, out=np.zeros(len(live), complex), where=conducts)
+    half_shunt = np.where(conducts, 0.5 * (np.asarray(branches.g_pu) + 1j * np.asarray(branches.b_pu)), 0)
     shift = np.deg2rad(np.asarray(branches.shift_degree, float))
     ratio, vn_kv = np.asarray(branches.ratio, float), np.asarray(buses.vn_kv, float)
     percent_from, percent_to = _percent_per_pu(
@@ -316,6 +345,7 @@ def compile_network(network: Any) -> Compiled:
     switchable = np.asarray(shunts.switchable, bool)
     fixed = np.zeros(m, complex)
     np.add.at(fixed, shunt_bus[~switchable], drawn[~switchable])
+    gain = np.exp(-1j * shift) / ratio
     return Compiled(
         n_bus=m,
         n_branch=len(live),
@@ -332,13 +362,14 @@ def compile_network(network: Any) -> Compiled:
         switch=switch,
         series=series,
         half_shunt=half_shunt,
-        gain=np.exp(-1j * shift) / ratio,
+        gain=gain,
         percent_from=percent_from,
         percent_to=percent_to,
         regulator=np.asarray(network.regulators.branch, np.int64),
         shunt=fixed,
         cap_bus=shunt_bus[switchable],
         cap=drawn[switchable],
+        moving=moving_elements(given, from_bus, to_bus, series, half_shunt, gain),
     )
 
 
@@ -433,7 +464,7 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
     groups: list[tuple[tuple, int]] = [(load, compiled.n_place)]
     if control is not None:
         if control.topology is not None:
-            raise NetworkError("this plan holds one topology; make a plan for each outage, leave Control.topology None")
+            leads.add(_topology_shape(compiled, control.topology))
         groups += [(control[:1], len(compiled.regulator)), (control[1:2], len(compiled.cap_bus))]
         if control.v_source_pu is not None:
             leads.add(np.shape(control.v_source_pu))
@@ -449,6 +480,18 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
             if len(shape) > 1:
                 leads.add(shape[:-1])
     return leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
+
+
+def _topology_shape(compiled: Compiled, topology: Any) -> tuple[int, ...]:
+    """Batch axes of a choice of topologies, whose values are checked where they can be read."""
+    if isinstance(topology, np.ndarray | np.integer | int):
+        wrong = np.asarray(topology)[(np.asarray(topology) < 0) | (np.asarray(topology) >= compiled.n_topology)]
+        if wrong.size:
+            raise NetworkError(
+                f"Control.topology {wrong.flat[0]} is none of the plan's {compiled.n_topology} topologies; 0 is the "
+                "network as given, the others are numbered from 1 in the order of plan(..., topologies=)"
+            )
+    return np.shape(topology)
 
 
 def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> str:

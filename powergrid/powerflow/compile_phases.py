@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.compile import Compiled, PhaseTables, _parts
+from powergrid.powerflow.topology import Topologies, moving_blocks
 
 if TYPE_CHECKING:
     from powergrid.networks.unbalanced import UnbalancedNetwork
 
 
-def compile_phases(network: UnbalancedNetwork) -> Compiled:
+def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = ()) -> Compiled:
     """Fuse closed switches, check that every node has a path to the source, and number the nodes, the source last.
 
     Raises
@@ -26,14 +26,25 @@ def compile_phases(network: UnbalancedNetwork) -> Compiled:
     branches, blocks, m = network.branches, network.blocks, len(network.buses.name)
     kind, closed = np.array(branches.kind, dtype=object), np.asarray(branches.closed, bool)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
-    switch, live = closed & (kind == "switch"), closed & (kind == "regulator")
+    given = Topologies(network, topologies)
+    switch, live = closed & (kind == "switch") & ~given.moves, closed & (kind == "regulator")
     part = _parts(m, from_bus[switch], to_bus[switch])
     tables = PhaseTables(
         blocks.size, blocks.node, blocks.y_pu, blocks.row, blocks.at_to,
         np.divide(100.0, blocks.rated_pu, out=np.zeros(len(blocks.node)), where=blocks.rated_pu > 0),
         network.pairs.first, network.pairs.second, network.source_nodes,
     )  # fmt: skip
-    _check_connected(network, part, live, tables)
+
+    def joined(closed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Edges between nodes with the branches `closed`: switches and regulators, and what blocks couple."""
+        (rows, columns), own = tables.entries, closed & np.isin(kind, ("switch", "regulator"))
+        couples = closed[tables.row[rows]] & (np.abs(tables.y) > 0)
+        return (
+            np.concatenate([from_bus[own], tables.bus[rows[couples]]]),
+            np.concatenate([to_bus[own], tables.bus[columns[couples]]]),
+        )
+
+    _check_connected(network, joined(closed))
     node = _node_of_bus(part, network.source_nodes)
     series = np.divide(1.0, np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu), where=live,
                        out=np.zeros(len(live), complex))  # fmt: skip
@@ -66,6 +77,7 @@ def compile_phases(network: UnbalancedNetwork) -> Compiled:
         cap=drawn[switchable],
         source_phasor=np.exp(1j * np.deg2rad(network.source_angle_degree)),
         phases=tables,
+        moving=moving_blocks(given, tables, m, joined),
     )
 
 
@@ -79,14 +91,10 @@ def _node_of_bus(part: np.ndarray, sources: np.ndarray) -> np.ndarray:
     return number[part]
 
 
-def _check_connected(network: UnbalancedNetwork, part: np.ndarray, live: np.ndarray, tables: PhaseTables) -> None:
-    """Raise if a node has no path to the source through regulators, blocks and closed switches."""
-    rows, columns = tables.entries
-    joined = np.flatnonzero(np.abs(tables.y) > 0)
-    f = np.concatenate([part[network.branches.from_bus[live]], part[tables.bus[rows[joined]]]])
-    t = np.concatenate([part[network.branches.to_bus[live]], part[tables.bus[columns[joined]]]])
-    size, names = int(part.max()) + 1, network.buses.name
-    island = connected_components(sp.coo_matrix((np.ones(len(f)), (f, t)), shape=(size, size)), directed=False)[1][part]
+def _check_connected(network: UnbalancedNetwork, edges: tuple[np.ndarray, np.ndarray]) -> None:
+    """Raise if a node has no path to the source."""
+    names = network.buses.name
+    island = _parts(len(names), *edges)
     dead = [names[i] for i in np.flatnonzero(~np.isin(island, island[network.source_nodes]))]
     if dead:
         shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")

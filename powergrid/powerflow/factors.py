@@ -1,8 +1,8 @@
-"""Sparse LU factors with the regulators' nodes eliminated last.
+"""Sparse LU factors with the nodes of whatever moves eliminated last: regulators, and what topologies open and close.
 
-A tap changes only the rows and columns of its regulator's two nodes. With these ordered last, the factors of all other
+A tap changes only the rows and columns of its regulator's two nodes, an outage those of its line's ends. With these ordered last, the factors of all other
 nodes are shared by every environment, and what differs is the LU of one small trailing block, refactored exactly for
-each environment: no correction term, hence no cancellation against the stiff regulator branch.
+each environment: no correction term, hence no cancellation against stiff branches.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Factors(NamedTuple):
     pivot
         Reciprocal of U's diagonal, ``(n_shared,)``.
     trailing
-        Trailing block without the regulators, with the places where elimination and regulators will write. CSR.
+        Trailing block without what moves, with the places where elimination and moving elements will write. CSR.
     """
 
     position: np.ndarray
@@ -48,7 +48,7 @@ class Factors(NamedTuple):
 
 
 def factorise(compiled: Compiled) -> Factors:
-    """Factor the network's Ybus without its source and, in the trailing block, without its regulators.
+    """Factor the network's Ybus without its source and, in the trailing block, without what moves.
 
     Raises
     ------
@@ -56,9 +56,9 @@ def factorise(compiled: Compiled) -> Factors:
         If the matrix is singular.
     """
     n = compiled.n_node
-    y = compiled.ybus(regulators=False)[:n, :n].tocsc()
-    live = compiled.regulator[compiled.live[compiled.regulator]]
-    ends = np.concatenate([compiled.from_node[live], compiled.to_node[live]])
+    y = compiled.ybus(regulators=False, moving=False)[:n, :n].tocsc()
+    groups = _moving_nodes(compiled)
+    ends = np.concatenate([np.zeros(0, np.int64), *groups])
     last = np.unique(ends[ends < n])
     first = np.setdiff1d(np.arange(n), last)
     order, lower, upper, pivot = _shared_block(y[first][:, first])
@@ -82,8 +82,17 @@ def factorise(compiled: Compiled) -> Factors:
         lower=_csr(sp.bmat([[lower, None], [sp.csr_matrix(below), pad]]) if len(last) else lower),
         upper=_csr(sp.hstack([upper, sp.csr_matrix(pivot[:, None] * beside)])),
         pivot=pivot,
-        trailing=_trailing_pattern(schur, position[ends.reshape(2, -1)] - len(first)),
+        trailing=_trailing_pattern(schur, [position[group] - len(first) for group in groups]),
     )
+
+
+def _moving_nodes(compiled: Compiled) -> list[np.ndarray]:
+    """Nodes of each element that moves."""
+    live = compiled.regulator[compiled.live[compiled.regulator]]
+    groups = list(np.stack([compiled.from_node[live], compiled.to_node[live]], axis=1))
+    if compiled.moving is not None:
+        groups += np.split(compiled.node[compiled.moving.bus], np.cumsum(compiled.moving.size)[:-1])
+    return groups
 
 
 def _shared_block(y: Sparse) -> tuple[np.ndarray, Sparse, Sparse, np.ndarray]:
@@ -102,12 +111,12 @@ def _shared_block(y: Sparse) -> tuple[np.ndarray, Sparse, Sparse, np.ndarray]:
     return np.argsort(lu.perm_c), _csr(sp.tril(lu.L, -1)), _csr(upper), pivot
 
 
-def _trailing_pattern(schur: np.ndarray, ends: np.ndarray) -> Sparse:
-    """CSR of the block, with explicit zeros where fill-in or a regulator (rows of `ends`: from, to) will write."""
+def _trailing_pattern(schur: np.ndarray, groups: list[np.ndarray]) -> Sparse:
+    """CSR of the block, with explicit zeros where fill-in or moving elements, each between a group of rows, write."""
     size = len(schur)
     pattern = (schur != 0) | np.eye(size, dtype=bool)
-    for f, t in ends.T:
-        inside = [end for end in (f, t) if end < size]
+    for group in groups:
+        inside = group[group < size]
         pattern[np.ix_(inside, inside)] = True
     for k in range(size):
         pattern[k + 1 :, k + 1 :] |= np.outer(pattern[k + 1 :, k], pattern[k, k + 1 :])

@@ -35,23 +35,27 @@ INTS = (
     "regulator", "regulator_of", "regulator_place", "cap_bus", "term_start", "term_index",
     "terminal_at", "terminal_first", "terminal_size", "terminal_y", "terminal_row", "terminal_of",  # of blocks
     "pair_a", "pair_b",  # nodes that a load lies between
+    "moving_element", "moving_place", "moving_source", "moving_from", "closed", "branch_moving",  # topologies
+    "dead_start", "dead_place", "ground_start", "ground_place",
 )  # fmt: skip
 """Slots of the integers: slot s is ``ints[ints[s] : ints[s + 1]]``."""
 (L_START, L_COL, U_START, U_COL, T_START, T_COL, T_DIAGONAL, T_TARGET, BUS_AT, A_BUS, OTHER_BUS, SOURCE_AT,
  FROM_AT, TO_AT, REGULATOR, REGULATOR_OF, REGULATOR_PLACE, CAP_BUS, TERM_START, TERM_INDEX,
  TERMINAL_AT, TERMINAL_FIRST, TERMINAL_SIZE, TERMINAL_Y, TERMINAL_ROW, TERMINAL_OF, PAIR_A, PAIR_B,
- ) = range(28)  # fmt: skip
+ MOVING_ELEMENT, MOVING_PLACE, MOVING_SOURCE, MOVING_FROM, CLOSED, BRANCH_MOVING, DEAD_START, DEAD_PLACE,
+ GROUND_START, GROUND_PLACE,
+ ) = range(38)  # fmt: skip
 FLOATS = (
     "lower_re", "lower_im", "upper_re", "upper_im", "pivot_re", "pivot_im", "trail_re", "trail_im",
     "source_re", "source_im", "no_load_re", "no_load_im", "y_re", "y_im", "half_re", "half_im", "gain_re", "gain_im",
     "percent_from", "percent_to", "shunt_p", "shunt_q", "cap_p", "cap_q", "sign", "tap",
-    "block_re", "block_im", "terminal_percent",
+    "block_re", "block_im", "terminal_percent", "moving_re", "moving_im",
 )  # fmt: skip
-"""Slots of the floats: slot s is ``floats[ints[s] : ints[s + 1]]``, numbered after the integers' 29 bounds."""
+"""Slots of the floats: slot s is ``floats[ints[s] : ints[s + 1]]``, numbered after the integers' 39 bounds."""
 (L_RE, L_IM, U_RE, U_IM, D_RE, D_IM, T_RE, T_IM, SOURCE_RE, SOURCE_IM, NO_LOAD_RE, NO_LOAD_IM, Y_RE, Y_IM, HALF_RE,
  HALF_IM, GAIN_RE, GAIN_IM, PERCENT_FROM, PERCENT_TO, SHUNT_P, SHUNT_Q, CAP_P, CAP_Q, SIGN, TAP,
- BLOCK_RE, BLOCK_IM, TERMINAL_PERCENT,
- ) = range(29, 58)  # fmt: skip
+ BLOCK_RE, BLOCK_IM, TERMINAL_PERCENT, MOVING_RE, MOVING_IM,
+ ) = range(39, 70)  # fmt: skip
 compiled = njit(cache=True, error_model="numpy", nogil=True, no_cfunc_wrapper=True)
 leaf = njit(error_model="numpy", nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
@@ -137,14 +141,20 @@ def _iterate(ints, floats, work, who, zip_load, tol, max_iter, patient, lanes, s
 def _load(ints, floats, rows, who, zip_load, has_start, work):
     """Put scenarios into the lanes.
 
-    A row holds ``[v_source, tap k, cap c, p w, q w (, p_i w, q_i w, p_z w, q_z w) (, start_re m, start_im m)]``, where
-    ``w = m + d`` counts buses and pairs of nodes.
+    A row holds ``[v_source, tap k, cap c, topology, p w, q w (, p_i w, q_i w, p_z w, q_z w) (, start_re m,
+    start_im m)]``, where ``w = m + d`` counts buses and pairs of nodes. Loads in dead islands are struck from it.
     """
     n, m, lanes = ints[L_START + 1] - ints[L_START] - 1, ints[BUS_AT + 1] - ints[BUS_AT], work.shape[2] // 2
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
     bus_at, a_bus = ints[ints[BUS_AT] : ints[BUS_AT + 1]], ints[ints[A_BUS] : ints[A_BUS + 1]]
-    column, nodes, pairs = 1 + k + c, ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE], ints[PAIR_A + 1] - ints[PAIR_A]
+    column, nodes, pairs = 2 + k + c, ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE], ints[PAIR_A + 1] - ints[PAIR_A]
     w = m + pairs
+    if ints[CLOSED + 1] > ints[CLOSED]:
+        for lane in range(len(who)):
+            topology = int(rows[who[lane], 1 + k + c])
+            for e in range(ints[ints[DEAD_START] + topology], ints[ints[DEAD_START] + topology + 1]):
+                for slot in range(6 if zip_load else 2):
+                    rows[who[lane], column + slot * w + ints[ints[DEAD_PLACE] + e]] = 0.0
     for slot in range(3 if zip_load else 1):
         into = work[slot]
         for at in range(n):
@@ -171,6 +181,13 @@ def _load(ints, floats, rows, who, zip_load, has_start, work):
                 a, b = rows[who[lane], column + a_bus[at]], rows[who[lane], column + m + a_bus[at]]
                 if 0.25 < a * a + b * b < 4.0:  # a start that is no plausible voltage would only do harm
                     v[at, lane], v[at, lanes + lane] = a, b
+    if ints[CLOSED + 1] > ints[CLOSED]:
+        for lane in range(len(who)):
+            topology = int(rows[who[lane], 1 + k + c])
+            for e in range(ints[ints[DEAD_START] + topology], ints[ints[DEAD_START] + topology + 1]):
+                if ints[ints[DEAD_PLACE] + e] < m:
+                    at = bus_at[ints[ints[DEAD_PLACE] + e]]
+                    v[at, lane] = v[at, lanes + lane] = 0.0
     for e in range(ints[SOURCE_AT + 1] - ints[SOURCE_AT]):
         for lane in range(len(who)):
             work[J, e, lane] = floats[ints[SOURCE_RE] + e] * rows[who[lane], 0]
@@ -180,8 +197,10 @@ def _load(ints, floats, rows, who, zip_load, has_start, work):
         for e in range(c):
             work[C, e, lane] = floats[ints[CAP_P] + e] * row[1 + k + e]
             work[C, e, lanes + lane] = floats[ints[CAP_Q] + e] * row[1 + k + e]
-        if k > 0:
+        if ints[T_COL + 1] > ints[T_COL]:
             _set_taps(ints, floats, row, work[B], work[J], lane)
+            if ints[CLOSED + 1] > ints[CLOSED]:
+                _set_topology(ints, floats, row, work[B], work[J], lane)
             _refactor(ints, work[B], lane)
 
 
@@ -209,6 +228,44 @@ def _set_taps(ints, floats, row, block, current, lane):
                 pushed = entries[2 - i] * complex(floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at])
                 current[place[4 + i], lane] -= pushed.real * row[0]
                 current[place[4 + i], lanes + lane] -= pushed.imag * row[0]
+
+
+@leaf
+def _set_topology(ints, floats, row, block, current, lane):
+    """Add the elements that are closed in this scenario's topology, and earth its dead islands."""
+    lanes, at = block.shape[1] // 2, 1 + ints[TAP + 1] - ints[TAP] + ints[CAP_P + 1] - ints[CAP_P]
+    topology, n_entries = int(row[at]), ints[MOVING_ELEMENT + 1] - ints[MOVING_ELEMENT]
+    for e in range(n_entries):
+        if not _is_closed(ints, topology, ints[ints[MOVING_ELEMENT] + e]):
+            continue
+        re, im, place = floats[ints[MOVING_RE] + e], floats[ints[MOVING_IM] + e], ints[ints[MOVING_PLACE] + e]
+        source = ints[ints[MOVING_SOURCE] + e]
+        if place >= 0:
+            block[place, lane] += re
+            block[place, lanes + lane] += im
+        elif source >= 0:
+            other = ints[ints[MOVING_FROM] + e]
+            pushed = complex(re, im) * complex(floats[ints[NO_LOAD_RE] + other], floats[ints[NO_LOAD_IM] + other])
+            current[source, lane] -= pushed.real * row[0]
+            current[source, lanes + lane] -= pushed.imag * row[0]
+    for e in range(ints[ints[GROUND_START] + topology], ints[ints[GROUND_START] + topology + 1]):
+        block[ints[ints[GROUND_PLACE] + e], lane] += 1.0
+
+
+@leaf
+def _is_closed(ints, topology, element):
+    """Whether an element conducts in a topology."""
+    elements = 1 + ints[ints[MOVING_ELEMENT + 1] - 1]
+    return ints[ints[CLOSED] + topology * elements + element] > 0
+
+
+@leaf
+def _conducts(ints, row, branch):
+    """1 where a branch is closed in the scenario's topology or no topology moves it, else 0."""
+    if ints[CLOSED + 1] == ints[CLOSED] or ints[ints[BRANCH_MOVING] + branch] < 0:
+        return 1.0
+    topology = int(row[1 + ints[TAP + 1] - ints[TAP] + ints[CAP_P + 1] - ints[CAP_P]])
+    return 1.0 if _is_closed(ints, topology, ints[ints[BRANCH_MOVING] + branch]) else 0.0
 
 
 @leaf
@@ -394,18 +451,21 @@ def _unload(ints, floats, row, v, lane):
 def _branches(ints, floats, rows, who, v, percent, sums):
     """Loading of every branch [%] and the sum of their losses, by lanes."""
     b, lanes = ints[FROM_AT + 1] - ints[FROM_AT], v.shape[1] // 2
-    loss, scale = sums[3], sums[0]
+    loss, scale, on = sums[3], sums[0], sums[1]
     for lane in range(lanes):
-        loss[lane], scale[lane] = 0.0, 1.0
+        loss[lane], scale[lane], on[lane] = 0.0, 1.0, 1.0
     from_at, to_at = ints[ints[FROM_AT] : ints[FROM_AT + 1]], ints[ints[TO_AT] : ints[TO_AT + 1]]
     y_re, y_im = floats[ints[Y_RE] : ints[Y_RE + 1]], floats[ints[Y_IM] : ints[Y_IM + 1]]
     half_re, half_im = floats[ints[HALF_RE] : ints[HALF_RE + 1]], floats[ints[HALF_IM] : ints[HALF_IM + 1]]
     gain_re, gain_im = floats[ints[GAIN_RE] : ints[GAIN_RE + 1]], floats[ints[GAIN_IM] : ints[GAIN_IM + 1]]
     percent_from = floats[ints[PERCENT_FROM] : ints[PERCENT_FROM + 1]]
     percent_to = floats[ints[PERCENT_TO] : ints[PERCENT_TO + 1]]
-    regulator_of = ints[ints[REGULATOR_OF] : ints[REGULATOR_OF + 1]]
+    regulator_of, moves = ints[ints[REGULATOR_OF] : ints[REGULATOR_OF + 1]], ints[CLOSED + 1] > ints[CLOSED]
     for branch in range(b):
-        regulator = regulator_of[branch]
+        regulator, moving = regulator_of[branch], moves and ints[ints[BRANCH_MOVING] + branch] >= 0
+        if moving:
+            for lane in range(len(who)):
+                on[lane] = _conducts(ints, rows[who[lane]], branch)
         if regulator >= 0:
             for lane in range(len(who)):
                 scale[lane] = rows[who[lane], 1 + regulator] / floats[ints[TAP] + regulator]
@@ -420,18 +480,18 @@ def _branches(ints, floats, rows, who, v, percent, sums):
             f_r, f_i = s_r + (h_r * u_r - h_i * u_i), s_i + (h_r * u_i + h_i * u_r)
             e_r, e_i = s_r - (h_r * t_r - h_i * t_i), s_i - (h_r * t_i + h_i * t_r)
             at_from = pc_f * (c_r * c_r + c_i * c_i) * (f_r * f_r + f_i * f_i)
-            percent[branch, lane] = np.sqrt(max(at_from, pc_t * (e_r * e_r + e_i * e_i)))
+            percent[branch, lane] = on[lane] * np.sqrt(max(at_from, pc_t * (e_r * e_r + e_i * e_i)))
             v2 = u_r * u_r + u_i * u_i + (t_r * t_r + t_i * t_i)
-            loss[lane] += d_r * s_r + d_i * s_i + h_r * v2
-        if regulator >= 0:
+            loss[lane] += on[lane] * (d_r * s_r + d_i * s_i + h_r * v2)
+        if regulator >= 0 or moving:
             for lane in range(lanes):
-                scale[lane] = 1.0
+                scale[lane] = on[lane] = 1.0
     if ints[TERMINAL_AT + 1] > ints[TERMINAL_AT]:
-        _blocks(ints, floats, v, percent, sums)
+        _blocks(ints, floats, rows, who, v, percent, sums)
 
 
 @leaf
-def _blocks(ints, floats, v, percent, sums):
+def _blocks(ints, floats, rows, who, v, percent, sums):
     """The same of elements between several nodes: the larger loading of both ends of a conductor, and their losses."""
     lanes, loss, i_re, i_im = v.shape[1] // 2, sums[3], sums[0], sums[1]
     at, row = ints[ints[TERMINAL_AT] : ints[TERMINAL_AT + 1]], ints[ints[TERMINAL_ROW] : ints[TERMINAL_ROW + 1]]
@@ -445,6 +505,10 @@ def _blocks(ints, floats, v, percent, sums):
                 i_re[lane] += r * v[k, lane] - i * v[k, lanes + lane]
                 i_im[lane] += r * v[k, lanes + lane] + i * v[k, lane]
         here, branch, k = floats[ints[TERMINAL_PERCENT] + t], row[t], at[t]
+        if ints[CLOSED + 1] > ints[CLOSED]:
+            for lane in range(len(who)):
+                on = _conducts(ints, rows[who[lane]], branch)
+                i_re[lane], i_im[lane] = on * i_re[lane], on * i_im[lane]
         for lane in range(lanes):
             loss[lane] += v[k, lane] * i_re[lane] + v[k, lanes + lane] * i_im[lane]
             flowing = here * np.sqrt(i_re[lane] * i_re[lane] + i_im[lane] * i_im[lane])
@@ -483,6 +547,8 @@ def _meters(ints, floats, row, zip_load, v, lane, out):
 @leaf
 def _into_branch(ints, floats, row, v, lane, branch, at_from):
     """Power that enters a branch at its from or its to end."""
+    if _conducts(ints, row, branch) == 0.0:
+        return 0j
     if ints[TERMINAL_OF + 1] > ints[TERMINAL_OF]:
         terminal = ints[
             ints[TERMINAL_OF] + branch + (0 if at_from else (ints[TERMINAL_OF + 1] - ints[TERMINAL_OF]) // 2)
@@ -521,7 +587,7 @@ def _into_pair(ints, floats, row, zip_load, v, lane, which):
     """Power that a load between two nodes draws from its first node, or behind all of those, from its second."""
     pairs, m, i_lane = ints[PAIR_A + 1] - ints[PAIR_A], ints[BUS_AT + 1] - ints[BUS_AT], v.shape[1] // 2 + lane
     e, w = which % pairs, m + pairs
-    first = 1 + ints[TAP + 1] - ints[TAP] + ints[CAP_P + 1] - ints[CAP_P] + m + e
+    first = 2 + ints[TAP + 1] - ints[TAP] + ints[CAP_P + 1] - ints[CAP_P] + m + e
     i, j = ints[ints[PAIR_A] + e], ints[ints[PAIR_B] + e]
     v_i, v_j = complex(v[i, lane], v[i, i_lane]), complex(v[j, lane], v[j, i_lane])
     between = v_i - v_j
@@ -539,7 +605,7 @@ def _drawn(ints, floats, row, zip_load, v, lane, bus):
     """Power that a bus's loads and shunts draw."""
     m, at = ints[BUS_AT + 1] - ints[BUS_AT], ints[ints[BUS_AT] + bus]
     k, c = ints[TAP + 1] - ints[TAP], ints[CAP_P + 1] - ints[CAP_P]
-    first, w = 1 + k + c + bus, m + ints[PAIR_A + 1] - ints[PAIR_A]
+    first, w = 2 + k + c + bus, m + ints[PAIR_A + 1] - ints[PAIR_A]
     re, im = v[at, lane], v[at, v.shape[1] // 2 + lane]
     v2 = re * re + im * im
     power = complex(row[first], row[first + w])

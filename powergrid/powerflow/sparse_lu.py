@@ -84,7 +84,8 @@ def plan(
         Branches whose power at their from bus is reported in ``p_meter_mw`` and ``q_meter_mvar``; several in one meter
         are added up, such as the phases of a line.
     topologies
-        Outages declared beforehand; this method takes none.
+        What ``Control.topology`` chooses from, each the branches (names or indices) that stand differently than in the
+        network as given. Their ends join the small block that every scenario factors for itself.
     buses
         Buses that may draw or inject power. Sparse factors gain nothing from knowing, so every bus may.
 
@@ -96,12 +97,10 @@ def plan(
     Raises
     ------
     NetworkError
-        If buses have no path to the source, a branch has no impedance, the matrix is singular or a meter cannot be
-        read.
+        If buses have no path to the source, a branch has no impedance, the matrix is singular, a meter cannot be
+        read or a topology names no branch.
     """
-    if len(topologies):
-        raise NetworkError("sparse_lu solves one topology a plan; make a plan for each outage instead of topologies=")
-    compiled = compile_network(network)
+    compiled = compile_network(network, topologies)
     ints, floats = pack(_tables(compiled, factorise(compiled), meters))
     m, b, k, c = compiled.n_bus, compiled.n_branch, len(compiled.regulator), len(compiled.cap_bus)
     w = compiled.n_place
@@ -113,7 +112,7 @@ def plan(
         ints=ints,
         floats=floats,
         tap_ratio=compiled.tap_ratio,
-        inputs=_slices(1, k, c, w, w, w, w, w, w),
+        inputs=_slices(1, k, c, 1, w, w, w, w, w, w),
         outputs=_slices(m, m, m, b, len(meters), len(meters), 4),
     )
 
@@ -168,7 +167,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         residual_pu=residual,
         iterations=iterations.reshape(batch),
         converged=residual < plan.tol_pu,
-        energised=np.ones((*batch, plan.compiled.n_bus), bool),
+        energised=_energised(plan, batch, control),
     )
 
 
@@ -176,14 +175,15 @@ def _rows(
     plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Control | None, start: Any
 ) -> tuple[np.ndarray, bool]:
     """Inputs in the order of ``lanes._load``, broadcast over the batch."""
-    _, tap, cap, p, q, *by_voltage = plan.inputs
-    tap_ratio, cap_on, _, v_source, _ = _OWN if control is None else control
+    _, tap, cap, topology, p, q, *by_voltage = plan.inputs
+    tap_ratio, cap_on, chosen, v_source, _ = _OWN if control is None else control
     has_zip = any(part is not None for part in load[2:])
     width, m = by_voltage[-1].stop if has_zip else q.stop, plan.compiled.n_bus
     rows = np.empty((*batch, width if start is None else width + 2 * m))
     rows[..., 0] = plan.compiled.source_v_pu if v_source is None else v_source
     rows[..., tap] = plan.tap_ratio if tap_ratio is None else tap_ratio
     rows[..., cap] = 1.0 if cap_on is None else cap_on
+    rows[..., topology.start] = 0.0 if chosen is None else chosen
     rows[..., p] = load.p_mw
     rows[..., q] = load.q_mvar
     if has_zip:
@@ -192,6 +192,13 @@ def _rows(
     if start is not None:
         rows[..., width : width + m], rows[..., width + m :] = start.v_re, start.v_im
     return rows, has_zip
+
+
+def _energised(plan: Plan, batch: tuple[int, ...], control: Control | None) -> np.ndarray:
+    """Buses with a path to the source."""
+    if control is None or control.topology is None:
+        return np.ones((*batch, plan.compiled.n_bus), bool)
+    return plan.compiled.energised(np.broadcast_to(control.topology, batch))
 
 
 _OWN = Control()
@@ -211,8 +218,11 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
     a_bus[bus_at] = np.arange(compiled.n_bus)
     other_bus = np.array([bus for bus in range(compiled.n_bus) if bus_at[bus] < n and a_bus[bus_at[bus]] != bus], int)
     current = np.zeros(len(position), complex)  # from a source of 1 pu into each position, without the regulators
-    current[position] = -(compiled.ybus(regulators=False)[:, n:] @ compiled.source_phasor)
+    current[position] = -(compiled.ybus(regulators=False, moving=False)[:, n:] @ compiled.source_phasor)
     beside = current != 0
+    if compiled.moving is not None:
+        ends = np.split(position[compiled.node[compiled.moving.bus]], np.cumsum(compiled.moving.size)[:-1])
+        beside[np.concatenate([at for at in ends if at.max() >= n] or [np.zeros(0, int)])] = True
     beside[from_at[regulator[to_at[regulator] >= n]]] = True
     beside[to_at[regulator[from_at[regulator] >= n]]] = True
     source_at = np.flatnonzero(beside[:n])
@@ -221,7 +231,7 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
     diagonal, terms = _diagonal(trailing), compiled.terms(meters)
     no_load = np.empty(len(position), complex)
     no_load[position] = no_load_voltages(compiled)
-    return _phase_tables(compiled, position) | {
+    return _phase_tables(compiled, position) | _moving_tables(compiled, factors, source_at) | {
         "lower_start": lower.indptr, "lower_col": lower.indices, "lower_re": lower.data.real,
         "lower_im": lower.data.imag, "upper_start": upper.indptr, "upper_col": upper.indices,
         "upper_re": upper.data.real, "upper_im": upper.data.imag,
@@ -239,6 +249,38 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
         "cap_bus": compiled.cap_bus, "cap_p": compiled.cap.real, "cap_q": compiled.cap.imag, "tap": compiled.tap_ratio,
         "term_start": terms.start, "term_index": terms.power, "sign": terms.sign,
     }  # fmt: skip
+
+
+def _moving_tables(compiled: Compiled, factors: Factors, source_at: np.ndarray) -> dict[str, np.ndarray]:
+    """Elements that topologies open and close, and what is dead in each topology."""
+    names = ("moving_element", "moving_place", "moving_source", "moving_from", "closed", "branch_moving")
+    names += ("dead_start", "dead_place", "ground_start", "ground_place", "moving_re", "moving_im")
+    if compiled.moving is None:
+        return dict.fromkeys(names, np.zeros(0))
+    moving, n, shared = compiled.moving, compiled.n_node, factors.n_shared
+    at = factors.position[compiled.node]
+    element, row, column = moving.entries
+    row, column = at[moving.bus[row]], at[moving.bus[column]]
+    inside, from_source = (row < n) & (column < n), (row < n) & (column >= n)
+    place, source = np.full(len(row), -1), np.full(len(row), -1)
+    place[inside] = [_place(factors.trailing, *pair) for pair in zip(row[inside] - shared, column[inside] - shared)]
+    source[from_source] = np.searchsorted(source_at, row[from_source])
+    pairs = np.zeros((2, 0), int) if compiled.phases is None else np.stack([compiled.phases.pair_a, compiled.phases.pair_b])
+    dead = [np.flatnonzero(~np.append(alive, alive[pairs].all(0))) for alive in moving.energised]  # also loads between
+    grounds = [np.unique(at[buses]) - shared for buses in moving.ground]
+    return {
+        "moving_element": element, "moving_place": place, "moving_source": source, "moving_from": column,
+        "closed": moving.closed.ravel(), "branch_moving": moving.branch,
+        "dead_start": _starts(dead), "dead_place": np.concatenate(dead),
+        "ground_start": _starts(grounds),
+        "ground_place": np.array([_place(factors.trailing, k, k) for places in grounds for k in places], int),
+        "moving_re": moving.y.real, "moving_im": moving.y.imag,
+    }  # fmt: skip
+
+
+def _starts(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Row pointer of rows that follow each other."""
+    return np.cumsum([0, *map(len, rows)])
 
 
 def _phase_tables(compiled: Compiled, position: np.ndarray) -> dict[str, np.ndarray]:
