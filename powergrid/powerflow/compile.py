@@ -134,12 +134,12 @@ class Compiled:
         Power drawn at 1 pu by the fixed shunts of each bus [MW + j Mvar], ``(m,)``.
     cap_bus, cap
         Bus of each switchable shunt and its power drawn at 1 pu [MW + j Mvar], ``(c,)``.
+    moving
+        Elements that the plan's topologies open and close.
     source_phasor
         Voltages of the source's nodes at 1 pu, ``(n_source,)``; one node in a balanced network.
     phases
         What only a three-phase network has.
-    moving
-        Elements that the plan's topologies open and close; none by default.
     """
 
     n_bus: int
@@ -164,19 +164,17 @@ class Compiled:
     shunt: np.ndarray
     cap_bus: np.ndarray
     cap: np.ndarray
+    moving: Moving
     source_phasor: np.ndarray = field(default_factory=lambda: np.ones(1, complex))
     phases: PhaseTables | None = None
-    moving: Moving | None = None
 
     @property
     def n_topology(self) -> int:
         """Number of topologies, the network as given among them."""
-        return 1 if self.moving is None else len(self.moving.closed)
+        return len(self.moving.closed)
 
     def energised(self, topology: Any) -> np.ndarray:
         """Whether each bus has a path to the source, ``(*batch, m)``, in the topologies ``(*batch,)``."""
-        if self.moving is None:
-            return np.ones((*np.shape(topology), self.n_bus), bool)
         return self.moving.energised[np.asarray(topology, np.int64)]
 
     @property
@@ -220,7 +218,7 @@ class Compiled:
         keep = self.live.copy()
         if not regulators:
             keep[self.regulator] = False
-        if not moving and self.moving is not None:
+        if not moving:
             keep &= self.moving.branch < 0
         series, half, gain = self.series[keep], self.half_shunt[keep], self.gains(tap_ratio)[keep]
         f, t, size = self.from_node[keep], self.to_node[keep], self.n_node + self.n_source
@@ -230,7 +228,7 @@ class Compiled:
         if self.phases is not None:
             at, (r, c) = self.node[self.phases.bus], self.phases.entries
             y = self.phases.y
-            if not moving and self.moving is not None:
+            if not moving:
                 y = np.where(self.moving.branch[self.phases.row[r]] < 0, y, 0.0)
             rows, columns = np.concatenate([rows, at[r]]), np.concatenate([columns, at[c]])
             data = np.concatenate([data, y])
@@ -265,7 +263,7 @@ class Compiled:
             return np.array([branch]), 1.0
         others = self.switch.copy()
         others[branch] = False
-        part = _parts(self.n_bus, self.from_bus[others], self.to_bus[others])
+        part = connected_parts(self.n_bus, self.from_bus[others], self.to_bus[others])
         near, far = part[self.from_bus[branch]], part[self.to_bus[branch]]
         if near == far:
             raise NetworkError(
@@ -279,7 +277,7 @@ class Compiled:
 
     def _leaving(self, member: np.ndarray) -> np.ndarray:
         """Powers that leave a set of buses: into live branches and into their own loads and shunts."""
-        at_from = at_to = self.live if self.moving is None else self.live | (self.moving.branch >= 0)
+        at_from = at_to = self.live | (self.moving.branch >= 0)
         if self.phases is not None:
             at_from, at_to = at_from | (self.terminal_of[0] >= 0), at_to | (self.terminal_of[1] >= 0)
         from_ends = np.flatnonzero(at_from & member[self.from_bus])
@@ -323,7 +321,7 @@ def compile_network(network: Any, topologies: Sequence[Any] = ()) -> Compiled:
     switch, live = closed & (kind == "switch") & ~moves, closed & ((kind != "switch") | moves)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
     _check_connected(network, closed, from_bus, to_bus)
-    node = _node_of_bus(_parts(m, from_bus[switch], to_bus[switch]), network.source_bus)
+    node = _node_of_bus(connected_parts(m, from_bus[switch], to_bus[switch]), network.source_bus)
 
     impedance = np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu)
     impedance = np.where((kind == "switch") & moves, SWITCH_PU, impedance)
@@ -373,7 +371,7 @@ def compile_network(network: Any, topologies: Sequence[Any] = ()) -> Compiled:
     )
 
 
-def _parts(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def connected_parts(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Label of the connected part each bus belongs to."""
     graph = sp.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(size, size))
     return connected_components(graph, directed=False)[1]
@@ -391,7 +389,7 @@ def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:
 
 def _check_connected(network: Network, closed: np.ndarray, from_bus: np.ndarray, to_bus: np.ndarray) -> None:
     names = network.buses.name
-    part = _parts(len(names), from_bus[closed], to_bus[closed])
+    part = connected_parts(len(names), from_bus[closed], to_bus[closed])
     dead = [names[bus] for bus in np.flatnonzero(part != part[network.source_bus])]
     if dead:
         shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.powerflow.compile import Compiled, PhaseTables, _parts
+from powergrid.powerflow.compile import Compiled, PhaseTables, connected_parts
 from powergrid.powerflow.topology import Topologies, moving_blocks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = ()) -
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
     given = Topologies(network, topologies)
     switch, live = closed & (kind == "switch") & ~given.moves, closed & (kind == "regulator")
-    part = _parts(m, from_bus[switch], to_bus[switch])
+    part = connected_parts(m, from_bus[switch], to_bus[switch])
     tables = PhaseTables(
         blocks.size, blocks.node, blocks.y_pu, blocks.row, blocks.at_to,
         np.divide(100.0, blocks.rated_pu, out=np.zeros(len(blocks.node)), where=blocks.rated_pu > 0),
@@ -94,7 +94,7 @@ def _node_of_bus(part: np.ndarray, sources: np.ndarray) -> np.ndarray:
 def _check_connected(network: UnbalancedNetwork, edges: tuple[np.ndarray, np.ndarray]) -> None:
     """Raise if a node has no path to the source."""
     names = network.buses.name
-    island = _parts(len(names), *edges)
+    island = connected_parts(len(names), *edges)
     dead = [names[i] for i in np.flatnonzero(~np.isin(island, island[network.source_nodes]))]
     if dead:
         shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")

@@ -1,8 +1,9 @@
 """Sparse LU factors with the nodes of whatever moves eliminated last: regulators, and what topologies open and close.
 
-A tap changes only the rows and columns of its regulator's two nodes, an outage those of its line's ends. With these ordered last, the factors of all other
-nodes are shared by every environment, and what differs is the LU of one small trailing block, refactored exactly for
-each environment: no correction term, hence no cancellation against stiff branches.
+A tap changes only the rows and columns of its regulator's two nodes, an outage those of its line's ends. With these
+ordered last, the factors of all other nodes are shared by every environment, and what differs is the LU of one small
+trailing block, refactored exactly for each environment: no correction term, hence no
+cancellation against stiff branches.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _moving_nodes(compiled: Compiled) -> list[np.ndarray]:
     """Nodes of each element that moves."""
     live = compiled.regulator[compiled.live[compiled.regulator]]
     groups = list(np.stack([compiled.from_node[live], compiled.to_node[live]], axis=1))
-    if compiled.moving is not None:
+    if len(compiled.moving.size):
         groups += np.split(compiled.node[compiled.moving.bus], np.cumsum(compiled.moving.size)[:-1])
     return groups
 

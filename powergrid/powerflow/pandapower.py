@@ -15,6 +15,7 @@ import numpy as np
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
+from powergrid.powerflow.topology import Topologies
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -36,6 +37,8 @@ class Plan:
         pandapower net; load row k is at bus k.
     host
         Bus whose load row holds the load of each bus: the last one of its node, ``(m,)``.
+    closed
+        Whether each branch is closed in each topology, ``(T, b)``.
     max_iter
         Newton iterations after which a flow counts as not converged.
     meters
@@ -51,6 +54,7 @@ class Plan:
     compiled: Compiled
     net: Any
     host: np.ndarray
+    closed: np.ndarray
     max_iter: int
     meters: tuple[int, ...]
     regulator_row: np.ndarray
@@ -80,7 +84,7 @@ def plan(
     meters
         Branches whose power at their from bus is reported; closed switches cannot be read.
     topologies
-        Outages declared beforehand; this method takes none.
+        What ``Control.topology`` chooses from, each the branches that stand differently than in the network as given.
     buses
         Not used: every bus may draw.
 
@@ -89,9 +93,7 @@ def plan(
     NetworkError
         If the network cannot be converted or a meter sits at a closed switch.
     """
-    if len(topologies):
-        raise NetworkError("pandapower solves one topology a plan; make a plan for each outage instead of topologies=")
-    compiled = compile_network(network)
+    compiled = compile_network(network, topologies)
     if compiled.phases is not None:
         raise NetworkError("pandapower solves balanced networks only; take sparse_lu for a three-phase one")
     for branch in meters:
@@ -108,6 +110,7 @@ def plan(
         compiled=compiled,
         net=net,
         host=last[compiled.node],
+        closed=Topologies(network, topologies).closed(),
         max_iter=int(max_iter),
         meters=tuple(int(branch) for branch in meters),
         regulator_row=np.array([row_of[branch] for branch in compiled.regulator], int),
@@ -158,19 +161,32 @@ def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: list) -> Flo
     compiled, net = plan.compiled, plan.net
     tap = compiled.tap_ratio if control.tap_ratio is None else control.tap_ratio
     v_source = compiled.source_v_pu if control.v_source_pu is None else float(control.v_source_pu)
+    topology = 0 if control.topology is None else int(control.topology)
     _write(plan, load, control, tap, v_source)
-    v = start[0] + 1j * start[1] if start[0] is not None else no_load_voltages(compiled, tap)[compiled.node] * v_source
+    _connect(plan, topology)
+    no_load = no_load_voltages(compiled, tap)[compiled.node] * v_source
+    v = no_load if start[0] is None else start[0] + 1j * start[1]
+    v = np.where(np.abs(v) > 0.5, v, no_load)
     if not all(value is None or np.isfinite(value).all() for value in (*load, tap, control.cap_on, v_source)):
         return _unsolved(plan, 0)
     try:
         pp.runpp(
             net, algorithm="nr", init_vm_pu=np.abs(v), init_va_degree=np.rad2deg(np.angle(v)), numba=True,
             tolerance_mva=TOLERANCE_MVA, max_iteration=plan.max_iter, calculate_voltage_angles=True,
-            check_connectivity=False, lightsim2grid=False,
+            check_connectivity=topology > 0, lightsim2grid=False,
         )  # fmt: skip
     except pp.LoadflowNotConverged:
         return _unsolved(plan, plan.max_iter)
-    return _flow(plan)
+    return _flow(plan, topology)
+
+
+def _connect(plan: Plan, topology: int) -> None:
+    """Put branches in and out of service."""
+    net, closed = plan.net, plan.closed[topology]
+    for table in ("line", "trafo", "impedance", "switch"):
+        column = "closed" if table == "switch" else "in_service"
+        if len(net[table]) and len(plan.compiled.moving.size):
+            net[table][column] = closed[net[table]["branch"].to_numpy()]
 
 
 def _write(plan: Plan, load: NodeLoad, control: Control, tap: np.ndarray, v_source: float) -> None:
@@ -200,22 +216,22 @@ def _write(plan: Plan, load: NodeLoad, control: Control, tap: np.ndarray, v_sour
     net.ext_grid["vm_pu"] = v_source
 
 
-def _flow(plan: Plan) -> Flow:
+def _flow(plan: Plan, topology: int) -> Flow:
     """Read pandapower's result tables."""
     net, compiled = plan.net, plan.compiled
-    v_pu = net.res_bus["vm_pu"].to_numpy()
-    v = v_pu * np.exp(1j * np.deg2rad(net.res_bus["va_degree"].to_numpy()))
+    v_pu = net.res_bus["vm_pu"].fillna(0.0).to_numpy()
+    v = v_pu * np.exp(1j * np.deg2rad(net.res_bus["va_degree"].fillna(0.0).to_numpy()))
     loading, p, q, loss = np.zeros(compiled.n_branch), np.zeros(compiled.n_branch), np.zeros(compiled.n_branch), 0.0
     for kind, end in (("line", "from"), ("trafo", "hv"), ("impedance", "from")):
         table, result = net[kind], net[f"res_{kind}"]
         if not len(table):
             continue
         rows = table["branch"].to_numpy()
-        p[rows], q[rows] = result[f"p_{end}_mw"], result[f"q_{end}_mvar"]
+        p[rows], q[rows] = result[f"p_{end}_mw"].fillna(0.0), result[f"q_{end}_mvar"].fillna(0.0)
         loss += float(result["pl_mw"].sum())
         if "loading_percent" in result:
-            loading[rows] = result["loading_percent"]
-    unrated = (compiled.percent_to == 0.0) | ~compiled.live
+            loading[rows] = result["loading_percent"].fillna(0.0)
+    unrated = (compiled.percent_to == 0.0) | ~plan.closed[topology]
     meters = list(plan.meters)
     return Flow(
         v_re=v.real,
@@ -230,7 +246,7 @@ def _flow(plan: Plan) -> Flow:
         residual_pu=0.0,
         iterations=int(net._ppc["iterations"]),
         converged=True,
-        energised=np.ones(compiled.n_bus, bool),
+        energised=compiled.energised(topology),
     )
 
 

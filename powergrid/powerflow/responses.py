@@ -5,6 +5,10 @@ With the taps of its regulators at rest a network is linear in the currents its 
 ``g = delta I`` drawn at its from node, `I` being the current through it. So node voltages and branch currents are a
 fixed matrix times ``[V_source, i, e, g]``. All of its entries are of order one (impedances, not admittances), because
 the stiff branches of regulators and short lines are eliminated here, in float64.
+
+A topology adds three sources to each element that it opens or closes: a series voltage `o`, which stops the current of
+an open branch, and currents `h`, `k` into its two nodes, which stand for a closed one or take back an open one's
+charging. They are linear in what the element would carry without them, see :func:`corrections`.
 """
 
 from __future__ import annotations
@@ -15,47 +19,56 @@ import numpy as np
 from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
-from powergrid.powerflow.compile import Compiled
+from powergrid.powerflow.compile import Compiled, connected_parts
 
 
 @dataclass(frozen=True, eq=False)
 class Responses:
-    """Complex responses; columns are ``[source, i (a), e (k), g (k)]``.
+    """Complex responses; columns are ``[source, i (a), e (k), g (k), o (s), h (s), k (s)]``.
 
     Attributes
     ----------
     v
-        Node voltages, source last, ``(n_node + 1, 1 + a + 2k)``.
+        Node voltages, source last, ``(n_node + 1, 1 + a + 2k + 3s)``.
     i_from, i_to
         Currents entering each branch at its ends, a regulator's `g` included, ``(b, ...)``.
     i_regulator
         Current through each regulator, as its to side sees it, ``(k, ...)``.
+    ports
+        Series current and voltages of both nodes of each moving element, ``(3s, ...)``.
     """
 
     v: np.ndarray
     i_from: np.ndarray
     i_to: np.ndarray
     i_regulator: np.ndarray
+    ports: np.ndarray
 
 
 def respond(compiled: Compiled, active: np.ndarray) -> Responses:
-    """Responses to currents injected at the nodes `active` and to the regulators' sources.
+    """Responses to currents injected at the nodes `active` and to the sources of regulators and moving elements.
 
     Raises
     ------
     NetworkError
         If the admittance matrix is singular.
     """
-    n, branch = compiled.n_node, compiled.regulator
-    gain, series, half = compiled.gain[branch], compiled.series[branch], compiled.half_shunt[branch]
-    f, t, k, a = compiled.from_node[branch], compiled.to_node[branch], len(branch), len(active)
-    own = np.arange(k)
-    currents = np.zeros((n + 1, 1 + a + 2 * k), complex)
+    n, a, regulators = compiled.n_node, len(active), compiled.regulator
+    moving = np.flatnonzero(compiled.moving.branch >= 0)
+    k, s = len(regulators), len(moving)
+    e, g, o = 1 + a + np.arange(k), 1 + a + k + np.arange(k), 1 + a + 2 * k + np.arange(s)
+    voltage, branch = np.concatenate([e, o]), np.concatenate([regulators, moving])  # series voltages and where they are
+    live = compiled.live[branch]
+    gain, series, half = compiled.gain[branch], compiled.series[branch] * live, compiled.half_shunt[branch] * live
+    f, t = compiled.from_node[branch], compiled.to_node[branch]
+    currents = np.zeros((n + 1, 1 + a + 2 * k + 3 * s), complex)
     currents[active, 1 + np.arange(a)] = 1.0
     # the series voltage as the current source that stands for it behind the branch's admittances
-    np.add.at(currents, (f, 1 + a + own), -np.conj(gain) * (series + half))
-    np.add.at(currents, (t, 1 + a + own), series)
-    np.add.at(currents, (f, 1 + a + k + own), -1.0)
+    np.add.at(currents, (f, voltage), -np.conj(gain) * (series + half))
+    np.add.at(currents, (t, voltage), series)
+    np.add.at(currents, (f[:k], g), -1.0)
+    np.add.at(currents, (f[k:], o + s), 1.0)
+    np.add.at(currents, (t[k:], o + 2 * s), 1.0)
     y = compiled.ybus()
     right = currents[:n].copy()
     right[:, :1] -= y[:n, n].toarray()
@@ -67,17 +80,70 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     v[n, 0] = 1.0
 
     behind = compiled.gain[:, None] * v[compiled.from_node]
-    behind[branch, 1 + a + own] += 1.0
-    through = compiled.series[:, None] * (behind - v[compiled.to_node])
-    into = through + compiled.half_shunt[:, None] * behind
-    i_from = np.conj(compiled.gain)[:, None] * into
-    i_from[branch, 1 + a + k + own] += 1.0
-    return Responses(
-        v=v,
-        i_from=i_from,
-        i_to=compiled.half_shunt[:, None] * v[compiled.to_node] - through,
-        i_regulator=into[branch],
-    )
+    behind[branch, voltage] += 1.0
+    through = (compiled.series * compiled.live)[:, None] * (behind - v[compiled.to_node])
+    charging = (compiled.half_shunt * compiled.live)[:, None]
+    into = through + charging * behind
+    i_from, i_to = np.conj(compiled.gain)[:, None] * into, charging * v[compiled.to_node] - through
+    i_from[regulators, g] += 1.0
+    i_from[moving, o + s] -= 1.0
+    i_to[moving, o + 2 * s] -= 1.0
+    ports = np.concatenate([through[moving], v[f[k:]], v[t[k:]]])
+    return Responses(v=v, i_from=i_from, i_to=i_to, i_regulator=into[regulators], ports=ports)
+
+
+def corrections(compiled: Compiled, found: Responses) -> np.ndarray:
+    """Sources ``[o, h, k]`` of the moving elements in each topology, ``(T, 3s, 3s)``: times the ports without them.
+
+    An open branch carries no series current, or leaves a dead island at 0 V: one such branch an island, on the way to
+    the source. What charges it is given back to its nodes. A branch that closes draws its pi section's currents.
+    """
+    moving = compiled.moving
+    rows, s = np.flatnonzero(moving.branch >= 0), len(moving.size)
+    response = found.ports[:, found.ports.shape[1] - 3 * s :]
+    series, half, gain = compiled.series[rows], compiled.half_shunt[rows], compiled.gain[rows]
+    f, t = compiled.from_bus[rows], compiled.to_bus[rows]
+    table, eye = np.zeros((len(moving.closed), 3 * s, 3 * s), complex), np.eye(3 * s)
+    for topology, closed in enumerate(moving.closed):
+        earthed = _earthing(compiled, topology)
+        on_ports, own = np.zeros((3 * s, 3 * s), complex), eye.astype(complex)  # own @ sources + on_ports @ ports = 0
+        for j in np.flatnonzero(closed != moving.closed[0]).tolist():
+            if not closed[j]:
+                port = {f[j]: s + j, t[j]: 2 * s + j}[earthed[j]] if j in earthed else j
+                own[j, j], on_ports[j, port] = 0.0, 1.0
+                own[s + j, j] = -np.conj(gain[j]) * half[j]
+                on_ports[s + j, s + j] = -np.conj(gain[j]) * half[j] * gain[j]
+                on_ports[2 * s + j, 2 * s + j] = -half[j]
+            else:
+                y = (series[j] + half[j]) * abs(gain[j]) ** 2, -series[j] * np.conj(gain[j])
+                on_ports[s + j, [s + j, 2 * s + j]] = y
+                on_ports[2 * s + j, [s + j, 2 * s + j]] = -series[j] * gain[j], series[j] + half[j]
+        table[topology] = -np.linalg.solve(own + on_ports @ response, on_ports)
+    return table
+
+
+def _earthing(compiled: Compiled, topology: int) -> dict[int, int]:
+    """Open elements that hold a dead island at 0 V, one an island, and the bus at which they do.
+
+    The islands hang together through the elements that this topology opens; walking from the source over them, each is
+    reached first by one.
+    """
+    moving = compiled.moving
+    rows = np.flatnonzero(moving.branch >= 0)
+    closed = compiled.live | compiled.switch
+    closed[rows] = moving.closed[topology]
+    part = connected_parts(compiled.n_bus, compiled.from_bus[closed], compiled.to_bus[closed])
+    opened = [j for j in range(len(rows)) if moving.closed[0, j] and not moving.closed[topology, j]]
+    reached, found, grown = {int(part[compiled.source_bus])}, {}, True
+    while grown:
+        grown = False
+        for j in opened:
+            ends = (int(compiled.from_bus[rows[j]]), int(compiled.to_bus[rows[j]]))
+            for near, far in (ends, ends[::-1]):
+                if part[near] in reached and part[far] not in reached:
+                    reached.add(int(part[far]))
+                    found[j], grown = far, True
+    return found
 
 
 def real(matrix: np.ndarray) -> np.ndarray:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
 from powergrid.powerflow.factors import Factors, factorise
-from powergrid.powerflow.lanes import LANES, pack, solve_rows
+from powergrid.powerflow.lanes import INTS, LANES, pack, solve_rows
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -220,7 +219,7 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
     current = np.zeros(len(position), complex)  # from a source of 1 pu into each position, without the regulators
     current[position] = -(compiled.ybus(regulators=False, moving=False)[:, n:] @ compiled.source_phasor)
     beside = current != 0
-    if compiled.moving is not None:
+    if len(compiled.moving.size):
         ends = np.split(position[compiled.node[compiled.moving.bus]], np.cumsum(compiled.moving.size)[:-1])
         beside[np.concatenate([at for at in ends if at.max() >= n] or [np.zeros(0, int)])] = True
     beside[from_at[regulator[to_at[regulator] >= n]]] = True
@@ -253,20 +252,21 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
 
 def _moving_tables(compiled: Compiled, factors: Factors, source_at: np.ndarray) -> dict[str, np.ndarray]:
     """Elements that topologies open and close, and what is dead in each topology."""
-    names = ("moving_element", "moving_place", "moving_source", "moving_from", "closed", "branch_moving")
-    names += ("dead_start", "dead_place", "ground_start", "ground_place", "moving_re", "moving_im")
-    if compiled.moving is None:
-        return dict.fromkeys(names, np.zeros(0))
+    if not len(compiled.moving.size):
+        ints = (name for name in INTS if name.startswith(("moving", "closed", "branch_moving", "dead", "ground")))
+        return dict.fromkeys((*ints, "moving_re", "moving_im"), np.zeros(0))
     moving, n, shared = compiled.moving, compiled.n_node, factors.n_shared
     at = factors.position[compiled.node]
     element, row, column = moving.entries
     row, column = at[moving.bus[row]], at[moving.bus[column]]
     inside, from_source = (row < n) & (column < n), (row < n) & (column >= n)
     place, source = np.full(len(row), -1), np.full(len(row), -1)
-    place[inside] = [_place(factors.trailing, *pair) for pair in zip(row[inside] - shared, column[inside] - shared)]
+    places = zip(row[inside] - shared, column[inside] - shared, strict=True)
+    place[inside] = [_place(factors.trailing, *pair) for pair in places]
     source[from_source] = np.searchsorted(source_at, row[from_source])
-    pairs = np.zeros((2, 0), int) if compiled.phases is None else np.stack([compiled.phases.pair_a, compiled.phases.pair_b])
-    dead = [np.flatnonzero(~np.append(alive, alive[pairs].all(0))) for alive in moving.energised]  # also loads between
+    phases, none = compiled.phases, np.zeros(0, int)
+    pairs = np.stack([none, none] if phases is None else [phases.pair_a, phases.pair_b])  # loads between two nodes
+    dead = [np.flatnonzero(~np.append(alive, alive[pairs].all(0))) for alive in moving.energised]
     grounds = [np.unique(at[buses]) - shared for buses in moving.ground]
     return {
         "moving_element": element, "moving_place": place, "moving_source": source, "moving_from": column,

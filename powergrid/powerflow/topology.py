@@ -122,10 +122,8 @@ def moving_elements(
     series: np.ndarray,
     half_shunt: np.ndarray,
     gain: np.ndarray,
-) -> Moving | None:
+) -> Moving:
     """The moving elements of a balanced network: pi sections behind an ideal ratio, as ``Compiled.ybus`` has them."""
-    if not given.changes:
-        return None
     rows, all_closed = np.flatnonzero(given.moves), given.closed()
     branch = np.full(len(from_bus), -1)
     branch[rows] = np.arange(len(rows))
@@ -144,25 +142,23 @@ def moving_elements(
 def energised_buses(
     m: int, sources: Iterable[int], edges: Callable[[int], tuple[np.ndarray, np.ndarray]], count: int
 ) -> np.ndarray:
-    """Whether each bus has a path to the source in each of `count` topologies, whose edges `edges` gives, ``(T, m)``."""
-    found, sources = np.empty((count, m), bool), np.asarray(list(sources))
+    """Whether each bus has a path to the source in each of `count` topologies, ``(T, m)``; `edges` gives theirs."""
+    found, held = np.empty((count, m), bool), np.asarray(list(sources))
     for t in range(count):
         rows, columns = edges(t)
         graph = sp.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(m, m))
         part = connected_components(graph, directed=False)[1]
-        found[t] = np.isin(part, part[sources])
+        found[t] = np.isin(part, part[held])
     return found
 
 
-def _grounds(
-    size: np.ndarray, bus: np.ndarray, closed: np.ndarray, energised: np.ndarray
-) -> tuple[np.ndarray, ...]:
+def _grounds(size: np.ndarray, bus: np.ndarray, closed: np.ndarray, energised: np.ndarray) -> tuple[np.ndarray, ...]:
     """Dead buses at open elements, by topology."""
     open_at = [bus[np.repeat(~row, size)] for row in closed]
     return tuple(np.unique(at[~alive[at]]) for at, alive in zip(open_at, energised, strict=True))
 
 
-def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.ndarray], Any]) -> Moving | None:
+def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.ndarray], Any]) -> Moving:
     """The moving elements of a three-phase network: whole blocks of several conductors, and switches phase by phase.
 
     Parameters
@@ -174,11 +170,11 @@ def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.n
     joined
         Edges between nodes when the branches ``(b,)`` are closed and their blocks conduct.
     """
-    if not given.changes:
-        return None
     branches, all_closed = given.network.branches, given.closed()
     block_of = np.repeat(np.arange(len(tables.size)), tables.size)
-    branch, size, bus, y, closed = np.full(len(branches.name), -1), [], [], [], []
+    branch = np.full(len(branches.name), -1)
+    size: list[int] = []
+    bus, y, closed = [np.zeros(0, np.int64)], [np.zeros(0, complex)], []
     first_terminal, first_y = np.cumsum(tables.size) - tables.size, np.cumsum(tables.size**2) - tables.size**2
     for block in np.unique(block_of[given.moves[tables.row]]):
         n, t, e = int(tables.size[block]), first_terminal[block], first_y[block]
@@ -200,9 +196,10 @@ def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.n
         bus.append(np.array([branches.from_bus[row], branches.to_bus[row]]))
         y.append(np.array([1.0, -1.0, -1.0, 1.0]) / SWITCH_PU)
         closed.append(all_closed[:, row])
-    sizes, buses, table = np.array(size), np.concatenate(bus), np.stack(closed, axis=1)
+    sizes, buses = np.array(size, np.int64), np.concatenate(bus)
+    table = np.array(closed, bool).reshape(len(size), len(all_closed)).T
     energised = energised_buses(m, given.network.source_nodes, lambda t: joined(all_closed[t]), len(table))
     return Moving(
-        branch, sizes, buses, np.concatenate(y).astype(complex), table, energised,
+        branch, sizes, buses, np.concatenate(y), table, energised,
         _grounds(sizes, buses, table, energised),
     )  # fmt: skip

@@ -20,11 +20,13 @@ import numpy as np
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network
-from powergrid.powerflow.responses import Responses, real, respond
+from powergrid.powerflow.responses import Responses, corrections, real, respond
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
+MAX_TOPOLOGIES = 32
+"""Every environment of a batch reads the table of its own topology; more would cost more than they tell."""
 _LIMIT_PU = 10.0
 """A voltage beyond this [pu] is on its way to nowhere: the environment keeps its last value and stops."""
 _DIVERGED_PU = 1e3
@@ -55,6 +57,12 @@ class Plan:
         Further branch ends whose current is read: from ends by branch, to ends by branch + b.
     terms
         Meters, and last the source, as sums of powers.
+    ports, ports_source
+        The same to the ports of the elements that topologies move.
+    topologies
+        Those elements' sources from their ports in each topology, in real form, ``(T, 6s, 6s)``.
+    inner_moving, outer_moving
+        Map from those sources to the results of `inner` and `outer`.
     """
 
     compiled: Compiled
@@ -67,6 +75,11 @@ class Plan:
     outer_source: np.ndarray
     ends: np.ndarray
     terms: Terms
+    ports: np.ndarray
+    ports_source: np.ndarray
+    topologies: np.ndarray
+    inner_moving: np.ndarray
+    outer_moving: np.ndarray
 
 
 def plan(
@@ -92,18 +105,23 @@ def plan(
     meters
         Branches whose power at their from bus is reported in ``p_meter_mw`` and ``q_meter_mvar``.
     topologies
-        Outages declared beforehand; this method takes none.
+        What ``Control.topology`` chooses from, each the branches (names or indices) that stand differently than in the
+        network as given; up to :data:`MAX_TOPOLOGIES` with that one.
     buses
         Buses that may draw or inject power; all by default. The fewer, the smaller the matrices.
 
     Raises
     ------
     NetworkError
-        If the network cannot be solved by any method: dead islands, branches without impedance, singular matrix.
+        If the network cannot be solved by any method: dead islands, branches without impedance, singular matrix; or
+        if it has three phases or too many topologies.
     """
-    if len(topologies):
-        raise NetworkError("zbus solves one topology a plan; make a plan for each outage instead of topologies=")
-    compiled = compile_network(network)
+    if len(topologies) >= MAX_TOPOLOGIES:
+        raise NetworkError(
+            f"zbus takes up to {MAX_TOPOLOGIES} topologies with the network as given, got {len(topologies) + 1}; "
+            "declare fewer outages and switches, or take sparse_lu"
+        )
+    compiled = compile_network(network, topologies)
     if compiled.phases is not None:
         raise NetworkError("zbus solves balanced networks only; take sparse_lu for a three-phase one")
     b = compiled.n_branch
@@ -115,17 +133,23 @@ def plan(
     found = respond(compiled, compiled.node[bus])
     inner = np.concatenate([found.v[compiled.node[bus]], found.v[_from_node(compiled)], found.i_regulator])
     outer = np.concatenate([found.v[compiled.node], found.i_to, _both_ends(found)[ends]])
+    own = slice(1, 1 + len(bus) + 2 * len(compiled.regulator))
     return Plan(
         compiled=compiled,
         tol_pu=float(tol_pu),
         max_iter=int(max_iter),
         bus=bus,
-        inner=real(inner[:, 1:]),
+        inner=real(inner[:, own]),
         inner_source=inner[:, 0],
-        outer=real(outer[:, 1:]),
+        outer=real(outer[:, own]),
         outer_source=outer[:, 0],
         ends=ends,
         terms=terms,
+        ports=real(found.ports[:, own]),
+        ports_source=found.ports[:, 0],
+        topologies=np.stack([real(table) for table in corrections(compiled, found)]),
+        inner_moving=real(inner[:, own.stop :]),
+        outer_moving=real(outer[:, own.stop :]),
     )
 
 
@@ -138,7 +162,9 @@ def _both_ends(found: Responses) -> np.ndarray:
 
 
 class _Scenario(NamedTuple):
-    """Inputs of a batch: complex loads by bus (constant power, current, impedance), relative taps, source voltage."""
+    """Inputs of a batch: complex loads by bus (constant power, current, impedance), relative taps, source voltage,
+    whether all are numbers, topology.
+    """
 
     s: Array
     s_i: Array | None
@@ -146,6 +172,7 @@ class _Scenario(NamedTuple):
     tap: Array
     source: Array
     good: Array
+    topology: Array | None
 
 
 class _Loop(NamedTuple):
@@ -206,8 +233,12 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         """``[i, e, g]`` for the voltages and currents ``base + x``, in real form."""
         return with_taps(drawn(x), x)
 
+    def respond_to(sources: Array) -> Array:
+        found = _product(sources, plan.inner)
+        return found if given.topology is None else found + _product(_moving(plan, given, sources), plan.inner_moving)
+
     def iterate(loop: _Loop) -> _Loop:
-        found = _product(sources(loop.x), plan.inner)
+        found = respond_to(sources(loop.x))
         step = found - loop.x
         change = jnp.sqrt((step.real**2 + step.imag**2)[..., : a + len(gain)].max(-1, initial=0.0))
         sound = change < _LIMIT_PU  # False for NaN as well
@@ -226,7 +257,10 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         currents = np.concatenate([np.arange(a + k, half), half + np.arange(a + k, half)])
         by_loads = drawn(begin)
         for _ in range(_CURRENT_PASSES):  # a start at the solution then stays there
-            through = _product(with_taps(by_loads, begin), plan.inner[:, currents])
+            found = with_taps(by_loads, begin)
+            through = _product(found, plan.inner[:, currents])
+            if given.topology is not None:
+                through += _product(_moving(plan, given, found), plan.inner_moving[:, currents])
             begin = jnp.concatenate([begin[..., : a + k], through], axis=-1)
     first = _Loop(
         x=begin,
@@ -255,6 +289,11 @@ def _scenario(plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Contr
         on = jnp.ones(len(compiled.cap_bus), dtype) if control.cap_on is None else jnp.asarray(control.cap_on, dtype)
         switched = on @ jnp.asarray(to_bus, s.dtype)
         s_z = switched if s_z is None else s_z + switched
+    topology = None
+    if control.topology is not None and len(compiled.moving.size):
+        topology = jnp.broadcast_to(jnp.asarray(control.topology, jnp.int32), batch)
+        alive = jnp.asarray(compiled.moving.energised)[topology]
+        s, s_i, s_z = (None if part is None else jnp.where(alive, part, 0.0) for part in (s, s_i, s_z))
     check = source[..., 0] + tap.sum(-1)
     for part in (s, s_i, s_z):
         check = check if part is None else check + part.sum(-1)
@@ -266,7 +305,7 @@ def _scenario(plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Contr
         part = jnp.broadcast_to(part, (*batch, part.shape[-1]))
         return jnp.where(good[..., None], part, jnp.asarray(instead, part.dtype))
 
-    return _Scenario(kept(s), kept(s_i), kept(s_z), kept(tap), kept(source, compiled.source_v_pu), good)
+    return _Scenario(kept(s), kept(s_i), kept(s_z), kept(tap), kept(source, compiled.source_v_pu), good, topology)
 
 
 def _complex(p: Array | None, q: Array | None, dtype: Any) -> Array:
@@ -275,6 +314,14 @@ def _complex(p: Array | None, q: Array | None, dtype: Any) -> Array:
         return None
     re, im = (jnp.zeros((), dtype) if part is None else jnp.asarray(part, dtype) for part in (p, q))
     return jax.lax.complex(*jnp.broadcast_arrays(re, im))
+
+
+def _moving(plan: Plan, given: _Scenario, sources: Array) -> Array:
+    """Sources of the moving elements in each environment's topology, in real form, for the other `sources`."""
+    ports = given.source * plan.ports_source.astype(given.s.dtype) + _product(sources, plan.ports)
+    table = jnp.asarray(plan.topologies, sources.dtype)[given.topology]
+    form = jnp.concatenate([ports.real, ports.imag], axis=-1)
+    return jnp.matmul(form[..., None, :], table, precision="highest")[..., 0, :]
 
 
 def _current(v: Array, s: Array, s_i: Array | None, s_z: Array | None) -> Array:
@@ -314,12 +361,20 @@ def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: flo
     compiled = plan.compiled
     m, b, total, dtype = compiled.n_bus, compiled.n_branch, len(plan.outer_source), sources.dtype
 
+    moving = None if given.topology is None else _moving(plan, given, sources)
+
     def rows(first: int, stop: int) -> Array:
+        columns = np.r_[first:stop, first + total : stop + total]
         at_no_load = given.source * plan.outer_source[first:stop].astype(given.s.dtype)
-        return at_no_load + _product(sources, plan.outer[:, np.r_[first:stop, first + total : stop + total]])
+        found = at_no_load + _product(sources, plan.outer[:, columns])
+        return found if moving is None else found + _product(moving, plan.outer_moving[:, columns])
 
     # one product each, so that the compiler leaves out what the caller does not read
     v, i_to, i_ends = rows(0, m), rows(m, m + b), rows(m + b, total)
+    alive = None
+    if given.topology is not None:  # what is left of rounding in dead islands would only confuse
+        alive = jnp.asarray(compiled.moving.energised)[given.topology]
+        v = jnp.where(alive, v, 0.0)
     square = v.real**2 + v.imag**2
     at_to = jnp.abs(i_to) * compiled.percent_to.astype(dtype)
     meters = _meters(plan, given, v, square, i_ends)
@@ -336,7 +391,7 @@ def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: flo
         residual_pu=loop.residual,
         iterations=loop.iterations,
         converged=loop.residual < tol_pu,
-        energised=jnp.ones(square.shape, bool),
+        energised=jnp.ones(square.shape, bool) if alive is None else alive,
     )
 
 
@@ -353,18 +408,29 @@ def _with_from_ends(plan: Plan, at_to: Array, i_ends: Array) -> Array:
 
 def _losses(compiled: Compiled, given: _Scenario, v: Array, square: Array, i_to: Array) -> Array:
     """Sum of ``r |i|^2`` and of what the conductances of the pi sections take [MW]."""
-    half, live = compiled.half_shunt, compiled.live
+    half, live = compiled.half_shunt, compiled.series != 0
+    on = None if given.topology is None else _conducting(compiled, given.topology)
     resistance = np.where(live, (1 / np.where(live, compiled.series, 1.0)).real, 0.0)
     through = i_to
     if half.any():
         through = i_to - v[..., compiled.to_bus] * half.astype(v.dtype)
-    loss = (through.real**2 + through.imag**2) @ resistance.astype(square.dtype)
+    squares = through.real**2 + through.imag**2
+    loss = (squares if on is None else squares * on) @ resistance.astype(square.dtype)
     if half.real.any():
         behind = jnp.ones((*square.shape[:-1], compiled.n_branch), square.dtype) * np.abs(compiled.gain) ** 2
         behind = behind.at[..., compiled.regulator].multiply((1.0 + given.tap) ** 2)
         squares = behind * square[..., compiled.from_bus] + square[..., compiled.to_bus]
-        loss = loss + squares @ half.real.astype(square.dtype)
+        loss = loss + (squares if on is None else squares * on) @ half.real.astype(square.dtype)
     return loss
+
+
+def _conducting(compiled: Compiled, topology: Array) -> Array:
+    """Whether each branch conducts, ``(*batch, b)``, for those that have an impedance."""
+    moving = compiled.moving
+    on = np.ones((len(moving.closed), compiled.n_branch), bool)
+    moved = moving.branch >= 0
+    on[:, moved] = moving.closed[:, moving.branch[moved]]
+    return jnp.asarray(on)[topology]
 
 
 def _meters(plan: Plan, given: _Scenario, v: Array, square: Array, i_ends: Array) -> Array:

@@ -226,7 +226,5 @@ def test_inputs_that_do_not_fit_are_refused_by_name() -> None:
         sparse_lu.solve(plan, own, Control(tap_ratio=np.ones(4)))
     with pytest.raises(NetworkError, match="topology"):
         sparse_lu.solve(plan, own, Control(topology=np.array(1)))
-    with pytest.raises(NetworkError, match="one topology a plan"):
-        sparse_lu.plan(grid, topologies=(1,))
     with pytest.raises(NetworkError, match="meter 999"):
         sparse_lu.plan(grid, meters=(999,))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from powergrid.core.backend import jax_float64
-from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.networks import Network
 from powergrid.powerflow import sparse_lu
@@ -114,11 +113,3 @@ def test_float32_stops_at_its_own_resolution() -> None:
     flow = solve(zbus.plan(grid, tol_pu=1e-12), load, control)
     assert np.asarray(flow.converged).all()
     assert np.asarray(flow.iterations).max() < 30
-
-
-def test_topologies_are_refused() -> None:
-    grid = odd_network()
-    with pytest.raises(NetworkError, match="one topology a plan"):
-        zbus.plan(grid, topologies=(1,))
-    with pytest.raises(NetworkError, match="topology"):
-        zbus.solve(zbus.plan(grid), own_load(grid), Control(topology=np.array(1)))
