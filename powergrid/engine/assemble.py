@@ -169,7 +169,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     leads = [_lead(network, agent, rows) for agent, rows in zip(tap_units, driven, strict=True)]
     moved = [row for rows in driven for row in rows]
     capacitors = [row for family in families if family.kernel.role == "cap" for row in family.place.tolist()]
-    drawing = np.flatnonzero(((load_p != 0.0) | (load_q != 0.0)).any(axis=0))
+    drawing = np.flatnonzero(np.any([table != 0.0 for table in (load_p, load_q, *by_voltage)], axis=(0, 1)))
     plan = solver.plan(
         network,
         tol_pu=tol_pu,

@@ -94,12 +94,10 @@ class PhaseTables(NamedTuple):
         return rows, self.first[rows] + np.arange(len(rows)) - self.y_start[rows]
 
     def currents(self, v: np.ndarray) -> np.ndarray:
-        """Current into every terminal [pu] at bus voltages `v` ``(m,)``."""
+        """Current into every terminal [pu] at bus voltages `v` ``(m, ...)``."""
         rows, columns = self.entries
-        flowing = self.y * v[self.bus[columns]]
-        total = np.zeros(len(self.bus), complex)
-        np.add.at(total, rows, flowing)
-        return total
+        matrix = sp.csr_matrix((self.y, (rows, self.bus[columns])), shape=(len(self.bus), len(v)))
+        return matrix @ v
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +184,15 @@ class Compiled:
     def n_place(self) -> int:
         """Places that a load may have: the buses, then the pairs of nodes of a three-phase network."""
         return self.n_bus + (0 if self.phases is None else len(self.phases.pair_a))
+
+    @property
+    def place_nodes(self) -> np.ndarray:
+        """Node that a load's current at each place comes from, and the one it goes to, -1 for earth, ``(2, w)``."""
+        earth = np.full(self.n_bus, -1)
+        if self.phases is None:
+            return np.stack([self.node, earth])
+        pairs = self.node[np.stack([self.phases.pair_a, self.phases.pair_b])]
+        return np.concatenate([np.stack([self.node, earth]), pairs], axis=1)
 
     @property
     def tap_ratio(self) -> np.ndarray:

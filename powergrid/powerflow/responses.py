@@ -29,7 +29,7 @@ class Responses:
     Attributes
     ----------
     v
-        Node voltages, source last, ``(n_node + 1, 1 + a + 2k + 3s)``.
+        Node voltages, the source's last, ``(n_node + n_source, 1 + a + 2k + 3s)``.
     i_from, i_to
         Currents entering each branch at its ends, a regulator's `g` included, ``(b, ...)``.
     i_regulator
@@ -45,15 +45,23 @@ class Responses:
     ports: np.ndarray
 
 
+def across(nodes: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Rows of `v` at each of `nodes` ``(2, a)``, less those at the second one where that is not earth."""
+    second = nodes[1]
+    return v[nodes[0]] - np.where((second >= 0)[:, None], v[np.maximum(second, 0)], 0.0)
+
+
 def respond(compiled: Compiled, active: np.ndarray) -> Responses:
-    """Responses to currents injected at the nodes `active` and to the sources of regulators and moving elements.
+    """Responses to currents injected at `active` and to the sources of regulators and moving elements.
+
+    `active` holds the node that each current enters and the one it is taken from, -1 for earth, ``(2, a)``.
 
     Raises
     ------
     NetworkError
         If the admittance matrix is singular.
     """
-    n, a, regulators = compiled.n_node, len(active), compiled.regulator
+    n, a, sources, regulators = compiled.n_node, active.shape[1], compiled.n_source, compiled.regulator
     moving = np.flatnonzero(compiled.moving.branch >= 0)
     k, s = len(regulators), len(moving)
     e, g, o = 1 + a + np.arange(k), 1 + a + k + np.arange(k), 1 + a + 2 * k + np.arange(s)
@@ -61,8 +69,9 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     live = compiled.live[branch]
     gain, series, half = compiled.gain[branch], compiled.series[branch] * live, compiled.half_shunt[branch] * live
     f, t = compiled.from_node[branch], compiled.to_node[branch]
-    currents = np.zeros((n + 1, 1 + a + 2 * k + 3 * s), complex)
-    currents[active, 1 + np.arange(a)] = 1.0
+    currents = np.zeros((n + sources, 1 + a + 2 * k + 3 * s), complex)
+    for sign, nodes in zip((1.0, -1.0), active, strict=True):
+        np.add.at(currents, (nodes[nodes >= 0], 1 + np.flatnonzero(nodes >= 0)), sign)
     # the series voltage as the current source that stands for it behind the branch's admittances
     np.add.at(currents, (f, voltage), -np.conj(gain) * (series + half))
     np.add.at(currents, (t, voltage), series)
@@ -71,13 +80,13 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     np.add.at(currents, (t[k:], o + 2 * s), 1.0)
     y = compiled.ybus()
     right = currents[:n].copy()
-    right[:, :1] -= y[:n, n].toarray()
+    right[:, 0] -= y[:n, n:] @ compiled.source_phasor
     try:
         inner = splu(y[:n, :n].tocsc()).solve(right) if n else right
     except RuntimeError as error:
         raise NetworkError("the network's admittance matrix is singular; check its impedances and shunts") from error
-    v = np.concatenate([inner, np.zeros((1, right.shape[1]))])
-    v[n, 0] = 1.0
+    v = np.concatenate([inner, np.zeros((sources, right.shape[1]))])
+    v[n:, 0] = compiled.source_phasor
 
     behind = compiled.gain[:, None] * v[compiled.from_node]
     behind[branch, voltage] += 1.0
@@ -89,6 +98,10 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     i_from[moving, o + s] -= 1.0
     i_to[moving, o + 2 * s] -= 1.0
     ports = np.concatenate([through[moving], v[f[k:]], v[t[k:]]])
+    if compiled.phases is not None:
+        at_to, row = compiled.phases.at_to, compiled.phases.row
+        terminal = compiled.phases.currents(v[compiled.node])
+        i_from[row[~at_to]], i_to[row[at_to]] = terminal[~at_to], terminal[at_to]
     return Responses(v=v, i_from=i_from, i_to=i_to, i_regulator=into[regulators], ports=ports)
 
 

@@ -10,7 +10,7 @@ is complex, for that keeps the traced program short; the products with matrices 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ import numpy as np
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network
-from powergrid.powerflow.responses import Responses, corrections, real, respond
+from powergrid.powerflow.responses import Responses, across, corrections, real, respond
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -47,10 +47,10 @@ class Plan:
     tol_pu, max_iter
         Tolerance on the largest voltage change [pu] and limit of iterations.
     bus
-        Buses that may draw current, ``(a,)``.
+        Places that may draw current: buses, or buses + k for the k-th pair of nodes of a three-phase network, ``(a,)``.
     inner, inner_source
         Map from the sources ``[i (a), e (k), g (k)]`` to ``[V bus, V from, I regulator]``, in real form, and the share
-        of the network's source.
+        of the network's source; `V` of a pair is the voltage across it.
     outer, outer_source
         The same to ``[V of all buses, I at all to ends, I at the ends in "ends"]``.
     ends
@@ -121,17 +121,19 @@ def plan(
             f"zbus takes up to {MAX_TOPOLOGIES} topologies with the network as given, got {len(topologies) + 1}; "
             "declare fewer outages and switches, or take sparse_lu"
         )
-    compiled = compile_network(network, topologies)
-    if compiled.phases is not None:
-        raise NetworkError("zbus solves balanced networks only; take sparse_lu for a three-phase one")
+    compiled = _rated(compile_network(network, topologies))
+    if compiled.phases is not None and len(topologies):
+        raise NetworkError("zbus solves one topology of a three-phase network; take sparse_lu for outages and switches")
     b = compiled.n_branch
-    chosen = np.arange(compiled.n_bus) if buses is None else np.union1d(buses, compiled.cap_bus).astype(int)
-    bus = chosen[compiled.node[chosen] < compiled.n_node]
+    chosen = np.arange(compiled.n_place) if buses is None else np.union1d(buses, compiled.cap_bus).astype(int)
+    moving = (compiled.place_nodes >= 0) & (compiled.place_nodes < compiled.n_node)  # not earth, not the source
+    bus = chosen[moving[0, chosen] | moving[1, chosen]]
     terms = compiled.terms(meters)
-    charged = np.flatnonzero((compiled.half_shunt != 0) & (compiled.percent_from > 0))
+    charged = np.flatnonzero(_from_ends(compiled) | (compiled.terminal_of[0] >= 0))
     ends = np.union1d(charged, terms.power[terms.power < 2 * b]).astype(int)
-    found = respond(compiled, compiled.node[bus])
-    inner = np.concatenate([found.v[compiled.node[bus]], found.v[_from_node(compiled)], found.i_regulator])
+    nodes = compiled.place_nodes[:, bus]
+    found = respond(compiled, nodes)
+    inner = np.concatenate([across(nodes, found.v), found.v[_from_node(compiled)], found.i_regulator])
     outer = np.concatenate([found.v[compiled.node], found.i_to, _both_ends(found)[ends]])
     own = slice(1, 1 + len(bus) + 2 * len(compiled.regulator))
     return Plan(
@@ -151,6 +153,23 @@ def plan(
         inner_moving=real(inner[:, own.stop :]),
         outer_moving=real(outer[:, own.stop :]),
     )
+
+
+def _rated(compiled: Compiled) -> Compiled:
+    """The tables with the ratings of a three-phase network's terminals at the branch ends that show them."""
+    if compiled.phases is None:
+        return compiled
+    ends = np.zeros((2, compiled.n_branch))
+    ends[compiled.phases.at_to.astype(int), compiled.phases.row] = compiled.phases.percent
+    return replace(compiled, percent_from=ends[0], percent_to=ends[1])
+
+
+def _from_ends(compiled: Compiled) -> np.ndarray:
+    """Branches that carry another current at their from end than at their to end, and are rated there."""
+    differ = compiled.half_shunt != 0
+    if compiled.phases is not None:
+        differ = differ | (compiled.terminal_of[0] >= 0)
+    return differ & (compiled.percent_from > 0)
 
 
 def _from_node(compiled: Compiled) -> np.ndarray:
@@ -215,7 +234,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     given = _scenario(plan, batch, load, Control() if control is None else control)
     complex_type = given.s.dtype
     base = given.source * plan.inner_source.astype(complex_type)
-    power, power_i, power_z = (None if s is None else s[..., plan.bus] for s in given[:3])
+    power, power_i, power_z = _at_places(plan, given)
     tol_pu = max(plan.tol_pu, 2.0 * float(jnp.finfo(base.real.dtype).eps))
     gain = compiled.gain[compiled.regulator]
     shift = jnp.concatenate([given.tap, given.tap], axis=-1) * np.concatenate([gain, np.conj(gain)]).astype(
@@ -284,7 +303,7 @@ def _scenario(plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Contr
     s = _complex(load.p_mw, load.q_mvar, dtype)
     s_i, s_z = _complex(load.p_i_mw, load.q_i_mvar, dtype), _complex(load.p_z_mw, load.q_z_mvar, dtype)
     if len(compiled.cap_bus):
-        to_bus = np.zeros((len(compiled.cap_bus), compiled.n_bus), complex)
+        to_bus = np.zeros((len(compiled.cap_bus), compiled.n_place), complex)
         to_bus[np.arange(len(compiled.cap_bus)), compiled.cap_bus] = compiled.cap
         on = jnp.ones(len(compiled.cap_bus), dtype) if control.cap_on is None else jnp.asarray(control.cap_on, dtype)
         switched = on @ jnp.asarray(to_bus, s.dtype)
@@ -306,6 +325,33 @@ def _scenario(plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Contr
         return jnp.where(good[..., None], part, jnp.asarray(instead, part.dtype))
 
     return _Scenario(kept(s), kept(s_i), kept(s_z), kept(tap), kept(source, compiled.source_v_pu), good, topology)
+
+
+def _between(compiled: Compiled, given: _Scenario, v: Array, which: np.ndarray) -> Array:
+    """Powers that loads between two nodes draw at the first of them and, numbered behind those, at the second."""
+    assert compiled.phases is not None
+    pairs = len(compiled.phases.pair_a)
+    pair, at_second = which % pairs, which >= pairs
+    a, b = compiled.phases.pair_a[pair], compiled.phases.pair_b[pair]
+    voltage = v[..., a] - v[..., b]
+    parts = [None if s is None else s[..., compiled.n_bus + pair] for s in given[:3]]
+    own = _current(voltage, *_between_phases(parts, np.ones(len(pair), bool)))
+    return jnp.where(at_second, -v[..., b], v[..., a]) * jnp.conj(own)
+
+
+def _between_phases(parts: Sequence[Array], pair: np.ndarray) -> tuple[Array, ...]:
+    """Loads whose 1 pu, where they lie between two phases, is ``sqrt(3)`` of that to earth."""
+    scales = (1.0, np.where(pair, np.sqrt(1 / 3), 1.0), np.where(pair, 1 / 3, 1.0))
+    kind = parts[0].real.dtype
+    return tuple(None if s is None else s * jnp.asarray(c, kind) for s, c in zip(parts, scales, strict=True))
+
+
+def _at_places(plan: Plan, given: _Scenario) -> tuple[Array, ...]:
+    """Loads at the plan's places."""
+    parts = tuple(None if s is None else s[..., plan.bus] for s in given[:3])
+    if plan.compiled.phases is None:
+        return parts
+    return _between_phases(parts, plan.bus >= plan.compiled.n_bus)
 
 
 def _complex(p: Array | None, q: Array | None, dtype: Any) -> Array:
@@ -347,11 +393,16 @@ def _start(plan: Plan, start: Any, base: Array, good: Array) -> Array:
     compiled = plan.compiled
     if start is None:
         return jnp.zeros_like(base)
-    a_bus = np.empty(compiled.n_node + 1, int)
+    a_bus = np.empty(compiled.n_node + compiled.n_source, int)
     a_bus[compiled.node] = np.arange(compiled.n_bus)
-    at = np.concatenate([plan.bus, a_bus[_from_node(compiled)]])
+    first, second = compiled.place_nodes[:, plan.bus]
+    at = a_bus[np.concatenate([first, _from_node(compiled)])]
     v = _complex(start.v_re, start.v_im, base.real.dtype)
-    x = v[..., at] - base[..., : len(at)]
+    found = v[..., at]
+    pair = np.flatnonzero(second >= 0)
+    if len(pair):
+        found = found.at[..., pair].add(-v[..., a_bus[second[pair]]])
+    x = found - base[..., : len(at)]
     plausible = (jnp.abs(x) < 1.0) & good[..., None]  # a start that is no plausible voltage would only do harm
     return jnp.concatenate([jnp.where(plausible, x, 0.0), jnp.zeros_like(base[..., len(at) :])], axis=-1)
 
@@ -383,7 +434,7 @@ def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: flo
         v_im=v.imag,
         v_pu=jnp.sqrt(square),
         loading=_with_from_ends(plan, at_to, i_ends),
-        loss_mw=_losses(compiled, given, v, square, i_to),
+        loss_mw=_losses(plan, given, v, square, i_to, i_ends),
         p_slack_mw=meters.real[..., -1],
         q_slack_mvar=meters.imag[..., -1],
         p_meter_mw=meters.real[..., :-1],
@@ -398,7 +449,7 @@ def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: flo
 def _with_from_ends(plan: Plan, at_to: Array, i_ends: Array) -> Array:
     """Loading: a branch with a shunt is read at both ends, any other carries one current."""
     compiled, b = plan.compiled, plan.compiled.n_branch
-    read = np.flatnonzero((plan.ends < b) & (compiled.percent_from[plan.ends % b] > 0))
+    read = np.flatnonzero((plan.ends < b) & _from_ends(compiled)[plan.ends % b])
     if not len(read):
         return at_to
     branch = plan.ends[read]
@@ -406,8 +457,9 @@ def _with_from_ends(plan: Plan, at_to: Array, i_ends: Array) -> Array:
     return at_to.at[..., branch].max(at_from)
 
 
-def _losses(compiled: Compiled, given: _Scenario, v: Array, square: Array, i_to: Array) -> Array:
-    """Sum of ``r |i|^2`` and of what the conductances of the pi sections take [MW]."""
+def _losses(plan: Plan, given: _Scenario, v: Array, square: Array, i_to: Array, i_ends: Array) -> Array:
+    """Sum of ``r |i|^2``, of what the conductances of the pi sections take, and of what enters blocks [MW]."""
+    compiled = plan.compiled
     half, live = compiled.half_shunt, compiled.series != 0
     on = None if given.topology is None else _conducting(compiled, given.topology)
     resistance = np.where(live, (1 / np.where(live, compiled.series, 1.0)).real, 0.0)
@@ -421,6 +473,13 @@ def _losses(compiled: Compiled, given: _Scenario, v: Array, square: Array, i_to:
         behind = behind.at[..., compiled.regulator].multiply((1.0 + given.tap) ** 2)
         squares = behind * square[..., compiled.from_bus] + square[..., compiled.to_bus]
         loss = loss + (squares if on is None else squares * on) @ half.real.astype(square.dtype)
+    if compiled.phases is not None:
+        rows = np.unique(compiled.phases.row)
+        at_from = np.flatnonzero(compiled.terminal_of[0] >= 0)
+        ends = i_ends[..., np.searchsorted(plan.ends, at_from)]
+        enters = v[..., compiled.from_bus[at_from]] * jnp.conj(ends)
+        leaves = v[..., compiled.to_bus[rows]] * jnp.conj(i_to[..., rows])
+        loss = loss + enters.real.sum(-1) + leaves.real.sum(-1)
     return loss
 
 
@@ -437,14 +496,19 @@ def _meters(plan: Plan, given: _Scenario, v: Array, square: Array, i_ends: Array
     """Signed sums of powers into branch ends and of powers drawn by buses, one a meter and the source's last."""
     compiled, terms, b = plan.compiled, plan.terms, plan.compiled.n_branch
     ends_bus = np.concatenate([compiled.from_bus, compiled.to_bus])[plan.ends]
-    buses = np.unique(terms.power[terms.power >= 2 * b]) - 2 * b
+    at_buses = np.unique(terms.power[terms.power >= 2 * b]) - 2 * b
+    buses = at_buses[at_buses < compiled.n_bus]
     drawn = given.s[..., buses] + square[..., buses] * compiled.shunt[buses].astype(given.s.dtype)
     if given.s_i is not None:
         drawn = drawn + given.s_i[..., buses] * jnp.sqrt(square[..., buses])
     if given.s_z is not None:
         drawn = drawn + given.s_z[..., buses] * square[..., buses]
-    powers = jnp.concatenate([v[..., ends_bus] * jnp.conj(i_ends), drawn], axis=-1)
-    place = np.concatenate([plan.ends, buses + 2 * b])
+    powers = [v[..., ends_bus] * jnp.conj(i_ends), drawn]
+    between = at_buses[at_buses >= compiled.n_bus] - compiled.n_bus
+    if len(between):
+        powers.append(_between(compiled, given, v, between))
+    powers = jnp.concatenate(powers, axis=-1)
+    place = np.concatenate([plan.ends, at_buses + 2 * b])
     member = np.zeros((len(place), len(terms.start) - 1))
     for meter, (first, stop) in enumerate(zip(terms.start[:-1], terms.start[1:], strict=True)):
         np.add.at(member[:, meter], np.searchsorted(place, terms.power[first:stop]), terms.sign[first:stop])

@@ -64,6 +64,32 @@ def test_the_compiled_step_equals_the_reference(base: str, bus: str) -> None:
     assert moves > 0
 
 
+def test_jax_plays_the_same_episode() -> None:
+    jax = pytest.importorskip("jax")
+    from powergrid.core.backend import jax_float64
+
+    world = build(config(), tol_pu=1e-11)
+    simulation, layout = Simulation(world), world.layout
+    seed, day = random.key_from_seed(np, np.array(3)), np.array(180, dtype=np.int32)
+    actions = np.random.default_rng(0).uniform(-1, 1, (12, len(layout.actors), layout.action_size))
+    with jax_float64():
+        env = powergrid.make_functional(config(), dtype="float64", tol_pu=1e-11, auto_reset=False)
+        rows = {name: np.array([env.agents.index(agent) for agent in agents]) for name, agents in env.groups.items()}
+
+        def tick(state, action):
+            _, state, _, _, info = env.step(None, state, {name: action[at] for name, at in rows.items()})
+            return state, info["output"]
+
+        play = jax.jit(lambda key, given: jax.lax.scan(tick, env.reset(key, jax.numpy.asarray(180))[1], given)[1])
+        outputs = play(seed, actions)
+    state, *_ = simulation.reset(random.fold_in(np, seed, np.array(0)), day)
+    for t in range(12):
+        state, output = simulation.step(state, actions[t])
+        for name in ("observation", "money", "costs", "measured_mw"):
+            found = np.asarray(getattr(outputs, name))[t]
+            np.testing.assert_allclose(found, getattr(output, name), rtol=1e-9, atol=1e-9, err_msg=name)
+
+
 @pytest.mark.parametrize("base", ["ieee13", "ieee34", "ieee123"])
 def test_reset_brings_regulators_where_they_settle_under_the_same_load(base: str) -> None:
     world = build(config({**PV, "bus": {"ieee13": "671", "ieee34": "848", "ieee123": "48"}[base]}, METER, base=base))

@@ -7,7 +7,7 @@ import pytest
 
 from powergrid.core.backend import jax_float64
 from powergrid.core.types import Control, Flow, NodeLoad
-from powergrid.networks import Network
+from powergrid.networks import Network, network
 from powergrid.powerflow import sparse_lu
 
 from .conftest import BUILDERS, odd_network, own_load, pick, scenarios
@@ -40,6 +40,31 @@ def test_float64_equals_the_cpu_method(grid: Network, by_voltage: bool) -> None:
             found, right = np.asarray(getattr(flow, name)), getattr(truth, name)
             assert found.shape == right.shape, name
             np.testing.assert_allclose(found, right, atol=1e-9, rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["ieee13", "ieee34", "ieee123"])
+def test_three_phases_equal_the_cpu_method(name: str) -> None:
+    """Loads to earth and between phases, of all three models; taps by phase; meters over all phases of an element."""
+    grid, rng = network(name, phases="three"), np.random.default_rng(0)
+    elements = {"ieee13": ("650-RG60", "632-671", "671-692"), "ieee34": ("814-RG10",), "ieee123": ("150-RG1", "13-152")}
+    meters = [grid.rows(element) for element in elements[name]]
+    factor = rng.uniform(0.3, 1.1, (3, len(grid.places)))
+    load = NodeLoad(*(part * factor for part in grid.node_load()))
+    taps = 1 / grid.branches.ratio[grid.regulators.branch] * rng.uniform(0.97, 1.03, (3, len(grid.regulators.branch)))
+    control = Control(tap_ratio=taps, cap_on=rng.uniform(0, 1, (3, len(grid.shunts.name))))
+    truth = sparse_lu.solve(sparse_lu.plan(grid, tol_pu=1e-11, meters=meters), load, control)
+    with jax_float64():
+        plan = zbus.plan(grid, tol_pu=1e-11, meters=meters)
+        flow = solve(plan, load, control)
+        again = solve(plan, load, control, flow)
+        for number in NUMBERS:
+            found, right = np.asarray(getattr(flow, number)), getattr(truth, number)
+            np.testing.assert_allclose(found, right, atol=2e-9, rtol=1e-9, err_msg=number)
+        assert np.asarray(flow.converged).all()
+        assert np.asarray(again.iterations).max() <= 3
+    single = solve(zbus.plan(grid, tol_pu=1e-6), cast(load, "float32"), cast(control, "float32"))
+    np.testing.assert_allclose(single.v_pu, truth.v_pu, atol=2e-6)
+    np.testing.assert_allclose(single.loss_mw, truth.loss_mw, atol=2e-5)
 
 
 def test_float32_keeps_two_millionths(grid: Network) -> None:
