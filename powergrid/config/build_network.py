@@ -103,6 +103,13 @@ def branch_names(network: Any) -> tuple[str, ...]:
     return _with_elements(network, network.branches.name)
 
 
+def opening_names(network: Any) -> tuple[str, ...]:
+    """Names of the branches that may be opened: all but regulators; of whole elements in a three-phase network."""
+    kinds = zip(network.branches.name, network.branches.kind, strict=True)
+    names = [name for name, kind in kinds if kind != "regulator"]
+    return tuple(dict.fromkeys(name[:-2] for name in names)) if three_phase(network) else tuple(names)
+
+
 def _with_elements(network: Any, names: Sequence[str]) -> tuple[str, ...]:
     if not three_phase(network):
         return tuple(names)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.agents.device_agent import DeviceAgent
-from powergrid.config.build_network import branch_names, capacitor_names, regulator_names
+from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple
 from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
@@ -161,6 +161,7 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
             "tap": ("regulator", regulator_names(grid.network)),
             "cap": ("switchable capacitor", capacitor_names(grid.network)),
             "meter": ("branch", branch_names(grid.network)),
+            "switch": ("branch that opens", opening_names(grid.network)),
         }[role]
     if bus in names:
         if three and role == "injection" and isinstance(phases, str):
@@ -187,6 +188,7 @@ _WHERE = {
     "injection": "the bus it is connected to",
     "tap": "the regulator branch it moves",
     "cap": "the capacitor it switches",
+    "switch": "the switch or line it opens",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from powergrid.config.build_network import build_network, capacitor_names, regulator_names
+from powergrid.config.build_network import build_network, capacitor_names, opening_names, regulator_names
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
 from powergrid.config.schema import NetworkConfig
 from powergrid.core.errors import PowerGridError
@@ -65,6 +65,7 @@ def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
     if grid.network is not None:
         _check_rules(found, given, "regulators", regulator_names(grid.network), grid)
         _check_rules(found, given, "capacitors", capacitor_names(grid.network), grid)
+        _check_outages(found, given, opening_names(grid.network), grid)
     return grid
 
 
@@ -84,13 +85,13 @@ def _unchecked(found: Findings, given: dict[str, Any], because: str) -> None:
 
 def _salvaged(given: dict[str, Any]) -> NetworkConfig | None:
     """The section without the keys that the schema refuses, so that buses can still be looked up."""
-    for _ in range(2):
+    for whole_rules in (False, True, True):
         try:
             return NetworkConfig.model_validate(given)
         except ValidationError as error:
             given = deepcopy(given)
             for detail in error.errors():
-                _drop(given, detail["loc"])
+                _drop(given, detail["loc"][:1] if whole_rules else detail["loc"])
     return None
 
 
@@ -133,6 +134,29 @@ def _build(found: Findings, config: NetworkConfig, given: dict[str, Any], known:
 def _add(found: Findings, path: tuple[str | int, ...], error: PowerGridError) -> None:
     message, _, hint = str(error).partition("; ")
     found.add(path, message, hint)
+
+
+def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...], grid: Grid) -> None:
+    """Does every outage name a branch that may open?"""
+    rules = given.get("outages")
+    single = isinstance(rules, dict)
+    for i, rule in entries([rules] if single else rules):
+        branches = rule.get("branch")
+        for k, branch in enumerate(branches if isinstance(branches, list) else [branches]):
+            pattern = str(branch)
+            if not isinstance(branch, str | int) or any(fnmatchcase(name, pattern) for name in names):
+                continue
+            path = (
+                "network",
+                "outages",
+                *(() if single else (i,)),
+                "branch",
+                *((k,) if isinstance(branches, list) else ()),
+            )
+            if grid.lacks(pattern.split("*")[0].rstrip(".")):
+                found.unchecked(path, pattern, "a modification of the network has a fault")
+            else:
+                found.add(path, f"no branch {show(pattern)} that can fail", choices(pattern, names))
 
 
 def _check_rules(found: Findings, given: dict[str, Any], key: str, names: tuple[str, ...], grid: Grid) -> None:

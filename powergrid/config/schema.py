@@ -44,6 +44,17 @@ def _one_or_many(section: Any) -> BeforeValidator:
     return BeforeValidator(expand, json_schema_input_type=list[section] | section)
 
 
+def _list_of_one(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _same_twice(value: Any) -> Any:
+    return (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_MOMENTS = BeforeValidator(_same_twice, json_schema_input_type=tuple[float, float] | float)
+
+
 def _fixed_delay(value: Any) -> Any:
     return {"mean": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
@@ -146,6 +157,25 @@ class CapacitorRule(Section):
     load_off_pu: float | None = Field(None, ge=0, description="switch off below this load [pu of the peak]")
 
 
+class OutageRule(Section):
+    """Branches of which one may be out of service for a part of the episode."""
+
+    branch: Annotated[list[Name], BeforeValidator(_list_of_one, json_schema_input_type=list[Name] | Name)] = Field(
+        min_length=1, description="branch that fails; of several, or of a pattern such as l*, one is drawn each time"
+    )
+    start: Annotated[
+        tuple[float, float], BeforeValidator(_same_twice, json_schema_input_type=tuple[float, float] | float)
+    ] = Field(description="first moment of the outage after the start of the episode [s], or earliest and latest")
+    duration: float = Field(gt=0, description="how long it lasts [s]; it begins and ends with a tick")
+    probability: float = Field(1.0, ge=0, le=1, description="share of episodes in which it happens [1]")
+
+    @model_validator(mode="after")
+    def _order(self) -> OutageRule:
+        if not 0 <= self.start[0] <= self.start[1]:
+            raise ValueError(f"start {list(self.start)} must be two moments in order, from 0 on")
+        return self
+
+
 class NetworkConfig(Section):
     """The network and how it is changed before use."""
 
@@ -166,6 +196,9 @@ class NetworkConfig(Section):
     )
     capacitors: Annotated[list[CapacitorRule], _one_or_many(CapacitorRule)] = Field(
         default_factory=list, description="settings of switchable capacitors"
+    )
+    outages: Annotated[list[OutageRule], _one_or_many(OutageRule)] = Field(
+        default_factory=list, description="what may fail during an episode"
     )
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from powergrid.engine.layout import (
     Source,
 )
 from powergrid.engine.ownership import Ownership
+from powergrid.engine.switching import Outage, Switching, switching
 from powergrid.networks.regulation import regulators_at, relays_of, upstream
 from powergrid.powerflow.compile import compile_network, no_load_voltages
 from powergrid.powerflow.sequence import three_phase_buses
@@ -54,6 +55,8 @@ class Parts:
         Local policies by name: ``act(xp, layout, params, state, exogenous, noise) -> slots``.
     load_series
         Series of each of the network's own loads.
+    outages
+        What may fail.
     columns
         What the exogenous table holds.
     settings
@@ -68,6 +71,7 @@ class Parts:
     load_series: Sequence[str]
     columns: Columns
     settings: Settings
+    outages: Sequence[Outage] = ()
 
     @property
     def devices(self) -> list[Any]:
@@ -169,6 +173,8 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     leads = [_lead(network, agent, rows) for agent, rows in zip(tap_units, driven, strict=True)]
     moved = [row for rows in driven for row in rows]
     capacitors = [row for family in families if family.kernel.role == "cap" for row in family.place.tolist()]
+    relay_bus = network.branches.to_bus[network.regulators.branch[leads]]
+    moves = _switching(parts, ownership, families, relay_bus)
     drawing = np.flatnonzero(np.any([table != 0.0 for table in (load_p, load_q, *by_voltage)], axis=(0, 1)))
     plan = solver.plan(
         network,
@@ -176,6 +182,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         max_iter=max_iter,
         meters=tuple(rows if phases.three_phase(network) else rows[0] for rows in meters.branches),
         buses=np.union1d(inject.target, drawing),
+        topologies=() if moves is None else moves.topologies,
     )
     renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
     total = load_p + sum(by_voltage[::2])
@@ -192,7 +199,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         taps=_only(families, "tap", len(network.regulators.branch), moved, "regulator"),
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), capacitors, "switchable shunt"),
         upstream=upstream(network)[leads][:, leads],
-        relay_bus=network.branches.to_bus[network.regulators.branch[leads]],
+        relay_bus=relay_bus,
         inject=inject,
         load_series=load_series,
         load_p_mw=load_p,
@@ -210,6 +217,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         tap_of=_unit_of(driven),
         load_by_voltage=tuple(by_voltage),
         three_phase=_three_phase_nodes(network),
+        switching=moves,
     )
 
 
@@ -286,10 +294,44 @@ def _place(network: Any, meters: _Meters, agent: Any) -> int:
         return phases.terminals(network, agent)[0]
     if agent.role == "tap":
         return _regulators(network, agent)[0]
+    if agent.role == "switch":
+        return _switched(network, agent)[0]
     names = [name for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True) if free]
     if agent.bus not in names:
         raise NetworkError(f'agent "{agent.id}": no switchable shunt "{agent.bus}"; {nearest(agent.bus, names)}')
     return names.index(agent.bus)
+
+
+def _switched(network: Any, agent: Any) -> tuple[int, ...]:
+    """Rows of ``network.branches`` that a switch opens and closes."""
+    rows = phases.branch_rows(network, agent.bus)
+    if not rows:
+        raise NetworkError(f'agent "{agent.id}": no branch "{agent.bus}"; {nearest(agent.bus, network.branches.name)}')
+    return rows
+
+
+def _switching(
+    parts: Parts, ownership: Ownership, families: Sequence[Family], relay_bus: np.ndarray
+) -> Switching | None:
+    """Topologies that the switches and outages make."""
+    switches = [agent for agent in parts.devices if agent.role == "switch"]
+    found = [i for i, family in enumerate(families) if family.kernel.role == "switch"]
+    if len(found) > 1:
+        raise NetworkError(f"switches of {len(found)} device types in one environment; use one type")
+    nodes = phases.node_of_place(parts.network)
+    at = [nodes[family.place] if family.kernel.role == "injection" else np.full(family.size, -1) for family in families]
+    accounts = len(ownership.accounts)
+    owner = ownership.by_area(parts.network.buses.area)[nodes]
+    return switching(
+        parts.network,
+        [_switched(parts.network, agent) for agent in switches],
+        found[0] if found else None,
+        parts.outages,
+        at,
+        relay_bus,
+        np.where(owner == SHARED, accounts, owner),
+        accounts,
+    )
 
 
 def _regulators(network: Any, agent: Any) -> tuple[int, ...]:

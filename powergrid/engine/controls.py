@@ -40,8 +40,11 @@ def solve(
     load: NodeLoad,
     start: Start,
     tick_h: float,
+    topology: Array | None = None,
 ) -> tuple[Flow, tuple[Any, ...]]:
-    """Solve the flow and let the regulators move as far as `tick_h` hours allow.
+    """Solve the flow in a topology and let the regulators move as far as `tick_h` hours allow.
+
+    A regulator whose relay has no voltage stays where it is.
 
     Returns
     -------
@@ -50,15 +53,16 @@ def solve(
     """
     cap_on = None if layout.caps is None else devices[layout.caps].on
     if layout.taps is None:
-        return layout.solve(load, Control(cap_on=cap_on), start), devices
+        return layout.solve(load, Control(cap_on=cap_on, topology=topology), start), devices
     kernel = layout.families[layout.taps].kernel
     columns = params.families[layout.taps]
     allowed = kernel.allowed_moves(xp, columns, tick_h)
+    alive = True if layout.switching is None else xp.asarray(layout.switching.alive_relay)[topology]
 
     def flow_at(taps: Any, start: Any) -> Flow:
         ratio = kernel.ratio(columns, taps)
         ratio = ratio if layout.tap_of is None else ratio[..., layout.tap_of]
-        return layout.solve(load, Control(tap_ratio=ratio, cap_on=cap_on), start)
+        return layout.solve(load, Control(tap_ratio=ratio, cap_on=cap_on, topology=topology), start)
 
     def settle(now: _Round) -> _Round:
         waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
@@ -71,7 +75,7 @@ def solve(
         else:
             v_relay = layout.relays.read(xp, flow.v_re, flow.v_im, kernel.ratio(columns, taps))
         wanted = kernel.wanted_steps(xp, columns, taps, v_relay, allowed)
-        wanted = xp.where(flow.converged[..., None], wanted, 0.0)
+        wanted = xp.where(flow.converged[..., None] & alive, wanted, 0.0)
         # on JAX only voltages are carried, so that the compiler leaves out of the loop what nobody reads there
         return _Round(flow if is_numpy(xp) else Start(flow.v_re, flow.v_im), taps, wanted, _after(xp, wanted, now.left))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine.gather import SumTo
+from powergrid.engine.switching import Switching
 from powergrid.networks.regulation import Relays
 
 SHARED = -1
@@ -340,6 +341,8 @@ class Layout:
         Bus voltages without load [pu], complex, ``(m,)``: where the first flow of an episode starts.
     solve
         ``solve(load, control, start) -> Flow`` of the chosen power-flow method.
+    switching
+        Topologies that switches and outages make; ``None`` where nothing switches or fails.
     """
 
     settings: Settings
@@ -370,6 +373,7 @@ class Layout:
     tap_of: np.ndarray | None = None
     load_by_voltage: tuple[np.ndarray, ...] = ()
     three_phase: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=int))
+    switching: Switching | None = None
 
     @property
     def action_size(self) -> int:

@@ -99,23 +99,46 @@ def cost_columns(
     return blocks
 
 
-def costs(xp: Any, layout: Layout, params: Params, now: Array, flow: Flow, family_violations: Sequence[Array]) -> Array:
+def costs(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    now: Array,
+    flow: Flow,
+    family_violations: Sequence[Array],
+    topology: Array | None = None,
+) -> Array:
     """Priced violations [$] by account and name, ``(*batch, accounts, names)``.
 
-    Voltage outside the band, overload and voltage unbalance of what solved; all load unserved where the flow diverged.
+    Voltage outside the band, overload and voltage unbalance of what solved; unserved are the loads of dead islands, and
+    all load where the flow diverged.
     """
     given = layout.settings
     solved = flow.converged[..., None]
     above = xp.maximum(flow.v_pu - given.v_max_pu, 0.0)
     below = xp.maximum(given.v_min_pu - flow.v_pu, 0.0)
-    voltage = xp.where(solved, (above + below) * (given.voltage_price * given.dt_h), 0.0)
+    alive, dead_mw = solved, 0.0
+    if topology is not None:
+        alive = solved & flow.energised
+        dead_mw = _dead_load(xp, layout, params, now, topology)
+    voltage = xp.where(alive, (above + below) * (given.voltage_price * given.dt_h), 0.0)
     excess = xp.maximum(flow.loading - 100.0, 0.0)
     overload = xp.where(solved, excess * (given.overload_price * given.dt_h), 0.0)
     load_mw = now[..., layout.load_series] @ params.load_to_account
-    unserved = xp.where(solved, 0.0, xp.maximum(load_mw, 0.0) * (given.unserved_price * given.dt_h))
+    unserved = xp.maximum(xp.where(solved, dead_mw, load_mw), 0.0) * (given.unserved_price * given.dt_h)
     uneven = [unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else []
     columns = join(xp, [voltage, overload, unserved, *uneven, *family_violations], flow.converged.shape, voltage.dtype)
     return _shared_out(xp, layout, layout.ledger.costs(xp, columns), len(layout.ledger.cost_names))
+
+
+def _dead_load(xp: Any, layout: Layout, params: Params, now: Array, topology: Array) -> Array:
+    """The network's own load in dead islands by account, the shared rest last [MW]."""
+    switching = layout.switching
+    assert switching is not None
+    own = now[..., layout.load_series]
+    load_mw = own @ params.load_p_mw + sum(own @ table for table in params.load_by_voltage[::2])
+    dead = xp.logical_not(xp.asarray(switching.energised)[topology])
+    return switching.to_account(xp, xp.where(dead, load_mw, 0.0))
 
 
 def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:

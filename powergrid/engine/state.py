@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from powergrid.core.types import Array, Flow
+from powergrid.engine.switching import Outages
 
 
 class State(NamedTuple):
@@ -28,6 +29,8 @@ class State(NamedTuple):
         Bus voltages of the last solved tick [pu], ``(*batch, m)``.
     settlement_per_mwh
         Mean of each retail price over the episode, at which stored energy is settled [$/MWh], ``(*batch, s)``.
+    outages
+        What fails in this episode, and when.
     """
 
     tick: Array
@@ -39,6 +42,7 @@ class State(NamedTuple):
     v_re: Array
     v_im: Array
     settlement_per_mwh: Array
+    outages: Outages
 
 
 class Exogenous(NamedTuple):

@@ -11,6 +11,7 @@ from powergrid.engine import controls, ledger, observe, schedule
 from powergrid.engine.gather import join
 from powergrid.engine.layout import Family, Layout, Params
 from powergrid.engine.state import Exogenous, Noise, Output, State
+from powergrid.engine.switching import Outages
 
 _TO_REST_H = 24.0
 """Time the regulators get at reset [h]; enough for their whole range."""
@@ -42,8 +43,11 @@ def step(
     ]
 
     devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
+    topology = _topology(xp, layout, state.tick, state.outages, devices)
+    devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
     load, p_mw, q_mvar = _node_load(xp, layout, params, injections, now)
-    flow, devices = controls.solve(xp, layout, params, devices, load, controls.Start(state.v_re, state.v_im), dt_h)
+    start = controls.Start(state.v_re, state.v_im)
+    flow, devices = controls.solve(xp, layout, params, devices, load, start, dt_h, topology)
     measured_mw = _measured(xp, layout, flow, p_mw)
 
     received, books = settle(xp, layout, books, measured_mw)
@@ -55,7 +59,7 @@ def step(
     )
     after = state._replace(devices=devices, markets=tuple(books), slots=slots, v_re=held[0], v_im=held[1])
     money = ledger.money(xp, layout, params, state, devices, paid, received)
-    costs = ledger.costs(xp, layout, params, now, flow, priced)
+    costs = ledger.costs(xp, layout, params, now, flow, priced, topology)
 
     after = after._replace(tick=state.tick + 1, row=state.row + 1)
     vector = observe.features(
@@ -89,6 +93,7 @@ def reset(
     uniform: Array,
     following: Array,
     noise: Noise,
+    outages: Outages,
 ) -> tuple[State, Array, Array]:
     """Start episodes: draw device states, let the regulators come to rest with idle devices, and observe.
 
@@ -102,6 +107,8 @@ def reset(
         Numbers in [0, 1) for initial states, ``(*batch, units)`` over all families.
     following
         Exogenous row of the first tick ``(*batch, W)``.
+    outages
+        What will fail in the episode.
 
     Returns
     -------
@@ -118,9 +125,11 @@ def reset(
     begin = controls.Start(
         *(xp.zeros((*batch, len(part)), dtype=dtype) + xp.asarray(part, dtype=dtype) for part in unloaded)
     )
-    flow, settled = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H)
+    tick = xp.zeros(batch, dtype=np.int32)
+    topology = _topology(xp, layout, tick, outages, devices)
+    flow, settled = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H, topology)
     state = State(
-        tick=xp.zeros(batch, dtype=np.int32),
+        tick=tick,
         row=row,
         key=key,
         devices=settled,
@@ -129,6 +138,7 @@ def reset(
         v_re=flow.v_re,
         v_im=flow.v_im,
         settlement_per_mwh=settlement_per_mwh,
+        outages=outages,
     )
     measured_mw = _measured(xp, layout, flow, p_mw)
     vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw)
@@ -161,6 +171,32 @@ def _devices(
         devices.append(after)
         injections.append(injection)
     return tuple(devices), injections
+
+
+def _topology(xp: Any, layout: Layout, tick: Array, outages: Outages, devices: Any) -> Array | None:
+    """Index of the topology that holds, ``None`` where there is only one."""
+    return None if layout.switching is None else layout.switching.topology(xp, tick, outages, devices)
+
+
+def _with_voltage(
+    xp: Any,
+    layout: Layout,
+    topology: Array | None,
+    before: tuple[Any, ...],
+    devices: tuple[Any, ...],
+    injections: list[Injection],
+) -> tuple[tuple[Any, ...], list[Injection]]:
+    """What devices do where there is voltage; the others inject nothing and stay as they were."""
+    if topology is None:
+        return devices, injections
+    assert layout.switching is not None
+    states, powers = list(devices), list(injections)
+    for i in layout.injecting:
+        alive = xp.asarray(layout.switching.unit_alive[i])[topology]
+        kept = [xp.where(alive, new, old) for new, old in zip(devices[i], before[i], strict=True)]
+        states[i] = type(devices[i])(*kept)
+        powers[i] = Injection(*(xp.where(alive, power, 0.0) for power in injections[i]))
+    return tuple(states), powers
 
 
 def _node_load(

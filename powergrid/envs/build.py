@@ -12,11 +12,13 @@ from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
+from powergrid.config.build_network import opening_names
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assemble import UNIT, Parts, assemble
 from powergrid.engine.layout import Columns, Settings
-from powergrid.engine.phases import node_of_place, three_phase
+from powergrid.engine.phases import branch_rows, node_of_place, three_phase
+from powergrid.engine.switching import Outage
 from powergrid.envs import exogenous
 from powergrid.envs.simulation import RewardSettings, World
 from powergrid.networks.regulation import regulators_at, relay_settings, upstream
@@ -54,6 +56,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     network = resolved.network()
     dataset = resolved.dataset()
     agents = _agents(config)
+    _set_switches(agents, network)
     agents += _controllers(config, network, agents)
     vertical, horizontal = _protocols(config, agents)
     agents += _meters(config, agents)
@@ -69,6 +72,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         load_series=load_series,
         columns=columns,
         settings=_settings(config),
+        outages=_outages(config, network),
     )
     return World(
         layout=assemble(parts, powerflow_method(method), tol_pu=tol_pu),
@@ -80,6 +84,33 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         network=network,
         resolved=resolved,
     )
+
+
+def _set_switches(agents: Sequence[Agent], network: Any) -> None:
+    """Switches begin as they stand in the network, unless their settings say otherwise."""
+    for agent in agents:
+        if isinstance(agent, DeviceAgent) and agent.role == "switch" and agent.settings.closed_init is None:
+            rows = branch_rows(network, agent.bus)
+            closed = bool(network.branches.closed[rows[0]]) if rows else True
+            agent.settings = agent.settings.model_copy(update={"closed_init": closed})
+
+
+def _outages(config: Any, network: Any) -> list[Outage]:
+    """Outages in ticks, their branches as rows."""
+    names, tick_s = opening_names(network), config.simulation.time_step
+    found = []
+    for rule in config.network.outages:
+        chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in rule.branch)]
+        found.append(
+            Outage(
+                branches=tuple(branch_rows(network, name) for name in chosen),
+                earliest=round(rule.start[0] / tick_s),
+                latest=round(rule.start[1] / tick_s),
+                ticks=max(round(rule.duration / tick_s), 1),
+                probability=rule.probability,
+            )
+        )
+    return found
 
 
 def _settings(config: Any) -> Settings:

@@ -165,6 +165,7 @@ class FunctionalEnv:
             self.world.initial(jnp, key, self.dtype),
             jnp.asarray(self._table)[row],
             self.world.noise(jnp, key, jnp.zeros_like(row), self.dtype),
+            self.world.outages(jnp, key),
         )
         return EnvState(state, seed_key, episode), observation, central
 

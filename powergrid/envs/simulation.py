@@ -16,8 +16,9 @@ from powergrid.engine import step as engine
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.observe import forecast_scale
 from powergrid.engine.state import Exogenous, Noise, Output, State
+from powergrid.engine.switching import Outages
 
-FORECAST, POLICY, INITIAL, DAY = 1, 2, 3, 4
+FORECAST, POLICY, INITIAL, DAY, OUTAGE = 1, 2, 3, 4, 5
 """Streams of random numbers."""
 
 
@@ -124,6 +125,14 @@ class World:
         """Numbers in [0, 1) for the devices' initial states."""
         return random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), INITIAL, (self.units,), dtype)
 
+    def outages(self, xp: Any, key: Any) -> Outages:
+        """What fails in the episode of each key, and when."""
+        switching, batch = self.layout.switching, key.shape[:-1]
+        if switching is None or not switching.outages:
+            return Outages(*(xp.zeros((*batch, 0), dtype=np.int32) for _ in Outages._fields))
+        shape = (3 * len(switching.outages),)
+        return switching.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), OUTAGE, shape, np.float32))
+
 
 BACKENDS = ("auto", "numpy", "fused")
 """Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
@@ -204,6 +213,7 @@ class Simulation:
             self.world.initial(np, key, np.float64),
             self.world.table[row],
             self._noise_at(np.zeros(batch, dtype=np.int32)),
+            self.world.outages(np, key),
         )
 
     def restart(self, state: State, who: np.ndarray, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray]:

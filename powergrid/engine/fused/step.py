@@ -10,7 +10,7 @@ from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.engine import step as reference
 from powergrid.engine.controls import ROUNDS, Start
 from powergrid.engine.fused import loops
-from powergrid.engine.fused.kernels import Kernels, compile_family
+from powergrid.engine.fused.kernels import Kernels, NotCompilableError, compile_family
 from powergrid.engine.fused.plan import FloorPlan, block, floor_plan
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.state import Exogenous, Noise, Output, State
@@ -64,6 +64,8 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout):
+        if layout.switching is not None:
+            raise NotCompilableError("switches and outages, which change the topology, run with NumPy")
         self.layout = layout
         self.params = params_of(layout)
         kernels = [compile_family(family) for family in layout.families]
@@ -115,6 +117,7 @@ class FusedStep:
             v_re=flat.back(held_v.v_re),
             v_im=flat.back(held_v.v_im),
             settlement_per_mwh=state.settlement_per_mwh,
+            outages=state.outages,
         )
         self._last = after.devices, delivered.after
         self._trade(accounts.money, received, flat)
