@@ -148,9 +148,11 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
     ------
     NetworkError
         If a metered branch does not split the network in two, with its from bus on the side of the source: what the
-        meter reads is then not the balance of what lies behind it.
+        meter reads is then not the balance of what lies behind it. If branches switch or fail, for the same reason.
     """
     world: World = getattr(env, "world", env)
+    if world.layout.switching is not None:
+        raise NetworkError("the episode has switches or outages, under which meters read no fixed part of the network")
     layout = world.layout
     table, ticks = world.table, layout.settings.episode_length
     rows = table[(day * world.ticks_per_day + np.arange(ticks)) % len(table)][:, : len(layout.columns.series)]
