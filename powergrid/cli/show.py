@@ -72,7 +72,8 @@ def hierarchy(resolved: ResolvedConfig, agents: Sequence[Any]) -> Tree:
 def _branch(tree: Tree, agent: Any) -> None:
     from rich.text import Text
 
-    place = f" at {agent.bus}" if getattr(agent, "bus", "") else ""
+    phases = f" {agent.phases}" if getattr(agent, "phases", None) else ""
+    place = f" at {agent.bus}{phases}" if getattr(agent, "bus", "") else ""
     area = f" of {agent.area}" if getattr(agent, "area", "") else ""
     protocol = f", protocol {agent.protocol}" if getattr(agent, "protocol", "none") != "none" else ""
     style = "bold green" if agent.policy in ("learned", "centralized") else "bold"
@@ -86,6 +87,11 @@ def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
     """Size, voltages, loads and connections of the network in plain lines."""
     import numpy as np
 
+    three, full = hasattr(network, "blocks"), network
+    if three:
+        from powergrid.networks.one_line import one_line
+
+        network = one_line(network)
     buses, branches = network.buses, network.branches
     kinds = [kind for kind in dict.fromkeys(branches.kind) if kind != "regulator"]
     counted = ", ".join(f"{kind} {branches.kind.count(kind)}" for kind in kinds)
@@ -94,14 +100,17 @@ def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
     simulation = resolved.config.simulation
     switchable = int(np.sum(network.shunts.switchable))
     lines = [
-        f"network      {network.name}: {len(buses.name)} buses at {levels} kV; {counted}",
+        f"network      {network.name}{', every phase' * three}: {len(buses.name)} buses at {levels} kV; {counted}",
         f"source       {network.source_v_pu:g} pu at bus {source}",
-        f"loads        {network.loads.p_mw.sum():.3f} MW and {network.loads.q_mvar.sum():.3f} Mvar at their peak",
-        f"controls     {len(network.regulators.branch)} regulators, {switchable} capacitors",
+        f"loads        {full.loads.p_mw.sum():.3f} MW and {full.loads.q_mvar.sum():.3f} Mvar at their peak",
+        f"controls     {len(full.regulators.branch)} regulators, {switchable} capacitors{', one a phase' * three}",
     ]
     for k, (name, kind) in enumerate(zip(branches.name, branches.kind, strict=True)):
         if kind == "transformer":
             ends = " - ".join(buses.name[bus[k]] for bus in (branches.from_bus, branches.to_bus))
+            if three:
+                lines.append(f"transformer  {name} ({ends}): {branches.rating[k]:g} MVA")
+                continue
             z_percent = 100.0 * np.hypot(branches.r_pu[k], branches.x_pu[k]) * branches.rating[k]
             x_over_r = branches.x_pu[k] / branches.r_pu[k] if branches.r_pu[k] else np.inf
             lines.append(

@@ -14,6 +14,7 @@ from powergrid.core import random
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
+from powergrid.engine.phases import branch_rows, node_of_place
 from powergrid.envs.simulation import Simulation, World
 
 
@@ -168,7 +169,7 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
             linear.update(_linear(world, family, devices, rows))
             settlement.update(zip(family.ids, rows[:, family.retail].mean(axis=0).tolist(), strict=True))
     own = rows[:, layout.load_series]
-    load_p_mw, load_q_mvar = own @ layout.load_p_mw, own @ layout.load_q_mvar
+    load_p_mw, load_q_mvar = (own @ table for table in _load_tables(world))
     placed = {unit: family.place[i] for family in _injecting(layout) for i, unit in enumerate(family.ids)}
     names = world.network.buses.name
     return EpisodeData(
@@ -249,11 +250,29 @@ def _behind(world: World, place: int, placed: Mapping[str, int]) -> tuple[tuple[
         return (layout.meters[place],), np.zeros(len(network.buses.name), dtype=bool)
     mask = np.ones(len(network.buses.name), dtype=bool)
     if place < branches:
-        mask = ~_fed_without(network, network.branches.name.index(layout.meters[place]))
+        mask = ~_fed_without(network, list(branch_rows(network, layout.meters[place])))
     return tuple(unit for unit, bus in placed.items() if mask[bus]), mask
 
 
-def _fed_without(network: Any, metered: int) -> np.ndarray:
+def _load_tables(world: World) -> tuple[np.ndarray, np.ndarray]:
+    """The network's own active and reactive loads by series and row of its buses.
+
+    Loads that follow the voltage count as at the lower end of its band, where they draw least, and loads between two
+    phases at the first: a relaxation without voltages then never asks for more than what an episode draws.
+    """
+    layout = world.layout
+    v, parts = layout.settings.v_min_pu, (layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage)
+    at = node_of_place(world.network)
+    tables = []
+    for kind in (0, 1):
+        drawn = np.sum([part * v**power for power, part in enumerate(parts[kind::2])], axis=0)
+        table = np.zeros((len(drawn), len(world.network.buses.name)))
+        np.add.at(table.T, at, drawn.T)
+        tables.append(table)
+    return tables[0], tables[1]
+
+
+def _fed_without(network: Any, metered: list[int]) -> np.ndarray:
     """Buses that the source still feeds when a metered branch is open."""
     branches = network.branches
     closed = np.array(branches.closed, dtype=bool)
@@ -263,9 +282,9 @@ def _fed_without(network: Any, metered: int) -> np.ndarray:
     graph = coo_array((np.ones(int(closed.sum())), ends), shape=(count, count))
     part = connected_components(graph, directed=False)[1]
     fed = part == part[network.source_bus]
-    if fed[branches.to_bus[metered]] or not fed[branches.from_bus[metered]]:
+    if fed[branches.to_bus[metered]].any() or not fed[branches.from_bus[metered]].all():
         raise NetworkError(
-            f'meter "{branches.name[metered]}" does not separate what lies behind it from the source; '
+            f'meter "{branches.name[metered[0]]}" does not separate what lies behind it from the source; '
             "put it on a branch that alone connects its to bus, with its from bus towards the source"
         )
     return fed

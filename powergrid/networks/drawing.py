@@ -22,17 +22,19 @@ _HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "
 
 
 def draw(
-    network: Network, ax: Axes | None = None, *, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None
+    network: Any, ax: Axes | None = None, *, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None
 ) -> Axes:
     """Draw a network.
 
     Lines are drawn where the network's coordinates put them, or as a tree where it has none. Open branches are dashed.
-    A composed guest stands on a tinted ground with its name, its buses without their prefix.
+    A composed guest stands on a tinted ground with its name, its buses without their prefix. Of a three-phase network
+    one line an element is drawn, buses with fewer phases say which, and colours show the phase whose voltage lies
+    furthest from 1 pu and the fullest phase.
 
     Parameters
     ----------
     network
-        The network to draw.
+        The :class:`~powergrid.networks.Network` or :class:`~powergrid.networks.UnbalancedNetwork` to draw.
     ax
         Axes to draw into; by default a new figure whose size follows the number of buses.
     v_pu
@@ -55,6 +57,13 @@ def draw(
     for what, values, names in (("v_pu", v_pu, network.buses.name), ("loading", loading, network.branches.name)):
         if values is not None and np.shape(values) != (len(names),):
             raise NetworkError(f"{what} must have shape ({len(names)},), not {np.shape(values)}")
+    label = "voltage [pu]"
+    if hasattr(network, "blocks"):
+        from powergrid.networks.one_line import furthest, highest, one_line
+
+        v_pu = None if v_pu is None else furthest(network, v_pu)
+        loading = None if loading is None else highest(network, loading)
+        network, label = one_line(network), "voltage of the phase furthest from 1 [pu]"
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -68,7 +77,7 @@ def draw(
     picture.areas()
     picture.branches(loading)
     picture.equipment()
-    picture.buses(v_pu)
+    picture.buses(v_pu, label)
     picture.labels()
     picture.legend()
     ax.set_aspect("equal", adjustable="datalim")
@@ -78,7 +87,7 @@ def draw(
 
 
 def picture(
-    network: Network, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None, *, dpi: int = 100
+    network: Any, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None, *, dpi: int = 100
 ) -> np.ndarray:
     """The drawing of :func:`draw` as an RGB image, without any window.
 
@@ -178,7 +187,7 @@ class _Picture:
             drawn = self.ax.scatter(*at.T, linewidths=1.4, zorder=3, label=label, **style)
             self.handles.setdefault(label, drawn)
 
-    def buses(self, v_pu: np.ndarray | None) -> None:
+    def buses(self, v_pu: np.ndarray | None, label: str) -> None:
         """A dot per bus, the source a square."""
         size = 34 * self.scale**2
         source = self.xy[self.network.source_bus][None]
@@ -191,7 +200,7 @@ class _Picture:
         reach = max(1 - low, high - 1)
         style = {"cmap": "RdYlBu_r", "vmin": 1 - reach, "vmax": 1 + reach, "edgecolors": _INK, "linewidths": 0.6}
         dots = self.ax.scatter(*self.xy.T, s=2.2 * size, c=values, zorder=5, **style)
-        self._colorbar(dots, "voltage [pu]")
+        self._colorbar(dots, label)
 
     def labels(self) -> None:
         """Bus names, each on the side of its bus that has most room."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from powergrid.networks.network import Buses, Network
@@ -9,11 +11,16 @@ from powergrid.networks.network import Buses, Network
 _GUEST_SIZE = 0.34  # diagonal of a guest over that of its host
 
 
-def positions(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of every bus: the network's own, or :func:`tree_layout` where any are missing."""
+def positions(network: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of every bus or node: the network's own, or :func:`tree_layout` where any are missing."""
     buses = network.buses
     if np.isfinite(buses.x).all() and np.isfinite(buses.y).all():
         return buses.x, buses.y
+    if hasattr(network, "blocks"):
+        from powergrid.networks.one_line import bus_of_node, one_line
+
+        x, y = tree_layout(one_line(network))
+        return x[bus_of_node(network)], y[bus_of_node(network)]
     return tree_layout(network)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -282,5 +282,4 @@ class UnbalancedNetwork:
         """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
         from powergrid.networks.drawing import draw
 
-        network: Any = self
-        return draw(network, ax, v_pu=v_pu, loading=loading)
+        return draw(self, ax, v_pu=v_pu, loading=loading)

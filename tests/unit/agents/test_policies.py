@@ -6,11 +6,23 @@ import numpy as np
 import pytest
 
 import powergrid
+from powergrid.agents.policies.volt_var import droop
 from powergrid.config.document import preset_names
 from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import POLICIES
 
-BASELINES = ("idle", "drain", "hoard", "all_export", "all_import", "no_trade", "mppt", "random", "rule_based")
+BASELINES = (
+    "idle",
+    "drain",
+    "hoard",
+    "all_export",
+    "all_import",
+    "no_trade",
+    "mppt",
+    "random",
+    "rule_based",
+    "volt_var",
+)
 EVERYTHING = {
     "name": "everything",
     "network": {"base": "ieee13", "load_scale": 0.5},
@@ -134,3 +146,25 @@ def test_numpy_and_jax_decide_the_same_in_batches(name):
             other = jax.jit(lambda *given, act=policy: act(jax.numpy, simulation.layout, *given))(*given)
             assert other.dtype == state.slots.dtype
             assert np.abs(np.asarray(other) - slots).max() <= 1e-12
+
+
+def test_volt_var_is_a_droop_with_a_dead_band():
+    v_pu = np.array([0.85, 0.92, 0.95, 0.98, 1.0, 1.02, 1.05, 1.08, 1.2])
+    np.testing.assert_allclose(droop(np, v_pu), [0.44, 0.44, 0.22, 0, 0, 0, -0.22, -0.44, -0.44], atol=1e-12)
+
+
+def test_volt_var_reads_the_phases_of_each_device():
+    """Reactive power of every inverter by hand from the voltages that the environment last solved."""
+    env = powergrid.make("voltage_control_13")
+    env.reset(seed=0, options={"day": 180})
+    largest = 0.0
+    for _ in range(70):
+        env.step(env.policy_actions("random"))
+        found, v, ruled = env.policy_actions("volt_var"), env.output.flow.v_pu, env.policy_actions("rule_based")
+        assert found["cap_1"] == ruled["cap_1"]
+        for agent, bus, phases in (("pv_1", "671", "abc"), ("pv_2", "611", "c"), ("pv_4", "646", "bc")):
+            mean = np.mean([v[env.world.network.bus(f"{bus}.{phase}")] for phase in phases])
+            assert found[agent][1] == pytest.approx(float(droop(np, mean)), abs=1e-6), agent
+            assert found[agent][0] == ruled[agent][0]
+            largest = max(largest, abs(found[agent][1]))
+    assert largest > 0.1

@@ -29,6 +29,7 @@ def test_presets_resolve_and_survive_export(name, tmp_path):
 
 def test_the_presets_that_people_were_promised_exist():
     promised = {"two_microgrids", "p2p_microgrids", "ieee34_microgrid", "ieee13_single", "ieee34_multi"}
+    promised |= {"voltage_control_13", "voltage_control_34", "voltage_control_123"}
     assert promised <= set(preset_names())
 
 

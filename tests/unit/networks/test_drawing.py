@@ -5,10 +5,12 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks import compose, network
-from powergrid.networks.layout import tree_layout
+from powergrid.networks.layout import positions, tree_layout
+from powergrid.networks.phase_builder import PhaseBuilder
 
 matplotlib.use("Agg")
 
@@ -101,3 +103,32 @@ def test_tree_layout_gives_each_bus_its_own_place_one_step_from_its_feeder(name)
     closed = grid.branches.closed
     step = x[grid.branches.to_bus[closed]] - x[grid.branches.from_bus[closed]]
     assert (np.abs(step) == 1).all()
+
+
+def test_three_phases_are_drawn_as_one_line():
+    """One label a bus, with the phases where some are missing; the phase furthest from 1 pu and the fullest one."""
+    grid = network("ieee13", phases="three")
+    found = grid.power_flow()
+    ax = grid.draw(v_pu=found.bus.v_pu.to_numpy(), loading=found.branch.loading_percent.to_numpy())
+    labels = texts(ax)
+    assert len(labels) == len(set(grid.buses.bus))
+    assert {"611 c", "645 bc", "652 a", "684 ac", "671", "RG60"} <= set(labels)
+    dots = next(
+        dots for dots in ax.collections if dots.get_array() is not None and len(dots.get_array()) == len(labels)
+    )
+    expected = found.bus.groupby("bus", sort=False).v_pu.agg(lambda v: v.iloc[(v - 1).abs().argmax()])
+    np.testing.assert_allclose(dots.get_array(), expected)
+    lines = next(lines for lines in ax.collections if isinstance(lines, LineCollection))
+    fullest = found.branch.loading_percent.groupby(found.branch.index.str[:-2], sort=False).max()
+    np.testing.assert_allclose(lines.get_array(), fullest)
+
+
+def test_three_phases_without_coordinates_become_a_tree():
+    builder = PhaseBuilder()
+    for bus, phases in (("one", "abc"), ("two", "abc"), ("three", "b")):
+        builder.bus(bus, 4.16, phases)
+    builder.line("one", "two", "abc", np.eye(3) * (0.1 + 0.1j), np.zeros((3, 3)), 0.1)
+    builder.line("two", "three", "b", np.eye(1) * (0.1 + 0.1j), np.zeros((1, 1)), 0.1)
+    grid = builder.build("small", "one", source_v_pu=1.0, f_hz=60.0, source_note="")
+    assert texts(grid.draw()) == ["one", "two", "three b"]
+    assert len(positions(grid)[0]) == 7
