@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def show_command(
-    source: Annotated[str, typer.Argument(metavar="PRESET|FILE", help="Name of a preset or a configuration file.")],
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|NETWORK|FILE", help="A preset, a network, or a file that describes one.")
+    ],
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the network into this file (png, svg, pdf).")
     ] = None,
@@ -23,22 +25,35 @@ def show_command(
 ) -> None:
     """Show a configuration: who coordinates whom, the network, and every agent's observations and actions by name.
 
+    Of a network without a configuration, registered or a pandapower file, its size, and what its own loads make of it.
+
     Examples:
 
     - `powergrid show p2p_microgrids`
 
     - `powergrid show my_microgrid.yaml --no-spaces --plot network.png`
+
+    - `powergrid show ieee123 --plot ieee123.png`
     """
     import powergrid
     from powergrid.cli.output import console, print_line
+    from powergrid.cli.sources import bare_network
 
+    alone = bare_network(source)
+    if alone is not None:
+        for line in [*network_lines(alone), *_solved_lines(alone)]:
+            print_line(line)
+        if plot is not None:
+            draw(alone, plot)
+            print_line(f"\ndrawing: {plot}")
+        return
     resolved = powergrid.load_config(source)
     env = powergrid.make(resolved, backend="numpy")
     if resolved.config.description:
         print_line(" ".join(resolved.config.description.split()) + "\n")
     console().print(hierarchy(resolved, env.world.agents))
     print_line()
-    for line in network_lines(resolved, env.world.network):
+    for line in [*network_lines(env.world.network), *_method_lines(env.world.network), *_episode_lines(resolved)]:
         print_line(line)
     if spaces:
         print_line()
@@ -83,8 +98,8 @@ def _branch(tree: Tree, agent: Any) -> None:
         _branch(below, child)
 
 
-def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
-    """Size, voltages, loads and connections of the network in plain lines."""
+def network_lines(network: Any) -> list[str]:
+    """Size, voltages, loads and connections of a network in plain lines."""
     import numpy as np
 
     three, full = hasattr(network, "blocks"), network
@@ -97,7 +112,6 @@ def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
     counted = ", ".join(f"{kind} {branches.kind.count(kind)}" for kind in kinds)
     levels = ", ".join(f"{kv:g}" for kv in sorted({float(kv) for kv in buses.vn_kv}, reverse=True))
     source = buses.name[network.source_bus]
-    simulation = resolved.config.simulation
     switchable = int(np.sum(network.shunts.switchable))
     lines = [
         f"network      {network.name}{', every phase' * three}: {len(buses.name)} buses at {levels} kV; {counted}",
@@ -105,8 +119,11 @@ def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
         f"loads        {full.loads.p_mw.sum():.3f} MW and {full.loads.q_mvar.sum():.3f} Mvar at their peak",
         f"controls     {len(full.regulators.branch)} regulators, {switchable} capacitors{', one a phase' * three}",
     ]
+    generators = getattr(network, "generators", None)
+    if generators is not None and len(generators.name):
+        lines.append(f"generators   {len(generators.name)} that hold a voltage, {generators.p_mw.sum():.3f} MW")
     for k, (name, kind) in enumerate(zip(branches.name, branches.kind, strict=True)):
-        if kind == "transformer":
+        if kind == "transformer" and np.isfinite(branches.rating[k]):
             ends = " - ".join(buses.name[bus[k]] for bus in (branches.from_bus, branches.to_bus))
             if three:
                 lines.append(f"transformer  {name} ({ends}): {branches.rating[k]:g} MVA")
@@ -116,12 +133,33 @@ def network_lines(resolved: ResolvedConfig, network: Any) -> list[str]:
             lines.append(
                 f"transformer  {name} ({ends}): {branches.rating[k]:g} MVA, {z_percent:.2f} %, X/R {x_over_r:.1f}"
             )
-    hours = simulation.episode_length * simulation.time_step / 3600
-    lines.append(f"episode      {simulation.episode_length} ticks of {simulation.time_step} s ({hours:g} h)")
-    data = resolved.config.datasets
-    shown = data if isinstance(data, str) else ", ".join(f"{key}: {place}" for key, place in data.items())
-    lines.append(f"data         {shown}")
     return lines
+
+
+def _method_lines(network: Any) -> list[str]:
+    """Which method solves a network, and why."""
+    from powergrid.powerflow import choose
+
+    choice = choose(network)
+    return [f"power flow   {choice.name}: {choice.reason}"]
+
+
+def _solved_lines(network: Any) -> list[str]:
+    """The same, with the network's own power flow."""
+    from textwrap import wrap
+
+    return [*_method_lines(network), *wrap(str(network.power_flow()), 100, subsequent_indent=" " * 13)]
+
+
+def _episode_lines(resolved: ResolvedConfig) -> list[str]:
+    """Time and data."""
+    simulation, data = resolved.config.simulation, resolved.config.datasets
+    hours = simulation.episode_length * simulation.time_step / 3600
+    shown = data if isinstance(data, str) else ", ".join(f"{key}: {place}" for key, place in data.items())
+    return [
+        f"episode      {simulation.episode_length} ticks of {simulation.time_step} s ({hours:g} h)",
+        f"data         {shown}",
+    ]
 
 
 def draw(network: Any, file: Path) -> None:

@@ -24,6 +24,7 @@ from powergrid.envs.simulation import RewardSettings, World
 from powergrid.networks.regulation import regulators_at, relay_settings, upstream
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
+from powergrid.powerflow.retry import with_retry
 
 COORDINATORS = {"GridCoordinator": GridCoordinatorAgent, "GridAgent": GridAgent, "SystemAgent": SystemAgent}
 """Agent types that are not devices."""
@@ -75,7 +76,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         outages=_outages(config, network),
     )
     return World(
-        layout=assemble(parts, powerflow_method(method), tol_pu=tol_pu),
+        layout=assemble(parts, _solver(method, network), tol_pu=tol_pu),
         table=table,
         days={split: dataset.split(split) for split in ("train", "validation", "test", "stress")},
         ticks_per_day=86_400 // dt_s,
@@ -111,6 +112,14 @@ def _outages(config: Any, network: Any) -> list[Outage]:
             )
         )
     return found
+
+
+def _solver(method: str, network: Any) -> Any:
+    """The power-flow method; the fixed point on the CPU leaves to Newton's method what it does not solve."""
+    if three_phase(network):
+        return powerflow_method(method)
+    solver = powerflow_method(method, network)
+    return with_retry(solver) if solver is powerflow_method("sparse_lu") else solver
 
 
 def _settings(config: Any) -> Settings:

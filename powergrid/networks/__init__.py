@@ -7,7 +7,7 @@ from typing import Any
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.networks.compose import compose, scaled, with_bus
-from powergrid.networks.network import Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.network import Branches, Buses, Generators, Loads, Network, Regulators, Shunts, Sources
 from powergrid.networks.regulation import settled, with_taps
 from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import NETWORKS, register_network
@@ -58,10 +58,12 @@ __all__ = [
     "NETWORKS",
     "Branches",
     "Buses",
+    "Generators",
     "Loads",
     "Network",
     "Regulators",
     "Shunts",
+    "Sources",
     "UnbalancedNetwork",
     "compose",
     "network",

@@ -63,6 +63,8 @@ def compose(
     at_bus = host.bus(at)
     if not name or any(bus.startswith(f"{name}.") for bus in host.buses.name):
         raise NetworkError(f'network "{host.name}": the guest name "{name}" is empty or already taken')
+    if len(guest.sources.name):
+        raise NetworkError(f'the guest "{guest.name}" has several sources; only the one at its head can be removed')
     if host.f_hz != guest.f_hz:
         raise NetworkError(f'"{host.name}" runs at {host.f_hz} Hz, the guest "{guest.name}" at {guest.f_hz} Hz')
     guest, head = _without_substation(guest)
@@ -76,8 +78,7 @@ def compose(
         from_bus=g_branches.from_bus + offset,
         to_bus=g_branches.to_bus + offset,
     )
-    loads = guest.loads._replace(name=_prefixed(name, guest.loads.name), bus=guest.loads.bus + offset)
-    shunts = guest.shunts._replace(name=_prefixed(name, guest.shunts.name), bus=guest.shunts.bus + offset)
+    loads, shunts = _moved(name, guest.loads, offset), _moved(name, guest.shunts, offset)
     pcc = transformer_branch(f"{name}.pcc", at_bus, head + offset, transformer)
     return replace(
         host,
@@ -86,6 +87,7 @@ def compose(
         regulators=_joined(host.regulators, g_regulators._replace(branch=g_regulators.branch + branch_offset)),
         loads=_joined(host.loads, loads),
         shunts=_joined(host.shunts, shunts),
+        generators=_joined(host.generators, _moved(name, guest.generators, offset)),
     )
 
 
@@ -192,7 +194,7 @@ def _without_substation(network: Network) -> tuple[Network, int]:
     """The network without the transformer that alone connects its source, and the index of its head bus."""
     source, branches = network.source_bus, network.branches
     at_source = np.flatnonzero((branches.from_bus == source) | (branches.to_bus == source))
-    loaded = source in network.loads.bus or source in network.shunts.bus
+    loaded = any(source in table.bus for table in (network.loads, network.shunts, network.generators))
     if len(at_source) != 1 or branches.kind[at_source[0]] != "transformer" or loaded:
         return network, source
     head = int(branches.from_bus[at_source[0]] + branches.to_bus[at_source[0]] - source)
@@ -208,8 +210,14 @@ def _without_substation(network: Network) -> tuple[Network, int]:
         regulators=network.regulators._replace(branch=branch_place[network.regulators.branch]),
         loads=network.loads._replace(bus=place[network.loads.bus]),
         shunts=network.shunts._replace(bus=place[network.shunts.bus]),
+        generators=network.generators._replace(bus=place[network.generators.bus]),
         source_bus=int(place[head]),
     ), int(place[head])
+
+
+def _moved(name: str, table: Any, offset: int) -> Any:
+    """A table of elements at buses with prefixed names and the buses' new places."""
+    return table._replace(name=_prefixed(name, table.name), bus=table.bus + offset)
 
 
 def _prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from powergrid.networks.network import BASE_MVA, Branches, Buses, Loads, Network, Regulators, Shunts
-from powergrid.networks.pandapower_tables import CONSUMES, flag, refuse_unsupported, unique_names
+from powergrid.networks import pandapower_injections as injections
+from powergrid.networks.network import BASE_MVA, Branches, Buses, Network, Regulators, Sources
+from powergrid.networks.pandapower_tables import fed_in, flag, refuse_unsupported, unique_names
+from powergrid.networks.three_winding import SIDES, star_arms
 from powergrid.networks.transformers import PiSection, pi_section
 
 if TYPE_CHECKING:
@@ -21,15 +24,21 @@ _SWITCH_R_OVER_X = 2.0  # pandapower's default ``switch_rx_ratio``
 def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     """Convert a pandapower net; the net itself is never altered.
 
-    Static generators, storages and asymmetric loads become loads (generation negative, phases summed, as
-    ``runpp`` does). A line or transformer with an open switch at one end keeps its charging: it ends at an
-    extra bus ``"<branch>@<bus>"`` beside an open switch. Closed line and transformer switches vanish, for the
-    branch itself may be opened. Elements out of service are left out, except branches, which stay as open
-    branches. Voltage angles count from the source.
-
-    Transformers are fixed at their present tap. Those with a number in the column ``regulator_step_pu``
-    become regulators (``regulator_tap`` and the other columns of :class:`~powergrid.networks.Regulators`),
-    as :func:`to_pandapower` writes them.
+    - Static generators, storages, motors and asymmetric loads become loads (generation negative, phases summed, as
+      ``runpp`` does), with their shares of constant current and impedance. ``runpp`` averages these shares over the
+      loads of a bus; a Network keeps each load's own.
+    - Generators hold their voltage within their reactive limits, as ``runpp(enforce_q_lims=True)`` does. Slack
+      generators and further external grids become :class:`~powergrid.networks.network.Sources`.
+    - A three-winding transformer becomes three branches ``"<name>.hv"``, ``.mv``, ``.lv`` that meet at the bus
+      ``"<name>@star"``. An extended ward becomes a load, a shunt and a generator behind an impedance, at
+      ``"<name>@inner"``; a ward a load and a shunt; a DC line a generator at either end.
+    - A branch with an open switch at one end keeps its charging: it ends at an extra bus ``"<branch>@<bus>"`` beside
+      an open switch. Closed branch switches vanish, for the branch itself may be opened.
+    - Elements out of service are left out, except two-ended branches, which stay as open branches.
+    - Voltage angles count from the first source.
+    - Transformers are fixed at their present tap. Those with a number in the column ``regulator_step_pu`` become
+      regulators (columns ``regulator_tap``, ``regulator_tap_min``, ``regulator_tap_max``), as :func:`to_pandapower`
+      writes them.
 
     Parameters
     ----------
@@ -41,14 +50,14 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     Returns
     -------
     Network
-        Branches in the order lines, transformers, impedances, switches, cut ends.
+        Branches in the order lines, transformers, three-winding transformers, impedances, extended wards, switches,
+        cut ends.
 
     Raises
     ------
     NetworkError
-        If something in service cannot be represented: voltage-controlled generators, three-winding
-        transformers, DC lines, wards, voltage-dependent loads, tap tables, several external grids and the
-        like; every element is named.
+        If something in service cannot be represented: tap and step tables, direction-dependent impedances, static var
+        compensators and other power electronics, DC grids, no source; every element is named.
     """
     if isinstance(pp_net, str | os.PathLike):
         import pandapower
@@ -58,21 +67,25 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     rows = _Rows(pp_net)
     _add_lines(rows, pp_net)
     _add_transformers(rows, pp_net)
+    _add_three_winding(rows, pp_net)
     _add_impedances(rows, pp_net)
+    _add_extended_wards(rows, pp_net)
     _add_bus_switches(rows, pp_net)
     rows.add_cut_ends()
-    source = pp_net.ext_grid[pp_net.ext_grid.in_service.astype(bool)].iloc[0]
+    sources = injections.sources(pp_net, rows.position)
     return Network(
         name=name or str(pp_net.name or "pandapower"),
         buses=rows.buses(pp_net),
         branches=rows.branches(),
         regulators=_regulators(pp_net, rows),
-        loads=_loads(pp_net, rows.position),
-        shunts=_shunts(pp_net, rows),
-        source_bus=rows.position[source.bus],
-        source_v_pu=float(source.vm_pu),
+        loads=injections.loads(pp_net, rows.position),
+        shunts=injections.shunts(pp_net, rows.position, rows.end_shunts),
+        source_bus=int(sources.bus[0]),
+        source_v_pu=float(sources.v_pu[0]),
         f_hz=float(pp_net.f_hz),
         source_note="converted from a pandapower net",
+        generators=injections.generators(pp_net, rows.position),
+        sources=Sources(sources.name[1:], sources.bus[1:], sources.v_pu[1:], sources.angle_degree[1:]),
     )
 
 
@@ -95,9 +108,10 @@ class _Rows:
 
     def __init__(self, pp_net: Any):
         active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
-        self.position = {index: k for k, index in enumerate(active.index)}
+        self.position: dict[object, int] = {index: k for k, index in enumerate(active.index)}
         self.names = unique_names(active, "")
         self.vn_kv = [float(v) for v in active.vn_kv]
+        self.beside: list[tuple[int, int]] = []  # where each extra bus is drawn: from the first to the second bus
         self.end_shunts: list[tuple[str, int, complex]] = []
         self.collected: list[_Branch] = []
         self._cut_ends: list[_Branch] = []
@@ -109,16 +123,21 @@ class _Rows:
         count = self._taken[row.name]
         self.collected.append(row if count == 1 else row._replace(name=f"{row.name} #{count}"))
 
-    def dangling_bus(self, branch: str, bus: object, vn_kv: float) -> int:
+    def extra_bus(self, name: str, vn_kv: float, beside: tuple[int, int]) -> int:
+        """Index of a new bus, drawn on the way between two others."""
+        self.names.append(name)
+        self.vn_kv.append(vn_kv)
+        self.beside.append(beside)
+        return len(self.names) - 1
+
+    def dangling_bus(self, branch: str, bus: object, other: int, vn_kv: float) -> int:
         """Extra bus at the cut end of a branch, with an open switch to `bus` where that is in service."""
         here = self.position.get(bus)
         label = f"{branch}@{self.names[here] if here is not None else bus}"
-        self.names.append(label)
-        self.vn_kv.append(vn_kv)
+        extra = self.extra_bus(label, vn_kv, (other, other if here is None else here))
         if here is not None:
-            ends = len(self.names) - 1, here
-            self._cut_ends.append(_Branch(label, "switch", *ends, 0j, 0j, 1.0, 0.0, np.nan, False))
-        return len(self.names) - 1
+            self._cut_ends.append(_Branch(label, "switch", extra, here, 0j, 0j, 1.0, 0.0, np.nan, False))
+        return extra
 
     def buses(self, pp_net: Any) -> Buses:
         active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
@@ -127,6 +146,8 @@ class _Rows:
         for k, geo in enumerate(active.get("geo", [])):
             if isinstance(geo, str) and geo:
                 xy[k] = _coordinates(geo)
+        for k, (first, second) in enumerate(self.beside, start=len(active)):
+            xy[k] = 0.25 * xy[first] + 0.75 * xy[second]
         area = [str(a) if isinstance(a, str) else "" for a in active.get("area", [""] * len(active))]
         return Buses(tuple(self.names), np.array(self.vn_kv), (*area, *[""] * extra), xy[:, 0].copy(), xy[:, 1].copy())
 
@@ -153,38 +174,48 @@ def _coordinates(geo: str) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _add_sections(
-    rows: _Rows,
-    pp_net: Any,
-    table: str,
-    kinds: list[str],
-    names: list[str],
-    pi: PiSection,
-    rating: np.ndarray,
-) -> None:
+class _Table(NamedTuple):
+    """Rows of one pandapower table that are pi sections."""
+
+    names: list[str]
+    label: list[object]
+    ends: Sequence[tuple[Any, Any]]
+    in_service: list[bool]
+    kinds: list[str]
+
+
+def _table(pp_net: Any, name: str, kinds: list[str]) -> _Table:
+    frame = pp_net[name]
+    ends = frame[["hv_bus", "lv_bus"] if name == "trafo" else ["from_bus", "to_bus"]].to_numpy()
+    in_service = frame.in_service.astype(bool).tolist()
+    return _Table(unique_names(frame, f"{name}_"), list(frame.index), [tuple(row) for row in ends], in_service, kinds)
+
+
+def _add_sections(rows: _Rows, pp_net: Any, letter: str, table: _Table, pi: PiSection, rating: np.ndarray) -> None:
     """Add the pi sections of one table, cutting the ends that a switch or a dead bus leaves open."""
-    frame = pp_net[table]
-    ends = frame[["hv_bus", "lv_bus"] if table == "trafo" else ["from_bus", "to_bus"]].to_numpy()
     switch = pp_net.switch
-    letter = {"line": "l", "trafo": "t"}.get(table, "")
     mine = switch[(switch.et == letter) & ~switch.closed.astype(bool)]
     opened = set(zip(mine.element, mine.bus, strict=True))
-    for k, (index, in_service) in enumerate(zip(frame.index, frame.in_service.astype(bool), strict=True)):
-        dead = [bus not in rows.position for bus in ends[k]]
-        cut = [gone or (index, bus) in opened for gone, bus in zip(dead, ends[k], strict=True)]
+    for k, (index, in_service) in enumerate(zip(table.label, table.in_service, strict=True)):
+        ends = table.ends[k]
+        dead = [bus not in rows.position for bus in ends]
+        cut = [gone or (index, bus) in opened for gone, bus in zip(dead, ends, strict=True)]
         live = in_service and not all(cut)
         # Only a line reaches into a dead bus and stays charged; pandapower drops anything else that does.
-        if all(dead) or (any(dead) and not (live and table == "line")):
+        if all(dead) or (any(dead) and not (live and letter == "l")):
             continue
+        known = [rows.position.get(bus, -1) for bus in ends]
         at = [
-            rows.dangling_bus(names[k], bus, float(pp_net.bus.vn_kv[bus])) if live and gone else rows.position[bus]
-            for gone, bus in zip(cut, ends[k], strict=True)
+            rows.dangling_bus(table.names[k], bus, known[e if dead[1 - e] else 1 - e], float(pp_net.bus.vn_kv[bus]))
+            if live and cut[e]
+            else known[e]
+            for e, bus in enumerate(ends)
         ]
         values = pi.ratio[k], pi.shift_degree[k], float(rating[k])
-        rows.add(_Branch(names[k], kinds[k], at[0], at[1], pi.z[k], 2 * pi.y_from[k], *values, live, k))
+        rows.add(_Branch(table.names[k], table.kinds[k], at[0], at[1], pi.z[k], 2 * pi.y_from[k], *values, live, k))
         uneven = pi.y_to[k] - pi.y_from[k]
         if live and abs(uneven) > 1e-12 * abs(pi.y_from[k]):
-            rows.end_shunts.append((f"{names[k]}.shunt", at[1], uneven))
+            rows.end_shunts.append((f"{table.names[k]}.shunt", at[1], uneven))
 
 
 def _add_lines(rows: _Rows, pp_net: Any) -> None:
@@ -197,7 +228,7 @@ def _add_lines(rows: _Rows, pp_net: Any) -> None:
     z = z_ohm * length_km / parallel / z_base_ohm
     rating_ka = line.max_i_ka.to_numpy(float) * line.df.to_numpy(float) * parallel
     pi = PiSection(z, half_y, half_y, np.ones(len(line)), np.zeros(len(line)))
-    _add_sections(rows, pp_net, "line", ["line"] * len(line), unique_names(line, "line_"), pi, rating_ka)
+    _add_sections(rows, pp_net, "l", _table(pp_net, "line", ["line"] * len(line)), pi, rating_ka)
 
 
 def _add_transformers(rows: _Rows, pp_net: Any) -> None:
@@ -207,7 +238,33 @@ def _add_transformers(rows: _Rows, pp_net: Any) -> None:
     rating_mva = trafo.sn_mva.to_numpy(float) * trafo.df.to_numpy(float) * trafo.parallel.to_numpy(float)
     rating_mva = np.where(flag(trafo, "unrated"), np.nan, rating_mva)
     kinds = ["regulator" if step == step else "transformer" for step in _regulator_column(trafo, "step_pu")]
-    _add_sections(rows, pp_net, "trafo", kinds, unique_names(trafo, "trafo_"), pi, rating_mva)
+    _add_sections(rows, pp_net, "t", _table(pp_net, "trafo", kinds), pi, rating_mva)
+
+
+def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
+    """Each three-winding transformer as a star of two-winding ones around an extra bus."""
+    frame = pp_net.trafo3w
+    buses = frame[[f"{side}_bus" for side in SIDES]].to_numpy()
+    reached = np.array([any(bus in rows.position for bus in row) for row in buses], bool)
+    kept = frame[frame.in_service.to_numpy(bool) & reached]
+    if not len(kept):
+        return
+    vn_kv, arms = pp_net.bus.vn_kv, star_arms(kept)
+    names, index, ends = [], [], []
+    for name, (label, row) in zip(unique_names(kept, "trafo3w_"), kept.iterrows(), strict=True):
+        near = [rows.position[row[f"{side}_bus"]] for side in SIDES if row[f"{side}_bus"] in rows.position]
+        star = rows.extra_bus(f"{name}@star", float(vn_kv[row.hv_bus]), (near[-1], near[0]))
+        rows.position["star", label] = star
+        for side in SIDES:
+            names.append(f"{name}.{side}")
+            index.append(label)
+            ends.append((row.hv_bus, ("star", label)) if side == "hv" else (("star", label), row[f"{side}_bus"]))
+    kv = [
+        [float(vn_kv[kept.hv_bus[bus[1]]] if isinstance(bus, tuple) else vn_kv[bus]) for bus in pair] for pair in ends
+    ]
+    table = _Table(names, index, ends, [True] * len(names), ["transformer"] * len(names))
+    pi = pi_section(arms, *np.array(kv, float).T)
+    _add_sections(rows, pp_net, "t3", table, pi, arms.sn_mva.to_numpy(float))
 
 
 def _add_impedances(rows: _Rows, pp_net: Any) -> None:
@@ -219,8 +276,19 @@ def _add_impedances(rows: _Rows, pp_net: Any) -> None:
     )
     pi = PiSection(z, y_from, y_to, np.ones(len(frame)), np.zeros(len(frame)))
     none = np.full(len(frame), np.nan)
-    names = unique_names(frame, "impedance_")
-    _add_sections(rows, pp_net, "impedance", ["impedance"] * len(frame), names, pi, none)
+    _add_sections(rows, pp_net, "", _table(pp_net, "impedance", ["impedance"] * len(frame)), pi, none)
+
+
+def _add_extended_wards(rows: _Rows, pp_net: Any) -> None:
+    """The impedance of each extended ward, which ends at an extra bus."""
+    frame, vn_kv = pp_net.xward, pp_net.bus.vn_kv
+    names = unique_names(frame, "xward_")
+    for k in np.flatnonzero(fed_in(frame, rows.position)):
+        row = frame.iloc[k]
+        here, kv = rows.position[row.bus], float(vn_kv[row.bus])
+        inner = rows.position["xward", frame.index[k]] = rows.extra_bus(f"{names[k]}@inner", kv, (here, here))
+        z = complex(row.r_ohm, row.x_ohm) * BASE_MVA / kv**2
+        rows.add(_Branch(names[k], "impedance", here, inner, z, 0j, 1.0, 0.0, np.nan, True))
 
 
 def _add_bus_switches(rows: _Rows, pp_net: Any) -> None:
@@ -248,47 +316,3 @@ def _regulators(pp_net: Any, rows: _Rows) -> Regulators:
     branch, row = np.array(pairs, int).reshape(-1, 2).T
     columns = (_regulator_column(pp_net.trafo, what)[row] for what in Regulators._fields[1:])
     return Regulators(branch.copy(), *columns)
-
-
-def _loads(pp_net: Any, position: dict[object, int]) -> Loads:
-    names: list[str] = []
-    rows: list[tuple[int, float, float]] = []
-    for table, sign in CONSUMES.items():
-        frame = pp_net[table]
-        phases = [""] if not table.startswith("asymmetric") else ["_a", "_b", "_c"]
-        p_mw = sum(frame[f"p{phase}_mw"].to_numpy(float) for phase in phases) * frame.scaling.to_numpy(float) * sign
-        q_mvar = sum(frame[f"q{phase}_mvar"].to_numpy(float) for phase in phases) * frame.scaling.to_numpy(float) * sign
-        active = frame.in_service.astype(bool) & frame.bus.isin(position)
-        own = unique_names(frame, f"{table}_")
-        for k in np.flatnonzero(active):
-            names.append(own[k])
-            rows.append((position[frame.bus.iat[k]], float(p_mw[k]), float(q_mvar[k])))
-    bus, p, q = zip(*rows, strict=True) if rows else ((), (), ())
-    return Loads(_numbered(names), np.array(bus, int), np.array(p, float), np.array(q, float))
-
-
-def _shunts(pp_net: Any, rows: _Rows) -> Shunts:
-    frame = pp_net.shunt
-    vn_kv = pp_net.bus.vn_kv.reindex(frame.bus).to_numpy(float)
-    rated_kv = frame.vn_kv.astype(float).to_numpy()
-    scale = frame.step.to_numpy(float) * np.where(np.isnan(rated_kv), 1.0, vn_kv / rated_kv) ** 2
-    on = frame.in_service.astype(bool).to_numpy() & frame.bus.isin(rows.position).to_numpy()
-    names = [name for name, keep in zip(unique_names(frame, "shunt_"), on, strict=True) if keep]
-    ends = np.array([y for _, _, y in rows.end_shunts], complex) * BASE_MVA
-    return Shunts(
-        _numbered([*names, *(name for name, _, _ in rows.end_shunts)]),
-        np.array([rows.position[bus] for bus in frame.bus[on]] + [bus for _, bus, _ in rows.end_shunts], int),
-        np.concatenate([(frame.p_mw.to_numpy(float) * scale)[on], ends.real]),
-        np.concatenate([(frame.q_mvar.to_numpy(float) * scale)[on], -ends.imag]),
-        np.concatenate([flag(frame, "switchable").to_numpy(bool)[on], np.zeros(len(ends), bool)]),
-    )
-
-
-def _numbered(names: list[str]) -> tuple[str, ...]:
-    """Names made unique across tables by a number."""
-    seen: Counter[str] = Counter()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return tuple(result)

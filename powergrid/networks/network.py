@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
+from powergrid.core.types import NodeLoad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,11 @@ RELAY_V = 120.0
 
 BRANCH_KINDS = ("line", "transformer", "regulator", "impedance", "switch")
 """What a branch may be."""
+
+NONE = np.zeros(0)
+"""A column left out; :class:`Network` fills it with zeros."""
+
+Table = TypeVar("Table", bound="tuple[Any, ...]")
 
 
 class Buses(NamedTuple):
@@ -127,13 +133,42 @@ class Regulators(NamedTuple):
     gang: np.ndarray
 
 
+NO_REGULATORS = Regulators(NONE.astype(int), *(NONE for _ in Regulators._fields[1:]))
+"""Those of a network without any."""
+
+
 class Loads(NamedTuple):
-    """The network's own loads: name, bus index and constant power [MW, Mvar], consumption positive."""
+    """The network's own loads, consumption positive.
+
+    Their power follows the voltage as ``p_mw * (1 - i_share_p - z_share_p + i_share_p * v + z_share_p * v**2)``.
+
+    Attributes
+    ----------
+    name
+        Unique name.
+    bus
+        Bus index.
+    p_mw, q_mvar
+        Power at 1 pu [MW, Mvar].
+    i_share_p, i_share_q
+        Part of it that follows the voltage: constant current [1]; none if left out.
+    z_share_p, z_share_q
+        Part that follows the square of the voltage: constant impedance [1]; none if left out.
+    """
 
     name: tuple[str, ...]
     bus: np.ndarray
     p_mw: np.ndarray
     q_mvar: np.ndarray
+    i_share_p: np.ndarray = NONE
+    i_share_q: np.ndarray = NONE
+    z_share_p: np.ndarray = NONE
+    z_share_q: np.ndarray = NONE
+
+    @property
+    def by_voltage(self) -> np.ndarray:
+        """True where a load's power depends on its voltage, ``(n,)``."""
+        return np.any(np.array(self[4:]) != 0, axis=0)
 
 
 class Shunts(NamedTuple):
@@ -147,6 +182,46 @@ class Shunts(NamedTuple):
     p_mw: np.ndarray
     q_mvar: np.ndarray
     switchable: np.ndarray
+
+
+class Generators(NamedTuple):
+    """Generators that hold the voltage of their bus as long as their reactive power allows.
+
+    Several may share a bus, and then its set point.
+
+    Attributes
+    ----------
+    name
+        Unique name.
+    bus
+        Bus index.
+    p_mw
+        Active power fed in [MW].
+    v_set_pu
+        Voltage to hold [pu].
+    q_min_mvar, q_max_mvar
+        Range of the reactive power fed in [Mvar]; infinite where there is no limit.
+    """
+
+    name: tuple[str, ...]
+    bus: np.ndarray
+    p_mw: np.ndarray
+    v_set_pu: np.ndarray
+    q_min_mvar: np.ndarray
+    q_max_mvar: np.ndarray
+
+
+class Sources(NamedTuple):
+    """Sources beside the first one: name, bus, voltage [pu] and its angle against the first source [degree]."""
+
+    name: tuple[str, ...]
+    bus: np.ndarray
+    v_pu: np.ndarray
+    angle_degree: np.ndarray
+
+
+NO_GENERATORS = Generators((), NONE.astype(int), NONE, NONE, NONE, NONE)
+NO_SOURCES = Sources((), NONE.astype(int), NONE, NONE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +240,10 @@ class Network:
         Where the figures come from.
     f_hz
         Frequency [Hz].
+    generators
+        Generators that hold the voltage of their bus; they need the power-flow method ``newton``.
+    sources
+        Sources beside the one at `source_bus`; they need ``newton``, too.
     """
 
     name: str
@@ -177,10 +256,17 @@ class Network:
     source_v_pu: float = 1.0
     f_hz: float = 60.0
     source_note: str = field(default="", repr=False)
+    generators: Generators = NO_GENERATORS
+    sources: Sources = NO_SOURCES
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "loads", _filled(self.loads))
         buses, branches = len(self.buses.name), self.branches
-        for what, names in (("bus", self.buses.name), ("branch", branches.name)):
+        for what, names in (
+            ("bus", self.buses.name),
+            ("branch", branches.name),
+            ("generator", self.generators.name),
+        ):
             repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
                 raise self._fault(f"{what} names must be unique; repeated: {', '.join(repeated)}")
@@ -188,7 +274,8 @@ class Network:
             ("branch", np.concatenate([branches.from_bus, branches.to_bus])),
             ("load", self.loads.bus),
             ("shunt", self.shunts.bus),
-            ("source", np.array([self.source_bus])),
+            ("source", np.append(self.sources.bus, self.source_bus)),
+            ("generator", self.generators.bus),
         ):
             if len(index) and (index.min() < 0 or index.max() >= buses):
                 raise self._fault(f"a {what} names a bus beyond the {buses} buses")
@@ -232,6 +319,20 @@ class Network:
 
         return power_flow(controlled(self, control, method, tol_pu), method, tol_pu)
 
+    def node_load(self, scale: float = 1.0) -> NodeLoad:
+        """What the network's own loads draw at every bus, multiplied by `scale`; ``(m,)`` columns."""
+        loads, m = self.loads, len(self.buses.name)
+        p_mw, q_mvar = scale * loads.p_mw, scale * loads.q_mvar
+        parts = [p_mw * (1 - loads.i_share_p - loads.z_share_p), q_mvar * (1 - loads.i_share_q - loads.z_share_q)]
+        if loads.by_voltage.any():
+            parts += [
+                p_mw * loads.i_share_p,
+                q_mvar * loads.i_share_q,
+                p_mw * loads.z_share_p,
+                q_mvar * loads.z_share_q,
+            ]
+        return NodeLoad(*(np.bincount(loads.bus, part, m) for part in parts))
+
     def bus(self, name: str) -> int:
         """Index of the bus called `name`.
 
@@ -259,3 +360,12 @@ class Network:
         if len(names) <= 40:
             parts.append(f"available: {', '.join(names)}")
         raise NetworkError("; ".join(part for part in parts if part))
+
+
+def _filled(table: Table) -> Table:
+    """The table with zeros in the columns that were left out."""
+    rows = len(table[0])
+    columns = [np.zeros(rows) if column is NONE else column for column in table]
+    build: Any = type(table)
+    result: Table = build(*columns)
+    return result

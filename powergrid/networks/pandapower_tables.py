@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from powergrid.core.errors import NetworkError
 
@@ -13,7 +16,11 @@ if TYPE_CHECKING:
 CONSUMES = {"load": 1.0, "sgen": -1.0, "storage": 1.0, "asymmetric_load": 1.0, "asymmetric_sgen": -1.0}
 """Tables that become loads, with the sign of their power."""
 
-_TABLES = {"bus", "line", "trafo", "impedance", "load", "sgen", "storage", "shunt", "ext_grid"}
+WARDS = ("ward", "xward")
+"""Tables of equivalents of neighbouring networks: each row is a load and a shunt, and in ``xward`` a generator."""
+
+_BRANCHES = {"bus", "line", "trafo", "trafo3w", "impedance", "dcline"}
+_AT_BUSES = {"motor", *WARDS, "shunt", "gen", "ext_grid"}
 _NO_PHYSICS = {"controller"}  # ``runpp`` ignores controllers unless asked
 
 
@@ -23,26 +30,62 @@ def refuse_unsupported(pp_net: Any) -> None:
     for table, frame in pp_net.items():
         if table.startswith(("_", "res_")) or not hasattr(frame, "columns") or "in_service" not in frame.columns:
             continue
-        if table not in _TABLES | CONSUMES.keys() | _NO_PHYSICS:
+        if table not in _BRANCHES | _AT_BUSES | CONSUMES.keys() | _NO_PHYSICS:
             found += _describe(table, frame)
-    load, trafo, shunt, impedance = pp_net.load, pp_net.trafo, pp_net.shunt, pp_net.impedance
-    dependent = [column for column in load.columns if column.startswith(("const_z", "const_i"))]
-    found += _describe("load", load[(load[dependent].fillna(0.0) != 0).any(axis=1)], "voltage-dependent ")
-    found += _describe("trafo", trafo[flag(trafo, "tap_dependency_table")], "tap table of ")
-    found += _describe("trafo", trafo[flag(trafo, "tap_phase_shifter")], "phase shifter of an older pandapower ")
+    load, shunt, impedance = pp_net.load, pp_net.shunt, pp_net.impedance
+    for table in ("trafo", "trafo3w"):
+        frame = pp_net[table]
+        found += _describe(table, frame[flag(frame, "tap_dependency_table")], "tap table of ")
+        found += _describe(table, frame[flag(frame, "tap_phase_shifter")], "phase shifter of an older pandapower ")
+    if "loss_side" in pp_net.trafo3w:
+        found += _describe(
+            "trafo3w", pp_net.trafo3w[pp_net.trafo3w.loss_side == "star"], "losses at the star point of "
+        )
+    found += _describe("load", load[_more_than_whole(load)], "shares of constant current and impedance above 100 % in ")
     found += _describe("shunt", shunt[flag(shunt, "step_dependency_table")], "step table of ")
     uneven = (impedance.rft_pu != impedance.rtf_pu) | (impedance.xft_pu != impedance.xtf_pu)
     found += _describe("impedance", impedance[uneven], "direction-dependent ")
-    sources = _describe("ext_grid", pp_net.ext_grid)
-    if len(sources) != 1:
-        found += [f"{len(sources)} external grids instead of one", *sources]
-    elif not pp_net.bus.in_service[pp_net.ext_grid.bus[pp_net.ext_grid.in_service.astype(bool)]].all():
-        found += [f"{sources[0]} at a bus out of service"]
+    found += _source_faults(pp_net)
     if found:
         raise NetworkError(
             f'net "{pp_net.name}" holds what a Network cannot represent: {"; ".join(found)}. '
             "Replace these elements or take them out of service, then convert again."
         )
+
+
+def _more_than_whole(load: pd.DataFrame) -> pd.Series:
+    """True where the voltage-dependent shares of a load exceed the whole, which ``runpp`` refuses, too."""
+    over = load.in_service.astype(bool) & False
+    for axis in "pq":
+        columns = [f"const_{letter}_{axis}_percent" for letter in "iz"]
+        over |= load[[column for column in columns if column in load]].sum(axis=1) > 100 + 1e-9
+    return over
+
+
+def _source_faults(pp_net: Any) -> list[str]:
+    """What is wrong with the external grids and the generators that act as one."""
+    alive = {index: k for k, index in enumerate(pp_net.bus.index[pp_net.bus.in_service.astype(bool)])}
+    grid, gen = pp_net.ext_grid, pp_net.gen
+    slack = gen[gen.slack.eq(True)]
+    serving = [(index, "ext_grid") for index in grid.index[fed_in(grid, alive)]]
+    serving += [(index, "gen") for index in slack.index[fed_in(slack, alive)]]
+    if not serving:
+        idle = [*_describe("ext_grid", grid), *_describe("gen", slack)]
+        return [f"{', '.join(idle)} at a bus out of service, and no other source"] if idle else ["no external grid"]
+    found = []
+    first: dict[object, tuple[str, float, float]] = {}
+    for index, table in serving:
+        row = pp_net[table].loc[index]
+        here = f"{table} {index}", float(row.vm_pu), float(row.get("va_degree", 0.0))
+        other = first.setdefault(row.bus, here)
+        if other[1:] != here[1:]:
+            found.append(f"{other[0]} and {here[0]} at bus {row.bus} with different voltages")
+    return found
+
+
+def fed_in(frame: pd.DataFrame, position: Mapping[object, int]) -> np.ndarray:
+    """True for rows in service at a bus in service."""
+    return frame.in_service.to_numpy(bool) & np.array([bus in position for bus in frame.bus], bool)
 
 
 def _describe(table: str, frame: pd.DataFrame, what: str = "") -> list[str]:

@@ -43,14 +43,15 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
         - the tap of regulator k is written with :func:`write_gains`;
         - shunt k is ``net.shunt`` row k, whose ``p_mw`` and ``q_mvar`` are power drawn at 1 pu; write
           ``in_service`` to switch it or scale both to connect a part;
+        - generator k is ``net.gen`` row k, the first source ``net.ext_grid`` row 0, the others follow;
         - ``net.load[["p_mw", "q_mvar"]]``, ``net.ext_grid["vm_pu"]`` and ``net.switch["closed"]`` are plain
           values.
 
     Raises
     ------
     NetworkError
-        If a transformer's shunt admittance is capacitive or negative, which pandapower's transformer cannot
-        hold.
+        If a transformer's shunt admittance is capacitive or negative, or loads of one bus depend on its voltage in
+        different ways, neither of which pandapower can hold.
     """
     import pandapower as pp
 
@@ -63,7 +64,7 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
         f'{{"type": "Point", "coordinates": [{x!r}, {y!r}]}}' if here else None
         for x, y, here in zip(buses.x.tolist(), buses.y.tolist(), located, strict=True)
     ]
-    pp.create_ext_grid(net, network.source_bus, vm_pu=network.source_v_pu, name="source")
+    _create_sources(pp, net, network)
     _create_lines(pp, net, network)
     _create_transformers(pp, net, network)
     _create_impedances(pp, net, network)
@@ -193,10 +194,47 @@ def _create_switches(pp: Any, net: Any, network: Network) -> None:
     net.switch["branch"] = rows
 
 
+def _create_sources(pp: Any, net: Any, network: Network) -> None:
+    sources, generators = network.sources, network.generators
+    pp.create_ext_grid(net, network.source_bus, vm_pu=network.source_v_pu, name="source")
+    for name, bus, v_pu, angle in zip(*sources, strict=True):
+        pp.create_ext_grid(net, bus, vm_pu=v_pu, va_degree=angle, name=name)
+    for name, bus, p_mw, v_set_pu, low, high in zip(*generators, strict=True):
+        limits = {"min_q_mvar": low, "max_q_mvar": high}
+        known = {key: value for key, value in limits.items() if np.isfinite(value)}
+        pp.create_gen(net, bus, p_mw=p_mw, vm_pu=v_set_pu, name=name, **known)
+
+
 def _create_loads(pp: Any, net: Any, network: Network, bus_loads: bool) -> None:
     loads, buses = network.loads, len(network.buses.name)
     if bus_loads:
-        p_mw, q_mvar = (np.bincount(loads.bus, power, buses) for power in (loads.p_mw, loads.q_mvar))
+        own = network.node_load()
+        parts = [np.zeros(buses) if part is None else part for part in own]
+        p_mw, q_mvar = parts[0] + parts[2] + parts[4], parts[1] + parts[3] + parts[5]
         pp.create_loads(net, np.arange(buses), p_mw=p_mw, q_mvar=q_mvar, name=list(network.buses.name))
+        totals = {"p": p_mw, "q": q_mvar}
+        shares = {}
+        for (letter, axis), part in zip((("i", "p"), ("i", "q"), ("z", "p"), ("z", "q")), parts[2:], strict=True):
+            total = totals[axis]
+            shares[f"const_{letter}_{axis}_percent"] = np.divide(part, total, out=np.zeros(buses), where=total != 0)
     elif len(loads.name):
+        _check_shares(network)
         pp.create_loads(net, loads.bus, p_mw=loads.p_mw, q_mvar=loads.q_mvar, name=list(loads.name))
+        keys = (f"const_{letter}_{axis}_percent" for letter in "iz" for axis in "pq")
+        shares = dict(zip(keys, loads[4:], strict=True))
+    else:
+        return
+    for column, share in shares.items():
+        net.load[column] = 100.0 * share
+
+
+def _check_shares(network: Network) -> None:
+    """Refuse loads of one bus with different shares, for pandapower averages them whatever the loads' powers."""
+    loads, shares = network.loads, np.array(network.loads[4:]).T
+    first: dict[int, int] = {}
+    for k, bus in enumerate(loads.bus.tolist()):
+        if not np.allclose(shares[k], shares[first.setdefault(bus, k)], rtol=0, atol=1e-12):
+            raise NetworkError(
+                f'pandapower cannot hold loads "{loads.name[first[bus]]}" and "{loads.name[k]}", whose powers '
+                "follow the voltage of one bus in different ways; convert with bus_loads=True"
+            )

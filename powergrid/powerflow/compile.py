@@ -132,6 +132,8 @@ class Compiled:
         Power drawn at 1 pu by the fixed shunts of each bus [MW + j Mvar], ``(m,)``.
     cap_bus, cap
         Bus of each switchable shunt and its power drawn at 1 pu [MW + j Mvar], ``(c,)``.
+    other_source_bus
+        Bus of each source beside the first one.
     moving
         Elements that the plan's topologies open and close.
     source_phasor
@@ -163,6 +165,7 @@ class Compiled:
     cap_bus: np.ndarray
     cap: np.ndarray
     moving: Moving
+    other_source_bus: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     source_phasor: np.ndarray = field(default_factory=lambda: np.ones(1, complex))
     phases: PhaseTables | None = None
 
@@ -305,21 +308,31 @@ class Compiled:
         return found
 
 
-def compile_network(network: Any, topologies: Sequence[Any] = ()) -> Compiled:
+def compile_network(network: Any, topologies: Sequence[Any] = (), *, generators: bool = False) -> Compiled:
     """Fuse closed switches, check the islands and turn the columns into per-unit admittances.
 
-    Takes a :class:`~powergrid.networks.Network` or an :class:`~powergrid.networks.UnbalancedNetwork`. A switch that
-    `topologies` opens or closes is not fused but becomes a branch of a negligible resistance.
+    Parameters
+    ----------
+    network
+        A :class:`~powergrid.networks.Network` or an :class:`~powergrid.networks.UnbalancedNetwork`.
+    topologies
+        Branches that stand differently in each further topology. A switch that one of them opens or closes is not
+        fused but becomes a branch of a negligible resistance.
+    generators
+        True if the caller handles generators that hold a voltage, and several sources.
 
     Raises
     ------
     NetworkError
-        If buses are not connected to the source, or a branch in service has no impedance.
+        If buses are not connected to the source, a branch in service has no impedance, or the network holds generators
+        or several sources and the caller cannot handle them.
     """
     if hasattr(network, "blocks"):
         from powergrid.powerflow.compile_phases import compile_phases
 
         return compile_phases(network, topologies)
+    if not generators:
+        _refuse_generators(network)
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
@@ -375,7 +388,18 @@ def compile_network(network: Any, topologies: Sequence[Any] = ()) -> Compiled:
         cap_bus=shunt_bus[switchable],
         cap=drawn[switchable],
         moving=moving_elements(given, from_bus, to_bus, series, half_shunt, gain),
+        other_source_bus=np.asarray(network.sources.bus, np.int64),
     )
+
+
+def _refuse_generators(network: Network) -> None:
+    names = [*network.generators.name, *network.sources.name]
+    if names:
+        shown = ", ".join(f'"{name}"' for name in names[:5]) + (", ..." if len(names) > 5 else "")
+        raise NetworkError(
+            f'"{network.name}" holds {len(network.generators.name)} generators at a set voltage and '
+            f'{len(network.sources.name)} further sources ({shown}); solve it with method="newton"'
+        )
 
 
 def connected_parts(size: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -397,7 +421,8 @@ def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:
 def _check_connected(network: Network, closed: np.ndarray, from_bus: np.ndarray, to_bus: np.ndarray) -> None:
     names = network.buses.name
     part = connected_parts(len(names), from_bus[closed], to_bus[closed])
-    dead = [names[bus] for bus in np.flatnonzero(part != part[network.source_bus])]
+    fed = part[np.append(network.sources.bus, network.source_bus)]
+    dead = [names[bus] for bus in np.flatnonzero(~np.isin(part, fed))]
     if dead:
         shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")
         raise NetworkError(

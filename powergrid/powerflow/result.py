@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import NodeLoad
 from powergrid.powerflow import method as method_module
+from powergrid.powerflow import newton
 from powergrid.powerflow.compile import Compiled, Terms, compile_network, injected_powers
+from powergrid.powerflow.generation import Fed, generation, units
 from powergrid.powerflow.result_phases import solve_tables
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Slack(NamedTuple):
-    """Power the source feeds in [MW, Mvar]."""
+    """Power the sources feed in [MW, Mvar]."""
 
     p_mw: float
     q_mvar: float
@@ -39,15 +40,20 @@ class FlowResult:
     losses_mw
         Active losses of all branches [MW].
     slack
-        What the source feeds in [MW, Mvar].
+        What all sources feed in [MW, Mvar].
     bus
         One row a node: ``bus``, ``phase`` (empty for a balanced network), ``v_pu``, ``va_degree``, and ``p_mw``,
-        ``q_mvar``, the net power that source, loads and shunts inject there (positive into the network).
+        ``q_mvar``, the net power that sources, generators, loads and shunts inject there (positive into the network).
     branch
         One row a branch, named by its index: ``element`` (its kind), ``index`` (its row in ``network.branches``),
         ``from_bus``, ``to_bus``, ``phase``, ``i_ka`` (the larger of both ends), ``loading_percent`` (NaN without a
         rating), and the power entering it at its ends, ``p_from_mw``, ``q_from_mvar``, ``p_to_mw``, ``q_to_mvar``. A
         closed switch in a loop of closed switches has NaN.
+    generators
+        One row a generator, named: ``bus``, ``p_mw``, ``q_mvar``, ``v_pu``, ``v_set_pu``, and ``at_limit``, True where
+        it feeds in a reactive limit and does not hold its voltage.
+    method
+        The method that solved it.
     unbalance
         Of a three-phase network: ``bus`` and ``unbalance_percent``, the negative over the positive sequence voltage of
         every bus that has three phases.
@@ -59,6 +65,8 @@ class FlowResult:
     slack: Slack
     bus: pd.DataFrame
     branch: pd.DataFrame
+    generators: pd.DataFrame
+    method: str
     unbalance: pd.DataFrame | None = None
 
     def __str__(self) -> str:
@@ -78,7 +86,8 @@ def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8) -> Flow
     network
         The network.
     method
-        One of :data:`powergrid.powerflow.METHODS`, or ``"auto"``.
+        One of :data:`powergrid.powerflow.METHODS`, or ``"auto"``: the fixed point, and Newton's method where it
+        gives up or where generators hold a voltage.
     tol_pu
         Largest change of a voltage in the last iteration [pu].
 
@@ -89,29 +98,57 @@ def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8) -> Flow
     NetworkError
         If the network cannot be solved by any method.
     """
-    solver = method_module(method)
     if hasattr(network, "blocks"):
-        found = solve_tables(network, solver, tol_pu)
+        found = solve_tables(network, method_module(method), tol_pu)
         return FlowResult(**{**found, "slack": Slack(*found["slack"])})
-    m = len(network.buses.name)
-    p_mw, q_mvar = (np.bincount(network.loads.bus, power, m) for power in (network.loads.p_mw, network.loads.q_mvar))
-    flow = solver.solve(solver.plan(network, tol_pu=tol_pu), NodeLoad(p_mw, q_mvar))
-    compiled = compile_network(network)
+    held = len(network.generators.name) + len(network.sources.name)
+    name = ("newton" if held else "sparse_lu") if method == "auto" else method
+    solver, load = method_module(name), network.node_load()
+    flow = solver.solve(solver.plan(network, tol_pu=tol_pu), load)
+    if method == "auto" and not held and not flow.converged:
+        again = newton.solve(newton.plan(network, tol_pu=tol_pu), load)
+        if again.converged:
+            name, flow = "newton", again
+    compiled = compile_network(network, generators=True)
     v = np.asarray(flow.v_re, float) + 1j * np.asarray(flow.v_im, float)
+    vm = np.abs(v)
     shunt = compiled.shunt.copy()
     np.add.at(shunt, compiled.cap_bus, compiled.cap)
-    drawn = p_mw + 1j * q_mvar + shunt * np.abs(v) ** 2
+    parts = [0.0 if part is None else part for part in load]
+    drawn = parts[0] + 1j * parts[1] + (parts[2] + 1j * parts[3]) * vm + (parts[4] + 1j * parts[5] + shunt) * vm**2
+    powers = injected_powers(compiled, v, drawn, compiled.gain)
+    fed = generation(units(network, compiled), compiled, powers)
+    np.add.at(drawn, network.generators.bus, -fed.generators)
+    np.add.at(drawn, network.sources.bus, -fed.sources)
+    powers[2 * compiled.n_branch :] = drawn
     slack = Slack(float(flow.p_slack_mw), float(flow.q_slack_mvar))
     injected = -drawn
-    injected[compiled.source_bus] += complex(*slack)
+    injected[compiled.source_bus] += complex(*slack) - fed.sources.sum()
     return FlowResult(
         converged=bool(flow.converged),
         iterations=int(flow.iterations),
         losses_mw=float(flow.loss_mw),
         slack=slack,
         bus=_bus_table(network, v, injected),
-        branch=_branch_table(network, compiled, v, drawn, np.asarray(flow.loading, float)),
+        branch=_branch_table(network, compiled, v, powers, np.asarray(flow.loading, float)),
+        generators=_generator_table(network, vm, fed),
+        method=name,
     )
+
+
+def _generator_table(network: Network, vm: np.ndarray, fed: Fed) -> pd.DataFrame:
+    import pandas as pd
+
+    own = network.generators
+    columns = {
+        "bus": [network.buses.name[bus] for bus in own.bus],
+        "p_mw": fed.generators.real,
+        "q_mvar": fed.generators.imag,
+        "v_pu": vm[own.bus],
+        "v_set_pu": own.v_set_pu,
+        "at_limit": np.abs(vm[own.bus] - own.v_set_pu) > 1e-9,
+    }
+    return pd.DataFrame(columns, index=pd.Index(own.name, name="name"))
 
 
 def _bus_table(network: Network, v: np.ndarray, injected: np.ndarray) -> pd.DataFrame:
@@ -129,11 +166,11 @@ def _bus_table(network: Network, v: np.ndarray, injected: np.ndarray) -> pd.Data
 
 
 def _branch_table(
-    network: Network, compiled: Compiled, v: np.ndarray, drawn: np.ndarray, loading: np.ndarray
+    network: Network, compiled: Compiled, v: np.ndarray, powers: np.ndarray, loading: np.ndarray
 ) -> pd.DataFrame:
     import pandas as pd
 
-    powers, b = injected_powers(compiled, v, drawn, compiled.gain), compiled.n_branch
+    b = compiled.n_branch
     s_from, s_to = powers[:b].copy(), powers[b : 2 * b].copy()
     for branch in np.flatnonzero(compiled.switch):
         s_from[branch] = _through_switch(compiled, int(branch), powers)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def solve_tables(network: UnbalancedNetwork, solver: ModuleType, tol_pu: float) -> dict[str, Any]:
     """Solve a network with its own loads, taps and shunts; the fields of a ``FlowResult`` by name."""
+    import pandas as pd
+
     load, grid = network.node_load(), compile_network(network)
     flow = solver.solve(solver.plan(network, tol_pu=tol_pu), load)
     v = np.asarray(flow.v_re, float) + 1j * np.asarray(flow.v_im, float)
@@ -29,6 +31,8 @@ def solve_tables(network: UnbalancedNetwork, solver: ModuleType, tol_pu: float) 
         "losses_mw": float(flow.loss_mw),
         "slack": (float(flow.p_slack_mw), float(flow.q_slack_mvar)),
         "bus": _bus_table(network, grid, v, powers),
+        "generators": pd.DataFrame(columns=["bus", "p_mw", "q_mvar", "v_pu", "v_set_pu", "at_limit"]),
+        "method": solver.__name__.rpartition(".")[2],
         "branch": _branch_table(network, grid, v, powers, np.asarray(flow.loading, float)),
         "unbalance": _unbalance_table(network, v),
     }

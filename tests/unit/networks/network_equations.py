@@ -39,18 +39,26 @@ def nodes(network: Network) -> np.ndarray:
 
 
 def mismatch_mva(network: Network, v: np.ndarray) -> float:
-    """Largest power mismatch over all nodes but the source's, for bus voltages `v` [pu, complex]."""
+    """Largest power mismatch over all nodes but the sources', for bus voltages `v` [pu, complex].
+
+    Where a generator holds the voltage, only active power is balanced.
+    """
     s = v * np.conj(admittance(network) @ v) * BASE_MVA
-    np.add.at(s, network.loads.bus, network.loads.p_mw + 1j * network.loads.q_mvar)
+    loads, generators, vm = network.loads, network.generators, np.abs(v[network.loads.bus])
+    p = loads.p_mw * (1 - loads.i_share_p - loads.z_share_p + loads.i_share_p * vm + loads.z_share_p * vm**2)
+    q = loads.q_mvar * (1 - loads.i_share_q - loads.z_share_q + loads.i_share_q * vm + loads.z_share_q * vm**2)
+    np.add.at(s, loads.bus, p + 1j * q)
+    np.add.at(s, generators.bus, -generators.p_mw)
     node = nodes(network)
     total = np.bincount(node, s.real) + 1j * np.bincount(node, s.imag)
-    return float(np.abs(np.delete(total, node[network.source_bus])).max())
+    total[node[generators.bus]] = total[node[generators.bus]].real
+    return float(np.abs(np.delete(total, node[np.append(network.sources.bus, network.source_bus)])).max())
 
 
 def columns_equal(first: Network, second: Network) -> list[str]:
     """Names of the columns in which two networks differ."""
     different = []
-    for table in ("buses", "branches", "regulators", "loads", "shunts"):
+    for table in ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources"):
         for field, a, b in zip(
             getattr(first, table)._fields, getattr(first, table), getattr(second, table), strict=True
         ):

@@ -191,18 +191,19 @@ def refused(change) -> str:
 
 def test_everything_unsupported_is_named_at_once():
     def change(net):
-        pp.create_gen(net, 2, p_mw=1.0, name="hydro")
-        pp.create_ward(net, 2, 0.1, 0.1, 0.1, 0.1, name="neighbour")
-        pp.create_ext_grid(net, 2, name="second")
-        net.load.loc[0, "const_z_p_percent"] = 40.0
+        pp.create_svc(net, 2, 1.0, -10.0, 1.0, 90.0, name="compensator")
+        pp.create_tcsc(net, 2, 4, 1.0, -10.0, 5.0, 140.0, name="series")
+        pp.create_ext_grid(net, 0, vm_pu=1.03, name="second")
+        net.load.loc[0, ["const_z_p_percent", "const_i_p_percent"]] = 60.0
+        net.trafo.loc[1, "tap_dependency_table"] = True
 
     message = refused(change)
     for words in (
-        'gen 0 "hydro"',
-        'ward 0 "neighbour"',
-        '"second"',
-        "2 external grids",
-        "voltage-dependent load 0",
+        'svc 0 "compensator"',
+        'tcsc 0 "series"',
+        "ext_grid 0 and ext_grid 1 at bus 0 with different voltages",
+        "above 100 % in load 0",
+        'tap table of trafo 1 "T2"',
     ):
         assert words in message
 
@@ -210,13 +211,12 @@ def test_everything_unsupported_is_named_at_once():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda net: net.ext_grid.drop(0, inplace=True), "0 external grids"),
+        (lambda net: net.ext_grid.drop(0, inplace=True), "no external grid"),
         (
             lambda net: net.trafo.loc.__setitem__((0, "tap_dependency_table"), True),
             'tap table of trafo 0 "T1"',
         ),
         (lambda net: net.impedance.__setitem__("xtf_pu", 0.9), "direction-dependent impedance 0"),
-        (lambda net: pp.create_dcline(net, 2, 4, 1.0, 0.1, 0.0, 1.0, 1.0), "dcline 0"),
         (lambda net: net.bus.loc.__setitem__((0, "in_service"), False), "at a bus out of service"),
     ],
 )
@@ -226,7 +226,9 @@ def test_each_refusal_says_what_and_where(change, words):
 
 def test_unsupported_elements_out_of_service_do_not_matter():
     net = awkward_net()
+    pp.create_svc(net, 2, 1.0, -10.0, 1.0, 90.0, in_service=False)
     pp.create_gen(net, 2, p_mw=1.0, in_service=False)
+    assert not Network.from_pandapower(net).generators.name
     Network.from_pandapower(net)
 
 

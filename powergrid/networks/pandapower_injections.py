@@ -1,0 +1,175 @@
+"""What a pandapower net connects to its buses: loads, shunts, generators and sources.
+
+A ward is a load and a shunt; an extended ward has a generator without active power behind an impedance besides; a DC
+line is one generator at either end, as ``runpp`` takes them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from powergrid.networks.network import BASE_MVA, Generators, Loads, Shunts, Sources
+from powergrid.networks.pandapower_tables import CONSUMES, WARDS, fed_in, flag, unique_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Position = Mapping[object, int]
+"""Index of each bus in service, by its pandapower index."""
+
+
+def numbered(names: list[str]) -> tuple[str, ...]:
+    """Names made unique across tables by a number."""
+    seen: Counter[str] = Counter()
+    result = []
+    for name in names:
+        seen[name] += 1
+        result.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return tuple(result)
+
+
+def loads(pp_net: Any, position: Position) -> Loads:
+    """Everything that draws or feeds a given power; generation is negative."""
+    names: list[str] = []
+    rows: list[tuple[float, ...]] = []
+    for table in (*CONSUMES, "motor", *WARDS):
+        frame = pp_net[table]
+        p_mw, q_mvar = _powers(table, frame)
+        shares = [_share(frame, letter, axis) for letter in "iz" for axis in "pq"]
+        own = unique_names(frame, f"{table}_")
+        for k in np.flatnonzero(fed_in(frame, position)):
+            names.append(own[k])
+            rows.append((position[frame.bus.iat[k]], p_mw[k], q_mvar[k], *(share[k] for share in shares)))
+    bus, *columns = np.array(rows, float).reshape(-1, 7).T.copy()
+    return Loads(numbered(names), bus.astype(int), *columns)
+
+
+def _powers(table: str, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Power drawn by each row of a table at 1 pu [MW, Mvar]."""
+    if table in WARDS:
+        return frame["ps_mw"].to_numpy(float), frame["qs_mvar"].to_numpy(float)
+    if table == "motor":
+        scale = frame["loading_percent"].to_numpy(float) / 100 * frame["scaling"].to_numpy(float)
+        p_mw = frame["pn_mech_mw"].to_numpy(float) / frame["efficiency_percent"].to_numpy(float) * 100 * scale
+        return p_mw, p_mw * np.tan(np.arccos(frame["cos_phi"].to_numpy(float)))
+    phases = [""] if not table.startswith("asymmetric") else ["_a", "_b", "_c"]
+    scale = frame["scaling"].to_numpy(float) * CONSUMES[table]
+    p, q = (
+        sum((frame[f"{axis}{phase}_{unit}"].to_numpy(float) for phase in phases), np.zeros(len(frame))) * scale
+        for axis, unit in (("p", "mw"), ("q", "mvar"))
+    )
+    return p, q
+
+
+def _share(frame: pd.DataFrame, letter: str, axis: str) -> np.ndarray:
+    """Voltage-dependent share of a power [1]; older pandapower had one column for both axes."""
+    for column in (f"const_{letter}_{axis}_percent", f"const_{letter}_percent"):
+        if column in frame:
+            return frame[column].astype(float).fillna(0.0).to_numpy() / 100
+    return np.zeros(len(frame))
+
+
+def shunts(pp_net: Any, position: Position, beside: list[tuple[str, int, complex]]) -> Shunts:
+    """Shunts, the admittances of wards, and those that branches leave `beside` them (name, bus, admittance in pu)."""
+    names: list[str] = []
+    rows: list[tuple[float, ...]] = []
+    for table in ("shunt", *WARDS):
+        frame = pp_net[table]
+        own, scale, column = unique_names(frame, f"{table}_"), np.ones(len(frame)), ("pz_mw", "qz_mvar")
+        if table == "shunt":
+            vn_kv = pp_net.bus.vn_kv.reindex(frame.bus).to_numpy(float)
+            rated_kv = frame.vn_kv.astype(float).to_numpy()
+            scale = frame.step.to_numpy(float) * np.where(np.isnan(rated_kv), 1.0, vn_kv / rated_kv) ** 2
+            column = "p_mw", "q_mvar"
+        p, q = (frame[name].to_numpy(float) * scale for name in column)
+        switchable = flag(frame, "switchable").to_numpy(bool)
+        for k in np.flatnonzero(fed_in(frame, position)):
+            if table == "shunt" or p[k] or q[k]:
+                names.append(own[k])
+                rows.append((position[frame.bus.iat[k]], p[k], q[k], switchable[k]))
+    for name, bus, y in beside:
+        names.append(name)
+        rows.append((bus, y.real * BASE_MVA, -y.imag * BASE_MVA, False))
+    bus_column, p_mw, q_mvar, may_switch = np.array(rows, float).reshape(-1, 4).T.copy()
+    return Shunts(numbered(names), bus_column.astype(int), p_mw, q_mvar, may_switch.astype(bool))
+
+
+class _Generator(NamedTuple):
+    name: str
+    bus: int
+    p_mw: float
+    v_set_pu: float
+    q_min_mvar: float
+    q_max_mvar: float
+
+
+def generators(pp_net: Any, position: Position) -> Generators:
+    """Generators, both ends of DC lines, and the voltage behind each extended ward."""
+    gen = pp_net.gen
+    rows = [
+        _Generator(name, position[bus], p, v, *_limits(low, high))
+        for name, bus, p, v, low, high, on in zip(
+            unique_names(gen, "gen_"), gen.bus, gen.p_mw * gen.scaling, gen.vm_pu, _column(gen, "min_q_mvar"),
+            _column(gen, "max_q_mvar"), fed_in(gen, position) & ~gen.slack.eq(True), strict=True,
+        )
+        if on
+    ]  # fmt: skip
+    rows += _dc_line_ends(pp_net.dcline, position)
+    for name, index, v in zip(
+        unique_names(pp_net.xward, "xward_"), pp_net.xward.index, pp_net.xward.vm_pu, strict=True
+    ):
+        if ("xward", index) in position:
+            rows.append(_Generator(name, position["xward", index], 0.0, float(v), -np.inf, np.inf))
+    names, *columns = zip(*rows, strict=True) if rows else ((), *[()] * 5)
+    bus, *others = (np.array(column, float) for column in columns)
+    return Generators(numbered(list(names)), bus.astype(int), *others)
+
+
+def _dc_line_ends(dcline: pd.DataFrame, position: Position) -> list[_Generator]:
+    found = []
+    for name, (_, row) in zip(unique_names(dcline, "dcline_"), dcline.iterrows(), strict=True):
+        sent = abs(row.p_mw)
+        received = sent * (1 - row.loss_percent / 100) - row.loss_mw
+        fed = {"from": -sent, "to": received} if row.p_mw > 0 else {"from": received, "to": -sent}
+        for end, p_mw in fed.items():
+            if row.in_service and row[f"{end}_bus"] in position:
+                limits = _limits(row[f"min_q_{end}_mvar"], row[f"max_q_{end}_mvar"])
+                bus = position[row[f"{end}_bus"]]
+                found.append(_Generator(f"{name}.{end}", bus, float(p_mw), float(row[f"vm_{end}_pu"]), *limits))
+    return found
+
+
+def _limits(low: Any, high: Any) -> tuple[float, float]:
+    """Reactive limits, infinite where the table holds none."""
+    return (-np.inf if low != low else float(low)), (np.inf if high != high else float(high))
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    return frame[name].to_numpy(float) if name in frame else np.full(len(frame), np.nan)
+
+
+def sources(pp_net: Any, position: Position) -> Sources:
+    """External grids and slack generators, one a bus, angles against the first.
+
+    A slack generator stands at angle 0.
+    """
+    grid, gen = pp_net.ext_grid, pp_net.gen
+    rows: list[tuple[str, int, float, float]] = []
+    for name, bus, v, angle, on in zip(
+        unique_names(grid, "ext_grid_"), grid.bus, grid.vm_pu, grid.va_degree, fed_in(grid, position), strict=True
+    ):
+        if on:
+            rows.append((name, position[bus], float(v), float(angle)))
+    slack = fed_in(gen, position) & gen.slack.eq(True)
+    for name, bus, v, on in zip(unique_names(gen, "gen_"), gen.bus, gen.vm_pu, slack, strict=True):
+        if on:
+            rows.append((name, position[bus], float(v), 0.0))
+    first_at = {bus: row for row in reversed(rows) for bus in [row[1]]}
+    kept = [row for row in rows if first_at[row[1]] is row]
+    names, buses, v_pu, degree = zip(*kept, strict=True)
+    angle = np.array(degree, float)
+    return Sources(numbered(list(names)), np.array(buses, int), np.array(v_pu, float), angle - angle[0])

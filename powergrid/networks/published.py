@@ -1,0 +1,51 @@
+"""Networks that pandapower ships, with the options that every network of the library has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from powergrid.networks.compose import scaled
+from powergrid.networks.layout import tree_layout
+from powergrid.networks.network import Network
+
+NO_LIMIT_MVA = 9000.0
+"""pandapower writes ratings of this size and more where a publication states none [MVA]."""
+
+
+def published(
+    pp_net: Any, name: str, *, source: str, source_v_pu: float | None, load_scale: float, tree: bool = False
+) -> Network:
+    """Convert a shipped net.
+
+    Parameters
+    ----------
+    pp_net
+        The pandapower net.
+    name
+        Registered name.
+    source
+        Where its figures were published.
+    source_v_pu
+        Voltage of the first source [pu]; ``None`` keeps the published one.
+    load_scale
+        Factor on every load, static generators among them [1].
+    tree
+        True draws it as a tree instead of at the shipped coordinates.
+    """
+    network = scaled(Network.from_pandapower(pp_net, name=name), load=load_scale)
+    branches, buses = network.branches, network.buses
+    line = np.array([kind == "line" for kind in branches.kind], bool)
+    mva = branches.rating * np.where(line, np.sqrt(3.0) * buses.vn_kv[branches.from_bus], 1.0)
+    if tree:
+        x, y = tree_layout(network)
+        buses = buses._replace(x=x, y=y)
+    return replace(
+        network,
+        buses=buses,
+        branches=branches._replace(rating=np.where(mva > NO_LIMIT_MVA, np.nan, branches.rating)),
+        source_v_pu=network.source_v_pu if source_v_pu is None else source_v_pu,
+        source_note=source,
+    )

@@ -1,0 +1,103 @@
+"""A fixed-point method whose failures are tried again by Newton's method, behind the same two functions.
+
+Near voltage collapse the fixed point needs more and more iterations, while Newton's method still converges in a few.
+What neither solves keeps the fixed point's flow, marked as not converged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.types import Control, Flow, NodeLoad
+from powergrid.powerflow import newton
+
+MAX_ITER = 20
+"""Newton steps of a second attempt."""
+
+
+def with_retry(method: Any) -> Retry:
+    """A method with ``plan`` and ``solve`` that asks Newton's method where `method` does not converge."""
+    return Retry(method)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """See :func:`with_retry`.
+
+    Attributes
+    ----------
+    method
+        The first method's module.
+    """
+
+    method: Any
+
+    def plan(self, network: Any, **options: Any) -> RetryPlan:
+        """Plan of the first method; Newton's is made when it is first needed."""
+        own = {name: value for name, value in options.items() if name != "topologies"}
+        return RetryPlan(self.method.plan(network, **options), network, own)
+
+    def solve(self, plan: RetryPlan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
+        """Solve by the first method, then what it left by Newton's, from the start that the network suggests."""
+        flow = self.method.solve(plan.first, load, control, start)
+        failed = ~np.asarray(flow.converged)
+        if control is not None and control.topology is not None:
+            failed &= np.broadcast_to(control.topology, failed.shape) == 0  # Newton's plan knows no other topology
+            control = control._replace(topology=None)
+        if not failed.any():
+            return flow
+        # From neither `start` nor the fixed point's last voltages: equal loads give equal flows, whatever was before.
+        chosen = Control() if control is None else control
+        again = newton.solve(plan.second, _picked(load, failed), _picked(chosen, failed))
+        solved = np.asarray(again.converged)
+        if not solved.any():
+            return flow
+        place = np.flatnonzero(failed.ravel())[solved]
+        columns = []
+        for first, second in zip(flow, again, strict=True):
+            values = np.array(first)
+            rows = values.reshape(failed.size, *values.shape[failed.ndim :])
+            rows[place] = np.asarray(second)[solved]
+            columns.append(rows.reshape(values.shape))
+        return Flow(*columns)
+
+
+@dataclass(frozen=True, eq=False)
+class RetryPlan:
+    """Plans of both methods.
+
+    Attributes
+    ----------
+    first
+        The first method's plan.
+    network, options
+        What Newton's plan is made of.
+    """
+
+    first: Any
+    network: Any
+    options: dict[str, Any]
+
+    @cached_property
+    def second(self) -> newton.Plan:
+        """Newton's plan."""
+        return newton.plan(self.network, **(self.options | {"max_iter": MAX_ITER}))
+
+
+_SCALARS = {"topology", "v_source_pu"}  # one value a scenario, without an axis of elements
+
+
+def _picked(table: Any, failed: np.ndarray) -> Any:
+    """The failed scenarios of a table of inputs, ``(failed, ...)``."""
+    columns: list[Any] = []
+    for name, value in zip(table._fields, table, strict=True):
+        if value is None:
+            columns.append(None)
+            continue
+        tail = () if name in _SCALARS else np.shape(value)[-1:]
+        columns.append(np.broadcast_to(value, failed.shape + tail)[failed])
+    return type(table)(*columns)
