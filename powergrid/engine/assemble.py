@@ -450,7 +450,7 @@ def _loads(parts: Parts) -> tuple[np.ndarray, list[np.ndarray]]:
     loads, places = parts.network.loads, len(phases.node_of_place(parts.network))
     rows = np.array([names.index(name) for name in parts.load_series], dtype=int)
     powers = [loads.p_mw, loads.q_mvar]
-    if phases.three_phase(parts.network):
+    if any(np.any(share) for share in (loads.i_share_p, loads.i_share_q, loads.z_share_p, loads.z_share_q)):
         current, impedance = (loads.i_share_p, loads.i_share_q), (loads.z_share_p, loads.z_share_q)
         rest = [power * (1 - i - z) for power, i, z in zip(powers, current, impedance, strict=True)]
         shares = [power * share for part in (current, impedance) for power, share in zip(powers, part, strict=True)]
