@@ -341,7 +341,7 @@ class Network:
         NetworkError
             If there is none; the message holds the nearest match.
         """
-        return self._index("bus", name, self.buses.name)
+        return index_of(self.name, "bus", name, self.buses.name)
 
     def branch(self, name: str) -> int:
         """Index of the branch called `name`.
@@ -351,15 +351,23 @@ class Network:
         NetworkError
             If there is none; the message holds the nearest match.
         """
-        return self._index("branch", name, self.branches.name)
+        return index_of(self.name, "branch", name, self.branches.name)
 
-    def _index(self, what: str, name: str, names: tuple[str, ...]) -> int:
-        if name in names:
-            return names.index(name)
-        parts = [f'network "{self.name}" has no {what} "{name}"', nearest(str(name), names)]
-        if len(names) <= 40:
-            parts.append(f"available: {', '.join(names)}")
-        raise NetworkError("; ".join(part for part in parts if part))
+
+def index_of(network: str, what: str, name: str, names: tuple[str, ...]) -> int:
+    """Index of `name` among the `names` of a network.
+
+    Raises
+    ------
+    NetworkError
+        If it is none of them; the message holds the nearest match, and all of them where they are few.
+    """
+    if name in names:
+        return names.index(name)
+    parts = [f'network "{network}" has no {what} "{name}"', nearest(str(name), names)]
+    if len(names) <= 40:
+        parts.append(f"available: {', '.join(names)}")
+    raise NetworkError("; ".join(part for part in parts if part))
 
 
 def _filled(table: Table) -> Table:

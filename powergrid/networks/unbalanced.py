@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError, nearest
+from powergrid.core.errors import NetworkError
 from powergrid.core.types import NodeLoad
-from powergrid.networks.network import Branches, Regulators, Shunts
+from powergrid.networks.network import Branches, Regulators, Shunts, index_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -208,11 +208,8 @@ class UnbalancedNetwork:
         NetworkError
             If there is no such bus; the message holds the nearest match.
         """
-        found = "".join(phase for name, phase in zip(self.buses.bus, self.buses.phase, strict=True) if name == bus)
-        if not found:
-            hint = nearest(bus, tuple(dict.fromkeys(self.buses.bus)))
-            raise NetworkError("; ".join(part for part in (f'network "{self.name}" has no bus "{bus}"', hint) if part))
-        return found
+        index_of(self.name, "bus", bus, tuple(dict.fromkeys(self.buses.bus)))
+        return "".join(phase for name, phase in zip(self.buses.bus, self.buses.phase, strict=True) if name == bus)
 
     def place(self, bus: str, phases: str) -> int:
         """Place of a load at one phase (``"a"``) or between two (``"ab"``, which must be a pair of the network).
@@ -242,7 +239,7 @@ class UnbalancedNetwork:
         NetworkError
             If there is none; the message holds the nearest match.
         """
-        return self._index("node", name, self.buses.name)
+        return index_of(self.name, "node", name, self.buses.name)
 
     def branch(self, name: str) -> int:
         """Index of the branch called `name`, such as ``"650-RG60.a"``.
@@ -252,7 +249,7 @@ class UnbalancedNetwork:
         NetworkError
             If there is none; the message holds the nearest match.
         """
-        return self._index("branch", name, self.branches.name)
+        return index_of(self.name, "branch", name, self.branches.name)
 
     def rows(self, element: str) -> tuple[int, ...]:
         """Rows of `branches` that make up an element: all phases of ``"650-RG60"``, or one row by its own name."""
@@ -260,12 +257,6 @@ class UnbalancedNetwork:
         if element in names:
             return (names.index(element),)
         return tuple(i for i, name in enumerate(names) if name[:-2] == element and name[-2] == ".")
-
-    def _index(self, what: str, name: str, names: tuple[str, ...]) -> int:
-        if name in names:
-            return names.index(name)
-        parts = [f'network "{self.name}" has no {what} "{name}"', nearest(str(name), names)]
-        raise NetworkError("; ".join(part for part in parts if part))
 
     def power_flow(self, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
         """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`.

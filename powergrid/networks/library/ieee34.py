@@ -35,7 +35,8 @@ def ieee34(
     Returns
     -------
     Network or UnbalancedNetwork
-        Balanced positive-sequence equivalent: see :mod:`powergrid.networks.feeders`.
+        The balanced positive-sequence equivalent, see :mod:`powergrid.networks.feeders`; for ``phases="three"`` every
+        phase, see :mod:`powergrid.networks.three_phase_feeders`.
 
     Notes
     -----

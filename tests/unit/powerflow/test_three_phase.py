@@ -16,6 +16,7 @@ from powergrid.networks.phase_builder import PhaseBuilder
 from powergrid.networks.phase_elements import transformer_matrix
 from powergrid.powerflow import sparse_lu
 from powergrid.powerflow.compile import compile_network
+from powergrid.powerflow.sequence import unbalance
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 FEEDERS = ("ieee13", "ieee34", "ieee123")
@@ -194,6 +195,73 @@ def test_banks_turn_the_voltage_by_their_clock_number(group: str, load_at: str, 
     loaded = grid.power_flow()
     assert loaded.converged
     assert loaded.bus["p_mw"].sum() == pytest.approx(loaded.losses_mw, abs=1e-8)
+
+
+@pytest.mark.parametrize("hour", [1, 3, 5, 7, 9, 11])
+def test_a_loaded_star_is_fed_by_the_delta_winding_that_its_clock_number_names(hour: int) -> None:
+    """Winding by winding with a stiff source: ``v = u - z i``, `u` the delta winding voltage that lags by the hour."""
+    grid = bank(f"Dyn{hour}")
+    found = grid.power_flow(tol_pu=1e-12)
+    v = (found.bus.v_pu * np.exp(1j * np.deg2rad(found.bus.va_degree))).to_numpy()
+    source, z = np.exp(-2j * np.pi / 3 * np.arange(3)), (0.01 + 0.06j) * 3
+    windings = [(i, j) for i in range(3) for j in range(3) if i != j]
+    power = 0.0
+    for k, load in enumerate((0.15 + 0.06j, 0.1 + 0.04j, 0.1 + 0.04j)):
+        target = source[k] * np.exp(-1j * np.deg2rad(30 * hour))
+        i, j = min(windings, key=lambda ends: abs((source[ends[0]] - source[ends[1]]) / np.sqrt(3) - target))
+        u = (source[i] - source[j]) / np.sqrt(3)
+        assert u == pytest.approx(target, abs=1e-12)
+        own = u
+        for _ in range(60):
+            own = u - z * np.conj(load / own)
+        assert v[3 + k] == pytest.approx(own, abs=1e-6)  # the path to earth of the delta moves the seventh digit
+        power += u * load / own  # enters the winding: u conj(i)
+    assert complex(*found.slack) == pytest.approx(power, abs=2e-6)
+
+
+def test_no_load_losses_are_drawn_from_the_source() -> None:
+    builder = PhaseBuilder()
+    builder.bus("high", 12.47, "abc")
+    builder.bus("low", 4.16, "abc")
+    no_load = 0.004 - 0.02j
+    builder.transformer(
+        "high", "low", "YNyn0", sn_mva=1.5, z_pu=0.01 + 0.06j, kv=(12.47, 4.16), no_load_pu=no_load
+    )  # fmt: skip
+    idle = builder.build("bank", "high", source_v_pu=1.0, f_hz=60.0, source_note="").power_flow(tol_pu=1e-12)
+    # half behind the leakage impedance, in per unit of the bank
+    y = no_load / 2 + 1 / ((0.01 + 0.06j) + 2 / no_load)
+    assert complex(*idle.slack) == pytest.approx(1.5 * np.conj(y), rel=1e-9)
+    assert idle.losses_mw == pytest.approx(idle.slack.p_mw, rel=1e-9)
+
+
+def small_feeder(add: object) -> UnbalancedNetwork:
+    """A line to an unevenly loaded bus, at which `add` puts something."""
+    builder = PhaseBuilder()
+    builder.bus("one", 4.16, "abc")
+    builder.bus("two", 4.16, "abc")
+    z = np.full((3, 3), 0.1 + 0.3j) + np.eye(3) * (0.2 + 0.4j)
+    builder.line("one", "two", "abc", z, np.zeros((3, 3)), 0.3)
+    builder.load("star", "two", "Y", "PQ", [300.0, 100.0, 200.0], [80.0] * 3)
+    add(builder)
+    return builder.build("small", "one", source_v_pu=1.0, f_hz=60.0, source_note="")
+
+
+def test_a_delta_capacitor_is_three_susceptances_between_phases() -> None:
+    bank = small_feeder(lambda builder: builder.delta_capacitor("two", 300.0)).power_flow(tol_pu=1e-12)
+    loads = small_feeder(lambda builder: builder.load("c", "two", "D", "Z", [0.0] * 3, [-100.0] * 3))
+    between = loads.power_flow(tol_pu=1e-12)
+    np.testing.assert_allclose(bank.bus.v_pu, between.bus.v_pu, atol=1e-10)
+    assert bank.slack.q_mvar == pytest.approx(between.slack.q_mvar, abs=1e-9)
+    without = small_feeder(lambda builder: None).power_flow()
+    assert bank.bus.v_pu.min() > without.bus.v_pu.min() + 0.005
+
+
+def test_unbalance_is_negative_over_positive_sequence() -> None:
+    turn = np.exp(2j * np.pi / 3)
+    positive, negative, zero = np.array([1, turn**2, turn]), np.array([1, turn, turn**2]), np.ones(3)
+    v = np.array([1.02 * positive, positive + 0.03 * np.exp(0.7j) * negative, positive + 0.2j * zero])
+    found = unbalance(np, v.real, v.imag, np.array([[0, 1, 2]]))
+    np.testing.assert_allclose(found[:, 0], [0.0, 0.03, 0.0], atol=1e-12)
 
 
 def test_a_floating_winding_s_path_to_earth_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
