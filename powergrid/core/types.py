@@ -93,6 +93,9 @@ class Flow(NamedTuple):
         True where the residual fell below the tolerance, ``(*batch,)``.
     energised
         True where a bus is connected to a source, ``(*batch, m)``.
+    p_form_mw, q_form_mvar
+        Power that the reference of each island delivers [MW, Mvar], ``(*batch, references)``; zero where it is not in
+        service. ``None`` where a method knows no references.
     """
 
     v_re: Array
@@ -108,6 +111,8 @@ class Flow(NamedTuple):
     iterations: Array
     converged: Array
     energised: Array
+    p_form_mw: Array | None = None
+    q_form_mvar: Array | None = None
 
 
 class Tariff(NamedTuple):

@@ -1,6 +1,6 @@
 """Power flow: one compiler, several methods behind the same two functions.
 
-Every method is a module with ``plan(network, *, tol_pu, max_iter, meters, topologies) -> Plan`` and
+Every method is a module with ``plan(network, *, tol_pu, max_iter, meters, topologies, forming) -> Plan`` and
 ``solve(plan, load, control, start=None) -> Flow``.
 """
 

@@ -175,7 +175,7 @@ class Compiled:
         return len(self.moving.closed)
 
     def energised(self, topology: Any) -> np.ndarray:
-        """Whether each bus has a path to the source, ``(*batch, m)``, in the topologies ``(*batch,)``."""
+        """Whether each bus has a path to the source or a reference, ``(*batch, m)``, in topologies ``(*batch,)``."""
         return self.moving.energised[np.asarray(topology, np.int64)]
 
     @property
@@ -244,8 +244,10 @@ class Compiled:
             data = np.concatenate([data, y])
         return sp.csc_matrix((data, (rows, columns)), shape=(size, size))
 
-    def terms(self, meters: Iterable[Any]) -> Terms:
+    def terms(self, meters: Iterable[Any], *, references: bool = False) -> Terms:
         """Sums that give the power entering each metered branch at its from bus, and last what the source feeds in.
+
+        Before the source come, on request, the references: what each feeds in leaves its nodes.
 
         A closed switch has no voltage across it; its power is what the buses behind it draw. A meter is a branch, or
         several of them, whose powers it adds up.
@@ -260,8 +262,10 @@ class Compiled:
             parts = [self._meter(int(branch)) for branch in np.atleast_1d(branches)]
             signs = [np.full(len(index), sign) for index, sign in parts]
             rows.append((np.concatenate([index for index, _ in parts]), np.concatenate(signs)))
-        fed = self._leaving(self.node >= self.n_node)
-        rows.append((fed, np.ones(len(fed))))
+        feeding = [np.isin(self.node, self.node[self.moving.held_by(r)]) for r in range(self.moving.n_reference)]
+        for member in (*(feeding if references else ()), self.node >= self.n_node):
+            fed = self._leaving(member)
+            rows.append((fed, np.ones(len(fed))))
         start = np.cumsum([0] + [len(index) for index, _ in rows])
         index, sign = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return Terms(start.astype(np.int64), index.astype(np.int64), sign)
@@ -308,7 +312,9 @@ class Compiled:
         return found
 
 
-def compile_network(network: Any, topologies: Sequence[Any] = (), *, generators: bool = False) -> Compiled:
+def compile_network(
+    network: Any, topologies: Sequence[Any] = (), forming: Sequence[Any] = (), *, generators: bool = False
+) -> Compiled:
     """Fuse closed switches, check the islands and turn the columns into per-unit admittances.
 
     Parameters
@@ -318,6 +324,8 @@ def compile_network(network: Any, topologies: Sequence[Any] = (), *, generators:
     topologies
         Branches that stand differently in each further topology. A switch that one of them opens or closes is not
         fused but becomes a branch of a negligible resistance.
+    forming
+        Buses that hold the islands of each further topology.
     generators
         True if the caller handles generators that hold a voltage, and several sources.
 
@@ -330,13 +338,13 @@ def compile_network(network: Any, topologies: Sequence[Any] = (), *, generators:
     if hasattr(network, "blocks"):
         from powergrid.powerflow.compile_phases import compile_phases
 
-        return compile_phases(network, topologies)
+        return compile_phases(network, topologies, forming)
     if not generators:
         _refuse_generators(network)
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
-    given = Topologies(network, topologies)
+    given = Topologies(network, topologies, forming)
     moves = given.moves
     switch, live = closed & (kind == "switch") & ~moves, closed & ((kind != "switch") | moves)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)

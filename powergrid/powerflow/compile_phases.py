@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from powergrid.networks.unbalanced import UnbalancedNetwork
 
 
-def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = ()) -> Compiled:
+def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), forming: Sequence[Any] = ()) -> Compiled:
     """Fuse closed switches, check that every node has a path to the source, and number the nodes, the source last.
 
     Raises
@@ -26,7 +26,7 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = ()) -
     branches, blocks, m = network.branches, network.blocks, len(network.buses.name)
     kind, closed = np.array(branches.kind, dtype=object), np.asarray(branches.closed, bool)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
-    given = Topologies(network, topologies)
+    given = Topologies(network, topologies, forming)
     switch, live = closed & (kind == "switch") & ~given.moves, closed & (kind == "regulator")
     part = connected_parts(m, from_bus[switch], to_bus[switch])
     tables = PhaseTables(

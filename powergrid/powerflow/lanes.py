@@ -244,10 +244,11 @@ def _set_topology(ints, floats, row, block, current, lane):
             block[place, lane] += re
             block[place, lanes + lane] += im
         elif source >= 0:
-            other = ints[ints[MOVING_FROM] + e]
-            pushed = complex(re, im) * complex(floats[ints[NO_LOAD_RE] + other], floats[ints[NO_LOAD_IM] + other])
-            current[source, lane] -= pushed.real * row[0]
-            current[source, lanes + lane] -= pushed.imag * row[0]
+            other, pushed = ints[ints[MOVING_FROM] + e], complex(re, im)
+            if other >= 0:  # the source's node; a reference holds 1 pu whatever the source does
+                pushed *= row[0] * complex(floats[ints[NO_LOAD_RE] + other], floats[ints[NO_LOAD_IM] + other])
+            current[source, lane] -= pushed.real
+            current[source, lanes + lane] -= pushed.imag
     for e in range(ints[ints[GROUND_START] + topology], ints[ints[GROUND_START] + topology + 1]):
         block[ints[ints[GROUND_PLACE] + e], lane] += 1.0
 

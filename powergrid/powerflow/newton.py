@@ -103,6 +103,7 @@ def plan(
     max_iter: int = 100,
     meters: Sequence[int] = (),
     topologies: Sequence[Any] = (),
+    forming: Sequence[Any] = (),
     buses: Sequence[int] | None = None,
     q_limits: bool = True,
 ) -> Plan:
@@ -120,6 +121,8 @@ def plan(
         Branches whose power at their from bus is reported.
     topologies
         Outages declared beforehand; this method takes none.
+    forming
+        Buses that hold islands; without topologies there are none.
     buses
         Not used: every bus may draw.
     q_limits
@@ -425,4 +428,6 @@ def _flow(
         iterations=iterations,
         converged=residual < plan.tol_pu,
         energised=np.ones(compiled.n_bus, bool),
+        p_form_mw=np.zeros(0),
+        q_form_mvar=np.zeros(0),
     )

@@ -69,6 +69,7 @@ def plan(
     max_iter: int = 100,
     meters: Sequence[int] = (),
     topologies: Sequence[Any] = (),
+    forming: Sequence[Any] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
     """Convert a network.
@@ -85,6 +86,8 @@ def plan(
         Branches whose power at their from bus is reported; closed switches cannot be read.
     topologies
         What ``Control.topology`` chooses from, each the branches that stand differently than in the network as given.
+    forming
+        For each topology, the buses that hold its islands: external grids of 1 pu.
     buses
         Not used: every bus may draw.
 
@@ -93,7 +96,9 @@ def plan(
     NetworkError
         If the network cannot be converted or a meter sits at a closed switch.
     """
-    compiled = compile_network(network, topologies)
+    import pandapower as pp
+
+    compiled = compile_network(network, topologies, forming)
     if compiled.phases is not None:
         raise NetworkError("pandapower solves balanced networks only; take sparse_lu for a three-phase one")
     for branch in meters:
@@ -103,6 +108,8 @@ def plan(
                 'use method="sparse_lu", or meter a line beside it'
             )
     net = network.to_pandapower(bus_loads=True)
+    for reference in range(compiled.moving.n_reference):
+        pp.create_ext_grid(net, int(compiled.moving.held_by(reference)[0]), vm_pu=1.0, in_service=False)
     last = np.empty(compiled.n_node + 1, int)
     last[compiled.node] = np.arange(compiled.n_bus)
     row_of = {branch: row for row, branch in enumerate(net.trafo["branch"])}
@@ -183,6 +190,7 @@ def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: list) -> Flo
 def _connect(plan: Plan, topology: int) -> None:
     """Put branches in and out of service."""
     net, closed = plan.net, plan.closed[topology]
+    net.ext_grid["in_service"] = np.append(True, plan.compiled.moving.holds[topology])
     for table in ("line", "trafo", "impedance", "switch"):
         column = "closed" if table == "switch" else "in_service"
         if len(net[table]) and len(plan.compiled.moving.size):
@@ -213,7 +221,7 @@ def _write(plan: Plan, load: NodeLoad, control: Control, tap: np.ndarray, v_sour
         values = net.shunt[column].to_numpy(copy=True)
         values[plan.shunt_row] = power * on
         net.shunt[column] = values
-    net.ext_grid["vm_pu"] = v_source
+    net.ext_grid.loc[0, "vm_pu"] = v_source
 
 
 def _flow(plan: Plan, topology: int) -> Flow:
@@ -239,14 +247,16 @@ def _flow(plan: Plan, topology: int) -> Flow:
         v_pu=v_pu,
         loading=np.where(unrated, 0.0, loading),
         loss_mw=loss,
-        p_slack_mw=float(net.res_ext_grid["p_mw"].sum()),
-        q_slack_mvar=float(net.res_ext_grid["q_mvar"].sum()),
+        p_slack_mw=float(net.res_ext_grid["p_mw"][0]),
+        q_slack_mvar=float(net.res_ext_grid["q_mvar"][0]),
         p_meter_mw=p[meters],
         q_meter_mvar=q[meters],
         residual_pu=0.0,
         iterations=int(net._ppc["iterations"]),
         converged=True,
         energised=compiled.energised(topology),
+        p_form_mw=net.res_ext_grid["p_mw"].fillna(0.0).to_numpy()[1:],
+        q_form_mvar=net.res_ext_grid["q_mvar"].fillna(0.0).to_numpy()[1:],
     )
 
 
@@ -268,4 +278,6 @@ def _unsolved(plan: Plan, iterations: int) -> Flow:
         iterations=iterations,
         converged=False,
         energised=np.ones(compiled.n_bus, bool),
+        p_form_mw=np.zeros(compiled.moving.n_reference),
+        q_form_mvar=np.zeros(compiled.moving.n_reference),
     )

@@ -8,7 +8,8 @@ the stiff branches of regulators and short lines are eliminated here, in float64
 
 A topology adds three sources to each element that it opens or closes: a series voltage `o`, which stops the current of
 an open branch, and currents `h`, `k` into its two nodes, which stand for a closed one or take back an open one's
-charging. They are linear in what the element would carry without them, see :func:`corrections`.
+charging. A reference adds the current `r` into its bus that brings the bus to the voltage it holds. They are linear in
+what ports would show without them, see :func:`corrections`.
 """
 
 from __future__ import annotations
@@ -20,22 +21,23 @@ from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.compile import Compiled, connected_parts
+from powergrid.powerflow.topology import HOLD_PU
 
 
 @dataclass(frozen=True, eq=False)
 class Responses:
-    """Complex responses; columns are ``[source, i (a), e (k), g (k), o (s), h (s), k (s)]``.
+    """Complex responses; columns are ``[source, i (a), e (k), g (k), o (s), h (s), k (s), r]``.
 
     Attributes
     ----------
     v
-        Node voltages, the source's last, ``(n_node + n_source, 1 + a + 2k + 3s)``.
+        Node voltages, the source's last, ``(n_node + n_source, 1 + a + 2k + 3s + r)``.
     i_from, i_to
         Currents entering each branch at its ends, a regulator's `g` included, ``(b, ...)``.
     i_regulator
         Current through each regulator, as its to side sees it, ``(k, ...)``.
     ports
-        Series current and voltages of both nodes of each moving element, ``(3s, ...)``.
+        Series current and voltages of both nodes of each moving branch, voltages at references, ``(3s + r, ...)``.
     """
 
     v: np.ndarray
@@ -64,12 +66,14 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     n, a, sources, regulators = compiled.n_node, active.shape[1], compiled.n_source, compiled.regulator
     moving = np.flatnonzero(compiled.moving.branch >= 0)
     k, s = len(regulators), len(moving)
+    held = compiled.node[compiled.moving.held_bus]
+    r = 1 + a + 2 * k + 3 * s + np.arange(len(held))
     e, g, o = 1 + a + np.arange(k), 1 + a + k + np.arange(k), 1 + a + 2 * k + np.arange(s)
     voltage, branch = np.concatenate([e, o]), np.concatenate([regulators, moving])  # series voltages and where they are
     live = compiled.live[branch]
     gain, series, half = compiled.gain[branch], compiled.series[branch] * live, compiled.half_shunt[branch] * live
     f, t = compiled.from_node[branch], compiled.to_node[branch]
-    currents = np.zeros((n + sources, 1 + a + 2 * k + 3 * s), complex)
+    currents = np.zeros((n + sources, 1 + a + 2 * k + 3 * s + len(held)), complex)
     for sign, nodes in zip((1.0, -1.0), active, strict=True):
         np.add.at(currents, (nodes[nodes >= 0], 1 + np.flatnonzero(nodes >= 0)), sign)
     # the series voltage as the current source that stands for it behind the branch's admittances
@@ -78,6 +82,7 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     np.add.at(currents, (f[:k], g), -1.0)
     np.add.at(currents, (f[k:], o + s), 1.0)
     np.add.at(currents, (t[k:], o + 2 * s), 1.0)
+    np.add.at(currents, (held, r), 1.0)
     y = compiled.ybus()
     right = currents[:n].copy()
     right[:, 0] -= y[:n, n:] @ compiled.source_phasor
@@ -97,7 +102,7 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     i_from[regulators, g] += 1.0
     i_from[moving, o + s] -= 1.0
     i_to[moving, o + 2 * s] -= 1.0
-    ports = np.concatenate([through[moving], v[f[k:]], v[t[k:]]])
+    ports = np.concatenate([through[moving], v[f[k:]], v[t[k:]], v[held]])
     if compiled.phases is not None:
         at_to, row = compiled.phases.at_to, compiled.phases.row
         terminal = compiled.phases.currents(v[compiled.node])
@@ -105,22 +110,33 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     return Responses(v=v, i_from=i_from, i_to=i_to, i_regulator=into[regulators], ports=ports)
 
 
-def corrections(compiled: Compiled, found: Responses) -> np.ndarray:
-    """Sources ``[o, h, k]`` of the moving elements in each topology, ``(T, 3s, 3s)``: times the ports without them.
+def corrections(compiled: Compiled, found: Responses) -> tuple[np.ndarray, np.ndarray]:
+    """Sources ``[o, h, k, r]`` in each topology: a map from the ports without them, and a constant.
 
     An open branch carries no series current, or leaves a dead island at 0 V: one such branch an island, on the way to
-    the source. What charges it is given back to its nodes. A branch that closes draws its pi section's currents.
+    the source. What charges it is given back to its nodes. A branch that closes draws its pi section's currents. A
+    reference in service holds its voltage behind its admittance.
+
+    Returns
+    -------
+    table, constant
+        ``(T, 3s + r, 3s + r)`` and ``(T, 3s + r)``.
     """
     moving = compiled.moving
-    rows, s = np.flatnonzero(moving.branch >= 0), len(moving.size)
-    response = found.ports[:, found.ports.shape[1] - 3 * s :]
+    rows, s = np.flatnonzero(moving.branch >= 0), moving.n_branch
+    size = 3 * s + len(moving.held_bus)
+    response = found.ports[:, found.ports.shape[1] - size :]
     series, half, gain = compiled.series[rows], compiled.half_shunt[rows], compiled.gain[rows]
     f, t = compiled.from_bus[rows], compiled.to_bus[rows]
-    table, eye = np.zeros((len(moving.closed), 3 * s, 3 * s), complex), np.eye(3 * s)
+    table, constant = np.zeros((len(moving.closed), size, size), complex), np.zeros((len(moving.closed), size), complex)
     for topology, closed in enumerate(moving.closed):
         earthed = _earthing(compiled, topology)
-        on_ports, own = np.zeros((3 * s, 3 * s), complex), eye.astype(complex)  # own @ sources + on_ports @ ports = 0
-        for j in np.flatnonzero(closed != moving.closed[0]).tolist():
+        on_ports, own = np.zeros((size, size), complex), np.eye(size, dtype=complex)
+        right = np.zeros(size, complex)  # own @ sources + on_ports @ ports = right
+        holding = np.flatnonzero(closed[s:])
+        own[3 * s + holding, 3 * s + holding], on_ports[3 * s + holding, 3 * s + holding] = HOLD_PU, 1.0
+        right[3 * s + holding] = moving.held[s + holding]
+        for j in np.flatnonzero(closed[:s] != moving.closed[0, :s]).tolist():
             if not closed[j]:
                 port = {f[j]: s + j, t[j]: 2 * s + j}[earthed[j]] if j in earthed else j
                 own[j, j], on_ports[j, port] = 0.0, 1.0
@@ -131,23 +147,24 @@ def corrections(compiled: Compiled, found: Responses) -> np.ndarray:
                 y = (series[j] + half[j]) * abs(gain[j]) ** 2, -series[j] * np.conj(gain[j])
                 on_ports[s + j, [s + j, 2 * s + j]] = y
                 on_ports[2 * s + j, [s + j, 2 * s + j]] = -series[j] * gain[j], series[j] + half[j]
-        table[topology] = -np.linalg.solve(own + on_ports @ response, on_ports)
-    return table
+        answer = np.linalg.solve(own + on_ports @ response, np.column_stack([-on_ports, right]))
+        table[topology], constant[topology] = answer[:, :-1], answer[:, -1]
+    return table, constant
 
 
 def _earthing(compiled: Compiled, topology: int) -> dict[int, int]:
     """Open elements that hold a dead island at 0 V, one an island, and the bus at which they do.
 
-    The islands hang together through the elements that this topology opens; walking from the source over them, each is
-    reached first by one.
+    The islands hang together through the elements that this topology opens; walking over them from what the source and
+    references hold, each is reached first by one.
     """
     moving = compiled.moving
     rows = np.flatnonzero(moving.branch >= 0)
     closed = compiled.live | compiled.switch
-    closed[rows] = moving.closed[topology]
+    closed[rows] = moving.closed[topology, : len(rows)]
     part = connected_parts(compiled.n_bus, compiled.from_bus[closed], compiled.to_bus[closed])
     opened = [j for j in range(len(rows)) if moving.closed[0, j] and not moving.closed[topology, j]]
-    reached, found, grown = {int(part[compiled.source_bus])}, {}, True
+    reached, found, grown = set(part[moving.energised[topology]].tolist()), {}, True
     while grown:
         grown = False
         for j in opened:

@@ -38,7 +38,7 @@ class Retry:
 
     def plan(self, network: Any, **options: Any) -> RetryPlan:
         """Plan of the first method; Newton's is made when it is first needed."""
-        own = {name: value for name, value in options.items() if name != "topologies"}
+        own = {name: value for name, value in options.items() if name not in ("topologies", "forming")}
         return RetryPlan(self.method.plan(network, **options), network, own)
 
     def solve(self, plan: RetryPlan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
@@ -58,7 +58,10 @@ class Retry:
             return flow
         place = np.flatnonzero(failed.ravel())[solved]
         columns = []
-        for first, second in zip(flow, again, strict=True):
+        for name, first, second in zip(Flow._fields, flow, again, strict=True):
+            if name in ("p_form_mw", "q_form_mvar"):  # the network as given has no islands
+                columns.append(first)
+                continue
             values = np.array(first)
             rows = values.reshape(failed.size, *values.shape[failed.ndim :])
             rows[place] = np.asarray(second)[solved]

@@ -21,6 +21,7 @@ from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
 from powergrid.powerflow.factors import Factors, factorise
 from powergrid.powerflow.lanes import INTS, LANES, pack, solve_rows
+from powergrid.powerflow.topology import HOLD_PU
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -47,6 +48,8 @@ class Plan:
         The network's own regulator gains [1].
     inputs, outputs
         Where each input and output lies in a scenario's row.
+    holds
+        1 where a reference is in service in a topology, else 0, ``(T, references)``.
     """
 
     compiled: Compiled
@@ -58,6 +61,7 @@ class Plan:
     tap_ratio: np.ndarray
     inputs: tuple[slice, ...]
     outputs: tuple[slice, ...]
+    holds: np.ndarray
 
 
 def plan(
@@ -67,6 +71,7 @@ def plan(
     max_iter: int = 100,
     meters: Sequence[Any] = (),
     topologies: Sequence[Any] = (),
+    forming: Sequence[Any] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
     """Compile and factor a network.
@@ -85,6 +90,9 @@ def plan(
     topologies
         What ``Control.topology`` chooses from, each the branches (names or indices) that stand differently than in the
         network as given. Their ends join the small block that every scenario factors for itself.
+    forming
+        For each topology, the buses that hold its islands at 1 pu; what they deliver is reported in ``p_form_mw`` and
+        ``q_form_mvar``, one column for each bus named, in order. Islands without one are dead.
     buses
         Buses that may draw or inject power. Sparse factors gain nothing from knowing, so every bus may.
 
@@ -97,9 +105,9 @@ def plan(
     ------
     NetworkError
         If buses have no path to the source, a branch has no impedance, the matrix is singular, a meter cannot be
-        read or a topology names no branch.
+        read, a topology names no branch, or a forming bus holds no island.
     """
-    compiled = compile_network(network, topologies)
+    compiled = compile_network(network, topologies, forming)
     ints, floats = pack(_tables(compiled, factorise(compiled), meters))
     m, b, k, c = compiled.n_bus, compiled.n_branch, len(compiled.regulator), len(compiled.cap_bus)
     w = compiled.n_place
@@ -112,7 +120,8 @@ def plan(
         floats=floats,
         tap_ratio=compiled.tap_ratio,
         inputs=_slices(1, k, c, 1, w, w, w, w, w, w),
-        outputs=_slices(m, m, m, b, len(meters), len(meters), 4),
+        holds=compiled.moving.holds.astype(float),
+        outputs=_slices(m, m, m, b, *(len(meters), compiled.moving.n_reference) * 2, 4),
     )
 
 
@@ -151,7 +160,11 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         LANES if count > FEW else 1, out, iterations,
     )  # fmt: skip
     out = out.reshape(*batch, -1)
-    v_re, v_im, v_pu, loading, p_meter, q_meter, _ = plan.outputs
+    v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, _ = plan.outputs
+    power = out[..., p_form], out[..., q_form]
+    if plan.holds.size:  # what the others' meters read is rounding
+        chosen = 0 if control is None or control.topology is None else control.topology
+        power = power[0] * plan.holds[chosen], power[1] * plan.holds[chosen]
     residual = out[..., -1]
     return Flow(
         v_re=out[..., v_re],
@@ -167,6 +180,8 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         iterations=iterations.reshape(batch),
         converged=residual < plan.tol_pu,
         energised=_energised(plan, batch, control),
+        p_form_mw=power[0],
+        q_form_mvar=power[1],
     )
 
 
@@ -194,7 +209,7 @@ def _rows(
 
 
 def _energised(plan: Plan, batch: tuple[int, ...], control: Control | None) -> np.ndarray:
-    """Buses with a path to the source."""
+    """Buses with a path to the source or a reference."""
     if control is None or control.topology is None:
         return np.ones((*batch, plan.compiled.n_bus), bool)
     return plan.compiled.energised(np.broadcast_to(control.topology, batch))
@@ -222,12 +237,13 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
     if len(compiled.moving.size):
         ends = np.split(position[compiled.node[compiled.moving.bus]], np.cumsum(compiled.moving.size)[:-1])
         beside[np.concatenate([at for at in ends if at.max() >= n] or [np.zeros(0, int)])] = True
+        beside[position[compiled.node[compiled.moving.held_bus]]] = True
     beside[from_at[regulator[to_at[regulator] >= n]]] = True
     beside[to_at[regulator[from_at[regulator] >= n]]] = True
     source_at = np.flatnonzero(beside[:n])
     regulator_of = np.full(compiled.n_branch, -1)
     regulator_of[regulator] = np.arange(len(regulator))
-    diagonal, terms = _diagonal(trailing), compiled.terms(meters)
+    diagonal, terms = _diagonal(trailing), compiled.terms(meters, references=True)
     no_load = np.empty(len(position), complex)
     no_load[position] = no_load_voltages(compiled)
     return _phase_tables(compiled, position) | _moving_tables(compiled, factors, source_at) | {
@@ -264,17 +280,23 @@ def _moving_tables(compiled: Compiled, factors: Factors, source_at: np.ndarray) 
     places = zip(row[inside] - shared, column[inside] - shared, strict=True)
     place[inside] = [_place(factors.trailing, *pair) for pair in places]
     source[from_source] = np.searchsorted(source_at, row[from_source])
+    pushing = np.flatnonzero(moving.reference >= 0)  # what references inject, behind the entries of the matrices
+    push = np.searchsorted(source_at, at[moving.held_bus])
+    entries = np.concatenate([moving.y, -moving.held[pushing] / HOLD_PU])
     phases, none = compiled.phases, np.zeros(0, int)
     pairs = np.stack([none, none] if phases is None else [phases.pair_a, phases.pair_b])  # loads between two nodes
     dead = [np.flatnonzero(~np.append(alive, alive[pairs].all(0))) for alive in moving.energised]
     grounds = [np.unique(at[buses]) - shared for buses in moving.ground]
     return {
-        "moving_element": element, "moving_place": place, "moving_source": source, "moving_from": column,
+        "moving_element": np.concatenate([element, pushing]),
+        "moving_place": np.concatenate([place, np.full(len(pushing), -1)]),
+        "moving_source": np.concatenate([source, push]),
+        "moving_from": np.concatenate([column, np.full(len(pushing), -1)]),
         "closed": moving.closed.ravel(), "branch_moving": moving.branch,
         "dead_start": _starts(dead), "dead_place": np.concatenate(dead),
         "ground_start": _starts(grounds),
         "ground_place": np.array([_place(factors.trailing, k, k) for places in grounds for k in places], int),
-        "moving_re": moving.y.real, "moving_im": moving.y.imag,
+        "moving_re": entries.real, "moving_im": entries.imag,
     }  # fmt: skip
 
 

@@ -1,13 +1,16 @@
-"""Topologies: which branches stand differently than in the network as given, and what that makes dead.
+"""Topologies: which branches stand differently than in the network as given, and what that makes an island.
 
 A plan may hold several topologies, and every scenario of a batch chooses one by its index. The elements that any of
 them opens or closes keep their own place in the compiled tables instead of being fused into nodes or factored into the
 shared part of the admittance matrix.
+
+An island, cut off from the source, is dead unless the topology names a bus that forms its grid: there a reference
+holds 1 pu, and the power it delivers is what the island lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +21,16 @@ from powergrid.core.errors import NetworkError
 
 SWITCH_PU = 1e-7
 """Resistance of a closed switch that topologies move [pu on 1 MVA]: 0.1 uV/V for each MW, far below a contact's own."""
+HOLD_PU = 1e-7
+"""Resistance behind which a reference holds 1 pu [pu on 1 MVA]."""
+_ANGLE_DEGREE = {"a": 0.0, "b": -120.0, "c": 120.0}
 
 
 class Moving(NamedTuple):
     """Elements that topologies open and close, each an admittance matrix between its terminals.
+
+    Behind the branches come the nodes of references: a voltage behind an admittance at one terminal, in service in the
+    topologies whose island it holds.
 
     Attributes
     ----------
@@ -36,9 +45,13 @@ class Moving(NamedTuple):
     closed
         Whether each element conducts in each topology, ``(T, s)``; topology 0 is the network as given.
     energised
-        Whether each bus has a path to the source, ``(T, m)``.
+        Whether each bus has a path to the source or to a reference in service, ``(T, m)``.
     ground
         Buses of open terminals in dead islands, by topology; earthed there, the island's equations have a solution.
+    reference
+        Reference that each element belongs to, -1 for branches, ``(s,)``.
+    held
+        Voltage that each element holds [pu], 0 for branches, ``(s,)``.
     """
 
     branch: np.ndarray
@@ -48,6 +61,33 @@ class Moving(NamedTuple):
     closed: np.ndarray
     energised: np.ndarray
     ground: tuple[np.ndarray, ...]
+    reference: np.ndarray
+    held: np.ndarray
+
+    @property
+    def n_branch(self) -> int:
+        """Elements that are branches; they come first."""
+        return int(np.sum(self.reference < 0))
+
+    @property
+    def n_reference(self) -> int:
+        """Number of references."""
+        return int(self.reference.max(initial=-1)) + 1
+
+    @property
+    def holds(self) -> np.ndarray:
+        """Whether each reference is in service in each topology, ``(T, references)``."""
+        first = np.searchsorted(self.reference, np.arange(self.n_reference))
+        return self.closed[:, first]
+
+    @property
+    def held_bus(self) -> np.ndarray:
+        """Bus of each element of a reference."""
+        return self.bus[int(self.size[: self.n_branch].sum()) :]
+
+    def held_by(self, reference: int) -> np.ndarray:
+        """Buses that a reference holds; in a three-phase network phases of one bus."""
+        return self.held_bus[self.reference[self.n_branch :] == reference]
 
     @property
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,17 +110,27 @@ class Topologies:
     topologies
         For each topology, the branches (names or indices) that stand differently than in the network as given: closed
         ones are open in it, open ones are closed. In a three-phase network an element's name means all of its phases.
+    forming
+        For each topology, the buses (names or indices) that hold an island, at most one an island. In a three-phase
+        network a bus's name means all of its phases, a tuple of indices some of them.
 
     Raises
     ------
     NetworkError
-        If a branch is unknown, or a regulator.
+        If a branch is unknown, or a regulator; if a bus is unknown, or `forming` longer than `topologies`.
     """
 
-    def __init__(self, network: Any, topologies: Sequence[Any]):
+    def __init__(self, network: Any, topologies: Sequence[Any], forming: Sequence[Sequence[Any]] = ()):
         branches = network.branches
         self.network = network
         self.changes = tuple(_rows(network, topology) for topology in topologies)
+        if len(forming) > len(topologies):
+            raise NetworkError(f"forming buses of {len(forming)} topologies, but there are {len(topologies)}")
+        formed = [[_nodes(network, bus) for bus in buses] for buses in forming]
+        self.references = tuple(dict.fromkeys(nodes for buses in formed for nodes in buses))
+        self.holds = np.zeros((len(topologies) + 1, len(self.references)), bool)
+        for row, buses in zip(self.holds[1:], formed, strict=False):
+            row[[self.references.index(nodes) for nodes in buses]] = True
         self.moves = np.zeros(len(branches.name), bool)
         for rows in self.changes:
             self.moves[rows] = True
@@ -115,6 +165,57 @@ def _rows(network: Any, topology: Any) -> np.ndarray:
     return np.unique(np.array(found, np.int64))
 
 
+def _nodes(network: Any, bus: Any) -> tuple[int, ...]:
+    """Rows of ``network.buses`` that a forming bus means."""
+    if isinstance(bus, str):
+        names, of_bus = network.buses.name, getattr(network.buses, "bus", ())
+        phases = tuple(i for i, name in enumerate(of_bus) if name == bus)
+        return phases or (names.index(bus) if bus in names else network.bus(bus),)
+    rows, count = tuple(int(row) for row in np.atleast_1d(bus)), len(network.buses.name)
+    for row in rows:
+        if not 0 <= row < count:
+            raise NetworkError(f'bus {row} of "{network.name}" does not exist; allowed are 0 to {count - 1}')
+    return rows
+
+
+def _with_references(given: Topologies, moving: Moving, sources: Sequence[int], parts: np.ndarray) -> Moving:
+    """The moving branches with the references behind them, and what these hold energised.
+
+    `parts` labels the connected parts in each topology, ``(T, m)``.
+    """
+    held_by = given.references
+    energised = np.stack([np.isin(part, part[list(sources)]) for part in parts])
+    for t, holds in enumerate(given.holds):
+        taken: dict[int, int] = {}
+        for reference in np.flatnonzero(holds).tolist():
+            nodes = list(held_by[reference])
+            name = given.network.buses.name[nodes[0]]
+            if energised[t, nodes].any():
+                other = [taken[part] for part in parts[t, nodes] if part in taken]
+                by = (
+                    f'"{given.network.buses.name[held_by[other[0]][0]]}" holds it already'
+                    if other
+                    else "it is not cut off"
+                )
+                raise NetworkError(f'bus "{name}" cannot hold an island in topology {t}: {by}; leave it out of forming')
+            taken |= dict.fromkeys(parts[t, nodes].tolist(), reference)
+            energised[t] |= np.isin(parts[t], parts[t, nodes])
+    held = [node for nodes in held_by for node in nodes]
+    owner = np.repeat(np.arange(len(held_by)), np.array([len(nodes) for nodes in held_by], int))
+    phase = getattr(given.network.buses, "phase", None)
+    angle = np.zeros(len(held)) if phase is None else np.deg2rad([_ANGLE_DEGREE[phase[node]] for node in held])
+    return moving._replace(
+        size=np.concatenate([moving.size, np.ones(len(held), np.int64)]),
+        bus=np.concatenate([moving.bus, np.array(held, np.int64)]),
+        y=np.concatenate([moving.y, np.full(len(held), 1 / HOLD_PU)]),
+        closed=np.concatenate([moving.closed, given.holds[:, owner]], axis=1),
+        energised=energised,
+        ground=_grounds(moving.size, moving.bus, moving.closed, energised),
+        reference=np.concatenate([moving.reference, owner]),
+        held=np.concatenate([moving.held, np.exp(1j * angle)]),
+    )
+
+
 def moving_elements(
     given: Topologies,
     from_bus: np.ndarray,
@@ -135,20 +236,23 @@ def moving_elements(
     def edges(t: int) -> tuple[np.ndarray, np.ndarray]:
         return from_bus[all_closed[t]], to_bus[all_closed[t]]
 
-    energised = energised_buses(len(given.network.buses.name), [given.network.source_bus], edges, len(closed))
-    return Moving(branch, size, bus, y.ravel(), closed, energised, _grounds(size, bus, closed, energised))
+    parts = _parts(len(given.network.buses.name), edges, len(closed))
+    return _with_references(given, _branches(branch, size, bus, y.ravel(), closed), [given.network.source_bus], parts)
 
 
-def energised_buses(
-    m: int, sources: Iterable[int], edges: Callable[[int], tuple[np.ndarray, np.ndarray]], count: int
-) -> np.ndarray:
-    """Whether each bus has a path to the source in each of `count` topologies, ``(T, m)``; `edges` gives theirs."""
-    found, held = np.empty((count, m), bool), np.asarray(list(sources))
+def _branches(branch: np.ndarray, size: np.ndarray, bus: np.ndarray, y: np.ndarray, closed: np.ndarray) -> Moving:
+    """Moving branches alone, what they make dead still to be found."""
+    s = len(size)
+    return Moving(branch, size, bus, y, closed, np.zeros((0, 0), bool), (), np.full(s, -1), np.zeros(s, complex))
+
+
+def _parts(m: int, edges: Callable[[int], tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """Label of the connected part of each bus in each of `count` topologies, ``(T, m)``; `edges` gives theirs."""
+    found = np.empty((count, m), np.int64)
     for t in range(count):
         rows, columns = edges(t)
         graph = sp.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(m, m))
-        part = connected_components(graph, directed=False)[1]
-        found[t] = np.isin(part, part[held])
+        found[t] = connected_components(graph, directed=False)[1]
     return found
 
 
@@ -198,8 +302,6 @@ def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.n
         closed.append(all_closed[:, row])
     sizes, buses = np.array(size, np.int64), np.concatenate(bus)
     table = np.array(closed, bool).reshape(len(size), len(all_closed)).T
-    energised = energised_buses(m, given.network.source_nodes, lambda t: joined(all_closed[t]), len(table))
-    return Moving(
-        branch, sizes, buses, np.concatenate(y), table, energised,
-        _grounds(sizes, buses, table, energised),
-    )  # fmt: skip
+    parts = _parts(m, lambda t: joined(all_closed[t]), len(table))
+    moving = _branches(branch, sizes, buses, np.concatenate(y), table)
+    return _with_references(given, moving, given.network.source_nodes, parts)

@@ -59,8 +59,9 @@ class Plan:
         Meters, and last the source, as sums of powers.
     ports, ports_source
         The same to the ports of the elements that topologies move.
-    topologies
-        Those elements' sources from their ports in each topology, in real form, ``(T, 6s, 6s)``.
+    topologies, held
+        Those elements' sources from their ports in each topology, in real form, ``(T, 6s + 2r, 6s + 2r)``, and a
+        constant that references add, ``(T, 6s + 2r)``.
     inner_moving, outer_moving
         Map from those sources to the results of `inner` and `outer`.
     """
@@ -78,6 +79,7 @@ class Plan:
     ports: np.ndarray
     ports_source: np.ndarray
     topologies: np.ndarray
+    held: np.ndarray
     inner_moving: np.ndarray
     outer_moving: np.ndarray
 
@@ -89,6 +91,7 @@ def plan(
     max_iter: int = 200,
     meters: Sequence[int] = (),
     topologies: Sequence[Any] = (),
+    forming: Sequence[Any] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
     """Compile a network into dense responses.
@@ -107,21 +110,24 @@ def plan(
     topologies
         What ``Control.topology`` chooses from, each the branches (names or indices) that stand differently than in the
         network as given; up to :data:`MAX_TOPOLOGIES` with that one.
+    forming
+        For each topology, the buses that hold its islands at 1 pu; what they deliver is reported in ``p_form_mw`` and
+        ``q_form_mvar``, one column for each bus named, in order. Islands without one are dead.
     buses
         Buses that may draw or inject power; all by default. The fewer, the smaller the matrices.
 
     Raises
     ------
     NetworkError
-        If the network cannot be solved by any method: dead islands, branches without impedance, singular matrix; or
-        if it has three phases or too many topologies.
+        If the network cannot be solved by any method: dead islands, branches without impedance, singular matrix; if a
+        forming bus holds no island; or if it has three phases or too many topologies.
     """
     if len(topologies) >= MAX_TOPOLOGIES:
         raise NetworkError(
             f"zbus takes up to {MAX_TOPOLOGIES} topologies with the network as given, got {len(topologies) + 1}; "
             "declare fewer outages and switches, or take sparse_lu"
         )
-    compiled = _rated(compile_network(network, topologies))
+    compiled = _rated(compile_network(network, topologies, forming))
     if compiled.phases is not None and len(topologies):
         raise NetworkError("zbus solves one topology of a three-phase network; take sparse_lu for outages and switches")
     b = compiled.n_branch
@@ -136,6 +142,7 @@ def plan(
     inner = np.concatenate([across(nodes, found.v), found.v[_from_node(compiled)], found.i_regulator])
     outer = np.concatenate([found.v[compiled.node], found.i_to, _both_ends(found)[ends]])
     own = slice(1, 1 + len(bus) + 2 * len(compiled.regulator))
+    table, constant = corrections(compiled, found)
     return Plan(
         compiled=compiled,
         tol_pu=float(tol_pu),
@@ -149,7 +156,8 @@ def plan(
         terms=terms,
         ports=real(found.ports[:, own]),
         ports_source=found.ports[:, 0],
-        topologies=np.stack([real(table) for table in corrections(compiled, found)]),
+        topologies=np.stack([real(one) for one in table]),
+        held=np.concatenate([constant.real, constant.imag], axis=1),
         inner_moving=real(inner[:, own.stop :]),
         outer_moving=real(outer[:, own.stop :]),
     )
@@ -367,7 +375,10 @@ def _moving(plan: Plan, given: _Scenario, sources: Array) -> Array:
     ports = given.source * plan.ports_source.astype(given.s.dtype) + _product(sources, plan.ports)
     table = jnp.asarray(plan.topologies, sources.dtype)[given.topology]
     form = jnp.concatenate([ports.real, ports.imag], axis=-1)
-    return jnp.matmul(form[..., None, :], table, precision="highest")[..., 0, :]
+    found = jnp.matmul(form[..., None, :], table, precision="highest")[..., 0, :]
+    if plan.compiled.moving.n_reference == 0:
+        return found
+    return found + jnp.asarray(plan.held, sources.dtype)[given.topology]
 
 
 def _current(v: Array, s: Array, s_i: Array | None, s_z: Array | None) -> Array:
@@ -428,7 +439,7 @@ def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: flo
         v = jnp.where(alive, v, 0.0)
     square = v.real**2 + v.imag**2
     at_to = jnp.abs(i_to) * compiled.percent_to.astype(dtype)
-    meters = _meters(plan, given, v, square, i_ends)
+    meters, delivered = _meters(plan, given, v, square, i_ends), _delivered(plan, v, moving)
     return Flow(
         v_re=v.real,
         v_im=v.imag,
@@ -443,6 +454,8 @@ def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: flo
         iterations=loop.iterations,
         converged=loop.residual < tol_pu,
         energised=jnp.ones(square.shape, bool) if alive is None else alive,
+        p_form_mw=delivered.real,
+        q_form_mvar=delivered.imag,
     )
 
 
@@ -481,6 +494,17 @@ def _losses(plan: Plan, given: _Scenario, v: Array, square: Array, i_to: Array, 
         leaves = v[..., compiled.to_bus[rows]] * jnp.conj(i_to[..., rows])
         loss = loss + enters.real.sum(-1) + leaves.real.sum(-1)
     return loss
+
+
+def _delivered(plan: Plan, v: Array, moving: Array | None) -> Array:
+    """Complex power of each reference, from the currents that `moving` holds in real form."""
+    elements = plan.compiled.moving
+    count, half = len(elements.held_bus), plan.topologies.shape[-1] // 2
+    if moving is None:
+        return jnp.zeros((*v.shape[:-1], elements.n_reference), v.dtype)
+    current = jax.lax.complex(moving[..., half - count : half], moving[..., 2 * half - count :])
+    member = elements.reference[elements.n_branch :, None] == np.arange(elements.n_reference)
+    return jnp.matmul(v[..., elements.held_bus] * jnp.conj(current), jnp.asarray(member, v.dtype), precision="highest")
 
 
 def _conducting(compiled: Compiled, topology: Array) -> Array:
