@@ -14,7 +14,7 @@ from powergrid.core import random
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
-from powergrid.engine.phases import branch_rows, node_of_place
+from powergrid.engine.phases import branch_rows, node_of_place, three_phase
 from powergrid.envs.simulation import Simulation, World
 
 
@@ -281,7 +281,7 @@ def _fed_without(network: Any, metered: list[int]) -> np.ndarray:
     ends = (branches.from_bus[closed], branches.to_bus[closed])
     graph = coo_array((np.ones(int(closed.sum())), ends), shape=(count, count))
     part = connected_components(graph, directed=False)[1]
-    fed = part == part[network.source_bus]
+    fed = np.isin(part, part[network.source_nodes if three_phase(network) else [network.source_bus]])
     if fed[branches.to_bus[metered]].any() or not fed[branches.from_bus[metered]].all():
         raise NetworkError(
             f'meter "{branches.name[metered[0]]}" does not separate what lies behind it from the source; '

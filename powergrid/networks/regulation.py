@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Array, Control, NodeLoad
+from powergrid.core.types import Array, Control
 from powergrid.networks.network import BASE_MVA, RELAY_V, Regulators
 from powergrid.powerflow import method as powerflow_method
 
@@ -236,8 +236,8 @@ def settled(network: Any, *, gang: bool | None = None, method: str = "auto", tol
     relays = relays_of(network, rows, [agent.settings for agent in agents])
     assert relays is not None, "known settings hold a ratio of the potential transformer"
     above = upstream(network)[np.ix_(rows, rows)]
-    solver = powerflow_method(method)
-    plan, load = solver.plan(network, tol_pu=tol_pu), _own_load(network)
+    solver = powerflow_method(method, network)
+    plan, load = solver.plan(network, tol_pu=tol_pu), network.node_load()
     state, start = Regulator.reset(np, params, np.zeros(len(rows))), None
     for _ in range(ROUNDS):
         ratio = Regulator.ratio(params, state)
@@ -265,10 +265,3 @@ def controlled(network: Any, control: str, method: str, tol_pu: float) -> Any:
     if control == "local":
         return settled(network, method=method, tol_pu=tol_pu)
     raise NetworkError(f'network "{network.name}": control must be "fixed" or "local", not "{control}"')
-
-
-def _own_load(network: Any) -> NodeLoad:
-    if hasattr(network, "node_load"):
-        return network.node_load()
-    loads, m = network.loads, len(network.buses.name)
-    return NodeLoad(np.bincount(loads.bus, loads.p_mw, m), np.bincount(loads.bus, loads.q_mvar, m))

@@ -132,10 +132,12 @@ def plan(
     ------
     NetworkError
         If buses have no path to a source, a branch has no impedance, set voltages at one bus differ or a meter cannot
-        be read.
+        be read; if the network has three phases.
     """
     if len(topologies):
         raise NetworkError("newton solves one topology a plan; make a plan for each outage instead of topologies=")
+    if hasattr(network, "blocks"):
+        raise NetworkError("newton solves balanced networks only; take sparse_lu for a three-phase one")
     compiled = compile_network(network, generators=True)
     ybus = _sorted(compiled.ybus())
     return Plan(

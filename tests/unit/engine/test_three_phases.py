@@ -165,6 +165,61 @@ def test_unbalance_beyond_its_limit_is_a_named_cost() -> None:
     assert costs["unbalance"] == pytest.approx(200.0 * np.maximum(percent - 2.0, 0).sum(), rel=1e-6)
 
 
+def test_a_flow_that_diverges_is_data() -> None:
+    env = powergrid.make(config(PV, METER, load_scale=12.0))
+    env.reset(seed=0)
+    _, _, _, _, infos = env.step(env.policy_actions("idle"))
+    assert not infos["pv_1"]["converged"]
+    assert env.output.costs.sum() > 0.0
+    with pytest.raises(NetworkError, match="newton solves balanced networks only"):
+        env.world.network.power_flow(method="newton")
+
+
+def test_a_meter_at_an_element_reads_all_its_phases() -> None:
+    """And the exported episode knows which devices and loads lie behind it."""
+    line = {"id": "meter_1", "type": "Grid", "bus": "632-671"}
+    owner = {**OPERATOR, "sub_agents": ["ess_1", "pv_1", "pv_2", "meter_1"]}
+    env = powergrid.make(config(ESS, PV, ONE, line, owner))
+    env.reset(seed=0, options={"day": 10})
+    env.step(env.policy_actions("idle"))
+    flow, network = env.output.flow, env.world.network
+    v, s = flow.v_re + 1j * flow.v_im, 0.0
+    blocks, at = network.blocks, 0
+    for size in blocks.size:  # the line's own matrix, found by its rows
+        rows = blocks.row[at : at + size]
+        if network.branches.name[rows[0]] == "632-671.a":
+            first = int((blocks.size[: np.searchsorted(np.cumsum(blocks.size), at, side="right")] ** 2).sum())
+            y = blocks.y_pu[first : first + size**2].reshape(size, size)
+            nodes = blocks.node[at : at + size]
+            s = (v[nodes[:3]] * np.conj(y @ v[nodes])[:3]).sum()
+        at += size
+    assert env.output.measured_mw[env.world.layout.meters.index("632-671")] == pytest.approx(s.real, abs=1e-7)
+    data = env.export_episode(10)
+    meter = next(meter for meter in data.prices.meters if meter.name == "632-671")
+    assert set(meter.units) == {"ess_1", "pv_1", "pv_2"}
+    behind = {"671", "684", "611", "652", "680", "692", "675"}
+    level = env.world.table[10 * env.world.ticks_per_day][env.world.layout.load_series[0]]
+    places = network.places[network.loads.bus]
+    least = network.loads.p_mw * (1 - network.loads.i_share_p * 0.05 - network.loads.z_share_p * (1 - 0.95**2))
+    own = sum(p for p, node in zip(least, places, strict=True) if network.buses.bus[node] in behind)
+    assert meter.load_mw[0] == pytest.approx(level * own, rel=1e-9)
+
+
+def test_balanced_feeders_may_take_the_published_relays() -> None:
+    def tap(**rule: object) -> float:
+        given = config(PV, METER, regulators=[rule] if rule else [])
+        given["network"].pop("phases")
+        world = build(given)
+        state, *_ = Simulation(world).reset(random.key_from_seed(np, np.array(0)), np.array(30, np.int32))
+        level = float(world.table[int(state.row)][world.layout.load_series[0]])
+        if rule:
+            expected = settled(scaled(with_taps(world.network, 0.0), load=level)).regulators.tap
+            np.testing.assert_array_equal(state.devices[world.layout.taps].tap, expected)
+        return float(state.devices[world.layout.taps].tap[0])
+
+    assert tap(relay="published") > tap() + 2
+
+
 def test_missing_phases_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r'phases "a": bus "611" has no phase a\n.*it has c'):
         powergrid.make(config({**ONE, "phases": "a"}, METER))

@@ -18,7 +18,7 @@ def actions_of(env, rng) -> dict[str, np.ndarray]:
     return {agent: rng.uniform(-1.2, 1.2, (8, *space.shape)) for agent, space in env.single_action_space.spaces.items()}
 
 
-@pytest.mark.parametrize("preset", ["p2p_microgrids", "ieee34_multi"])
+@pytest.mark.parametrize("preset", ["p2p_microgrids", "ieee34_multi", "voltage_control_13"])
 def test_equal_to_single_environments_with_the_same_seeds(preset):
     env = powergrid.make_vec(preset, 8, **SHORT)
     singles = [powergrid.make(preset, **SHORT) for _ in range(3)]
