@@ -60,11 +60,9 @@ class _UnknownAgent(Exception):
 def _path(name: str) -> tuple[str, ...] | None:
     """Path that a keyword stands for."""
     parts = tuple(name.removesuffix("_").split("."))
-    if parts[0] in field_names(EnvironmentConfig):
-        return parts
     if parts[0] in _SHORT:
         return (*_SHORT[parts[0]], *parts[1:])
-    return None
+    return parts if parts[0] in field_names(EnvironmentConfig) else None
 
 
 def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str, ...], value: Any) -> None:

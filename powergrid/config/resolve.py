@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,7 @@ def with_overrides(resolved: ResolvedConfig, **overrides: Any) -> ResolvedConfig
 
 def _examine(document: Document, source: str) -> ResolvedConfig:
     """All checks, in an order in which each knows what the ones before it found."""
+    document = _with_phases_in_network(document)
     found = Findings(document)
     data = document.data
     if not isinstance(data, dict):
@@ -163,6 +164,18 @@ def _examine(document: Document, source: str) -> ResolvedConfig:
     resolved = ResolvedConfig(_normal(config), document.folder, source, document)
     object.__setattr__(resolved, "_network", grid.network)
     return resolved
+
+
+def _with_phases_in_network(document: Document) -> Document:
+    """The document with a ``phases`` of its own, the short form, moved into the network section."""
+    data = document.data
+    network = data.get("network") if isinstance(data, dict) and "phases" in data else None
+    network = {"base": network} if isinstance(network, str) else network
+    if not isinstance(network, dict) or "phases" in network:
+        return document
+    rest = {key: value for key, value in data.items() if key != "phases"}
+    lines = {**document.lines, ("network", "phases"): document.lines.get(("phases",), 0)}
+    return replace(document, data={**rest, "network": {**network, "phases": data["phases"]}}, lines=lines)
 
 
 def _load_plugins(found: Findings, data: dict[str, Any]) -> None:

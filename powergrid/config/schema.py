@@ -358,6 +358,7 @@ class EnvironmentConfig(Section):
     network: Annotated[NetworkConfig, _from_text(NetworkConfig, "base")] = Field(
         description="the network, or the name of a registered one"
     )
+    phases: Literal["balanced", "three"] | None = Field(None, description="short form of the network's phases")
     agents: list[AgentConfig] = Field(default_factory=list, description="who acts")
     protocols: list[HorizontalConfig] = Field(default_factory=list, description="protocols among peers")
     coordination: Annotated[Coordination, _from_text(Coordination, "protocol")] | None = Field(
@@ -375,3 +376,9 @@ class EnvironmentConfig(Section):
     simulation: Simulation = _defaults(Simulation, "time and limits")
     penalties: Penalties = _defaults(Penalties, "prices of violations")
     training: Training = _defaults(Training, "rewards")
+
+    @model_validator(mode="after")
+    def _phases_once(self) -> EnvironmentConfig:
+        if self.phases is not None:  # where it stands alone, it has moved into the network section
+            raise ValueError("phases stands here and in the network section; leave one of them out")
+        return self

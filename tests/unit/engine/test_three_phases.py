@@ -136,6 +136,14 @@ def test_a_learned_bank_is_one_agent() -> None:
 def test_phases_may_be_chosen_from_a_program() -> None:
     one = powergrid.make({"network": "ieee13", "agents": [PV, METER]}, phases="three")
     assert one.world.network.phases == "three"
+    short = {"network": "ieee13", "phases": "three", "agents": [PV, METER]}
+    assert powergrid.make(short).world.network.phases == "three"
+    assert not hasattr(powergrid.make(short, phases="balanced").world.network, "pairs")
+    assert powergrid.load_config(short).config.network.phases == "three"
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        powergrid.make({**short, "network": {"base": "ieee13", "phases": "three"}})
+    with pytest.raises(ConfigError, match=r"network\.phases"):
+        powergrid.make({**short, "phases": "two"})
 
 
 def test_a_device_feeds_its_own_phases_in_equal_shares() -> None:
