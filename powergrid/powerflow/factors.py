@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.csgraph import depth_first_order
 from scipy.sparse.linalg import splu, spsolve_triangular
 
 from powergrid.core.errors import NetworkError
@@ -107,9 +108,28 @@ def _shared_block(y: Sparse) -> tuple[np.ndarray, Sparse, Sparse, np.ndarray]:
         raise NetworkError(f"the admittance matrix is singular ({error}); check impedances and shunts") from error
     if not np.array_equal(lu.perm_r, lu.perm_c):
         raise NetworkError("the admittance matrix has a zero on its diagonal; check impedances and shunts")
-    pivot = 1 / lu.U.diagonal()
-    upper = sp.diags_array(pivot) @ sp.triu(lu.U, 1)
-    return np.argsort(lu.perm_c), _csr(sp.tril(lu.L, -1)), _csr(upper), pivot
+    after = _postorder(sp.tril(lu.L, -1).tocsc())
+    lower, upper, pivot = sp.tril(lu.L, -1).tocsr(), sp.triu(lu.U, 1).tocsr(), 1 / lu.U.diagonal()
+    upper = sp.diags_array(pivot) @ upper
+    return np.argsort(lu.perm_c)[after], _csr(lower[after][:, after]), _csr(upper[after][:, after]), pivot[after]
+
+
+def _postorder(lower: Sparse) -> np.ndarray:
+    """Order of the same fill in which a node follows right behind those it waits for, so that they are still at hand.
+
+    A depth-first walk of the elimination tree, in which the parent of a column is its first entry below the diagonal
+    (J. W. H. Liu, "The role of elimination trees in sparse factorization", SIAM J. Matrix Anal. Appl. 11(1), 1990).
+    """
+    lower.sort_indices()
+    size = lower.shape[0]
+    filled = np.diff(lower.indptr) > 0
+    parent = np.full(size, size)
+    parent[filled] = lower.indices[lower.indptr[:-1][filled]]
+    walk = depth_first_order(
+        sp.csr_matrix((np.ones(size), (parent, np.arange(size))), shape=(size + 1, size + 1)), size,
+        return_predecessors=False,
+    )  # fmt: skip
+    return walk[:0:-1]
 
 
 def _trailing_pattern(schur: np.ndarray, groups: list[np.ndarray]) -> Sparse:

@@ -20,7 +20,8 @@ import scipy.sparse as sp
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
 from powergrid.powerflow.factors import Factors, factorise
-from powergrid.powerflow.lanes import INTS, LANES, pack, solve_rows
+from powergrid.powerflow.lanes import LANES, solve_rows
+from powergrid.powerflow.slots import INTS, pack
 from powergrid.powerflow.topology import HOLD_PU
 
 if TYPE_CHECKING:
@@ -240,23 +241,30 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
         beside[position[compiled.node[compiled.moving.held_bus]]] = True
     beside[from_at[regulator[to_at[regulator] >= n]]] = True
     beside[to_at[regulator[from_at[regulator] >= n]]] = True
-    source_at = np.flatnonzero(beside[:n])
+    beside[bus_at[compiled.cap_bus]] = True
+    if compiled.phases is not None:
+        beside[bus_at[np.concatenate([compiled.phases.pair_a, compiled.phases.pair_b])]] = True
+    extra_at = np.flatnonzero(beside[:n])
+    extra_of = np.full(len(position), -1)
+    extra_of[extra_at] = np.arange(len(extra_at))
     regulator_of = np.full(compiled.n_branch, -1)
     regulator_of[regulator] = np.arange(len(regulator))
     diagonal, terms = _diagonal(trailing), compiled.terms(meters, references=True)
     no_load = np.empty(len(position), complex)
     no_load[position] = no_load_voltages(compiled)
-    return _phase_tables(compiled, position) | _moving_tables(compiled, factors, source_at) | {
+    return _phase_tables(compiled, position) | _moving_tables(compiled, factors, extra_at) | {
         "lower_start": lower.indptr, "lower_col": lower.indices, "lower_re": lower.data.real,
         "lower_im": lower.data.imag, "upper_start": upper.indptr, "upper_col": upper.indices,
         "upper_re": upper.data.real, "upper_im": upper.data.imag,
         "pivot_re": factors.pivot.real, "pivot_im": factors.pivot.imag, "trail_start": trailing.indptr,
         "trail_col": trailing.indices, "trail_re": trailing.data.real, "trail_im": trailing.data.imag,
-        "trail_diagonal": diagonal, "trail_target": _targets(trailing, diagonal), "bus_at": bus_at, "a_bus": a_bus,
-        "other_bus": other_bus,
-        "source_at": source_at, "source_re": current[source_at].real, "source_im": current[source_at].imag,
+        "trail_diagonal": diagonal, "trail_target": _targets(trailing, diagonal), "bus_at": bus_at,
+        "load_at": np.where(a_bus[bus_at] == np.arange(compiled.n_bus), bus_at, n), "other_bus": other_bus,
+        "branch_at": np.arange(compiled.n_branch),
+        "extra_at": extra_at, "extra_of": extra_of, "source_re": current[extra_at].real,
+        "source_im": current[extra_at].imag,
         "from_at": from_at, "to_at": to_at, "regulator": regulator, "regulator_of": regulator_of,
-        "regulator_place": _regulator_places(factors, from_at[regulator], to_at[regulator], source_at),
+        "regulator_place": _regulator_places(factors, from_at[regulator], to_at[regulator], extra_at),
         "no_load_re": no_load.real, "no_load_im": no_load.imag, "y_re": compiled.series.real,
         "y_im": compiled.series.imag, "half_re": compiled.half_shunt.real, "half_im": compiled.half_shunt.imag,
         "gain_re": compiled.gain.real, "gain_im": compiled.gain.imag, "percent_from": compiled.percent_from,
@@ -266,7 +274,7 @@ def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict
     }  # fmt: skip
 
 
-def _moving_tables(compiled: Compiled, factors: Factors, source_at: np.ndarray) -> dict[str, np.ndarray]:
+def _moving_tables(compiled: Compiled, factors: Factors, extra_at: np.ndarray) -> dict[str, np.ndarray]:
     """Elements that topologies open and close, and what is dead in each topology."""
     if not len(compiled.moving.size):
         ints = (name for name in INTS if name.startswith(("moving", "closed", "branch_moving", "dead", "ground")))
@@ -279,9 +287,9 @@ def _moving_tables(compiled: Compiled, factors: Factors, source_at: np.ndarray) 
     place, source = np.full(len(row), -1), np.full(len(row), -1)
     places = zip(row[inside] - shared, column[inside] - shared, strict=True)
     place[inside] = [_place(factors.trailing, *pair) for pair in places]
-    source[from_source] = np.searchsorted(source_at, row[from_source])
+    source[from_source] = np.searchsorted(extra_at, row[from_source])
     pushing = np.flatnonzero(moving.reference >= 0)  # what references inject, behind the entries of the matrices
-    push = np.searchsorted(source_at, at[moving.held_bus])
+    push = np.searchsorted(extra_at, at[moving.held_bus])
     entries = np.concatenate([moving.y, -moving.held[pushing] / HOLD_PU])
     phases, none = compiled.phases, np.zeros(0, int)
     pairs = np.stack([none, none] if phases is None else [phases.pair_a, phases.pair_b])  # loads between two nodes
@@ -344,7 +352,7 @@ def _targets(matrix: sp.csr_matrix, diagonal: np.ndarray) -> np.ndarray:
     )
 
 
-def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, source_at: np.ndarray) -> np.ndarray:
+def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, extra_at: np.ndarray) -> np.ndarray:
     """Six numbers a regulator: where (f, f), (f, t), (t, f) and (t, t) lie in the trailing block, and which source
     current its to end and its from end receive if the other end is the source; -1 for none.
     """
@@ -355,5 +363,5 @@ def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, source_at:
                 inside = row < n and column < n
                 places.append(_place(factors.trailing, row - shared, column - shared) if inside else -1)
         for end, other in ((ends[1], ends[0]), (ends[0], ends[1])):
-            places.append(int(np.searchsorted(source_at, end)) if other >= n and end < n else -1)
+            places.append(int(np.searchsorted(extra_at, end)) if other >= n and end < n else -1)
     return np.array(places, np.int64)
