@@ -100,7 +100,9 @@ def _entry(fingerprint: int) -> Callable:
         height = max(nodes + ints[PAIR_A + 1] - ints[PAIR_A], ints[T_COL + 1] - ints[T_COL])
         height = max(height, ints[CAP_BUS + 1] - ints[CAP_BUS], b, 4)
         step = height * 2 * lanes
-        space = np.zeros(N_WORK * step + 7)
+        space = np.empty(N_WORK * step + 7)
+        if total < lanes:
+            space[:] = 0.0  # lanes that stay empty
         flat = space[-(space.ctypes.data // 8) % 8 :][: N_WORK * step]  # no vector then straddles two lines of memory
         work = flat.reshape(N_WORK, height, 2 * lanes)
         state = flat[STATE * step :][: N_STATE * lanes].reshape(N_STATE, lanes)

@@ -51,6 +51,10 @@ class Plan:
         Where each input and output lies in a scenario's row.
     holds
         1 where a reference is in service in a topology, else 0, ``(T, references)``.
+    defaults
+        Beginning of a row, with the network's own controls.
+    all_energised
+        What :func:`solve` reports of one scenario of the network as given; not to be written to.
     """
 
     compiled: Compiled
@@ -63,6 +67,8 @@ class Plan:
     inputs: tuple[slice, ...]
     outputs: tuple[slice, ...]
     holds: np.ndarray
+    defaults: np.ndarray
+    all_energised: np.ndarray
 
 
 def plan(
@@ -112,6 +118,11 @@ def plan(
     ints, floats = pack(_tables(compiled, factorise(compiled), meters))
     m, b, k, c = compiled.n_bus, compiled.n_branch, len(compiled.regulator), len(compiled.cap_bus)
     w = compiled.n_place
+    inputs = _slices(1, k, c, 1, w, w, w, w, w, w)
+    defaults = np.zeros(inputs[3].stop)
+    defaults[0], defaults[inputs[1]], defaults[inputs[2]] = compiled.source_v_pu, compiled.tap_ratio, 1.0
+    all_energised = np.ones(m, bool)
+    all_energised.flags.writeable = False
     return Plan(
         compiled=compiled,
         tol_pu=float(tol_pu),
@@ -120,9 +131,11 @@ def plan(
         ints=ints,
         floats=floats,
         tap_ratio=compiled.tap_ratio,
-        inputs=_slices(1, k, c, 1, w, w, w, w, w, w),
         holds=compiled.moving.holds.astype(float),
         outputs=_slices(m, m, m, b, *(len(meters), compiled.moving.n_reference) * 2, 4),
+        inputs=inputs,
+        defaults=defaults,
+        all_energised=all_energised,
     )
 
 
@@ -152,6 +165,9 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     NetworkError
         If an input has another width than the network, or asks for another topology.
     """
+    rows = _one_row(plan, load, control, start)
+    if rows is not None:
+        return _solve_one(plan, rows, any(part is not None for part in load[2:]), start is not None)
     batch = batch_shape(plan.compiled, load, control, start)
     rows, has_zip = _rows(plan, batch, load, control, start)
     count = rows.size // rows.shape[-1]
@@ -184,6 +200,58 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         p_form_mw=power[0],
         q_form_mvar=power[1],
     )
+
+
+def _one_row(plan: Plan, load: NodeLoad, control: Control | None, start: Any) -> np.ndarray | None:
+    """Inputs of one scenario, ``(1, inputs)``, without the checks that a batch needs.
+
+    ``None`` where something has batch axes, another width or chooses a topology; then :func:`_rows` is asked.
+    """
+    p, q, *by_voltage = load
+    shape = (plan.compiled.n_place,)
+    if plan.holds.size or not (type(p) is type(q) is np.ndarray and p.shape == q.shape == shape):
+        return None
+    _, tap, cap, _, at_p, at_q, *others = plan.inputs
+    has_zip = any(part is not None for part in by_voltage)
+    width, m = others[-1].stop if has_zip else at_q.stop, plan.compiled.n_bus
+    rows = np.empty((1, width if start is None else width + 2 * m))
+    rows[:, : at_p.start] = plan.defaults
+    row = rows[0]
+    row[at_p], row[at_q] = p, q
+    if has_zip:
+        for columns, part in zip(others, by_voltage, strict=True):
+            if part is not None and np.shape(part) != shape:
+                return None
+            row[columns] = 0.0 if part is None else part
+    if start is not None:
+        v_re, v_im = start.v_re, start.v_im
+        if not (type(v_re) is type(v_im) is np.ndarray and v_re.shape == v_im.shape == (m,)):
+            return None
+        row[width : width + m], row[width + m :] = v_re, v_im
+    if control is not None:
+        if control.topology is not None or np.ndim(control.v_source_pu):
+            return None
+        for columns, chosen in ((tap, control.tap_ratio), (cap, control.cap_on)):
+            if chosen is not None:
+                if np.shape(chosen) != (columns.stop - columns.start,):
+                    return None
+                row[columns] = chosen
+        if control.v_source_pu is not None:
+            row[0] = control.v_source_pu
+    return rows
+
+
+def _solve_one(plan: Plan, rows: np.ndarray, has_zip: bool, has_start: bool) -> Flow:
+    """The flow of one row."""
+    v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, rest = plan.outputs
+    found, iterations = np.empty((1, rest.stop)), np.empty(1, np.int64)
+    solve_rows(plan.ints, plan.floats, rows, has_zip, has_start, plan.tol_pu, plan.max_iter, 1, found, iterations)
+    out = found[0]
+    residual = out[-1]
+    return Flow(
+        out[v_re], out[v_im], out[v_pu], out[loading], out[-4], out[-3], out[-2], out[p_meter], out[q_meter], residual,
+        iterations[0], residual < plan.tol_pu, plan.all_energised, out[p_form], out[q_form],
+    )  # fmt: skip
 
 
 def _rows(
