@@ -229,15 +229,17 @@ def _one_row(plan: Plan, load: NodeLoad, control: Control | None, start: Any) ->
             return None
         row[width : width + m], row[width + m :] = v_re, v_im
     if control is not None:
-        if control.topology is not None or np.ndim(control.v_source_pu):
+        if control.topology is not None:
             return None
+        if control.v_source_pu is not None:
+            if np.ndim(control.v_source_pu):
+                return None
+            row[0] = control.v_source_pu
         for columns, chosen in ((tap, control.tap_ratio), (cap, control.cap_on)):
             if chosen is not None:
                 if np.shape(chosen) != (columns.stop - columns.start,):
                     return None
                 row[columns] = chosen
-        if control.v_source_pu is not None:
-            row[0] = control.v_source_pu
     return rows
 
 
