@@ -108,28 +108,31 @@ def _shared_block(y: Sparse) -> tuple[np.ndarray, Sparse, Sparse, np.ndarray]:
         raise NetworkError(f"the admittance matrix is singular ({error}); check impedances and shunts") from error
     if not np.array_equal(lu.perm_r, lu.perm_c):
         raise NetworkError("the admittance matrix has a zero on its diagonal; check impedances and shunts")
-    after = _postorder(sp.tril(lu.L, -1).tocsc())
+    order = np.argsort(lu.perm_c)
+    after = _postorder(y[order][:, order])
     lower, upper, pivot = sp.tril(lu.L, -1).tocsr(), sp.triu(lu.U, 1).tocsr(), 1 / lu.U.diagonal()
     upper = sp.diags_array(pivot) @ upper
-    return np.argsort(lu.perm_c)[after], _csr(lower[after][:, after]), _csr(upper[after][:, after]), pivot[after]
+    return order[after], _csr(lower[after][:, after]), _csr(upper[after][:, after]), pivot[after]
 
 
-def _postorder(lower: Sparse) -> np.ndarray:
+def _postorder(y: Sparse) -> np.ndarray:
     """Order of the same fill in which a node follows right behind those it waits for, so that they are still at hand.
 
-    A depth-first walk of the elimination tree, in which the parent of a column is its first entry below the diagonal
-    (J. W. H. Liu, "The role of elimination trees in sparse factorization", SIAM J. Matrix Anal. Appl. 11(1), 1990).
+    A depth-first walk of the elimination tree of `y`, whose rows are in an order of elimination already (J. W. H. Liu,
+    "The role of elimination trees in sparse factorization", SIAM J. Matrix Anal. Appl. 11(1), 1990, algorithm 4.2).
     """
-    lower.sort_indices()
-    size = lower.shape[0]
-    filled = np.diff(lower.indptr) > 0
-    parent = np.full(size, size)
-    parent[filled] = lower.indices[lower.indptr[:-1][filled]]
-    walk = depth_first_order(
-        sp.csr_matrix((np.ones(size), (parent, np.arange(size))), shape=(size + 1, size + 1)), size,
-        return_predecessors=False,
-    )  # fmt: skip
-    return walk[:0:-1]
+    pattern = sp.csr_matrix(abs(y) + abs(y.T))
+    size, start, column = y.shape[0], pattern.indptr.tolist(), pattern.indices.tolist()
+    parent, ancestor = [size] * size, [size] * size
+    for row in range(size):
+        for k in column[start[row] : start[row + 1]]:
+            while k < row:
+                above, ancestor[k] = ancestor[k], row
+                if above == size:
+                    parent[k] = row
+                k = above
+    tree = sp.csr_matrix((np.ones(size), (parent, np.arange(size))), shape=(size + 1, size + 1))
+    return depth_first_order(tree, size, return_predecessors=False)[:0:-1]
 
 
 def _trailing_pattern(schur: np.ndarray, groups: list[np.ndarray]) -> Sparse:
