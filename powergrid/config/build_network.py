@@ -85,7 +85,7 @@ def _modified(host: Network, modification: Modification) -> Network:
     attach = modification.attach
     return compose(
         host,
-        _registered(attach.network, attach.options),
+        _registered(attach.network, {"phases": "three" if three_phase(host) else "balanced", **attach.options}),
         attach.at_bus,
         name=attach.name,
         transformer=attach.transformer.model_dump() if attach.transformer else DEFAULT_TRANSFORMER,

@@ -54,10 +54,6 @@ def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
         found.unknown(("network",) if short else ("network", "base"), "network", base, known)
         _unchecked(found, given, "the base network is unknown")
         return Grid(None, "the network is unknown")
-    if given.get("phases") == "three" and given.get("modifications"):
-        message = 'phases "three": modifications are made to balanced networks only'
-        found.add(("network", "phases"), message, 'leave phases out or write "balanced", or leave out modifications')
-        given = {key: value for key, value in given.items() if key != "phases"}
     config = _salvaged(given)
     if config is None:
         return Grid(None, "the network section has faults")

@@ -19,15 +19,15 @@ _NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 /
 
 
 def compose(
-    host: Network,
-    guest: Network,
+    host: Any,
+    guest: Any,
     at: str,
     *,
     name: str,
     transformer: Mapping[str, float],
     load_scale: float = 1.0,
-) -> Network:
-    """Connect `guest` to a bus of `host` through a transformer.
+) -> Any:
+    """Connect `guest` to a bus of `host` through a transformer; both balanced, or both three-phase.
 
     The guest's source is removed: the bus that held it is fed from the host. A transformer that alone connects the
     guest's source bus is its substation and is removed with that bus. Everything of the guest carries the prefix
@@ -50,7 +50,7 @@ def compose(
 
     Returns
     -------
-    Network
+    Network or UnbalancedNetwork
         Host rows first, then the guest's, then the transformer.
 
     Raises
@@ -59,22 +59,31 @@ def compose(
         If the bus does not exist (with the nearest match), the name is taken, the frequencies differ or the transformer
         is incomplete.
     """
-    _balanced(host, guest)
-    at_bus = host.bus(at)
     if not name or any(bus.startswith(f"{name}.") for bus in host.buses.name):
         raise NetworkError(f'network "{host.name}": the guest name "{name}" is empty or already taken')
-    if len(guest.sources.name):
-        raise NetworkError(f'the guest "{guest.name}" has several sources; only the one at its head can be removed')
     if host.f_hz != guest.f_hz:
         raise NetworkError(f'"{host.name}" runs at {host.f_hz} Hz, the guest "{guest.name}" at {guest.f_hz} Hz')
+    if hasattr(host, "blocks") and hasattr(guest, "blocks"):
+        from powergrid.networks.compose_phases import compose_phases
+
+        return compose_phases(host, guest, at, name=name, transformer=transformer, load_scale=load_scale)
+    for network in (host, guest):
+        if hasattr(network, "blocks"):
+            raise NetworkError(
+                f'"{host.name}" and "{guest.name}" cannot be connected: only "{network.name}" has three phases; '
+                "take both phase by phase, or both balanced"
+            )
+    at_bus = host.bus(at)
+    if len(guest.sources.name):
+        raise NetworkError(f'the guest "{guest.name}" has several sources; only the one at its head can be removed')
     guest, head = _without_substation(guest)
     guest = scaled(guest, load=load_scale, shunt=load_scale)
     offset, branch_offset = len(host.buses.name), len(host.branches.name)
     g_buses, g_branches, g_regulators = guest.buses, guest.branches, guest.regulators
     x, y = guest_positions(host, at_bus, g_buses, head)
-    buses = Buses(_prefixed(name, g_buses.name), g_buses.vn_kv, (name,) * len(g_buses.name), x, y)
+    buses = Buses(prefixed(name, g_buses.name), g_buses.vn_kv, (name,) * len(g_buses.name), x, y)
     branches = g_branches._replace(
-        name=_prefixed(name, g_branches.name),
+        name=prefixed(name, g_branches.name),
         from_bus=g_branches.from_bus + offset,
         to_bus=g_branches.to_bus + offset,
     )
@@ -82,12 +91,12 @@ def compose(
     pcc = transformer_branch(f"{name}.pcc", at_bus, head + offset, transformer)
     return replace(
         host,
-        buses=_joined(host.buses, buses),
-        branches=_joined(_joined(host.branches, branches), pcc),
-        regulators=_joined(host.regulators, g_regulators._replace(branch=g_regulators.branch + branch_offset)),
-        loads=_joined(host.loads, loads),
-        shunts=_joined(host.shunts, shunts),
-        generators=_joined(host.generators, _moved(name, guest.generators, offset)),
+        buses=joined(host.buses, buses),
+        branches=joined(joined(host.branches, branches), pcc),
+        regulators=joined(host.regulators, g_regulators._replace(branch=g_regulators.branch + branch_offset)),
+        loads=joined(host.loads, loads),
+        shunts=joined(host.shunts, shunts),
+        generators=joined(host.generators, _moved(name, guest.generators, offset)),
     )
 
 
@@ -110,7 +119,11 @@ def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
     NetworkError
         If `at_bus` does not exist (with the nearest match), `name` does, or the voltage is not positive.
     """
-    _balanced(network)
+    if hasattr(network, "blocks"):
+        raise NetworkError(
+            f'"{network.name}" is a three-phase network, to which no bus can be added; attach a network, or take '
+            "it balanced"
+        )
     here = network.bus(at_bus)
     if name in network.buses.name:
         raise NetworkError(f'network "{network.name}" already has a bus "{name}"')
@@ -125,20 +138,11 @@ def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
         if same_voltage
         else transformer_branch(label, here, there, _NEW_BUS_TRANSFORMER)
     )
-    return replace(network, buses=_joined(network.buses, bus), branches=_joined(network.branches, branch))
+    return replace(network, buses=joined(network.buses, bus), branches=joined(network.branches, branch))
 
 
-def _balanced(*networks: Network) -> None:
-    for network in networks:
-        if not isinstance(network, Network):
-            raise NetworkError(
-                f'"{network.name}" is a three-phase network: networks are attached and buses added to balanced ones '
-                'only; leave phases out or write "balanced"'
-            )
-
-
-def scaled(network: Network, *, load: float = 1.0, shunt: float = 1.0) -> Network:
-    """The same network with all loads multiplied by `load` and all shunts by `shunt` [1]."""
+def scaled(network: Any, *, load: float = 1.0, shunt: float = 1.0) -> Any:
+    """The same network, balanced or three-phase, with all loads multiplied by `load` and all shunts by `shunt` [1]."""
     loads, shunts = network.loads, network.shunts
     return replace(
         network,
@@ -217,14 +221,14 @@ def _without_substation(network: Network) -> tuple[Network, int]:
 
 def _moved(name: str, table: Any, offset: int) -> Any:
     """A table of elements at buses with prefixed names and the buses' new places."""
-    return table._replace(name=_prefixed(name, table.name), bus=table.bus + offset)
+    return table._replace(name=prefixed(name, table.name), bus=table.bus + offset)
 
 
-def _prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{name}.{own}" for own in names)
 
 
-def _joined(first: Table, second: Table) -> Table:
+def joined(first: Table, second: Table) -> Table:
     """Rows of `first`, then rows of `second`."""
     columns = [(*a, *b) if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(first, second, strict=True)]
     return _like(first, columns)

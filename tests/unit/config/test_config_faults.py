@@ -124,7 +124,6 @@ def test_the_sound_file_is_accepted(tmp_path):
         ("name: small", "messages: {loss: 0.1}", 1, "messages.loss", "not available yet", "leave it at 0"),
         ("name: small", "plugins: [nowhere]", 1, "plugins[0]", "no such folder", ""),
         ("name: small", "schema_version: 9", 1, "schema_version", "9 must be 1", ""),
-        ("base: ieee34", "base: ieee34\n  phases: three", 4, "network.phases", "balanced networks only", "balanced"),
         (
             "base: ieee34",
             "base: ieee34\n  load_series: 'load_p_pu:res_9'",

@@ -1,0 +1,91 @@
+"""Three-phase networks behind each other, and a whole preset phase by phase."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import powergrid
+from powergrid.core.errors import ConfigError, NetworkError
+from powergrid.networks import compose, with_bus
+
+UNIT = {"sn_mva": 1.0, "vk_percent": 5.75, "vkr_percent": 0.75}
+
+
+@pytest.fixture(scope="module")
+def park():
+    host = powergrid.network("ieee34", phases="three", load_scale=0.5)
+    for k, at in enumerate(("808", "834"), start=1):
+        host = compose(
+            host, powergrid.network("ieee13", phases="three"), at, name=f"mg{k}", transformer=UNIT, load_scale=0.2
+        )
+    return host
+
+
+def test_the_transformer_obeys_ohm_phase_by_phase(park) -> None:
+    found = park.power_flow(tol_pu=1e-12)
+    assert found.converged
+    v = dict(
+        zip(
+            found.bus.bus + "." + found.bus.phase,
+            found.bus.v_pu * np.exp(1j * np.deg2rad(found.bus.va_degree)),
+            strict=True,
+        )
+    )
+    z_pu = complex(0.75, np.sqrt(5.75**2 - 0.75**2)) / 100 * 3  # 1 MVA of three phases on 1 MVA a phase
+    rows = found.branch[found.branch.index.str.startswith("mg2.pcc.")]
+    assert rows.phase.tolist() == ["a", "b", "c"]
+    for row in rows.itertuples():
+        near, far = v[f"834.{row.phase}"], v[f"mg2.650.{row.phase}"]
+        current = np.conj((row.p_from_mw + 1j * row.q_from_mvar) / near)
+        assert near - far == pytest.approx(z_pu * current, abs=1e-9)
+    assert rows.p_from_mw.sum() == pytest.approx(0.2 * 3.466, rel=0.06)
+
+
+def test_what_the_source_feeds_is_drawn_or_lost(park) -> None:
+    found = park.power_flow(tol_pu=1e-12)
+    bus = found.bus.p_mw.sum()  # loads and shunts negative, the source positive
+    assert bus == pytest.approx(found.losses_mw, abs=1e-9)
+    assert len(set(park.buses.name)) == len(park.buses.name)
+    assert {"", "mg1", "mg2"} == set(park.buses.area)
+
+
+def test_without_load_the_guest_changes_nothing() -> None:
+    host = powergrid.network("ieee34", phases="three", load_scale=0.5)
+    guest = powergrid.network("ieee13", phases="three")
+    both = compose(host, guest, "808", name="mg", transformer=UNIT, load_scale=0.0).power_flow()
+    alone = host.power_flow()
+    count = len(alone.bus)
+    assert np.abs(both.bus.v_pu[:count] - alone.bus.v_pu).max() < 2e-3  # the guest's cables charge a little
+
+
+def test_a_preset_turns_to_its_full_feeder() -> None:
+    env = powergrid.make("p2p_microgrids", phases="three", episode_length=4)
+    env.reset(seed=0, options={"day": 100})
+    balanced = powergrid.make("p2p_microgrids", episode_length=4)
+    balanced.reset(seed=0, options={"day": 100})
+    assert env.possible_agents == balanced.possible_agents
+    for _ in range(4):
+        infos = [one.step(one.policy_actions("rule_based"))[4] for one in (env, balanced)]
+        assert env.output.flow.converged
+        assert abs(env.output.flow.p_slack_mw - balanced.output.flow.p_slack_mw) < 0.05
+        assert env.output.transfers.sum() == pytest.approx(0.0, abs=1e-9)
+        for agent in env.possible_agents:
+            money = [info[agent]["money"].sum() for info in infos]
+            assert money[0] == pytest.approx(money[1], abs=1.5)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    three, one = powergrid.network("ieee34", phases="three"), powergrid.network("ieee13")
+    guest = powergrid.network("ieee13", phases="three")
+    with pytest.raises(NetworkError, match="take both phase by phase, or both balanced"):
+        compose(three, one, "808", name="mg", transformer=UNIT)
+    with pytest.raises(NetworkError, match='bus "822" of "ieee34" has phase a only'):
+        compose(three, guest, "822", name="mg", transformer=UNIT)
+    with pytest.raises(NetworkError, match='no bus "80l"'):
+        compose(three, guest, "80l", name="mg", transformer=UNIT)
+    with pytest.raises(NetworkError, match="no bus can be added"):
+        with_bus(three, "new", 24.9, "808")
+    modification = {"add_bus": {"name": "new", "vn_kv": 24.9, "at_bus": "808"}}
+    with pytest.raises(ConfigError, match=r"network\.modifications\[0\]\.add_bus.*no bus can be added"):
+        powergrid.make({"network": {"base": "ieee34", "phases": "three", "modifications": [modification]}})
