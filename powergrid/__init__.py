@@ -27,7 +27,12 @@ _HOME = {
     "PowerGridError": "powergrid.core.errors",
     "ConfigError": "powergrid.core.errors",
 }
+_V1_NAMES = ("DG", "RES", "ESS", "Shunt", "Transformer", "Grid", "Action", "DeviceState")
+_HOME |= dict.fromkeys(_V1_NAMES, "powergrid.v1.devices")
 __all__ = ["__version__", *_HOME]
+
+# Programs written for version 1 keep their import paths; see `powergrid.v1.aliases`.
+import_module("powergrid.v1.aliases").install()
 
 
 def __getattr__(name: str) -> Any:

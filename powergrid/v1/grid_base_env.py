@@ -1,0 +1,255 @@
+"""``GridBaseEnv``: a pandapower net and devices as a Gymnasium environment, as v1 had it."""
+
+from __future__ import annotations
+
+import abc
+from collections import OrderedDict
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Dict as DictSpace
+
+from powergrid.core.errors import nearest
+from powergrid.v1.attach import AreaRows, Columns, SubclassError, attach_device_to_net, write_rows
+from powergrid.v1.devices import DG, ESS, RES, Device, Grid, Shunt, Switch, Transformer
+from powergrid.v1.pandapower_names import restore_toolbox_names
+from powergrid.v1.power_flow import TablePowerFlow
+
+restore_toolbox_names()
+
+FIXES = {
+    "taps": "transformers without tap limits leave the net's own tap alone",
+    "stale_results": "a reset forgets the last power flow, so that its observation shows 1 pu, 0 degree and 0 %",
+    "area": "an area's name must be the whole prefix of a name",
+}
+"""Defects of v1 that the configuration key ``fix`` mends."""
+SERIES = ("load", "solar", "wind", "price")
+
+
+class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
+    """One agent that commands the devices of a pandapower net.
+
+    A subclass writes ``_build_net()``, which sets ``net``, ``area`` (prefix of all names), ``devices`` (ordered name ->
+    device) and ``dataset`` (arrays ``load``, ``solar``, ``wind``, ``price``), and ``_reward_and_safety()``, which
+    returns two dictionaries. It may replace ``_get_obs()``.
+
+    Parameters
+    ----------
+    env_config
+        ``train`` (True chooses the split ``"train"``, which is also the default, and, only if it is given, random
+        days), ``episode_length`` (24 steps), ``base_power`` (divides loads in the observation), ``load_scale``
+        (multiplies the load series), ``reward_scale``, ``safety_scale`` (0: no penalty), ``max_penalty`` (0: no cap),
+        and two keys that v1 had not: ``power_flow`` (``"auto"``, or ``"runpp"`` for pandapower's own) and ``fix``
+        (names of :data:`FIXES`).
+
+    Raises
+    ------
+    SubclassError
+        If the subclass does not set what it must, or no device takes an action.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
+    net: Any
+    area: Any
+    devices: Any
+    dataset: Any
+
+    def __init__(self, env_config: dict[str, Any] | None = None):
+        super().__init__()
+        self.cfg = env_config or {}
+        self.base_power = float(self.cfg.get("base_power", 1.0))
+        self.load_scale = float(self.cfg.get("load_scale", 1.0))
+        self.train = "train" if self.cfg.get("train", True) else "test"
+        self.net = self.area = self.dataset = None
+        self.devices = OrderedDict()
+        self.episode_length = int(self.cfg.get("episode_length") or 24)
+        self.t = 0
+        self._fixes = _chosen_fixes(self.cfg.get("fix", ()))
+        self._area_rows = AreaRows(exact="area" in self._fixes)
+        self._flow: TablePowerFlow | None = None
+        self._build_net()
+        self._check_build()
+        self._pp_refs: dict[str, tuple[str, int]] = {}
+        for name, dev in self.devices.items():
+            dev.reset(rnd=self.np_random)
+            self._pp_refs[name] = attach_device_to_net(self.net, self.area, dev)
+        self.action_space = self._build_action_space()
+        self.observation_space = Box(-np.inf, np.inf, shape=self._get_obs().shape, dtype=np.float32)
+
+    @abc.abstractmethod
+    def _build_net(self) -> None:
+        """Set ``net``, ``area``, ``devices`` and ``dataset``."""
+
+    @abc.abstractmethod
+    def _reward_and_safety(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Named rewards and named violations of the step."""
+
+    def _check_build(self) -> None:
+        """Say what the subclass forgot."""
+        who = f"{type(self).__name__}._build_net()"
+        if self.net is None or not hasattr(self.net, "bus"):
+            raise SubclassError(f"{who} must set self.net to a pandapower net; it set {type(self.net).__name__}")
+        if not isinstance(self.area, str):
+            raise SubclassError(f'{who} must set self.area to the prefix of the names in the net, "" for none')
+        if not isinstance(self.devices, dict) or not all(isinstance(dev, Device) for dev in self.devices.values()):
+            raise SubclassError(f"{who} must set self.devices to a dict of name -> powergrid.devices object")
+        missing = [key for key in SERIES if self.dataset is None or key not in self.dataset]
+        if missing:
+            raise SubclassError(
+                f"{who} must set self.dataset to a dict with the arrays {', '.join(SERIES)}; missing: "
+                f"{', '.join(missing)}"
+            )
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Begin an episode: at a random day where ``train`` is set to True, else where the last one ended.
+
+        The tables still hold the last power flow, so the observation shows its voltages and loadings.
+        """
+        super().reset(seed=seed)
+        if self.cfg.get("train", False):
+            days = self.dataset["load"].size // self.episode_length - 1
+            self.t = int(self.np_random.integers(days)) * self.episode_length
+        for dev in self.devices.values():
+            dev.reset(rnd=self.np_random)
+        if "stale_results" in self._fixes:
+            self.net["converged"] = False
+        self._apply_dataset_scalers()
+        return self._get_obs(), {"t": self.t}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Command the devices, solve, settle, and show the data of the next step."""
+        self._set_action(action)
+        self._push_devices_to_net()
+        converged = self._solve_pf()
+        self._update_device_cost_safety(converged)
+        terms, violations = self._checked_terms()
+        reward = np.sum(list(terms.values())) * float(self.cfg.get("reward_scale", 1.0))
+        penalty = np.sum(list(violations.values())) * float(self.cfg.get("safety_scale", 0.0))
+        reward -= np.clip(penalty, 0.0, float(self.cfg.get("max_penalty", 0.0)) or None)
+        self.t += 1
+        self._apply_dataset_scalers()
+        info = {"t": self.t, "converged": converged}
+        return self._get_obs(), float(reward), self.t % self.episode_length == 0, False, info
+
+    def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
+        found: Any = self._reward_and_safety()
+        if isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, dict) for part in found):
+            return found
+        kind = f"({', '.join(type(part).__name__ for part in found)})" if isinstance(found, tuple) else type(found)
+        raise SubclassError(
+            f"{type(self).__name__}._reward_and_safety() must return two dicts, rewards and violations by name, as "
+            f'({{"DG1": -12.5}}, {{"DG1": 0.0}}); it returned {kind}'
+        )
+
+    def _solve_pf(self) -> bool:
+        if self._flow is None or self._flow.net is not self.net:
+            self._flow = TablePowerFlow(self.net, self.cfg.get("power_flow", "auto"))
+        return self._flow.solve()
+
+    def _apply_dataset_scalers(self) -> None:
+        """Loads, renewable power and price of index ``t``."""
+        load, solar, wind, price = (float(self.dataset[key][self.t]) for key in SERIES)
+        rows = self._area_rows(self.net, "load", self.area)
+        if len(rows):
+            write_rows(self.net["load"], "scaling", rows, load * self.load_scale)
+        for dev in self.devices.values():
+            if isinstance(dev, RES):
+                dev.update_state(scaling=solar if dev.type == "solar" else wind)
+            elif isinstance(dev, Grid):
+                dev.update_state(price=price)
+
+    def _push_devices_to_net(self) -> None:
+        columns = Columns(self.net)
+        for name, dev in self.devices.items():
+            table, index = self._pp_refs[name]
+            dev.update_state()
+            state = dev.state
+            if isinstance(dev, DG):
+                columns.set(table, index, p_mw=state.P, q_mvar=state.Q, in_service=bool(state.on))
+            elif isinstance(dev, RES):
+                columns.set(table, index, p_mw=state.P, q_mvar=state.Q)
+            elif isinstance(dev, ESS):
+                columns.set(table, index, p_mw=state.P, q_mvar=state.Q, soc_percent=dev.soc * 100.0)
+                columns.set(table, index, in_service=bool(state.on))
+            elif isinstance(dev, Shunt):
+                columns.set(table, index, step=dev.step)
+            elif isinstance(dev, Transformer) and not ("taps" in self._fixes and state.tap_min is None):
+                columns.set(table, index, tap_pos=int(state.tap_position or 0))
+            elif isinstance(dev, Switch):
+                columns.set(table, index, closed=bool(state.closed))
+        columns.write()
+
+    def _update_device_cost_safety(self, converged: bool) -> None:
+        for name, dev in self.devices.items():
+            if isinstance(dev, Transformer):
+                loading = self.net["res_trafo"].at[self._pp_refs[name][1], "loading_percent"] if converged else 0.0
+                dev.update_cost_safety(loading_percentage=loading)
+                continue
+            if isinstance(dev, Grid):
+                p_mw, q_mvar = self.net["res_ext_grid"].to_numpy()[0]
+                dev.update_state(P=p_mw, Q=q_mvar)
+            dev.update_cost_safety()
+
+    def _device_action_slices(self) -> tuple[Any, Any, Any, list[tuple[Device, int, int]]]:
+        """Lowest and highest continuous values, numbers of choices, and each device's share of both."""
+        devices = list(self.devices.values())
+        ranges = [dev.action.range for dev in devices if dev.action.dim_c and dev.action.range is not None]
+        low, high = np.concatenate(ranges, axis=1).astype(np.float32) if ranges else (None, None)
+        choices = [dev.action.ncats for dev in devices for _ in range(dev.action.dim_d)]
+        slices = [(dev, dev.action.dim_c, dev.action.dim_d) for dev in devices]
+        return low, high, np.array(choices, np.int64) if choices else None, slices
+
+    def _build_action_space(self) -> Space:
+        low, high, choices, _ = self._device_action_slices()
+        spaces: dict[str, Space] = {}
+        if low is not None:
+            spaces["continuous"] = Box(low, high, dtype=np.float32)
+        if choices is not None:
+            spaces["discrete"] = Discrete(int(choices[0])) if len(choices) == 1 else MultiDiscrete(choices)
+        if not spaces:
+            raise SubclassError(
+                f"no device of {type(self).__name__} takes an action; add a DG, an ESS, a Shunt, a Switch or a "
+                "Transformer with tap limits to self.devices"
+            )
+        return next(iter(spaces.values())) if len(spaces) == 1 else DictSpace(spaces)
+
+    def _set_action(self, action: Any) -> None:
+        """Give every device its share: continuous parts in device order, then discrete ones in device order."""
+        continuous: Any = ()
+        discrete: Any = ()
+        if isinstance(self.action_space, DictSpace):
+            continuous, discrete = action.get("continuous", ()), action.get("discrete", ())
+        elif isinstance(self.action_space, Box):
+            continuous = action
+        else:
+            discrete = action
+        c, d = np.asarray(continuous, np.float32).ravel(), np.asarray(discrete, np.int32).ravel()
+        for dev in self.devices.values():
+            n_c, n_d = dev.action.dim_c, dev.action.dim_d
+            dev.action.c[:], c = c[:n_c], c[n_c:]
+            dev.action.d[:], d = d[:n_d], d[n_d:]
+
+    def _get_obs(self) -> np.ndarray:
+        """Device vectors, all voltages [pu] and angles [degree], loads [MW, Mvar] / base_power, line loadings [1]."""
+        net = self.net
+        if net["converged"] and len(net["res_bus"]):
+            vm, va = net["res_bus"]["vm_pu"].to_numpy(), net["res_bus"]["va_degree"].to_numpy()
+            loading = net["res_line"]["loading_percent"].to_numpy().astype(np.float32)
+        else:
+            vm, va = np.ones(len(net["bus"])), np.zeros(len(net["bus"]))
+            loading = np.zeros(len(net["line"]), np.float32)
+        load = net["load"]
+        drawn = np.stack([load["p_mw"].to_numpy(float), load["q_mvar"].to_numpy(float)], axis=1)
+        drawn = (drawn * load["scaling"].to_numpy(float)[:, None]).ravel() / self.base_power
+        vectors = [dev.state.as_vector() for dev in self.devices.values()]
+        return np.concatenate([*vectors, vm, va, drawn, loading / 100.0]).astype(np.float32)
+
+
+def _chosen_fixes(names: Any) -> frozenset[str]:
+    chosen = frozenset([names] if isinstance(names, str) else names)
+    for name in chosen - FIXES.keys():
+        hint = nearest(str(name), FIXES)
+        raise SubclassError(f'env_config["fix"]: no defect is called "{name}"; {hint} known: {", ".join(FIXES)}')
+    return chosen

@@ -1,0 +1,120 @@
+"""The v1 data file and CAISO's CSV files."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from powergrid.envs.single_agent.ieee13_mg import IEEE13Env
+
+from powergrid.core.errors import DataError, UnknownNameError
+from powergrid.v1.datasets import read_caiso, read_data, read_pickle, write_v1_layout
+
+
+def layout(hours=48):
+    split = {
+        quantity: {name: np.linspace(0, 1, hours, dtype=np.float32)}
+        for quantity, name in (("load", "AVA"), ("solar", "NP15"), ("wind", "NP15"), ("price", "0096WD_7_N001"))
+    }
+    return {"train": split, "test": split}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_layout_of_version_1_is_read(tmp_path, protocol):
+    path = tmp_path / "data.pkl"
+    path.write_bytes(pickle.dumps(layout(), protocol))
+    data = read_pickle(path)
+    assert data["test"]["load"]["AVA"].tolist() == layout()["test"]["load"]["AVA"].tolist()
+    env = IEEE13Env({"data": path})
+    assert env.dataset["price"].size == 48
+    with pytest.raises(UnknownNameError, match='did you mean "AVA"'):
+        read_data("train", "AVB", "NP15", "0096WD_7_N001", source=path)
+
+
+class Command:
+    """Would run a command when loaded."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_with_anything_else_is_refused_before_it_is_loaded(tmp_path, protocol):
+    trace = tmp_path / "trace"
+    data = layout()
+    data["train"]["load"]["x"] = Command(trace)
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps(data, protocol))
+    with pytest.raises(DataError, match=r"refused before loading.*mkdir"):
+        read_pickle(tmp_path / "bad.pkl")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"train": {}}, "top level holds train"),
+        ({"train": {"load": {"a": np.ones(3)}}, "test": {}}, '"train" has no "solar"'),
+        ({**layout(), "test": layout(47)["test"] | {"load": {"AVA": np.ones(3)}}}, "differ in length"),
+        ({**layout(), "train": {**layout()["train"], "load": {"AVA": ["a"]}}}, "is no vector of numbers"),
+    ],
+)
+def test_another_layout_is_refused_with_the_expected_one(tmp_path, data, sentence):
+    write_v1_layout(data, tmp_path / "odd.pkl")
+    with pytest.raises(DataError, match=sentence):
+        read_pickle(tmp_path / "odd.pkl")
+
+
+def test_no_pickle_at_all(tmp_path):
+    (tmp_path / "text.pkl").write_text("hours,load\n")
+    with pytest.raises(DataError, match="no readable pickle"):
+        read_pickle(tmp_path / "text.pkl")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_pickle(tmp_path / "absent.pkl")
+
+
+def test_without_a_file_the_embedded_data_serve():
+    data = read_data("train", "AVA", "NP15", "0096WD_7_N001")
+    assert {quantity: values.shape for quantity, values in data.items()} == dict.fromkeys(data, (8760,))
+    for quantity in ("load", "solar", "wind"):
+        assert 0 <= data[quantity].min() < data[quantity].max() <= 1
+    other = read_data("test", "AVA", "NP15", "0096WD_7_N001")
+    assert (other["price"] != data["price"]).any()
+
+
+@pytest.mark.parametrize(("month", "clock_change"), [("202303", "2023-03-12"), ("202311", "2023-11-05")])
+def test_caiso_hours_are_those_of_standard_time_across_clock_changes(shared, month, clock_change):
+    import pandas as pd
+
+    folder = shared / "data-samples/caiso"
+    data = read_caiso(sorted(folder.glob(f"{month}*.zip")))["train"]
+    hourly = pd.read_csv(folder / "caiso_2023_hourly.csv.gz", index_col=0, parse_dates=True)
+    hours = data["price"]["0096WD_7_N001"].size
+    assert hours % 24 == 0
+    change = pd.Timestamp(clock_change, tz="UTC") + pd.Timedelta(hours=8)
+    for days_before in range(4):  # the excerpts begin some days before the change
+        start = change - pd.Timedelta(days=days_before)
+        window = hourly.loc[start : start + pd.Timedelta(hours=hours - 1)]
+        wanted = window["lmp_usd_per_mwh 0096WD_7_N001"].to_numpy(np.float32)
+        if np.allclose(wanted, data["price"]["0096WD_7_N001"], atol=0.01):
+            break
+    else:
+        pytest.fail("no midnight of standard time lets the prices agree")
+    assert start <= change < start + pd.Timedelta(hours=hours)
+    solar = window["solar_mw NP15"].to_numpy()
+    np.testing.assert_allclose(data["solar"]["NP15"], np.clip(solar / solar.max(), 0, None), atol=1e-5)
+    load = window["load_mw CA ISO-TAC"].to_numpy()
+    np.testing.assert_allclose(data["load"]["CA ISO-TAC"], load / load.max(), atol=1e-4)
+
+
+def test_caiso_files_that_do_not_do(shared, tmp_path):
+    prices = sorted((shared / "data-samples/caiso").glob("202311*PRC*.csv"))
+    with pytest.raises(DataError, match="no load and no solar and no wind"):
+        read_caiso(prices)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="is no OASIS file"):
+        read_caiso(tmp_path)

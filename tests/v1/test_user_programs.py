@@ -1,0 +1,213 @@
+"""Programs written for version 1: their imports, their subclasses, and what they get wrong."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from importlib import import_module
+
+import numpy as np
+import pandapower as pp
+import pytest
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.utils.env_checker import check_env
+from powergrid.envs.single_agent.ieee13_mg import IEEE13Env
+from powergrid.networks.ieee13 import IEEE13Bus
+from powergrid.utils import SafetySpec, total_safety, voltage_deviation
+from powergrid.utils.utils import NormalizeActionWrapper
+
+import powergrid
+from powergrid.base_env import GridBaseEnv
+from powergrid.core.errors import PowerGridError
+from powergrid.devices import DG, ESS, RES, Grid, Shunt, Switch, Transformer
+
+
+class Village(GridBaseEnv):
+    """A subclass as v1's README teaches it: pandapower code and nothing else."""
+
+    extra: tuple = ()
+
+    def _build_net(self):
+        self.area = "V"
+        net = pp.create_empty_network()
+        first, second = (pp.create_bus(net, vn_kv=10.0, name=f"V Bus {k}") for k in "12")
+        pp.create_ext_grid(net, first)
+        pp.create_line(net, first, second, 5.0, "NAYY 4x150 SE", name="V Line")
+        pp.create_load(net, second, p_mw=0.5, q_mvar=0.1, name="V Load")
+        third = pp.create_bus(net, vn_kv=10.0, name="V Bus 3")
+        pp.create_switch(net, second, third, et="b", name="V Tie")
+        self.net = net
+        devices = [ESS("B", "Bus 2", -0.2, 0.2, 1.0), RES("S", "Bus 2", 0.3, "solar"), Grid("G", "Bus 1", 5.0)]
+        self.devices = OrderedDict((dev.name, dev) for dev in [*devices, *self.extra])
+        hours = np.arange(48)
+        self.dataset = {
+            "load": 0.5 + 0.3 * np.sin(hours),
+            "solar": np.clip(np.sin(hours / 4), 0, 1),
+            "wind": np.zeros(48),
+            "price": 40.0 + hours,
+        }
+
+    def _reward_and_safety(self):
+        rows = pp.get_element_index(self.net, "bus", self.area, False)
+        vm = self.net.res_bus.loc[rows].vm_pu.values
+        return {"all": -sum(dev.cost for dev in self.devices.values())}, {"vm": float(np.abs(vm - 1).sum())}
+
+
+def build(*extra):
+    return type("Own", (Village,), {"extra": extra})({"train": True, "safety_scale": 1.0})
+
+
+def test_the_top_level_names():
+    for name in ("DG", "RES", "ESS", "Shunt", "Transformer", "Grid", "Action", "DeviceState"):
+        assert getattr(powergrid, name).__module__.startswith("powergrid.v1")
+    assert import_module("powergrid.utils.cost") is import_module("powergrid.v1.utils.cost")
+    assert import_module("powergrid.networks.lines").CF601["max_i_ka"] == 0.73
+
+
+def test_an_own_subclass_runs_as_with_runpp():
+    rewards = []
+    for power_flow in ("auto", "runpp"):
+        env = Village({"safety_scale": 1.0, "power_flow": power_flow})
+        env.reset(seed=1)
+        rewards.append([env.step(np.array([0.1 * (-1) ** k], np.float32))[1] for k in range(6)])
+    np.testing.assert_allclose(rewards[0], rewards[1], rtol=1e-10)
+    check_env(build(), skip_render_check=True)
+
+
+def test_an_edit_of_the_net_in_mid_episode_counts():
+    env = Village({"power_flow": "auto"})
+    env.reset(seed=1)
+    env.step(np.zeros(1, np.float32))
+    pp.create_load(env.net, 1, p_mw=0.2, name="late")
+    env.step(np.zeros(1, np.float32))
+    assert env.net.res_load.p_mw.iloc[-1] == 0.2
+    assert env.net.res_ext_grid.p_mw[0] == pytest.approx(env.devices["G"].state.P)
+
+
+@pytest.mark.parametrize(
+    ("extra", "space"),
+    [
+        ((Shunt("C", "Bus 2", -0.05, max_step=3),), Discrete(4)),
+        ((Shunt("C", "Bus 2", -0.05), Switch("Tie")), MultiDiscrete([2, 2])),
+        ((DG("D", "Bus 2", 0, 0.1, startup_time=1, shutdown_time=0),), Discrete(2)),
+    ],
+)
+def test_discrete_actions(extra, space):
+    env = build(*extra)
+    assert env.action_space["discrete"] == space
+    assert isinstance(env.action_space["continuous"], Box)
+    env.reset(seed=0)
+    q = []
+    for choice in (0, 1):
+        discrete = np.full(len(extra), choice)
+        obs, *_ = env.step({"continuous": np.zeros(env.action_space["continuous"].shape), "discrete": discrete})
+        q.append(env.net.res_ext_grid.q_mvar[0])
+        assert obs.shape == env.observation_space.shape
+    if isinstance(extra[0], Shunt):
+        assert q[1] < q[0]  # the capacitor feeds in
+    if isinstance(extra[-1], Switch):
+        assert bool(env.net.switch.closed[0])
+
+
+def test_the_wrapper_scales_the_continuous_part():
+    env = NormalizeActionWrapper(build())
+    env.reset(seed=0)
+    env.step(np.array([-1.0], np.float32))
+    assert pytest.approx(-0.2) == env.unwrapped.devices["B"].state.P
+    with pytest.raises(TypeError, match="discrete actions only"):
+        NormalizeActionWrapper(type("D", (IEEE13Env,), {"action_space": Discrete(2), "__init__": lambda self: None})())
+
+
+def test_unit_commitment():
+    dg = DG("g", "b", 0.0, 10.0, startup_time=1, shutdown_time=1, startup_cost=5.0, shutdown_cost=3.0)
+    dg.reset()
+    seen = []
+    for command in (0, 0, 1, 1, 1):
+        dg.action.c[:] = 0.0
+        dg.action.d[:] = command
+        dg.update_state()
+        dg.update_cost_safety()
+        seen.append((dg.state.on, dg.state.shutting, dg.state.starting, dg.cost))
+    assert seen == [(1, 1, 0, 0.0), (0, 0, 0, 3.0), (0, 0, 1, 0.0), (1, 0, 0, 5.0), (1, 0, 0, 0.0)]
+    assert dg.state.as_vector().tolist() == pytest.approx([0, 0, 0, 1, 0, 0])
+
+
+def test_safety_terms():
+    assert total_safety(spec=SafetySpec(), P=3, Q=4, sn_mva=4, min_pf=0.8, soc=1.1, loading_pct=150) == pytest.approx(
+        0.25 + 0.2 + 0.1 + 0.5
+    )
+    assert voltage_deviation(0.9) == pytest.approx(0.05 / 0.95)
+    assert voltage_deviation(1.1) == pytest.approx(0.05 / 0.45)
+    dg = DG("g", "b", 0.0, 10.0, sn_mva=10.0, min_pf=0.95)
+    dg.action.c[:] = 8.0, 6.0
+    dg.update_state()
+    dg.update_cost_safety()
+    assert dg.safety == pytest.approx(0.15)
+    wind = RES("w", "b", 1.0, "wind", max_q_mvar=2.0, min_q_mvar=-2.0)
+    wind.update_state(scaling=1.0)
+    wind.action.c[:] = 1.5
+    wind.update_state()
+    wind.update_cost_safety()
+    assert wind.safety == pytest.approx(math.hypot(1.0, 1.5) - 1.0)
+
+
+def test_what_a_transformer_does_to_the_taps_and_the_switch_that_mends_it():
+    class Tapped(Village):
+        def _build_net(self):
+            super()._build_net()
+            self.area, self.net = "MG1", IEEE13Bus("MG1")
+            self.net.trafo.loc[0, "tap_pos"] = 2
+            self.devices = OrderedDict(D=DG("D", "Bus 675", 0, 1), S=Transformer("Substation"))
+
+        def _reward_and_safety(self):
+            return {}, {}
+
+    for fix, tap in (((), 0), (("taps",), 2)):
+        env = Tapped({"fix": fix})
+        env.reset()
+        env.step(np.zeros(1, np.float32))
+        assert env.net.trafo.tap_pos[0] == tap
+    with pytest.raises(PowerGridError, match='did you mean "taps"'):
+        Tapped({"fix": ("tabs",)})
+
+
+def test_stale_results_and_the_switch_that_mends_them():
+    for fix, stale in (((), True), (("stale_results",), False)):
+        env = IEEE13Env({"fix": fix})
+        assert (env.reset(seed=0)[0][14:27] == 1).all()
+        env.step(np.zeros(5, np.float32))
+        assert (env.reset(seed=0)[0][14:27] != 1).any() == stale
+
+
+def broken(**changes):
+    def build_net(self):
+        Village._build_net(self)
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    return type("Broken", (Village,), {"_build_net": build_net})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"net": None}, "must set self.net to a pandapower net"),
+        ({"area": None}, "must set self.area"),
+        ({"devices": [1]}, "must set self.devices to a dict"),
+        ({"dataset": {"load": np.ones(48)}}, "missing: solar, wind, price"),
+        ({"devices": {"S": RES("S", "Bus 2", 0.3, "solar")}}, "no device of Broken takes an action"),
+        ({"devices": {"B": ESS("B", "Bus 22", -1, 1, 1)}}, 'did you mean "V Bus 2"'),
+        ({"devices": {"T": Transformer("T")}}, 'no trafo "V T"'),
+    ],
+)
+def test_what_a_subclass_forgets_is_said(changes, sentence):
+    with pytest.raises(PowerGridError, match=sentence):
+        broken(**changes)({})
+
+
+@pytest.mark.parametrize("result", [{"a": 1.0}, ({"a": 1.0}, 0.0), None])
+def test_two_dicts_are_asked_for(result):
+    env = type("Odd", (Village,), {"_reward_and_safety": lambda self: result})({})
+    env.reset()
+    with pytest.raises(PowerGridError, match=r"must return two dicts, rewards and violations"):
+        env.step(np.zeros(1, np.float32))
