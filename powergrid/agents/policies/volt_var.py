@@ -1,4 +1,4 @@
-"""Volt-var droop: inverters hold their voltage with reactive power, everything else follows its rule."""
+"""Volt-var droop: inverters hold their voltage with reactive power, regulators do what a relay would."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ FULL_SHARE = 0.44
 
 @register_policy("volt_var")
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """Reactive power of every inverter by the voltage of its terminal in the last tick, the rest as ``rule_based``.
+    """Reactive power of every inverter by the voltage of its terminal in the last tick; taps as their relays ask.
 
     The default curve of category B in IEEE Std 1547-2018, table 8: 44 % of the rating injected at 0.92 pu and below,
-    none between 0.98 and 1.02 pu, 44 % absorbed at 1.08 pu and above; the mean over the phases of a device.
-    Slots ``(*batch, K)``.
+    none between 0.98 and 1.02 pu, 44 % absorbed at 1.08 pu and above; the mean over the phases of a device. Regulators
+    that commands move make the steps their relays would make on the last voltages, upstream first; everything
+    else is as ``rule_based`` has it. Slots ``(*batch, K)``.
     """
     slots = rule_based.act(xp, layout, params, state, exogenous, noise)
     v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
@@ -30,7 +31,10 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
     mean = np.zeros((len(at), len(layout.units)))
     mean[np.arange(len(at)), unit] = share
     wanted = droop(xp, v_pu[..., at] @ xp.asarray(mean, dtype=v_pu.dtype))
-    index, first = np.arange(layout.slots.size), 0
+    moves, index, first = _moves(xp, layout, params, state, v_pu), np.arange(layout.slots.size), 0
+    if moves.shape[-1]:
+        free = layout.families[layout.taps].free[:, 0]
+        index[layout.families[layout.taps].slot[free, 0]] = layout.slots.size + len(layout.units) + np.flatnonzero(free)
     for i in layout.injecting:
         family = layout.families[i]
         units = first + np.arange(family.size)
@@ -39,7 +43,21 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
         if "q_mvar" in fields:
             free = family.free[:, fields.index("q_mvar")]
             index[family.slot[free, fields.index("q_mvar")]] = layout.slots.size + units[free]
-    return xp.concatenate([slots, wanted], axis=-1)[..., index]
+    return xp.concatenate([slots, wanted, moves], axis=-1)[..., index]
+
+
+def _moves(xp: Any, layout: Any, params: Any, state: Any, v_pu: Array) -> Array:
+    """Commands of regulators without local control, ``(*batch, u)``; none where every relay moves its own."""
+    if layout.taps is None or not layout.families[layout.taps].free.any():
+        return v_pu[..., :0]
+    kernel, own, columns = layout.families[layout.taps].kernel, state.devices[layout.taps], params.families[layout.taps]
+    reading = v_pu[..., layout.relay_bus]
+    if layout.relays is not None:
+        reading = layout.relays.read(xp, state.v_re, state.v_im, kernel.ratio(columns, own))
+    columns, rested = columns._replace(local_control=columns.step_pu * 0.0 + 1.0), own._replace(moves=own.moves * 0.0)
+    steps = kernel.wanted_steps(xp, columns, rested, reading, columns.max_steps_per_tick)
+    waits = xp.abs(steps) @ xp.asarray(layout.upstream, dtype=steps.dtype) > 0.0
+    return xp.where(waits, 0.0, steps) / columns.max_steps_per_tick
 
 
 def droop(xp: Any, v_pu: Array) -> Array:

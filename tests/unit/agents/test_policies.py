@@ -168,3 +168,22 @@ def test_volt_var_reads_the_phases_of_each_device():
             assert found[agent][0] == ruled[agent][0]
             largest = max(largest, abs(found[agent][1]))
     assert largest > 0.1
+
+
+def test_volt_var_moves_regulators_as_their_relays_would():
+    """Far from rest all three phases step towards the band, and after some ticks they stay."""
+    env = powergrid.make("voltage_control_13", agents={f"tap_{k}": {"params": {"tap_init": -6}} for k in (1, 2, 3)})
+    env.reset(seed=0, options={"day": 180})
+    first = env.policy_actions("volt_var")
+    assert all(first[f"tap_{k}"] == 1.0 for k in (1, 2, 3))
+    for _ in range(6):
+        env.step(env.policy_actions("volt_var"))
+    taps = env.world.layout.taps
+    assert (env._state.devices[taps].tap > 0).all()
+    relays, columns = env.world.layout.relays, env.world.layout.families[taps].params
+    ratio = 1 + 0.00625 * env._state.devices[taps].tap
+    reading = relays.read(np, env._state.v_re, env._state.v_im, ratio)
+    inside = np.abs(reading - columns.v_set_pu) <= columns.half_band_pu
+    found = env.policy_actions("volt_var")
+    assert inside.any()
+    assert all(found[f"tap_{k + 1}"] == 0.0 for k in np.flatnonzero(inside))
