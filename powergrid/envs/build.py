@@ -203,10 +203,10 @@ def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int) -> 
         "step_pu": float(regulators.step_pu[k]),
         "tap_min": int(regulators.tap_min[k]),
         "tap_max": int(regulators.tap_max[k]),
-        "delay_s": 45.0 if upstream(network)[:, k].any() else 30.0,
     }
     if ruled.pop("relay", "published" if three_phase(network) else "plain") == "published":
         params.update(relay_settings(network, k))
+    params["delay_s"] = 45.0 if upstream(network)[:, k].any() else 30.0  # what an attached network cannot know
     params.update(ruled)
     if "bandwidth_v" in params:
         params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS

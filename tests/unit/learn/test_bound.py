@@ -160,7 +160,7 @@ def paid(env, policy, day, seed) -> float:
 
 @pytest.mark.parametrize(
     "preset",
-    ["p2p_microgrids", "two_microgrids", "ieee13_single", "ieee34_multi", "ieee34_microgrid", "voltage_control_13"],
+    ["p2p_microgrids", "two_microgrids", "ieee13_single", "ieee34_multi", "ieee34_microgrid", "voltage_control_34"],
 )
 @pytest.mark.filterwarnings("ignore:lmp_solver")
 def test_no_policy_costs_less(preset):
