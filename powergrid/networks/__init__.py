@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Literal, overload
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.networks.compose import compose, scaled, with_bus
@@ -13,6 +13,12 @@ from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import NETWORKS, register_network
 
 
+@overload
+def network(name: str, *, phases: Literal["balanced"] = ..., **options: Any) -> Network: ...
+@overload
+def network(name: str, *, phases: Literal["three"], **options: Any) -> UnbalancedNetwork: ...
+@overload
+def network(name: str, *, phases: str, **options: Any) -> Network | UnbalancedNetwork: ...
 def network(name: str, *, phases: str = "balanced", **options: Any) -> Any:
     """Build a registered network.
 

@@ -220,6 +220,7 @@ class Sources(NamedTuple):
     angle_degree: np.ndarray
 
 
+NO_SHUNTS = Shunts((), NONE.astype(int), NONE, NONE, NONE.astype(bool))
 NO_GENERATORS = Generators((), NONE.astype(int), NONE, NONE, NONE, NONE)
 NO_SOURCES = Sources((), NONE.astype(int), NONE, NONE)
 

@@ -134,6 +134,10 @@ def plan(
         If buses have no path to a source, a branch has no impedance, set voltages at one bus differ or a meter cannot
         be read; if the network has three phases.
     """
+    if hasattr(network, "blocks"):
+        raise NetworkError(
+            f'"{network.name}" is a three-phase network, which newton does not solve; use method="sparse_lu" or "zbus"'
+        )
     if len(topologies):
         raise NetworkError("newton solves one topology a plan; make a plan for each outage instead of topologies=")
     if hasattr(network, "blocks"):
@@ -179,10 +183,10 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     if control.v_set_pu is not None:
         batch = np.broadcast_shapes(batch, np.shape(control.v_set_pu)[:-1])
     given = [*load, *control, *([None, None] if start is None else [start.v_re, start.v_im])]
-    scalar = 6 + Control._fields.index("v_source_pu")
+    scalars = [6 + Control._fields.index(name) for name in ("topology", "v_source_pu")]
     count, flat = int(np.prod(batch, dtype=int)), []
     for place, value in enumerate(given):
-        tail = () if value is None or place == scalar else np.shape(value)[-1:]
+        tail = () if value is None or place in scalars else np.shape(value)[-1:]
         flat.append(None if value is None else np.broadcast_to(value, batch + tail).reshape(count, *tail))
     flows = []
     for k in range(count):

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from powergrid.networks.layout import tree_layout
-from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NONE, Branches, Buses, Loads, Network, Shunts
+from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads, Network
 from powergrid.plugins.registries import register_network
 
 
@@ -53,7 +53,7 @@ def case69(*, source_v_pu: float = 1.0, load_scale: float = 1.0) -> Network:
             tuple(names[int(bus) - 1] for bus in at), at.astype(int) - 1, p_kw * load_scale / 1000,
             q_kvar * load_scale / 1000,
         ),
-        shunts=Shunts((), NONE.astype(int), NONE, NONE, NONE.astype(bool)),
+        shunts=NO_SHUNTS,
         source_bus=0,
         source_v_pu=source_v_pu,
         source_note=data["source"],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from powergrid.core.errors import NetworkError
 from powergrid.networks.compose import compose, scaled
-from powergrid.networks.network import Network
+from powergrid.networks.network import RELAY_V, Network
 from powergrid.networks.regulation import settled
 from powergrid.plugins.registries import register_network
 
@@ -16,14 +18,18 @@ PLACES = ("808", "830", "834", "816", "854", "860")
 PCC = {"sn_mva": 1.0, "vk_percent": 5.75, "vkr_percent": 0.75}
 """Each microgrid's transformer [MVA, %]."""
 
+FEEDER_PU, MICROGRID_PU = 1.02, 1.0
+"""Voltages that the regulators of the feeder and of the microgrids hold [pu]."""
+
 
 @register_network("microgrid_park")
 def microgrid_park(*, microgrids: int = 3, source_v_pu: float = 1.04, load_scale: float = 1.0) -> Network:
-    """IEEE 34 feeder with IEEE 13 feeders as microgrids ``mg1``, ``mg2`` ..., each behind a transformer of 1 MVA.
+    """IEEE 34 feeder at half its load with IEEE 13 feeders as microgrids ``mg1``, ``mg2`` ..., each behind 1 MVA.
 
-    The utility's own load is a quarter of the published one, the microgrids together draw 45 % of one published IEEE 13
-    feeder (at most 15 % each): as much as the feeder carries without any generation. The regulators stand where their
-    published relays bring them under these loads.
+    A microgrid draws a fifth of its feeder's published load, 0.69 MW, and has a fifth of its capacitors. Three of them
+    draw more than the whole published feeder, whose 50 km of thin conductor would sag to 0.88 pu; so the trunk
+    from the substation to the microgrids has one more circuit for every two of them. The regulators stand where a relay
+    that holds 1.02 pu on the feeder and 1.00 pu in the microgrids brings them at this load.
 
     Parameters
     ----------
@@ -47,9 +53,48 @@ def microgrid_park(*, microgrids: int = 3, source_v_pu: float = 1.04, load_scale
 
     if not 1 <= microgrids <= len(PLACES):
         raise NetworkError(f"microgrid_park holds 1 to {len(PLACES)} microgrids, not {microgrids}")
-    park = scaled(network("ieee34", source_v_pu=source_v_pu), load=0.25)
-    for k, at in enumerate(PLACES[:microgrids], start=1):
-        share = 0.45 / max(microgrids, 3)
-        park = compose(park, network("ieee13"), at, name=f"mg{k}", transformer=PCC, load_scale=share)
-    park = settled(scaled(park, load=load_scale))
-    return replace(park, name="microgrid_park", source_note="IEEE 34 and 13 node test feeders")
+    places = PLACES[:microgrids]
+    feeder = network("ieee34", source_v_pu=source_v_pu, taps="neutral")
+    park = _with_circuits(scaled(feeder, load=0.5), places, 1 + (microgrids + 1) // 2)
+    guest = scaled(network("ieee13", taps="neutral"), shunt=0.2)
+    for k, at in enumerate(places, start=1):
+        park = compose(park, guest, at, name=f"mg{k}", transformer=PCC, load_scale=0.2)
+    park = replace(scaled(park, load=load_scale), name="microgrid_park", source_note="IEEE 34 and 13 node test feeders")
+    return settled(_with_plain_relays(park))
+
+
+def _with_circuits(feeder: Network, places: tuple[str, ...], circuits: int) -> Network:
+    """The feeder with parallel circuits in every line between its source and the places."""
+    branches = feeder.branches
+    into = dict(zip(branches.to_bus.tolist(), range(len(branches.name)), strict=True))
+    trunk = set()
+    for place in places:
+        bus = feeder.bus(place)
+        while bus in into:
+            trunk.add(into[bus])
+            bus = int(branches.from_bus[into[bus]])
+    number = np.ones(len(branches.name))
+    number[[k for k in trunk if branches.kind[k] == "line"]] = circuits
+    return replace(
+        feeder,
+        branches=branches._replace(
+            r_pu=branches.r_pu / number,
+            x_pu=branches.x_pu / number,
+            g_pu=branches.g_pu * number,
+            b_pu=branches.b_pu * number,
+            rating=branches.rating * number,
+        ),
+    )
+
+
+def _with_plain_relays(park: Network) -> Network:
+    """The park with relays that hold the voltage at the regulator, for the line drops are not the published ones."""
+    own, branches = park.regulators, park.branches
+    in_microgrid = np.array([bool(park.buses.area[bus]) for bus in branches.to_bus[own.branch]])
+    zeros = np.zeros(len(own.branch))
+    target_v = np.where(in_microgrid, MICROGRID_PU, FEEDER_PU) * RELAY_V
+    ratio = park.buses.vn_kv[branches.to_bus[own.branch]] * 1000 / np.sqrt(3.0) / RELAY_V
+    return replace(
+        park,
+        regulators=own._replace(r_v=zeros, x_v=zeros, v_set_v=target_v, bandwidth_v=zeros + 2.0, pt_ratio=ratio),
+    )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NONE, Branches, Buses, Loads, Network, Shunts
+from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads, Network
 from powergrid.plugins.registries import register_network
 
 VN_KV = 12.47
@@ -173,7 +173,7 @@ def _network(
         loads=Loads(
             tuple(names[k + 1] for k in loaded), loaded + 1, p_mw[loaded] * load_scale, q_mvar[loaded] * load_scale
         ),
-        shunts=Shunts((), NONE.astype(int), NONE, NONE, NONE.astype(bool)),
+        shunts=NO_SHUNTS,
         source_bus=0,
         source_v_pu=source_v_pu,
         source_note=f"generated, n={n}, seed={seed}; conductors: Kersting, Distribution System Modeling and Analysis",
