@@ -55,6 +55,24 @@ class NetworkError(PowerGridError):
     """A network that cannot be represented, or a bus or branch that does not exist."""
 
 
+class NetworkFaults(NetworkError):
+    """A network that cannot be solved as it stands; carries every fault found, not only the first.
+
+    Attributes
+    ----------
+    issues
+        Each fault: the table and row, what is wrong and what to do.
+    """
+
+    def __init__(self, name: str, issues: Sequence[Issue]):
+        self.name, self.issues = name, tuple(issues)
+        count = f"{len(self.issues)} fault" + ("" if len(self.issues) == 1 else "s")
+        super().__init__("\n".join([f'network "{name}" has {count}:', *(f"  {issue}" for issue in self.issues)]))
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.name, self.issues)
+
+
 class DataError(PowerGridError):
     """A series with gaps, NaN, a wrong unit or too short a length."""
 

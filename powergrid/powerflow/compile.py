@@ -331,34 +331,32 @@ def compile_network(
 
     Raises
     ------
+    NetworkFaults
+        If the network cannot be solved as it stands, with every fault: see :func:`powergrid.powerflow.faults.check`.
     NetworkError
-        If buses are not connected to the source, a branch in service has no impedance, or the network holds generators
-        or several sources and the caller cannot handle them.
+        If it holds generators or several sources and the caller cannot handle them.
     """
     if hasattr(network, "blocks"):
         from powergrid.powerflow.compile_phases import compile_phases
 
         return compile_phases(network, topologies, forming)
-    if not generators:
-        _refuse_generators(network)
+    from powergrid.powerflow.faults import check
+
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
     given = Topologies(network, topologies, forming)
     moves = given.moves
+    check(network, moves)
+    if not generators:
+        _refuse_generators(network)
     switch, live = closed & (kind == "switch") & ~moves, closed & ((kind != "switch") | moves)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
-    _check_connected(network, closed, from_bus, to_bus)
     node = _node_of_bus(connected_parts(m, from_bus[switch], to_bus[switch]), network.source_bus)
 
     impedance = np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu)
     impedance = np.where((kind == "switch") & moves, SWITCH_PU, impedance)
     conducts = live | moves
-    for index in np.flatnonzero(conducts & (impedance == 0)):
-        raise NetworkError(
-            f'branch "{branches.name[index]}" ({branches.kind[index]}) of "{network.name}" has no impedance; '
-            "give it one, or make it a switch, whose buses become one node"
-        )
     series = np.divide(1.0, impedance, out=np.zeros(len(live), complex), where=conducts)
     half_shunt = np.where(conducts, 0.5 * (np.asarray(branches.g_pu) + 1j * np.asarray(branches.b_pu)), 0)
     shift = np.deg2rad(np.asarray(branches.shift_degree, float))
@@ -424,19 +422,6 @@ def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:
     number[order] = np.arange(len(order))
     number[part[source_bus]] = len(order)
     return number[part]
-
-
-def _check_connected(network: Network, closed: np.ndarray, from_bus: np.ndarray, to_bus: np.ndarray) -> None:
-    names = network.buses.name
-    part = connected_parts(len(names), from_bus[closed], to_bus[closed])
-    fed = part[np.append(network.sources.bus, network.source_bus)]
-    dead = [names[bus] for bus in np.flatnonzero(~np.isin(part, fed))]
-    if dead:
-        shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")
-        raise NetworkError(
-            f'"{network.name}" has {len(dead)} of {len(names)} buses without a path to the source at bus '
-            f'"{names[network.source_bus]}": {shown}; close a switch, put a branch in service or remove the buses'
-        )
 
 
 def _percent_per_pu(

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control
 from powergrid.powerflow.compile import Compiled
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
-
-_SAME_PU = 1e-9  # set voltages that count as equal
 
 
 class Units(NamedTuple):
@@ -66,16 +63,9 @@ class Fed(NamedTuple):
 
 
 def units(network: Network, compiled: Compiled) -> Units:
-    """Generators and sources of a compiled network.
-
-    Raises
-    ------
-    NetworkError
-        If two of them want different voltages at one node, or two sources share a node.
-    """
+    """Generators and sources of a compiled network."""
     own, others = network.generators, network.sources
     node, source_node = compiled.node[own.bus], compiled.node[others.bus]
-    _check_set_points(network, compiled, node, source_node)
     at_source = np.isin(node, np.append(source_node, compiled.n_node))
     held = np.unique(node[~at_source])
     at = np.where(at_source, -1, np.searchsorted(held, node))
@@ -84,25 +74,6 @@ def units(network: Network, compiled: Compiled) -> Units:
     )
     source_v = others.v_pu * np.exp(1j * np.deg2rad(others.angle_degree))
     return Units(own.bus, node, *own[2:], source_node, source_v, held, at, q_min, q_max)
-
-
-def _check_set_points(network: Network, compiled: Compiled, node: np.ndarray, source_node: np.ndarray) -> None:
-    """Refuse what pulls at one node in two directions, all of it at once."""
-    own, others = network.generators, network.sources
-    faults, seen = (
-        [],
-        {compiled.n_node: (f'source at bus "{network.buses.name[network.source_bus]}"', network.source_v_pu)},
-    )
-    for name, where, v in zip(others.name, source_node.tolist(), others.v_pu, strict=True):
-        if where in seen:
-            faults.append(f'{seen[where][0]} and source "{name}" are at one bus')
-        seen.setdefault(where, (f'source "{name}"', v))
-    for name, where, v in zip(own.name, node.tolist(), own.v_set_pu, strict=True):
-        other = seen.setdefault(where, (f'generator "{name}"', v))
-        if abs(other[1] - v) > _SAME_PU:
-            faults.append(f'{other[0]} and generator "{name}" hold one bus at {other[1]:g} and {v:g} pu')
-    if faults:
-        raise NetworkError(f'"{network.name}": {"; ".join(faults)}')
 
 
 def generation(own: Units, compiled: Compiled, powers: np.ndarray) -> Fed:

@@ -12,7 +12,7 @@ voltage go, and takes it up again as soon as the voltage returns to the set poin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -239,13 +239,9 @@ def _with_limits(
 ) -> tuple[np.ndarray, float, int]:
     """Newton between changes of the generators that stand at a limit: node voltages, residual, iterations."""
     own, compiled = plan.units, plan.compiled
-    first = np.zeros(compiled.n_node + 1, complex)
-    if given is not None:
-        first[compiled.node] = given
-    starts = [] if given is None or not np.isfinite(given).all() else [first]
-    v, residual, total = first, np.inf, 0
-    for begin in [*starts, None]:
-        v, residual, spent = _newton(plan, problem, _start(compiled, problem, tap) if begin is None else begin)
+    v, residual, total = np.zeros(0, complex), np.inf, 0
+    for begin in _starts(compiled, problem, tap, given):
+        v, residual, spent = _newton(plan, problem, begin)
         total += spent
         if residual < plan.tol_pu:
             break
@@ -291,8 +287,18 @@ def _at_limits(own: Units, problem: _Problem, at_limit: np.ndarray) -> _Problem:
     return problem._replace(constant=constant, v_fixed=v_fixed)
 
 
-def _start(compiled: Compiled, problem: _Problem, tap: np.ndarray) -> np.ndarray:
-    """Angles of a DC power flow, magnitudes that change evenly between the set ones along the ratios."""
+def _starts(compiled: Compiled, problem: _Problem, tap: np.ndarray, given: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Where to begin: the voltages `given`, then with the angles of a DC power flow, then with those of no load."""
+    if given is not None and np.isfinite(given).all():
+        first = np.zeros(compiled.n_node + 1, complex)
+        first[compiled.node] = given
+        yield first
+    for loaded in (True, False):
+        yield _start(compiled, problem, tap, loaded)
+
+
+def _start(compiled: Compiled, problem: _Problem, tap: np.ndarray, loaded: bool) -> np.ndarray:
+    """Angles of a DC power flow, `loaded` or not, magnitudes that change evenly between set ones along the ratios."""
     keep, size = compiled.live, compiled.n_node + 1
     weight, gain = np.abs(compiled.series[keep]), compiled.gains(tap)[keep]
     f, t = compiled.from_node[keep], compiled.to_node[keep]
@@ -311,7 +317,8 @@ def _start(compiled: Compiled, problem: _Problem, tap: np.ndarray) -> np.ndarray
             x[free] = splu(matrix[free][:, free].tocsc()).solve((right - matrix @ x)[free])
         return x
 
-    angle = spread(np.angle(gain), -problem.drawn(np.ones(size)).real, problem.angle_fixed)
+    drawn = problem.drawn(np.ones(size)).real if loaded else np.zeros(size)
+    angle = spread(np.angle(gain), -drawn, problem.angle_fixed)
     magnitude = np.exp(spread(np.log(np.abs(gain)), np.zeros(size), np.log(problem.v_fixed)))
     return magnitude * np.exp(1j * angle)
 

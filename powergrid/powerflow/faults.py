@@ -1,0 +1,177 @@
+"""What makes a network unsolvable before any power flow is tried, all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from powergrid.core.errors import Issue, NetworkFaults
+from powergrid.powerflow.compile import connected_parts
+
+if TYPE_CHECKING:
+    from powergrid.networks.network import Network
+
+SHOWN = 10
+"""Names of an island that are listed."""
+SAME_PU = 1e-9
+"""Set voltages closer than this are equal [pu]."""
+
+_OPTIONAL = {
+    "buses": ("x", "y"),
+    "branches": ("rating",),
+    "regulators": ("pt_ratio", "ct_a", "r_v", "x_v", "v_set_v", "bandwidth_v", "delay_s", "gang"),
+}
+"""Columns in which a number may be missing."""
+_UNBOUNDED = ("q_min_mvar", "q_max_mvar")
+"""Columns that may be infinite."""
+
+
+def check(network: Network, moves: np.ndarray | None = None) -> None:
+    """Raise one error that names every fault of a balanced network by its table and row.
+
+    Found are numbers that are missing or infinite, nominal voltages that are not positive, negative ratings, branches
+    without impedance, islands and single buses without a source, sources that share a bus, generators that
+    disagree about the voltage of one, and a network that nothing is connected to.
+
+    Parameters
+    ----------
+    network
+        The network.
+    moves
+        Branches that topologies open or close, ``(b,)``; none by default.
+
+    Raises
+    ------
+    NetworkFaults
+        If anything is found; its ``issues`` hold place, finding and remedy.
+    """
+    moving = np.zeros(len(network.branches.name), bool) if moves is None else moves
+    issues = [
+        *_numbers(network),
+        *_voltages(network),
+        *_ratings(network),
+        *_impedances(network, moving),
+        *_islands(network),
+        *_set_points(network, moving),
+        *_loads(network),
+    ]
+    if issues:
+        raise NetworkFaults(network.name, issues)
+
+
+def _numbers(network: Network) -> Iterator[Issue]:
+    for table in ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources"):
+        columns: Any = getattr(network, table)
+        for column, values in columns._asdict().items():
+            if column in _OPTIONAL.get(table, ()) or np.asarray(values).dtype.kind != "f":
+                continue
+            wrong = np.isnan(values) if column in _UNBOUNDED else ~np.isfinite(values)
+            for row in np.flatnonzero(wrong).tolist():
+                yield Issue(
+                    f"{table}[{row}].{column}",
+                    f"{_name(network, table, row)} has {column} = {values[row]}",
+                    "give a number",
+                )
+    if not np.isfinite(network.source_v_pu):
+        yield Issue("source_v_pu", f"the source has {network.source_v_pu}", "give a voltage in pu")
+
+
+def _name(network: Network, table: str, row: int) -> str:
+    """``branch "a-b"``; a regulator is called by its branch."""
+    columns: Any = getattr(network, table)
+    what = {"buses": "bus", "branches": "branch"}.get(table, table.removesuffix("s"))
+    names = network.branches.name if table == "regulators" else columns.name
+    return f'{what} "{names[columns.branch[row] if table == "regulators" else row]}"'
+
+
+def _voltages(network: Network) -> Iterator[Issue]:
+    for row in np.flatnonzero(network.buses.vn_kv <= 0).tolist():
+        yield Issue(
+            f"buses[{row}].vn_kv",
+            f'bus "{network.buses.name[row]}" has a nominal voltage of {network.buses.vn_kv[row]:g} kV',
+            "give its line-to-line voltage, above 0",
+        )
+
+
+def _ratings(network: Network) -> Iterator[Issue]:
+    for row in np.flatnonzero(network.branches.rating < 0).tolist():
+        yield Issue(
+            f"branches[{row}].rating",
+            f"{_branch(network, row)} has a rating of {network.branches.rating[row]:g}",
+            "give kA for a line and MVA for a transformer, above 0, or NaN for no limit",
+        )
+
+
+def _branch(network: Network, row: int) -> str:
+    return f'branch "{network.branches.name[row]}" ({network.branches.kind[row]})'
+
+
+def _impedances(network: Network, moving: np.ndarray) -> Iterator[Issue]:
+    branches = network.branches
+    conducts = (branches.closed | moving) & (np.array(branches.kind) != "switch")
+    for row in np.flatnonzero(conducts & (branches.r_pu == 0) & (branches.x_pu == 0)).tolist():
+        yield Issue(
+            f"branches[{row}].r_pu",
+            f"{_branch(network, row)} has no impedance",
+            "give it one, or make it a switch, whose buses become one node",
+        )
+
+
+def _islands(network: Network) -> Iterator[Issue]:
+    """Parts without a source, each as one issue."""
+    buses, branches = network.buses, network.branches
+    part = connected_parts(len(buses.name), branches.from_bus[branches.closed], branches.to_bus[branches.closed])
+    fed = part[np.append(network.sources.bus, network.source_bus)]
+    source = buses.name[network.source_bus]
+    for label in np.unique(part[~np.isin(part, fed)]):
+        members = np.flatnonzero(part == label)
+        names = [buses.name[bus] for bus in members]
+        if len(names) == 1:
+            yield Issue(
+                f"buses[{members[0]}]",
+                f'nothing feeds bus "{names[0]}": it has no path to the source at bus "{source}"',
+                "connect it by a branch in service, or remove it",
+            )
+            continue
+        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        yield Issue(
+            f"buses[{members[0]}]",
+            f'island of {len(names)} buses without a path to the source at bus "{source}": '
+            f"{', '.join(names[:SHOWN])}{rest}",
+            "close a switch, put a branch in service, add a source or remove the buses",
+        )
+
+
+def _set_points(network: Network, moving: np.ndarray) -> Iterator[Issue]:
+    """Sources and generators that pull at one node in two directions."""
+    branches, own, others = network.branches, network.generators, network.sources
+    fused = branches.closed & (np.array(branches.kind) == "switch") & ~moving
+    node = connected_parts(len(network.buses.name), branches.from_bus[fused], branches.to_bus[fused])
+    at = network.buses.name
+    seen = {int(node[network.source_bus]): (f'the source at bus "{at[network.source_bus]}"', network.source_v_pu)}
+    for row, (name, bus, v) in enumerate(zip(others.name, others.bus.tolist(), others.v_pu.tolist(), strict=True)):
+        other = seen.setdefault(int(node[bus]), (f'source "{name}"', v))
+        if other[0] != f'source "{name}"':
+            yield Issue(
+                f"sources[{row}]",
+                f'{other[0]} and source "{name}" are at one bus, "{at[bus]}"',
+                "keep one of them, for nothing decides how they share their power",
+            )
+    for row, (name, bus, v) in enumerate(zip(own.name, own.bus.tolist(), own.v_set_pu.tolist(), strict=True)):
+        other = seen.setdefault(int(node[bus]), (f'generator "{name}"', v))
+        if abs(other[1] - v) > SAME_PU:
+            yield Issue(
+                f"generators[{row}].v_set_pu",
+                f'{other[0]} and generator "{name}" hold one bus at {other[1]:g} and {v:g} pu',
+                "give both the same set point",
+            )
+
+
+def _loads(network: Network) -> Sequence[Issue]:
+    """Nothing drawn and nothing fed in; a load of 0 MW says that this is meant."""
+    if len(network.loads.name) or len(network.generators.name):
+        return ()
+    hint = "add a load; one of 0 MW solves it at no load on purpose, or names where devices draw theirs"
+    return (Issue("loads", "the network has no load and no generator", hint),)
