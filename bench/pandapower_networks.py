@@ -72,7 +72,8 @@ def compare(name: str, make: Callable[[], Any]) -> Row:
         limited_pu, limited_note = difference(network, net, chosen, limits=True)
     notes = [part for part in (note, limited_note and f"with limits {limited_note}") if part]
     if limited_pu > SAME_PU:
-        notes.append(f"runpp leaves {turned_back(net)} generators at a limit that their voltage has left")
+        stuck = turned_back(net)
+        notes.append(f"runpp leaves {stuck} at a limit they need no more" if stuck else "other generators at limits")
     return Row(name, len(net.bus), chosen, free_pu, limited_pu, "; ".join(notes))
 
 
@@ -82,9 +83,10 @@ def difference(network: Network, net: Any, chosen: str, *, limits: bool) -> tupl
     options = {"q_limits": limits} if chosen == "newton" else {}
     flow = solver.solve(solver.plan(network, tol_pu=TOL_PU, **options), network.node_load())
     theirs_converged = solve_by_pandapower(net, limits=limits)
-    failed = [who for who, fine in (("here", flow.converged), ("runpp", theirs_converged)) if not fine]
-    if failed:
-        return np.nan, f"no solution {' nor '.join(failed)}"
+    if not (flow.converged and theirs_converged):
+        both = not (flow.converged or theirs_converged)
+        alone = "runpp finds none" if flow.converged else "only runpp finds one"
+        return np.nan, f"solution: {'neither finds one' if both else alone}"
     active = net.bus.in_service.to_numpy(bool)
     theirs = (net.res_bus.vm_pu * np.exp(1j * np.deg2rad(net.res_bus.va_degree))).to_numpy()[active]
     ours = (flow.v_re + 1j * flow.v_im)[: active.sum()]

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from powergrid.cli.evaluate import evaluate_command
+from powergrid.cli.explain import explain_command
 from powergrid.cli.list import list_command
 from powergrid.cli.schema import schema_command
 from powergrid.cli.show import show_command
@@ -65,6 +66,7 @@ def _root(
 app.command("list")(list_command)
 app.command("validate")(validate_command)
 app.command("show")(show_command)
+app.command("explain")(explain_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("schema")(schema_command)

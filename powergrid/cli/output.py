@@ -33,7 +33,7 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
         box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold cyan"
     )
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table, soft_wrap=False)

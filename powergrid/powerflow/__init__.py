@@ -14,12 +14,13 @@ from powergrid.core.errors import unknown_name
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
+    from powergrid.powerflow.diagnosis import Explanation
 
 METHODS = ("sparse_lu", "newton", "zbus", "pandapower")
 """``sparse_lu``: the CPU default. ``newton``: generators and meshes. ``zbus``: JAX, for GPUs and inside jit.
 ``pandapower``: the oracle."""
 
-__all__ = ["METHODS", "Choice", "choose", "method"]
+__all__ = ["METHODS", "Choice", "choose", "explain", "method"]
 
 
 class Choice(NamedTuple):
@@ -83,3 +84,10 @@ def method(name: str = "auto", network: Network | None = None) -> ModuleType:
     if name not in METHODS:
         raise unknown_name("power-flow method", name, ("auto", *METHODS))
     return importlib.import_module(f"powergrid.powerflow.{name}")
+
+
+def explain(network: Any, loading: float = 1.0, rows: int = 8) -> Explanation:
+    """Why a power flow has no solution, or how far it is from that: :func:`powergrid.powerflow.diagnosis.explain`."""
+    from powergrid.powerflow import diagnosis
+
+    return diagnosis.explain(network, loading, rows)

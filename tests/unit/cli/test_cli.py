@@ -32,7 +32,7 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-@pytest.mark.parametrize("command", ["list", "validate", "show", "train", "evaluate", "schema"])
+@pytest.mark.parametrize("command", ["list", "validate", "show", "explain", "train", "evaluate", "schema"])
 def test_every_command_has_help_with_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -118,6 +118,18 @@ def test_show_draws(tmp_path):
     assert 'cannot be saved as "xyz"' in result.stderr
     assert run("show", "ieee13_single", "--plot", str(tmp_path / "no" / "net.png")).exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["net.png"]
+
+
+def test_explain_names_what_cannot_be_fed():
+    result = run("explain", "case33bw", "--loading", "4", "--rows", "3")
+    assert result.exit_code == 0
+    assert "4 times its own loads has no solution" in result.stdout
+    assert "solved up to 3.6" in result.stdout
+    assert "v when last solved [pu]" in result.stdout
+    assert "line_" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert "has a solution" in run("explain", "case5").stdout
+    assert run("explain", "case55").exit_code == 1
 
 
 def test_schema(tmp_path):

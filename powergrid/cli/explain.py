@@ -1,0 +1,88 @@
+"""``powergrid explain``: where a power flow fails, and how far it is from failing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from powergrid.powerflow.diagnosis import Explanation
+
+
+def explain_command(
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|NETWORK|FILE", help="A preset, a network, or a file that describes one.")
+    ],
+    loading: Annotated[float, typer.Option("--loading", metavar="X", help="Factor on all loads.")] = 1.0,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Length of the tables.")] = 8,
+) -> None:
+    """Say why a power flow has no solution: which buses and branches lack most power, and up to which load it has one.
+
+    All loads of the network are scaled together. Of a flow that has a solution it says how far the loads may grow.
+
+    Examples:
+
+    - `powergrid explain case33bw --loading 4`
+
+    - `powergrid explain p2p_microgrids`
+    """
+    from powergrid.cli.output import print_line
+    from powergrid.cli.sources import any_network
+    from powergrid.powerflow import explain
+
+    found = explain(any_network(source), loading, rows)
+    for line in _summary(found):
+        print_line(line)
+    if len(found.buses):
+        print_line()
+        at = found.failed_loading if found.converged else found.loading
+        _print_buses(found.buses, at)
+        print_line()
+        _print_branches(found.branches)
+
+
+def _summary(found: Explanation) -> list[str]:
+    state = "has a solution" if found.converged else "has no solution"
+    return [
+        f"network      {found.name}",
+        f"loading      {found.loading:g} times its own loads {state}",
+        f"limit        {_limit(found)}",
+        f"power flow   {found.method}: {found.reason}",
+    ]
+
+
+def _limit(found: Explanation) -> str:
+    solved, failed = found.solved_loading, found.failed_loading
+    if solved != solved:
+        return "no solution even without any load; look at the impedances and the set voltages"
+    if failed != failed:
+        return f"still solved at {solved:g} times"
+    return f"solved up to {solved:.4g} times, not from {failed:.4g} times on"
+
+
+def _print_buses(buses: pd.DataFrame, loading: float) -> None:
+    from powergrid.cli.output import print_table
+
+    names = [f"{bus}.{phase}" if phase else bus for bus, phase in zip(buses.bus, buses.phase, strict=True)]
+    numbers = zip(*(buses[column] for column in ("p_mw", "q_mvar", "v_pu", "v_solved_pu")), strict=True)
+    rows = [(name, *(_number(value, 4) for value in row)) for name, row in zip(names, numbers, strict=True)]
+    head = ("bus", "P missing [MW]", "Q missing [Mvar]", "v [pu]", "v when last solved [pu]")
+    print_table(f"Buses that lack most power at {loading:.4g} times the loads", head, rows)
+
+
+def _print_branches(branches: pd.DataFrame) -> None:
+    from powergrid.cli.output import print_table
+
+    rows = [
+        (name, f"{f} - {t}", _number(missing, 4), _number(drop, 4), _number(percent, 0))
+        for name, f, t, missing, drop, percent in zip(*(branches[column] for column in branches), strict=True)
+    ]
+    head = ("branch", "between", "missing [MVA]", "drop when last solved [pu]", "loading [%]")
+    print_table("Branches at these buses", head, rows)
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if value != value else f"{value:.{digits}f}"
