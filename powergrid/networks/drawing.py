@@ -18,6 +18,8 @@ _INK, _FAINT, _PAPER = "#2b2b2b", "#9a9a9a", "white"
 _SOURCE, _TRANSFORMER, _REGULATOR, _CAPACITOR = "#111111", "#b3541e", "#6a3d9a", "#1f6f8b"
 _V_LIMITS_PU = (0.95, 1.05)
 _SIDES = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], float)
+DENSE, MANY = 150, 250
+"""Networks of more buses leave out names that cover others; of still more, all but the source's."""
 _HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
 
 
@@ -70,7 +72,7 @@ def draw(
         raise MissingExtraError("matplotlib", "plot", "Drawing a network") from error
     xy = np.column_stack(positions(network))
     if ax is None:
-        width = max(8.0, 1.5 * np.sqrt(len(xy)))
+        width = float(np.clip(1.5 * np.sqrt(len(xy)), 8.0, 20.0))
         tall = np.ptp(xy[:, 1]) / max(np.ptp(xy[:, 0]), 1e-9)
         _, ax = pyplot.subplots(figsize=(width, width * np.clip(tall, 0.5, 1.0)), layout="constrained")
     picture = _Picture(network, ax, xy)
@@ -111,7 +113,7 @@ class _Picture:
 
     def __init__(self, network: Network, ax: Any, xy: np.ndarray):
         self.network, self.ax, self.xy = network, ax, xy
-        self.scale = float(np.clip(np.sqrt(30 / len(xy)), 0.55, 1.15))
+        self.scale = float(np.clip(np.sqrt(30 / len(xy)), 0.55 if len(xy) <= MANY else 0.3, 1.15))
         self.handles: dict[str, Any] = {}
         frame, figure = ax.get_window_extent(), ax.figure
         x_span, y_span = np.ptp(xy, axis=0)
@@ -190,7 +192,7 @@ class _Picture:
     def buses(self, v_pu: np.ndarray | None, label: str) -> None:
         """A dot per bus, the source a square."""
         size = 34 * self.scale**2
-        source = self.xy[self.network.source_bus][None]
+        source = self.xy[[self.network.source_bus, *self.network.sources.bus]]
         self._marker("source", source, marker="s", s=4.5 * size, facecolors=_SOURCE, edgecolors=_SOURCE)
         if v_pu is None:
             self.ax.scatter(*self.xy.T, s=size, color=_INK, zorder=5)
@@ -203,7 +205,10 @@ class _Picture:
         self._colorbar(dots, label)
 
     def labels(self) -> None:
-        """Bus names, each on the side of its bus that has most room."""
+        """Bus names, each on the side of its bus that has most room; buses that a conversion added have none.
+
+        In large networks a name that would cover another is left out.
+        """
         from matplotlib.patheffects import withStroke
 
         network, branches = self.network, self.network.branches
@@ -217,6 +222,8 @@ class _Picture:
         size = 4.5 + 4 * self.scale
         halo = [withStroke(linewidth=2, foreground=_PAPER)]
         for k, name in enumerate(network.buses.name):
+            if "@" in name or (len(network.buses.name) > MANY and k != network.source_bus):
+                continue
             area = network.buses.area[k]
             text = name.removeprefix(f"{area}.") if area else name
             gap = 4.2 * self.scale + 1.5 + 7.0 * self.scale * (k in banks or k == network.source_bus)
@@ -226,6 +233,8 @@ class _Picture:
             reach = (half + 2.0) * self.per_point
             room = np.min(np.abs((centres[:, None] - others) / reach).max(axis=2), axis=1)
             best = int(np.argmax(np.minimum(room, 1.5) - 0.02 * np.arange(len(_SIDES))))
+            if len(network.buses.name) > DENSE and room[best] < 0.6:
+                continue
             corners = centres[best] + 0.6 * half * self.per_point * _SIDES
             taken = np.concatenate([taken, centres[best][None], corners])
             style: dict[str, Any] = {"fontsize": size, "color": _INK, "zorder": 6, "path_effects": halo}
@@ -235,8 +244,9 @@ class _Picture:
     def legend(self) -> None:
         """What the marks mean, only those that occur."""
         if self.handles:
-            style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "frameon": False, "fontsize": 8}
-            self.ax.legend(self.handles.values(), self.handles.keys(), ncols=len(self.handles), **style)
+            style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "frameon": False}
+            size = max(8.0, 0.6 * self.ax.figure.get_size_inches()[0])  # readable on a large sheet, too
+            self.ax.legend(self.handles.values(), self.handles.keys(), ncols=len(self.handles), fontsize=size, **style)
 
     def _colorbar(self, mappable: Any, label: str) -> None:
         self.ax.figure.colorbar(mappable, ax=self.ax, label=label, shrink=0.7, pad=0.02)

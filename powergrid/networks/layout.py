@@ -70,6 +70,61 @@ def tree_layout(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+def radial_layout(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of a tree that grows to all sides from the first fork behind the source, without crossings.
+
+    Each bus stands in the middle of its sector, at a distance of its depth. Sectors are divided by the number of ends
+    behind each bus, the largest in the middle, so that trunks run straight. Only closed branches feed.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        ``x`` and ``y``, each ``(m,)``.
+    """
+    parent, order = _spanning_tree(network, _first_fork(network))
+    ends, depth = np.zeros(len(parent)), np.zeros(len(parent))
+    children: dict[int, list[int]] = {bus: [] for bus in (-1, *order)}
+    for bus in reversed(order):
+        ends[bus] = max(ends[bus], 1.0)
+        if parent[bus] >= 0:
+            ends[parent[bus]] += ends[bus]
+    for bus in order:
+        children[int(parent[bus])].append(bus)
+    several = len(children[-1]) > 1  # then their common place is the centre
+    inner = np.sqrt(len(order)) / 4  # what lies close to the centre is drawn further out, for want of room there
+    start, angle = np.zeros(len(parent)), np.zeros(len(parent))
+    total = sum(ends[bus] for bus in children[-1])
+    for bus in (-1, *order):
+        if bus >= 0:
+            depth[bus] = depth[parent[bus]] + 1 if parent[bus] >= 0 else float(several)
+            angle[bus] = start[bus] + np.pi * ends[bus] / total
+        begin = 0.0 if bus < 0 else start[bus]
+        for child in _largest_in_the_middle(children[bus], ends):
+            start[child] = begin
+            begin += 2 * np.pi * ends[child] / total
+    radius = np.where(depth > 0, depth + inner, 0.0)
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def _largest_in_the_middle(buses: list[int], size: np.ndarray) -> list[int]:
+    by_size = sorted(buses, key=lambda bus: -size[bus])
+    return by_size[1::2][::-1] + by_size[::2]
+
+
+def apart(network: Network, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates in which buses published at one place stand apart: a third of the way to a neighbour, or beside."""
+    branches, place = network.branches, x + 1j * y
+    moved, taken = place.copy(), set()
+    for bus, here in enumerate(place.tolist()):
+        if here not in taken:
+            taken.add(here)
+            continue
+        ends = np.concatenate([branches.to_bus[branches.from_bus == bus], branches.from_bus[branches.to_bus == bus]])
+        others = place[ends][place[ends] != here]
+        moved[bus] = here + ((others[0] - here) / 3 if len(others) else 0.03 * _diagonal(place))
+    return moved.real.copy(), moved.imag.copy()
+
+
 def guest_positions(host: Network, at_bus: int, guest: Buses, head: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of a guest's buses: shrunk, turned and moved to a clear place around the host bus.
 
@@ -131,7 +186,19 @@ def _diagonal(xy: np.ndarray) -> float:
     return float(np.hypot(np.ptp(xy.real), np.ptp(xy.imag)))
 
 
-def _spanning_tree(network: Network) -> tuple[np.ndarray, list[int]]:
+def _first_fork(network: Network) -> int:
+    """The bus nearest to the source from which more than one branch leads on."""
+    parent, order = _spanning_tree(network)
+    fed = np.bincount(parent[parent >= 0], minlength=len(parent))
+    bus = order[0]
+    for other in order[1:]:
+        if fed[bus] != 1 or parent[other] != bus:
+            break
+        bus = other
+    return bus
+
+
+def _spanning_tree(network: Network, first: int | None = None) -> tuple[np.ndarray, list[int]]:
     """Feeding bus of each bus (-1 for roots) and the buses in an order that puts it first."""
     branches = network.branches
     neighbours: list[list[int]] = [[] for _ in network.buses.name]
@@ -141,7 +208,7 @@ def _spanning_tree(network: Network) -> tuple[np.ndarray, list[int]]:
     parent = np.full(len(neighbours), -1)
     met = np.zeros(len(neighbours), bool)
     order: list[int] = []
-    for root in [network.source_bus, *range(len(neighbours))]:
+    for root in [network.source_bus if first is None else first, *range(len(neighbours))]:
         if met[root]:
             continue
         met[root] = True

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.networks.compose import scaled
-from powergrid.networks.layout import tree_layout
+from powergrid.networks.layout import apart, radial_layout
 from powergrid.networks.network import Network
 
 NO_LIMIT_MVA = 9000.0
@@ -16,7 +16,14 @@ NO_LIMIT_MVA = 9000.0
 
 
 def published(
-    pp_net: Any, name: str, *, source: str, source_v_pu: float | None, load_scale: float, tree: bool = False
+    pp_net: Any,
+    name: str,
+    *,
+    source: str,
+    source_v_pu: float | None,
+    load_scale: float,
+    tree: bool = False,
+    upside_down: bool = False,
 ) -> Network:
     """Convert a shipped net.
 
@@ -33,15 +40,19 @@ def published(
     load_scale
         Factor on every load, static generators among them [1].
     tree
-        True draws it as a tree instead of at the shipped coordinates.
+        True draws it as a tree around its source instead of at the shipped coordinates.
+    upside_down
+        True turns the shipped coordinates over, so that the source stands above.
     """
     network = scaled(Network.from_pandapower(pp_net, name=name), load=load_scale)
     branches, buses = network.branches, network.buses
     line = np.array([kind == "line" for kind in branches.kind], bool)
     mva = branches.rating * np.where(line, np.sqrt(3.0) * buses.vn_kv[branches.from_bus], 1.0)
     if tree:
-        x, y = tree_layout(network)
-        buses = buses._replace(x=x, y=y)
+        x, y = radial_layout(network)
+    else:
+        x, y = apart(network, buses.x, -buses.y if upside_down else buses.y)
+    buses = buses._replace(x=x, y=y)
     return replace(
         network,
         buses=buses,

@@ -33,4 +33,4 @@ def cigre_lv(*, source_v_pu: float | None = None, load_scale: float = 1.0) -> Ne
     import pandapower.networks
 
     net = pandapower.networks.create_cigre_network_lv()
-    return published(net, "cigre_lv", source=SOURCE, source_v_pu=source_v_pu, load_scale=load_scale)
+    return published(net, "cigre_lv", source=SOURCE, source_v_pu=source_v_pu, load_scale=load_scale, upside_down=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
+from powergrid.networks.layout import radial_layout
 from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads, Network
 from powergrid.plugins.registries import register_network
 
@@ -36,13 +38,10 @@ class _Tree(NamedTuple):
         Feeding bus of buses 1, 2 ..., ``(n - 1,)``.
     feeder
         Feeder of these buses.
-    heading
-        Direction in which the line to each bus runs [radian].
     """
 
     parent: np.ndarray
     feeder: np.ndarray
-    heading: np.ndarray
 
 
 @register_network("radial")
@@ -51,7 +50,8 @@ def radial(*, n: int = 1000, seed: int = 0, source_v_pu: float = 1.03, load_scal
 
     Feeders of about 150 buses leave one substation, each a trunk whose laterals turn off to both sides. Conductors
     follow the load behind them; the feeders' lengths are such that at base load the end of each lies 3 to 6 % of
-    voltage below the substation. The same `n` and `seed` give the same network on every machine.
+    voltage below the substation, less in feeders of a few buses, whose lines stay below 1.5 km. Coordinates are a
+    drawing's, not a map's. The same `n` and `seed` give the same network on every machine.
 
     Parameters
     ----------
@@ -83,9 +83,9 @@ def radial(*, n: int = 1000, seed: int = 0, source_v_pu: float = 1.03, load_scal
     length_km = rng.uniform(0.05, 0.25, n - 1)
     z_per_km = (R_OHM_PER_MILE + 0.12134j * np.log(SPACING_FT / GMR_FT))[size] / MILE_KM / VN_KV**2 * BASE_MVA
     length_km *= _to_drop(tree, (np.conj(z_per_km * length_km) * behind).real, rng)[tree.feeder]
-    return _network(
-        tree, z_per_km * length_km, LIMIT_A[size] / 1000, length_km, p_mw, q_mvar, source_v_pu, load_scale, seed
-    )
+    network = _network(tree, z_per_km * length_km, LIMIT_A[size] / 1000, p_mw, q_mvar, source_v_pu, load_scale, seed)
+    x, y = radial_layout(network)
+    return replace(network, buses=network.buses._replace(x=x, y=y))
 
 
 def _grow(n: int, rng: np.random.Generator) -> _Tree:
@@ -93,28 +93,24 @@ def _grow(n: int, rng: np.random.Generator) -> _Tree:
     feeders = max(1, round((n - 1) / BUSES_A_FEEDER))
     weight = rng.uniform(0.8, 1.2, feeders)
     share = np.diff(np.concatenate([[0], np.round(np.cumsum(weight) / weight.sum() * (n - 1)).astype(int)]))
-    choice, pick, bend = rng.random(n - 1), rng.random(n - 1), rng.normal(0.0, 0.12, n - 1)
-    parent, heading = np.zeros(n - 1, int), np.zeros(n - 1)
+    choice, pick = rng.random(n - 1), rng.random(n - 1)
+    parent = np.zeros(n - 1, int)
     bus = 1
-    for feeder, count in enumerate(share.tolist()):
-        ahead = 2 * np.pi * feeder / feeders
-        trunk = [0]
-        tips: list[tuple[int, float]] = []  # a lateral is its tip and the direction it runs in
+    for count in share.tolist():
+        trunk, tips = [0], list[int]()  # of each lateral the bus at its end
         for _ in range(count):
             k = bus - 1
             if len(trunk) == 1 or choice[k] < 0.25:
-                parent[k], heading[k] = trunk[-1], ahead + bend[k]
+                parent[k] = trunk[-1]
                 trunk.append(bus)
             elif not tips or choice[k] < 0.4:
-                side = np.pi / 2 if len(tips) % 2 else -np.pi / 2
-                parent[k], heading[k] = trunk[1 + int(pick[k] * (len(trunk) - 1))], ahead + side + bend[k]
-                tips.append((bus, ahead + side))
+                parent[k] = trunk[1 + int(pick[k] * (len(trunk) - 1))]
+                tips.append(bus)
             else:
                 place = int(pick[k] * len(tips))
-                parent[k], heading[k] = tips[place][0], tips[place][1] + bend[k]
-                tips[place] = bus, tips[place][1]
+                parent[k], tips[place] = tips[place], bus
             bus += 1
-    return _Tree(parent, np.repeat(np.arange(feeders), share), heading)
+    return _Tree(parent, np.repeat(np.arange(feeders), share))
 
 
 def _loads(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -152,18 +148,15 @@ def _to_drop(tree: _Tree, drop: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 
 def _network(
-    tree: _Tree, z_pu: np.ndarray, rating_ka: np.ndarray, length_km: np.ndarray, p_mw: np.ndarray, q_mvar: np.ndarray,
+    tree: _Tree, z_pu: np.ndarray, rating_ka: np.ndarray, p_mw: np.ndarray, q_mvar: np.ndarray,
     source_v_pu: float, load_scale: float, seed: int,
 ) -> Network:  # fmt: skip
     n, zero = len(z_pu) + 1, np.zeros(len(z_pu))
-    place = np.zeros(n, complex)
-    for k, parent in enumerate(tree.parent, start=1):
-        place[k] = place[parent] + length_km[k - 1] * np.exp(1j * tree.heading[k - 1])
     loaded = np.flatnonzero(p_mw)
     names = ("source", *(f"b{k}" for k in range(1, n)))
     return Network(
         name="radial",
-        buses=Buses(names, np.full(n, VN_KV), ("",) * n, place.real.copy(), place.imag.copy()),
+        buses=Buses(names, np.full(n, VN_KV), ("",) * n, np.full(n, np.nan), np.full(n, np.nan)),
         branches=Branches(
             name=tuple(f"{names[a]}-{names[k]}" for k, a in enumerate(tree.parent, start=1)), kind=("line",) * (n - 1),
             from_bus=tree.parent, to_bus=np.arange(1, n), r_pu=z_pu.real.copy(), x_pu=z_pu.imag.copy(), g_pu=zero,
