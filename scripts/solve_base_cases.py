@@ -12,25 +12,25 @@ from pathlib import Path
 
 import pandapower as pp
 
-from powergrid.networks import Network, network
+from powergrid.networks import NETWORKS, Network, network
 from powergrid.networks.to_pandapower import upstream_gain
 
 TARGET = Path(__file__).resolve().parents[1] / "tests" / "golden"
-NETWORKS = ("ieee13", "ieee34", "ieee123", "case33bw")
 TOLERANCE_MVA = 1e-9
 
-README = """Base case of the network "{name}" (published load and taps, balanced equivalent).
+README = """Base case of the network "{name}" with its default options (published load and taps, balanced equivalent).
 
 base_case.json  v_pu and va_degree by bus, losses and source power; powers in MW and Mvar
 
-Computed by pandapower {version}: runpp(tolerance_mva={tolerance}) on network("{name}").to_pandapower(), started from
-the source voltage times the ratios upstream. Written by scripts/solve_base_cases.py.
+Computed by pandapower {version}: runpp(tolerance_mva={tolerance}, enforce_q_lims=True) on
+network("{name}").to_pandapower(), started from the source voltage times the ratios upstream.
+Written by scripts/solve_base_cases.py.
 Source of the network: {source}
 """
 
 
 def main() -> None:
-    for name in NETWORKS:
+    for name in NETWORKS.names():
         grid = network(name)
         folder = TARGET / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +43,10 @@ def solve(grid: Network) -> dict[str, object]:
     """Voltages, losses and source power of the network's base case."""
     net = grid.to_pandapower()
     start = grid.source_v_pu * upstream_gain(grid)
-    pp.runpp(net, tolerance_mva=TOLERANCE_MVA, init_vm_pu=start, init_va_degree="dc", numba=False)
-    losses = net.res_line[["pl_mw", "ql_mvar"]].sum() + net.res_trafo[["pl_mw", "ql_mvar"]].sum()
+    options = {"init_vm_pu": start, "init_va_degree": "dc", "calculate_voltage_angles": True, "numba": False}
+    pp.runpp(net, tolerance_mva=TOLERANCE_MVA, enforce_q_lims=True, **options)
+    tables = (net.res_line, net.res_trafo, net.res_impedance)
+    losses = sum(table[["pl_mw", "ql_mvar"]].sum() for table in tables)
     return {
         "load_mw": round(float(grid.loads.p_mw.sum()), 9),
         "load_mvar": round(float(grid.loads.q_mvar.sum()), 9),
