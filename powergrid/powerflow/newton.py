@@ -134,10 +134,6 @@ def plan(
         If buses have no path to a source, a branch has no impedance, set voltages at one bus differ or a meter cannot
         be read; if the network has three phases.
     """
-    if hasattr(network, "blocks"):
-        raise NetworkError(
-            f'"{network.name}" is a three-phase network, which newton does not solve; use method="sparse_lu" or "zbus"'
-        )
     if len(topologies):
         raise NetworkError("newton solves one topology a plan; make a plan for each outage instead of topologies=")
     if hasattr(network, "blocks"):

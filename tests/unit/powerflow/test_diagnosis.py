@@ -10,7 +10,8 @@ import pytest
 from powergrid.core.errors import NetworkError
 from powergrid.networks import network
 from powergrid.powerflow import explain
-from tests.unit.powerflow.nose import nose
+
+from .nose import nose
 
 
 @pytest.mark.parametrize("loading", [1.0, 6.0])
