@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from powergrid.cli.evaluate import evaluate_command
 from powergrid.cli.explain import explain_command
 from powergrid.cli.list import list_command
+from powergrid.cli.migrate import migrate_command
 from powergrid.cli.schema import schema_command
 from powergrid.cli.show import show_command
 from powergrid.cli.train import train_command
@@ -70,3 +71,4 @@ app.command("explain")(explain_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("schema")(schema_command)
+app.command("migrate")(migrate_command)

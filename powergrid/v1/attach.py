@@ -124,9 +124,10 @@ def write_rows(frame: Any, column: str, rows: Any, values: Any) -> None:
     old = frame[column].to_numpy()
     given = np.asarray(values)
     if (old.dtype.kind == "f" and given.dtype.kind in "fiu") or old.dtype.kind == given.dtype.kind == "b":
-        new = old.copy()
-        new[at] = given
-        frame[column] = new
+        if (old[at] != given).any():  # NaN is unequal to itself, and written
+            new = old.copy()
+            new[at] = given
+            frame[column] = new
     elif not all(old[k] == value for k, value in zip(at, np.broadcast_to(given, len(at)), strict=True)):
         frame.loc[rows, column] = values
 
@@ -150,20 +151,28 @@ class AreaRows:
 
     def __init__(self, *, exact: bool = False):
         self.exact = exact
-        self._found: dict[tuple[str, str], tuple[np.ndarray, Any]] = {}
+        self._found: dict[tuple[str, str], tuple[np.ndarray, Any, Any, np.ndarray]] = {}
 
     def __call__(self, net: Any, table: str, area: str) -> Any:
         """Index labels of those rows."""
-        from pandapower.toolbox import get_element_index
+        return self._looked_up(net, table, area)[2]
 
-        names = net[table]["name"].to_numpy()
+    def places(self, net: Any, table: str, area: str) -> np.ndarray:
+        """Positions of those rows in the table and in its results."""
+        return self._looked_up(net, table, area)[3]
+
+    def _looked_up(self, net: Any, table: str, area: str) -> tuple[np.ndarray, Any, Any, np.ndarray]:
+        frame = net[table]
+        names = frame["name"].to_numpy()
         held = self._found.get((table, area))
-        if held is not None and len(held[0]) == len(names) and (held[0] == names).all():
-            return held[1]
+        if held is not None and frame.index is held[1] and len(held[0]) == len(names) and (held[0] == names).all():
+            return held
         if self.exact and area:
-            frame = net[table]
             rows = frame.index[[str(name) == area or str(name).startswith(f"{area} ") for name in names]]
         else:
+            from pandapower.toolbox import get_element_index
+
             rows = get_element_index(net, table, area, exact_match=False)
-        self._found[table, area] = names.copy(), rows
-        return rows
+        held = names.copy(), frame.index, rows, np.asarray(frame.index.get_indexer(rows))
+        self._found[table, area] = held
+        return held

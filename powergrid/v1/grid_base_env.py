@@ -41,7 +41,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         ``train`` (True chooses the split ``"train"``, which is also the default, and, only if it is given, random
         days), ``episode_length`` (24 steps), ``base_power`` (divides loads in the observation), ``load_scale``
         (multiplies the load series), ``reward_scale``, ``safety_scale`` (0: no penalty), ``max_penalty`` (0: no cap),
-        and two keys that v1 had not: ``power_flow`` (``"auto"``, or ``"runpp"`` for pandapower's own) and ``fix``
+        and two keys that v1 had not: ``power_flow`` (see :class:`~powergrid.v1.power_flow.TablePowerFlow`) and ``fix``
         (names of :data:`FIXES`).
 
     Raises

@@ -15,6 +15,9 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
+from powergrid.core.types import Control, NodeLoad
+from powergrid.networks.network import Network
+from powergrid.powerflow import sparse_lu
 from powergrid.powerflow.compile import Compiled
 
 TOLERANCE_MVA = 1e-8
@@ -31,8 +34,8 @@ class NewtonPlan:
     ----------
     compiled
         The network; its source is the last node.
-    y_start, y_column, y_data
-        Ybus by rows, all nodes [pu].
+    ybus
+        Admittances by rows, all nodes [pu].
     y_row
         Row of each entry.
     inner
@@ -84,13 +87,13 @@ class NewtonPlan:
         order = places.data.astype(int) - 1
         return cls(compiled, ybus, rows, inner, np.flatnonzero(r == c), places, order, _dc_start(compiled))
 
-    def solve(self, drawn: np.ndarray, v_source: float, v_start: float) -> np.ndarray | None:
+    def solve(self, loads: np.ndarray, v_source: float, v_start: float) -> np.ndarray | None:
         """Node voltages.
 
         Parameters
         ----------
-        drawn
-            Power drawn at each node, the source last [MW + j Mvar].
+        loads
+            Power drawn at each bus [MW + j Mvar].
         v_source
             Voltage of the source [pu].
         v_start
@@ -101,7 +104,7 @@ class NewtonPlan:
         numpy.ndarray or None
             Complex voltages [pu], the source last and at angle 0; None where ten iterations are not enough.
         """
-        n, ybus = self.compiled.n_node, self.ybus
+        n, ybus, drawn = self.compiled.n_node, self.ybus, at_nodes(self.compiled, loads)
         factors, shifted = self.dc
         va = np.zeros(n + 1)
         va[:n] = factors.solve((-drawn.real - self.compiled_shunt_p - shifted)[:n])
@@ -162,3 +165,51 @@ def _dc_start(compiled: Compiled) -> tuple[Any, np.ndarray]:
         return splu(matrix[:n, :n].tocsc()), injected
     except RuntimeError as error:
         raise NetworkError(f"the DC start has no solution ({error})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPointPlan:
+    """The power flow of version 2, for nets on which ``runpp`` fails from its DC start, such as regulated feeders.
+
+    Attributes
+    ----------
+    compiled, ybus
+        As of :class:`NewtonPlan`.
+    plan
+        Plan of :mod:`powergrid.powerflow.sparse_lu`.
+    """
+
+    compiled: Compiled
+    ybus: sp.csr_matrix
+    plan: sparse_lu.Plan
+
+    @classmethod
+    def of(cls, network: Network) -> FixedPointPlan:
+        """Compile a network.
+
+        Raises
+        ------
+        NetworkError
+            As :func:`powergrid.powerflow.sparse_lu.plan`.
+        """
+        plan = sparse_lu.plan(network, tol_pu=1e-11)
+        return cls(plan.compiled, sp.csr_matrix(plan.compiled.ybus()), plan)
+
+    def solve(self, loads: np.ndarray, v_source: float, v_start: float) -> np.ndarray | None:
+        """Node voltages, as :meth:`NewtonPlan.solve`; `v_start` is not used."""
+        load = NodeLoad(loads.real.copy(), loads.imag.copy())
+        flow = sparse_lu.solve(self.plan, load, Control(v_source_pu=v_source))
+        if not flow.converged:
+            return None
+        nodes = np.empty(self.compiled.n_node + 1, complex)
+        nodes[self.compiled.node] = flow.v_re + 1j * flow.v_im
+        return nodes
+
+
+def at_nodes(compiled: Compiled, loads: np.ndarray) -> np.ndarray:
+    """Powers of buses summed by node, the source last."""
+    size = compiled.n_node + 1
+    summed: np.ndarray = np.bincount(compiled.node, loads.real, size) + 1j * np.bincount(
+        compiled.node, loads.imag, size
+    )
+    return summed

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError
+from powergrid.core.errors import NetworkError, unknown_name
 from powergrid.networks.network import Network
 from powergrid.powerflow.compile import compile_network, injected_powers
-from powergrid.v1.newton import NewtonPlan
+from powergrid.v1.newton import FixedPointPlan, NewtonPlan, at_nodes
 from powergrid.v1.result_tables import Powers, Rows, write_results
 
+METHODS = ("auto", "sparse_lu", "runpp")
 MOST_PLANS = 128
 """Plans kept; an agent that moves a tap changer meets the same few again and again."""
 ZIP = ("const_z_percent", "const_i_percent", "const_z_p_percent", "const_i_p_percent", "const_z_q_percent",
@@ -56,7 +57,7 @@ DRAWS = {"load": 1.0, "sgen": -1.0, "storage": 1.0}
 class _Plan(NamedTuple):
     """A compiled network and where pandapower's rows lie in it."""
 
-    newton: NewtonPlan
+    solver: NewtonPlan | FixedPointPlan
     rows: Rows
 
 
@@ -74,7 +75,13 @@ class TablePowerFlow:
     net
         The net; its result tables are replaced at every solve, as ``runpp`` does.
     method
-        ``"auto"`` for the compiled power flow where it can represent the net; ``"runpp"`` for pandapower alone.
+        ``"auto"`` for ``runpp``'s iterates on a compiled network where it can represent the net; ``"sparse_lu"`` for
+        version 2's power flow there; ``"runpp"`` for pandapower alone.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such method.
 
     Attributes
     ----------
@@ -83,6 +90,8 @@ class TablePowerFlow:
     """
 
     def __init__(self, net: Any, method: str = "auto"):
+        if method not in METHODS:
+            raise unknown_name("power_flow", method, METHODS)
         self.net = net
         self.method = method
         self.fallback = "power_flow is set to runpp" if method == "runpp" else ""
@@ -99,6 +108,10 @@ class TablePowerFlow:
             and table not in PLAN_COLUMNS
             and table != "controller"  # ``runpp`` ignores controllers unless asked
         ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without plans: their factors can neither be copied nor pickled, and are soon made anew."""
+        return {**self.__dict__, "_plans": {}, "_key": (), "_plan": ""}
 
     def solve(self) -> bool:
         """Solve and fill the result tables; False where the flow did not converge."""
@@ -120,7 +133,7 @@ class TablePowerFlow:
         found = self._plans.get(key)
         if found is None:
             try:
-                found = _make_plan(self.net)
+                found = _make_plan(self.net, self.method)
             except NetworkError as error:
                 found = str(error)
             if len(self._plans) >= MOST_PLANS:
@@ -156,7 +169,7 @@ class TablePowerFlow:
 
     def _compiled(self, plan: _Plan) -> bool:
         net, rows = self.net, plan.rows
-        m = plan.newton.compiled.n_bus
+        m = plan.solver.compiled.n_bus
         drawn = np.zeros(m, complex)
         table_powers: dict[str, np.ndarray] = {}
         for table, sign in DRAWS.items():
@@ -170,12 +183,12 @@ class TablePowerFlow:
             drawn += sign * (np.bincount(at, power.real, m) + 1j * np.bincount(at, power.imag, m))
         source = net["ext_grid"]
         vm = source["vm_pu"].to_numpy(float)
-        compiled = plan.newton.compiled
-        at_node = np.bincount(compiled.node, drawn.real) + 1j * np.bincount(compiled.node, drawn.imag)
-        nodes = plan.newton.solve(at_node, float(vm[rows.source]), float(vm.mean()))
+        compiled = plan.solver.compiled
+        nodes = plan.solver.solve(drawn, float(vm[rows.source]), float(vm.mean()))
         if nodes is None:
             return False
-        slack = complex(nodes[-1] * np.conj(plan.newton.ybus[-1] @ nodes)[0] + at_node[-1])
+        own = at_nodes(compiled, drawn)[-1]
+        slack = complex(nodes[-1] * np.conj(plan.solver.ybus[-1] @ nodes)[0] + own)
         angle = source["va_degree"].to_numpy(float)[rows.source]
         v = nodes[compiled.node] * np.exp(1j * np.deg2rad(angle))
         both = injected_powers(compiled, v, drawn, compiled.gain)
@@ -201,7 +214,7 @@ def plan_key(net: Any) -> tuple:
     return tuple(parts)
 
 
-def _make_plan(net: Any) -> _Plan:
+def _make_plan(net: Any, method: str) -> _Plan:
     """Convert and compile the net without its loads.
 
     Raises
@@ -213,6 +226,9 @@ def _make_plan(net: Any) -> _Plan:
     dependent = [column for column in ZIP if column in load.columns]
     if len(load) and (load[dependent].fillna(0.0).to_numpy(float) != 0).any():
         raise NetworkError("voltage-dependent loads")
+    sources = int(net["ext_grid"]["in_service"].to_numpy(bool).sum())
+    if sources != 1:
+        raise NetworkError(f"{sources} external grids in service instead of one")
     tables = _Tables(net)
     tables["name"] = str(net.get("name") or "net")
     for table in DRAWS:
@@ -222,4 +238,6 @@ def _make_plan(net: Any) -> _Plan:
         if len(frame):
             tables[table] = frame.assign(name=[f"{table}:{k}" for k in range(len(frame))])
     network = Network.from_pandapower(tables)
-    return _Plan(NewtonPlan.of(compile_network(network)), Rows.of(net, network))
+    fixed_point = method == "sparse_lu"
+    solver = FixedPointPlan.of(network) if fixed_point else NewtonPlan.of(compile_network(network))
+    return _Plan(solver, Rows.of(net, network))

@@ -132,7 +132,11 @@ def with_an_island(net):
     net.line.loc[8, "in_service"] = False
 
 
-@pytest.mark.parametrize("change", [with_generator, with_voltage_dependent_load, with_an_island])
+def with_two_grids(net):
+    pp.create_ext_grid(net, 6, vm_pu=1.0)
+
+
+@pytest.mark.parametrize("change", [with_generator, with_voltage_dependent_load, with_an_island, with_two_grids])
 def test_what_is_not_covered_goes_to_runpp_and_is_said_once(cigre, change):
     flow = TablePowerFlow(cigre)
     flow.solve()

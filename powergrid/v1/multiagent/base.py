@@ -156,15 +156,15 @@ class GridEnv:
             self.cost += dev.cost
             self.safety += dev.safety
         if net["converged"]:
-            vm = net["res_bus"]["vm_pu"].loc[self._rows(net, "bus", self.name)].to_numpy()
-            loading = net["res_line"]["loading_percent"].loc[self._rows(net, "line", self.name)].to_numpy()
+            vm = net["res_bus"]["vm_pu"].to_numpy()[self._rows.places(net, "bus", self.name)]
+            loading = net["res_line"]["loading_percent"].to_numpy()[self._rows.places(net, "line", self.name)]
             overloading = np.maximum(loading - 100.0, 0.0).sum() * 0.01
             voltage = np.maximum(vm - 1.05, 0.0).sum() + np.maximum(0.95 - vm, 0.0).sum()
             self.safety += float(overloading + voltage)
 
     def _get_obs(self, net: Any) -> np.ndarray:
         """Device vectors and what the own loads drew [MW, Mvar] / base_power."""
-        drawn = net["res_load"].iloc[self._rows(net, "load", self.name)].to_numpy().ravel() / self.base_power
+        drawn = net["res_load"].to_numpy()[self._rows.places(net, "load", self.name)].ravel() / self.base_power
         return np.concatenate([*(dev.state.as_vector() for dev in self.devices), drawn]).astype(np.float32)
 
     def _set_action(self, action: Any) -> None:

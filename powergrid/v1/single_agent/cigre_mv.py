@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from powergrid.v1.datasets import read_data
 from powergrid.v1.devices import DG, ESS, RES, Grid
 from powergrid.v1.single_agent.microgrid import PRICE_NODE, MicrogridEnv
@@ -22,6 +24,9 @@ SOLAR_MW = {3: 0.02, 4: 0.02, 5: 0.03, 6: 0.03, 8: 0.03, 9: 0.03, 10: 0.04, 11: 
 class CIGREMVEnv(MicrogridEnv):
     """Two batteries, four generators, sun and wind: action ``(10,)``, observation ``(111,)``."""
 
+    names: ClassVar[dict[str, str]] = {}
+    """Other names of the generators."""
+
     def _build_net(self) -> None:
         from pandapower.networks import create_cigre_network_mv
 
@@ -30,7 +35,7 @@ class CIGREMVEnv(MicrogridEnv):
             ESS("Battery 1", "Bus 5", -0.6, 0.6, 4.0, max_e_mwh=3.6, min_e_mwh=0.4),
             ESS("Battery 2", "Bus 10", -0.2, 0.2, 1.0, max_e_mwh=0.9, min_e_mwh=0.1),
             *(
-                DG(name, bus, 0.0, p_mw, sn_mva=p_mw, cost_curve_coefs=coefs)
+                DG(self.names.get(name, name), bus, 0.0, p_mw, sn_mva=p_mw, cost_curve_coefs=coefs)
                 for name, (bus, p_mw, coefs) in FUEL.items()
             ),
             *(RES(f"PV {bus}", f"Bus {bus}", p_mw, "solar") for bus, p_mw in SOLAR_MW.items()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from powergrid.v1.datasets import read_data
 from powergrid.v1.devices import DG, ESS, RES, Grid
 from powergrid.v1.networks.ieee13 import IEEE13Bus
@@ -21,5 +23,9 @@ class IEEE13Env(MicrogridEnv):
             RES("WT1", "Bus 645", 0.5, "wind"),
             Grid("Grid", "Bus 650", 5.0, sell_discount=0.9),
         ]
-        self._take(IEEE13Bus(self.area), devices)
+        self._take(self._feeder(), devices)
         self.dataset = read_data(self.train, "AVA", "NP15", PRICE_NODE, source=self.cfg.get("data"))
+
+    def _feeder(self) -> Any:
+        """The net."""
+        return IEEE13Bus(self.area)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from powergrid.v1.datasets import read_data
 from powergrid.v1.devices import DG, ESS, RES, Grid
 from powergrid.v1.networks.ieee34 import IEEE34Bus
@@ -28,5 +30,9 @@ class IEEE34Env(MicrogridEnv):
             RES("WT2", "Bus 810", 0.15, "wind"),
             Grid("Grid", "Bus 800", 2.5, sell_discount=0.9),
         ]
-        self._take(IEEE34Bus(self.area), devices)
+        self._take(self._feeder(), devices)
         self.dataset = read_data(self.train, "AZPS", "SP15", PRICE_NODE, source=self.cfg.get("data"))
+
+    def _feeder(self) -> Any:
+        """The net."""
+        return IEEE34Bus(self.area)

@@ -50,7 +50,5 @@ class MicrogridEnv(GridBaseEnv):
         return self.reward, self.safety
 
     def _area_values(self, table: str, column: str) -> np.ndarray:
-        frame = self.net[f"res_{table}"]
-        rows = self._area_rows(self.net, table, self.area)
-        values: np.ndarray = frame[column].to_numpy()
-        return values if len(rows) == len(values) else frame[column].loc[rows].to_numpy()
+        values: np.ndarray = self.net[f"res_{table}"][column].to_numpy()
+        return values[self._area_rows.places(self.net, table, self.area)]
