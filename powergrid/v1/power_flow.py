@@ -12,6 +12,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from powergrid.core.errors import NetworkError, unknown_name
 from powergrid.networks.network import Network
@@ -214,6 +215,12 @@ def plan_key(net: Any) -> tuple:
     return tuple(parts)
 
 
+def _no_load(net: Any) -> pd.DataFrame:
+    """One load of 0 MW at the external grid, for a network without any is taken for a mistake."""
+    columns = {"p_mw": 0.0, "q_mvar": 0.0, "scaling": 1.0, "in_service": True, "name": "none"}
+    return pd.DataFrame([{**columns, "bus": net["ext_grid"]["bus"].iloc[0]}])
+
+
 def _make_plan(net: Any, method: str) -> _Plan:
     """Convert and compile the net without its loads.
 
@@ -233,6 +240,7 @@ def _make_plan(net: Any, method: str) -> _Plan:
     tables["name"] = str(net.get("name") or "net")
     for table in DRAWS:
         tables[table] = net[table].iloc[:0]
+    tables["load"] = _no_load(net)
     for table in ("line", "trafo", "impedance", "switch", "shunt"):
         frame = net[table]
         if len(frame):

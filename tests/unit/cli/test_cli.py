@@ -32,11 +32,7 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("command", ["list", "validate", "show", "explain", "train", "evaluate", "schema"])
-=======
-@pytest.mark.parametrize("command", ["list", "validate", "show", "train", "evaluate", "schema", "migrate"])
->>>>>>> d346a66 (From version 1 to 2: split environments, powergrid migrate, Gymnasium ids, a benchmark)
+@pytest.mark.parametrize("command", ["list", "validate", "show", "explain", "train", "evaluate", "schema", "migrate"])
 def test_every_command_has_help_with_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0
