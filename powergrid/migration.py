@@ -14,6 +14,7 @@ import numpy as np
 from powergrid.core.errors import PowerGridError
 from powergrid.v1.devices import DG, ESS, RES, Grid, Shunt, Transformer
 from powergrid.v1.grid_base_env import SERIES, GridBaseEnv
+from powergrid.v1.net_file import write_net
 from powergrid.v1.split_env import SplitGridEnv, to_multi_agent
 
 __all__ = ["SplitGridEnv", "Use", "script_uses", "to_multi_agent", "write_yaml"]
@@ -140,7 +141,7 @@ def write_yaml(env: Any, folder: str | Path, name: str = "") -> Path:
     folder, stem = Path(folder), name or type(env).__name__.lower()
     folder.mkdir(parents=True, exist_ok=True)
     notes: list[str] = []
-    _write_net(env, folder / f"{stem}_net.json")
+    write_net(env, folder / f"{stem}_net.json")
     grid = _grid(env)
     document = {
         "name": stem,
@@ -179,20 +180,6 @@ def _training(env: GridBaseEnv) -> dict[str, Any]:
     if env.cfg.get("max_penalty"):
         found["max_penalty"] = float(env.cfg["max_penalty"])
     return found
-
-
-def _write_net(env: GridBaseEnv, path: Path) -> None:
-    """The net at nominal load without the elements that the devices own."""
-    import copy
-
-    import pandapower
-
-    net = copy.deepcopy(env.net)
-    for table, index in env._pp_refs.values():
-        if table in ("sgen", "storage", "shunt"):
-            net[table] = net[table].drop(index=index)
-    net.load["scaling"] = 1.0
-    pandapower.to_json(net, str(path))
 
 
 def _agents(env: GridBaseEnv, notes: list[str]) -> list[dict[str, Any]]:
