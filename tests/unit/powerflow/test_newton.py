@@ -191,3 +191,15 @@ def test_retry_solves_what_the_fixed_point_gives_up_and_keeps_the_rest() -> None
     one = solver.solve(solver.plan(grid, max_iter=50), pick(load, 1))
     np.testing.assert_array_equal(one.v_re, flow.v_re[1])
     assert one.converged.shape == ()
+
+
+@pytest.mark.parametrize("name", ["sparse_lu", "newton", "zbus"])
+@pytest.mark.parametrize("factor", [10.0, 1e3, 1e6])
+def test_a_flow_that_diverges_is_finite_everywhere(name: str, factor: float) -> None:
+    grid = scaled(network("case33bw"), load=factor)
+    solver = method(name)
+    flow = solver.solve(solver.plan(grid), grid.node_load())
+    assert not flow.converged
+    assert all(np.isfinite(np.asarray(column, float)).all() for column in flow)
+    table = grid.power_flow(name).bus
+    assert np.isfinite(table[["v_pu", "va_degree", "p_mw", "q_mvar"]].to_numpy()).all()
