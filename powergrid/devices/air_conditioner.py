@@ -1,0 +1,156 @@
+"""Reversible air conditioner: heats and cools a building."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import AMBIENT_C, heat_to, inside, outdoor, relax
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a unit and its building; all figures are midpoints of the ranges in the source."""
+
+    p_max_mw: float = Field(0.0056, gt=0, description="largest electrical power [MW]")
+    cop_heating: float = Field(3.5, gt=0, description="heat brought in per electricity [1]")
+    cop_cooling: float = Field(2.5, gt=0, description="heat taken out per electricity [1]")
+    r_k_per_kw: float = Field(2.0, gt=0, description="thermal resistance of the building [K/kW]")
+    c_kwh_per_k: float = Field(2.0, gt=0, description="thermal capacity of the building [kWh/K]")
+    gain_kw: float = Field(0.5, ge=0, description="heat from people, appliances and sun [kW]")
+    t_init_c: float = Field(22.0, ge=0, le=40, description="room temperature at reset [degC]")
+    t_min_c: float = Field(20.0, ge=0, le=40, description="lowest comfortable room temperature [degC]")
+    t_max_c: float = Field(24.0, ge=0, le=40, description="highest comfortable room temperature [degC]")
+    discomfort_cost_per_k_h: float = Field(0.5, ge=0, description="price of leaving the comfort band [$/(K h)]")
+
+    @model_validator(mode="after")
+    def _band(self) -> Settings:
+        if not self.t_min_c < self.t_max_c:
+            raise ValueError(f"t_min_c {self.t_min_c} must be below t_max_c {self.t_max_c}")
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`."""
+
+    p_max_mw: Array
+    cop_heating: Array
+    cop_cooling: Array
+    r_k_per_kw: Array
+    c_kwh_per_k: Array
+    gain_kw: Array
+    t_init_c: Array
+    t_min_c: Array
+    t_max_c: Array
+    discomfort_cost_per_k_h: Array
+
+
+class State(NamedTuple):
+    """Room temperature at the end of the tick and its mean over it [degC], and heat brought in [kW]."""
+
+    temp_c: Array
+    mean_temp_c: Array
+    heat_kw: Array
+
+
+class Command(NamedTuple):
+    """Wanted share of the largest electrical power [1]: heating is positive, cooling negative."""
+
+    heat_share: Array
+
+
+class Exogenous(NamedTuple):
+    """Outdoor temperature [degC]."""
+
+    ambient_temp_c: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """The room at its initial temperature."""
+    zero = uniform * 0.0
+    return State(zero + params.t_init_c, zero + params.t_init_c, zero)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Draw a share of the largest power, heating or cooling.
+
+    ``C dT/dt = Q + G - (T - T_out) / R`` with ``Q = COP_h P`` or ``-COP_c P``, solved exactly over the tick; see
+    :func:`powergrid.devices._shared.relax` for the source of the model. Its table of cooling units ranges over 1.5-2.5
+    K/kW, 1.5-2.5 kWh/K and 10-18 kW of heat at a COP of 2.5; heat pumps there have 3.5.
+    """
+    share = inside(xp, command.heat_share, -1.0, 1.0)
+    most_kw = 1000.0 * params.p_max_mw
+    heat_kw = most_kw * (xp.maximum(share, 0.0) * params.cop_heating + xp.minimum(share, 0.0) * params.cop_cooling)
+    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * (heat_kw + params.gain_kw)
+    temp_c, mean_c = relax(xp, state.temp_c, rest_c, params.r_k_per_kw * params.c_kwh_per_k, dt_h)
+    return State(temp_c, mean_c, heat_kw), Injection(-params.p_max_mw * xp.abs(share), share * 0.0)
+
+
+def violation(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Mean room temperature outside the comfort band [$]."""
+    out_k = xp.maximum(params.t_min_c - state.mean_temp_c, 0.0) + xp.maximum(state.mean_temp_c - params.t_max_c, 0.0)
+    return (params.discomfort_cost_per_k_h * out_k * dt_h,)
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Room temperature and electrical power."""
+    return state.temp_c, -injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Just as much as keeps the room at the nearer edge of its comfort band, a quarter of the band inside it."""
+    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * params.gain_kw
+    tau_h = params.r_k_per_kw * params.c_kwh_per_k
+    left_alone, _ = relax(xp, state.temp_c, rest_c, tau_h, dt_h)
+    inner = 0.25 * (params.t_max_c - params.t_min_c)
+    target_c = xp.minimum(xp.maximum(left_alone, params.t_min_c + inner), params.t_max_c - inner)
+    heat_kw = heat_to(xp, state.temp_c, target_c, rest_c, params.r_k_per_kw, tau_h, dt_h)
+    most_kw = 1000.0 * params.p_max_mw
+    share = xp.maximum(heat_kw, 0.0) / params.cop_heating + xp.minimum(heat_kw, 0.0) / params.cop_cooling
+    return Command(inside(xp, share / most_kw, -1.0, 1.0))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """Gains and heat from outdoors come in (negative while it cools), the room stores, the envelope loses [MWh]."""
+    lost_kw = (after.mean_temp_c - outdoor(xp, exogenous.ambient_temp_c)) / params.r_k_per_kw
+    return Energy(
+        primary_in=((after.heat_kw + params.gain_kw) / 1000.0 + injection.p_mw) * dt_h,
+        stored=params.c_kwh_per_k * (after.temp_c - before.temp_c) / 1000.0,
+        useful_out=injection.p_mw * 0.0,
+        lost=lost_kw * dt_h / 1000.0,
+    )
+
+
+@register_device("AirConditioner", aliases=("air_conditioner", "AC"))
+class AirConditioner(DeviceAgent):
+    """Reversible unit that heats and cools a building of one thermal resistance and one capacity."""
+
+    violation_names = ("comfort",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, violation = staticmethod(reset), staticmethod(step), staticmethod(violation)
+    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Room temperature, as far as the weather and full power could take it, and electrical power."""
+        given = self.settings
+        most_kw = 1000.0 * given.p_max_mw
+        coldest_c = AMBIENT_C[0] - given.r_k_per_kw * most_kw * given.cop_cooling
+        hottest_c = AMBIENT_C[1] + given.r_k_per_kw * (most_kw * given.cop_heating + given.gain_kw)
+        return Entry("temp", "degC", coldest_c, hottest_c), Entry("p_used", "MW", 0.0, given.p_max_mw)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Share of the largest power, cooling to heating."""
+        return {"heat_share": Entry("heat_share", "1", -1.0, 1.0)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its power range: comfort is left out, so that a bound stays one."""
+        return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

@@ -1,0 +1,237 @@
+"""Charge point of one electric vehicle, with or without vehicle-to-grid."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on, flag
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a vehicle and its charge point: a home charger of 7.2 kW and a daily commute."""
+
+    p_max_mw: float = Field(0.0072, gt=0, description="largest power of the charge point [MW]")
+    capacity_mwh: float = Field(0.060, gt=0, description="usable battery capacity [MWh]")
+    eta_charge: float = Field(0.92, gt=0, le=1, description="charging efficiency [1]")
+    eta_discharge: float = Field(0.92, gt=0, le=1, description="discharging efficiency [1]")
+    soc_min: float = Field(0.1, ge=0, lt=1, description="state of charge that neither trips nor the grid go below [1]")
+    soc_max: float = Field(0.95, gt=0, le=1, description="highest state of charge [1]")
+    soc_init: float = Field(0.5, ge=0, le=1, description="state of charge at reset [1]")
+    arrival_h: float = Field(18.0, ge=0, lt=24, description="hour of the day at which it arrives [h]")
+    departure_h: float = Field(7.5, ge=0, lt=24, description="hour of the day at which it leaves [h]")
+    arrival_spread_h: float = Field(0.0, ge=0, le=6, description="width of a uniform draw around the arrival [h]")
+    trip_mwh: float = Field(0.010, ge=0, description="energy of a day's driving [MWh]")
+    soc_target: float = Field(0.8, ge=0, le=1, description="state of charge wanted at departure [1]")
+    shortfall_cost_per_mwh: float = Field(200.0, ge=0, description="price of charge missing at departure [$/MWh]")
+    public_cost_per_mwh: float = Field(500.0, ge=0, description="price of trip energy charged elsewhere [$/MWh]")
+    v2g: bool = Field(False, description="whether it may feed back into the grid")
+    wear_cost_per_mwh: float = Field(40.0, ge=0, description="ageing cost of energy fed back [$/MWh]")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.soc_min <= self.soc_init <= self.soc_max:
+            raise ValueError(f"soc_init {self.soc_init} must lie in [{self.soc_min}, {self.soc_max}]")
+        if not self.soc_min <= self.soc_target <= self.soc_max:
+            raise ValueError(f"soc_target {self.soc_target} must lie in [{self.soc_min}, {self.soc_max}]")
+        away_h = (self.arrival_h - self.departure_h) % 24.0
+        if away_h <= self.arrival_spread_h / 2.0 or 24.0 - away_h <= self.arrival_spread_h / 2.0:
+            raise ValueError(
+                f"arrival_h {self.arrival_h} with arrival_spread_h {self.arrival_spread_h} must stay clear of "
+                f"departure_h {self.departure_h}"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`; `v2g` is 1 or 0."""
+
+    p_max_mw: Array
+    capacity_mwh: Array
+    eta_charge: Array
+    eta_discharge: Array
+    soc_min: Array
+    soc_max: Array
+    soc_init: Array
+    arrival_h: Array
+    departure_h: Array
+    arrival_spread_h: Array
+    trip_mwh: Array
+    soc_target: Array
+    shortfall_cost_per_mwh: Array
+    public_cost_per_mwh: Array
+    v2g: Array
+    wear_cost_per_mwh: Array
+
+
+class State(NamedTuple):
+    """What the vehicle does.
+
+    Attributes
+    ----------
+    soc
+        State of charge [1].
+    here
+        Whether it was connected in the last tick (1 or 0).
+    stay_h
+        Hours until it leaves; 0 while away.
+    arrival_h
+        Hour at which it arrives in this episode [h].
+    driven_mwh, missing_mwh, short_mwh
+        In the last tick: energy of a trip from the battery, the rest of the trip, and charge missing at departure.
+    """
+
+    soc: Array
+    here: Array
+    stay_h: Array
+    arrival_h: Array
+    driven_mwh: Array
+    missing_mwh: Array
+    short_mwh: Array
+
+
+class Command(NamedTuple):
+    """Wanted injection [MW]; charging is negative."""
+
+    p_mw: Array
+
+
+class Exogenous(NamedTuple):
+    """Hour of the day [h]."""
+
+    hour: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """Not connected before the first tick; the arrival of this episode is drawn around its usual hour."""
+    zero = uniform * 0.0
+    arrival_h = params.arrival_h + (uniform - 0.5) * params.arrival_spread_h
+    return State(zero + params.soc_init, zero, zero, arrival_h, zero, zero, zero)
+
+
+def stay(xp: Any, params: Params, arrival_h: Array, hour: Array) -> Array:
+    """Hours until it leaves, seen from an hour of the day at which it is connected; 0 while it is away."""
+    since_h = _around(xp, decide_on(xp, inside(xp, hour, 0.0, 24.0) - arrival_h))
+    whole_h = _around(xp, decide_on(xp, params.departure_h - arrival_h))
+    return xp.maximum(whole_h - since_h, 0.0)
+
+
+def _around(xp: Any, hours: Array) -> Array:
+    """Hours modulo a day."""
+    return hours - 24.0 * xp.floor(hours / 24.0)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Drive when the vehicle has left, else charge or discharge within power, energy window and session.
+
+    The battery is the bucket of :mod:`powergrid.devices.storage`. A day's trip is booked in the tick in which the
+    vehicle is first gone. Sessions by arrival, departure and energy as in Lee, Li and Low, "ACN-Data: analysis and
+    applications of an open EV charging dataset", ACM e-Energy 2019, doi:10.1145/3307772.3328313; 7.2 kW is 30 A at
+    240 V (SAE J1772, level 2).
+    """
+    stay_h = stay(xp, params, state.arrival_h, exogenous.hour)
+    here = flag(xp, stay_h > 0.0, state.soc)
+    leaves = state.here * (1.0 - here)
+    held_mwh = state.soc * params.capacity_mwh
+    short_mwh = leaves * xp.maximum(params.soc_target - state.soc, 0.0) * params.capacity_mwh
+    driven_mwh = leaves * xp.minimum(params.trip_mwh, xp.maximum(held_mwh - params.soc_min * params.capacity_mwh, 0.0))
+    missing_mwh = leaves * params.trip_mwh - driven_mwh
+
+    above = xp.maximum(state.soc - params.soc_min, 0.0) * params.capacity_mwh
+    below = xp.maximum(params.soc_max - state.soc, 0.0) * params.capacity_mwh
+    highest = here * params.v2g * xp.minimum(params.p_max_mw, above * params.eta_discharge / dt_h)
+    lowest = -here * xp.minimum(params.p_max_mw, below / (params.eta_charge * dt_h))
+    p_mw = inside(xp, command.p_mw, lowest, highest)
+    drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
+    soc = state.soc - (drawn * dt_h + driven_mwh) / params.capacity_mwh
+    left_h = xp.maximum(stay_h - dt_h, 0.0)
+    after = State(soc, here, left_h, state.arrival_h, driven_mwh, missing_mwh, short_mwh)
+    return after, Injection(p_mw, p_mw * 0.0)
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Ageing by energy fed back, and charging elsewhere [$]."""
+    wear = params.wear_cost_per_mwh * xp.maximum(injection.p_mw, 0.0) * dt_h
+    return wear, params.public_cost_per_mwh * state.missing_mwh
+
+
+def violation(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Charge missing at departure [$]."""
+    return (params.shortfall_cost_per_mwh * state.short_mwh,)
+
+
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """Stored energy at the settlement price [$]."""
+    return state.soc * params.capacity_mwh * settlement_per_mwh
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """State of charge, connection, hours until it leaves, and power."""
+    return state.soc, state.here, state.stay_h, injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Charge what is missing to the target when energy is no dearer than on average, or when time runs out."""
+    stay_h = stay(xp, params, state.arrival_h, exogenous.hour)
+    needed_mwh = xp.maximum(params.soc_target - state.soc, 0.0) * params.capacity_mwh / params.eta_charge
+    late = decide_on(xp, needed_mwh / params.p_max_mw + dt_h - stay_h) >= 0.0
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    wanted_mw = xp.minimum(needed_mwh / dt_h, params.p_max_mw)
+    return Command(-wanted_mw * flag(xp, (cheap | late) & (stay_h > 0.0), wanted_mw))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """The battery stores, trips are useful, conversions lose [MWh]."""
+    p_mw = injection.p_mw
+    discharge_loss = xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0)
+    charge_loss = -xp.minimum(p_mw, 0.0) * (1.0 - params.eta_charge)
+    return Energy(
+        primary_in=p_mw * 0.0,
+        stored=(after.soc - before.soc) * params.capacity_mwh,
+        useful_out=after.driven_mwh,
+        lost=(discharge_loss + charge_loss) * dt_h,
+    )
+
+
+@register_device("EVCharger", aliases=("ev_charger", "EV"))
+class EVCharger(DeviceAgent):
+    """Charge point with one vehicle that comes and goes every day, drives, and may feed back."""
+
+    money_names = ("wear", "public_charging")
+    violation_names = ("departure",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
+    violation, worth, readings = staticmethod(violation), staticmethod(worth), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """State of charge, connection, hours until it leaves, and power."""
+        limit = self.settings.p_max_mw
+        return (
+            Entry("soc", "1", 0.0, 1.0),
+            Entry("connected", "1", 0.0, 1.0),
+            Entry("stay", "h", 0.0, 24.0),
+            Entry("p", "MW", -limit, limit),
+        )
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Power: charging only, or both ways with vehicle-to-grid."""
+        limit = self.settings.p_max_mw
+        return {"p_mw": Entry("p", "MW", -limit, limit if self.settings.v2g else 0.0)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its power range: sessions and trips are left out, so that a bound stays one, if a loose one."""
+        limit = self.settings.p_max_mw
+        return LinearDevice(p_min_mw=-limit, p_max_mw=limit if self.settings.v2g else 0.0)

@@ -1,0 +1,241 @@
+"""Fleet of electric vehicles behind one connection, as a battery that shrinks and grows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on, flag
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside
+from powergrid.plugins import register_device
+
+_NOBODY = 1e-9
+"""A share of the fleet no larger than this is nobody [1]."""
+
+
+class Settings(DeviceSettings):
+    """What a person says about a fleet; figures a vehicle are those of :mod:`powergrid.devices.ev_charger`."""
+
+    vehicles: float = Field(50.0, gt=0, description="number of vehicles")
+    p_each_mw: float = Field(0.0072, gt=0, description="largest power of a vehicle [MW]")
+    capacity_each_mwh: float = Field(0.060, gt=0, description="usable battery capacity of a vehicle [MWh]")
+    eta_charge: float = Field(0.92, gt=0, le=1, description="charging efficiency [1]")
+    eta_discharge: float = Field(0.92, gt=0, le=1, description="discharging efficiency [1]")
+    soc_min: float = Field(0.1, ge=0, lt=1, description="state of charge that neither trips nor the grid go below [1]")
+    soc_max: float = Field(0.95, gt=0, le=1, description="highest state of charge [1]")
+    soc_init: float = Field(0.5, ge=0, le=1, description="state of charge at reset [1]")
+    away_share: float = Field(0.8, ge=0, lt=1, description="largest share of the fleet that is away [1]")
+    departure_h: float = Field(7.5, gt=0, lt=24, description="hour at which half of those have left [h]")
+    arrival_h: float = Field(17.5, gt=0, lt=24, description="hour at which half of those are back [h]")
+    spread_h: float = Field(3.0, gt=0, le=6, description="time over which they leave, and come back, evenly [h]")
+    trip_each_mwh: float = Field(0.010, ge=0, description="energy of a vehicle's trip [MWh]")
+    soc_target: float = Field(0.7, ge=0, le=1, description="mean state of charge wanted of those that leave [1]")
+    shortfall_cost_per_mwh: float = Field(200.0, ge=0, description="price of charge missing at departure [$/MWh]")
+    public_cost_per_mwh: float = Field(500.0, ge=0, description="price of trip energy charged elsewhere [$/MWh]")
+    v2g: bool = Field(False, description="whether the fleet may feed back into the grid")
+    wear_cost_per_mwh: float = Field(40.0, ge=0, description="ageing cost of energy fed back [$/MWh]")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if not self.soc_min <= self.soc_init <= self.soc_max:
+            raise ValueError(f"soc_init {self.soc_init} must lie in [{self.soc_min}, {self.soc_max}]")
+        half = self.spread_h / 2.0
+        if not half <= self.departure_h <= self.arrival_h - self.spread_h <= 24.0 - 1.5 * self.spread_h:
+            raise ValueError(
+                f"departure_h {self.departure_h} and arrival_h {self.arrival_h} must be at least spread_h "
+                f"{self.spread_h} apart and {half} away from midnight"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`; `v2g` is 1 or 0, `p_mw` and `capacity_mwh` are those of the whole fleet."""
+
+    p_mw: Array
+    capacity_mwh: Array
+    eta_charge: Array
+    eta_discharge: Array
+    soc_min: Array
+    soc_max: Array
+    soc_init: Array
+    away_share: Array
+    departure_h: Array
+    arrival_h: Array
+    spread_h: Array
+    trip_mwh: Array
+    soc_target: Array
+    shortfall_cost_per_mwh: Array
+    public_cost_per_mwh: Array
+    v2g: Array
+    wear_cost_per_mwh: Array
+
+
+class State(NamedTuple):
+    """What the fleet does.
+
+    Attributes
+    ----------
+    share
+        Share of the fleet that is connected [1].
+    here_mwh, away_mwh
+        Energy in the batteries that are connected, and in those that are away.
+    driven_mwh, missing_mwh, short_mwh
+        In the last tick: energy of trips from the batteries, the rest of these trips, and charge missing at departure.
+    """
+
+    share: Array
+    here_mwh: Array
+    away_mwh: Array
+    driven_mwh: Array
+    missing_mwh: Array
+    short_mwh: Array
+
+
+class Command(NamedTuple):
+    """Wanted injection [MW]; charging is negative."""
+
+    p_mw: Array
+
+
+class Exogenous(NamedTuple):
+    """Hour of the day [h]."""
+
+    hour: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """Everybody is connected; the first tick sends those away who should be."""
+    zero = uniform * 0.0
+    return State(zero + 1.0, zero + params.soc_init * params.capacity_mwh, zero, zero, zero, zero)
+
+
+def connected(xp: Any, params: Params, hour: Array) -> Array:
+    """Share of the fleet that is connected at an hour of the day [1]."""
+    h = inside(xp, hour, 0.0, 24.0)
+    left = inside(xp, (h - params.departure_h) / params.spread_h + 0.5, 0.0, 1.0)
+    back = inside(xp, (h - params.arrival_h) / params.spread_h + 0.5, 0.0, 1.0)
+    return 1.0 - params.away_share * (left - back)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Let vehicles come and go, then charge or discharge those that are connected.
+
+    All connected batteries have one state of charge, so whoever leaves takes a share of the energy along, and whoever
+    returns brings a share of that away, less a trip: the virtual battery of e.g. Xu, Callaway, Hu and Song,
+    "Hierarchical coordination of heterogeneous flexible loads", IEEE Trans. Power Systems 31(6), 2016,
+    doi:10.1109/TPWRS.2016.2516992, with power and energy limits in proportion to those connected.
+    """
+    share = connected(xp, params, exogenous.hour)
+    gone, back = xp.maximum(state.share - share, 0.0), xp.maximum(share - state.share, 0.0)
+    taken_mwh = state.here_mwh * gone / xp.maximum(state.share, _NOBODY)
+    brought_mwh = state.away_mwh * xp.minimum(back / xp.maximum(1.0 - state.share, _NOBODY), 1.0)
+    short_mwh = xp.maximum(params.soc_target * params.capacity_mwh * gone - taken_mwh, 0.0)
+    reserve_mwh = params.soc_min * params.capacity_mwh * back
+    driven_mwh = xp.minimum(params.trip_mwh * back, xp.maximum(brought_mwh - reserve_mwh, 0.0))
+    missing_mwh = params.trip_mwh * back - driven_mwh
+    here_mwh = state.here_mwh - taken_mwh + brought_mwh - driven_mwh
+    away_mwh = state.away_mwh + taken_mwh - brought_mwh
+
+    above = xp.maximum(here_mwh - params.soc_min * params.capacity_mwh * share, 0.0)
+    below = xp.maximum(params.soc_max * params.capacity_mwh * share - here_mwh, 0.0)
+    limit_mw = params.p_mw * share
+    highest = params.v2g * xp.minimum(limit_mw, above * params.eta_discharge / dt_h)
+    lowest = -xp.minimum(limit_mw, below / (params.eta_charge * dt_h))
+    p_mw = inside(xp, command.p_mw, lowest, highest)
+    drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
+    after = State(share, here_mwh - drawn * dt_h, away_mwh, driven_mwh, missing_mwh, short_mwh)
+    return after, Injection(p_mw, p_mw * 0.0)
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Ageing by energy fed back, and charging elsewhere [$]."""
+    wear = params.wear_cost_per_mwh * xp.maximum(injection.p_mw, 0.0) * dt_h
+    return wear, params.public_cost_per_mwh * state.missing_mwh
+
+
+def violation(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Charge missing at departure [$]."""
+    return (params.shortfall_cost_per_mwh * state.short_mwh,)
+
+
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """Stored energy at the settlement price [$]."""
+    return (state.here_mwh + state.away_mwh) * settlement_per_mwh
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """State of charge and share of those connected, and power."""
+    soc = state.here_mwh / (params.capacity_mwh * xp.maximum(state.share, _NOBODY))
+    return soc, state.share, injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Charge to the target when energy is no dearer than on average, and in the hours before departures."""
+    missing_mwh = xp.maximum(params.soc_target * params.capacity_mwh * state.share - state.here_mwh, 0.0)
+    ahead_h = params.departure_h - 0.5 * params.spread_h - exogenous.hour
+    needed_h = missing_mwh / (params.eta_charge * params.p_mw * xp.maximum(state.share, _NOBODY))
+    late = (decide_on(xp, ahead_h + params.spread_h) > 0.0) & (decide_on(xp, ahead_h - needed_h - dt_h) <= 0.0)
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    return Command(-flag(xp, cheap | late, missing_mwh) * missing_mwh / (params.eta_charge * dt_h))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """All batteries store, trips are useful, conversions lose [MWh]."""
+    p_mw = injection.p_mw
+    discharge_loss = xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0)
+    charge_loss = -xp.minimum(p_mw, 0.0) * (1.0 - params.eta_charge)
+    return Energy(
+        primary_in=p_mw * 0.0,
+        stored=after.here_mwh + after.away_mwh - before.here_mwh - before.away_mwh,
+        useful_out=after.driven_mwh,
+        lost=(discharge_loss + charge_loss) * dt_h,
+    )
+
+
+@register_device("EVFleet", aliases=("ev_fleet",))
+class EVFleet(DeviceAgent):
+    """Many vehicles that leave in the morning and return in the evening, charged as one."""
+
+    money_names = ("wear", "public_charging")
+    violation_names = ("departure",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
+    violation, worth, readings = staticmethod(violation), staticmethod(worth), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings.model_dump()
+        number = given.pop("vehicles")
+        return Params(
+            p_mw=number * given.pop("p_each_mw"),
+            capacity_mwh=number * given.pop("capacity_each_mwh"),
+            trip_mwh=number * given.pop("trip_each_mwh"),
+            v2g=float(given.pop("v2g")),
+            **given,
+        )
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """State of charge and share of those connected, and power."""
+        limit = self.params().p_mw
+        return Entry("soc", "1", 0.0, 1.0), Entry("connected", "1", 0.0, 1.0), Entry("p", "MW", -limit, limit)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Power: charging only, or both ways with vehicle-to-grid."""
+        limit = self.params().p_mw
+        return {"p_mw": Entry("p", "MW", -limit, limit if self.settings.v2g else 0.0)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its power range: sessions and trips are left out, so that a bound stays one, if a loose one."""
+        limit = self.params().p_mw
+        return LinearDevice(p_min_mw=-limit, p_max_mw=limit if self.settings.v2g else 0.0)

@@ -1,0 +1,201 @@
+"""Heat pump that warms a building."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import AMBIENT_C, heat_to, inside, outdoor, relax
+from powergrid.plugins import register_device
+
+_CURVES = {"air": (6.81, 0.121, 0.000630, 15.0), "ground": (8.77, 0.150, 0.000734, 20.0)}
+"""COP over the lift: constant, slope [1/K], curvature [1/K2], and the smallest lift of the fit [K]."""
+_MOST_LIFT_K = 60.0
+_USUAL_AMBIENT_C = 7.0
+"""Outdoor temperature of the standard rating point A7 (EN 14511) [degC]."""
+
+
+class Settings(DeviceSettings):
+    """What a person says about a heat pump and its building; R and C are midpoints of the ranges in the source."""
+
+    p_max_mw: float = Field(0.005, gt=0, description="largest electrical power [MW]")
+    kind: Literal["air", "ground"] = Field("air", description="where its heat comes from: air or ground")
+    supply_temp_c: float = Field(35.0, gt=0, le=80, description="temperature of the heating water [degC]")
+    ground_temp_c: float = Field(10.0, ge=-20, le=30, description="temperature of the ground [degC]")
+    r_k_per_kw: float = Field(2.0, gt=0, description="thermal resistance of the building [K/kW]")
+    c_kwh_per_k: float = Field(2.0, gt=0, description="thermal capacity of the building [kWh/K]")
+    gain_kw: float = Field(0.5, ge=0, description="heat from people, appliances and sun [kW]")
+    t_init_c: float = Field(20.0, ge=0, le=40, description="room temperature at reset [degC]")
+    t_set_c: float = Field(20.5, ge=0, le=40, description="room temperature that its rule holds [degC]")
+    t_min_c: float = Field(19.0, ge=0, le=40, description="lowest comfortable room temperature [degC]")
+    t_max_c: float = Field(23.0, ge=0, le=40, description="highest comfortable room temperature [degC]")
+    discomfort_cost_per_k_h: float = Field(0.5, ge=0, description="price of leaving the comfort band [$/(K h)]")
+
+    @model_validator(mode="after")
+    def _band(self) -> Settings:
+        if not self.t_min_c < self.t_max_c:
+            raise ValueError(f"t_min_c {self.t_min_c} must be below t_max_c {self.t_max_c}")
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`; `cop_0`, `cop_1`, `cop_2` and `lift_min_k` are the COP curve of its kind.
+
+    `by_air` is 1 where the outdoor air is the source, else 0, and `usual_cop` the COP at 7 degC outdoors.
+    """
+
+    p_max_mw: Array
+    by_air: Array
+    cop_0: Array
+    cop_1: Array
+    cop_2: Array
+    lift_min_k: Array
+    usual_cop: Array
+    supply_temp_c: Array
+    ground_temp_c: Array
+    r_k_per_kw: Array
+    c_kwh_per_k: Array
+    gain_kw: Array
+    t_init_c: Array
+    t_set_c: Array
+    t_min_c: Array
+    t_max_c: Array
+    discomfort_cost_per_k_h: Array
+
+
+class State(NamedTuple):
+    """Room temperature at the end of the tick and its mean over it [degC], and heat delivered [kW]."""
+
+    temp_c: Array
+    mean_temp_c: Array
+    heat_kw: Array
+
+
+class Command(NamedTuple):
+    """Wanted share of the largest electrical power [1]."""
+
+    heat_share: Array
+
+
+class Exogenous(NamedTuple):
+    """Outdoor temperature [degC]."""
+
+    ambient_temp_c: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """The room at its initial temperature."""
+    zero = uniform * 0.0
+    return State(zero + params.t_init_c, zero + params.t_init_c, zero)
+
+
+def cop(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
+    """Heat per electricity [1]: ``a - b L + c L^2`` over the lift `L` from source to heating water [K].
+
+    Regressions over field and test data of Staffell, Brett, Brandon and Hawkes, "A review of domestic heat pumps",
+    Energy & Environmental Science 5, 2012, doi:10.1039/C2EE22653G: air for lifts of 15 to 60 K, ground for 20 to 60 K;
+    the lift is held inside that range.
+    """
+    source_c = params.by_air * outdoor(xp, ambient_temp_c) + (1.0 - params.by_air) * params.ground_temp_c
+    lift_k = xp.minimum(xp.maximum(params.supply_temp_c - source_c, params.lift_min_k), _MOST_LIFT_K)
+    return params.cop_0 - params.cop_1 * lift_k + params.cop_2 * lift_k * lift_k
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Draw a share of the largest power and bring its heat into the building.
+
+    ``C dT/dt = COP P + G - (T - T_out) / R``, solved exactly over the tick; see :func:`powergrid.devices._shared.relax`
+    for the source of model and of the ranges 1.5-2.5 K/kW and 1.5-2.5 kWh/K.
+    """
+    power_kw = 1000.0 * params.p_max_mw * inside(xp, command.heat_share, 0.0, 1.0)
+    heat_kw = power_kw * cop(xp, params, exogenous.ambient_temp_c)
+    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * (heat_kw + params.gain_kw)
+    temp_c, mean_c = relax(xp, state.temp_c, rest_c, params.r_k_per_kw * params.c_kwh_per_k, dt_h)
+    return State(temp_c, mean_c, heat_kw), Injection(-power_kw / 1000.0, power_kw * 0.0)
+
+
+def violation(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Mean room temperature outside the comfort band [$]."""
+    out_k = xp.maximum(params.t_min_c - state.mean_temp_c, 0.0) + xp.maximum(state.mean_temp_c - params.t_max_c, 0.0)
+    return (params.discomfort_cost_per_k_h * out_k * dt_h,)
+
+
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """The room's heat as the electricity that it takes to make it at 7 degC outdoors [$]."""
+    return params.c_kwh_per_k * state.temp_c / params.usual_cop / 1000.0 * settlement_per_mwh
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Room temperature and electrical power."""
+    return state.temp_c, -injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Bring the room to its set point by the end of the tick."""
+    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * params.gain_kw
+    tau_h = params.r_k_per_kw * params.c_kwh_per_k
+    heat_kw = heat_to(xp, state.temp_c, params.t_set_c, rest_c, params.r_k_per_kw, tau_h, dt_h)
+    most_kw = 1000.0 * params.p_max_mw * cop(xp, params, exogenous.ambient_temp_c)
+    return Command(inside(xp, heat_kw / most_kw, 0.0, 1.0))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """Heat of the source and gains come in, the room stores, the envelope loses [MWh]."""
+    lost_kw = (after.mean_temp_c - outdoor(xp, exogenous.ambient_temp_c)) / params.r_k_per_kw
+    return Energy(
+        primary_in=((after.heat_kw + params.gain_kw) / 1000.0 + injection.p_mw) * dt_h,
+        stored=params.c_kwh_per_k * (after.temp_c - before.temp_c) / 1000.0,
+        useful_out=injection.p_mw * 0.0,
+        lost=lost_kw * dt_h / 1000.0,
+    )
+
+
+@register_device("HeatPump", aliases=("heat_pump",))
+class HeatPump(DeviceAgent):
+    """Air- or ground-source heat pump in a building of one thermal resistance and one capacity."""
+
+    violation_names = ("comfort",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, violation = staticmethod(reset), staticmethod(step), staticmethod(violation)
+    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+    worth = staticmethod(worth)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings.model_dump()
+        kind = given.pop("kind")
+        cop_0, cop_1, cop_2, lift_min_k = _CURVES[kind]
+        source_c = _USUAL_AMBIENT_C if kind == "air" else given["ground_temp_c"]
+        lift_k = min(max(given["supply_temp_c"] - source_c, lift_min_k), _MOST_LIFT_K)
+        return Params(
+            by_air=float(kind == "air"),
+            cop_0=cop_0,
+            cop_1=cop_1,
+            cop_2=cop_2,
+            lift_min_k=lift_min_k,
+            usual_cop=cop_0 - cop_1 * lift_k + cop_2 * lift_k**2,
+            **given,
+        )
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Room temperature, as far as the weather and full power could take it, and electrical power."""
+        given = self.settings
+        hottest_c = AMBIENT_C[1] + given.r_k_per_kw * (1000.0 * given.p_max_mw * _CURVES[given.kind][0] + given.gain_kw)
+        return Entry("temp", "degC", AMBIENT_C[0], hottest_c), Entry("p_used", "MW", 0.0, given.p_max_mw)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Share of the largest power."""
+        return {"heat_share": Entry("heat_share", "1", 0.0, 1.0)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its power range: comfort is left out, so that a bound stays one."""
+        return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

@@ -1,0 +1,131 @@
+"""Static synchronous compensator (STATCOM)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a compensator."""
+
+    sn_mva: float = Field(0.5, gt=0, description="rating [MVA]")
+    no_load_loss_share: float = Field(0.003, ge=0, lt=0.1, description="loss at no current, over the rating [1]")
+    full_load_loss_share: float = Field(0.01, ge=0, lt=0.1, description="loss at full current, over the rating [1]")
+    v_set_pu: float = Field(1.0, gt=0, description="voltage that its rule holds [pu]")
+    droop_pu: float = Field(0.03, gt=0, le=0.5, description="deviation at which its rule asks for all it has [pu]")
+
+    @model_validator(mode="after")
+    def _rising(self) -> Settings:
+        if self.no_load_loss_share > self.full_load_loss_share:
+            raise ValueError(
+                f"no_load_loss_share {self.no_load_loss_share} must not be above full_load_loss_share "
+                f"{self.full_load_loss_share}"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`."""
+
+    sn_mva: Array
+    no_load_loss_share: Array
+    full_load_loss_share: Array
+    v_set_pu: Array
+    droop_pu: Array
+
+
+class Command(NamedTuple):
+    """Wanted reactive power [Mvar]; injected is positive."""
+
+    q_mvar: Array
+
+
+class Exogenous(NamedTuple):
+    """Voltage of its terminal in the last tick [pu]."""
+
+    v_pu: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> NoColumns:
+    """It remembers nothing."""
+    return NoColumns()
+
+
+def step(
+    xp: Any, params: Params, state: NoColumns, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[NoColumns, Injection]:
+    """Give reactive power up to the converter's current, and draw what the converter loses.
+
+    The limit is a current, so ``|q| <= S min(v, 1)``: at low voltage it falls with `v`, not with its square as that of
+    a capacitor does (Hingorani and Gyugyi, "Understanding FACTS", IEEE Press 2000, section 5.1). Losses are
+    ``S (l_0 + (l_1 - l_0) (q / S)^2)``, of order 1 % at full current (section 5.3 there).
+    """
+    share = params.full_load_loss_share
+    room = params.sn_mva * xp.sqrt(1.0 - share * share) * inside(xp, exogenous.v_pu, 0.0, 1.0)
+    q_mvar = inside(xp, command.q_mvar, -room, room)
+    loading = q_mvar / params.sn_mva
+    loss = params.no_load_loss_share + (share - params.no_load_loss_share) * loading * loading
+    return state, Injection(-params.sn_mva * loss, q_mvar)
+
+
+def readings(xp: Any, params: Params, state: NoColumns, injection: Injection) -> tuple[Array, ...]:
+    """Reactive power and losses."""
+    return injection.q_mvar, -injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: NoColumns, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Hold the voltage with a droop: ``q = S (v_set - v) / droop``, the regulation slope of such converters."""
+    wanted = inside(xp, (params.v_set_pu - exogenous.v_pu) / params.droop_pu, -1.0, 1.0)
+    return Command(params.sn_mva * wanted)
+
+
+def energy(
+    xp: Any,
+    params: Params,
+    before: NoColumns,
+    after: NoColumns,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
+) -> Energy:
+    """What it draws is lost [MWh]."""
+    zero = injection.p_mw * 0.0
+    loading = injection.q_mvar / params.sn_mva
+    more = (params.full_load_loss_share - params.no_load_loss_share) * loading * loading
+    lost = params.sn_mva * (params.no_load_loss_share + more) * dt_h
+    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=lost)
+
+
+@register_device("Statcom", aliases=("STATCOM", "statcom"))
+class Statcom(DeviceAgent):
+    """Converter that gives or takes reactive power, limited by its current, with losses."""
+
+    default_policy = "rule_based"
+    Settings, Params, Command, Exogenous = Settings, Params, Command, Exogenous
+    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Reactive power and losses."""
+        given = self.settings
+        most = max(given.full_load_loss_share, 1e-6) * given.sn_mva
+        return Entry("q", "Mvar", -given.sn_mva, given.sn_mva), Entry("p_loss", "MW", 0.0, most)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Reactive power."""
+        rating = self.settings.sn_mva
+        return {"q_mvar": Entry("q", "Mvar", -rating, rating)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its losses, between no and full current."""
+        given = self.settings
+        return LinearDevice(
+            p_min_mw=-given.sn_mva * given.full_load_loss_share, p_max_mw=-given.sn_mva * given.no_load_loss_share
+        )

@@ -1,0 +1,195 @@
+"""Wind turbine: power curve over wind speed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import AliasChoices, Field, model_validator
+
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    Outlook,
+    decide_on,
+    finite,
+    flag,
+)
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside, reactive
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a turbine; the speeds are those of a common 2 MW machine."""
+
+    p_max_mw: float = Field(
+        2.0, gt=0, validation_alias=AliasChoices("p_max_mw", "p_max"), description="rated power [MW]"
+    )
+    cut_in_m_s: float = Field(3.0, ge=0, description="wind speed at which it begins to deliver [m/s]")
+    rated_m_s: float = Field(12.0, gt=0, description="wind speed at which it reaches its rated power [m/s]")
+    cut_out_m_s: float = Field(25.0, gt=0, description="wind speed above which it stops [m/s]")
+    hub_height_m: float = Field(100.0, gt=0, description="height of the hub [m]")
+    measured_height_m: float = Field(100.0, gt=0, description="height at which the series was measured [m]")
+    shear_exponent: float = Field(1.0 / 7.0, ge=0, lt=1, description="exponent of the wind's rise with height [1]")
+    series: str = Field("wind_speed_m_s", description="dataset column of the wind speed [m/s]")
+    curtailable: bool = Field(True, description="whether it may be told to deliver less than it could")
+    sn_mva: float | None = Field(
+        None, gt=0, description="converter rating [MVA]; given, power is held below it and reactive power is offered"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Settings:
+        if not self.cut_in_m_s < self.rated_m_s < self.cut_out_m_s:
+            raise ValueError(
+                f"wind speeds must rise: cut_in_m_s {self.cut_in_m_s} < rated_m_s {self.rated_m_s} "
+                f"< cut_out_m_s {self.cut_out_m_s}"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`.
+
+    `lift` is the wind speed at the hub over the measured one [1]. `q_share` is 1 where reactive power is offered, else
+    0, and `share_min` the smallest share that may be asked for: 0 where curtailable, else 1.
+    """
+
+    p_max_mw: Array
+    cut_in_m_s: Array
+    rated_m_s: Array
+    cut_out_m_s: Array
+    lift: Array
+    sn_mva: Array
+    q_share: Array
+    share_min: Array
+
+
+class State(NamedTuple):
+    """Power that the wind offered in the last tick [MW]."""
+
+    available_mw: Array
+
+
+class Command(NamedTuple):
+    """Wanted share of the available power [1] and wanted reactive power [Mvar]."""
+
+    p_share: Array
+    q_mvar: Array
+
+
+class Exogenous(NamedTuple):
+    """Wind speed at the height of the measurement [m/s]."""
+
+    wind_speed_m_s: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """Nothing has been offered yet."""
+    return State(uniform * 0.0)
+
+
+def power_curve(xp: Any, params: Params, hub_m_s: Array) -> Array:
+    """Power over the rated one [1] at a wind speed at the hub.
+
+    ``(v^3 - v_in^3) / (v_rated^3 - v_in^3)`` between cut-in and rated speed, one up to cut-out, else none: the cubic
+    curve of Carrillo et al., "Review of power curve modelling for wind turbines", Renewable and Sustainable Energy
+    Reviews 21, 2013, doi:10.1016/j.rser.2013.01.012.
+    """
+    low = params.cut_in_m_s * params.cut_in_m_s * params.cut_in_m_s
+    full = params.rated_m_s * params.rated_m_s * params.rated_m_s
+    v_m_s = xp.minimum(hub_m_s, params.rated_m_s)  # no larger, so that the cube stays finite
+    share = xp.maximum((v_m_s * v_m_s * v_m_s - low) / (full - low), 0.0)
+    return share * flag(xp, decide_on(xp, hub_m_s - params.cut_out_m_s) <= 0.0, share)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Deliver a share of what the wind offers, within the converter rating.
+
+    The wind at the hub is ``v (h / h_ref)^a``, the power law of e.g. Manwell, McGowan and Rogers, "Wind Energy
+    Explained", 2nd ed., Wiley 2009, section 2.3.3; ``p^2 + q^2 <= S^2``.
+    """
+    hub_m_s = params.lift * xp.maximum(finite(xp, exogenous.wind_speed_m_s), 0.0)
+    available_mw = xp.minimum(params.p_max_mw * power_curve(xp, params, hub_m_s), params.sn_mva)
+    p_mw = available_mw * inside(xp, command.p_share, params.share_min, 1.0)
+    return State(available_mw), Injection(p_mw, reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar))
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Delivered and available power."""
+    return injection.p_mw, state.available_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Everything that is available, at unity power factor."""
+    zero = outlook.price_per_mwh * 0.0
+    return Command(zero + 1.0, zero)
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """What the rotor could deliver comes in, what is curtailed is lost [MWh]."""
+    zero = injection.p_mw * 0.0
+    return Energy(
+        primary_in=after.available_mw * dt_h,
+        stored=zero,
+        useful_out=zero,
+        lost=(after.available_mw - injection.p_mw) * dt_h,
+    )
+
+
+@register_device("WindTurbine", aliases=("wind_turbine", "Wind"))
+class WindTurbine(DeviceAgent):
+    """Wind turbine behind a converter: follows the wind speed through its power curve, may be curtailed."""
+
+    default_policy = "mppt"
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings
+        return Params(
+            p_max_mw=given.p_max_mw,
+            cut_in_m_s=given.cut_in_m_s,
+            rated_m_s=given.rated_m_s,
+            cut_out_m_s=given.cut_out_m_s,
+            lift=(given.hub_height_m / given.measured_height_m) ** given.shear_exponent,
+            sn_mva=given.sn_mva or given.p_max_mw,
+            q_share=0.0 if given.sn_mva is None else 1.0,
+            share_min=0.0 if given.curtailable else 1.0,
+        )
+
+    def series(self) -> dict[str, str]:
+        """The column of the settings."""
+        return {"wind_speed_m_s": self.settings.series}
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Delivered and available power."""
+        limit = self.settings.p_max_mw
+        return Entry("p", "MW", 0.0, limit), Entry("p_available", "MW", 0.0, limit)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Share of the available power if curtailable, reactive power if the converter is rated for it."""
+        given = self.settings
+        entries = {"p_share": Entry("p_share", "1", 0.0, 1.0)} if given.curtailable else {}
+        if given.sn_mva is not None:
+            entries["q_mvar"] = Entry("q", "Mvar", -given.sn_mva, given.sn_mva)
+        return entries
+
+    def idle(self) -> Any:
+        """Full output at unity power factor."""
+        return Command(1.0, 0.0)
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Free power up to what is available."""
+        row = self.params()
+        hub_m_s = row.lift * np.maximum(np.asarray(exogenous.wind_speed_m_s, dtype=float), 0.0)
+        available_mw = np.minimum(row.p_max_mw * power_curve(np, row, hub_m_s), row.sn_mva)
+        return LinearDevice(p_min_mw=row.share_min * available_mw, p_max_mw=available_mw)
