@@ -43,7 +43,9 @@ def relax(xp: Any, temp_c: Array, rest_c: Array, tau_h: Array, dt_h: float) -> t
     return after_c, rest_c + (temp_c - rest_c) * (1.0 - keeps) * tau_h / dt_h
 
 
-def heat_to(xp: Any, temp_c: Array, target_c: Array, rest_c: Array, r_k_per_kw: Array, tau_h: Array, dt_h: Any) -> Array:
+def heat_to(
+    xp: Any, temp_c: Array, target_c: Array, rest_c: Array, r_k_per_kw: Array, tau_h: Array, dt_h: Any
+) -> Array:
     """Constant heat that brings one thermal mass to a temperature at the end of a tick [kW].
 
     The inverse of :func:`relax`; `rest_c` is where it would rest without that heat.

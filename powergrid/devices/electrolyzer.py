@@ -29,7 +29,9 @@ class Settings(DeviceSettings):
 
     p_max_mw: float = Field(0.5, gt=0, description="largest power, auxiliaries included [MW]")
     min_load_share: float = Field(0.05, ge=0, lt=1, description="load below which it stops, over the largest [1]")
-    rated_kwh_per_kg: float = Field(55.0, gt=33.33, description="electricity per hydrogen at the largest power [kWh/kg]")
+    rated_kwh_per_kg: float = Field(
+        55.0, gt=33.33, description="electricity per hydrogen at the largest power [kWh/kg]"
+    )
     v_ratio: float = Field(0.75, gt=0.5, le=1, description="cell voltage at no current over that at rated current [1]")
     tank_kg: float = Field(100.0, gt=0, description="hydrogen that the tank holds [kg]")
     fill_init: float = Field(0.5, ge=0, le=1, description="share of the tank that is full at reset [1]")
@@ -41,8 +43,8 @@ class Settings(DeviceSettings):
         best = self.rated_kwh_per_kg * self.v_ratio
         if best < 1000.0 * LHV_MWH_PER_KG:
             raise ValueError(
-                f"rated_kwh_per_kg {self.rated_kwh_per_kg} times v_ratio {self.v_ratio} is {best:.4g} kWh/kg, less than "
-                f"the {1000.0 * LHV_MWH_PER_KG:g} kWh/kg that hydrogen holds"
+                f"rated_kwh_per_kg {self.rated_kwh_per_kg} times v_ratio {self.v_ratio} is {best:.4g} kWh/kg, less "
+                f"than the {1000.0 * LHV_MWH_PER_KG:g} kWh/kg that hydrogen holds"
             )
         return self
 

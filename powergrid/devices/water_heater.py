@@ -109,7 +109,7 @@ def step(
 ) -> tuple[State, Injection]:
     """Heat the tank as told, but never beyond the cut-out.
 
-    ``C dT/dt = P - UA (T - T_room) - m c (T - T_in)``, one well-mixed mass, solved exactly over the tick: e.g. Xu, Diao,
+    ``C dT/dt = P - UA (T - T_room) - m c (T - T_in)``, one well-mixed mass, solved exactly over the tick: Xu, Diao,
     Lu, Lian and Zhang, "Modeling of electric water heaters for demand response", IEEE Trans. Smart Grid 5(5), 2014,
     doi:10.1109/TSG.2014.2317149, section II. Draw 64.3 gal a day at 135 F from 58 F in a room of 67.5 F: 10 CFR part
     430, subpart B, appendix E, simulated use test.

@@ -18,7 +18,14 @@ BATCH, UNITS = (2, 2), 3
 DT_H = 0.25
 """Length of a tick [h]."""
 
-_RANGES = {"_per_mwh": (-50.0, 300.0), "_pu": (0.0, 1.0), "_c": (-10.0, 40.0), "_m_s": (0.0, 25.0), "_mw": (-1.0, 1.0), "hour": (0.0, 24.0)}
+_RANGES = {
+    "_per_mwh": (-50.0, 300.0),
+    "_pu": (0.0, 1.0),
+    "_c": (-10.0, 40.0),
+    "_m_s": (0.0, 25.0),
+    "_mw": (-1.0, 1.0),
+    "hour": (0.0, 24.0),
+}
 """Values a series may take, by the unit at the end of its name."""
 _BAD = np.array([np.nan, np.inf, -np.inf, 1e12, -1e12, 0.0])
 

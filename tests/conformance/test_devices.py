@@ -31,6 +31,15 @@ RICH = {
     "Capacitor": [{"control": "manual", "move_cost": 1.0}, {"control": "fixed", "on_init": False}],
     "Regulator": [{"local_control": False, "move_cost": 0.5, "tap_init": 3.4}],
     "GridConnection": [{"p_max_mw": 0.3}],
+    "WindTurbine": [{"sn_mva": 1.8, "hub_height_m": 80.0, "curtailable": False}],
+    "RunOfRiver": [{"series": "flow_m3_s:river", "sn_mva": 0.15}],
+    "Statcom": [{"no_load_loss_share": 0.0}],
+    "HeatPump": [{"kind": "ground", "supply_temp_c": 50.0, "r_k_per_kw": 0.5}],
+    "WaterHeater": [{"daily_draw_l": 0.0, "evening_h": 23.0}],
+    "EVCharger": [{"v2g": True, "arrival_spread_h": 3.0, "arrival_h": 8.0, "departure_h": 17.0}],
+    "EVFleet": [{"v2g": True, "away_share": 0.0}],
+    "FuelCell": [{"ramp_mw_per_h": 0.2, "auxiliary_share": 0.0}],
+    "Electrolyzer": [{"tank_kg": 5.0, "demand_kg_per_h": 12.0}, {"demand_kg_per_h": 0.0, "v_ratio": 1.0}],
 }
 
 
