@@ -13,7 +13,6 @@ from powergrid.plugins.registries import DEVICES
 BUSES = ("671", "675", "680", "634", "692", "633")
 SMALL = {
     "WindTurbine": {"p_max_mw": 0.2, "sn_mva": 0.25},
-    "GasTurbine": {"p_max_mw": 0.2},
     "Biomass": {"p_max_mw": 0.2},
     "EVCharger": {"v2g": True},
     "DataCenter": {"p_max_mw": 0.2},

@@ -39,6 +39,9 @@ RICH = {
     "EVCharger": [{"v2g": True, "arrival_spread_h": 3.0, "arrival_h": 8.0, "departure_h": 17.0}],
     "EVFleet": [{"v2g": True, "away_share": 0.0}],
     "FuelCell": [{"ramp_mw_per_h": 0.2, "auxiliary_share": 0.0}],
+    "CHP": [{"min_load_share": 0.0, "buffer_mwh": 0.02}],
+    "DataCenter": [{"max_wait_h": 0.5, "batch_share": 0.3}],
+    "Biomass": [{"store_t": 1.0, "delivery_t_per_h": 0.2}],
     "Electrolyzer": [{"tank_kg": 5.0, "demand_kg_per_h": 12.0}, {"demand_kg_per_h": 0.0, "v_ratio": 1.0}],
 }
 

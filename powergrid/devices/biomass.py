@@ -1,0 +1,146 @@
+"""Biomass power plant with a fuel store."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a small steam plant on wood chips."""
+
+    p_max_mw: float = Field(1.0, gt=0, description="largest power [MW]")
+    efficiency: float = Field(0.25, gt=0, le=1, description="electricity per fuel [1]")
+    ramp_mw_per_h: float = Field(1.0, gt=0, description="largest change of power [MW/h]")
+    heating_value_mwh_per_t: float = Field(3.4, gt=0, description="lower heating value of the fuel [MWh/t]")
+    fuel_price_per_t: float = Field(60.0, ge=0, description="price of fuel burnt [$/t]")
+    store_t: float = Field(60.0, gt=0, description="fuel that the store holds [t]")
+    fill_init: float = Field(0.6, ge=0, le=1, description="share of the store that is full at reset [1]")
+    delivery_t_per_h: float = Field(0.8, ge=0, description="fuel that arrives, as long as there is room [t/h]")
+    other_cost_per_mwh: float = Field(5.0, ge=0, description="other running costs [$/MWh]")
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`."""
+
+    p_max_mw: Array
+    efficiency: Array
+    ramp_mw_per_h: Array
+    heating_value_mwh_per_t: Array
+    fuel_price_per_t: Array
+    store_t: Array
+    fill_init: Array
+    delivery_t_per_h: Array
+    other_cost_per_mwh: Array
+
+
+class State(NamedTuple):
+    """Power in the last tick [MW], fuel in the store and delivered in the last tick [t]."""
+
+    p_mw: Array
+    fuel_t: Array
+    delivered_t: Array
+
+
+class Command(NamedTuple):
+    """Wanted power [MW]."""
+
+    p_mw: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """At rest, the store as full as the settings say."""
+    zero = uniform * 0.0
+    return State(zero, zero + params.fill_init * params.store_t, zero)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+) -> tuple[State, Injection]:
+    """Follow the command within limits and ramp, as far as there is fuel; a plant that runs out stops.
+
+    ``m' = m + d dt - p dt / (eta H)`` with ``0 <= m <= m_max``. Efficiency and price of stoker plants, and 3.4 MWh/t
+    for chips of 30 % moisture, as in EPA, "Biomass Combined Heat and Power Catalog of Technologies", 2007, chapters
+    3 and 6.
+    """
+    delivered_t = xp.minimum(params.delivery_t_per_h * dt_h, xp.maximum(params.store_t - state.fuel_t, 0.0))
+    fuel_t = state.fuel_t + delivered_t
+    mwh_per_t = params.efficiency * params.heating_value_mwh_per_t
+    ramp_mw = params.ramp_mw_per_h * dt_h
+    fuelled_mw = fuel_t * mwh_per_t / dt_h
+    highest = xp.minimum(xp.minimum(state.p_mw + ramp_mw, params.p_max_mw), fuelled_mw)
+    lowest = xp.minimum(xp.maximum(state.p_mw - ramp_mw, 0.0), highest)
+    p_mw = inside(xp, command.p_mw, lowest, highest)
+    after = State(p_mw, xp.maximum(fuel_t - p_mw * dt_h / mwh_per_t, 0.0), delivered_t)
+    return after, Injection(p_mw, p_mw * 0.0)
+
+
+def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+    """Cost of one more MWh [$/MWh]: fuel, and other running costs."""
+    fuel = params.fuel_price_per_t / (params.efficiency * params.heating_value_mwh_per_t)
+    return fuel + params.other_cost_per_mwh + 0.0 * p_mw
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> tuple[Array, ...]:
+    """Fuel burnt, and other running costs [$]."""
+    return (marginal_cost(xp, params, injection.p_mw) * injection.p_mw * dt_h,)
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Power, and how full the store is."""
+    return injection.p_mw, state.fuel_t / params.store_t
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+    """Full power where feed-in pays for it; the net load where only what replaces a purchase does."""
+    cost = marginal_cost(xp, params, outlook.net_load_mw)
+    covers = xp.minimum(xp.maximum(outlook.net_load_mw, 0.0), params.p_max_mw)
+    zero = outlook.price_per_mwh * 0.0
+    bought = xp.where(outlook.retail_per_mwh >= cost, zero + covers, zero)
+    return Command(xp.where(outlook.feed_in_per_mwh >= cost, zero + params.p_max_mw, bought))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> Energy:
+    """Fuel comes in with deliveries, the store keeps it, the boiler and turbine lose [MWh]."""
+    burnt_mwh = injection.p_mw / params.efficiency * dt_h
+    return Energy(
+        primary_in=after.delivered_t * params.heating_value_mwh_per_t,
+        stored=(after.fuel_t - before.fuel_t) * params.heating_value_mwh_per_t,
+        useful_out=injection.p_mw * 0.0,
+        lost=burnt_mwh * (1.0 - params.efficiency),
+    )
+
+
+@register_device("Biomass", aliases=("biomass",))
+class Biomass(DeviceAgent):
+    """Steam plant on solid fuel with a ramp and a store that deliveries fill."""
+
+    money_names = ("fuel",)
+    Settings, Params, State, Command = Settings, Params, State, Command
+    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
+    marginal_cost, readings = staticmethod(marginal_cost), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Power, and how full the store is."""
+        return Entry("p", "MW", 0.0, self.settings.p_max_mw), Entry("fill", "1", 0.0, 1.0)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Power."""
+        return {"p_mw": Entry("p", "MW", 0.0, self.settings.p_max_mw)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Power at its marginal cost; ramp and store are left out, so that a bound stays one."""
+        given = self.settings
+        cost = float(marginal_cost(None, self.params(), 0.0))
+        return LinearDevice(p_min_mw=0.0, p_max_mw=given.p_max_mw, cost_mw=(given.p_max_mw,), cost_per_mwh=(cost,))

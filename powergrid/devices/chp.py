@@ -1,0 +1,194 @@
+"""Combined heat and power with a heat buffer and a boiler."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    Outlook,
+    decide_on,
+    flag,
+)
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside, outdoor
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a gas engine, its buffer and the buildings it heats."""
+
+    p_max_mw: float = Field(0.1, gt=0, description="largest electrical power [MW]")
+    min_load_share: float = Field(0.5, ge=0, lt=1, description="load below which it stops, over the largest [1]")
+    eta_electric: float = Field(0.35, gt=0, lt=1, description="electricity per fuel [1]")
+    eta_heat: float = Field(0.50, gt=0, lt=1, description="heat per fuel [1]")
+    eta_boiler: float = Field(0.90, gt=0, le=1, description="heat per fuel of the boiler that covers the rest [1]")
+    fuel_price_per_mwh: float = Field(35.0, ge=0, description="price of gas, over its lower heating value [$/MWh]")
+    buffer_mwh: float = Field(0.4, gt=0, description="heat that the buffer holds [MWh]")
+    fill_init: float = Field(0.5, ge=0, le=1, description="share of the buffer that is full at reset [1]")
+    buffer_loss_per_h: float = Field(0.005, ge=0, lt=1, description="share of the buffer's heat lost per hour [1/h]")
+    heat_loss_mw_per_k: float = Field(0.006, ge=0, description="heat that the buildings need per kelvin [MW/K]")
+    heating_limit_c: float = Field(16.0, ge=-20, le=40, description="outdoor temperature at which heating ends [degC]")
+    hot_water_mw: float = Field(0.02, ge=0, description="heat for hot water, at all times [MW]")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Settings:
+        if self.eta_electric + self.eta_heat > 1.0:
+            raise ValueError(
+                f"eta_electric {self.eta_electric} and eta_heat {self.eta_heat} must not exceed 1 together"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`."""
+
+    p_max_mw: Array
+    min_load_share: Array
+    eta_electric: Array
+    eta_heat: Array
+    eta_boiler: Array
+    fuel_price_per_mwh: Array
+    buffer_mwh: Array
+    fill_init: Array
+    buffer_loss_per_h: Array
+    heat_loss_mw_per_k: Array
+    heating_limit_c: Array
+    hot_water_mw: Array
+
+
+class State(NamedTuple):
+    """Heat in the buffer [MWh]; heat served, made by the boiler and dumped in the last tick [MWh]."""
+
+    heat_mwh: Array
+    served_mwh: Array
+    boiler_mwh: Array
+    dumped_mwh: Array
+
+
+class Command(NamedTuple):
+    """Wanted electrical power [MW]."""
+
+    p_mw: Array
+
+
+class Exogenous(NamedTuple):
+    """Outdoor temperature [degC]."""
+
+    ambient_temp_c: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """The buffer as full as the settings say."""
+    zero = uniform * 0.0
+    return State(zero + params.fill_init * params.buffer_mwh, zero, zero, zero)
+
+
+def demand(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
+    """Heat that the buildings need [MW]: their loss per kelvin below the heating limit, and hot water."""
+    below_k = xp.maximum(params.heating_limit_c - outdoor(xp, ambient_temp_c), 0.0)
+    return params.heat_loss_mw_per_k * below_k + params.hot_water_mw
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Run the engine as told; its heat serves the demand and the buffer, a boiler the rest, a cooler takes too much.
+
+    A fixed ratio of heat to power ``eta_heat / eta_electric``, and ``E' = E (1 - s dt) + heat - demand`` with
+    ``0 <= E <= E_max``: the back-pressure unit of e.g. Frangopoulos (ed.), "Cogeneration: Technologies, Optimization
+    and Implementation", IET 2017. Efficiencies as of gas engines of 100 kW in the EPA's "Catalog of CHP Technologies",
+    2017, section 2; degree days for the demand.
+    """
+    share = inside(xp, command.p_mw / params.p_max_mw, 0.0, 1.0)
+    share = share * flag(xp, decide_on(xp, share - params.min_load_share) >= 0.0, share)
+    p_mw = share * params.p_max_mw
+    needed_mwh = demand(xp, params, exogenous.ambient_temp_c) * dt_h
+    kept_mwh = state.heat_mwh * (1.0 - params.buffer_loss_per_h * dt_h)
+    balance_mwh = kept_mwh + p_mw * params.eta_heat / params.eta_electric * dt_h - needed_mwh
+    boiler_mwh = xp.maximum(-balance_mwh, 0.0)
+    dumped_mwh = xp.maximum(balance_mwh - params.buffer_mwh, 0.0)
+    heat_mwh = balance_mwh + boiler_mwh - dumped_mwh
+    return State(heat_mwh, needed_mwh, boiler_mwh, dumped_mwh), Injection(p_mw, p_mw * 0.0)
+
+
+def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+    """Cost of one more MWh whose heat replaces the boiler's [$/MWh]."""
+    saved = params.eta_heat / params.eta_electric / params.eta_boiler
+    return params.fuel_price_per_mwh * (1.0 / params.eta_electric - saved) + 0.0 * p_mw
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Gas of the engine and of the boiler [$]."""
+    fuel_mwh = injection.p_mw / params.eta_electric * dt_h + state.boiler_mwh / params.eta_boiler
+    return (params.fuel_price_per_mwh * fuel_mwh,)
+
+
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """The buffer's heat as the gas that the boiler would need for it [$]."""
+    return params.fuel_price_per_mwh / params.eta_boiler * state.heat_mwh + 0.0 * settlement_per_mwh
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """Power, and how full the buffer is."""
+    return injection.p_mw, state.heat_mwh / params.buffer_mwh
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Full power where power is worth its cost: with the heat's credit if there is use for it, else without."""
+    room_mwh = params.buffer_mwh - state.heat_mwh + demand(xp, params, exogenous.ambient_temp_c) * dt_h
+    used = decide_on(xp, room_mwh - params.p_max_mw * params.eta_heat / params.eta_electric * dt_h) >= 0.0
+    zero = outlook.price_per_mwh * 0.0
+    cost = xp.where(
+        used, zero + marginal_cost(xp, params, zero), zero + params.fuel_price_per_mwh / params.eta_electric
+    )
+    price = xp.where(outlook.net_load_mw > 0.0, outlook.retail_per_mwh, outlook.feed_in_per_mwh)
+    return Command(params.p_max_mw * flag(xp, decide_on(xp, price - cost) >= 0.0, zero))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """Gas comes in, the buffer stores, heat served is useful; exhaust, boiler, buffer and cooler lose [MWh]."""
+    engine_mwh = injection.p_mw / params.eta_electric * dt_h
+    boiler_mwh = after.boiler_mwh / params.eta_boiler
+    exhaust = engine_mwh * (1.0 - params.eta_electric - params.eta_heat) + boiler_mwh * (1.0 - params.eta_boiler)
+    return Energy(
+        primary_in=engine_mwh + boiler_mwh,
+        stored=after.heat_mwh - before.heat_mwh,
+        useful_out=after.served_mwh,
+        lost=exhaust + before.heat_mwh * params.buffer_loss_per_h * dt_h + after.dumped_mwh,
+    )
+
+
+@register_device("CHP", aliases=("chp", "Cogeneration"))
+class CHP(DeviceAgent):
+    """Gas engine whose heat serves buildings through a buffer, with a boiler for the rest."""
+
+    money_names = ("gas",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
+    worth, marginal_cost, readings = staticmethod(worth), staticmethod(marginal_cost), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """Power, and how full the buffer is."""
+        return Entry("p", "MW", 0.0, self.settings.p_max_mw), Entry("fill", "1", 0.0, 1.0)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Electrical power."""
+        return {"p_mw": Entry("p", "MW", 0.0, self.settings.p_max_mw)}
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Power at the least it can cost: all of its heat replaces the boiler's. What heat costs anyway is left out."""
+        given = self.settings
+        cost = max(float(marginal_cost(None, self.params(), 0.0)), 0.0)
+        blocks = ((given.p_max_mw,), (cost,)) if cost else ((), ())
+        return LinearDevice(p_min_mw=0.0, p_max_mw=given.p_max_mw, cost_mw=blocks[0], cost_per_mwh=blocks[1])

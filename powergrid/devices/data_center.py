@@ -1,0 +1,181 @@
+"""Data centre: a load of which a part can wait."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import Field, model_validator
+
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on
+from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside
+from powergrid.plugins import register_device
+
+
+class Settings(DeviceSettings):
+    """What a person says about a data centre, or any other load whose work can wait."""
+
+    p_max_mw: float = Field(1.0, gt=0, description="largest power of the machines, without cooling [MW]")
+    idle_share: float = Field(0.3, ge=0, lt=1, description="power of idle machines over the largest [1]")
+    interactive_share: float = Field(0.35, ge=0, lt=1, description="work that cannot wait, at a series value of 1 [1]")
+    batch_share: float = Field(0.2, ge=0, lt=1, description="mean of the work that can wait, at all times [1]")
+    max_wait_h: float = Field(8.0, gt=0, description="longest that work waits, at its mean rate [h]")
+    pue: float = Field(1.5, ge=1, le=3, description="power of the whole site over that of the machines [1]")
+    series: str = Field("load_p_pu", description="dataset column of the work that cannot wait [pu]")
+    waiting_cost_per_mwh_h: float = Field(0.5, ge=0, description="cost of work that waits [$/(MWh h)]")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Settings:
+        asked = self.idle_share + self.interactive_share + self.batch_share
+        if asked > 1.0:
+            raise ValueError(
+                f"idle_share {self.idle_share}, interactive_share {self.interactive_share} and batch_share "
+                f"{self.batch_share} must not exceed 1 together, found {asked:g}"
+            )
+        return self
+
+
+class Params(NamedTuple):
+    """Columns of :class:`Settings`, powers in MW of the machines; `queue_mwh` is the most work that may wait."""
+
+    work_max_mw: Array
+    idle_mw: Array
+    interactive_mw: Array
+    batch_mw: Array
+    queue_mwh: Array
+    pue: Array
+    waiting_cost_per_mwh_h: Array
+
+
+class State(NamedTuple):
+    """Work that waits [MWh], and work done [MW] and turned away [MWh] in the last tick."""
+
+    queue_mwh: Array
+    work_mw: Array
+    refused_mwh: Array
+
+
+class Command(NamedTuple):
+    """Wanted share of the free machines that work on what waits [1]."""
+
+    work_share: Array
+
+
+class Exogenous(NamedTuple):
+    """Work that cannot wait [pu of its share]."""
+
+    load_pu: Array
+
+
+def reset(xp: Any, params: Params, uniform: Array) -> State:
+    """Nothing waits."""
+    zero = uniform * 0.0
+    return State(zero, zero, zero)
+
+
+def step(
+    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+) -> tuple[State, Injection]:
+    """Do what cannot wait, and as much of what waits as told; a full queue is worked on in any case.
+
+    ``B' = B + a dt - w dt`` with ``0 <= B <= B_max``, and ``p = PUE (p_idle + w_interactive + w)`` for machines whose
+    power is linear in their work: Liu et al., "Renewable and cooling aware workload management for sustainable data
+    centers", ACM SIGMETRICS 2012, doi:10.1145/2254756.2254779, sections 2 and 3. What finds neither a machine nor
+    a place in the queue is turned away.
+    """
+    interactive_mw = xp.minimum(params.interactive_mw * inside(xp, exogenous.load_pu, 0.0, 1e6), params.work_max_mw)
+    free_mw = params.work_max_mw - interactive_mw
+    waiting_mwh = state.queue_mwh + params.batch_mw * dt_h
+    wanted_mw = free_mw * inside(xp, command.work_share, 0.0, 1.0)
+    forced_mw = xp.maximum(waiting_mwh - params.queue_mwh, 0.0) / dt_h
+    work_mw = xp.minimum(xp.minimum(xp.maximum(wanted_mw, forced_mw), free_mw), waiting_mwh / dt_h)
+    left_mwh = xp.maximum(waiting_mwh - work_mw * dt_h, 0.0)
+    refused_mwh = xp.maximum(left_mwh - params.queue_mwh, 0.0)
+    p_mw = -params.pue * (params.idle_mw + interactive_mw + work_mw)
+    return State(left_mwh - refused_mwh, interactive_mw + work_mw, refused_mwh), Injection(p_mw, p_mw * 0.0)
+
+
+def money(
+    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> tuple[Array, ...]:
+    """Work that waits, and work turned away as if it had waited a week [$]."""
+    return (params.waiting_cost_per_mwh_h * (state.queue_mwh * dt_h + 168.0 * state.refused_mwh),)
+
+
+def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+    """Work that waits will need its energy later: it counts against the account [$]."""
+    return -params.pue * state.queue_mwh * settlement_per_mwh
+
+
+def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+    """How full the queue is, and power."""
+    return state.queue_mwh / params.queue_mwh, -injection.p_mw
+
+
+def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+    """Work on everything where energy is no dearer than on average in the next day, else on nothing."""
+    zero = outlook.price_per_mwh * 0.0
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    return Command(xp.where(cheap, zero + 1.0, zero))
+
+
+def energy(
+    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+) -> Energy:
+    """Work is useful; idling and cooling lose [MWh]."""
+    machines_mw = params.idle_mw + after.work_mw
+    return Energy(
+        primary_in=injection.p_mw * 0.0,
+        stored=injection.p_mw * 0.0,
+        useful_out=after.work_mw * dt_h,
+        lost=(params.idle_mw + (params.pue - 1.0) * machines_mw) * dt_h,
+    )
+
+
+@register_device("DataCenter", aliases=("DataCentre", "data_center", "DeferrableLoad"))
+class DataCenter(DeviceAgent):
+    """Load with a queue of work that can wait, as in a data centre."""
+
+    money_names = ("waiting",)
+    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
+    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
+    worth, readings = staticmethod(worth), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings
+        batch_mw = given.batch_share * given.p_max_mw
+        return Params(
+            work_max_mw=(1.0 - given.idle_share) * given.p_max_mw,
+            idle_mw=given.idle_share * given.p_max_mw,
+            interactive_mw=given.interactive_share * given.p_max_mw,
+            batch_mw=batch_mw,
+            queue_mwh=max(batch_mw, 1e-9) * given.max_wait_h,
+            pue=given.pue,
+            waiting_cost_per_mwh_h=given.waiting_cost_per_mwh_h,
+        )
+
+    def series(self) -> dict[str, str]:
+        """The column of the settings."""
+        return {"load_pu": self.settings.series}
+
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """How full the queue is, and power."""
+        given = self.settings
+        return Entry("queue", "1", 0.0, 1.0), Entry("p_used", "MW", 0.0, given.pue * given.p_max_mw)
+
+    def action_entries(self) -> dict[str, Entry]:
+        """Share of the free machines that work on what waits."""
+        return {"work_share": Entry("work_share", "1", 0.0, 1.0)}
+
+    def idle(self) -> Any:
+        """Everything at once."""
+        return Command(1.0)
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its power range, idle to full: the queue is left out, so that a bound stays one."""
+        given = self.settings
+        return LinearDevice(
+            p_min_mw=-given.pue * given.p_max_mw, p_max_mw=-given.pue * given.idle_share * given.p_max_mw
+        )
