@@ -218,6 +218,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         load_by_voltage=tuple(by_voltage),
         three_phase=_three_phase_nodes(network),
         switching=moves,
+        by_rows=solver.RowSolver(plan) if moves is None and hasattr(solver, "RowSolver") else None,
     )
 
 

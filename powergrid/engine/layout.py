@@ -341,6 +341,8 @@ class Layout:
         Bus voltages without load [pu], complex, ``(m,)``: where the first flow of an episode starts.
     solve
         ``solve(load, control, start) -> Flow`` of the chosen power-flow method.
+    by_rows
+        The same from rows to rows (:class:`powergrid.powerflow.sparse_lu.RowSolver`), where the method has it.
     switching
         Topologies that switches and outages make; ``None`` where nothing switches or fails.
     """
@@ -374,6 +376,7 @@ class Layout:
     load_by_voltage: tuple[np.ndarray, ...] = ()
     three_phase: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=int))
     switching: Switching | None = None
+    by_rows: Any = None
 
     @property
     def action_size(self) -> int:

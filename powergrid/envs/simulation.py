@@ -15,6 +15,7 @@ from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.engine import step as engine
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.observe import forecast_scale
+from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, Noise, Output, State
 from powergrid.engine.switching import Outages
 
@@ -162,6 +163,7 @@ class Simulation:
         self.layout = world.layout
         self.params = params_of(world.layout)
         self._noise: Noise | None = None
+        self._table = np.ascontiguousarray(world.table, dtype=np.float64)
         self._fused: Any = None
         if backend != "numpy":
             self._fused = self._compile(backend == "auto")
@@ -176,7 +178,8 @@ class Simulation:
         from powergrid.engine.fused.step import FusedStep
 
         try:
-            return FusedStep(self.layout)
+            given = self.world.reward
+            return FusedStep(self.layout, (given.reward_scale, given.safety_scale, given.max_penalty))
         except NotCompilableError as error:
             if not may_fall_back:
                 raise
@@ -238,17 +241,54 @@ class Simulation:
         Parameters
         ----------
         observation
-            Where to put the observations ``(*batch, A, d_max)``, such as a float32 array; a new one if ``None``.
+            Where to put the observations, C-contiguous ``(*batch, A, d_max)``, such as a float32 array; a new one if
+            ``None``.
+
+        Returns
+        -------
+        state, output
         """
-        exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
-        if self._fused is not None:
-            stepped: tuple[State, Output] = self._fused(state, actions, exogenous, noise, observation)
-            return stepped
-        after, output = engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
+        if self._fused is None:
+            after, output = self._reference(state, actions)
+            if observation is not None:
+                observation[:] = output.observation
+                output = output._replace(observation=observation)
+            return after, output
+        batch = np.shape(state.tick)
+        count = int(np.prod(batch))
+        results = blank_results(self.layout, count, dtype=np.float64)
         if observation is not None:
-            observation[:] = output.observation
-            output = output._replace(observation=observation)
+            results = results._replace(observation=observation.reshape(count, *observation.shape[len(batch) :]))
+        after, output = self._fused(state, actions, self._table, self._noise, results, keep=True)
+        return after.state, output.output
+
+    def advance(self, state: State, actions: np.ndarray, results: Results, keep: bool) -> tuple[State, Output | None]:
+        """The same into given arrays, rewards with it.
+
+        State and output have the attributes of those of `step`, and make them when somebody asks.
+
+        Parameters
+        ----------
+        results
+            What to fill, all C-contiguous, with one batch axis even where the state has none.
+        keep
+            Whether the output is wanted.
+        """
+        if self._fused is not None:
+            stepped: tuple[State, Output] = self._fused(state, actions, self._table, self._noise, results, keep=keep)
+            return stepped
+        after, output = self._reference(state, actions)
+        acting = len(self.layout.actors)
+        money, costs = output.money, output.costs
+        results.observation[:], results.due[:], results.clipped[:] = output.observation, output.due, output.clipped
+        results.money[:, :-1], results.costs[:, :-1], results.converged[:] = money, costs, output.flow.converged
+        results.reward[:] = self.world.reward.reward(np, money, costs)[..., :acting]
+        results.cost[:] = costs.sum(-1)[..., :acting]
         return after, output
+
+    def _reference(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
+        exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
+        return engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
 
     def exogenous(self, state: State) -> Exogenous:
         """Rows of the running and the following tick."""

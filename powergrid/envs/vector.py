@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
+from powergrid.engine.results import Pool, Results, blank_results
 from powergrid.engine.state import State
 from powergrid.envs.simulation import Simulation, World, chosen_days
 
@@ -46,6 +47,8 @@ class VectorStep(NamedTuple):
         ``(E, A)``.
     final_observation
         float32 ``(ended, A, d_max)``: last observation of each environment whose episode ended, in order.
+    cost
+        Sum of the priced violations [$], ``(E, A)``.
     """
 
     observation: Array
@@ -58,6 +61,7 @@ class VectorStep(NamedTuple):
     clipped: Array
     due: Array
     final_observation: Array
+    cost: Array
 
 
 class VectorPowerGridEnv(VectorEnv):
@@ -109,6 +113,7 @@ class VectorPowerGridEnv(VectorEnv):
         starts = range(0, num_envs, BLOCK)
         self._blocks = [_Block(world, slice(at, min(at + BLOCK, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
+        self._arrays = Pool()
         self.single_observation_space, self.single_action_space = self._spaces()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -164,7 +169,7 @@ class VectorPowerGridEnv(VectorEnv):
         """
         done = self.step_array(self._stack(actions))
         infos = {
-            "cost": self._split(done.costs.sum(-1)),
+            "cost": self._split(done.cost),
             "costs": self._split(done.costs),
             "money": self._split(done.money),
             "clipped": self._split(done.clipped),
@@ -181,11 +186,23 @@ class VectorPowerGridEnv(VectorEnv):
 
     def step_array(self, actions: Array) -> VectorStep:
         """The same step without dictionaries, from actions ``(E, A, k_max)``."""
-        view = self.world.layout.view
-        observation = np.empty((self.num_envs, *view.index.shape), np.float32)
-        found = self._each(lambda block: block.step(actions[block.rows], observation[block.rows]))
-        parts = zip(*(step[1:] for step in found), strict=True)
-        return VectorStep(observation, *(np.concatenate(part) if len(found) > 1 else part[0] for part in parts))
+        results = blank_results(self.world.layout, self.num_envs, new=self._arrays)
+        found = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
+        terminated, truncated, final = (np.concatenate(part) for part in zip(*found, strict=True))
+        acting = len(self.possible_agents)
+        return VectorStep(
+            observation=results.observation,
+            reward=results.reward,
+            terminated=terminated,
+            truncated=truncated,
+            money=results.money[:, :acting],
+            costs=results.costs[:, :acting],
+            converged=results.converged,
+            clipped=results.clipped,
+            due=results.due,
+            final_observation=final,
+            cost=results.cost,
+        )
 
     def policy_array(self, policy: Any) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take now."""
@@ -254,6 +271,7 @@ class _Block:
         self.seed_key = random.key_from_seed(np, np.arange(rows.start, rows.stop))
         self.episode = np.zeros(size, np.int32)
         self.day = np.zeros(size, np.int32)
+        self.tick = np.zeros(size, np.int32)
         self._state: State | None = None
 
     @property
@@ -278,28 +296,24 @@ class _Block:
         self._state, observation, _ = self.simulation.reset(key, self.day)
         return observation.astype(np.float32)
 
-    def step(self, actions: Array, observation: Array) -> VectorStep:
-        """One tick, and the next episode where one ended; fills `observation`."""
-        self._state, output = self.simulation.step(self.state, actions, observation)
-        acting = len(self.world.layout.actors)
-        money, costs = output.money[:, :acting], output.costs[:, :acting]
-        ended, final = output.done | output.last, observation[:0]
+    def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array]:
+        """One tick, and the next episode where one ended; fills `results`.
+
+        Returns
+        -------
+        terminated, truncated, final_observation
+        """
+        self._state, _ = self.simulation.advance(self.state, actions, results, keep=False)
+        given, observation = self.world.layout.settings, results.observation
+        self.tick += 1
+        last = self.tick >= given.episode_length
+        terminated = ~results.converged if given.terminate_on_divergence else np.zeros_like(last)
+        ended, final = terminated | last, observation[:0]
         if ended.any():
             who = np.flatnonzero(ended)
             final = observation[who]
             observation[who] = self._begin(who)
-        return VectorStep(
-            observation=observation,
-            reward=self.world.reward.reward(np, money, costs),
-            terminated=output.done,
-            truncated=output.last & ~output.done,
-            money=money,
-            costs=costs,
-            converged=output.flow.converged,
-            clipped=output.clipped,
-            due=output.due,
-            final_observation=final,
-        )
+        return terminated, last & ~terminated, final
 
     def decide(self, policy: Any) -> Array:
         """Actions of a local policy."""
@@ -314,5 +328,6 @@ class _Block:
         """Keys of the episodes that begin, which are counted and whose days are drawn unless given."""
         key = random.fold_in(np, self.seed_key[who], self.episode[who])
         self.episode[who] += 1
+        self.tick[who] = 0
         self.day[who] = self.world.draw_day(np, key, self.days) if days is None else days
         return key

@@ -256,6 +256,45 @@ def _solve_one(plan: Plan, rows: np.ndarray, has_zip: bool, has_start: bool) -> 
     )  # fmt: skip
 
 
+class RowSolver:
+    """:func:`solve` without the cost of making its arguments and result: for callers that keep rows at hand.
+
+    Rows are as in ``lanes._load``, with voltages to start from, and as in ``lanes._report``.
+
+    Parameters
+    ----------
+    plan
+        From :func:`plan`.
+
+    Attributes
+    ----------
+    taps, caps
+        Number of regulators and of switchable shunts.
+    tol_pu
+        Rows whose residual, the last output, lies below have converged.
+    """
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self.taps, self.caps = len(plan.tap_ratio), len(plan.compiled.cap_bus)
+        self.tol_pu = plan.tol_pu
+
+    def fill(self, rows: np.ndarray) -> None:
+        """Set the network's own controls in ``(batch, inputs)``."""
+        rows[:, : len(self._plan.defaults)] = self._plan.defaults
+
+    def __call__(self, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
+        """Solve ``(batch, inputs)`` into ``(batch, outputs)`` and ``(batch,)``, all C-contiguous.
+
+        `has_zip` tells whether loads that follow the voltage are among the inputs.
+        """
+        given = self._plan
+        solve_rows(
+            given.ints, given.floats, rows, has_zip, True, given.tol_pu, given.max_iter,
+            LANES if len(rows) > FEW else 1, out, iterations,
+        )  # fmt: skip
+
+
 def _rows(
     plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Control | None, start: Any
 ) -> tuple[np.ndarray, bool]:

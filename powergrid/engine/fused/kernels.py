@@ -75,8 +75,6 @@ def compile_family(family: Family) -> Kernels:
     kernel = family.kernel
     if kernel.role == "injection" and any(source.kind == "p_branch_mw" for source in family.sources):
         raise NotCompilableError(f"{kernel.__name__} reads p_branch_mw")
-    if kernel.__name__ == "PythonDevice":
-        raise NotCompilableError("plain Python devices run one by one")
     readings, settles = _outputs(family)
     return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles)
 
@@ -112,7 +110,7 @@ def _outputs(family: Family) -> tuple[int, bool]:
 
 _HEAD = '''"""Compiled loops over the units of {name}; written by powergrid.engine.fused, safe to delete."""
 
-from numba import carray, cfunc, types
+from numba import cfunc, types
 
 from powergrid.core.types import Injection
 from powergrid.engine.fused import scalars as xp

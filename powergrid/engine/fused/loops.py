@@ -1,8 +1,13 @@
-"""Compiled loops of the step: one environment after the other, each through its own row of every table.
+"""Compiled halves of the step, before and after the power flow: one environment after the other, row by row.
 
 What the reference writes as gathers and matrix products over a batch is here a loop over what is really there, so that
 the cost is linear in devices, buses and agents. Every environment is computed by itself, hence to the same bits in any
-batch. Functions release the interpreter lock.
+batch. Functions release the interpreter lock. Rows of an environment:
+
+- carried from tick to tick: ``[device states, slots, v_re, v_im, settlement prices]``;
+- delivered: ``[slots in physical units, p_mw of all units, q_mvar of all units]``;
+- worked out after the flow: ``[measurements, money columns, cost columns, readings, features]``;
+- inputs and outputs of the flow: see ``powergrid.engine.fused.flow``.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -15,19 +20,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from powergrid.engine.fused.plan import (
-    ACCOUNT,
-    MONEY,
-    NUMBERS,
-    PLACES,
-    READING,
-    SETTLED,
-    STATE,
-    STEP,
-    UNIT,
-    UNITS,
-    VIOLATION,
-)
+from powergrid.engine.fused import plan as at
+from powergrid.engine.fused.plan import Books, Calls, Choice, Delivery, FloorPlan, Network, Relay, Sight
 
 _COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
 compiled = njit(cache=True, error_model="numpy", nogil=True)
@@ -48,209 +42,371 @@ def _invoke(typingctx, address, arguments):
     return signature, generate
 
 
+@_inside
+def _open(ints, floats):
+    """The floor plan that ``plan.pack`` has laid into two arrays."""
+
+    def whole(i):
+        return ints[ints[2 * i] : ints[2 * i + 1]]
+
+    def real(i):
+        return floats[ints[2 * i] : ints[2 * i + 1]]
+
+    calls, by_voltage, three_phase, terms = whole(4), real(13), whole(36), max(len(real(11)), 1)
+    return FloorPlan(
+        choice=Choice(whole(0), whole(1), whole(2), whole(3)),
+        calls=Calls(calls.reshape(len(calls) // at.CALL_COLUMNS, at.CALL_COLUMNS), real(5), whole(6)),
+        delivery=Delivery(
+            real(7), real(8), whole(9), whole(10), real(11), real(12),
+            by_voltage.reshape(len(by_voltage) // terms, terms), whole(14), whole(15), real(16),
+        ),
+        network=Network(whole(17), whole(18), whole(19)),
+        relay=Relay(
+            whole(20), real(21), whole(22), real(23), whole(24), whole(25), real(26), real(27), real(28), real(29),
+            real(30),
+        ),
+        books=Books(
+            whole(31), whole(32), real(33), whole(34), whole(35), three_phase.reshape(len(three_phase) // 3, 3),
+        ),
+        sight=Sight(
+            whole(37), whole(38), real(39), whole(40), whole(41), real(42), whole(43), whole(44), real(45), real(46),
+            whole(47),
+        ),
+        unit_meter=whole(48),
+        widths=whole(49),
+        numbers=real(50),
+    )  # fmt: skip
+
+
 @compiled
-def choose(choice, actions, held, tick, slots, due, clipped):
+def unpacked(ints, floats):
+    """What the loops see of a packed floor plan."""
+    return _open(ints, floats)
+
+
+# -- before the flow -----------------------------------------------------------------------------------------------
+
+
+@compiled
+def choose(ints, floats, clock, actions, before, after, due, clipped):
     """Fill the slots of acting agents that are due, hold the others; count numbers outside [-1, 1].
 
-    `actions` is ``(B, A, k)``, `held` and `slots` are ``(B, K)``, `due` and `clipped` ``(B, A)``, `tick` ``(B,)``.
+    `clock` ``(B, 2)`` holds tick and exogenous row, `actions` is ``(B, A, k)``, `before` and `after` are carried rows,
+    `due` and `clipped` ``(B, A)``.
     """
-    agents, width = actions.shape[1], actions.shape[2]
-    for e in range(len(actions)):
-        for a in range(agents):
-            since = tick[e] - choice.offset[a]
-            due[e, a] = choice.interval[a] <= 1 or (since >= 0 and since % choice.interval[a] == 0)
-            outside = 0
-            for k in range(width):
-                outside += abs(actions[e, a, k]) > 1.0
-            clipped[e, a] = outside
-        for k in range(len(choice.actor)):
-            a = choice.actor[k]
-            if a >= 0 and due[e, a]:
-                slots[e, k] = min(max(actions[e, a, choice.position[k]], -1.0), 1.0)
-            else:
-                slots[e, k] = held[e, k]
+    plan = _open(ints, floats)
+    for e in range(len(before)):
+        _choose(plan, clock[e, 0], actions[e], before[e], after[e], due[e], clipped[e])
 
 
 @compiled
-def deliver(
-    calls, plan, rows, slots, now, v_re, v_im, dt_h, v_pu, physical, after, p_mw, q_mvar, load_p_mw, load_q_mvar,
-    by_voltage,
+def begin(
+    ints, floats, table, clock, actions, chosen, before, after, delivered, rows, wanted, ratio, due, clipped
 ):  # fmt: skip
-    """Run every device and sum up what the buses draw; `by_voltage` ``(4, B, m)`` is as in the plan.
+    """Choose, run every device, move the regulators at rest and write the inputs of the flow.
 
-    `rows` holds the families' states, ``(B, W)``, and `after` receives them; `v_pu` and the loads ``(B, m)``,
-    `physical` ``(B, K)``, `p_mw` and `q_mvar` ``(B, all units)`` are filled.
+    Arguments are as for :func:`choose`, whose part is left out where `chosen`; `table` holds the exogenous rows,
+    `wanted` and `ratio` ``(B, u)`` are the regulators'.
     """
-    for e in range(len(rows)):
-        after[e] = rows[e]
-        p_mw[e], q_mvar[e] = 0.0, 0.0
-        for k in range(len(plan.low)):
-            physical[e, k] = plan.low[k] + (slots[e, k] + 1.0) * plan.half_span[k]
-        for bus in range(v_pu.shape[1]):  # none where no device reads a voltage
-            v_pu[e, bus] = np.sqrt(v_re[e, bus] * v_re[e, bus] + v_im[e, bus] * v_im[e, bus])
-        for f in range(len(calls.table)):
-            call = calls.table[f]
-            if call[STEP]:
-                _invoke(
-                    call[STEP],
-                    (
-                        call[UNITS],
-                        calls.numbers[call[NUMBERS] :].ctypes.data,
-                        calls.places[call[PLACES] :].ctypes.data,
-                        rows[e, call[STATE] :].ctypes.data,
-                        physical[e].ctypes.data,
-                        now[e].ctypes.data,
-                        v_pu[e].ctypes.data,
-                        dt_h,
-                        after[e, call[STATE] :].ctypes.data,
-                        p_mw[e, call[UNIT] :].ctypes.data,
-                        q_mvar[e, call[UNIT] :].ctypes.data,
-                    ),
-                )
-        for bus in range(load_p_mw.shape[1]):
-            p = q = 0.0
-            for term in range(plan.start[bus], plan.start[bus + 1]):
-                level = now[e, plan.series[term]]
-                p += level * plan.load_p_mw[term]
-                q += level * plan.load_q_mvar[term]
-            load_p_mw[e, bus], load_q_mvar[e, bus] = p, q
-            for part in range(len(by_voltage)):
-                drawn = 0.0
-                for term in range(plan.start[bus], plan.start[bus + 1]):
-                    drawn += now[e, plan.series[term]] * plan.by_voltage[part, term]
-                by_voltage[part, e, bus] = drawn
-        for i in range(len(plan.unit)):
-            bus, unit, share = plan.unit_bus[i], plan.unit[i], plan.unit_share[i]
-            load_p_mw[e, bus] -= share * p_mw[e, unit]
-            load_q_mvar[e, bus] -= share * q_mvar[e, unit]
+    plan = _open(ints, floats)
+    widths = plan.widths
+    states, m = widths[at.STATES], widths[at.BUSES]
+    v_pu = np.empty(m)
+    held = states + widths[at.SLOTS]
+    for e in range(len(before)):
+        now = table[clock[e, 1] % len(table)]
+        if not chosen:
+            _choose(plan, clock[e, 0], actions[e], before[e], after[e], due[e], clipped[e])
+        for i in range(states):
+            after[e, i] = before[e, i]
+        for bus in range(m):
+            re, im = before[e, held + bus], before[e, held + m + bus]
+            rows[e, plan.network.at[at.START_RE] + bus] = re
+            rows[e, plan.network.at[at.START_IM] + bus] = im
+            v_pu[bus] = np.sqrt(re * re + im * im)
+        for i in range(held + 2 * m, before.shape[1]):
+            after[e, i] = before[e, i]
+        _deliver(plan, before[e], after[e], now, v_pu, delivered[e])
+        _draw(plan, now, delivered[e], rows[e])
+        for i in range(wanted.shape[1]):
+            wanted[e, i] = 0.0
+        _control(plan, after[e], wanted[e], ratio[e], rows[e])
 
 
-@compiled
-def move(address, numbers, state, upstream, wanted, ratio):
-    """Regulators take the steps they want, unless one upstream wants any; their gains, ``(B, k)``."""
-    for e in range(len(state)):
+@_inside
+def _choose(plan, tick, actions, before, after, due, clipped):
+    choice, first = plan.choice, plan.widths[at.STATES]
+    for a in range(len(actions)):
+        since = tick - choice.offset[a]
+        due[a] = choice.interval[a] <= 1 or (since >= 0 and since % choice.interval[a] == 0)
+        outside = 0
+        for k in range(actions.shape[1]):
+            outside += abs(actions[a, k]) > 1.0
+        clipped[a] = outside
+    for k in range(len(choice.actor)):
+        a = choice.actor[k]
+        if a >= 0 and due[a]:
+            after[first + k] = min(max(actions[a, choice.position[k]], -1.0), 1.0)
+        else:
+            after[first + k] = before[first + k]
+
+
+@_inside
+def _deliver(plan, before, after, now, v_pu, delivered):
+    """Run every device."""
+    calls, slots, units = plan.calls, plan.widths[at.SLOTS], plan.widths[at.UNITS_ALL]
+    first = plan.widths[at.STATES]
+    for k in range(slots):
+        delivered[k] = plan.delivery.low[k] + (after[first + k] + 1.0) * plan.delivery.half_span[k]
+    for i in range(slots, slots + 2 * units):
+        delivered[i] = 0.0
+    for f in range(len(calls.table)):
+        call = calls.table[f]
+        if call[at.STEP]:
+            _invoke(
+                call[at.STEP],
+                (
+                    call[at.UNITS],
+                    calls.numbers[call[at.NUMBERS] :].ctypes.data,
+                    calls.places[call[at.PLACES] :].ctypes.data,
+                    before[call[at.STATE] :].ctypes.data,
+                    delivered.ctypes.data,
+                    now.ctypes.data,
+                    v_pu.ctypes.data,
+                    plan.numbers[at.DT_H],
+                    after[call[at.STATE] :].ctypes.data,
+                    delivered[slots + call[at.UNIT] :].ctypes.data,
+                    delivered[slots + units + call[at.UNIT] :].ctypes.data,
+                ),
+            )
+
+
+@_inside
+def _draw(plan, now, delivered, row):
+    """What the buses draw: the network's own loads less what devices inject."""
+    given, slots, units = plan.delivery, plan.widths[at.SLOTS], plan.widths[at.UNITS_ALL]
+    p_at, q_at, parts_at = plan.network.at[at.LOAD_P], plan.network.at[at.LOAD_Q], plan.network.at[at.BY_VOLTAGE]
+    places = len(given.start) - 1
+    for bus in range(places):
+        p = q = 0.0
+        for term in range(given.start[bus], given.start[bus + 1]):
+            level = now[given.series[term]]
+            p += level * given.load_p_mw[term]
+            q += level * given.load_q_mvar[term]
+        row[p_at + bus], row[q_at + bus] = p, q
+        for part in range(len(given.by_voltage)):
+            drawn = 0.0
+            for term in range(given.start[bus], given.start[bus + 1]):
+                drawn += now[given.series[term]] * given.by_voltage[part, term]
+            row[parts_at + part * places + bus] = drawn
+    for i in range(len(given.unit)):
+        bus, unit, share = given.unit_bus[i], given.unit[i], given.unit_share[i]
+        row[p_at + bus] -= share * delivered[slots + unit]
+        row[q_at + bus] -= share * delivered[slots + units + unit]
+
+
+@_inside
+def _control(plan, after, wanted, ratio, row):
+    """Regulators take the steps they want, unless one upstream wants any; gains and capacitors for the flow."""
+    relay, network = plan.relay, plan.network
+    if len(relay.family):
+        call = plan.calls.table[relay.family[0]]
         _invoke(
-            address,
+            relay.family[1],
             (
-                ratio.shape[1],
-                numbers.ctypes.data,
-                state[e].ctypes.data,
-                upstream.ctypes.data,
-                wanted[e].ctypes.data,
-                ratio[e].ctypes.data,
+                call[at.UNITS],
+                plan.calls.numbers[call[at.NUMBERS] :].ctypes.data,
+                after[call[at.STATE] :].ctypes.data,
+                relay.upstream.ctypes.data,
+                wanted.ctypes.data,
+                ratio.ctypes.data,
             ),
         )
+    for k in range(len(network.tap_unit)):
+        row[network.at[at.TAP] + k] = ratio[network.tap_unit[k]]
+    for c in range(len(network.cap_state)):
+        row[network.at[at.CAP] + c] = after[network.cap_state[c]]
+
+
+# -- between two flows of a tick -----------------------------------------------------------------------------------
 
 
 @compiled
-def want(address, numbers, state, v_pu, converged, relay_bus, allowed, wanted, busy):
-    """Steps that regulators ask for, ``(B, k)``, and the number of environments where one asks for any."""
-    count = 0
-    for e in range(len(state)):
+def want(ints, floats, tol_pu, after, out, wanted, ratio, busy):
+    """Steps that regulators ask for at the voltages found; the number of environments, `busy`, where one asks."""
+    plan = _open(ints, floats)
+    relay, m, count = plan.relay, plan.widths[at.BUSES], 0
+    call, v_pu = plan.calls.table[relay.family[0]], np.empty(len(relay.bus))
+    units = np.arange(len(relay.bus))
+    for e in range(len(after)):
+        if len(relay.from_bus):
+            _read(relay, out[e, :m], out[e, m : 2 * m], ratio[e], v_pu)
+        else:
+            for u in range(len(v_pu)):
+                v_pu[u] = out[e, 2 * m + relay.bus[u]]
         _invoke(
-            address,
+            relay.family[2],
             (
-                wanted.shape[1],
-                numbers.ctypes.data,
-                state[e].ctypes.data,
-                v_pu[e].ctypes.data,
-                relay_bus.ctypes.data,
-                allowed.ctypes.data,
+                call[at.UNITS],
+                plan.calls.numbers[call[at.NUMBERS] :].ctypes.data,
+                after[e, call[at.STATE] :].ctypes.data,
+                v_pu.ctypes.data,
+                units.ctypes.data,
+                relay.allowed.ctypes.data,
                 wanted[e].ctypes.data,
             ),
         )
         busy[e] = False
         for k in range(wanted.shape[1]):
-            if not converged[e]:
+            if not out[e, out.shape[1] - 1] < tol_pu:
                 wanted[e, k] = 0.0
             busy[e] |= wanted[e, k] != 0.0
         count += busy[e]
     return count
 
 
-@compiled
-def read(relays, v_re, v_im, ratio, reading):
-    """What compensated relays read [pu], ``(B, u)``: see ``powergrid.networks.regulation.Relays.read``."""
-    for e in range(len(ratio)):
-        for u in range(ratio.shape[1]):
-            f, t, gain = relays.from_bus[u], relays.to_bus[u], relays.gain[u]
-            drop_re, drop_im = ratio[e, u] * v_re[e, f] - v_re[e, t], ratio[e, u] * v_im[e, f] - v_im[e, t]
-            i_re = relays.y_re[u] * drop_re - relays.y_im[u] * drop_im
-            i_im = relays.y_re[u] * drop_im + relays.y_im[u] * drop_re
-            re = gain * v_re[e, t] - relays.r_pu[u] * i_re + relays.x_pu[u] * i_im
-            im = gain * v_im[e, t] - relays.r_pu[u] * i_im - relays.x_pu[u] * i_re
-            reading[e, u] = np.sqrt(re * re + im * im)
+@_inside
+def _read(relay, v_re, v_im, ratio, reading):
+    """What compensated relays read [pu], ``(u,)``: see ``powergrid.networks.regulation.Relays.read``."""
+    for u in range(len(ratio)):
+        f, t, gain = relay.from_bus[u], relay.to_bus[u], relay.gain[u]
+        drop_re, drop_im = ratio[u] * v_re[f] - v_re[t], ratio[u] * v_im[f] - v_im[t]
+        i_re = relay.y_re[u] * drop_re - relay.y_im[u] * drop_im
+        i_im = relay.y_re[u] * drop_im + relay.y_im[u] * drop_re
+        re = gain * v_re[t] - relay.r_pu[u] * i_re + relay.x_pu[u] * i_im
+        im = gain * v_im[t] - relay.r_pu[u] * i_im - relay.x_pu[u] * i_re
+        reading[u] = np.sqrt(re * re + im * im)
 
 
 @compiled
-def account(
-    calls, unit_meter, before, after, p_mw, q_mvar, now, v_pu, p_meter_mw, p_slack_mw, converged, prices, dt_h,
-    measured_mw, money, costs, readings,
+def again(ints, floats, who, after, wanted, ratio, rows, out):
+    """Move the regulators of the environments `who` and prepare their next flow, from the voltages of the last."""
+    plan = _open(ints, floats)
+    start = plan.network.at[at.START_RE]
+    for e in who:
+        _control(plan, after[e], wanted[e], ratio[e], rows[e])
+        for i in range(2 * plan.widths[at.BUSES]):
+            rows[e, start + i] = out[e, i]
+
+
+# -- after the flow ------------------------------------------------------------------------------------------------
+
+
+@compiled
+def finish(
+    ints, floats, table, tol_pu, clock, forecast, before, after, delivered, out, received, seen, work,
+    observation, reward, cost, money, costs, converged,
 ):  # fmt: skip
-    """Meters, then every family's money, settlement, priced violations and readings, each into its columns."""
-    branches = p_meter_mw.shape[1]
-    for e in range(len(after)):
-        if converged[e]:
-            measured_mw[e, :branches] = p_meter_mw[e]
-            measured_mw[e, branches] = p_slack_mw[e]
-            for i in range(len(unit_meter)):
-                measured_mw[e, branches + 1 + i] = -p_mw[e, unit_meter[i]]
-        else:
-            measured_mw[e] = 0.0
-        for f in range(len(calls.table)):
-            call = calls.table[f]
-            if call[ACCOUNT]:
-                _invoke(
-                    call[ACCOUNT],
-                    (
-                        call[UNITS],
-                        calls.numbers[call[NUMBERS] :].ctypes.data,
-                        calls.places[call[PLACES] :].ctypes.data,
-                        before[e, call[STATE] :].ctypes.data,
-                        after[e, call[STATE] :].ctypes.data,
-                        p_mw[e, call[UNIT] :].ctypes.data,
-                        q_mvar[e, call[UNIT] :].ctypes.data,
-                        now[e].ctypes.data,
-                        v_pu[e].ctypes.data,
-                        measured_mw[e].ctypes.data,
-                        prices[e].ctypes.data,
-                        dt_h,
-                        money[e, call[MONEY] :].ctypes.data,
-                        money[e, call[SETTLED] :].ctypes.data,
-                        costs[e, call[VIOLATION] :].ctypes.data,
-                        readings[e, call[READING] :].ctypes.data,
-                    ),
-                )
+    """Account, book, reward and observe.
 
-
-@compiled
-def book(books, prices, now, v_re, v_im, v_pu, loading, converged, money, costs, money_table, cost_table):
-    """Price what the network suffered, then sum all columns up by account and name; what nobody owns is shared.
-
-    `money` and `costs` hold one column a unit and name; of `costs` voltage, overload, unserved load and
-    unbalance come first and are filled here. The tables are ``(B, accounts + 1, names)``; their last row is shared out
-    and then meaningless.
+    `clock` is as before the step, `forecast` ``(B, ticks, factors)``; `received` holds the markets' money columns and
+    `seen` what members see of them; `work` has one row an environment, or one for all of them where nobody looks at
+    it afterwards. `observation` ``(B, A * d_max)``, `reward` and `cost` ``(B, A)``, `money` and `costs`
+    ``(B, accounts + 1, names)``, whose last row is shared out and then meaningless, and `converged` ``(B,)`` are
+    filled.
     """
-    m, b, accounts = v_pu.shape[1], loading.shape[1], money_table.shape[1] - 1
-    for e in range(len(money)):
-        served = converged[e]
-        for bus in range(m):
-            outside = max(v_pu[e, bus] - prices.v_max_pu, 0.0) + max(prices.v_min_pu - v_pu[e, bus], 0.0)
-            costs[e, bus] = outside * prices.voltage if served else 0.0
-        for branch in range(b):
-            excess = max(loading[e, branch] - 100.0, 0.0)
-            costs[e, m + branch] = excess * prices.overload if served else 0.0
-        for a in range(accounts + 1):
-            costs[e, m + b + a] = (
-                0.0
-                if served
-                else max(_sum(books.start, books.series, books.load_p_mw, now[e], a), 0.0) * prices.unserved
+    plan = _open(ints, floats)
+    widths = plan.widths
+    m, held = widths[at.BUSES], widths[at.STATES] + widths[at.SLOTS]
+    charged = widths[at.MEASURED] + widths[at.MONEY_COLUMNS]
+    read = charged + widths[at.COST_COLUMNS]
+    shown = np.zeros(widths[at.FEATURES] + 1, observation.dtype)  # the last one is what padding shows
+    for e in range(len(before)):
+        now, following = table[clock[e, 1] % len(table)], table[(clock[e, 1] + 1) % len(table)]
+        served = out[e, out.shape[1] - 1] < tol_pu
+        converged[e] = served
+        row = work[e % len(work)]
+        measured, columns = row[: widths[at.MEASURED]], row[widths[at.MEASURED] : charged]
+        priced, readings = row[charged:read], row[read : read + widths[at.READINGS]]
+        features = row[read + widths[at.READINGS] :]
+        for i in range(2 * m):
+            after[e, held + i] = out[e, i] if served else before[e, held + i]
+        _measure(plan, served, out[e], delivered[e], measured)
+        for i in range(len(columns)):
+            columns[i] = 0.0
+        _account(plan, before[e], after[e], delivered[e], now, out[e], measured, columns, priced, readings)
+        for i in range(received.shape[1]):
+            columns[widths[at.DEVICE_MONEY] + i] = received[e, i]
+        _price(plan, served, now, out[e], priced)
+        _post(columns, plan.books.money_cell, money[e])
+        _post(priced, plan.books.cost_cell, costs[e])
+        _reward(plan, money[e], costs[e], reward[e], cost[e])
+        ticks = min(clock[e, 0] + 1, forecast.shape[1] - 1)
+        _feature(
+            plan, served, following, forecast[e, ticks], after[e, held:], measured, out[e], readings, seen[e],
+            delivered[e], features,
+        )  # fmt: skip
+        _show(plan.sight, features, shown, observation[e])
+
+
+@_inside
+def _measure(plan, served, out, delivered, measured_mw):
+    """Metered branches, the source, and devices with a meter of their own; nothing where the flow diverged."""
+    branches = len(measured_mw) - 1 - len(plan.unit_meter)
+    first, slots = len(out) - 4 - 2 * branches, plan.widths[at.SLOTS]
+    for i in range(branches):
+        measured_mw[i] = out[first + i] if served else 0.0
+    measured_mw[branches] = out[len(out) - 3] if served else 0.0
+    for i in range(len(plan.unit_meter)):
+        measured_mw[branches + 1 + i] = -delivered[slots + plan.unit_meter[i]] if served else 0.0
+
+
+@_inside
+def _account(plan, before, after, delivered, now, out, measured_mw, money, costs, readings):
+    """Every family's money, settlement, priced violations and readings, each into its columns."""
+    calls, widths = plan.calls, plan.widths
+    slots, units, m = widths[at.SLOTS], widths[at.UNITS_ALL], widths[at.BUSES]
+    v_pu, prices = out[2 * m :], after[widths[at.STATES] + slots + 2 * m :]
+    for f in range(len(calls.table)):
+        call = calls.table[f]
+        if call[at.ACCOUNT]:
+            _invoke(
+                call[at.ACCOUNT],
+                (
+                    call[at.UNITS],
+                    calls.numbers[call[at.NUMBERS] :].ctypes.data,
+                    calls.places[call[at.PLACES] :].ctypes.data,
+                    before[call[at.STATE] :].ctypes.data,
+                    after[call[at.STATE] :].ctypes.data,
+                    delivered[slots + call[at.UNIT] :].ctypes.data,
+                    delivered[slots + units + call[at.UNIT] :].ctypes.data,
+                    now.ctypes.data,
+                    v_pu.ctypes.data,
+                    measured_mw.ctypes.data,
+                    prices.ctypes.data,
+                    plan.numbers[at.DT_H],
+                    money[call[at.MONEY] :].ctypes.data,
+                    money[call[at.SETTLED] :].ctypes.data,
+                    costs[call[at.VIOLATION] :].ctypes.data,
+                    readings[call[at.READING] :].ctypes.data,
+                ),
             )
-        for t in range(len(books.three_phase)):
-            excess = 100.0 * _unbalance(v_re[e], v_im[e], books.three_phase[t]) - prices.unbalance_max_percent
-            costs[e, m + b + accounts + 1 + t] = max(excess, 0.0) * prices.unbalance if served else 0.0
-        _post(money[e], books.money_cell, money_table[e])
-        _post(costs[e], books.cost_cell, cost_table[e])
+
+
+@_inside
+def _price(plan, served, now, out, costs):
+    """Price what the network suffered: voltage, overload, unserved load and unbalance, the first cost columns."""
+    books, prices, m = plan.books, plan.numbers, plan.widths[at.BUSES]
+    branches = len(out) - 4 - 3 * m - 2 * (plan.widths[at.MEASURED] - 1 - len(plan.unit_meter))
+    column = m + branches
+    if served:
+        for bus in range(m):
+            v_pu = out[2 * m + bus]
+            outside = max(v_pu - prices[at.V_MAX], 0.0) + max(prices[at.V_MIN] - v_pu, 0.0)
+            costs[bus] = outside * prices[at.VOLTAGE]
+        for branch in range(branches):
+            costs[m + branch] = max(out[3 * m + branch] - 100.0, 0.0) * prices[at.OVERLOAD]
+    else:
+        for i in range(column):
+            costs[i] = 0.0
+    for a in range(len(books.start) - 1):
+        lost = 0.0 if served else max(_sum(books.start, books.series, books.load_p_mw, now, a), 0.0)
+        costs[column + a] = lost * prices[at.UNSERVED]
+    column += len(books.start) - 1
+    for t in range(len(books.three_phase)):
+        unbalance_percent = 100.0 * _unbalance(out[:m], out[m : 2 * m], books.three_phase[t])
+        excess = max(unbalance_percent - prices[at.UNBALANCE_MAX], 0.0)
+        costs[column + t] = excess * prices[at.UNBALANCE] if served else 0.0
 
 
 @_inside
@@ -290,49 +446,69 @@ def _post(columns, cell, table):
                 table[a, name] += share
 
 
-@compiled
-def observe(
-    sight, following, ahead_start, forecast, v_re, v_im, measured_mw, q_meter_mvar, q_slack_mvar, converged, prices,
-    readings, seen, physical, features, observation, central,
-):  # fmt: skip
-    """Fill the feature vector in the order of ``observe.features``, the central state, then all agents' entries."""
-    accounts = len(sight.start) - 2
-    shown = np.zeros(len(sight.low) + 1, observation.dtype)  # the last one is what padding shows
-    for e in range(len(features)):
-        f = features[e]
-        f[:ahead_start] = following[e, :ahead_start]
-        at = following.shape[1]
-        for i in range(ahead_start, at):
-            f[i] = following[e, i] * forecast[e, i - ahead_start]
-        for bus in range(v_re.shape[1]):
-            f[at + bus] = np.sqrt(v_re[e, bus] * v_re[e, bus] + v_im[e, bus] * v_im[e, bus])
-        at = _put(f, at + v_re.shape[1], measured_mw[e])
-        for i in range(q_meter_mvar.shape[1]):
-            f[at + i] = q_meter_mvar[e, i] if converged[e] else 0.0
-        at += q_meter_mvar.shape[1]
-        f[at] = q_slack_mvar[e] if converged[e] else 0.0
-        at += 1
-        for a in range(accounts):
-            f[at + a] = _sum(sight.start, sight.series, sight.load_p_mw, following[e], a)
-        at += accounts
-        for i in range(len(sight.net_start) - 1):
-            f[at + i] = _sum(sight.net_start, sight.net_series, sight.net_p_mw, following[e], i)
-        at = _put(f, at + len(sight.net_start) - 1, prices[e])
-        at = _put(f, at, readings[e])
-        at = _put(f, at, seen[e])
-        for i in range(len(sight.signal)):
-            f[at + i] = physical[e, sight.signal[i]]
-        for i in range(len(sight.central)):
-            central[e, i] = f[sight.central[i]]
-        for i in range(len(sight.low)):
-            shown[i] = min(max(f[i], sight.low[i]), sight.high[i])
-        for i in range(len(sight.shown)):
-            observation[e, i] = shown[sight.shown[i]]
+@_inside
+def _reward(plan, money, costs, reward, cost):
+    """Reward and sum of priced violations of every acting agent, as ``RewardSettings.reward`` has them."""
+    numbers = plan.numbers
+    for a in range(len(reward)):
+        paid = suffered = 0.0
+        for name in range(money.shape[1]):
+            paid += money[a, name]
+        for name in range(costs.shape[1]):
+            suffered += costs[a, name]
+        penalty = min(numbers[at.SAFETY_SCALE] * suffered, numbers[at.MAX_PENALTY])
+        reward[a], cost[a] = -numbers[at.REWARD_SCALE] * paid - penalty, suffered
 
 
 @_inside
-def _put(features, at, values):
+def _feature(plan, served, following, forecast, held, measured_mw, out, readings, seen, delivered, f):
+    """Fill the feature vector in the order of ``observe.features``."""
+    sight, m, start = plan.sight, plan.widths[at.BUSES], plan.widths[at.AHEAD_START]
+    f[:start] = following[:start]
+    end = len(following)
+    for i in range(start, end):
+        f[i] = following[i] * forecast[i - start]
+    for bus in range(m):
+        f[end + bus] = np.sqrt(held[bus] * held[bus] + held[m + bus] * held[m + bus])
+    end = _put(f, end + m, measured_mw)
+    branches = len(measured_mw) - 1 - len(plan.unit_meter)
+    first = len(out) - 4 - branches
+    for i in range(branches):
+        f[end + i] = out[first + i] if served else 0.0
+    end += branches
+    f[end] = out[len(out) - 2] if served else 0.0
+    end += 1
+    accounts = len(sight.start) - 2
+    for a in range(accounts):
+        f[end + a] = _sum(sight.start, sight.series, sight.load_p_mw, following, a)
+    end += accounts
+    for i in range(len(sight.net_start) - 1):
+        f[end + i] = _sum(sight.net_start, sight.net_series, sight.net_p_mw, following, i)
+    end = _put(f, end + len(sight.net_start) - 1, held[2 * m :])
+    end = _put(f, end, readings)
+    end = _put(f, end, seen)
+    for i in range(len(sight.signal)):
+        f[end + i] = delivered[sight.signal[i]]
+
+
+@_inside
+def _show(sight, features, shown, observation):
+    """All agents' entries, clipped; what a row shares with the one before is copied at one go."""
+    for i in range(len(sight.low)):
+        shown[i] = min(max(features[i], sight.low[i]), sight.high[i])
+    agents = len(sight.alike)
+    width = len(sight.shown) // max(agents, 1)
+    for a in range(agents):
+        first, alike = a * width, sight.alike[a]
+        for i in range(alike):
+            observation[first + i] = observation[first - width + i]
+        for i in range(first + alike, first + width):
+            observation[i] = shown[np.uint64(sight.shown[i])]
+
+
+@_inside
+def _put(features, first, values):
     """Copy values to their place; the place behind them."""
     for i in range(len(values)):
-        features[at + i] = values[i]
-    return at + len(values)
+        features[first + i] = values[i]
+    return first + len(values)

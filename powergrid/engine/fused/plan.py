@@ -2,6 +2,9 @@
 
 Sparse sums are ``start`` (row pointers) with one entry a term behind it. Units are numbered family by family, those
 that inject power first, so that the first ``N`` columns of a table of units are the layout's injecting units.
+
+Every array that crosses from Python into compiled code costs about 0.2 us, a named tuple of ten some 3 us; so a floor
+plan crosses as two arrays, made by :func:`pack`, and ``loops`` opens them again.
 """
 
 from __future__ import annotations
@@ -11,11 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.core.types import Array
+from powergrid.engine.fused.flow import Inputs
 from powergrid.engine.fused.kernels import Kernels
 from powergrid.engine.layout import Family, Layout
 
 STEP, ACCOUNT, UNITS, NUMBERS, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATION, READING = range(11)
 """Columns of ``Calls.table``: addresses, number of units, and where each block of a family begins."""
+CALL_COLUMNS = 11
+(UNITS_ALL, STATES, SLOTS, BUSES, PRICES, DEVICE_MONEY, MONEY_COLUMNS, COST_COLUMNS, READINGS, FEATURES, MEASURED,
+ AHEAD_START, ACTING) = range(13)  # fmt: skip
+"""Entries of ``FloorPlan.widths``."""
+(V_MIN, V_MAX, VOLTAGE, OVERLOAD, UNSERVED, UNBALANCE_MAX, UNBALANCE, REWARD_SCALE, SAFETY_SCALE, MAX_PENALTY,
+ DT_H) = range(11)  # fmt: skip
+"""Entries of ``FloorPlan.numbers``."""
+TAP, CAP, LOAD_P, LOAD_Q, BY_VOLTAGE, START_RE, START_IM = range(7)
+"""Entries of ``Network.at``."""
 
 
 class Choice(NamedTuple):
@@ -101,8 +114,8 @@ class Sight(NamedTuple):
         Feature of each entry of the observations, ``(A * d_max,)``; padding shows the one behind the last.
     low, high
         Bounds of the features that agents see; the others' do not matter.
-    central
-        Features of the central state.
+    alike
+        Number of leading entries of each agent that equal those of the agent before, ``(A,)``.
     signal
         Slots of parents' price signals.
     """
@@ -114,122 +127,226 @@ class Sight(NamedTuple):
     net_series: Array
     net_p_mw: Array
     shown: Array
+    alike: Array
     low: Array
     high: Array
-    central: Array
     signal: Array
 
 
-class Prices(NamedTuple):
-    """Voltage band [pu], limit of unbalance [%] and prices of violations over one tick [$/pu, $/%, $/MW, $/%]."""
+class Network(NamedTuple):
+    """How the step and the power flow's rows of inputs meet.
 
-    v_min_pu: float
-    v_max_pu: float
-    voltage: float
-    overload: float
-    unserved: float
-    unbalance_max_percent: float
-    unbalance: float
+    Attributes
+    ----------
+    at
+        First column of each kind of input, ``(7,)``: taps, capacitors, loads and voltages to start from.
+    tap_unit
+        Unit of the regulators' family that moves each regulator; empty where none does.
+    cap_state
+        Column of the states that switches each capacitor.
+    """
+
+    at: Array
+    tap_unit: Array
+    cap_state: Array
 
 
-class Widths(NamedTuple):
-    """Columns of the step's tables: units, injecting units, states, money (devices', all), costs and so on."""
+class Relay(NamedTuple):
+    """Regulators: their rows in ``Calls.table``, what moves and asks, and compensators where there are any.
 
-    units: int
-    injecting: int
-    state: int
-    device_money: int
-    money: int
-    costs: int
-    readings: int
-    features: int
+    Attributes
+    ----------
+    family
+        Row of the regulators' family, address of ``move`` and of ``want``; empty where there are none.
+    upstream
+        As in the layout, ``(u * u,)``.
+    bus, allowed
+        Bus that each unit regulates, and steps that it may take within a tick, ``(u,)``.
+    from_bus, to_bus, y_re, y_im, gain, r_pu, x_pu
+        As in :class:`powergrid.networks.regulation.Relays`; empty where relays read their bus as it is.
+    """
+
+    family: Array
+    upstream: Array
+    bus: Array
+    allowed: Array
+    from_bus: Array
+    to_bus: Array
+    y_re: Array
+    y_im: Array
+    gain: Array
+    r_pu: Array
+    x_pu: Array
 
 
 class FloorPlan(NamedTuple):
-    """Everything the compiled step needs of a layout; `state` says where each field of each family's state lies."""
+    """Everything the compiled step needs of a layout.
+
+    Attributes
+    ----------
+    choice, calls, delivery, network, relay, books, sight
+        See there.
+    unit_meter
+        Units that have a meter of their own.
+    widths
+        Numbers of columns, in the order of :data:`UNITS_ALL` and so on.
+    numbers
+        Voltage band [pu], limit of unbalance [%], prices of violations over one tick [$/pu, $/%, $/MW, $/%], what makes
+        a reward, and the length of a tick [h], in the order of :data:`V_MIN` and so on.
+    """
 
     choice: Choice
     calls: Calls
     delivery: Delivery
-    unit_meter: Array
+    network: Network
+    relay: Relay
     books: Books
     sight: Sight
-    prices: Prices
-    widths: Widths
-    state: tuple[tuple[slice, ...], ...]
+    unit_meter: Array
+    widths: Array
+    numbers: Array
 
 
-def floor_plan(layout: Layout, kernels: list[Kernels]) -> FloorPlan:
+def pack(plan: FloorPlan) -> tuple[Array, Array]:
+    """Lay a floor plan into one array of integers and one of floats.
+
+    Arrays are numbered as they stand in the plan; array i is ``[ints[2 i] : ints[2 i + 1]]`` of the one or the other.
+    """
+    arrays = [array for part in plan for array in (part if isinstance(part, tuple) else (part,))]
+    ends, head = {True: 2 * len(arrays), False: 0}, []
+    for array in arrays:
+        whole = array.dtype.kind == "i"
+        head += [ends[whole], ends[whole] + array.size]
+        ends[whole] += array.size
+    ints = [array for array in arrays if array.dtype.kind == "i"]
+    floats = [array for array in arrays if array.dtype.kind == "f"]
+    return _joined(np.int64, _ints(head), *ints), _joined(float, *floats)
+
+
+Fields = tuple[tuple[slice, ...], ...]
+"""Where each field of each family's state lies."""
+
+
+def floor_plan(
+    layout: Layout, kernels: list[Kernels], inputs: Inputs, reward: tuple[float, ...]
+) -> tuple[FloorPlan, Fields]:
     """Number a layout's families, columns and terms."""
     calls, widths, state = _calls(layout, kernels)
-    loads = layout.load_series
-    load_start, load_series, load_p, load_q, *by_voltage = _sparse(
-        loads, layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage
-    )
-    own_start, own_series, own_p = _sparse(loads, layout.ledger.load_to_account)
-    net_table = np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account])
-    net_start, net_series, net_p = _sparse(
-        np.concatenate([loads, layout.renewable_series]), net_table[:, layout.renewable_accounts]
-    )
-    slots, view, given = layout.slots, layout.view, layout.settings
+    slots = layout.slots
     width = max(layout.action_size, 1)
-    return FloorPlan(
+    given = layout.settings
+    numbers = (
+        given.v_min_pu,
+        given.v_max_pu,
+        given.voltage_price * given.dt_h,
+        given.overload_price * given.dt_h,
+        given.unserved_price * given.dt_h,
+        given.unbalance_max_percent,
+        given.unbalance_price * given.dt_h,
+        *reward,
+        given.dt_h,
+    )
+    own = _sparse(layout.load_series, layout.ledger.load_to_account)
+    plan = FloorPlan(
         choice=Choice(_ints(slots.actor), _ints(slots.given % width), _ints(slots.interval), _ints(slots.offset)),
         calls=calls,
-        delivery=Delivery(
-            low=_floats(slots.low),
-            half_span=_floats(slots.half_span),
-            start=load_start,
-            series=load_series,
-            load_p_mw=load_p,
-            load_q_mvar=load_q,
-            by_voltage=_floats(by_voltage).reshape(-1, len(load_p)),
-            unit=_ints(layout.inject.source),
-            unit_bus=_ints(layout.inject.target),
-            unit_share=_floats(layout.inject.weights),
-        ),
-        unit_meter=_ints(layout.unit_meter),
+        delivery=_delivery(layout),
+        network=_network(layout, inputs, state),
+        relay=_relay(layout, kernels),
         books=Books(
-            start=own_start,
-            series=own_series,
-            load_p_mw=own_p,
-            money_cell=_ints(layout.ledger.money.target),
-            cost_cell=_ints(layout.ledger.costs.target),
-            three_phase=_ints(layout.three_phase),
+            own[0],
+            own[1],
+            own[2],
+            _ints(layout.ledger.money.target),
+            _ints(layout.ledger.costs.target),
+            _ints(layout.three_phase),
         ),
-        sight=Sight(
-            start=own_start,
-            series=own_series,
-            load_p_mw=own_p,
-            net_start=net_start,
-            net_series=net_series,
-            net_p_mw=net_p,
-            shown=np.where(view.valid, view.index, len(view.entries)).ravel().astype(np.uint32),
-            low=_floats([entry.low for _, entry in view.entries]),
-            high=_floats([entry.high for _, entry in view.entries]),
-            central=_ints(view.central),
-            signal=_ints(slots.signal),
-        ),
-        prices=Prices(
-            given.v_min_pu,
-            given.v_max_pu,
-            given.voltage_price * given.dt_h,
-            given.overload_price * given.dt_h,
-            given.unserved_price * given.dt_h,
-            given.unbalance_max_percent,
-            given.unbalance_price * given.dt_h,
-        ),
+        sight=_sight(layout, own),
+        unit_meter=_ints(layout.unit_meter),
         widths=widths,
-        state=state,
+        numbers=_floats(numbers),
+    )
+    return plan, state
+
+
+def _delivery(layout: Layout) -> Delivery:
+    start, series, p_mw, q_mvar, *by_voltage = _sparse(
+        layout.load_series, layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage
+    )
+    return Delivery(
+        low=_floats(layout.slots.low),
+        half_span=_floats(layout.slots.half_span),
+        start=start,
+        series=series,
+        load_p_mw=p_mw,
+        load_q_mvar=q_mvar,
+        by_voltage=_floats(by_voltage).reshape(-1, len(p_mw)),
+        unit=_ints(layout.inject.source),
+        unit_bus=_ints(layout.inject.target),
+        unit_share=_floats(layout.inject.weights),
     )
 
 
-def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Widths, tuple[tuple[slice, ...], ...]]:
+def _network(layout: Layout, inputs: Inputs, state: Fields) -> Network:
+    caps, regulators = layout.caps, inputs.cap - inputs.tap
+    no = np.zeros(0, int)
+    units = np.arange(regulators) if layout.tap_of is None else layout.tap_of
+    return Network(
+        at=_ints(inputs),
+        tap_unit=_ints(no if layout.taps is None else units),
+        cap_state=_ints(no if caps is None else np.arange(state[caps][0].start, state[caps][0].stop)),
+    )
+
+
+def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
+    none = _floats(())
+    if layout.taps is None:
+        return Relay(_ints(()), none, _ints(()), none, _ints(()), _ints(()), *[none] * 5)
+    family, kernel, given = layout.families[layout.taps], kernels[layout.taps], layout.relays
+    own = (_ints(()), _ints(()), *[none] * 5)
+    if given is not None:
+        columns = (given.y_re, given.y_im, given.gain, given.r_pu, given.x_pu)
+        own = (_ints(given.from_bus), _ints(given.to_bus), *map(_floats, columns))
+    return Relay(
+        _ints((layout.taps, kernel.move, kernel.want)),
+        _floats(layout.upstream).ravel(),
+        _ints(layout.relay_bus),
+        block([family.kernel.allowed_moves(np, family.params, layout.settings.dt_h)]),
+        *own,
+    )
+
+
+def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:
+    net_table = np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account])
+    net = _sparse(
+        np.concatenate([layout.load_series, layout.renewable_series]), net_table[:, layout.renewable_accounts]
+    )
+    view = layout.view
+    shown = np.where(view.valid, view.index, len(view.entries))
+    return Sight(
+        *(own[0], own[1], own[2], net[0], net[1], net[2]),
+        _ints(shown.ravel()),
+        _alike(shown),
+        _floats([entry.low for _, entry in view.entries]),
+        _floats([entry.high for _, entry in view.entries]),
+        _ints(layout.slots.signal),
+    )
+
+
+def _alike(shown: Array) -> Array:
+    """Number of leading entries that each row shares with the row before it."""
+    found = np.zeros(len(shown), np.int64)
+    if len(shown) > 1:
+        found[1:] = np.cumprod(shown[1:] == shown[:-1], axis=1).sum(axis=1)
+    return found
+
+
+def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields]:
     """One row a family, with the places of its blocks."""
     families, first_unit = layout.families, _first_units(layout)
     violations = sum(len(family.kernel.violation_names) * family.size for family in families)
     settle_at = dict(zip(layout.ledger.settling, layout.ledger.settle_at, strict=True))
-    table = np.zeros((len(families), 11), np.int64)
+    table = np.zeros((len(families), CALL_COLUMNS), np.int64)
     numbers: list[Array] = []
     places: list[Array] = []
     fields: list[tuple[slice, ...]] = []
@@ -249,17 +366,22 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Widths, tuple
         settled += size if i in settle_at else 0
         violation += len(kind.violation_names) * size
         readings += kernel.readings * size
-    widths = Widths(
-        units=sum(family.size for family in families),
-        injecting=len(layout.units),
-        state=state,
-        device_money=settled,
-        money=len(layout.ledger.money.target),
-        costs=len(layout.ledger.costs.target),
-        readings=readings,
-        features=len(layout.view.entries),
+    widths = (
+        sum(family.size for family in families),
+        state,
+        layout.slots.size,
+        len(layout.v_start),
+        len(layout.ledger.settle_columns),
+        settled,
+        len(layout.ledger.money.target),
+        len(layout.ledger.costs.target),
+        readings,
+        len(layout.view.entries),
+        len(layout.meters),
+        layout.columns.ahead_start,
+        len(layout.actors),
     )
-    return Calls(table, _joined(float, *numbers), _joined(np.int64, *places)), widths, tuple(fields)
+    return Calls(table, _joined(float, *numbers), _joined(np.int64, *places)), _ints(widths), tuple(fields)
 
 
 def _first_units(layout: Layout) -> dict[int, int]:

@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 
 from powergrid.core import random
 from powergrid.core.errors import ActionError, nearest
+from powergrid.engine.results import Results, blank_results
 from powergrid.envs.build import build
 from powergrid.envs.export import EpisodeData, export_episode
 from powergrid.envs.simulation import Simulation, World, chosen_days
@@ -109,7 +110,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self._key = random.key_from_seed(np, np.array(0))
         self._episode = 0
         self._output: Any = None
-        self._central = np.zeros(0, dtype=np.float32)
+        self._first = np.zeros(0, dtype=np.float32)  # central state after a reset
+        self._tick, self._ended = 0, (False, False)
         self._bind_agents()
 
     @classmethod
@@ -202,9 +204,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self._episode += 1
         day = (options or {}).get("day")
         drawn = np.int32(self._checked_day(day)) if day is not None else self.world.draw_day(np, key, self._days)
-        self._state, observation, central = self._simulation.reset(key, np.asarray(drawn, dtype=np.int32))
-        self._central = central
-        self._output = None
+        self._state, observation, self._first = self._simulation.reset(key, np.asarray(drawn, dtype=np.int32))
+        self._output, self._tick = None, 0
         self.agents = list(self.possible_agents)
         for agent in self.world.agents:
             agent.forget()
@@ -226,15 +227,13 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """
         if not self.agents:
             raise ActionError("the episode is over: call reset() before the next step()")
-        done = self.step_array(self._stack(actions))
-        live = self.agents
-        rewards = dict(zip(live, done.reward.tolist(), strict=True))
-        terminated = dict.fromkeys(live, done.terminated)
-        truncated = dict.fromkeys(live, done.truncated)
-        observations, infos = self._by_agent(done.observation), self._infos(done.output)
-        if done.terminated or done.truncated:
+        results = self._advance(self._stack(actions))
+        live, (terminated, truncated) = self.agents, self._ended
+        rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
+        observations, infos = self._by_agent(results.observation[0]), self._infos(results)
+        if terminated or truncated:
             self.agents = []
-        return observations, rewards, terminated, truncated, infos
+        return observations, rewards, dict.fromkeys(live, terminated), dict.fromkeys(live, truncated), infos
 
     def step_array(self, actions: np.ndarray) -> ArrayStep:
         """The same step without dictionaries.
@@ -244,19 +243,25 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         actions
             ``(A, k_max)``; agents with shorter actions ignore the rest of their row.
         """
-        seen = np.empty(self._low.shape, np.float32)
-        self._state, output = self._simulation.step(self._state, np.asarray(actions, dtype=float), seen)
-        self._output, self._central = output, output.central
-        acting = len(self.possible_agents)
-        rewards = self.world.reward.reward(np, output.money[:acting], output.costs[:acting])
-        terminated = bool(output.done)
-        truncated = bool(output.last) and not terminated
-        return ArrayStep(seen, rewards, terminated, truncated, output)
+        results = self._advance(actions)
+        terminated, truncated = self._ended
+        return ArrayStep(results.observation[0], results.reward[0], terminated, truncated, self._output)
+
+    def _advance(self, actions: np.ndarray) -> Results:
+        """Advance by one tick; what agents are told, with one row in front."""
+        results = blank_results(self.world.layout, 1)
+        self._state, self._output = self._simulation.advance(self._state, actions, results, keep=True)
+        self._tick += 1
+        given = self.world.layout.settings
+        terminated = given.terminate_on_divergence and not results.converged[0]
+        self._ended = terminated, self._tick >= given.episode_length and not terminated
+        return results
 
     def state(self) -> np.ndarray:
         """State for a central critic: everything that any agent sees, once; float32."""
         space = self.state_space
-        return np.clip(self._central, space.low, space.high).astype(np.float32)
+        central = self._first if self._output is None else self._output.central
+        return np.clip(central, space.low, space.high).astype(np.float32)
 
     def _stack(self, actions: Mapping[str, Any]) -> np.ndarray:
         """Actions of all agents as ``(A, k_max)``, checked."""
@@ -299,17 +304,16 @@ class MultiAgentPowerGridEnv(ParallelEnv):
             return dict(zip(self.possible_agents, rows, strict=True))
         return {agent: row[:size] for agent, row, size in zip(self.possible_agents, rows, sizes, strict=True)}
 
-    def _infos(self, output: Any) -> dict[str, dict[str, Any]]:
-        acting = len(self.possible_agents)
-        converged = bool(output.flow.converged)
+    def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
+        converged = bool(results.converged[0])
         columns = zip(
             self.possible_agents,
-            output.costs.sum(-1)[:acting].tolist(),
-            output.costs[:acting],
-            output.money[:acting],
-            output.due.tolist(),
-            output.clipped.tolist(),
-            strict=True,
+            results.cost[0].tolist(),
+            results.costs[0],
+            results.money[0],
+            results.due[0].tolist(),
+            results.clipped[0].tolist(),
+            strict=False,  # behind the rows of acting agents there are those of others
         )
         return {
             agent: {

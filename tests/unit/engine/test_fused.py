@@ -15,8 +15,10 @@ from small_worlds import config
 import powergrid
 from powergrid.core import random
 from powergrid.devices.storage import Storage
-from powergrid.engine.fused import kernels, scalars
+from powergrid.engine.fused import kernels, loops, scalars
+from powergrid.engine.fused.flow import RowFlow
 from powergrid.engine.fused.kernels import NotCompilableError, compile_family
+from powergrid.engine.fused.plan import floor_plan, pack
 from powergrid.envs.build import build
 from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import DEVICES
@@ -153,3 +155,13 @@ def test_a_state_of_somebody_else_steps_alike():
     simulation.step(first, actions)
     _, two = simulation.step(state, actions)  # back in time
     assert np.array_equal(one.observation, two.observation)
+
+
+def test_loops_see_the_floor_plan_that_was_packed():
+    simulation = Simulation(build("p2p_microgrids"), "fused")
+    layout = simulation.layout
+    inputs = RowFlow(layout).inputs
+    plan, _ = floor_plan(layout, [compile_family(family) for family in layout.families], inputs, (1.0, 2.0, 3.0))
+    for part, seen in zip(plan, loops.unpacked(*pack(plan)), strict=True):
+        for one, other in zip(*((x if isinstance(x, tuple) else (x,)) for x in (part, seen)), strict=True):
+            assert np.array_equal(one.reshape(other.shape), other)

@@ -1,0 +1,122 @@
+"""The power flow between the two compiled halves of a step: rows of inputs in, rows of outputs out.
+
+An input row holds ``[source voltage, taps, capacitors, topology, p w, q w (, by voltage 4 w), start_re m, start_im m]``
+and an output row ``[v_re m, v_im m, v_pu m, loading b, p_meter, q_meter, loss, p_slack, q_slack, residual]``. Both are
+the compiled power flow's own, so that the halves write and read them in place; any other method is served through its
+``solve``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.core.types import Array, Control, Flow, NodeLoad
+from powergrid.engine.controls import Start
+from powergrid.engine.layout import Layout
+
+
+class Inputs(NamedTuple):
+    """First column of each kind of input."""
+
+    tap: int
+    cap: int
+    load_p: int
+    load_q: int
+    by_voltage: int
+    start_re: int
+    start_im: int
+
+
+class RowFlow:
+    """A layout's power flow from rows to rows.
+
+    Parameters
+    ----------
+    layout
+        Whose power flow.
+
+    Attributes
+    ----------
+    inputs
+        Where inputs lie in their row.
+    width
+        Columns of an output row.
+    tol_pu
+        A row whose residual, the last output, lies below is solved.
+    """
+
+    def __init__(self, layout: Layout):
+        self._layout, self._direct = layout, layout.by_rows
+        ledger, families = layout.ledger, layout.families
+        if self._direct is not None:
+            taps, caps = self._direct.taps, self._direct.caps
+        else:
+            taps, caps = (0 if i is None else families[i].size for i in (layout.taps, layout.caps))
+            taps = taps if layout.tap_of is None else len(layout.tap_of)
+        m, w = len(layout.v_start), layout.load_p_mw.shape[1]
+        violations = sum(len(family.kernel.violation_names) * family.size for family in families)
+        others = m + len(layout.accounts) + 1 + len(layout.three_phase) + violations
+        b, meters = len(ledger.costs.target) - others, len(layout.meters) - 1 - len(layout.unit_meter)
+        self._has_zip = bool(layout.load_by_voltage)
+        stops = np.cumsum([1, taps, caps + 1, w, w, 4 * w * self._has_zip, m, m]).tolist()
+        self.inputs = Inputs(*stops[:-1])
+        self._width_in = stops[-1]
+        self._caps = caps
+        *self._parts, _ = np.cumsum([m, m, m, b, meters, meters, 4]).tolist()
+        self.width = self._parts[-1] + 4
+        self.tol_pu = 1.0 if self._direct is None else self._direct.tol_pu
+
+    def rows(self, count: int) -> Array:
+        """Input rows that hold the network's own settings."""
+        rows = np.empty((count, self._width_in))
+        if self._direct is not None:
+            self._direct.fill(rows)
+        return rows
+
+    def solve(self, rows: Array, out: Array, iterations: Array) -> None:
+        """Solve every row."""
+        if self._direct is not None:
+            self._direct(rows, self._has_zip, out, iterations)
+            return
+        flow = self._solve(rows)
+        columns = (*flow[:4], flow.p_meter_mw, flow.q_meter_mvar)
+        for place, values in zip(np.split(np.arange(self.width), self._parts), columns, strict=False):
+            out[:, place] = values
+        solved = np.where(flow.converged, 0.0, self.tol_pu)
+        out[:, -4:] = np.stack([flow.loss_mw, flow.p_slack_mw, flow.q_slack_mvar, solved], axis=-1)
+        iterations[:] = flow.iterations
+
+    def _solve(self, rows: Array) -> Flow:
+        """The same through the method's ``solve``."""
+        layout, at = self._layout, self.inputs
+        by_voltage = np.split(rows[:, at.by_voltage : at.start_re], 4, axis=1) if self._has_zip else ()
+        load = NodeLoad(rows[:, at.load_p : at.load_q], rows[:, at.load_q : at.by_voltage], *by_voltage)
+        control = Control(
+            tap_ratio=None if layout.taps is None else rows[:, at.tap : at.cap],
+            cap_on=None if layout.caps is None else rows[:, at.cap : at.cap + self._caps],
+        )
+        return layout.solve(load, control, Start(rows[:, at.start_re : at.start_im], rows[:, at.start_im :]))
+
+    def flow(self, out: Array, iterations: Array) -> Flow:
+        """Named parts of output rows, as views."""
+        v_re, v_im, v_pu, loading, p_meter, q_meter, _ = np.split(out, self._parts, axis=1)
+        residual: Any = out[:, -1]
+        return Flow(
+            v_re=v_re,
+            v_im=v_im,
+            v_pu=v_pu,
+            loading=loading,
+            loss_mw=out[:, -4],
+            p_slack_mw=out[:, -3],
+            q_slack_mvar=out[:, -2],
+            p_meter_mw=p_meter,
+            q_meter_mvar=q_meter,
+            residual_pu=residual,
+            iterations=iterations,
+            converged=residual < self.tol_pu,
+            energised=np.ones(v_pu.shape, bool),
+            p_form_mw=out[:, :0],
+            q_form_mvar=out[:, :0],
+        )
