@@ -232,7 +232,8 @@ class Simulation:
         if len(who) == len(state.tick):
             return fresh, observation
         self._noise = _replaced(others, who, self._noise)
-        merged: State = _replaced(state, who, fresh)
+        whole = state if isinstance(state, State) else state.state  # of the compiled step, which keeps rows
+        merged: State = _replaced(whole, who, fresh)
         return merged, observation
 
     def step(self, state: State, actions: np.ndarray, observation: np.ndarray | None = None) -> tuple[State, Output]:
