@@ -142,15 +142,13 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
-    """Full power where power is worth its cost: with the heat's credit if there is use for it, else without."""
+    """Power whose heat is of use where it pays with the boiler's heat as credit, full power where it pays without."""
     room_mwh = params.buffer_mwh - state.heat_mwh + demand(xp, params, exogenous.ambient_temp_c) * dt_h
-    used = decide_on(xp, room_mwh - params.p_max_mw * params.eta_heat / params.eta_electric * dt_h) >= 0.0
-    zero = outlook.price_per_mwh * 0.0
-    cost = xp.where(
-        used, zero + marginal_cost(xp, params, zero), zero + params.fuel_price_per_mwh / params.eta_electric
-    )
+    used_mw = xp.minimum(xp.maximum(room_mwh, 0.0) * params.eta_electric / params.eta_heat / dt_h, params.p_max_mw)
     price = xp.where(outlook.net_load_mw > 0.0, outlook.retail_per_mwh, outlook.feed_in_per_mwh)
-    return Command(params.p_max_mw * flag(xp, decide_on(xp, price - cost) >= 0.0, zero))
+    pays = decide_on(xp, price - marginal_cost(xp, params, used_mw)) >= 0.0
+    pays_alone = decide_on(xp, price - params.fuel_price_per_mwh / params.eta_electric) >= 0.0
+    return Command(xp.where(pays_alone, used_mw * 0.0 + params.p_max_mw, xp.where(pays, used_mw, used_mw * 0.0)))
 
 
 def energy(
