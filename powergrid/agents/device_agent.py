@@ -219,6 +219,10 @@ class DeviceAgent(Agent):
         """The command, in physical units, of fields that nobody may choose."""
         return self.Command(*(0.0 for _ in self.Command._fields))
 
+    def forming_mva(self) -> float:
+        """Rating with which this unit can form the grid of an island [MVA]; 0 if it needs a grid to follow."""
+        return 0.0
+
     # -- kernels, pure and shape-free
 
     @staticmethod
@@ -269,6 +273,15 @@ class DeviceAgent(Agent):
         A rule-based seller asks this price on a market.
         """
         return None
+
+    @staticmethod
+    def stiffness_mw(xp: Any, params: Any, state: Any) -> Array:
+        """Power that each unit adds when the frequency of its island falls by 1 pu [MW]: rated power over droop.
+
+        Zero for units that form no grid, now or ever. Asked only of families with a unit whose `forming_mva` is not 0;
+        their ``Command`` has the fields ``p_mw`` and ``q_mvar``.
+        """
+        raise NotImplementedError
 
     @staticmethod
     def energy(

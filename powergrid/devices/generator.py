@@ -55,6 +55,10 @@ class Settings(DeviceSettings):
     shut_down_h: float = Field(0.0, ge=0, description="time from the end of power to off [h]")
     start_cost: float = Field(0.0, ge=0, description="cost of a start [$]")
     shut_down_cost: float = Field(0.0, ge=0, description="cost of a shut-down [$]")
+    grid_forming: bool = Field(False, description="whether it can hold the voltage of an island; needs sn_mva")
+    droop_percent: float = Field(
+        5.0, gt=0, le=100, description="fall of an island's frequency at rated power [% of nominal], if grid_forming"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +80,8 @@ class Settings(DeviceSettings):
             raise ValueError(f"sn_mva {self.sn_mva} must not be below p_max_mw {self.p_max_mw}")
         if not (self.commitment or self.on_init):
             raise ValueError("on_init: false needs commitment: true, else the unit could never start")
+        if self.grid_forming and self.sn_mva is None:
+            raise ValueError("grid_forming needs sn_mva: a unit that holds a voltage delivers reactive power")
         return self
 
 
@@ -107,6 +113,8 @@ class Params(NamedTuple):
     longest_h: Array
     start_cost: Array
     shut_down_cost: Array
+    grid_forming: Array
+    droop_percent: Array
 
 
 class State(NamedTuple):
@@ -240,6 +248,12 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
     return injection.p_mw, status, xp.maximum(least_h - state.mode_h, 0.0)
 
 
+def stiffness_mw(xp: Any, params: Params, state: State) -> Array:
+    """Rated power over droop [MW/pu]; zero unless the unit is on."""
+    on = flag(xp, state.mode == ON, state.p_mw)
+    return 100.0 * on * params.grid_forming * params.p_max_mw / params.droop_percent
+
+
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Least-cost output of one unit behind a meter, at unity power factor.
 
@@ -293,6 +307,7 @@ class Generator(DeviceAgent):
     reset, step = staticmethod(reset), staticmethod(step)
     money, worth, marginal_cost = staticmethod(money), staticmethod(worth), staticmethod(marginal_cost)
     readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+    stiffness_mw = staticmethod(stiffness_mw)
 
     def params(self) -> Any:
         """This unit's row; a ramp that was not given is infinite, and without a rating no reactive power is offered."""
@@ -307,6 +322,10 @@ class Generator(DeviceAgent):
             longest_h=max(given[name] for name in ("min_up_h", "min_down_h", "start_up_h", "shut_down_h")),
             **{name: float(value) for name, value in given.items()},
         )
+
+    def forming_mva(self) -> float:
+        """Its rating, if it forms grids."""
+        return self.settings.sn_mva if self.settings.grid_forming else 0.0
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Power, status (0 off, 1/3 stopping, 2/3 starting, 1 on) and hours until the mode may change."""

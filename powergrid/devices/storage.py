@@ -42,6 +42,10 @@ class Settings(DeviceSettings):
     soc_init_spread: float = Field(0.0, ge=0, le=1, description="width of a uniform draw around soc_init at reset [1]")
     self_discharge_per_h: float = Field(0.0, ge=0, lt=1, description="share of the stored energy lost per hour [1/h]")
     wear_cost_per_mwh: float = Field(2.0, ge=0, description="ageing cost of energy moved in either direction [$/MWh]")
+    grid_forming: bool = Field(False, description="whether it can hold the voltage of an island; needs sn_mva")
+    droop_percent: float = Field(
+        5.0, gt=0, le=100, description="fall of an island's frequency at rated power [% of nominal], if grid_forming"
+    )
 
     @model_validator(mode="after")
     def _window(self) -> Settings:
@@ -51,6 +55,8 @@ class Settings(DeviceSettings):
             raise ValueError(f"soc_init {self.soc_init} must lie in [{self.soc_min}, {self.soc_max}]")
         if self.sn_mva is not None and self.sn_mva < self.max_p_mw:
             raise ValueError(f"sn_mva {self.sn_mva} must not be below max_p_mw {self.max_p_mw}")
+        if self.grid_forming and self.sn_mva is None:
+            raise ValueError("grid_forming needs sn_mva: a unit that holds a voltage delivers reactive power")
         return self
 
 
@@ -69,6 +75,8 @@ class Params(NamedTuple):
     soc_init_spread: Array
     self_discharge_per_h: Array
     wear_cost_per_mwh: Array
+    grid_forming: Array
+    droop_percent: Array
 
 
 class State(NamedTuple):
@@ -129,6 +137,11 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
     return state.soc, injection.p_mw
 
 
+def stiffness_mw(xp: Any, params: Params, state: State) -> Array:
+    """Rated power over droop [MW/pu], whatever the state of charge: what is missing then shows in the delivery."""
+    return 100.0 * params.grid_forming * params.max_p_mw / params.droop_percent + state.soc * 0.0
+
+
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Buy well below and sell well above what stored energy is worth: the mean retail price of the next 24 hours.
 
@@ -181,12 +194,23 @@ class Storage(DeviceAgent):
     reset, step = staticmethod(reset), staticmethod(step)
     money, worth = staticmethod(money), staticmethod(worth)
     readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+    stiffness_mw = staticmethod(stiffness_mw)
 
     def params(self) -> Any:
         """This unit's row; without an inverter rating there is no reactive range."""
         given = self.settings.model_dump()
         rating = given.pop("sn_mva")
-        return Params(sn_mva=rating or given["max_p_mw"], q_share=0.0 if rating is None else 1.0, **given)
+        forming = float(given.pop("grid_forming"))
+        return Params(
+            sn_mva=rating or given["max_p_mw"],
+            q_share=0.0 if rating is None else 1.0,
+            grid_forming=forming,
+            **given,
+        )
+
+    def forming_mva(self) -> float:
+        """Its inverter's rating, if it forms grids."""
+        return self.settings.sn_mva if self.settings.grid_forming else 0.0
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """State of charge and power."""

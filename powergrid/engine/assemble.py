@@ -26,7 +26,7 @@ from powergrid.engine.layout import (
     Source,
 )
 from powergrid.engine.ownership import Ownership
-from powergrid.engine.switching import Outage, Switching, switching
+from powergrid.engine.switching import FormingUnit, Outage, Switching, switching
 from powergrid.networks.regulation import regulators_at, relays_of, upstream
 from powergrid.powerflow.compile import compile_network, no_load_voltages
 from powergrid.powerflow.sequence import three_phase_buses
@@ -183,11 +183,14 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         meters=tuple(rows if phases.three_phase(network) else rows[0] for rows in meters.branches),
         buses=np.union1d(inject.target, drawing),
         topologies=() if moves is None else moves.topologies,
+        forming=() if moves is None else moves.forming,
     )
     renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
     total = load_p + sum(by_voltage[::2])
     accounts = _ledger(parts, ownership, families, markets, load_series, total, renewable_to_account)
-    view = look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals, accounts)
+    islands = None if moves is None else moves.islands
+    forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
+    view = look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals, accounts, forms)
     return Layout(
         settings=parts.settings,
         columns=parts.columns,
@@ -332,7 +335,19 @@ def _switching(
         relay_bus,
         np.where(owner == SHARED, accounts, owner),
         accounts,
+        _forming(parts, families),
     )
+
+
+def _forming(parts: Parts, families: Sequence[Family]) -> list[FormingUnit]:
+    """Units that can form the grid of an island."""
+    agents = {agent.id: agent for agent in parts.devices}
+    return [
+        FormingUnit(i, row, phases.terminals(parts.network, agents[id]), agents[id].forming_mva())
+        for i, family in enumerate(families)
+        for row, id in enumerate(family.ids)
+        if family.kernel.role == "injection" and agents[id].forming_mva() > 0.0
+    ]
 
 
 def _regulators(network: Any, agent: Any) -> tuple[int, ...]:

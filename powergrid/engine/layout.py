@@ -14,6 +14,7 @@ import numpy as np
 
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine.gather import SumTo
+from powergrid.engine.islands import Islands
 from powergrid.engine.switching import Switching
 from powergrid.networks.regulation import Relays
 
@@ -377,6 +378,11 @@ class Layout:
     three_phase: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=int))
     switching: Switching | None = None
     by_rows: Any = None
+
+    @property
+    def islands(self) -> Islands | None:
+        """Units that form the grids of islands, ``None`` where no unit ever does."""
+        return None if self.switching is None else self.switching.islands
 
     @property
     def action_size(self) -> int:

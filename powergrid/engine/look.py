@@ -44,9 +44,13 @@ def view(
     markets: Sequence[Market],
     signals: Mapping[str, tuple[int, Entry]],
     ledger: Ledger,
+    forming: Sequence[str] = (),
 ) -> View:
-    """Make the view: all features in the order in which ``observe.features`` fills them, and each actor's choice."""
-    book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals, ledger))
+    """Make the view: all features in the order in which ``observe.features`` fills them, and each actor's choice.
+
+    Units in `forming` see their frequency.
+    """
+    book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals, ledger, forming))
     agents = {agent.id: agent for agent in parts.agents}
     chosen = []
     for actor in ownership.actors:
@@ -81,6 +85,7 @@ def _entries(
     markets: Sequence[Market],
     signals: Mapping[str, tuple[int, Entry]],
     ledger: Ledger,
+    forming: Sequence[str],
 ) -> list[tuple[str, Entry]]:
     units = {agent.id: agent for agent in parts.agents}
     found = observe.exogenous_entries(parts.columns)
@@ -93,6 +98,7 @@ def _entries(
         rows = [units[id].observation_entries() for id in family.ids]
         for column in range(len(rows[0])):
             found += [(id, row[column]) for id, row in zip(family.ids, rows, strict=True)]
+    found += observe.frequency_entries(forming, parts.network.f_hz)
     for market in markets:
         for member in market.members:
             found += [(ownership.accounts[member], entry) for entry in market.protocol.observation_entries()]

@@ -65,6 +65,11 @@ def load_entries(accounts: Sequence[str], renewable: Sequence[int]) -> list[Name
     return [(name, load) for name in accounts] + [(accounts[i], net) for i in renewable]
 
 
+def frequency_entries(units: Sequence[str], f_hz: float) -> list[Named]:
+    """Frequency at the units that form grids."""
+    return [(unit, Entry("frequency", "Hz", 0.0, 1.2 * f_hz)) for unit in units]
+
+
 def settlement_name(retail: str) -> str:
     """Name of the settlement price that belongs to a retail series."""
     return f"settlement_per_mwh:{retail.partition(':')[2]}"
@@ -99,6 +104,7 @@ def features(
     noise: Noise,
     flow: Flow,
     measured_mw: Array,
+    frequency_hz: Array | None = None,
 ) -> Array:
     """The feature vector ``(*batch, F)`` for the tick of `row`, which follows the solved one."""
     load_mw = row[..., layout.load_series] @ params.load_to_account
@@ -111,6 +117,8 @@ def features(
         layout.families, params.families, state.devices, injections, strict=True
     ):
         blocks += family.kernel.readings(xp, columns, device, injection)
+    if layout.islands is not None and frequency_hz is not None:
+        blocks.append(frequency_hz[..., layout.islands.unit])
     for market, books in zip(layout.markets, state.markets, strict=True):
         seen = market.protocol.observe(xp, books)
         blocks.append(seen.reshape((*seen.shape[:-2], -1)))

@@ -96,6 +96,9 @@ class Output(NamedTuple):
         Whether physics ended the episode, ``(*batch,)``.
     last
         Whether this was the last tick of the time limit, ``(*batch,)``.
+    frequency_hz
+        Frequency at every unit [Hz], ``(*batch, N)``: nominal beside the source, 0 without voltage. Without columns
+        where no unit forms the grid of an island.
     """
 
     observation: Array
@@ -111,3 +114,4 @@ class Output(NamedTuple):
     due: Array
     done: Array
     last: Array
+    frequency_hz: Array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Array, Flow, Injection, NodeLoad, Tariff
-from powergrid.engine import controls, ledger, observe, schedule
+from powergrid.engine import carry, controls, ledger, observe, schedule
 from powergrid.engine.gather import join
 from powergrid.engine.layout import Family, Layout, Params
 from powergrid.engine.state import Exogenous, Noise, Output, State
@@ -45,8 +45,11 @@ def step(
     devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
     topology = _topology(xp, layout, state.tick, state.outages, devices)
     devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
+    start, frequency_hz = controls.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
+    if layout.islands is not None:
+        tick = carry.Tick(xp, layout, params, state, physical, now, v_pu)
+        devices, injections, topology, start, frequency_hz = _carried(tick, topology, devices, injections, start)
     load, p_mw, q_mvar = _node_load(xp, layout, params, injections, now)
-    start = controls.Start(state.v_re, state.v_im)
     flow, devices = controls.solve(xp, layout, params, devices, load, start, dt_h, topology)
     measured_mw = _measured(xp, layout, flow, p_mw)
 
@@ -63,8 +66,9 @@ def step(
 
     after = after._replace(tick=state.tick + 1, row=state.row + 1)
     vector = observe.features(
-        xp, layout, params, after, injections, exogenous.following, noise, _shown(xp, flow, held), measured_mw
-    )
+        xp, layout, params, after, injections, exogenous.following, noise, _shown(xp, flow, held), measured_mw,
+        frequency_hz,
+    )  # fmt: skip
     done = xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence
     return after, Output(
         observation=observe.observation(xp, layout, vector),
@@ -80,6 +84,7 @@ def step(
         due=due,
         done=done,
         last=last,
+        frequency_hz=frequency_hz,
     )
 
 
@@ -141,7 +146,11 @@ def reset(
         outages=outages,
     )
     measured_mw = _measured(xp, layout, flow, p_mw)
-    vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw)
+    frequency_hz = None
+    if layout.islands is not None:
+        nominal = xp.zeros((*batch, layout.islands.fallen.shape[1]), dtype=dtype)
+        frequency_hz = layout.islands.frequency(xp, topology, nominal)
+    vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw, frequency_hz)
     return state, observe.observation(xp, layout, vector), vector[..., layout.view.central]
 
 
@@ -197,6 +206,24 @@ def _with_voltage(
         states[i] = type(devices[i])(*kept)
         powers[i] = Injection(*(xp.where(alive, power, 0.0) for power in injections[i]))
     return tuple(states), powers
+
+
+def _carried(
+    tick: carry.Tick, topology: Array, devices: tuple[Any, ...], injections: list[Injection], start: controls.Start
+) -> tuple[tuple[Any, ...], list[Injection], Array, controls.Start, Array]:
+    """What devices do where islands carry themselves, and the topology with those that collapse."""
+    xp, layout, params = tick.xp, tick.layout, tick.params
+    assert layout.islands is not None
+
+    def solve(delivered: list[Injection], begin: controls.Start) -> Flow:
+        load, _, _ = _node_load(xp, layout, params, delivered, tick.now)
+        return controls.solve(xp, layout, params, devices, load, begin, layout.settings.dt_h, topology)[0]
+
+    after, delivered, topology_after, begin, frequency_hz = carry.carry(
+        tick, layout.islands, topology, devices, injections, start, solve
+    )
+    after, delivered = _with_voltage(xp, layout, topology_after, tick.state.devices, after, delivered)
+    return after, delivered, topology_after, begin, frequency_hz
 
 
 def _node_load(

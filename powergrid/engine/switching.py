@@ -18,6 +18,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array
 from powergrid.engine import phases
 from powergrid.engine.gather import SumTo
+from powergrid.engine.islands import Held, Islands, hold_islands
 
 MAX_TOPOLOGIES = 4096
 """Combinations of switches and outages that a world may have; each holds a row of buses and of elements."""
@@ -47,6 +48,15 @@ class Outage(NamedTuple):
     probability: float
 
 
+class FormingUnit(NamedTuple):
+    """A unit that can form the grid of an island: its family, its row in it, its nodes and its rating [MVA]."""
+
+    family: int
+    row: int
+    nodes: tuple[int, ...]
+    rating_mva: float
+
+
 class Outages(NamedTuple):
     """Outages of running episodes: first tick, and which of its branches, ``(*batch, outages)``."""
 
@@ -71,7 +81,7 @@ class Switching:
     place_value
         Place value of each switch's digit, then of each outage's.
     energised
-        Whether each place of a load has a path to the source in each topology, ``(T, places)``.
+        Whether each place of a load has voltage in each topology, ``(T, places)``.
     energised_bus
         The same of each bus, ``(T, m)``.
     unit_alive
@@ -80,6 +90,10 @@ class Switching:
         Whether each regulator's relay has voltage, ``(T, k)``.
     to_account
         Sum of places into accounts, the shared rest last.
+    forming
+        Nodes that hold the islands of each topology after the first, for the power-flow plan.
+    islands
+        Units that form the grids of islands; ``None`` where no unit ever does.
     """
 
     topologies: tuple[tuple[int, ...], ...]
@@ -92,6 +106,8 @@ class Switching:
     unit_alive: tuple[np.ndarray, ...]
     alive_relay: np.ndarray
     to_account: SumTo
+    forming: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    islands: Islands | None = None
 
     def draw(self, xp: Any, uniform: Array) -> Outages:
         """Outages of an episode from numbers in [0, 1), ``(*batch, 3 outages)``: whether, when and which."""
@@ -161,6 +177,7 @@ def switching(
     relay_bus: np.ndarray,
     account_of_place: np.ndarray,
     accounts: int,
+    forming: Sequence[FormingUnit] = (),
 ) -> Switching | None:
     """The topologies of a world; ``None`` where nothing switches or fails.
 
@@ -178,13 +195,23 @@ def switching(
         Account of each place of a load, the shared rest counted last.
     accounts
         Number of accounts without that rest.
+    forming
+        Units that form grids.
+
+    Raises
+    ------
+    NetworkError
+        If there are more than :data:`MAX_TOPOLOGIES`, those counted in which islands collapse.
     """
     from powergrid.powerflow.compile import compile_network
 
     if not switches and not outages:
         return None
     topologies, values = enumerate_topologies(network, switches, outages)
-    energised = compile_network(network, topologies).moving.energised
+    held = _held(network, topologies, forming)
+    if held is not None:
+        topologies = held.topologies
+    energised = compile_network(network, topologies, () if held is None else held.forming).moving.energised
     closed = np.asarray(network.branches.closed, bool)
     reachable = [np.where(buses >= 0, energised[:, buses], True) for buses in unit_buses]
     return Switching(
@@ -198,4 +225,40 @@ def switching(
         unit_alive=tuple(reachable),
         alive_relay=energised[:, relay_bus],
         to_account=SumTo(account_of_place, accounts + 1),
+        forming=() if held is None else held.forming,
+        islands=None if held is None else _islands(network, held, forming, energised, unit_buses),
+    )
+
+
+def _held(network: Any, topologies: Sequence[tuple[int, ...]], forming: Sequence[FormingUnit]) -> Held | None:
+    """Who holds the islands of each topology, the unit of the largest rating before others."""
+    ranked = sorted(forming, key=lambda unit: -unit.rating_mva)
+    held = hold_islands(network, topologies, [unit.nodes for unit in ranked], MAX_TOPOLOGIES) if ranked else None
+    if isinstance(held, int):
+        raise NetworkError(
+            f"switches, outages and islands that may collapse make {held:,} topologies; at most {MAX_TOPOLOGIES:,} are "
+            "possible: let fewer branches switch and fail independently, or fewer units form grids"
+        )
+    return held if held is not None and any(held.forming) else None
+
+
+def _islands(
+    network: Any, held: Held, forming: Sequence[FormingUnit], energised: np.ndarray, unit_buses: Sequence[np.ndarray]
+) -> Islands:
+    """Tables of the units that form grids, family by family."""
+    families = tuple(sorted({unit.family for unit in forming}))
+    members = tuple(np.array(sorted(u.row for u in forming if u.family == i), np.int64) for i in families)
+    injecting = [i for i, buses in enumerate(unit_buses) if len(buses) and (buses >= 0).all()]
+    first = dict(zip(injecting, np.cumsum([0, *(len(unit_buses[i]) for i in injecting)]).tolist(), strict=False))
+    places = np.concatenate([unit_buses[i] for i in injecting])
+    unit = np.concatenate([first[i] + rows for i, rows in zip(families, members, strict=True)])
+    return Islands(
+        families=families,
+        members=members,
+        unit=unit,
+        island=held.island[:, places[unit]],
+        island_of_unit=held.island[:, places],
+        fallen=held.fallen,
+        alive=energised[:, places],
+        f_hz=float(network.f_hz),
     )

@@ -303,6 +303,7 @@ class FusedStep:
             due=_shaped(results.due, batch),
             done=_shaped(~results.converged & layout.settings.terminate_on_divergence, batch),
             last=_shaped(clock[:, 0] >= layout.settings.episode_length, batch),
+            frequency_hz=np.zeros((*batch, 0)),
         )
 
 
