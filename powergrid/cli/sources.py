@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from powergrid.core.errors import unknown_name
+
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
@@ -14,6 +16,11 @@ def bare_network(source: str) -> Network | None:
     """The registered network or the saved pandapower net called `source`; ``None`` where it is neither.
 
     A preset goes before a network of the same name.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is a plain name of neither a preset, a network nor a file; names the nearest.
     """
     from powergrid.config import preset_names
     from powergrid.networks import NETWORKS, network
@@ -26,6 +33,8 @@ def bare_network(source: str) -> Network | None:
     file = Path(source)
     if file.suffix == ".json" and file.is_file() and _is_pandapower(file):
         return read_pandapower(file)
+    if not file.suffix and not file.exists():
+        raise unknown_name("preset, network or file", source, (*preset_names(), *NETWORKS.names()))
     return None
 
 
