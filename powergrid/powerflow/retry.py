@@ -36,6 +36,10 @@ class Retry:
 
     method: Any
 
+    def RowSolver(self, plan: RetryPlan) -> Any:
+        """The first method's row solver, followed by Newton's method for the rows it leaves."""
+        return RetryRows(plan, self.method.RowSolver(plan.first))
+
     def plan(self, network: Any, **options: Any) -> RetryPlan:
         """Plan of the first method; Newton's is made when it is first needed."""
         own = {name: value for name, value in options.items() if name not in ("topologies", "forming")}
@@ -89,6 +93,43 @@ class RetryPlan:
     def second(self) -> newton.Plan:
         """Newton's plan."""
         return newton.plan(self.network, **(self.options | {"max_iter": MAX_ITER}))
+
+
+class RetryRows:
+    """A row solver, see :class:`powergrid.powerflow.sparse_lu.RowSolver`, whose failures are tried again.
+
+    Parameters
+    ----------
+    plan
+        Plans of both methods.
+    first
+        The first method's row solver.
+    """
+
+    def __init__(self, plan: RetryPlan, first: Any):
+        self._plan, self._first = plan, first
+        self.taps, self.caps, self.tol_pu, self.fill = first.taps, first.caps, first.tol_pu, first.fill
+
+    def __call__(self, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
+        """Solve ``(batch, inputs)`` into ``(batch, outputs)`` and ``(batch,)``, all C-contiguous."""
+        self._first(rows, has_zip, out, iterations)
+        failed = ~(out[:, -1] < self.tol_pu)
+        if failed.any():
+            self._again(np.flatnonzero(failed & (rows[:, 0] > 0.0)), rows, has_zip, out, iterations)
+
+    def _again(self, who: np.ndarray, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
+        """Newton's method for some rows; those whose inputs were no numbers come emptied and are not among them."""
+        _, tap, cap, _, p, q, *by_voltage = self._plan.first.inputs
+        chosen = rows[who]
+        load = NodeLoad(chosen[:, p], chosen[:, q], *(chosen[:, part] for part in by_voltage if has_zip))
+        control = Control(tap_ratio=chosen[:, tap], cap_on=chosen[:, cap], v_source_pu=chosen[:, 0])
+        flow = newton.solve(self._plan.second, load, control)
+        solved = np.flatnonzero(flow.converged)
+        below = np.minimum(flow.residual_pu, np.nextafter(self.tol_pu, 0.0))
+        last = np.stack([flow.loss_mw, flow.p_slack_mw, flow.q_slack_mvar, below], axis=-1)
+        parts = (*flow[:4], flow.p_meter_mw, flow.q_meter_mvar, last)
+        out[who[solved]] = np.concatenate(parts, axis=-1)[solved]
+        iterations[who[solved]] = flow.iterations[solved]
 
 
 _SCALARS = {"topology", "v_source_pu"}  # one value a scenario, without an axis of elements

@@ -87,6 +87,10 @@ def test_the_fingerprint_follows_the_kernels():
     assert kernels._fingerprint(Storage, text) != kernels._fingerprint(Pricey, text)
 
 
+def test_a_world_of_its_own_method_solves_rows_in_place():
+    assert RowFlow(build(config()).layout)._direct is not None
+
+
 @pytest.fixture
 def summing_world(monkeypatch) -> Any:
     """A small environment whose battery cannot be compiled."""

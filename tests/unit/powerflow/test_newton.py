@@ -193,6 +193,29 @@ def test_retry_solves_what_the_fixed_point_gives_up_and_keeps_the_rest() -> None
     assert one.converged.shape == ()
 
 
+def test_rows_are_tried_again_like_scenarios() -> None:
+    grid = network("case33bw")
+    limit, own = nose(grid), own_load(grid)
+    share = np.array([0.2, 0.995, 1.1, np.nan])
+    load = NodeLoad(*(share[:, None] * limit * power for power in (own.p_mw, own.q_mvar)))
+    solver = with_retry(sparse_lu)
+    plan = solver.plan(grid, max_iter=50)
+    start = sparse_lu.solve(plan.first, NodeLoad(np.zeros(33), np.zeros(33)))
+    expected = solver.solve(plan, load, start=start)
+    by_rows = solver.RowSolver(plan)
+    rows = np.empty((4, plan.first.inputs[5].stop + 2 * 33))
+    by_rows.fill(rows)
+    rows[:, plan.first.inputs[4]], rows[:, plan.first.inputs[5]] = load.p_mw, load.q_mvar
+    rows[:, -66:] = np.concatenate([start.v_re, start.v_im])
+    out, iterations = np.empty((4, plan.first.outputs[-1].stop)), np.empty(4, np.int64)
+    by_rows(rows, False, out, iterations)
+    assert (out[:, -1] < by_rows.tol_pu).tolist() == expected.converged.tolist() == [True, True, False, False]
+    for name, place in zip(("v_re", "v_im", "v_pu", "loading"), plan.first.outputs, strict=False):
+        np.testing.assert_array_equal(out[:, place], getattr(expected, name), err_msg=name)
+    np.testing.assert_array_equal(out[:, -4:-1].T, [expected.loss_mw, expected.p_slack_mw, expected.q_slack_mvar])
+    np.testing.assert_array_equal(iterations, expected.iterations)
+
+
 @pytest.mark.parametrize("name", ["sparse_lu", "newton", "zbus"])
 @pytest.mark.parametrize("factor", [10.0, 1e3, 1e6])
 def test_a_flow_that_diverges_is_finite_everywhere(name: str, factor: float) -> None:
