@@ -14,6 +14,7 @@ _HOME = {
     "make_functional": "powergrid.envs",
     "network": "powergrid.networks",
     "Network": "powergrid.networks",
+    "rainflow": "powergrid.core.cycles",
     "load_config": "powergrid.config",
     "json_schema": "powergrid.config",
     "load_plugins": "powergrid.plugins",

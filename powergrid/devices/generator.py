@@ -177,7 +177,7 @@ def step(
     lowest = xp.maximum(params.p_min_mw, state.p_mw - ramp_mw)
     highest = xp.maximum(params.p_min_mw, xp.minimum(params.p_max_mw, state.p_mw + ramp_mw))
     p_mw = on * xp.minimum(xp.maximum(wanted, lowest), highest)
-    circle = xp.sqrt(xp.maximum(params.sn_mva * params.sn_mva - p_mw * p_mw, 1e-18))
+    circle = xp.sqrt(xp.maximum((params.sn_mva - p_mw) * (params.sn_mva + p_mw), 1e-18))
     room = on * params.q_share * xp.minimum(circle, params.q_free * params.sn_mva + params.q_per_p * p_mw)
     q_mvar = xp.minimum(xp.maximum(finite(xp, command.q_mvar), -room), room)
     return State(p_mw, mode, mode_h, starts, stops), Injection(p_mw, q_mvar)

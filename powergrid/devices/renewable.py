@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import AliasChoices, Field
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, finite
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook
 from powergrid.core.types import Array, Entry, Injection
+from powergrid.devices._shared import inside, reactive
 from powergrid.plugins import register_device
 
 _SERIES = {"solar": "pv_pu", "wind": "wind_pu"}
@@ -78,12 +79,10 @@ def step(
     of a full converter, e.g. Turitsyn et al., "Options for control of reactive power by distributed photovoltaic
     generators", Proceedings of the IEEE 99(6), 2011, doi:10.1109/JPROC.2011.2116750, section II.
     """
-    offered = xp.minimum(xp.maximum(finite(xp, exogenous.available_pu), 0.0), 1.0)
+    offered = inside(xp, exogenous.available_pu, 0.0, 1.0)
     available_mw = xp.minimum(params.p_max_mw * offered, params.sn_mva)
-    p_mw = available_mw * xp.minimum(xp.maximum(finite(xp, command.p_share), params.share_min), 1.0)
-    room = params.q_share * xp.sqrt(xp.maximum(params.sn_mva * params.sn_mva - p_mw * p_mw, 1e-18))
-    q_mvar = xp.minimum(xp.maximum(finite(xp, command.q_mvar), -room), room)
-    return State(available_mw), Injection(p_mw, q_mvar)
+    p_mw = available_mw * inside(xp, command.p_share, params.share_min, 1.0)
+    return State(available_mw), Injection(p_mw, reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar))
 
 
 def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:

@@ -9,6 +9,7 @@ RICH = {
     "Storage": [
         {"sn_mva": 0.6, "soc_init_spread": 0.6, "self_discharge_per_h": 0.01, "eta_charge": 0.9},
         {"capacity_mwh": 0.05, "max_p_mw": 0.5, "sn_mva": 0.5},
+        {"replacement_cost_per_mwh": 150_000.0, "cell_temp_c": 40.0, "depth_exponent": 1.0},
     ],
     "Generator": [
         {"p_range": [0.1, 0.4], "marginal_cost_slope_per_mw2h": 80.0, "ramp_mw_per_h": 0.4, "no_load_cost_per_h": 3.0},

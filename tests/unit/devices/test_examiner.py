@@ -14,7 +14,7 @@ from powergrid.testing import check_device
 
 def passes_nan(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> Any:
     p_mw = xp.minimum(xp.maximum(command.p_mw, -0.01), 0.01)
-    return storage.State(state.soc - p_mw * dt_h), Injection(p_mw, p_mw * 0.0)
+    return state._replace(soc=state.soc - p_mw * dt_h), Injection(p_mw, p_mw * 0.0)
 
 
 def writes_in_place(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> Any:
@@ -36,7 +36,7 @@ def mixes_environments(xp: Any, params: Any, state: Any, command: Any, exogenous
 
 def loses_energy(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> Any:
     after, injection = storage.step(xp, params, state, command, exogenous, dt_h)
-    return storage.State(after.soc * (1.0 - 1e-6)), injection
+    return after._replace(soc=after.soc * (1.0 - 1e-6)), injection
 
 
 def passes_the_window(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> Any:
@@ -68,7 +68,8 @@ def test_faulty_step_is_found(kernel: Any, sentence: str) -> None:
 
 
 def _draws_on_its_own(xp: Any, params: Any, uniform: Any) -> Any:
-    return storage.State(uniform * 0.0 + np.random.default_rng().random())
+    soc = uniform * 0.0 + np.random.default_rng().random()
+    return storage.State(soc, soc, soc * 0.0)
 
 
 def _free_energy(xp: Any, params: Any, state: Any, injection: Any, exogenous: Any, dt_h: float) -> Any:

@@ -1,11 +1,18 @@
 """Storage against figures worked out by hand, and its properties."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from device_families import build, outlook
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+
+def charged(unit: Any, soc: Any) -> Any:
+    """A new unit's state at a state of charge."""
+    return unit.State(soc, soc, soc * 0.0)
 
 
 def test_charging_stores_less_and_discharging_takes_more() -> None:
@@ -31,16 +38,16 @@ def test_window_bounds_the_power() -> None:
 def test_reactive_power_only_with_a_rating_and_inside_the_circle() -> None:
     plain, row = build("ESS")
     assert "q_mvar" not in plain.action_entries()
-    _, injection = plain.step(np, row, plain.State(0.5), plain.Command(0.3, 0.3), plain.Exogenous(), 0.25)
+    _, injection = plain.step(np, row, charged(plain, 0.5), plain.Command(0.3, 0.3), plain.Exogenous(), 0.25)
     assert injection.q_mvar == 0.0
     rated, row = build("ESS", max_p_mw=0.3, sn_mva=0.5)
-    _, injection = rated.step(np, row, rated.State(0.5), rated.Command(0.3, 9.0), rated.Exogenous(), 0.25)
+    _, injection = rated.step(np, row, charged(rated, 0.5), rated.Command(0.3, 9.0), rated.Exogenous(), 0.25)
     assert injection.q_mvar == pytest.approx(0.4)
 
 
 def test_stored_energy_is_worth_the_settlement_price() -> None:
     unit, row = build("ESS", capacity_mwh=2.0)
-    fallen = unit.worth(np, row, unit.State(0.5), 80.0) - unit.worth(np, row, unit.State(0.3), 80.0)
+    fallen = unit.worth(np, row, charged(unit, 0.5), 80.0) - unit.worth(np, row, charged(unit, 0.3), 80.0)
     assert fallen == pytest.approx(0.2 * 2.0 * 80.0)
 
 
@@ -49,7 +56,7 @@ def ruled(soc: float, price: float, ahead: list[float], retail: float | None = N
     unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.25)
     view = outlook(price if retail is None else retail, price if feed_in is None else feed_in, ahead=np.array(ahead))
     view = view._replace(price_per_mwh=np.array([price]))
-    return float(unit.rule(np, row, unit.State(np.array([soc])), unit.Exogenous(), view, 0.25).p_mw[0])
+    return float(unit.rule(np, row, charged(unit, np.array([soc])), unit.Exogenous(), view, 0.25).p_mw[0])
 
 
 def test_rule_buys_below_and_sells_above_the_mean_price() -> None:
@@ -85,6 +92,64 @@ def test_rule_knows_the_two_sides_of_a_tariff() -> None:
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         build("ESS", **wrong)
+
+
+def cycled(unit: Any, row: Any, powers_mw: list[float], dt_h: float) -> tuple[list[float], list[float], float]:
+    """States of charge, shares of life and money of a run of commands."""
+    state, soc, lost, paid = unit.reset(np, row, 0.5), [], [], 0.0
+    soc.append(state.soc)
+    for p_mw in powers_mw:
+        state, injection = unit.step(np, row, state, unit.Command(p_mw, 0.0), unit.Exogenous(), dt_h)
+        soc.append(state.soc)
+        lost.append(state.life_lost)
+        paid += unit.money(np, row, state, injection, unit.Exogenous(), dt_h)[0]
+    return soc, lost, paid
+
+
+AGEING: dict[str, Any] = {
+    "eta_charge": 1.0, "eta_discharge": 1.0, "wear_cost_per_mwh": 0.0, "replacement_cost_per_mwh": 200_000.0
+}  # fmt: skip
+
+
+def test_half_cycles_take_the_life_that_the_source_gives_for_their_depth() -> None:
+    unit, row = build("ESS", max_p_mw=0.8, soc_init=0.1, calendar_life_y=1e12, **AGEING)
+    _, lost, paid = cycled(unit, row, [-0.4, -0.4, 0.2, 0.6], 1.0)
+    # 3,000 cycles of 80 % depth is what the source's curve passes through
+    assert sum(lost) == pytest.approx(0.8**2.03 / 1908.0, rel=1e-9)
+    assert 1.0 / sum(lost) == pytest.approx(3000.0, rel=2e-3)
+    assert sum(lost[:2]) == pytest.approx(sum(lost[2:]), rel=1e-9)
+    assert paid == pytest.approx(200_000.0 * sum(lost))
+
+
+def test_a_shallow_cycle_inside_a_deep_one_begins_a_new_half_cycle() -> None:
+    unit, row = build("ESS", soc_init=0.1, calendar_life_y=1e12, **AGEING)
+    soc, lost, _ = cycled(unit, row, [-0.4, 0.1, -0.4, 0.0, -0.1], 1.0)
+    stress = [0.5 * depth**2.03 / 1908.0 for depth in (0.4, 0.1, 0.5)]
+    assert sum(lost) == pytest.approx(sum(stress), rel=1e-9)
+    assert lost[3] == pytest.approx(0.0, abs=1e-15)
+    # rainflow closes the inner cycle instead: one of 0.1, and half of one of 0.8
+    found = unit.life_lost(soc, 1.0)
+    assert found.by_cycles == pytest.approx((0.1**2.03 + 0.5 * 0.8**2.03) / 1908.0, rel=1e-9)
+
+
+def test_time_takes_its_share_by_state_of_charge_and_temperature() -> None:
+    unit, row = build("ESS", **AGEING)
+    soc, lost, paid = cycled(unit, row, [0.0] * 24, 1.0)
+    assert sum(lost) * 8766.0 * 10.0 / 24.0 == pytest.approx(1.0, rel=1e-9)
+    assert unit.life_lost(soc, 1.0) == pytest.approx((0.0, sum(lost)))
+    assert paid == pytest.approx(200_000.0 * sum(lost))
+    _, full = build("ESS", soc_init=0.9, cell_temp_c=35.0, **AGEING)
+    faster = cycled(unit, full, [0.0], 1.0)[1][0] / lost[0]
+    assert faster == pytest.approx(np.exp(1.04 * 0.4) * np.exp(6.93e-2 * 10.0 * 298.0 / 308.0), rel=1e-9)
+
+
+def test_rule_leaves_a_battery_alone_that_wears_out_for_more_than_it_earns() -> None:
+    ahead = [20.0] * 12 + [200.0] * 12
+    for price_per_mwh, p_mw in ((0.0, -0.25), (600_000.0, 0.0)):
+        unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.25, replacement_cost_per_mwh=price_per_mwh)
+        view = outlook(20.0, 20.0, ahead=np.array(ahead))
+        found = unit.rule(np, row, charged(unit, np.array([0.5])), unit.Exogenous(), view, 0.25)
+        assert found.p_mw[0] == p_mw
 
 
 @given(
