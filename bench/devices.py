@@ -3,8 +3,9 @@
     python bench/devices.py [--profile]
 
 Devices of every type that injects power stand on the 123-bus feeder in equal numbers, each an agent with actions and
-observations of its own; the feeder's regulators and capacitors and a meter at the source come on top, and count among the types. Random
-actions are drawn beforehand. Prints medians over repeated windows of process CPU time, through ``step_array``.
+observations of its own; the feeder's regulators and capacitors and a meter at the source come on top, and count among
+the types. Random actions are drawn beforehand. Prints medians over repeated windows of process CPU time, through
+``step_array``.
 """
 
 from __future__ import annotations
