@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from powergrid.agents.base import LEARNED, Agent
+from powergrid.agents.python_device import METHODS, Facts, furnish
 from powergrid.core.types import Array, Entry, Injection
 
 
@@ -145,7 +146,8 @@ class DeviceAgent(Agent):
     policy
         See :class:`~powergrid.agents.base.Agent`; the class attribute `default_policy` if ``None``.
     p_sign
-        Sign of the Python attribute ``state.P`` for plain Python devices: -1 counts consumption positive.
+        Sign of the Python attributes ``state.P`` and ``state.Q`` of plain Python devices: -1 counts consumption
+        positive.
     **params
         The family's `Settings` by name; see the class.
 
@@ -168,6 +170,11 @@ class DeviceAgent(Agent):
     State: ClassVar[Any] = NoColumns
     Command: ClassVar[Any] = NoColumns
     Exogenous: ClassVar[Any] = NoColumns
+
+    facts: Facts | None = None
+    """What an environment has found out about a plain Python device; ``None`` for families with kernels."""
+    own_bill: bool = False
+    """Whether no meter charges for the energy, so that a plain Python device pays `electricity_price` itself."""
 
     def __init__(
         self,
@@ -193,6 +200,28 @@ class DeviceAgent(Agent):
         self.phases = phases
         self.p_sign = p_sign
         self.settings: Any = self.Settings(**params)
+        if type(self).step is DeviceAgent.step and self.role == "injection":
+            furnish(self)
+
+    @classmethod
+    def is_python(cls) -> bool:
+        """True for plain Python devices: classes with `update_state` or `update_cost_safety` and no `step` kernel."""
+        return cls.step is DeviceAgent.step and any(hasattr(cls, name) for name in METHODS)
+
+    @property
+    def kernel(self) -> Any:
+        """Whose static kernels run the unit in arrays: its class, or what stands for a plain Python device."""
+        return type(self) if self.facts is None else self.facts.kernel
+
+    def pays_for_energy(self) -> bool:
+        """True for plain Python devices that read `electricity_price`: they need no meter of their own."""
+        return self.is_python() and any(
+            "electricity_price" in code.co_names
+            for owner in type(self).__mro__
+            if owner is not DeviceAgent and issubclass(owner, DeviceAgent)
+            for code in (getattr(method, "__code__", None) for method in vars(owner).values())
+            if code is not None
+        )
 
     # -- columns of one unit, stacked by the engine
 
@@ -202,18 +231,24 @@ class DeviceAgent(Agent):
 
     def series(self) -> dict[str, str]:
         """Dataset column of each field of ``Exogenous``: a full name, or a quantity (its first column)."""
+        if self.facts is not None:
+            return dict(zip(self.facts.kernel.Exogenous._fields, self.facts.series, strict=True))
         return {name: name for name in self.Exogenous._fields}
 
     def observation_entries(self) -> tuple[Entry, ...]:
-        """Named entries that `readings` returns, with units and finite bounds."""
-        return ()
+        """Named entries that `readings` returns, with units and finite bounds.
+
+        Of plain Python devices: attributes to observe, by name; without it those numbers that `update_state` changes.
+        """
+        return () if self.facts is None else self.facts.entries
 
     def action_entries(self) -> dict[str, Entry]:
         """One entry for each field of ``Command`` that this unit can really choose, in physical units.
 
-        An action in [-1, 1] is mapped linearly to ``[low, high]``; fields left out stay at `idle`.
+        An action in [-1, 1] is mapped linearly to ``[low, high]``; fields left out stay at `idle`. Plain Python
+        devices have one for each number of ``self.action``.
         """
-        return {}
+        return self.__dict__["action"].entries() if self.is_python() else {}
 
     def idle(self) -> Any:
         """The command, in physical units, of fields that nobody may choose."""

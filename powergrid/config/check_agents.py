@@ -104,8 +104,8 @@ def _check_params(found: Findings, agent: Entry) -> None:
 
 
 def own_constructor(kind: type[DeviceAgent]) -> bool:
-    """True for plain Python devices that take their parameters in a constructor of their own."""
-    return kind.__init__ is not DeviceAgent.__init__
+    """True for plain Python devices, and others that take their parameters in a constructor of their own."""
+    return kind.__init__ is not DeviceAgent.__init__ or kind.is_python()
 
 
 def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
@@ -119,6 +119,7 @@ def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], par
         if name != "self" and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
     allowed = {*named, *field_names(kind.Settings)} - {"id", "bus", "phases", "policy"}
+    allowed |= {"p_sign"} if kind.is_python() else set()
     unknown = [key for key in params if key not in allowed]
     for key in unknown:
         found.add(
@@ -127,7 +128,10 @@ def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], par
     if unknown:
         return
     try:
-        kind(id=agent.id or "unnamed", bus=text(agent.raw.get("bus")) or "", **params)
+        made = kind(id=agent.id or "unnamed", bus=text(agent.raw.get("bus")) or "", **params)
+        if not hasattr(made, "settings"):
+            message = f"{kind.__name__}.__init__ does not call super().__init__(**kwargs)"
+            found.add(agent.path("type"), message, "call it first and pass on the keywords that are not yours")
     except ValidationError as error:
         found.invalid(agent.path("params"), params, kind.Settings, error)
     except Exception as error:  # a stranger's constructor may fail in any way, and that is one fault among others

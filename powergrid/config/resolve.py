@@ -21,7 +21,7 @@ from powergrid.config.findings import Findings, show
 from powergrid.config.overrides import overridden
 from powergrid.config.schema import AgentConfig, EnvironmentConfig
 from powergrid.core.errors import ConfigError
-from powergrid.plugins.load import PluginError, load_plugins
+from powergrid.plugins.load import PluginError, load_plugins, registered
 from powergrid.plugins.registries import DEVICES
 
 if TYPE_CHECKING:
@@ -180,14 +180,22 @@ def _with_phases_in_network(document: Document) -> Document:
 
 def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
     folders = data.get("plugins")
+    first: dict[tuple[str, str], str] = {}
     for i, folder in enumerate(folders if isinstance(folders, list) else []):
         if not isinstance(folder, str):
             continue
+        place = found.document.folder / Path(folder).expanduser()
         try:
-            load_plugins(found.document.folder / Path(folder).expanduser())
+            load_plugins(place)
         except PluginError as error:
             for file, reason in error.broken.items():
                 found.add(("plugins", i), f"{file}: {reason}", "mend or remove the file; the others were loaded")
+        for kind, names in registered(place).items():
+            for name in names:
+                earlier = first.setdefault((kind, name), folder)
+                if earlier != folder:
+                    message = f'{kind} "{name}" is registered by {earlier} and by {folder}'
+                    found.add(("plugins", i), message, "give one of them another name")
 
 
 def _normal(config: EnvironmentConfig) -> EnvironmentConfig:

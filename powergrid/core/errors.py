@@ -81,6 +81,27 @@ class ActionError(PowerGridError):
     """An action that is missing, of the wrong shape or not a number; names the agent."""
 
 
+class DeviceError(PowerGridError):
+    """A device of somebody else's that does what no device may; names the device, the method and the value.
+
+    Attributes
+    ----------
+    device
+        Its id.
+    kind
+        Its class.
+    sentence
+        What is wrong.
+    """
+
+    def __init__(self, device: str, kind: str, sentence: str):
+        self.device, self.kind, self.sentence = device, kind, sentence
+        super().__init__(f'device "{device}" ({kind}): {sentence}')
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.device, self.kind, self.sentence)
+
+
 class RunError(PowerGridError):
     """A run folder or checkpoint that cannot be read or written."""
 

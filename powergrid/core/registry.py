@@ -12,6 +12,9 @@ from powergrid.core.errors import unknown_name
 
 T = TypeVar("T")
 
+FOLDER = "_powergrid_plugins_"
+"""Beginning of the names of packages that stand for plugin folders."""
+
 
 class Registry(Generic[T]):
     """Names for one kind of thing.
@@ -36,10 +39,13 @@ class Registry(Generic[T]):
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
+        self._by_folder: dict[str, dict[str, tuple[T, tuple[str, ...]]]] = {}
         self._complete = False
 
     def register(self, name: str, *, aliases: Sequence[str] = ()) -> Callable[[T], T]:
         """Decorator that stores an object under `name` and `aliases`.
+
+        Two plugin folders may use the same name: the folder that was loaded last has it.
 
         Raises
         ------
@@ -50,13 +56,26 @@ class Registry(Generic[T]):
         def decorate(item: T) -> T:
             for key in (name, *aliases):
                 held = self._items.get(self._aliases.get(key, key))
-                if held is not None and not _same_definition(held, item):
+                if held is not None and not _may_replace(held, item):
                     raise ValueError(f'{self.kind} "{key}" is already registered by {_origin(held)}')
-            self._items[name] = item
-            self._aliases.update(dict.fromkeys(aliases, name))
+            self._store(name, item, tuple(aliases))
+            if _folder(item):
+                self._by_folder.setdefault(_folder(item), {})[name] = (item, tuple(aliases))
             return item
 
         return decorate
+
+    def renew(self, package: str) -> tuple[str, ...]:
+        """Give a plugin folder, by its package, the names that it has registered; returns them."""
+        found = self._by_folder.get(package, {})
+        for name, (item, aliases) in found.items():
+            self._store(name, item, aliases)
+        return tuple(found)
+
+    def _store(self, name: str, item: T, aliases: tuple[str, ...]) -> None:
+        self._aliases.pop(name, None)
+        self._items[name] = item
+        self._aliases.update(dict.fromkeys(aliases, name))
 
     def get(self, name: str) -> T:
         """Return the object registered under `name`.
@@ -112,9 +131,17 @@ class Registry(Generic[T]):
                     self._items[point.name] = item
 
 
-def _same_definition(first: Any, second: Any) -> bool:
-    """True if both come from the same place, as when a plugin file is read twice."""
-    return first is second or _origin(first) == _origin(second)
+def _may_replace(held: Any, item: Any) -> bool:
+    """True if both come from the same place, as when a plugin file is read twice, or from two plugin folders."""
+    if held is item or _origin(held) == _origin(item):
+        return True
+    return bool(_folder(held) and _folder(item)) and _folder(held) != _folder(item)
+
+
+def _folder(item: Any) -> str:
+    """Package of the plugin folder that an object comes from, or an empty string."""
+    package: str = getattr(item, "__module__", "").partition(".")[0]
+    return package if package.startswith(FOLDER) else ""
 
 
 def _origin(item: Any) -> str:

@@ -26,6 +26,7 @@ from powergrid.engine.layout import (
     Source,
 )
 from powergrid.engine.ownership import Ownership
+from powergrid.engine.python_devices import PythonDevices, Surroundings
 from powergrid.engine.switching import FormingUnit, Outage, Switching, switching
 from powergrid.networks.regulation import regulators_at, relays_of, upstream
 from powergrid.powerflow.compile import compile_network, no_load_voltages
@@ -35,6 +36,8 @@ SOURCE = ""
 """Place of a meter that sits at the network's source."""
 UNIT = "unit:"
 """Prefix of the place of a meter that sits at a device's own terminal."""
+_PYTHON = "plain Python devices"
+"""Who decides slots that plain Python devices fill."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Parts:
         Series of each of the network's own loads.
     outages
         What may fail.
+    series
+        Values of a series over the year, for plain Python devices; ``None`` where there are none.
     columns
         What the exogenous table holds.
     settings
@@ -72,12 +77,13 @@ class Parts:
     columns: Columns
     settings: Settings
     outages: Sequence[Outage] = ()
+    series: Callable[[str], np.ndarray] | None = None
 
     @property
     def devices(self) -> list[Any]:
         """Agents that are devices, family by family; regulators and capacitors in the network's order."""
         found = [agent for agent in self.agents if hasattr(agent, "role")]
-        families = list(dict.fromkeys(type(agent) for agent in found))
+        families = list(dict.fromkeys(agent.kernel for agent in found))
         shunts = list(self.network.shunts.name)
 
         def place(agent: Any) -> tuple[int, int]:
@@ -86,7 +92,7 @@ class Parts:
                 rows = regulators_at(self.network, agent.bus)
             elif agent.role == "cap" and agent.bus in shunts:
                 rows = (shunts.index(agent.bus),)
-            return families.index(type(agent)), rows[0] if rows else 0
+            return families.index(agent.kernel), rows[0] if rows else 0
 
         return sorted(found, key=place)
 
@@ -163,6 +169,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     book = _SlotBook(ownership)
     signals = _signal_slots(parts, book)
     families = tuple(_families(parts, ownership, meters, book, signals))
+    python = _python_devices(parts, ownership, book, families)
     markets = tuple(_market(parts, ownership, meters, book, devices, *item) for item in parts.horizontal)
     injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
     network = parts.network
@@ -208,7 +215,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         load_p_mw=load_p,
         load_q_mvar=load_q,
         renewable_series=renewable_series,
-        slots=_slots(parts, book, signals),
+        slots=_slots(parts, book, signals, python),
         markets=markets,
         ledger=accounts,
         view=view,
@@ -222,6 +229,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         three_phase=_three_phase_nodes(network),
         switching=moves,
         by_rows=solver.RowSolver(plan) if moves is None and hasattr(solver, "RowSolver") else None,
+        python=python,
     )
 
 
@@ -243,11 +251,12 @@ def _families(
 ) -> list[Family]:
     found = []
     devices = parts.devices
-    for kernel in dict.fromkeys(type(agent) for agent in devices):
-        units = [agent for agent in devices if type(agent) is kernel]
+    for kernel in dict.fromkeys(agent.kernel for agent in devices):
+        units = [agent for agent in devices if agent.kernel is kernel]
         rows = [agent.params() for agent in units]
         params = kernel.Params(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
-        slot, free, idle = _command_slots(kernel, units, ownership, book)
+        plain = units[0].facts is not None
+        slot, free, idle = (_answer_slots if plain else _command_slots)(kernel, units, ownership, book)
         tariff = [_tariff(parts, ownership, agent, devices) for agent in units]
         found.append(
             Family(
@@ -289,6 +298,51 @@ def _command_slots(
             else:
                 slot[i, j] = book.constant(constants[i])
     return slot, free, tuple(idle)
+
+
+def _answer_slots(
+    kernel: Any, units: Sequence[Any], ownership: Ownership, book: _SlotBook
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray | None, ...]]:
+    """Slots for the answers of plain Python devices, which nobody else may choose."""
+    fields = kernel.Command._fields
+    entry = Entry("answer", "1", -1.0, 1.0)  # a slot that is its own physical value
+    slot = np.array([[book.add(agent.id, entry, None, _PYTHON) for _ in fields] for agent in units], dtype=int)
+    return slot, np.zeros(slot.shape, dtype=bool), (None,) * len(fields)
+
+
+def _python_devices(
+    parts: Parts, ownership: Ownership, book: _SlotBook, families: Sequence[Family]
+) -> PythonDevices | None:
+    """The plain Python devices with slots for their actions; ``None`` where there are none."""
+    by_id = {agent.id: agent for agent in parts.devices}
+    numbered = [(family, row, id) for family in families for row, id in enumerate(family.ids)]
+    found = [(n, *item, by_id[item[2]]) for n, item in enumerate(numbered) if by_id[item[2]].facts is not None]
+    if not found or parts.series is None:
+        return None
+    actions = [
+        [
+            book.add(agent.id, entry, *ownership.decider(agent), idle)
+            for entry, idle in zip(agent.action_entries().values(), agent.action.idle().tolist(), strict=True)
+        ]
+        for *_, agent in found
+    ]
+    width = parts.columns.width
+    told = [family.price[row] if family.price[row] >= width else family.retail[row] for _, family, row, *_ in found]
+    around = Surroundings(
+        place=np.array([family.place[row] for _, family, row, *_ in found], dtype=int),
+        seen=np.array([family.price[row] for _, family, row, *_ in found], dtype=int),
+        paid=np.array([at if agent.own_bill else -1 for at, (*_, agent) in zip(told, found, strict=True)], dtype=int),
+        draw=np.array([number for number, *_ in found], dtype=int),
+    )
+    return PythonDevices(
+        [agent for *_, agent in found],
+        actions,
+        [family.slot[row] for _, family, row, *_ in found],
+        around,
+        book.constant(0.0),
+        parts.settings.episode_length,
+        parts.series,
+    )
 
 
 def _place(network: Any, meters: _Meters, agent: Any) -> int:
@@ -409,9 +463,7 @@ def _price_column(parts: Parts, agent: Any, signals: Mapping[str, tuple[int, Ent
     """Column of the price a unit sees, among the exogenous row and the signals after it."""
     for ancestor in agent.ancestors():
         if ancestor.id in signals:
-            columns = parts.columns
-            width = columns.ahead_start + columns.ahead_hours * len(columns.ahead)
-            return width + list(signals).index(ancestor.id)
+            return parts.columns.width + list(signals).index(ancestor.id)
     return parts.columns.price
 
 
@@ -514,7 +566,9 @@ def _unloaded(network: Any) -> np.ndarray:
     return network.source_v_pu * no_load_voltages(compiled)[compiled.node]
 
 
-def _slots(parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry]]) -> Slots:
+def _slots(
+    parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry]], python: PythonDevices | None
+) -> Slots:
     actors = book.ownership.actors
     size = max(len(book.decider), 1)
     width = max((len(entries) for entries in book.actions.values()), default=0)
@@ -528,7 +582,9 @@ def _slots(parts: Parts, book: _SlotBook, signals: Mapping[str, tuple[int, Entry
             given[i] = actor[i] * width + position
     by_id = {agent.id: agent for agent in parts.agents}
     tick_s = parts.settings.dt_h * 3600.0
-    local = tuple((name, names == name, parts.policies[name]) for name in sorted(set(names) - {""}))
+    local = tuple((name, names == name, parts.policies[name]) for name in sorted(set(names) - {"", _PYTHON}))
+    if python is not None:  # last, for plain devices do what everybody else has chosen
+        local += ((_PYTHON, names == _PYTHON, python.act),)
     ranges = np.array(book.ranges or [(0.0, 0.0)], dtype=float)
     return Slots(
         size=size,

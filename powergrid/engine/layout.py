@@ -104,6 +104,11 @@ class Columns(NamedTuple):
         """First column of the forecasts."""
         return len(self.series) + self.price_hours
 
+    @property
+    def width(self) -> int:
+        """Length of a row."""
+        return self.ahead_start + self.ahead_hours * len(self.ahead)
+
 
 class Source(NamedTuple):
     """Where an exogenous field comes from: ``series``, ``v_pu`` or ``p_branch_mw``, and its column for each unit."""
@@ -346,6 +351,8 @@ class Layout:
         The same from rows to rows (:class:`powergrid.powerflow.sparse_lu.RowSolver`), where the method has it.
     switching
         Topologies that switches and outages make; ``None`` where nothing switches or fails.
+    python
+        Plain Python devices (:class:`powergrid.engine.python_devices.PythonDevices`); ``None`` where there are none.
     """
 
     settings: Settings
@@ -378,6 +385,7 @@ class Layout:
     three_phase: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=int))
     switching: Switching | None = None
     by_rows: Any = None
+    python: Any = None
 
     @property
     def islands(self) -> Islands | None:

@@ -124,6 +124,10 @@ def reset(
     for family, columns in zip(layout.families, params.families, strict=True):
         devices.append(family.kernel.reset(xp, columns, uniform[..., at : at + family.size]))
         at += family.size
+    slots = xp.zeros((*batch, layout.slots.size), dtype=dtype) + xp.asarray(layout.slots.rest, dtype=dtype)
+    if layout.python is not None:
+        slots = layout.python.begin(id(params), row, uniform, slots)
+        devices = layout.python.shown(layout, slots, devices)
     injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
     load, p_mw, _ = _node_load(xp, layout, params, injections, following)
     unloaded = (layout.v_start.real, layout.v_start.imag)
@@ -139,7 +143,7 @@ def reset(
         key=key,
         devices=settled,
         markets=tuple(m.protocol.initial(xp, batch, len(m.members), dtype) for m in layout.markets),
-        slots=xp.zeros((*batch, layout.slots.size), dtype=dtype) + xp.asarray(layout.slots.rest, dtype=dtype),
+        slots=slots,
         v_re=flow.v_re,
         v_im=flow.v_im,
         settlement_per_mwh=settlement_per_mwh,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from powergrid.engine.assemble import UNIT, Parts, assemble
 from powergrid.engine.layout import Columns, Settings
 from powergrid.engine.phases import branch_rows, node_of_place, three_phase
 from powergrid.engine.switching import Outage
-from powergrid.envs import exogenous
+from powergrid.envs import exogenous, python_plugins
 from powergrid.envs.simulation import RewardSettings, World
 from powergrid.networks.regulation import regulators_at, relay_settings, upstream
+from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
 from powergrid.powerflow.retry import with_retry
@@ -54,15 +56,18 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     if overrides:
         resolved = with_overrides(resolved, **overrides)
     config = resolved.config
+    for folder in config.plugins:  # whichever folder was loaded last, names mean what they meant in this configuration
+        load_plugins(resolved.base_dir / Path(folder).expanduser())
     network = resolved.network()
     dataset = resolved.dataset()
     agents = _agents(config)
     _set_switches(agents, network)
     agents += _controllers(config, network, agents)
+    dt_s = config.simulation.time_step
+    series = python_plugins.prepare(agents, dataset, dt_s, config.simulation.episode_length)
     vertical, horizontal = _protocols(config, agents)
     agents += _meters(config, agents)
     load_series = _load_series(config, network)
-    dt_s = config.simulation.time_step
     columns, table = _exogenous(config, dataset, agents, load_series)
     parts = Parts(
         network=network,
@@ -74,9 +79,12 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         columns=columns,
         settings=_settings(config),
         outages=_outages(config, network),
+        series=series,
     )
+    layout = assemble(parts, _solver(method, network), tol_pu=tol_pu)
+    python_plugins.refuse_switching(layout)
     return World(
-        layout=assemble(parts, _solver(method, network), tol_pu=tol_pu),
+        layout=layout,
         table=table,
         days={split: dataset.split(split) for split in ("train", "validation", "test", "stress")},
         ticks_per_day=86_400 // dt_s,
@@ -162,7 +170,8 @@ def _agents(config: Any) -> list[Agent]:
             )
         else:
             kind = DEVICES.get(given.type)
-            made[given.id] = kind(given.id, given.bus or "", given.phases, given.policy, **timing, **given.params)
+            place = {"id": given.id, "bus": given.bus or "", "phases": given.phases, "policy": given.policy}
+            made[given.id] = kind(**place, **timing, **given.params)
     for given in config.agents:
         made[given.id].adopt(made[child] for child in given.sub_agents)
     return list(made.values())
@@ -258,6 +267,9 @@ def _meters(config: Any, agents: Sequence[Agent]) -> list[Agent]:
     for agent in agents:
         behind_meter = any(id(above) in metered for above in agent.ancestors())
         if behind_meter or not isinstance(agent, DeviceAgent) or agent.role != "injection":
+            continue
+        if agent.pays_for_energy():
+            agent.own_bill = True
             continue
         meter = GridConnection(f"{agent.id}.meter", UNIT + agent.id, **tariff)
         agent.adopt([meter])

@@ -71,9 +71,9 @@ def build(
         If a needed series is missing from the dataset, or holds NaN.
     """
     wanted = list(dict.fromkeys(["price_per_mwh", *needed]))
-    names = list(dict.fromkeys(_resolve(dataset, name) for name in wanted if not _derived(name)))
+    names = list(dict.fromkeys(resolve(dataset, name) for name in wanted if not _derived(name)))
     found, values = dataset.table(dt_s, columns=names)
-    price = values[:, list(found).index(_resolve(dataset, "price_per_mwh"))]
+    price = values[:, list(found).index(resolve(dataset, "price_per_mwh"))]
     derived: dict[str, np.ndarray] = {}
     for share, adder in tariffs:
         check_tariff(price, share, adder)
@@ -85,7 +85,7 @@ def build(
     ahead = tuple(i for i, name in enumerate(series) if forecast_hours and name.split(":")[0] in forecast_noise)
     columns = Columns(
         series=series,
-        price=list(series).index(_resolve(dataset, "price_per_mwh")),
+        price=list(series).index(resolve(dataset, "price_per_mwh")),
         price_hours=PRICE_HOURS,
         ahead=ahead,
         ahead_hours=forecast_hours if ahead else 0,
@@ -99,7 +99,7 @@ def _derived(name: str) -> bool:
     return name.split(":")[0] in ("retail_per_mwh", "feed_in_per_mwh", "hour") or name.startswith("clock_")
 
 
-def _resolve(dataset: Any, name: str) -> str:
+def resolve(dataset: Any, name: str) -> str:
     """Full column name for a series or a quantity."""
     if name in dataset.columns:
         return name

@@ -17,6 +17,7 @@ from powergrid.core.types import Array
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
+from powergrid.envs.python_plugins import refuse_on_jax
 from powergrid.envs.simulation import World
 
 Groups = dict[str, Array]
@@ -44,6 +45,11 @@ class FunctionalEnv:
     days
         Day indices that episodes are drawn from.
 
+    Raises
+    ------
+    ConfigError
+        If the world has plain Python devices, which JAX cannot trace.
+
     Attributes
     ----------
     groups
@@ -57,6 +63,7 @@ class FunctionalEnv:
     """
 
     def __init__(self, world: World, *, dtype: Any = "float32", auto_reset: bool = True, days: Any = None):
+        refuse_on_jax(world.layout)
         self.world = world
         self.dtype = jnp.dtype(dtype)
         self.auto_reset = auto_reset

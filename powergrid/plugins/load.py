@@ -13,9 +13,10 @@ from pathlib import Path
 from types import ModuleType
 
 from powergrid.core.errors import PowerGridError
-from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
+from powergrid.core.registry import FOLDER
+from powergrid.plugins.registries import ALGORITHMS, BENCHMARKS, DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
 
-_PREFIX = "_powergrid_plugins_"
+_REGISTRIES = (DEVICES, PROTOCOLS, POLICIES, NETWORKS, DATASETS)
 _read: dict[str, float] = {}
 """Modification time of each file that has been loaded, by module name."""
 
@@ -48,7 +49,8 @@ def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
 
     Files run with the rights of the program, so only the folder given is read, not those below it. Files whose names
     begin with an underscore are left to the others, which reach them by ``from . import _helper``. A file that was
-    loaded before is skipped unless it has changed.
+    loaded before is skipped unless it has changed. Names that another folder has registered, too, are this folder's
+    from now on.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():
         raise PluginError({str(folder): "there is no such folder"})
-    for registry in (DEVICES, PROTOCOLS, POLICIES, NETWORKS, DATASETS):
+    for registry in _REGISTRIES:
         registry.names()  # built-ins first: a plugin that takes one of their names is the one at fault
     package = _package(place)
     broken: dict[str, str] = {}
@@ -85,14 +87,22 @@ def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
             broken[file.name] = _reason(error, file)
         else:
             loaded.append(file.name)
+    registered(place)
     if broken:
         raise PluginError(broken, tuple(loaded))
     return tuple(loaded)
 
 
+def registered(folder: str | os.PathLike) -> dict[str, tuple[str, ...]]:
+    """Names that a loaded folder has registered, by kind; they are this folder's from now on."""
+    package = _package(Path(folder).expanduser().resolve())
+    found = {registry.kind: registry.renew(package) for registry in (*_REGISTRIES, ALGORITHMS, BENCHMARKS)}
+    return {kind: names for kind, names in found.items() if names}
+
+
 def _package(folder: Path) -> str:
     """Name of a private package that stands for the folder, so that its files may import each other."""
-    name = _PREFIX + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    name = FOLDER + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     if name not in sys.modules:
         spec = ModuleSpec(name, None, is_package=True)
         module = ModuleType(name)

@@ -1,0 +1,127 @@
+"""A trial run of families that come from outside PowerGrid, when an environment is built.
+
+It is short: do the kernels run, do they answer finite numbers of the right count, do they leave their arguments alone?
+``powergrid.testing.check_device`` is the whole examination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.core.errors import DeviceError
+from powergrid.core.types import Array
+
+_TICKS = 8
+_UNITS = 2
+_AT_TERMINAL = {"v_pu": 1.0, "p_branch_mw": 0.0}
+
+
+def check_kernels(device: Any, read: Callable[[str], Array], dt_h: float) -> None:
+    """Try a unit's kernels; those of PowerGrid itself are taken as they are.
+
+    Parameters
+    ----------
+    read
+        Values of a series over the year, one a tick.
+    dt_h
+        Tick [h].
+
+    Raises
+    ------
+    DeviceError
+        If there is no kernel, or one raises, answers anything but finite numbers, or writes into its arguments.
+    """
+    kind = type(device)
+    if kind.step is DeviceAgent.step and device.role != "meter":
+        raise _refused(
+            device, "there is neither a `step` kernel nor the methods `update_state` and `update_cost_safety`"
+        )
+    if kind.__module__.partition(".")[0] == "powergrid":
+        return
+    _check_entries(device)
+    if device.role == "injection":
+        _check_ticks(device, read, dt_h)
+
+
+def _check_entries(device: Any) -> None:
+    """Do entries and idle command fit the columns?"""
+    chosen, fields = device.action_entries(), device.Command._fields
+    for name, entry in chosen.items():
+        if name not in fields:
+            raise _refused(device, f'action_entries names "{name}", Command has the fields {list(fields)}')
+        if not (np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high):
+            raise _refused(device, f'action "{name}" needs finite bounds low < high, has [{entry.low}, {entry.high}]')
+    for entry in device.observation_entries():
+        if not (np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high):
+            sentence = f'observation "{entry.name}" needs finite bounds low < high, has [{entry.low}, {entry.high}]'
+            raise _refused(device, sentence)
+
+
+def _check_ticks(device: Any, read: Callable[[str], Array], dt_h: float) -> None:
+    """A few ticks with random commands."""
+    kind, random = type(device), np.random.default_rng(0)
+    params = _columns(_call(device, "params"))
+    state = _call(device, "reset", np, params, _fixed(np.full(_UNITS, 0.5)))
+    _check_values(device, "reset", state._fields, state)
+    entries, idle = device.action_entries(), device.idle()
+    series = device.series()
+    for tick in range(_TICKS):
+        wanted = [
+            random.uniform(entries[name].low, entries[name].high, _UNITS) if name in entries else np.full(_UNITS, value)
+            for name, value in zip(kind.Command._fields, idle, strict=True)
+        ]
+        rows = [_AT_TERMINAL[n] if n in _AT_TERMINAL else read(series[n])[tick] for n in kind.Exogenous._fields]
+        command, exogenous = kind.Command(*map(_fixed, wanted)), _columns(kind.Exogenous(*rows))
+        state = type(state)(*map(_fixed, state))
+        stepped = _call(device, "step", np, params, state, command, exogenous, dt_h)
+        try:
+            state, injection = stepped
+            _check_values(device, "step", ("p_mw", "q_mvar"), injection)
+            _check_values(device, "step", kind.State._fields, state)
+        except (TypeError, ValueError) as error:
+            raise _refused(
+                device, f"step gave {type(stepped).__name__}, expected (state, Injection(p_mw, q_mvar))"
+            ) from error
+        injection = type(injection)(*map(_fixed, injection))
+        after = (np, params, type(state)(*map(_fixed, state)), injection, exogenous, dt_h)
+        _check_values(device, "money", kind.money_names, _call(device, "money", *after))
+        _check_values(device, "violation", kind.violation_names, _call(device, "violation", *after))
+        names = [entry.name for entry in device.observation_entries()]
+        _check_values(device, "readings", names, _call(device, "readings", *after[:4]))
+
+
+def _call(device: Any, method: str, *arguments: Any) -> Any:
+    try:
+        return getattr(device, method)(*arguments)
+    except Exception as error:  # whatever a stranger's kernel raises
+        sentence = f"{method} failed: {type(error).__name__}: {error}"
+        if isinstance(error, ValueError) and "read-only" in str(error):
+            sentence = f"{method} writes into its arguments ({error}); it must make new arrays"
+        raise _refused(device, sentence) from error
+
+
+def _check_values(device: Any, method: str, names: Sequence[str], values: Sequence[Array]) -> None:
+    if len(values) != len(names):
+        raise _refused(device, f"{method} gives {len(values)} columns for the names {list(names)}")
+    for name, value in zip(names, values, strict=True):
+        if not np.isfinite(np.asarray(value, dtype=float)).all():
+            raise _refused(device, f"{method} gives {name} = {np.asarray(value).tolist()}; it must be finite")
+
+
+def _columns(row: Any) -> Any:
+    return type(row)(*(_fixed(np.full(_UNITS, float(value))) for value in row))
+
+
+def _fixed(values: Any) -> Array:
+    """An array that nobody can write into."""
+    array = np.array(values, dtype=float)
+    array.setflags(write=False)
+    return array
+
+
+def _refused(device: Any, sentence: str) -> DeviceError:
+    return DeviceError(device.id, type(device).__name__, sentence)

@@ -1,0 +1,134 @@
+"""Plain Python devices of a configuration: a trial run of each, and the series that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.core.errors import ConfigError, DeviceError, Issue
+from powergrid.core.types import Array
+from powergrid.datasets.loaders import SHORT_NAMES
+from powergrid.engine.kernel_trial import check_kernels
+from powergrid.engine.python_trial import examined
+from powergrid.envs.exogenous import resolve
+
+ALIASES = {**SHORT_NAMES, "ambient_temp": "ambient_temp_c", "electricity_price": "price_per_mwh"}
+"""Words that stand for a quantity in ``self.dataset[...]``."""
+
+
+def prepare(agents: Sequence[Any], dataset: Any, dt_s: float, ticks: int) -> Callable[[str], Array] | None:
+    """Try out every plain Python device; what gives them their series, ``None`` where there are none.
+
+    Parameters
+    ----------
+    dataset
+        A :class:`~powergrid.datasets.dataset.Dataset`.
+    dt_s
+        Tick [s].
+    ticks
+        Ticks of an episode.
+
+    Raises
+    ------
+    ConfigError
+        With one issue for each device that has a fault.
+    """
+    read = reader(dataset, dt_s)
+    issues, plain = [], False
+    for i, agent in enumerate(agents):
+        if not isinstance(agent, DeviceAgent):
+            continue
+        try:
+            if agent.is_python():
+                plain = True
+                agent.dt, agent.dt_h = float(dt_s), dt_s / 3600.0  # type: ignore[attr-defined]
+                facts = examined(agent, read, ticks)
+                agent.facts = facts._replace(series=tuple(_column(dataset, name) for name in facts.series))
+            else:
+                check_kernels(agent, read, dt_s / 3600.0)
+        except DeviceError as error:
+            issues.append(Issue(f"agents[{i}]", str(error), "`powergrid check` examines the folder it comes from"))
+    if issues:
+        raise ConfigError(issues)
+    return read if plain else None
+
+
+def _column(dataset: Any, name: str) -> str:
+    return "hour" if name == "hour" else resolve(dataset, quantity(name))
+
+
+def quantity(name: str) -> str:
+    """Full name of a series or quantity that a device asks for."""
+    return ALIASES.get(name, name)
+
+
+def reader(dataset: Any, dt_s: float) -> Callable[[str], Array]:
+    """What gives the values of a series over the year, one a tick, by its name, quantity or short name."""
+
+    @cache
+    def read(name: str) -> Array:
+        if quantity(name) == "hour":
+            ticks_per_day = round(86_400 / dt_s)
+            hours: Array = np.tile(np.arange(ticks_per_day) * dt_s / 3600.0, dataset.days)
+            return hours
+        _, values = dataset.table(int(dt_s), columns=[resolve(dataset, quantity(name))])
+        return np.ascontiguousarray(values[:, 0])
+
+    return read
+
+
+def refuse_switching(layout: Any) -> None:
+    """Plain Python devices cannot follow a network whose parts lose their voltage.
+
+    Raises
+    ------
+    ConfigError
+        If there are such devices and something switches or fails.
+    """
+    if layout.python is not None and layout.switching is not None:
+        names = ", ".join(f'"{template.unit.id}"' for template in layout.python.templates)
+        raise ConfigError(
+            [
+                Issue(
+                    "agents",
+                    f"plain Python devices ({names}) are asked before it is known which parts of the network have "
+                    "voltage, so they run in networks without switches and outages only",
+                    f"leave the switches and outages out, or {_KERNEL_FORM}",
+                )
+            ]
+        )
+
+
+def refuse_on_jax(layout: Any) -> None:
+    """JAX traces arrays, not objects.
+
+    Raises
+    ------
+    ConfigError
+        If there are plain Python devices; says what to write instead.
+    """
+    if layout.python is None:
+        return
+    units = [template.unit for template in layout.python.templates]
+    raise ConfigError(
+        [
+            Issue(
+                f"agents: {unit.id}",
+                f"{type(unit).__name__} is a plain Python device, which runs on the CPU only: JAX cannot trace "
+                "update_state",
+                _KERNEL_FORM,
+            )
+            for unit in units
+        ]
+    )
+
+
+_KERNEL_FORM = (
+    "write its kernel form: give the class Settings, State and Command and a static method step(xp, params, state, "
+    "command, exogenous, dt_h) -> (state, Injection(p_mw, q_mvar)) without `if` on values; `powergrid new device NAME` "
+    "writes one to start from"
+)
