@@ -2,10 +2,10 @@
 
     python scripts/build_embedded_year.py ../shared/data-samples
 
-Reads SMART-DS load and PV profiles, ERCOT day-ahead prices, WIND Toolkit wind speeds, TMY3 temperatures and one
-turbine's power curve, brings them to local standard time with the weekdays of 2022, and writes them as scaled whole
-numbers, without rounding any published digit, to ``powergrid/datasets/data/embedded_year.npz``. The same input gives
-the same bytes.
+Reads SMART-DS load and PV profiles, ERCOT day-ahead prices, WIND Toolkit wind speeds, TMY3 temperatures and
+irradiance, and one turbine's power curve, brings them to local standard time with the weekdays of 2022, and writes them
+as scaled whole numbers, without rounding any published digit, to ``powergrid/datasets/data/embedded_year.npz``. The
+same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -69,6 +69,13 @@ def temperature(folder: Path) -> np.ndarray:
     return scaled(np.roll(frame["Dry-bulb (C)"].to_numpy(), 1), "temperature", np.int16)
 
 
+def irradiance(folder: Path) -> np.ndarray:
+    """Global horizontal and direct normal irradiance [W/m2], two rows, means over every hour of local standard time."""
+    frame = pd.read_csv(folder / "weather" / "tmy3_723170TYA_greensboro.csv.gz", skiprows=1)
+    # Stamps name the end of the hour over which the sun was averaged: row by row these are the hours of the year.
+    return scaled(frame[["GHI (W/m^2)", "DNI (W/m^2)"]].to_numpy().T, "irradiance", np.uint16)
+
+
 def power_curve(folder: Path) -> np.ndarray:
     """Wind speed [m/s] and power [pu], two rows, from cut-in to the end of the shut-down ramp."""
     table = pd.read_csv(folder / "wind" / "windpowerlib_power_curves.csv", index_col="turbine_type")
@@ -99,6 +106,7 @@ def build(folder: Path) -> dict[str, np.ndarray]:
         "price_2021": prices(folder, "2021-01-02"),
         "wind_speed": wind_speed(folder),
         "temperature": temperature(folder),
+        "irradiance": irradiance(folder),
         "power_curve": power_curve(folder),
     }
     if arrays["profiles"].shape[1] != QUARTERS or len(arrays["wind_speed"]) != QUARTERS:

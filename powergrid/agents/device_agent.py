@@ -39,7 +39,7 @@ class Outlook(NamedTuple):
     price_ahead_per_mwh
         Day-ahead prices of the next 24 hours [$/MWh], ``(*batch, n, 24)``.
     net_load_mw
-        Load minus renewable output behind the unit's meter [MW], ``(*batch, n)``.
+        Load minus what sun, wind and water offer behind the unit's meter [MW], ``(*batch, n)``.
     hour
         Hour of the day [h], ``(*batch, n)``.
     """
@@ -306,6 +306,14 @@ class DeviceAgent(Agent):
         """Cost of one more MWh at injection `p_mw` [$/MWh]; ``None`` if the family burns no fuel.
 
         A rule-based seller asks this price on a market.
+        """
+        return None
+
+    @staticmethod
+    def available(xp: Any, params: Any, exogenous: Any, dt_h: float) -> Array | None:
+        """Power that nature offers in a tick [MW]; ``None`` if the family follows neither sun, wind nor water.
+
+        Rules count it in the net load of their neighbourhood.
         """
         return None
 

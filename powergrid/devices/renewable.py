@@ -7,9 +7,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import AliasChoices, Field
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice
 from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import inside, reactive
+from powergrid.devices import _offered
+from powergrid.devices._offered import Command, State, deliver
+from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
 _SERIES = {"solar": "pv_pu", "wind": "wind_pu"}
@@ -46,28 +48,15 @@ class Params(NamedTuple):
     share_min: Array
 
 
-class State(NamedTuple):
-    """Power that sun or wind offered in the last tick [MW]."""
-
-    available_mw: Array
-
-
-class Command(NamedTuple):
-    """Wanted share of the available power [1] and wanted reactive power [Mvar]."""
-
-    p_share: Array
-    q_mvar: Array
-
-
 class Exogenous(NamedTuple):
     """Available power [pu of `p_max_mw`]."""
 
     available_pu: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Nothing has been offered yet."""
-    return State(uniform * 0.0)
+def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+    """Power that sun or wind offer, within the inverter rating [MW]."""
+    return xp.minimum(params.p_max_mw * inside(xp, exogenous.available_pu, 0.0, 1.0), params.sn_mva)
 
 
 def step(
@@ -79,34 +68,8 @@ def step(
     of a full converter, e.g. Turitsyn et al., "Options for control of reactive power by distributed photovoltaic
     generators", Proceedings of the IEEE 99(6), 2011, doi:10.1109/JPROC.2011.2116750, section II.
     """
-    offered = inside(xp, exogenous.available_pu, 0.0, 1.0)
-    available_mw = xp.minimum(params.p_max_mw * offered, params.sn_mva)
-    p_mw = available_mw * inside(xp, command.p_share, params.share_min, 1.0)
-    return State(available_mw), Injection(p_mw, reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar))
-
-
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
-    """Delivered and available power."""
-    return injection.p_mw, state.available_mw
-
-
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
-    """Everything that is available, at unity power factor: it costs nothing and the tariff is never negative."""
-    zero = outlook.price_per_mwh * 0.0
-    return Command(zero + 1.0, zero)
-
-
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> Energy:
-    """Offered energy comes in, curtailed energy is lost [MWh]."""
-    zero = injection.p_mw * 0.0
-    return Energy(
-        primary_in=after.available_mw * dt_h,
-        stored=zero,
-        useful_out=zero,
-        lost=(after.available_mw - injection.p_mw) * dt_h,
-    )
+    available_mw = available(xp, params, exogenous, dt_h)
+    return State(available_mw), deliver(xp, params, available_mw, command, params.share_min)
 
 
 @register_device("Renewable", aliases=("RES", "renewable"))
@@ -115,8 +78,9 @@ class Renewable(DeviceAgent):
 
     default_policy = "mppt"
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
+    reset, step, readings = staticmethod(_offered.reset), staticmethod(step), staticmethod(_offered.readings)
+    rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
+    available = staticmethod(available)
 
     def params(self) -> Any:
         """This unit's row; without an inverter rating there is no reactive range."""
@@ -134,16 +98,11 @@ class Renewable(DeviceAgent):
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Delivered and available power."""
-        limit = self.settings.p_max_mw
-        return Entry("p", "MW", 0.0, limit), Entry("p_available", "MW", 0.0, limit)
+        return _offered.observation_entries(self.settings.p_max_mw)
 
     def action_entries(self) -> dict[str, Entry]:
         """Share of the available power if curtailable, reactive power if the inverter is rated for it."""
-        given = self.settings
-        entries = {"p_share": Entry("p_share", "1", 0.0, 1.0)} if given.curtailable else {}
-        if given.sn_mva is not None:
-            entries["q_mvar"] = Entry("q", "Mvar", -given.sn_mva, given.sn_mva)
-        return entries
+        return _offered.action_entries(self.settings.curtailable, self.settings.sn_mva)
 
     def idle(self) -> Any:
         """Full output at unity power factor."""
@@ -152,6 +111,5 @@ class Renewable(DeviceAgent):
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""
         row = self.params()
-        offered = np.clip(np.asarray(exogenous.available_pu, dtype=float), 0.0, 1.0)
-        available_mw = np.minimum(row.p_max_mw * offered, row.sn_mva)
+        available_mw = available(np, row, Exogenous(np.asarray(exogenous.available_pu, dtype=float)), 0.0)
         return LinearDevice(p_min_mw=row.share_min * available_mw, p_max_mw=available_mw)

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on, flag
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, decide_on, flag
 from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import inside, reactive
+from powergrid.devices import _offered
+from powergrid.devices._offered import Command, deliver
+from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
 _WEIGHT_MW_PER_M4_S = 9.81e-3
@@ -73,13 +75,6 @@ class State(NamedTuple):
     available_mw: Array
 
 
-class Command(NamedTuple):
-    """Wanted share of the available power [1] and wanted reactive power [Mvar]."""
-
-    p_share: Array
-    q_mvar: Array
-
-
 class Exogenous(NamedTuple):
     """Phase of the year [1], and the flow of a series [m3/s], which counts only where the settings name one."""
 
@@ -102,6 +97,15 @@ def usable(xp: Any, params: Params, exogenous: Exogenous) -> Array:
     return flow * flag(xp, decide_on(xp, flow - params.min_flow_m3_s) >= 0.0, flow)
 
 
+def _available(xp: Any, params: Params, flow_m3_s: Array) -> Array:
+    return xp.minimum(params.efficiency * params.hydraulic_mw_per_m3_s * flow_m3_s, params.sn_mva)
+
+
+def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+    """Power that the river offers, within the generator rating [MW]."""
+    return _available(xp, params, usable(xp, params, exogenous))
+
+
 def step(
     xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
@@ -111,21 +115,8 @@ def step(
     Association 2004, chapters 1 and 6, which also gives the turbines' smallest flows; ``p^2 + q^2 <= S^2``.
     """
     flow_m3_s = usable(xp, params, exogenous)
-    available_mw = xp.minimum(params.efficiency * params.hydraulic_mw_per_m3_s * flow_m3_s, params.sn_mva)
-    p_mw = available_mw * inside(xp, command.p_share, 0.0, 1.0)
-    q_mvar = reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar)
-    return State(flow_m3_s, available_mw), Injection(p_mw, q_mvar)
-
-
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
-    """Delivered and available power."""
-    return injection.p_mw, state.available_mw
-
-
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
-    """Everything that is available, at unity power factor."""
-    zero = outlook.price_per_mwh * 0.0
-    return Command(zero + 1.0, zero)
+    available_mw = _available(xp, params, flow_m3_s)
+    return State(flow_m3_s, available_mw), deliver(xp, params, available_mw, command)
 
 
 def energy(
@@ -145,8 +136,9 @@ class RunOfRiver(DeviceAgent):
 
     default_policy = "mppt"
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
+    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(_offered.readings)
+    rule, energy = staticmethod(_offered.rule), staticmethod(energy)
+    available = staticmethod(available)
 
     def params(self) -> Any:
         """This unit's row."""
@@ -179,15 +171,11 @@ class RunOfRiver(DeviceAgent):
     def observation_entries(self) -> tuple[Entry, ...]:
         """Delivered and available power."""
         row = self.params()
-        limit = min(row.sn_mva, row.efficiency * row.hydraulic_mw_per_m3_s * row.design_flow_m3_s)
-        return Entry("p", "MW", 0.0, limit), Entry("p_available", "MW", 0.0, limit)
+        return _offered.observation_entries(_available(np, row, row.design_flow_m3_s))
 
     def action_entries(self) -> dict[str, Entry]:
         """Share of the available power, and reactive power if the generator is rated for it."""
-        entries, rating = {"p_share": Entry("p_share", "1", 0.0, 1.0)}, self.settings.sn_mva
-        if rating is not None:
-            entries["q_mvar"] = Entry("q", "Mvar", -rating, rating)
-        return entries
+        return _offered.action_entries(True, self.settings.sn_mva)
 
     def idle(self) -> Any:
         """Full output at unity power factor."""
@@ -195,7 +183,6 @@ class RunOfRiver(DeviceAgent):
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""
-        row = self.params()
-        flow_m3_s = usable(np, row, Exogenous(*(np.asarray(values, dtype=float) for values in exogenous)))
-        available_mw = np.minimum(row.efficiency * row.hydraulic_mw_per_m3_s * flow_m3_s, row.sn_mva)
+        series = Exogenous(*(np.asarray(values, dtype=float) for values in exogenous))
+        available_mw = available(np, self.params(), series, 0.0)
         return LinearDevice(p_min_mw=0.0 * available_mw, p_max_mw=available_mw)

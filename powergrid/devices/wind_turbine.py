@@ -7,18 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import AliasChoices, Field, model_validator
 
-from powergrid.agents.device_agent import (
-    DeviceAgent,
-    DeviceSettings,
-    Energy,
-    LinearDevice,
-    Outlook,
-    decide_on,
-    finite,
-    flag,
-)
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, decide_on, finite, flag
 from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import inside, reactive
+from powergrid.devices import _offered
+from powergrid.devices._offered import Command, State, deliver
 from powergrid.plugins import register_device
 
 
@@ -67,28 +59,10 @@ class Params(NamedTuple):
     share_min: Array
 
 
-class State(NamedTuple):
-    """Power that the wind offered in the last tick [MW]."""
-
-    available_mw: Array
-
-
-class Command(NamedTuple):
-    """Wanted share of the available power [1] and wanted reactive power [Mvar]."""
-
-    p_share: Array
-    q_mvar: Array
-
-
 class Exogenous(NamedTuple):
     """Wind speed at the height of the measurement [m/s]."""
 
     wind_speed_m_s: Array
-
-
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Nothing has been offered yet."""
-    return State(uniform * 0.0)
 
 
 def power_curve(xp: Any, params: Params, hub_m_s: Array) -> Array:
@@ -105,6 +79,12 @@ def power_curve(xp: Any, params: Params, hub_m_s: Array) -> Array:
     return share * flag(xp, decide_on(xp, hub_m_s - params.cut_out_m_s) <= 0.0, share)
 
 
+def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+    """Power that the wind offers, within the converter rating [MW]."""
+    hub_m_s = params.lift * xp.maximum(finite(xp, exogenous.wind_speed_m_s), 0.0)
+    return xp.minimum(params.p_max_mw * power_curve(xp, params, hub_m_s), params.sn_mva)
+
+
 def step(
     xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
@@ -113,34 +93,8 @@ def step(
     The wind at the hub is ``v (h / h_ref)^a``, the power law of e.g. Manwell, McGowan and Rogers, "Wind Energy
     Explained", 2nd ed., Wiley 2009, section 2.3.3; ``p^2 + q^2 <= S^2``.
     """
-    hub_m_s = params.lift * xp.maximum(finite(xp, exogenous.wind_speed_m_s), 0.0)
-    available_mw = xp.minimum(params.p_max_mw * power_curve(xp, params, hub_m_s), params.sn_mva)
-    p_mw = available_mw * inside(xp, command.p_share, params.share_min, 1.0)
-    return State(available_mw), Injection(p_mw, reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar))
-
-
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
-    """Delivered and available power."""
-    return injection.p_mw, state.available_mw
-
-
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
-    """Everything that is available, at unity power factor."""
-    zero = outlook.price_per_mwh * 0.0
-    return Command(zero + 1.0, zero)
-
-
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> Energy:
-    """What the rotor could deliver comes in, what is curtailed is lost [MWh]."""
-    zero = injection.p_mw * 0.0
-    return Energy(
-        primary_in=after.available_mw * dt_h,
-        stored=zero,
-        useful_out=zero,
-        lost=(after.available_mw - injection.p_mw) * dt_h,
-    )
+    available_mw = available(xp, params, exogenous, dt_h)
+    return State(available_mw), deliver(xp, params, available_mw, command, params.share_min)
 
 
 @register_device("WindTurbine", aliases=("wind_turbine", "Wind"))
@@ -149,8 +103,9 @@ class WindTurbine(DeviceAgent):
 
     default_policy = "mppt"
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
+    reset, step, readings = staticmethod(_offered.reset), staticmethod(step), staticmethod(_offered.readings)
+    rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
+    available = staticmethod(available)
 
     def params(self) -> Any:
         """This unit's row."""
@@ -172,16 +127,11 @@ class WindTurbine(DeviceAgent):
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Delivered and available power."""
-        limit = self.settings.p_max_mw
-        return Entry("p", "MW", 0.0, limit), Entry("p_available", "MW", 0.0, limit)
+        return _offered.observation_entries(self.settings.p_max_mw)
 
     def action_entries(self) -> dict[str, Entry]:
         """Share of the available power if curtailable, reactive power if the converter is rated for it."""
-        given = self.settings
-        entries = {"p_share": Entry("p_share", "1", 0.0, 1.0)} if given.curtailable else {}
-        if given.sn_mva is not None:
-            entries["q_mvar"] = Entry("q", "Mvar", -given.sn_mva, given.sn_mva)
-        return entries
+        return _offered.action_entries(self.settings.curtailable, self.settings.sn_mva)
 
     def idle(self) -> Any:
         """Full output at unity power factor."""
@@ -190,6 +140,5 @@ class WindTurbine(DeviceAgent):
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""
         row = self.params()
-        hub_m_s = row.lift * np.maximum(np.asarray(exogenous.wind_speed_m_s, dtype=float), 0.0)
-        available_mw = np.minimum(row.p_max_mw * power_curve(np, row, hub_m_s), row.sn_mva)
+        available_mw = available(np, row, Exogenous(np.asarray(exogenous.wind_speed_m_s, dtype=float)), 0.0)
         return LinearDevice(p_min_mw=row.share_min * available_mw, p_max_mw=available_mw)

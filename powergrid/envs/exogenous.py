@@ -21,6 +21,8 @@ _BOUNDS = {
     "feed_in_per_mwh": (-10_000.0, 10_000.0),
     "ambient_temp_c": (-60.0, 60.0),
     "wind_speed_m_s": (0.0, 60.0),
+    "ghi_w_m2": (0.0, 1500.0),
+    "dni_w_m2": (0.0, 1500.0),
     "hour": (0.0, 24.0),
 }
 _CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")

@@ -24,6 +24,9 @@ _RANGES = {
     "_c": (-10.0, 40.0),
     "_m_s": (0.0, 25.0),
     "_mw": (-1.0, 1.0),
+    "_w_m2": (0.0, 1100.0),
+    "_sin": (-1.0, 1.0),
+    "_cos": (-1.0, 1.0),
     "hour": (0.0, 24.0),
 }
 """Values a series may take, by the unit at the end of its name."""

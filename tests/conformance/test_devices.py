@@ -32,6 +32,16 @@ RICH = {
     "Capacitor": [{"control": "manual", "move_cost": 1.0}, {"control": "fixed", "on_init": False}],
     "Regulator": [{"local_control": False, "move_cost": 0.5, "tap_init": 3.4}],
     "GridConnection": [{"p_max_mw": 0.3}],
+    "SolarPlant": [
+        {"wind_series": "wind_speed_m_s:here", "sn_mva": 0.12, "azimuth_degree": 90.0},
+        {
+            "curtailable": False,
+            "sn_mva": 0.08,
+            "latitude_degree": -35.0,
+            "longitude_degree": 149.0,
+            "utc_offset_h": 10.0,
+        },
+    ],
     "WindTurbine": [{"sn_mva": 1.8, "hub_height_m": 80.0, "curtailable": False}],
     "RunOfRiver": [{"series": "flow_m3_s:river", "sn_mva": 0.15}],
     "Statcom": [{"no_load_loss_share": 0.0}],

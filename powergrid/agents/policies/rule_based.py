@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.device_agent import Outlook
+from powergrid.agents.device_agent import DeviceAgent, Outlook
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
 
@@ -22,7 +22,7 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
     prices = now
     if len(plan.signal):
         prices = xp.concatenate([now, plan.physical(state.slots)[..., plan.signal]], axis=-1)
-    net_load_mw = layout.net_load(xp, params, now)
+    net_load_mw = _net_load(xp, layout, params, state, now)
     book = _SlotValues(state.slots.shape)
     commands: list[Any] = []
     for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
@@ -78,6 +78,20 @@ def readings(xp: Any, family: Any, now: Array, state: Any) -> Any:
     """The family's ``Exogenous`` of the running tick, with the voltages of the last one."""
     values = {"series": now, "v_pu": xp.sqrt(state.v_re**2 + state.v_im**2)}
     return family.kernel.Exogenous(*(values[source.kind][..., source.place] for source in family.sources))
+
+
+def _net_load(xp: Any, layout: Any, params: Any, state: Any, now: Array) -> Array:
+    """Load of each account minus all that sun, wind and water offer it [MW], ``(*batch, accounts + 1)``."""
+    net_load_mw = layout.net_load(xp, params, now)
+    for family, columns in zip(layout.families, params.families, strict=True):
+        counted = "available_pu" in family.kernel.Exogenous._fields  # power by a series, in layout.net_load
+        if counted or family.kernel.available is DeviceAgent.available:
+            continue
+        series = readings(xp, family, now, state)
+        offered_mw = family.kernel.available(xp, columns, series, layout.settings.dt_h)
+        owned = (family.account % net_load_mw.shape[-1])[:, None] == range(net_load_mw.shape[-1])
+        net_load_mw = net_load_mw - offered_mw @ xp.asarray(owned, dtype=net_load_mw.dtype)
+    return net_load_mw
 
 
 def _outlook(xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array) -> Outlook:

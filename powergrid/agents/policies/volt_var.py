@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.agents.policies import rule_based
+from powergrid.agents.policies import _slots, rule_based
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
 
-FULL_LOW_PU, LOW_PU, HIGH_PU, FULL_HIGH_PU = 0.92, 0.98, 1.02, 1.08
-"""Corners of the curve [pu]; between the inner two nothing is asked for."""
-FULL_SHARE = 0.44
-"""Reactive power at and beyond the outer corners, over the inverter's rating [1]."""
+
+class Curve(NamedTuple):
+    """Volt-var curve: corners [pu], and reactive power at and beyond the outer ones over the inverter's rating [1].
+
+    Between the inner two nothing is asked for.
+    """
+
+    full_low_pu: float
+    low_pu: float
+    high_pu: float
+    full_high_pu: float
+    full_share: float
+
+
+CATEGORY_A = Curve(0.90, 1.00, 1.00, 1.10, 0.25)
+CATEGORY_B = Curve(0.92, 0.98, 1.02, 1.08, 0.44)
+"""Default curves of IEEE Std 1547-2018, table 8."""
 
 
 @register_policy("volt_var")
@@ -26,11 +39,13 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
     else is as ``rule_based`` has it. Slots ``(*batch, K)``.
     """
     slots = rule_based.act(xp, layout, params, state, exogenous, noise)
+    return follow(xp, layout, params, state, slots, CATEGORY_B)
+
+
+def follow(xp: Any, layout: Any, params: Any, state: Any, slots: Array, curve: Curve) -> Array:
+    """The slots with reactive powers of a volt-var curve, and steps of regulators that commands move."""
     v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    at, unit, share = layout.inject.target, layout.inject.source, layout.inject.weights
-    mean = np.zeros((len(at), len(layout.units)))
-    mean[np.arange(len(at)), unit] = share
-    wanted = droop(xp, v_pu[..., at] @ xp.asarray(mean, dtype=v_pu.dtype))
+    wanted = droop(xp, _slots.terminal_v_pu(xp, layout, v_pu), curve)
     moves, index, first = _moves(xp, layout, params, state, v_pu), np.arange(layout.slots.size), 0
     if moves.shape[-1]:
         free = layout.families[layout.taps].free[:, 0]
@@ -60,9 +75,9 @@ def _moves(xp: Any, layout: Any, params: Any, state: Any, v_pu: Array) -> Array:
     return xp.where(waits, 0.0, steps) / columns.max_steps_per_tick
 
 
-def droop(xp: Any, v_pu: Array) -> Array:
+def droop(xp: Any, v_pu: Array, curve: Curve = CATEGORY_B) -> Array:
     """Reactive power over the rating [1], positive when injected, at a terminal voltage [pu]."""
-    inject = (LOW_PU - v_pu) / (LOW_PU - FULL_LOW_PU)
-    absorb = (v_pu - HIGH_PU) / (FULL_HIGH_PU - HIGH_PU)
+    inject = (curve.low_pu - v_pu) / (curve.low_pu - curve.full_low_pu)
+    absorb = (v_pu - curve.high_pu) / (curve.full_high_pu - curve.high_pu)
     inject, absorb = (xp.minimum(xp.maximum(part, 0.0), 1.0) for part in (inject, absorb))
-    return FULL_SHARE * (inject - absorb)
+    return curve.full_share * (inject - absorb)

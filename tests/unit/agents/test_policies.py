@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import powergrid
-from powergrid.agents.policies.volt_var import droop
+from powergrid.agents.policies.volt_var import CATEGORY_A, droop
+from powergrid.agents.policies.volt_watt import curve
 from powergrid.config.document import preset_names
 from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import POLICIES
@@ -22,6 +23,9 @@ BASELINES = (
     "random",
     "rule_based",
     "volt_var",
+    "volt_var_a",
+    "volt_watt",
+    "volt_var_watt",
 )
 EVERYTHING = {
     "name": "everything",
@@ -151,6 +155,76 @@ def test_numpy_and_jax_decide_the_same_in_batches(name):
 def test_volt_var_is_a_droop_with_a_dead_band():
     v_pu = np.array([0.85, 0.92, 0.95, 0.98, 1.0, 1.02, 1.05, 1.08, 1.2])
     np.testing.assert_allclose(droop(np, v_pu), [0.44, 0.44, 0.22, 0, 0, 0, -0.22, -0.44, -0.44], atol=1e-12)
+
+
+def test_rule_counts_sun_wind_and_water_in_the_net_load():
+    """A generator whose fuel is dearer than feed-in and cheaper than retail covers what nature leaves of the load."""
+    plants = [
+        ("WindTurbine", {"p_max_mw": 0.2}),
+        ("SolarPlant", {"p_max_mw": 0.2}),
+        ("RunOfRiver", {"head_m": 5.0}),
+        ("RES", {"p_max_mw": 0.1, "series": "pv_pu:south"}),
+    ]
+    agents = [{"id": f"plant_{i}", "type": t, "bus": "671", "params": p} for i, (t, p) in enumerate(plants)]
+    fuel = {"p_max_mw": 5.0, "marginal_cost_per_mwh": 80.0}
+    agents += [{"id": "dg", "type": "DG", "bus": "675", "params": fuel, "policy": "learned"}]
+    agents += [{"id": "grid", "type": "Grid"}]
+    operator = {**EVERYTHING["agents"][-1], "sub_agents": [agent["id"] for agent in agents]}
+    network = {"base": "ieee13", "load_series": "load_p_pu:com_1"}
+    env = powergrid.make({"name": "nature", "network": network, "agents": [*agents, operator]})
+    env.reset(seed=0, options={"day": 150})
+    covered, place = 0, env.action_labels("operator_1").index("dg.p [MW]")
+    for tick in range(95):
+        now = dict(zip(env.world.layout.columns.series, env.world.table[150 * 96 + tick], strict=False))
+        wanted_mw = 2.5 * (float(env.policy_actions("rule_based")["operator_1"][place]) + 1.0)
+        env.step(env.policy_actions("rule_based"))
+        plants = [device for device in env._state.devices if "available_mw" in device._fields]
+        offered_mw = sum(float(device.available_mw.sum()) for device in plants)
+        price = max(now["price_per_mwh:lz_north"], 0.0)
+        if 0.9 * price < 80.0 < price + 45.0:
+            load_mw = now["load_p_pu:com_1"] * env.world.layout.load_p_mw.sum()
+            assert wanted_mw == pytest.approx(max(load_mw - offered_mw, 0.0), abs=1e-5), tick
+            covered += wanted_mw > 0.0
+    assert covered > 10
+
+
+def test_gentler_volt_var_has_no_dead_band():
+    v_pu = np.array([0.85, 0.90, 0.95, 1.0, 1.05, 1.10, 1.2])
+    np.testing.assert_allclose(droop(np, v_pu, CATEGORY_A), [0.25, 0.25, 0.125, 0, -0.125, -0.25, -0.25], atol=1e-12)
+
+
+def test_volt_watt_falls_to_what_is_left():
+    v_pu = np.array([0.9, 1.06, 1.07, 1.08, 1.10, 1.2])
+    np.testing.assert_allclose(curve(np, v_pu, 0.0), [1, 1, 0.75, 0.5, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(curve(np, v_pu, 0.2), [1, 1, 0.8, 0.6, 0.2, 0.2], atol=1e-12)
+
+
+def test_volt_watt_holds_back_what_generates_where_the_voltage_is_high():
+    """A feeder held near 1.08 pu: batteries, generators and the sun give what the curve leaves, loads are served."""
+    network = {"base": "ieee13", "load_scale": 0.05, "source_pu": 1.05, "regulators": {"v_set_pu": 1.08}}
+    env = powergrid.make({**EVERYTHING, "network": network})
+    env.reset(seed=0, options={"day": 180})
+    rated = {"ess_1": ("671", -0.5, 0.5, 0.0), "dg_1": ("675", 0.2, 0.6, 0.2), "pv_1": ("680", 0.0, 0.1, 0.0)}
+    least, changed, sun = 1.0, set(), env.world.layout.columns.column("pv_pu:south")
+    for tick in range(96):
+        v_pu = np.hypot(env._state.v_re, env._state.v_im)
+        free, held = (env.policy_actions(name)["operator_1"] for name in ("rule_based", "volt_watt"))
+        offered = {"pv_1": 0.1 * min(float(env.world.table[180 * 96 + tick, sun]), 1.0)}
+        for label, before, after in zip(env.action_labels("operator_1"), free, held, strict=True):
+            unit, name = label.split(" ")[0].split(".")
+            if unit not in rated or name not in ("p", "p_share"):
+                assert after == before, label
+                continue
+            bus, low, high, left = rated[unit]
+            cap = float(curve(np, v_pu[env.world.network.bus(bus)], min(left / high, 0.2))) * high
+            top = offered.get(unit, high)
+            most = np.clip(2.0 * (cap - low) / max(top - low, 1e-12) - 1.0, -1.0, 1.0)
+            assert after == pytest.approx(min(before, most), abs=1e-5), (label, tick)
+            least = min(least, cap / high)
+            changed |= {unit} if after < before - 1e-6 else set()
+        env.step(env.policy_actions("volt_watt"))
+    assert least < 0.8
+    assert "pv_1" in changed
 
 
 def test_volt_var_reads_the_phases_of_each_device():

@@ -21,6 +21,8 @@ COLUMNS = {
     "wind_speed_m_s:100m",
     "price_per_mwh:lz_north",
     "ambient_temp_c:greensboro",
+    "ghi_w_m2:greensboro",
+    "dni_w_m2:greensboro",
 }
 
 
@@ -45,7 +47,7 @@ def test_registry_knows_the_year_and_its_alias():
 def test_frame_is_a_year_of_quarter_hours_from_local_midnight():
     dataset = load("embedded_2022")
     assert set(dataset.columns) == COLUMNS
-    assert dataset.frame.shape == (35_040, 18)
+    assert dataset.frame.shape == (35_040, 20)
     assert dataset.frame.index[0] == pd.Timestamp("2022-01-01T06:00Z")
     assert dataset.frame.index[-1] == pd.Timestamp("2023-01-01T05:45Z")
     assert not dataset.missing.to_numpy().any()
@@ -114,6 +116,16 @@ def test_temperature_is_read_at_the_hour_it_is_stamped_with(samples):
     np.testing.assert_allclose(frame.to_numpy()[96::96], at["24:00"].to_numpy()[:-1], atol=1e-12)
     between = frame.to_numpy()
     np.testing.assert_allclose(between[2:-4:4], 0.5 * (between[0:-4:4] + between[4::4]), atol=1e-12)
+
+
+def test_irradiance_is_the_mean_of_the_hour_that_its_stamp_ends(samples):
+    source = pd.read_csv(samples / "weather" / "tmy3_723170TYA_greensboro.csv.gz", skiprows=1)
+    for column, theirs in (("ghi_w_m2:greensboro", "GHI (W/m^2)"), ("dni_w_m2:greensboro", "DNI (W/m^2)")):
+        np.testing.assert_array_equal(hourly(column).ravel(), source[theirs].to_numpy())
+    hour = np.arange(24) + 0.5
+    mean = hourly("ghi_w_m2:greensboro").mean(axis=0)
+    # the site lies five degrees west of its time zone's meridian: the sun stands highest at 12:20
+    assert 12.0 < mean @ hour / mean.sum() < 12.5
 
 
 def test_temperature_is_coolest_before_dawn_and_warmest_in_the_afternoon():
