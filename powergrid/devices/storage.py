@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import exp
 from typing import Any, NamedTuple
 
@@ -327,3 +328,10 @@ class Storage(DeviceAgent):
             decay_per_h=given.self_discharge_per_h,
             throughput_cost_per_mwh=given.wear_cost_per_mwh,
         )
+
+
+def __getattr__(name: str) -> Any:
+    """Version 1 kept ``ESS`` in a module of this name."""
+    if name != "ESS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("powergrid.v1.devices.storage"), name)

@@ -76,7 +76,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
             dev.reset(rnd=self.np_random)
             self._pp_refs[name] = attach_device_to_net(self.net, self.area, dev)
         self.action_space = self._build_action_space()
-        self.observation_space = Box(-np.inf, np.inf, shape=self._get_obs().shape, dtype=np.float32)
+        self.observation_space = self._build_obs_space()
 
     @abc.abstractmethod
     def _build_net(self) -> None:
@@ -214,6 +214,9 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
                 "Transformer with tap limits to self.devices"
             )
         return next(iter(spaces.values())) if len(spaces) == 1 else DictSpace(spaces)
+
+    def _build_obs_space(self) -> Space:
+        return Box(-np.inf, np.inf, shape=self._get_obs().shape, dtype=np.float32)
 
     def _set_action(self, action: Any) -> None:
         """Give every device its share: continuous parts in device order, then discrete ones in device order."""

@@ -178,11 +178,10 @@ class RES(Device):
         self.set_action_space()
 
     def set_action_space(self) -> None:
-        """[Q] or nothing."""
+        """[Q] or nothing. Its state shows P only: v1 never gave it reactive limits."""
         if math.isnan(self.max_q_mvar):
             self.action_callback = True
             return
-        self.state.Qmin, self.state.Qmax = self.min_q_mvar, self.max_q_mvar
         self.action.range = np.array([[self.min_q_mvar], [self.max_q_mvar]], dtype=np.float32)
         self.action.dim_c = 1
         self.action.sample()

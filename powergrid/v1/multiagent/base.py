@@ -168,53 +168,59 @@ class GridEnv:
         return np.concatenate([*(dev.state.as_vector() for dev in self.devices), drawn]).astype(np.float32)
 
     def _set_action(self, action: Any) -> None:
-        action = np.asarray(action)
+        """Give every device its share of a flat vector or, where both parts meet, of the Dict."""
+        cats = int(self.kwargs.get("discrete_action_cats") or 0)
+        mixed = isinstance(action, dict)
+        first = np.asarray(action["continuous"] if mixed else action)
+        second = np.atleast_1d(action["discrete"]) if mixed else None
         for dev in self.devices:
             n = dev.action.c.size
             if n and self.kwargs.get("discrete_action"):
-                low, high = dev.action.range  # type: ignore[misc]  # a continuous action has a range
-                points = np.linspace(low, high, self.kwargs["discrete_action_cats"])
-                dev.action.c[:] = points[np.asarray(action[:n], int), np.arange(n)]
+                points = np.linspace(*dev.action.range, cats)  # type: ignore[misc]  # a continuous action has a range
+                dev.action.c[:] = points[np.asarray(first[:n], int), np.arange(n)]
             else:
-                dev.action.c[:] = action[:n]
-            action = action[n:]
-            n = dev.action.d.size
-            dev.action.d[:] = action[:n]
-            action = action[n:]
+                dev.action.c[:] = first[:n]
+            first, n = first[n:], dev.action.d.size
+            if second is None:
+                dev.action.d[:], first = first[:n], first[n:]
+            else:
+                dev.action.d[:], second = second[:n], second[n:]
 
     def _get_action_space(self) -> dict[str, Space]:
-        """Action space of each device that has one."""
+        """Action space of each device that has one; a Dict where it has both parts."""
         spaces: dict[str, Space] = {}
         cats = int(self.kwargs.get("discrete_action_cats") or 0)
         for dev in self.devices:
+            own: dict[str, Space] = {}
             if dev.action.c.size and dev.action.range is not None:
                 low, high = dev.action.range
                 if not self.kwargs.get("discrete_action"):
-                    spaces[dev.name] = Box(low, high, dtype=np.float32)
+                    own["continuous"] = Box(low, high, dtype=np.float32)
                 else:
-                    spaces[dev.name] = Discrete(cats) if low.size == 1 else MultiDiscrete([cats] * low.size)
+                    own["continuous"] = Discrete(cats) if low.size == 1 else MultiDiscrete([cats] * low.size)
             if dev.action.d.size:
-                spaces[dev.name] = Discrete(dev.action.ncats)
+                own["discrete"] = Discrete(dev.action.ncats)
+            if own:
+                spaces[dev.name] = next(iter(own.values())) if len(own) == 1 else DictSpace(own)
         return spaces
 
     def _combined_action_space(self) -> Space:
         """One flat space; where continuous and discrete parts meet, a Dict of both (v1 failed there)."""
-        low: list[float] = []
-        high: list[float] = []
+        boxes: list[Box] = []
         choices: list[int] = []
-        for space in self._get_action_space().values():
-            if isinstance(space, Box):
-                low, high = [*low, *space.low], [*high, *space.high]
-            elif isinstance(space, Discrete):
-                choices.append(int(space.n))
-            elif isinstance(space, MultiDiscrete):
-                choices += [int(n) for n in space.nvec]
-        box = Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32) if low else None
-        if box is not None and choices:
-            return DictSpace({"continuous": box, "discrete": MultiDiscrete(choices)})
-        if box is not None:
-            return box
-        return MultiDiscrete(choices) if choices else Discrete(1)
+        for found in self._get_action_space().values():
+            for space in found.values() if isinstance(found, DictSpace) else (found,):
+                if isinstance(space, Box):
+                    boxes.append(space)
+                elif isinstance(space, Discrete):
+                    choices.append(int(space.n))
+                elif isinstance(space, MultiDiscrete):
+                    choices += [int(n) for n in space.nvec]
+        if not boxes:
+            return MultiDiscrete(choices) if choices else Discrete(1)
+        low, high = (np.concatenate([getattr(box, end) for box in boxes]) for end in ("low", "high"))
+        box = Box(low, high, dtype=np.float32)
+        return DictSpace({"continuous": box, "discrete": MultiDiscrete(choices)}) if choices else box
 
     def _get_observation_space(self, net: Any) -> Box:
         return Box(-np.inf, np.inf, shape=self._get_obs(net).shape, dtype=np.float32)
@@ -253,13 +259,7 @@ class NetworkedGridEnv(ParallelEnv):
         self.np_random, _ = seeding.np_random(self.env_config.get("seed"))
         self._flow: TablePowerFlow | None = None
         self._build_net()
-        if not isinstance(getattr(self, "possible_agents", None), dict) or getattr(self, "net", None) is None:
-            raise SubclassError(
-                f"{type(self).__name__}._build_net() must set self.net to a pandapower net and self.possible_agents to "
-                "a dict of name -> GridEnv"
-            )
-        self.agent_envs: dict[str, GridEnv] = self.possible_agents
-        self.possible_agent_envs = self.agent_envs
+        self.agent_envs = self.possible_agent_envs = self._built_agents()
         self.possible_agents = list(self.agent_envs)
         self.agents: list[str] = list(self.possible_agents)
         self._init_space()
@@ -267,6 +267,16 @@ class NetworkedGridEnv(ParallelEnv):
     @abstractmethod
     def _build_net(self) -> None:
         """Set ``net`` and ``possible_agents``."""
+
+    def _built_agents(self) -> dict[str, GridEnv]:
+        """What ``_build_net`` set; some programs set ``agents`` alone."""
+        found = getattr(self, "possible_agents", None) or getattr(self, "agents", None)
+        if not isinstance(found, dict) or getattr(self, "net", None) is None:
+            raise SubclassError(
+                f"{type(self).__name__}._build_net() must set self.net to a pandapower net and self.possible_agents to "
+                "a dict of name -> GridEnv"
+            )
+        return found
 
     @abstractmethod
     def _reward_and_safety(self) -> tuple[dict[str, float], dict[str, float]]:
