@@ -20,8 +20,8 @@ from powergrid.networks.network import Network
 from powergrid.powerflow import sparse_lu
 from powergrid.powerflow.compile import Compiled
 
-TOLERANCE_MVA = 1e-8
-"""Largest mismatch of a node at which ``runpp`` stops by default [MVA]."""
+TOLERANCE_PU = 1e-8
+"""Largest mismatch of a node at which ``runpp`` stops by default, per unit of the net's own base power [1]."""
 MOST_ITERATIONS = 10
 """Iterations of ``runpp`` by default."""
 
@@ -48,6 +48,8 @@ class NewtonPlan:
         Where each of its values lies among the four blocks.
     dc
         Factors of the DC start, and the power that phase shifts inject there [pu].
+    tolerance_mva
+        Largest mismatch of a node at which the iterations stop [MVA].
     """
 
     compiled: Compiled
@@ -58,10 +60,18 @@ class NewtonPlan:
     jacobian: sp.csc_matrix
     order: np.ndarray
     dc: tuple[Any, np.ndarray]
+    tolerance_mva: float
 
     @classmethod
-    def of(cls, compiled: Compiled) -> NewtonPlan:
+    def of(cls, compiled: Compiled, base_mva: float) -> NewtonPlan:
         """Prepare a compiled network.
+
+        Parameters
+        ----------
+        compiled
+            The network.
+        base_mva
+            The pandapower net's base power [MVA], 1 unless its author chose another.
 
         Raises
         ------
@@ -85,7 +95,8 @@ class NewtonPlan:
         )
         places.sort_indices()
         order = places.data.astype(int) - 1
-        return cls(compiled, ybus, rows, inner, np.flatnonzero(r == c), places, order, _dc_start(compiled))
+        diagonal, tolerance_mva = np.flatnonzero(r == c), TOLERANCE_PU * base_mva
+        return cls(compiled, ybus, rows, inner, diagonal, places, order, _dc_start(compiled), tolerance_mva)
 
     def solve(self, loads: np.ndarray, v_source: float, v_start: float) -> np.ndarray | None:
         """Node voltages.
@@ -118,7 +129,7 @@ class NewtonPlan:
             mismatch = (v * np.conj(current) + drawn)[:n]
             if not np.isfinite(mismatch).all():
                 return None
-            if max(np.abs(mismatch.real).max(), np.abs(mismatch.imag).max()) < TOLERANCE_MVA:
+            if max(np.abs(mismatch.real).max(), np.abs(mismatch.imag).max()) < self.tolerance_mva:
                 return np.asarray(v)
             if iteration == MOST_ITERATIONS:
                 return None

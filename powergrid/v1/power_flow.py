@@ -200,7 +200,7 @@ class TablePowerFlow:
 
 def plan_key(net: Any) -> tuple:
     """The values of all columns that enter a plan, as something that can be compared and looked up."""
-    parts: list[Any] = [net["f_hz"]]
+    parts: list[Any] = [net["f_hz"], net["sn_mva"]]
     for table, columns in PLAN_COLUMNS.items():
         frame = net[table]
         if not len(frame):
@@ -247,5 +247,7 @@ def _make_plan(net: Any, method: str) -> _Plan:
             tables[table] = frame.assign(name=[f"{table}:{k}" for k in range(len(frame))])
     network = Network.from_pandapower(tables)
     fixed_point = method == "sparse_lu"
-    solver = FixedPointPlan.of(network) if fixed_point else NewtonPlan.of(compile_network(network))
+    solver = (
+        FixedPointPlan.of(network) if fixed_point else NewtonPlan.of(compile_network(network), float(net["sn_mva"]))
+    )
     return _Plan(solver, Rows.of(net, network))

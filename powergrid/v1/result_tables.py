@@ -248,7 +248,7 @@ def _write_switches(net: Any, rows: Rows, vm: np.ndarray, powers: Powers) -> Non
             result = net[f"res_{table}"]
             ends = result[near_end].to_numpy()[row], result[far_end].to_numpy()[row]
             values[0, mine] = np.where(closed[mine], np.where(near, *ends), 0.0)
-    mine = np.flatnonzero((rows.branch["switch"] >= 0) & closed)
+    mine = np.flatnonzero((rows.branch["switch"] >= 0) & closed & (switch["z_ohm"].to_numpy(float) > 0))
     if len(mine):
         branch, first = rows.branch["switch"][mine], rows.ends["switch"][0][mine]
         s_from, s_to = powers.into_from[branch], powers.into_to[branch]

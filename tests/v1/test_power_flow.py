@@ -8,7 +8,13 @@ import warnings
 import numpy as np
 import pandapower as pp
 import pytest
-from pandapower.networks import create_cigre_network_mv
+from pandapower.networks import (
+    case33bw,
+    create_cigre_network_lv,
+    create_cigre_network_mv,
+    create_kerber_dorfnetz,
+    four_loads_with_branches_out,
+)
 from powergrid.networks.ieee34 import IEEE34Bus
 from powergrid.networks.ieee123 import IEEE123Bus
 
@@ -97,6 +103,22 @@ def test_random_loads_and_taps(build):
         net.switch.loc[2, "closed"] = False  # 54-94, one of the loops
         net.switch["in_ka"] = 0.4
         same_as_runpp(flow)
+
+
+@pytest.mark.parametrize(
+    "build", [case33bw, create_cigre_network_lv, create_kerber_dorfnetz, four_loads_with_branches_out]
+)
+def test_other_nets(build):
+    """A base power of 10 MVA, ideal switches, shifting transformers, many equal feeders."""
+    net = build()
+    flow = TablePowerFlow(net)
+    for scaling in (1.0, 0.4):
+        net.load["scaling"] = scaling
+        same_as_runpp(flow)
+    net.trafo["shift_degree"] += 30.0
+    net.sn_mva = 3.0
+    same_as_runpp(flow)
+    assert flow.fallback == ""
 
 
 def test_a_collapse_is_runpp_s_too_and_leaves_no_trace(cigre):

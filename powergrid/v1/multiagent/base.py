@@ -176,7 +176,8 @@ class GridEnv:
         for dev in self.devices:
             n = dev.action.c.size
             if n and self.kwargs.get("discrete_action"):
-                points = np.linspace(*dev.action.range, cats)  # type: ignore[misc]  # a continuous action has a range
+                low, high = dev.action.range  # type: ignore[misc]  # a continuous action has a range
+                points = np.linspace(low, high, cats)
                 dev.action.c[:] = points[np.asarray(first[:n], int), np.arange(n)]
             else:
                 dev.action.c[:] = first[:n]
