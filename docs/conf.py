@@ -1,8 +1,13 @@
 """Sphinx configuration: MyST pages whose code cells are executed, reference pages from docstrings."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from powergrid.core.registry import Registry
+
+sys.path.insert(0, str(Path(__file__).parent))
+import device_pages
 
 project = "PowerGrid"
 author = "The PowerGrid developers"
@@ -55,5 +60,6 @@ def leave_out(app, what, name, item, skip, options):
 
 
 def setup(app):
-    """Connect the handler above."""
+    """Connect the handler above, and write the pages of the device types before sources are looked for."""
     app.connect("autodoc-skip-member", leave_out)
+    app.connect("builder-inited", lambda app: device_pages.write())

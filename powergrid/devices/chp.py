@@ -63,9 +63,10 @@ class Params(NamedTuple):
 
 
 class State(NamedTuple):
-    """Heat in the buffer [MWh]; heat served, made by the boiler and dumped in the last tick [MWh]."""
+    """Heat in the buffer [MWh]; in the last tick power [MW], and heat served, made by the boiler and dumped [MWh]."""
 
     heat_mwh: Array
+    p_mw: Array
     served_mwh: Array
     boiler_mwh: Array
     dumped_mwh: Array
@@ -86,7 +87,7 @@ class Exogenous(NamedTuple):
 def reset(xp: Any, params: Params, uniform: Array) -> State:
     """The buffer as full as the settings say."""
     zero = uniform * 0.0
-    return State(zero + params.fill_init * params.buffer_mwh, zero, zero, zero)
+    return State(zero + params.fill_init * params.buffer_mwh, zero, zero, zero, zero)
 
 
 def demand(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
@@ -114,7 +115,7 @@ def step(
     boiler_mwh = xp.maximum(-balance_mwh, 0.0)
     dumped_mwh = xp.maximum(balance_mwh - params.buffer_mwh, 0.0)
     heat_mwh = balance_mwh + boiler_mwh - dumped_mwh
-    return State(heat_mwh, needed_mwh, boiler_mwh, dumped_mwh), Injection(p_mw, p_mw * 0.0)
+    return State(heat_mwh, p_mw, needed_mwh, boiler_mwh, dumped_mwh), Injection(p_mw, p_mw * 0.0)
 
 
 def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
@@ -142,11 +143,21 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
-    """Power whose heat is of use where it pays with the boiler's heat as credit, full power where it pays without."""
-    room_mwh = params.buffer_mwh - state.heat_mwh + demand(xp, params, exogenous.ambient_temp_c) * dt_h
-    used_mw = xp.minimum(xp.maximum(room_mwh, 0.0) * params.eta_electric / params.eta_heat / dt_h, params.p_max_mw)
+    """Power whose heat is of use where it pays with the boiler's heat as credit, full power where it pays without.
+
+    Where the demand for heat is below the engine's smallest load, it runs in turns that fill the buffer: begun when the
+    buffer is half empty, or when energy is dearer than on average in the next day.
+    """
+    per_heat = params.eta_electric / params.eta_heat
+    needed_mw = demand(xp, params, exogenous.ambient_temp_c)
+    room_mwh = params.buffer_mwh - state.heat_mwh + needed_mw * dt_h
+    used_mw = xp.minimum(xp.maximum(room_mwh, 0.0) * per_heat / dt_h, params.p_max_mw)
+    follows = decide_on(xp, needed_mw * per_heat - params.min_load_share * params.p_max_mw) >= 0.0
+    dear = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) > 0.0
+    low = decide_on(xp, state.heat_mwh - 0.5 * params.buffer_mwh) <= 0.0
+    turn = follows | dear | low | (state.p_mw > 0.0)
     price = xp.where(outlook.net_load_mw > 0.0, outlook.retail_per_mwh, outlook.feed_in_per_mwh)
-    pays = decide_on(xp, price - marginal_cost(xp, params, used_mw)) >= 0.0
+    pays = turn & (decide_on(xp, price - marginal_cost(xp, params, used_mw)) >= 0.0)
     pays_alone = decide_on(xp, price - params.fuel_price_per_mwh / params.eta_electric) >= 0.0
     return Command(xp.where(pays_alone, used_mw * 0.0 + params.p_max_mw, xp.where(pays, used_mw, used_mw * 0.0)))
 
