@@ -16,6 +16,7 @@ from typing import Any
 
 import device_plots
 
+from powergrid.devices._shared import relax
 from powergrid.plugins.registries import DEVICES
 
 FOLDER = Path(__file__).parent / "reference" / "devices"
@@ -82,8 +83,8 @@ def kernels(device: Any) -> list[str]:
         if own and key not in _USUAL:
             told = [part for part in paragraphs(value) if not re.match(r"(Parameters|Returns|Raises) -", part)]
             lines += [f"**`{key}`.** {' '.join(told)}", ""]
-    if "relax" in vars(module):
-        lines += [f"**Temperature.** {' '.join(paragraphs(vars(module)['relax']))}", ""]
+    if {"relax", "heated"} & set(vars(module)):
+        lines += [f"**Temperature.** {' '.join(paragraphs(relax))}", ""]
     lines += [f"**Its rule** (policy `rule_based`). {' '.join(paragraphs(device.rule))}", ""]
     lines += [f"**Energy account.** {' '.join(paragraphs(device.energy))}", ""]
     return lines

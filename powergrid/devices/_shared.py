@@ -36,7 +36,7 @@ def relax(xp: Any, temp_c: Array, rest_c: Array, tau_h: Array, dt_h: float) -> t
     ``dT/dt = (T_rest - T) / tau`` has the solution ``T_rest + (T - T_rest) exp(-t / tau)``, which is exact for heat and
     surroundings that are constant over the tick: the first-order model of e.g. Mathieu, Koch and Callaway, "State
     estimation and control of electric loads to manage real-time energy imbalance", IEEE Trans. Power Systems 28(1),
-    2013, doi:10.1109/TPWRS.2012.2204074, section III.
+    2013, pp. 430-440.
     """
     keeps = xp.exp(-dt_h / tau_h)
     after_c = rest_c + (temp_c - rest_c) * keeps

@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook
 from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import AMBIENT_C, heat_to, inside, outdoor, relax
+from powergrid.devices import _room
+from powergrid.devices._room import Exogenous, State, heated, needed
+from powergrid.devices._shared import AMBIENT_C, inside
 from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a unit and its building; all figures are midpoints of the ranges in the source."""
+    """What a person says about a unit and its building: figures from the middle of the ranges that studies use."""
 
     p_max_mw: float = Field(0.0056, gt=0, description="largest electrical power [MW]")
     cop_heating: float = Field(3.5, gt=0, description="heat brought in per electricity [1]")
@@ -48,30 +50,10 @@ class Params(NamedTuple):
     discomfort_cost_per_k_h: Array
 
 
-class State(NamedTuple):
-    """Room temperature at the end of the tick and its mean over it [degC], and heat brought in [kW]."""
-
-    temp_c: Array
-    mean_temp_c: Array
-    heat_kw: Array
-
-
 class Command(NamedTuple):
     """Wanted share of the largest electrical power [1]: heating is positive, cooling negative."""
 
     heat_share: Array
-
-
-class Exogenous(NamedTuple):
-    """Outdoor temperature [degC]."""
-
-    ambient_temp_c: Array
-
-
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """The room at its initial temperature."""
-    zero = uniform * 0.0
-    return State(zero + params.t_init_c, zero + params.t_init_c, zero)
 
 
 def step(
@@ -80,54 +62,24 @@ def step(
     """Draw a share of the largest power, heating or cooling.
 
     ``C dT/dt = Q + G - (T - T_out) / R`` with ``Q = COP_h P`` or ``-COP_c P``, solved exactly over the tick; see
-    :func:`powergrid.devices._shared.relax` for the source of the model. Its table of cooling units ranges over 1.5-2.5
-    K/kW, 1.5-2.5 kWh/K and 10-18 kW of heat at a COP of 2.5; heat pumps there have 3.5.
+    :func:`powergrid.devices._shared.relax` for the source of the model. Studies of such loads draw homes from 1.5-2.5
+    K/kW, 1.5-2.5 kWh/K and 10-18 kW of heat, with a COP of 2.5 for cooling and 3.5 for heating.
     """
     share = inside(xp, command.heat_share, -1.0, 1.0)
     most_kw = 1000.0 * params.p_max_mw
     heat_kw = most_kw * (xp.maximum(share, 0.0) * params.cop_heating + xp.minimum(share, 0.0) * params.cop_cooling)
-    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * (heat_kw + params.gain_kw)
-    temp_c, mean_c = relax(xp, state.temp_c, rest_c, params.r_k_per_kw * params.c_kwh_per_k, dt_h)
-    return State(temp_c, mean_c, heat_kw), Injection(-params.p_max_mw * xp.abs(share), share * 0.0)
-
-
-def violation(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> tuple[Array, ...]:
-    """Mean room temperature outside the comfort band [$]."""
-    out_k = xp.maximum(params.t_min_c - state.mean_temp_c, 0.0) + xp.maximum(state.mean_temp_c - params.t_max_c, 0.0)
-    return (params.discomfort_cost_per_k_h * out_k * dt_h,)
-
-
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
-    """Room temperature and electrical power."""
-    return state.temp_c, -injection.p_mw
+    return heated(xp, params, state, exogenous, heat_kw, dt_h), Injection(-params.p_max_mw * xp.abs(share), share * 0.0)
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Just as much as keeps the room at the nearer edge of its comfort band, a quarter of the band inside it."""
-    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * params.gain_kw
-    tau_h = params.r_k_per_kw * params.c_kwh_per_k
-    left_alone, _ = relax(xp, state.temp_c, rest_c, tau_h, dt_h)
+    left_alone = heated(xp, params, state, exogenous, state.temp_c * 0.0, dt_h).temp_c
     inner = 0.25 * (params.t_max_c - params.t_min_c)
     target_c = xp.minimum(xp.maximum(left_alone, params.t_min_c + inner), params.t_max_c - inner)
-    heat_kw = heat_to(xp, state.temp_c, target_c, rest_c, params.r_k_per_kw, tau_h, dt_h)
+    heat_kw = needed(xp, params, state, exogenous, target_c, dt_h)
     most_kw = 1000.0 * params.p_max_mw
     share = xp.maximum(heat_kw, 0.0) / params.cop_heating + xp.minimum(heat_kw, 0.0) / params.cop_cooling
     return Command(inside(xp, share / most_kw, -1.0, 1.0))
-
-
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> Energy:
-    """Gains and heat from outdoors come in (negative while it cools), the room stores, the envelope loses [MWh]."""
-    lost_kw = (after.mean_temp_c - outdoor(xp, exogenous.ambient_temp_c)) / params.r_k_per_kw
-    return Energy(
-        primary_in=((after.heat_kw + params.gain_kw) / 1000.0 + injection.p_mw) * dt_h,
-        stored=params.c_kwh_per_k * (after.temp_c - before.temp_c) / 1000.0,
-        useful_out=injection.p_mw * 0.0,
-        lost=lost_kw * dt_h / 1000.0,
-    )
 
 
 @register_device("AirConditioner", aliases=("air_conditioner", "AC"))
@@ -136,8 +88,8 @@ class AirConditioner(DeviceAgent):
 
     violation_names = ("comfort",)
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, violation = staticmethod(reset), staticmethod(step), staticmethod(violation)
-    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+    reset, step, violation = staticmethod(_room.reset), staticmethod(step), staticmethod(_room.violation)
+    readings, rule, energy = staticmethod(_room.readings), staticmethod(rule), staticmethod(_room.energy)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Room temperature, as far as the weather and full power could take it, and electrical power."""

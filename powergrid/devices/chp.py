@@ -103,8 +103,8 @@ def step(
 
     A fixed ratio of heat to power ``eta_heat / eta_electric``, and ``E' = E (1 - s dt) + heat - demand`` with
     ``0 <= E <= E_max``: the back-pressure unit of e.g. Frangopoulos (ed.), "Cogeneration: Technologies, Optimization
-    and Implementation", IET 2017. Efficiencies as of gas engines of 100 kW in the EPA's "Catalog of CHP Technologies",
-    2017, section 2; degree days for the demand.
+    and Implementation", IET 2017. Efficiencies are those usual for gas engines of 100 kW, over the lower heating value;
+    see e.g. EPA, "Catalog of CHP Technologies", 2017. Degree days for the demand.
     """
     share = inside(xp, command.p_mw / params.p_max_mw, 0.0, 1.0)
     share = share * flag(xp, decide_on(xp, share - params.min_load_share) >= 0.0, share)

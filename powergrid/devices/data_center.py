@@ -80,8 +80,8 @@ def step(
 
     ``B' = B + a dt - w dt`` with ``0 <= B <= B_max``, and ``p = PUE (p_idle + w_interactive + w)`` for machines whose
     power is linear in their work: Liu et al., "Renewable and cooling aware workload management for sustainable data
-    centers", ACM SIGMETRICS 2012, doi:10.1145/2254756.2254779, sections 2 and 3. What finds neither a machine nor
-    a place in the queue is turned away.
+    centers", ACM SIGMETRICS Performance Evaluation Review 40(1), 2012, doi:10.1145/2318857.2254779. What finds neither
+    a machine nor a place in the queue is turned away.
     """
     interactive_mw = xp.minimum(params.interactive_mw * inside(xp, exogenous.load_pu, 0.0, 1e6), params.work_max_mw)
     free_mw = params.work_max_mw - interactive_mw

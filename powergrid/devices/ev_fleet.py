@@ -126,8 +126,8 @@ def step(
 
     All connected batteries have one state of charge, so whoever leaves takes a share of the energy along, and whoever
     returns brings a share of that away, less a trip: the virtual battery of e.g. Xu, Callaway, Hu and Song,
-    "Hierarchical coordination of heterogeneous flexible loads", IEEE Trans. Power Systems 31(6), 2016,
-    doi:10.1109/TPWRS.2016.2516992, with power and energy limits in proportion to those connected.
+    "Hierarchical coordination of heterogeneous flexible loads", IEEE Trans. Power Systems, 2016, with power and energy
+    limits in proportion to those connected.
     """
     share = connected(xp, params, exogenous.hour)
     gone, back = xp.maximum(state.share - share, 0.0), xp.maximum(share - state.share, 0.0)

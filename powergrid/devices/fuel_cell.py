@@ -76,7 +76,7 @@ def hydrogen(xp: Any, params: Params, p_mw: Array) -> Array:
     With the voltage ``V = V_0 - d i`` over the current `i` (1 at rated power), the power is ``i V`` in units of rated
     current, so that ``i = (V_0 - sqrt(V_0^2 - 4 d P)) / (2 d)``; by Faraday's law hydrogen goes with the current, and
     the cell's efficiency is ``V / 1.25`` (Larminie and Dicks, "Fuel Cell Systems Explained", 2nd ed., Wiley 2003,
-    sections 2.4 and 3.3; auxiliaries in section 4).
+    chapters 2 and 3; auxiliaries in chapter 4).
     """
     per_unit = p_mw / params.p_max_mw * params.v_rated
     root = xp.sqrt(xp.maximum(params.v_open * params.v_open - 4.0 * params.drop_v * per_unit, 1e-12))

@@ -6,9 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook
 from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import AMBIENT_C, heat_to, inside, outdoor, relax
+from powergrid.devices import _room
+from powergrid.devices._room import Exogenous, State, heated, needed
+from powergrid.devices._shared import AMBIENT_C, inside, outdoor
 from powergrid.plugins import register_device
 
 _CURVES = {"air": (6.81, 0.121, 0.000630, 15.0), "ground": (8.77, 0.150, 0.000734, 20.0)}
@@ -19,7 +21,7 @@ _USUAL_AMBIENT_C = 7.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about a heat pump and its building; R and C are midpoints of the ranges in the source."""
+    """What a person says about a heat pump and its building; R and C from the middle of the usual ranges."""
 
     p_max_mw: float = Field(0.005, gt=0, description="largest electrical power [MW]")
     kind: Literal["air", "ground"] = Field("air", description="where its heat comes from: air or ground")
@@ -66,30 +68,10 @@ class Params(NamedTuple):
     discomfort_cost_per_k_h: Array
 
 
-class State(NamedTuple):
-    """Room temperature at the end of the tick and its mean over it [degC], and heat delivered [kW]."""
-
-    temp_c: Array
-    mean_temp_c: Array
-    heat_kw: Array
-
-
 class Command(NamedTuple):
     """Wanted share of the largest electrical power [1]."""
 
     heat_share: Array
-
-
-class Exogenous(NamedTuple):
-    """Outdoor temperature [degC]."""
-
-    ambient_temp_c: Array
-
-
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """The room at its initial temperature."""
-    zero = uniform * 0.0
-    return State(zero + params.t_init_c, zero + params.t_init_c, zero)
 
 
 def cop(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
@@ -110,21 +92,11 @@ def step(
     """Draw a share of the largest power and bring its heat into the building.
 
     ``C dT/dt = COP P + G - (T - T_out) / R``, solved exactly over the tick; see :func:`powergrid.devices._shared.relax`
-    for the source of model and of the ranges 1.5-2.5 K/kW and 1.5-2.5 kWh/K.
+    for the source of the model; studies of homes use 1.5-2.5 K/kW and 1.5-2.5 kWh/K.
     """
     power_kw = 1000.0 * params.p_max_mw * inside(xp, command.heat_share, 0.0, 1.0)
     heat_kw = power_kw * cop(xp, params, exogenous.ambient_temp_c)
-    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * (heat_kw + params.gain_kw)
-    temp_c, mean_c = relax(xp, state.temp_c, rest_c, params.r_k_per_kw * params.c_kwh_per_k, dt_h)
-    return State(temp_c, mean_c, heat_kw), Injection(-power_kw / 1000.0, power_kw * 0.0)
-
-
-def violation(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> tuple[Array, ...]:
-    """Mean room temperature outside the comfort band [$]."""
-    out_k = xp.maximum(params.t_min_c - state.mean_temp_c, 0.0) + xp.maximum(state.mean_temp_c - params.t_max_c, 0.0)
-    return (params.discomfort_cost_per_k_h * out_k * dt_h,)
+    return heated(xp, params, state, exogenous, heat_kw, dt_h), Injection(-power_kw / 1000.0, power_kw * 0.0)
 
 
 def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
@@ -132,31 +104,11 @@ def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> A
     return params.c_kwh_per_k * state.temp_c / params.usual_cop / 1000.0 * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
-    """Room temperature and electrical power."""
-    return state.temp_c, -injection.p_mw
-
-
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Bring the room to its set point by the end of the tick."""
-    rest_c = outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * params.gain_kw
-    tau_h = params.r_k_per_kw * params.c_kwh_per_k
-    heat_kw = heat_to(xp, state.temp_c, params.t_set_c, rest_c, params.r_k_per_kw, tau_h, dt_h)
+    heat_kw = needed(xp, params, state, exogenous, params.t_set_c, dt_h)
     most_kw = 1000.0 * params.p_max_mw * cop(xp, params, exogenous.ambient_temp_c)
     return Command(inside(xp, heat_kw / most_kw, 0.0, 1.0))
-
-
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> Energy:
-    """Heat of the source and gains come in, the room stores, the envelope loses [MWh]."""
-    lost_kw = (after.mean_temp_c - outdoor(xp, exogenous.ambient_temp_c)) / params.r_k_per_kw
-    return Energy(
-        primary_in=((after.heat_kw + params.gain_kw) / 1000.0 + injection.p_mw) * dt_h,
-        stored=params.c_kwh_per_k * (after.temp_c - before.temp_c) / 1000.0,
-        useful_out=injection.p_mw * 0.0,
-        lost=lost_kw * dt_h / 1000.0,
-    )
 
 
 @register_device("HeatPump", aliases=("heat_pump",))
@@ -165,8 +117,8 @@ class HeatPump(DeviceAgent):
 
     violation_names = ("comfort",)
     Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, violation = staticmethod(reset), staticmethod(step), staticmethod(violation)
-    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+    reset, step, violation = staticmethod(_room.reset), staticmethod(step), staticmethod(_room.violation)
+    readings, rule, energy = staticmethod(_room.readings), staticmethod(rule), staticmethod(_room.energy)
     worth = staticmethod(worth)
 
     def params(self) -> Any:

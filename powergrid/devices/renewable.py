@@ -66,7 +66,7 @@ def step(
 
     ``p = share min(p_max a, S)`` with the series value `a` in [0, 1], and ``p^2 + q^2 <= S^2``: the circular capability
     of a full converter, e.g. Turitsyn et al., "Options for control of reactive power by distributed photovoltaic
-    generators", Proceedings of the IEEE 99(6), 2011, doi:10.1109/JPROC.2011.2116750, section II.
+    generators", Proceedings of the IEEE 99(6), 2011, doi:10.1109/JPROC.2011.2116750.
     """
     available_mw = available(xp, params, exogenous, dt_h)
     return State(available_mw), deliver(xp, params, available_mw, command, params.share_min)

@@ -111,8 +111,8 @@ def step(
 ) -> tuple[State, Injection]:
     """Turn a share of the usable flow into power; the rest goes over the weir.
 
-    ``p = eta rho g H Q``, e.g. Penche, "Guide on How to Develop a Small Hydropower Plant", European Small Hydropower
-    Association 2004, chapters 1 and 6, which also gives the turbines' smallest flows; ``p^2 + q^2 <= S^2``.
+    ``p = eta rho g H Q``, e.g. European Small Hydropower Association, "Guide on How to Develop a Small Hydropower
+    Plant", 2004, which also gives the turbines' smallest flows; ``p^2 + q^2 <= S^2``.
     """
     flow_m3_s = usable(xp, params, exogenous)
     available_mw = _available(xp, params, flow_m3_s)

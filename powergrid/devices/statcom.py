@@ -64,8 +64,8 @@ def step(
     """Give reactive power up to the converter's current, and draw what the converter loses.
 
     The limit is a current, so ``|q| <= S min(v, 1)``: at low voltage it falls with `v`, not with its square as that of
-    a capacitor does (Hingorani and Gyugyi, "Understanding FACTS", IEEE Press 2000, section 5.1). Losses are
-    ``S (l_0 + (l_1 - l_0) (q / S)^2)``, of order 1 % at full current (section 5.3 there).
+    a capacitor does (Hingorani and Gyugyi, "Understanding FACTS", IEEE Press 2000, chapter 5). Losses are
+    ``S (l_0 + (l_1 - l_0) (q / S)^2)``, of order 1 % at full current (there, too).
     """
     share = params.full_load_loss_share
     room = params.sn_mva * xp.sqrt(1.0 - share * share) * inside(xp, exogenous.v_pu, 0.0, 1.0)

@@ -148,7 +148,7 @@ def step(
 
     ``E' = E (1 - sigma dt) - (max(p, 0) / eta_d + min(p, 0) eta_c) dt`` and ``p^2 + q^2 <= S^2``: the usual bucket
     model with constant efficiencies, e.g. Rosewater et al., "Battery energy storage models for optimal control", IEEE
-    Access 7 (2019), doi:10.1109/ACCESS.2019.2957698, section III.
+    Access 7 (2019), doi:10.1109/ACCESS.2019.2957698.
     """
     soc = state.soc * (1.0 - params.self_discharge_per_h * dt_h)
     above = xp.maximum(soc - params.soc_min, 0.0) * params.capacity_mwh
@@ -251,7 +251,7 @@ def energy(
 
 @register_device("Storage", aliases=("ESS", "storage", "battery"))
 class Storage(DeviceAgent):
-    """Battery with an energy window, efficiencies both ways, an optional reactive range and a throughput cost."""
+    """Battery with an energy window, efficiencies both ways, an optional reactive range, and ageing by use and time."""
 
     money_names = ("wear",)
     Settings, Params, State, Command = Settings, Params, State, Command

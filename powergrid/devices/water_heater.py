@@ -110,9 +110,9 @@ def step(
     """Heat the tank as told, but never beyond the cut-out.
 
     ``C dT/dt = P - UA (T - T_room) - m c (T - T_in)``, one well-mixed mass, solved exactly over the tick: Xu, Diao,
-    Lu, Lian and Zhang, "Modeling of electric water heaters for demand response", IEEE Trans. Smart Grid 5(5), 2014,
-    doi:10.1109/TSG.2014.2317149, section II. Draw 64.3 gal a day at 135 F from 58 F in a room of 67.5 F: 10 CFR part
-    430, subpart B, appendix E, simulated use test.
+    Lu, Lian and Zhang, "Modeling of electric water heaters for demand response: a baseline PDE model", IEEE Trans.
+    Smart Grid 5(5), 2014, which begins from such a model. Draw 64.3 gal a day at 135 F from 58 F in a room of 67.5 F:
+    the 24-hour simulated use test of 10 CFR part 430, subpart B, appendix E, as it stood until 2015.
     """
     k_kw_per_k, rest_c, tau_h = _cooling(xp, params, exogenous)
     most_kw = heat_to(xp, state.temp_c, params.t_max_c, rest_c, 1.0 / k_kw_per_k, tau_h, dt_h)

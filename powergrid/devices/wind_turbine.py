@@ -68,8 +68,8 @@ class Exogenous(NamedTuple):
 def power_curve(xp: Any, params: Params, hub_m_s: Array) -> Array:
     """Power over the rated one [1] at a wind speed at the hub.
 
-    ``(v^3 - v_in^3) / (v_rated^3 - v_in^3)`` between cut-in and rated speed, one up to cut-out, else none: the cubic
-    curve of Carrillo et al., "Review of power curve modelling for wind turbines", Renewable and Sustainable Energy
+    ``(v^3 - v_in^3) / (v_rated^3 - v_in^3)`` between cut-in and rated speed, one up to cut-out, else none: of the kinds
+    compared in Carrillo et al., "Review of power curve modelling for wind turbines", Renewable and Sustainable Energy
     Reviews 21, 2013, doi:10.1016/j.rser.2013.01.012.
     """
     low = params.cut_in_m_s * params.cut_in_m_s * params.cut_in_m_s
@@ -91,7 +91,7 @@ def step(
     """Deliver a share of what the wind offers, within the converter rating.
 
     The wind at the hub is ``v (h / h_ref)^a``, the power law of e.g. Manwell, McGowan and Rogers, "Wind Energy
-    Explained", 2nd ed., Wiley 2009, section 2.3.3; ``p^2 + q^2 <= S^2``.
+    Explained", 2nd ed., Wiley 2009, chapter 2; ``p^2 + q^2 <= S^2``.
     """
     available_mw = available(xp, params, exogenous, dt_h)
     return State(available_mw), deliver(xp, params, available_mw, command, params.share_min)

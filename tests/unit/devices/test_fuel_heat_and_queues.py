@@ -58,7 +58,7 @@ def test_plant_ramps_and_burns_its_store() -> None:
     unit, row = build("Biomass", p_max_mw=1.0, ramp_mw_per_h=0.4, store_t=10.0, fill_init=0.5, delivery_t_per_h=0.0)
     found = run(unit, row, unit.Command(np.inf), [()] * 8)
     powers = [injection.p_mw for _, injection in found]
-    energy_mwh = 5.0 * 3.4 * 0.25
+    energy_mwh = 5.0 * 3.4 * 0.20
     assert powers[:3] == close([0.4, 0.8, 1.0])
     assert sum(powers) == close(energy_mwh)
     assert powers[-1] == 0.0
@@ -72,7 +72,7 @@ def test_store_takes_deliveries_while_it_has_room() -> None:
 
 
 def test_fuel_costs_what_the_plant_burns() -> None:
-    unit, row = build("Biomass", ramp_mw_per_h=9.0)
+    unit, row = build("Biomass", efficiency=0.25, ramp_mw_per_h=9.0)
     state, injection = run(unit, row, unit.Command(0.85), [()])[0]
     assert unit.money(np, row, state, injection, None, 1.0)[0] == close(60.0 * 0.85 / 0.85 + 5.0 * 0.85)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -53,5 +54,5 @@ def test_pictures_are_drawn(pages: ModuleType, tmp_path: Path, name: str, wide: 
     assert pages.device_plots.picture(name, tmp_path / "picture.png")
     with image.open(tmp_path / "picture.png") as picture:
         assert (picture.width > 2 * picture.height) == wide
-        assert len(set(picture.convert("L").resize((64, 32)).getdata())) > 8  # not blank
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 8  # not blank
     assert not pages.device_plots.picture("Switch", tmp_path / "none.png")
