@@ -13,7 +13,7 @@ from powergrid.datasets.resample import Series
 from powergrid.datasets.user_csv import read_series
 from powergrid.plugins.registries import DATASETS
 
-UNITS = ("pu", "mw", "mvar", "per_mwh", "c", "m_s", "w_m2", "t_per_mwh")
+UNITS = ("pu", "mw", "mvar", "mwh", "per_mwh", "c", "m_s", "w_m2", "t_per_mwh", "h")
 """Units a quantity may end with."""
 
 USER_SITE = "user"

@@ -11,6 +11,9 @@ from powergrid.core.types import Array, Entry, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
+_LONGEST_H = 168.0
+"""No series tells further ahead [h]."""
+
 
 class Settings(DeviceSettings):
     """What a person says about a vehicle and its charge point: a home charger of 7.2 kW and a daily commute."""
@@ -31,6 +34,12 @@ class Settings(DeviceSettings):
     public_cost_per_mwh: float = Field(500.0, ge=0, description="price of trip energy charged elsewhere [$/MWh]")
     v2g: bool = Field(False, description="whether it may feed back into the grid")
     wear_cost_per_mwh: float = Field(40.0, ge=0, description="ageing cost of energy fed back [$/MWh]")
+    stay_series: str | None = Field(
+        None, description="dataset column of the hours until it leaves, 0 while away [h], instead of the clock"
+    )
+    trip_series: str | None = Field(
+        None, description="dataset column of a trip's energy, read when it has left [MWh], instead of trip_mwh"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -48,7 +57,11 @@ class Settings(DeviceSettings):
 
 
 class Params(NamedTuple):
-    """Columns of :class:`Settings`; `v2g` is 1 or 0."""
+    """Columns of :class:`Settings`; `v2g` is 1 or 0.
+
+    `by_stay_series` and `by_trip_series` are 1 where a series takes the place of the clock and of `trip_mwh` (which is
+    zero then), else 0.
+    """
 
     p_max_mw: Array
     capacity_mwh: Array
@@ -66,6 +79,8 @@ class Params(NamedTuple):
     public_cost_per_mwh: Array
     v2g: Array
     wear_cost_per_mwh: Array
+    by_stay_series: Array
+    by_trip_series: Array
 
 
 class State(NamedTuple):
@@ -101,9 +116,11 @@ class Command(NamedTuple):
 
 
 class Exogenous(NamedTuple):
-    """Hour of the day [h]."""
+    """Hour of the day [h]; where series are named, hours until it leaves [h] and energy of a trip [MWh]."""
 
     hour: Array
+    stay_h: Array = 0.0
+    trip_mwh: Array = 0.0
 
 
 def reset(xp: Any, params: Params, uniform: Array) -> State:
@@ -113,11 +130,13 @@ def reset(xp: Any, params: Params, uniform: Array) -> State:
     return State(zero + params.soc_init, zero, zero, arrival_h, zero, zero, zero)
 
 
-def stay(xp: Any, params: Params, arrival_h: Array, hour: Array) -> Array:
-    """Hours until it leaves, seen from an hour of the day at which it is connected; 0 while it is away."""
-    since_h = _around(xp, decide_on(xp, inside(xp, hour, 0.0, 24.0) - arrival_h))
+def stay(xp: Any, params: Params, arrival_h: Array, exogenous: Exogenous) -> Array:
+    """Hours until it leaves; 0 while it is away."""
+    since_h = _around(xp, decide_on(xp, inside(xp, exogenous.hour, 0.0, 24.0) - arrival_h))
     whole_h = _around(xp, decide_on(xp, params.departure_h - arrival_h))
-    return xp.maximum(whole_h - since_h, 0.0)
+    clock_h = xp.maximum(whole_h - since_h, 0.0)
+    series_h = decide_on(xp, inside(xp, exogenous.stay_h, 0.0, _LONGEST_H))
+    return clock_h + params.by_stay_series * (series_h - clock_h)
 
 
 def _around(xp: Any, hours: Array) -> Array:
@@ -131,17 +150,18 @@ def step(
     """Drive when the vehicle has left, else charge or discharge within power, energy window and session.
 
     The battery is the bucket of :mod:`powergrid.devices.storage`. A day's trip is booked in the tick in which the
-    vehicle is first gone. Sessions by arrival, departure and energy as in Lee, Li and Low, "ACN-Data: analysis and
-    applications of an open EV charging dataset", ACM e-Energy 2019, doi:10.1145/3307772.3328313; 7.2 kW is 30 A at
-    240 V (SAE J1772, level 2).
+    vehicle is first gone. Series may give sessions and trips, see :mod:`powergrid.datasets.ev_sessions`; sessions by
+    arrival, departure and energy as in Lee, Li and Low, "ACN-Data: analysis and applications of an open EV charging
+    dataset", ACM e-Energy 2019, doi:10.1145/3307772.3328313. 7.2 kW is 30 A at 240 V (SAE J1772, level 2).
     """
-    stay_h = stay(xp, params, state.arrival_h, exogenous.hour)
+    stay_h = stay(xp, params, state.arrival_h, exogenous)
+    trip_mwh = params.trip_mwh + params.by_trip_series * inside(xp, exogenous.trip_mwh, 0.0, params.capacity_mwh)
     here = flag(xp, stay_h > 0.0, state.soc)
     leaves = state.here * (1.0 - here)
     held_mwh = state.soc * params.capacity_mwh
     short_mwh = leaves * xp.maximum(params.soc_target - state.soc, 0.0) * params.capacity_mwh
-    driven_mwh = leaves * xp.minimum(params.trip_mwh, xp.maximum(held_mwh - params.soc_min * params.capacity_mwh, 0.0))
-    missing_mwh = leaves * params.trip_mwh - driven_mwh
+    driven_mwh = leaves * xp.minimum(trip_mwh, xp.maximum(held_mwh - params.soc_min * params.capacity_mwh, 0.0))
+    missing_mwh = leaves * trip_mwh - driven_mwh
 
     above = xp.maximum(state.soc - params.soc_min, 0.0) * params.capacity_mwh
     below = xp.maximum(params.soc_max - state.soc, 0.0) * params.capacity_mwh
@@ -176,13 +196,13 @@ def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> A
 
 
 def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
-    """State of charge, connection, hours until it leaves, and power."""
-    return state.soc, state.here, state.stay_h, injection.p_mw
+    """State of charge, connection, hours until it leaves (no more than a day), and power."""
+    return state.soc, state.here, xp.minimum(state.stay_h, 24.0), injection.p_mw
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Charge what is missing to the target when energy is no dearer than on average, or when time runs out."""
-    stay_h = stay(xp, params, state.arrival_h, exogenous.hour)
+    stay_h = stay(xp, params, state.arrival_h, exogenous)
     needed_mwh = xp.maximum(params.soc_target - state.soc, 0.0) * params.capacity_mwh / params.eta_charge
     late = decide_on(xp, needed_mwh / params.p_max_mw + dt_h - stay_h) >= 0.0
     cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
@@ -215,6 +235,21 @@ class EVCharger(DeviceAgent):
     reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
     violation, worth, readings = staticmethod(violation), staticmethod(worth), staticmethod(readings)
     rule, energy = staticmethod(rule), staticmethod(energy)
+
+    def params(self) -> Any:
+        """This unit's row."""
+        given = self.settings.model_dump()
+        stay_series, trip_series = given.pop("stay_series"), given.pop("trip_series")
+        if trip_series is not None:
+            given["trip_mwh"] = 0.0
+        numbers = {name: float(value) for name, value in given.items()}
+        by_series = (float(name is not None) for name in (stay_series, trip_series))
+        return Params(**numbers, **dict(zip(("by_stay_series", "by_trip_series"), by_series, strict=True)))
+
+    def series(self) -> dict[str, str]:
+        """The clock, and the columns of the settings; without them the other fields do not count."""
+        given = self.settings
+        return {"hour": "hour", "stay_h": given.stay_series or "hour", "trip_mwh": given.trip_series or "hour"}
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """State of charge, connection, hours until it leaves, and power."""

@@ -24,6 +24,7 @@ _BOUNDS = {
     "ghi_w_m2": (0.0, 1500.0),
     "dni_w_m2": (0.0, 1500.0),
     "hour": (0.0, 24.0),
+    "ev_stay_h": (0.0, 168.0),
 }
 _CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")
 

@@ -28,6 +28,7 @@ _RANGES = {
     "_sin": (-1.0, 1.0),
     "_cos": (-1.0, 1.0),
     "hour": (0.0, 24.0),
+    "stay_h": (-4.0, 12.0),
 }
 """Values a series may take, by the unit at the end of its name."""
 _BAD = np.array([np.nan, np.inf, -np.inf, 1e12, -1e12, 0.0])

@@ -47,7 +47,10 @@ RICH = {
     "Statcom": [{"no_load_loss_share": 0.0}],
     "HeatPump": [{"kind": "ground", "supply_temp_c": 50.0, "r_k_per_kw": 0.5}],
     "WaterHeater": [{"daily_draw_l": 0.0, "evening_h": 23.0}],
-    "EVCharger": [{"v2g": True, "arrival_spread_h": 3.0, "arrival_h": 8.0, "departure_h": 17.0}],
+    "EVCharger": [
+        {"v2g": True, "arrival_spread_h": 3.0, "arrival_h": 8.0, "departure_h": 17.0},
+        {"v2g": True, "stay_series": "ev_stay_h:garage", "trip_series": "ev_trip_mwh:garage"},
+    ],
     "EVFleet": [{"v2g": True, "away_share": 0.0}],
     "FuelCell": [{"ramp_mw_per_h": 0.2, "auxiliary_share": 0.0}],
     "CHP": [{"min_load_share": 0.0, "buffer_mwh": 0.02}],
