@@ -197,6 +197,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     accounts = _ledger(parts, ownership, families, markets, load_series, total, renewable_to_account)
     islands = None if moves is None else moves.islands
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
+    slots = _slots(parts, book, signals, python)
     view = look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals, accounts, forms)
     return Layout(
         settings=parts.settings,
@@ -215,7 +216,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         load_p_mw=load_p,
         load_q_mvar=load_q,
         renewable_series=renewable_series,
-        slots=_slots(parts, book, signals, python),
+        slots=slots,
         markets=markets,
         ledger=accounts,
         view=view,
@@ -229,7 +230,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         three_phase=_three_phase_nodes(network),
         switching=moves,
         by_rows=solver.RowSolver(plan) if moves is None and hasattr(solver, "RowSolver") else None,
-        python=python,
+        python=None if python is None else python.attach(slots),
     )
 
 

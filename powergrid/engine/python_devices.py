@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,24 +19,13 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.python_device import Windows
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
-from powergrid.engine.layout import Layout, Params
+from powergrid.engine.layout import Layout, Params, Slots
 from powergrid.engine.python_family import Told
-from powergrid.engine.python_units import GIVEN, Template, changed, checked, failed, guarded
+from powergrid.engine.python_loop import loop_of
+from powergrid.engine.python_loop import row as row_of
+from powergrid.engine.python_units import Template, answers_of, guarded
 from powergrid.engine.schedule import command
 from powergrid.engine.state import Exogenous, Noise, State
-
-_ASKED = ("state.P", "state.Q", "cost", "safety")
-
-
-class _Unit(NamedTuple):
-    """One object, ready to be asked."""
-
-    device: Any
-    update_state: Callable[[], None]
-    update_cost_safety: Callable[[], None]
-    answers: Callable[[Any], tuple[Any, ...]]
-    given: Callable[[Any], tuple[Any, ...]]
-    fixed: tuple[Any, ...]
 
 
 class _Episode:
@@ -51,8 +39,8 @@ class _Episode:
         Who began it.
     devices
         One object a unit.
-    units
-        The same, ready to be asked.
+    calls
+        The loop of each class, its units as the loop wants them, and which of all units they are.
     orders
         Actions of all units [physical units]; ``action.c`` of each is a view of it.
     dataset
@@ -66,7 +54,7 @@ class _Episode:
     def __init__(self, devices: list[Any], ticks: int, read: Callable[[str], Array], orders: int):
         self.number, self.owner, self.tick, self.touched = -1, -1, 0, 0
         self.devices = devices
-        self.units: list[_Unit] = []
+        self.calls: list[tuple[Callable[..., None], list[Any], slice]] = []
         self.orders = np.zeros(orders)
         self.dataset = Windows(read, ticks)
 
@@ -79,8 +67,8 @@ class Surroundings(NamedTuple):
     place
         Its bus.
     seen, paid
-        Columns of the price that it sees and of that which it pays itself, among the exogenous row, the parents'
-        signals and a zero behind them.
+        Columns of the price that it sees and of that which it pays itself (-1: none), among the exogenous row and the
+        parents' signals.
     draw
         Its number among the units of all families.
     """
@@ -130,14 +118,22 @@ class PythonDevices:
         self.output_slots = np.concatenate([np.zeros(0, int), *map(np.asarray, outputs)]).astype(int)
         signs = [[unit.p_sign] * 2 + [1] * (len(at) - 2) for unit, at in zip(units, outputs, strict=True)]
         self._sign = np.concatenate(signs).astype(float)
-        self._answers = [attrgetter(*_ASKED, *unit.facts.readings) for unit in units]
-        self._given = [attrgetter(*GIVEN, *unit.facts.parameters) for unit in units]
+        self._bills, self._nothing = around.paid >= 0, [0.0] * len(units)
+        kinds = [(type(unit), unit.facts.readings, unit.facts.parameters) for unit in units]
+        starts = [i for i, kind in enumerate(kinds) if i == 0 or kind != kinds[i - 1]]
+        self._alike = [slice(*pair) for pair in pairwise([*starts, len(units)])]
         self._episodes: dict[int, _Episode] = {}
         self._idle: list[_Episode] = []
         self._peak: dict[int, int] = {}
         self._began = self._clock = 0
         self._lock = threading.Lock()
         self._primary = True
+
+    def attach(self, slots: Slots) -> PythonDevices:
+        """Tell the devices the ranges of all slots, which are known last."""
+        self._slots = slots
+        self._low, self._half_span = slots.low[self._action_slots], slots.half_span[self._action_slots]
+        return self
 
     # -- episodes ------------------------------------------------------------------------------------------------
 
@@ -203,24 +199,42 @@ class PythonDevices:
 
     def _restart(self, episode: _Episode, row: int, draws: list[float]) -> list[float]:
         episode.dataset.begin(row)
-        episode.units = []
-        shown: list[float] = []
         for i, (device, template) in enumerate(zip(episode.devices, self.templates, strict=True)):
             template.restore(device, episode.dataset)
             device.action.c = episode.orders[self._orders[i]]
             device.action.c[:] = device.action.idle()
             if type(device).reset is not DeviceAgent.reset:
                 guarded(device, "reset", draws[i])
-            given = self._given[i]
-            unit = _Unit(device, device.update_state, device.update_cost_safety, self._answers[i], given, given(device))
-            episode.units.append(unit)
-            shown += checked(device, ("P", "Q", "cost", "safety", *device.facts.readings), unit.answers(device))
-        return shown
+        facts = [self.templates[alike.start].unit.facts for alike in self._alike]
+        episode.calls = [
+            (loop_of(kind.readings, kind.parameters), [row_of(device) for device in episode.devices[alike]], alike)
+            for kind, alike in zip(facts, self._alike, strict=True)
+        ]
+        return [answer for device in episode.devices for answer in answers_of(device)]
 
     # -- ticks ---------------------------------------------------------------------------------------------------
 
     def act(self, xp: Any, layout: Layout, params: Params, state: State, exogenous: Exogenous, noise: Noise) -> Array:
-        """Ask every object for one tick; slots ``(*batch, K)`` with their answers.
+        """As a local policy: slots ``(*batch, K)`` with the answers of all objects; see :meth:`answer`."""
+        count = int(np.prod(state.tick.shape))
+        slots = np.array(state.slots).reshape(count, -1)
+        rows = (np.reshape(part, (count, -1)) for part in (exogenous.now, state.v_re, state.v_im))
+        self.answer(slots, np.reshape(state.tick, -1), *rows)
+        return slots.reshape(state.slots.shape)
+
+    def answer(self, slots: Array, tick: Array, now: Array, v_re: Array, v_im: Array) -> None:
+        """Ask every object for one tick, and put the answers into `slots`.
+
+        Parameters
+        ----------
+        slots
+            ``(B, K)``, everything else chosen.
+        tick
+            ``(B,)``.
+        now
+            Exogenous rows ``(B, W)``.
+        v_re, v_im
+            Bus voltages of the last solved tick [pu], ``(B, m)``.
 
         Raises
         ------
@@ -228,19 +242,17 @@ class PythonDevices:
             If a device raises, answers anything but finite numbers or changes a parameter, or if the state is one
             that its objects have left behind.
         """
-        count, plan = int(np.prod(state.tick.shape)), layout.slots
-        slots = np.array(state.slots).reshape(count, -1)
-        orders = plan.physical(slots)[:, self._action_slots]
-        seen = self._surroundings(layout, state, exogenous, plan.physical(slots), count)
-        ticks = np.reshape(state.tick, -1).tolist()
+        at = self._action_slots
+        orders = self._low + (slots[:, at] + 1.0) * self._half_span
+        seen, paid, v_pu = self._surroundings(slots, now, v_re, v_im)
         numbers = slots[:, self.held].tolist()
         answers: list[Any] = []
-        for e in range(count):
-            episode = self._episode(int(numbers[e]), ticks[e])
+        for e, t in enumerate(tick.tolist()):
+            episode = self._episode(int(numbers[e]), t)
             episode.orders[:] = orders[e]
-            _run(episode, ticks[e], seen[0][e], seen[1][e], seen[2][e], answers)
-        slots[:, self.output_slots] = self._table(answers, numbers).reshape(count, -1) * self._sign
-        return slots.reshape(state.slots.shape)
+            for loop, units, which in episode.calls:
+                loop(units, t, seen[e][which], paid[e][which], v_pu[e][which], answers)
+        slots[:, self.output_slots] = self._table(answers, numbers).reshape(len(slots), -1) * self._sign
 
     def _episode(self, number: int, tick: int) -> _Episode:
         episode = self._episodes.get(number)
@@ -257,15 +269,16 @@ class PythonDevices:
         episode.tick, episode.touched = tick + 1, self._clock
         return episode
 
-    def _surroundings(
-        self, layout: Layout, state: State, exogenous: Exogenous, physical: Array, count: int
-    ) -> tuple[list[list[float]], ...]:
-        """Price that each unit sees, price that it pays itself, and voltage at its terminal."""
-        now = np.reshape(exogenous.now, (count, -1))
-        prices = np.concatenate([now, physical[:, layout.slots.signal], np.zeros((count, 1))], axis=1)
-        v_re, v_im = (np.reshape(part, (count, -1))[:, self._around.place] for part in (state.v_re, state.v_im))
-        voltages = np.sqrt(v_re * v_re + v_im * v_im)
-        return prices[:, self._around.seen].tolist(), prices[:, self._around.paid].tolist(), voltages.tolist()
+    def _surroundings(self, slots: Array, now: Array, v_re: Array, v_im: Array) -> tuple[list[list[float]], ...]:
+        """Price that each unit sees, price that it pays itself, and voltage at its terminal, by environment."""
+        around, plan = self._around, self._slots
+        if len(plan.signal):
+            now = np.concatenate([now, plan.physical(slots)[:, plan.signal]], axis=1)
+        paid = [self._nothing] * len(now)
+        if self._bills.any():
+            paid = np.where(self._bills, now[:, around.paid], 0.0).tolist()
+        re, im = v_re[:, around.place], v_im[:, around.place]
+        return now[:, around.seen].tolist(), paid, np.sqrt(re * re + im * im).tolist()
 
     def _table(self, answers: list[Any], numbers: list[float]) -> Array:
         """The answers as numbers."""
@@ -276,28 +289,6 @@ class PythonDevices:
             fine = False
         if not fine:
             for number in numbers:
-                for unit in self._episodes[int(number)].units:
-                    names = ("state.P", "state.Q", "cost", "safety", *unit.device.facts.readings)
-                    checked(unit.device, names, unit.answers(unit.device))
+                for device in self._episodes[int(number)].devices:
+                    answers_of(device)
         return table
-
-
-def _run(
-    episode: _Episode, tick: int, seen: list[float], paid: list[float], v_pu: list[float], answers: list[Any]
-) -> None:
-    """One tick of every object; this loop is what a plain device costs."""
-    device = episode.devices[0]
-    try:
-        for (device, update_state, update_cost_safety, read, given, fixed), price, own, voltage in zip(
-            episode.units, seen, paid, v_pu, strict=True
-        ):
-            device.t, device.price_per_mwh, device.electricity_price, device.v_pu = tick, price, own, voltage
-            update_state()
-            update_cost_safety()
-            answers += read(device)
-            if given(device) != fixed:
-                raise changed(device, given(device), fixed)
-    except DeviceError:
-        raise
-    except Exception as error:  # whatever a stranger's method raises
-        raise failed(device, error) from error

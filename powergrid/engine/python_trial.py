@@ -18,7 +18,7 @@ from powergrid.agents.python_device import METHODS, Facts, Windows, check_action
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
 from powergrid.engine.python_family import family_of
-from powergrid.engine.python_units import Template, changed, checked, guarded
+from powergrid.engine.python_units import Template, answers_of, changed, guarded
 
 TRIAL_TICKS = 96
 """Longest trial run [ticks]."""
@@ -104,11 +104,10 @@ def _run(template: Template, dataset: Windows, ticks: int) -> list[str]:
         unit.price_per_mwh = unit.electricity_price = 50.0
         for method in METHODS:
             guarded(unit, method)
-        checked(unit, ("state.P", "state.Q", "cost", "safety"), (unit.state.P, unit.state.Q, unit.cost, unit.safety))
+        answers_of(unit)
         moved.update({name: None for name, value in _numbers(unit).items() if first.get(name) != value})
-        now = [getattr(unit, name, None) for name in device.facts.parameters]
-        if not all(map(_same, now, fixed)):
-            raise changed(unit, (unit.id, unit.dt, *now), (unit.id, unit.dt, *fixed))
+        if any(getattr(unit, name) is not old for name, old in zip(device.facts.parameters, fixed, strict=True)):
+            raise changed(unit, fixed)
     for name, before in kept.items():
         if not _same(before, held[name]):
             sentence = f"its methods write into the parameter {name}: {before!r} has become {held[name]!r}"
@@ -151,7 +150,7 @@ def _parameters(device: Any) -> tuple[str, ...]:
         for name, parameter in inspect.signature(vars(owner)["__init__"]).parameters.items()
         if name != "self" and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
-    return tuple(name for name in dict.fromkeys(named) if name in vars(device) and name not in ("id", "dt"))
+    return (*(name for name in dict.fromkeys(named) if name in vars(device) and name != "id"), "settings")
 
 
 def _owners(kind: type) -> list[type]:

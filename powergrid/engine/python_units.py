@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,6 @@ import numpy as np
 from powergrid.agents.python_device import DeviceAction, DeviceState, Windows
 from powergrid.core.errors import DeviceError
 
-GIVEN = ("id", "dt")
-"""Attributes that must stay as they are, beside the parameters of the constructor."""
 _SHARED = frozenset(
     [
         "id",
@@ -99,6 +98,22 @@ def guarded(device: Any, method: str, *arguments: Any) -> None:
         raise failed(device, error, method) from error
 
 
+ANSWERS = ("state.P", "state.Q", "cost", "safety")
+"""What every plain device answers, before its readings."""
+
+
+def answers_of(device: Any) -> list[float]:
+    """What a device answers, as numbers.
+
+    Raises
+    ------
+    DeviceError
+        If something is no finite number.
+    """
+    names = (*ANSWERS, *device.facts.readings)
+    return checked(device, names, attrgetter(*names)(device))
+
+
 def failed(device: Any, error: Exception, method: str = "") -> DeviceError:
     """The sentence for a method that has raised."""
     trace, place = error.__traceback__, ""
@@ -140,15 +155,13 @@ def checked(device: Any, names: Sequence[str], values: Sequence[Any]) -> list[fl
     return [float(value) for value in values]
 
 
-def changed(device: Any, now: Sequence[Any], fixed: Sequence[Any]) -> DeviceError:
-    """The sentence for a parameter that is no longer what it was."""
-    names = (*GIVEN, *device.facts.parameters)
-    name, new, old = next(
-        (n, a, b) for n, a, b in zip(names, now, fixed, strict=True) if a is not b and not np.array_equal(a, b)
-    )
+def changed(device: Any, fixed: Sequence[Any]) -> DeviceError:
+    """The sentence for parameters that are no longer what they were."""
+    names = device.facts.parameters
+    name, old = next((n, old) for n, old in zip(names, fixed, strict=True) if getattr(device, n) is not old)
     return DeviceError(
         device.id,
         type(device).__name__,
-        f"update_state or update_cost_safety changed the parameter {name} from {old!r} to {new!r} at tick {device.t}; "
-        f"parameters stay as they are: keep what changes in an attribute of another name",
+        f"update_state or update_cost_safety changed the parameter {name} from {old!r} to {getattr(device, name)!r} at "
+        f"tick {device.t}; parameters stay as they are: keep what changes in an attribute of another name",
     )
