@@ -9,6 +9,7 @@ the cached function and in what the function closes over, hence the fingerprint 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,35 +83,53 @@ from powergrid.powerflow.vectors import operations
 LANES = 16
 """Scenarios side by side in a batch: several vectors, so that reading an index serves many, yet few enough
 that a feeder of a thousand buses stays in the cache: 16 beat 8 and 32."""
+FEW = 3
+"""Up to so many scenarios cost less one after the other than side by side in lanes of which most are empty."""
 _ONE, _MANY = operations(1), operations(LANES)
 _sweep_one, _sweep_many = make_sweep(_ONE), make_sweep(_MANY)
 _report_one, _report_many = make_report(_ONE), make_report(_MANY)
 
 
+class _Kept(threading.local):
+    """Working numbers of a thread, kept from call to call: mapping fresh memory costs up to a fifth of a solution."""
+
+    numbers = np.zeros(0)
+
+
+_kept = _Kept()
+
+
+def workspace(height: int) -> np.ndarray:
+    """A thread's working rows for :func:`solve_rows`, with room for so many rows a slot."""
+    size = N_WORK * height * 2 * LANES
+    if len(_kept.numbers) < size:
+        numbers = np.zeros(size + 7)
+        _kept.numbers = numbers[-(numbers.ctypes.data // 8) % 8 :]  # no vector then straddles two lines of memory
+    return _kept.numbers[:size]
+
+
 def _entry(fingerprint: int) -> Callable:
     @compiled
-    def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, lanes, out, iterations):
+    def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, space, out, iterations):
         """Solve every row of `rows` into the same row of `out`; see :func:`_load` and `report` for their columns.
 
-        `lanes` is 1 or `LANES`. Lanes stop one by one as they converge. When few of them are left and slow, they are
-        put off and solved once more, together, at the end: grouping changes no result.
+        `space` is a :func:`workspace`. Lanes stop one by one as they converge. When few of them are left and slow, they
+        are put off and solved once more, together, at the end: grouping changes no result.
         """
         if fingerprint < 0:
             return  # never: what is used here is part of the cache's key
-        b, total, nodes = ints[FROM_AT + 1] - ints[FROM_AT], len(rows), ints[NO_LOAD_RE + 1] - ints[NO_LOAD_RE]
-        height = max(nodes + ints[PAIR_A + 1] - ints[PAIR_A], ints[T_COL + 1] - ints[T_COL])
-        height = max(height, ints[CAP_BUS + 1] - ints[CAP_BUS], b, 4)
-        step = height * 2 * lanes
-        space = np.empty(N_WORK * step + 7)
-        if total < lanes:
-            space[:] = 0.0  # lanes that stay empty
-        flat = space[-(space.ctypes.data // 8) % 8 :][: N_WORK * step]  # no vector then straddles two lines of memory
-        work = flat.reshape(N_WORK, height, 2 * lanes)
-        state = flat[STATE * step :][: N_STATE * lanes].reshape(N_STATE, lanes)
-        todo, left, patient = np.arange(total), 0, lanes == 1 or total <= lanes
+        height, total, left, patient = len(space) // (N_WORK * 2 * LANES), len(rows), 0, len(rows) <= LANES
+        todo = np.arange(total)
         while total > 0:
-            for first in range(0, total, lanes):
+            first = 0
+            while first < total:
+                lanes = LANES if total - first > FEW else 1
                 who = todo[first : min(first + lanes, total)]
+                first += lanes
+                step = height * 2 * lanes
+                flat = space[: N_WORK * step]
+                work = flat.reshape(N_WORK, height, 2 * lanes)
+                state = flat[STATE * step :][: N_STATE * lanes].reshape(N_STATE, lanes)
                 _load(ints, floats, rows, who, zip_load, has_start, flat, work)
                 _iterate(ints, floats, flat, step, who, zip_load, tol, max_iter, patient, state, iterations)
                 if lanes == 1:

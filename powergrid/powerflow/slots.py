@@ -66,6 +66,14 @@ def pack(tables: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([bounds, *ints]).astype(np.int64), np.concatenate(floats).astype(np.float64)
 
 
+def height(ints: np.ndarray) -> int:
+    """Working rows that the largest slot needs: nodes and loads between two, trailing entries, shunts or branches."""
+    nodes, pairs, entries, shunts, branches = (
+        int(ints[slot + 1] - ints[slot]) for slot in (NO_LOAD_RE, PAIR_A, T_COL, CAP_BUS, FROM_AT)
+    )
+    return max(nodes + pairs, entries, shunts, branches, 4)
+
+
 @leaf
 def is_closed(ints, topology, element):
     """Whether an element conducts in a topology."""

@@ -20,15 +20,12 @@ import scipy.sparse as sp
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
 from powergrid.powerflow.factors import Factors, factorise
-from powergrid.powerflow.lanes import LANES, solve_rows
-from powergrid.powerflow.slots import INTS, pack
+from powergrid.powerflow.lanes import solve_rows, workspace
+from powergrid.powerflow.slots import INTS, height, pack
 from powergrid.powerflow.topology import HOLD_PU
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
-
-FEW = 6
-"""Up to so many scenarios are solved one after the other; more are worth the lanes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +42,8 @@ class Plan:
         Metered branches.
     ints, floats
         Packed tables of the compiled code.
+    height
+        Rows that each slot of its workspace needs.
     tap_ratio
         The network's own regulator gains [1].
     inputs, outputs
@@ -63,6 +62,7 @@ class Plan:
     meters: tuple[Any, ...]
     ints: np.ndarray
     floats: np.ndarray
+    height: int
     tap_ratio: np.ndarray
     inputs: tuple[slice, ...]
     outputs: tuple[slice, ...]
@@ -130,6 +130,7 @@ def plan(
         meters=tuple(meters),
         ints=ints,
         floats=floats,
+        height=height(ints),
         tap_ratio=compiled.tap_ratio,
         holds=compiled.moving.holds.astype(float),
         outputs=_slices(m, m, m, b, *(len(meters), compiled.moving.n_reference) * 2, 4),
@@ -174,7 +175,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     out, iterations = np.empty((count, plan.outputs[-1].stop)), np.empty(count, np.int64)
     solve_rows(
         plan.ints, plan.floats, rows.reshape(count, -1), has_zip, start is not None, plan.tol_pu, plan.max_iter,
-        LANES if count > FEW else 1, out, iterations,
+        workspace(plan.height), out, iterations,
     )  # fmt: skip
     out = out.reshape(*batch, -1)
     v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, _ = plan.outputs
@@ -247,7 +248,10 @@ def _solve_one(plan: Plan, rows: np.ndarray, has_zip: bool, has_start: bool) -> 
     """The flow of one row."""
     v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, rest = plan.outputs
     found, iterations = np.empty((1, rest.stop)), np.empty(1, np.int64)
-    solve_rows(plan.ints, plan.floats, rows, has_zip, has_start, plan.tol_pu, plan.max_iter, 1, found, iterations)
+    solve_rows(
+        plan.ints, plan.floats, rows, has_zip, has_start, plan.tol_pu, plan.max_iter, workspace(plan.height), found,
+        iterations,
+    )  # fmt: skip
     out = found[0]
     residual = out[-1]
     return Flow(
@@ -291,7 +295,7 @@ class RowSolver:
         given = self._plan
         solve_rows(
             given.ints, given.floats, rows, has_zip, True, given.tol_pu, given.max_iter,
-            LANES if len(rows) > FEW else 1, out, iterations,
+            workspace(given.height), out, iterations,
         )  # fmt: skip
 
 
