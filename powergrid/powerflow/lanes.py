@@ -20,7 +20,6 @@ from powergrid.powerflow.columns import into_lanes
 from powergrid.powerflow.lane_results import DIVERGED_PU, make_report
 from powergrid.powerflow.slots import (
     BUS_AT,
-    CAP_BUS,
     CAP_P,
     CAP_Q,
     CHANGE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,7 +43,7 @@ def test_equals_newton_raphson(grid: Network, by_voltage: bool) -> None:
 
 
 @pytest.mark.parametrize("by_voltage", [False, True])
-@pytest.mark.parametrize("count", [7, 33, 100])
+@pytest.mark.parametrize("count", [7, 34, 100])
 def test_alone_and_in_a_batch_are_the_same_bits(grid: Network, count: int, by_voltage: bool) -> None:
     plan = sparse_lu.plan(grid, meters=(1, 2))
     load, control = scenarios(grid, (count,), seed=count, by_voltage=by_voltage)
@@ -54,6 +56,19 @@ def test_alone_and_in_a_batch_are_the_same_bits(grid: Network, count: int, by_vo
             alone = sparse_lu.solve(plan, pick(load, index), pick(control, index), begin)
             for name, one, all_of_them in zip(Flow._fields, alone, together, strict=True):
                 np.testing.assert_array_equal(one, all_of_them[index], err_msg=name)
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """Each works in its own memory, which earlier flows of another network and size have filled."""
+    grids = [odd_network(), network("case33bw"), network("ieee34")]
+    cases = [
+        (sparse_lu.plan(grid), *scenarios(grid, (count,), seed=count))
+        for grid, count in zip(grids, (50, 200, 21), strict=True)
+    ]
+    truth = [sparse_lu.solve(*case).v_re for case in cases]
+    with ThreadPoolExecutor(3) as pool:
+        for index, found in enumerate(pool.map(lambda k: sparse_lu.solve(*cases[k % 3]).v_re, range(60))):
+            np.testing.assert_array_equal(found, truth[index % 3])
 
 
 def test_leading_axes_broadcast(grid: Network) -> None:
