@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = {"check_device": "devices"}
+_HOME = {"check_device": "devices", "device_test": "devices"}
 """Examiner and its file; the files have other names, because a module would hide the function of its name."""
-__all__ = ["check_device"]
+__all__ = ["check_device", "device_test"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from powergrid.agents.device_agent import DeviceAgent, LinearDevice
+from powergrid.core.errors import DeviceError, MissingExtraError, PowerGridError
 from powergrid.core.types import Entry
+from powergrid.datasets import load
+from powergrid.engine.kernel_trial import check_kernels
+from powergrid.envs.python_plugins import reader
 from powergrid.plugins.registries import DEVICES
+from powergrid.testing.python_devices import check_python_device
 from powergrid.testing.trial import (
     BATCH,
     DT_H,
@@ -33,13 +40,48 @@ _TOLERANCE = 1e-9
 _SHAPE = (*BATCH, UNITS)
 
 
+def device_test(*kinds: type[DeviceAgent] | str, **params: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator for pytest: examine devices, then give the test a unit of each as its argument ``device``.
+
+    Parameters
+    ----------
+    *kinds
+        Classes or registered names; the test runs once for each.
+    **params
+        Their settings.
+
+    Examples
+    --------
+    ::
+
+        @device_test("heat_pump", p_max_mw=0.01)
+        def test_heat_pump(device):
+            assert device.bus == "1"
+    """
+    import pytest
+
+    def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(test)
+        def run(*arguments: Any, device: Any, **others: Any) -> Any:
+            check_device(device, **params)
+            kind: Any = DEVICES.get(device) if isinstance(device, str) else device
+            return test(*arguments, device=kind(id="examined", bus="1", **params), **others)
+
+        names = [kind if isinstance(kind, str) else kind.__name__ for kind in kinds]
+        marked: Callable[..., Any] = pytest.mark.parametrize("device", kinds, ids=names)(run)
+        return marked
+
+    return decorate
+
+
 def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
-    """Examine a device family as its kernels are used: alone, in columns, in a batch and on JAX.
+    """Examine a device: a family as its kernels are used, alone, in columns, in a batch and on JAX.
 
     A unit is built with `params` and driven for 24 ticks of 15 min with random commands, some of them outside the
     limits, NaN or infinite. Floats, columns, batch and JAX (float64) must agree to 1e-9; energy must balance to
     1e-9 MWh; limits must hold; state and money must stay finite; a reset must be reproducible; named entries must
-    match what the kernels give; derivatives must be finite; `linear` must describe the same unit.
+    match what the kernels give; derivatives must be finite; `linear` must describe the same unit. Plain Python devices
+    are examined by :func:`powergrid.testing.python_devices.check_python_device`.
 
     Parameters
     ----------
@@ -58,9 +100,28 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
         If JAX is not installed.
     """
     kernels = DEVICES.get(cls_or_name) if isinstance(cls_or_name, str) else cls_or_name
+    if kernels.is_python():
+        check_python_device(kernels, **params)
+        return
     if kernels.step is DeviceAgent.step:
-        raise AssertionError(f"{kernels.__name__}: there is no `step` kernel, so there is nothing to run in a batch")
-    trial = make_trial(kernels, params)
+        raise AssertionError(
+            f"{kernels.__name__}: there is no `step` kernel, so there is nothing to run in a batch; a plain device "
+            "has the methods `update_state` and `update_cost_safety` instead"
+        )
+    try:
+        trial = make_trial(kernels, params)
+    except Exception as error:  # whatever a stranger's constructor raises
+        raise AssertionError(f"{kernels.__name__} cannot be made: {type(error).__name__}: {error}") from error
+    try:
+        _examine(trial)
+    except (AssertionError, MissingExtraError):
+        raise
+    except Exception as error:  # a kernel has raised: the short trial of environments says which
+        raise AssertionError(f"{kernels.__name__}: {_reason(trial, error)}") from error
+
+
+def _examine(trial: Trial) -> None:
+    """All checks, in an order in which each may rely on those before it."""
     _check_names(trial)
     trial = drawn(trial)
     _check_reset(trial)
@@ -76,6 +137,16 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
     _check_linear(trial, ticks)
     _check_same(trial, "JAX and NumPy", run_jax(trial), ticks)
     _check_gradients(trial, first, ticks)
+
+
+def _reason(trial: Trial, error: Exception) -> str:
+    try:
+        check_kernels(trial.unit, reader(load("embedded_2022"), 3600.0 * DT_H), DT_H)
+    except DeviceError as found:
+        return found.sentence
+    except PowerGridError as found:  # a series that the embedded data do not have
+        return str(found)
+    return f"a kernel failed with {type(error).__name__}: {error}"
 
 
 def _check_names(trial: Trial) -> None:

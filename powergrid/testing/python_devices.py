@@ -1,0 +1,143 @@
+"""The examiner of plain Python devices."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.python_device import METHODS, Windows
+from powergrid.core.errors import DeviceError
+from powergrid.core.types import Array
+from powergrid.datasets import load
+from powergrid.engine.python_trial import examined
+from powergrid.engine.python_units import Template, answers_of, guarded
+from powergrid.envs.python_plugins import reader
+
+DT_S = 900.0
+TICKS = 96
+_DAY = 100
+_PRICE = 50.0
+
+
+def check_python_device(kind: type[DeviceAgent], **params: Any) -> None:
+    """Examine a plain Python device for a day of the embedded data.
+
+    It must have both methods and an action that is well defined; answer finite numbers for whatever action in its
+    range; leave its parameters, its class and the data alone; answer the same when an episode begins anew; not depend
+    on other units of its class; and keep its observations inside the bounds it gives them.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that names the device, the method and the value.
+    """
+    read = reader(load("embedded_2022"), DT_S)
+    try:
+        unit: Any = kind(id="examined", bus="1", **params)
+    except Exception as error:  # whatever a stranger's constructor raises
+        raise AssertionError(f"{kind.__name__} cannot be made: {type(error).__name__}: {error}") from error
+    if not hasattr(unit, "settings"):
+        raise AssertionError(f"{kind.__name__}.__init__ does not call super().__init__(**kwargs)")
+    unit.dt, unit.dt_h = DT_S, DT_S / 3600.0
+    try:
+        unit.facts = examined(unit, read, TICKS)
+        trial = _Trial(unit, read)
+        _check_repeatable(trial)
+        _check_bounds(trial)
+        _warn_of_free_energy(trial)
+    except DeviceError as error:
+        raise AssertionError(f"{kind.__name__}: {error.sentence}") from error
+
+
+class _Trial:
+    """A device, and runs of copies of it."""
+
+    def __init__(self, unit: Any, read: Any):
+        self.unit, self.template, self._read = unit, Template(unit), read
+        self.low, self.high = unit.action.bounds()
+
+    @property
+    def name(self) -> str:
+        """The class."""
+        return type(self.unit).__name__
+
+    def actions(self, seed: int) -> Array:
+        """Random actions, ``(ticks, dim_c)``."""
+        return np.random.default_rng(seed).uniform(self.low, self.high, (TICKS, len(self.low)))
+
+    def start(self) -> Any:
+        """A copy at the beginning of the day."""
+        dataset, unit = Windows(self._read, TICKS + 1), self.template.made()
+        dataset.begin(_DAY * TICKS)
+        self.template.restore(unit, dataset)
+        if type(unit).reset is not DeviceAgent.reset:
+            guarded(unit, "reset", 0.5)
+        return unit
+
+    def answers(self, actions: Array, beside: Array | None = None) -> Array:
+        """What a copy answers ``(ticks, n)``, alone or with another copy that acts in between."""
+        unit, other = self.start(), self.start()
+        found = []
+        for tick, action in enumerate(actions):
+            found.append(_tick(unit, tick, action))
+            if beside is not None:
+                _tick(other, tick, beside[tick])
+        return np.array(found)
+
+
+def _tick(unit: Any, tick: int, action: Array) -> list[float]:
+    unit.t, unit.action.c = tick, action.copy()
+    unit.price_per_mwh = unit.electricity_price = _PRICE
+    for method in METHODS:
+        guarded(unit, method)
+    return answers_of(unit)
+
+
+def _check_repeatable(trial: _Trial) -> None:
+    """The same actions give the same answers, whatever other units do."""
+    actions = trial.actions(0)
+    names = ("state.P", "state.Q", "cost", "safety", *trial.unit.facts.readings)
+    first = trial.answers(actions)
+    for beside, why in (
+        (None, "two episodes with the same actions differ"),
+        (trial.actions(1), "what another unit of the class does changes this one"),
+    ):
+        again = trial.answers(actions, beside)
+        if not np.array_equal(first, again):
+            tick, column = np.argwhere(first != again)[0]
+            hint = "keep everything that changes in attributes of self, and draw random numbers from reset's alone"
+            raise AssertionError(
+                f"{trial.name}: {why}: {names[column]} = {first[tick, column]:.6g} and {again[tick, column]:.6g} at "
+                f"tick {tick}; {hint}"
+            )
+
+
+def _check_bounds(trial: _Trial) -> None:
+    """Observations stay inside the bounds that the class gives them."""
+    entries = trial.unit.observation_entries()
+    for seed in range(3):
+        answers = trial.answers(trial.actions(seed))[:, 4:]
+        for column, entry in enumerate(entries):
+            outside = (answers[:, column] < entry.low) | (answers[:, column] > entry.high)
+            if outside.any():
+                tick = int(np.argmax(outside))
+                raise AssertionError(
+                    f'{trial.name}: observation "{entry.name}" = {answers[tick, column]:.6g} leaves '
+                    f"[{entry.low:.6g}, {entry.high:.6g}] at tick {tick}"
+                )
+
+
+def _warn_of_free_energy(trial: _Trial) -> None:
+    """A day at one extreme action: what still feeds in at its end has no store to take it from."""
+    for end in (trial.low, trial.high):
+        fed_in = trial.unit.p_sign * trial.answers(np.tile(end, (TICKS, 1)))[TICKS // 2 :, 0]
+        if (fed_in > 0.0).all():
+            warnings.warn(
+                f"{trial.name}: with the action {end.tolist()} it still feeds {fed_in.mean():.6g} MW into the grid "
+                "after half a day; if that energy comes from nowhere (cooling that generates), let state.P be the draw",
+                stacklevel=3,
+            )
+            return
