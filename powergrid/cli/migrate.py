@@ -26,30 +26,63 @@ def migrate_command(
 
     - `powergrid migrate my_env.py --env MyEnv --out migrated/`
     """
-    from powergrid.cli.output import print_line, print_table
+    from powergrid.cli.output import print_line
     from powergrid.migration import script_uses, write_yaml
 
     uses = script_uses(script)
-    print_table(script.name, ["line", "uses", "in version 2"], [[str(use.line), *use[1:]] for use in uses])
-    if not uses:
-        print_line("nothing of version 1 found")
+    count = f"{len(uses)} use{'' if len(uses) == 1 else 's'}" if uses else "nothing"
+    print_line(f"{script.name}: {count} of version 1 found")
+    for use in uses:
+        _print_use(use)
     for name in env or ():
-        path = write_yaml(_class(script, name)({}), out)
+        path = write_yaml(_built(script, name), out)
         print_line(f"{name}: {path}")
 
 
-def _class(script: Path, name: str) -> Any:
-    """A class of the script, which is run for it."""
+def _print_use(use: Any) -> None:
+    """Line and name, what replaces it below, within the width of the terminal."""
+    import shutil
+    import textwrap
+
+    from rich.text import Text
+
+    from powergrid.cli.output import print_line
+
+    print_line(Text.assemble((f"{use.line:>5}", "cyan"), f"  {use.name}"))
+    width = max(shutil.get_terminal_size().columns - 1, 40)
+    for line in textwrap.wrap(use.replacement, width, initial_indent=" " * 7, subsequent_indent=" " * 7):
+        print_line(Text(line, style="dim"))
+
+
+def _built(script: Path, name: str) -> Any:
+    """An environment of a class of the script, which is run for it."""
     import runpy
 
-    from powergrid.core.errors import unknown_name
+    from powergrid.core.errors import PowerGridError, unknown_name
     from powergrid.v1.grid_base_env import GridBaseEnv
 
+    try:
+        scope = runpy.run_path(str(script))
+    except (Exception, SystemExit) as error:
+        raise PowerGridError(
+            f"{script}: running it, which --env needs, failed ({type(error).__name__}: {error}); put what trains or "
+            'plots below `if __name__ == "__main__":`'
+        ) from error
     found = {
         key: item
-        for key, item in runpy.run_path(str(script)).items()
+        for key, item in scope.items()
         if isinstance(item, type) and issubclass(item, GridBaseEnv) and item is not GridBaseEnv
     }
+    if not found:
+        raise PowerGridError(
+            f"{script}: has no subclass of GridBaseEnv; only those are written as YAML. For several microgrids begin "
+            'with "powergrid show p2p_microgrids"'
+        )
     if name not in found:
         raise unknown_name(f"GridBaseEnv subclass in {script}", name, found)
-    return found[name]
+    try:
+        return found[name]({})
+    except PowerGridError:
+        raise
+    except Exception as error:
+        raise PowerGridError(f"{script}: {name}({{}}) failed ({type(error).__name__}: {error})") from error

@@ -14,11 +14,9 @@ from powergrid.envs.multiagent.base import GridEnv
 from powergrid.envs.multiagent.ieee34_ieee13 import MultiAgentMicrogrids
 from powergrid.envs.single_agent.ieee13_mg import IEEE13Env
 from powergrid.networks.ieee13 import IEEE13Bus
-from powergrid.networks.ieee34 import IEEE34Bus
 from powergrid.utils.utils import NormalizeActionWrapper
 
-from powergrid.base_env import GridBaseEnv
-from powergrid.devices import DG, ESS, RES, Grid, Shunt, Transformer
+from powergrid.devices import DG, ESS
 
 HOURS = 24 * 12
 
@@ -139,30 +137,8 @@ def test_a_configuration(config):
             assert (terminated, truncated, info) == (t % length == 0, False, {"t": t, "converged": True})
 
 
-class Everything(GridBaseEnv):
-    """One device of each kind on v1's 34-bus feeder."""
-
-    def _build_net(self):
-        self.area, self.net = "MG1", IEEE34Bus("MG1")
-        devices = [
-            DG("Unit", "Bus 838", 0, 0.4, startup_time=1, shutdown_time=0, startup_cost=8.0, shutdown_cost=2.0, dt=0.5),
-            ESS("Battery", "Bus 810", -0.3, 0.3, 1.0, sn_mva=0.5, ch_eff=0.9, dsc_eff=0.8, dt=0.5,
-                cost_curve_coefs=(-0.3, 3.0, 0.0, 0.0, 0.3, 6.0)),
-            RES("Wind", "Bus 822", 0.2, "wind", max_q_mvar=0.2, min_q_mvar=-0.2),
-            Transformer("Regulator 1", tap_min=-16, tap_max=16, tap_change_cost=0.5),
-            Shunt("Bank", "Bus 848", -0.1, max_step=2, switching_cost=1.5),
-            Grid("Main", "Bus 800", 2.5),
-        ]  # fmt: skip
-        self.devices = OrderedDict((dev.name, dev) for dev in devices)
-        ramp = np.arange(HOURS, dtype=np.float32) / HOURS
-        self.dataset = {"load": 0.2 + 0 * ramp, "solar": ramp, "wind": ramp, "price": 100 * ramp}
-
-    def _reward_and_safety(self):
-        return {"cost": -sum(dev.cost for dev in self.devices.values())}, {}
-
-
-def test_a_device_of_each_kind():
-    env = Everything({})
+def test_a_device_of_each_kind(everything):
+    env = everything({})
     assert isinstance(env.action_space, DictSpace)
     assert env.action_space["discrete"] == MultiDiscrete([2, 33, 3])
     np.testing.assert_allclose(env.action_space["continuous"].high, [0.4, 0.3, 0.4, 0.2])
@@ -195,8 +171,8 @@ def test_a_device_of_each_kind():
     assert env.devices["Regulator 1"].cost == 0.0
 
 
-def test_the_wrapper_scales_a_dict_and_passes_its_discrete_part():
-    env, other = NormalizeActionWrapper(Everything({})), Everything({})
+def test_the_wrapper_scales_a_dict_and_passes_its_discrete_part(everything):
+    env, other = NormalizeActionWrapper(everything({})), everything({})
     assert env.action_space["discrete"] == other.action_space["discrete"]
     env.reset(seed=1)
     other.reset(seed=1)
@@ -209,8 +185,8 @@ def test_the_wrapper_scales_a_dict_and_passes_its_discrete_part():
     assert first[1] == pytest.approx(second[1])
 
 
-def test_taps_alone_are_a_discrete_space():
-    class Taps(Everything):
+def test_taps_alone_are_a_discrete_space(everything):
+    class Taps(everything):
         def _build_net(self):
             super()._build_net()
             names = ["Regulator 1"] if self.cfg.get("one") else ["Regulator 1", "Bank"]

@@ -10,6 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 from powergrid.envs.single_agent.ieee13_mg import IEEE13Env
+from powergrid.envs.single_agent.ieee34_mg import IEEE34Env
 from powergrid.utils.utils import NormalizeActionWrapper
 from typer.testing import CliRunner
 
@@ -29,7 +30,7 @@ from powergrid.envs.single_agent.ieee13_mg import IEEE13Env
 from powergrid.utils.utils import NormalizeActionWrapper
 
 class MyEnv(IEEE13Env):
-    pass
+    kind = DG
 
 if __name__ == "__main__":
     pp.runpp(None)
@@ -108,6 +109,7 @@ def test_a_script_is_read_and_its_environment_written(tmp_path):
         "powergrid.devices": 5,
         "powergrid.envs.single_agent.ieee13_mg.IEEE13Env": 6,
         "powergrid.utils.utils.NormalizeActionWrapper": 7,
+        "powergrid.devices.DG": 10,
         "pandapower.runpp": 13,
     }
     out = tmp_path / "out"
@@ -121,9 +123,137 @@ def test_a_script_is_read_and_its_environment_written(tmp_path):
     wrong = CliRunner().invoke(app, ["migrate", str(script), "--env", "MyEnf", "--out", str(out)])
     assert wrong.exit_code == 1
     assert 'did you mean "MyEnv"' in wrong.output
-    (tmp_path / "bad.py").write_text("def")
-    with pytest.raises(PowerGridError, match=r"bad.py:1: is no Python"):
-        script_uses(tmp_path / "bad.py")
+
+
+OTHER_SCRIPT = """\
+import powergrid as pg
+import powergrid.utils.cost
+import powergrid.devices as dv
+from powergrid import ESS
+from powergrid.envs.multiagent.ieee34_ieee13 import MultiAgentMicrogrids as Microgrids
+
+env = Microgrids({"train": True})
+unit = dv.DG("a", "b", 0, 1)
+cost = powergrid.utils.cost.quadratic_cost(1, 2, 3, 4)
+bank = pg.Shunt("s", "b", 0.1)
+"""
+
+
+def test_another_way_to_write_it_and_the_width_of_a_terminal(tmp_path, monkeypatch):
+    script = tmp_path / "other.py"
+    script.write_text(OTHER_SCRIPT)
+    assert [(use.line, use.name) for use in script_uses(script)] == [
+        (2, "powergrid.utils.cost"),
+        (3, "powergrid.devices"),
+        (4, "powergrid.ESS"),
+        (5, "powergrid.envs.multiagent.ieee34_ieee13.MultiAgentMicrogrids"),
+        (8, "powergrid.devices.DG"),
+        (9, "powergrid.utils.cost.quadratic_cost"),
+        (10, "powergrid.Shunt"),
+    ]
+    monkeypatch.setenv("COLUMNS", "72")
+    result = CliRunner().invoke(app, ["migrate", str(script)])
+    assert "7 uses of version 1" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) < 72
+    for path in ("powergrid.networks.ieee34", "powergrid.envs.single_agent.ieee34_mg"):
+        script.write_text(f"import {path}")
+        assert "34" in script_uses(script)[0].replacement
+    script.write_text("import numpy")
+    assert "nothing of version 1" in CliRunner().invoke(app, ["migrate", str(script)]).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"def", "is no Python"),
+        (b"\xff\xfe\x00", "is no Python"),
+        (None, "cannot be read (No such file"),
+        (b"raise RuntimeError('boom')", "failed (RuntimeError: boom)"),
+        (b"import sys; sys.exit(3)", "failed (SystemExit: 3)"),
+        (b"import numpy", "has no subclass of GridBaseEnv"),
+        (b"from powergrid.base_env import GridBaseEnv\nclass E(GridBaseEnv): pass", "E({}) failed (TypeError"),
+    ],
+)
+def test_scripts_that_do_not_do(tmp_path, content, sentence):
+    script = tmp_path / "bad.py"
+    if content is not None:
+        script.write_bytes(content)
+    result = CliRunner().invoke(app, ["migrate", str(script), "--env", "E"])
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_yaml_means_the_same_powers_and_money(tmp_path):
+    old = IEEE34Env({"train": True})
+    new = powergrid.make(write_yaml(old, tmp_path))
+    obs, info = new.reset(seed=3)
+    see = dict(zip(new.observation_labels("operator"), obs["operator"], strict=True))
+    old.reset(seed=0)
+    old.t = info["operator"]["day"] * 24
+    for name in ("ESS1", "ESS2"):
+        old.devices[name].state.soc = float(see[f"{name.lower()}.soc [1]"])
+    old._apply_dataset_scalers()
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        share = {name: rng.uniform(-0.5, 0.5) for name in ("ESS1", "ESS2", "DG1", "DG2")}
+        unit = {f"{name.lower()}.p [MW]": value for name, value in share.items()}
+        action = np.array([unit.get(label, 0.0) for label in new.action_labels("operator")], np.float32)
+        low, high = old.action_space.low, old.action_space.high
+        charge = [-0.5 * share["ESS1"], -0.4 * share["ESS2"]]  # version 2 counts what a battery feeds in
+        fuel = [(1 + share["DG1"]) / 2 * high[2], 0.0, (1 + share["DG2"]) / 2 * high[4], 0.0]
+        obs, _, _, _, infos = new.step({"operator": action})
+        _, reward, *_ = old.step(np.array([*charge, *fuel], np.float32))
+        see = dict(zip(new.observation_labels("operator"), obs["operator"], strict=True))
+        assert see["source.p [MW]"] == pytest.approx(old.devices["Grid"].state.P, abs=1e-6)
+        money = infos["operator"]["money"]
+        assert money[1] + money[3] == pytest.approx(-reward, abs=1e-4)  # fuel and settlement
+    assert (low < high).all()
+
+
+def test_what_has_no_counterpart_is_noted_and_the_rest_runs(everything, tmp_path):
+    path = write_yaml(everything({}), tmp_path)
+    notes = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    for part in ("Battery: its cost curve", "Wind: its reactive", "Regulator 1: starts at tap 0", "Bank: a Shunt",
+                 "are no calendar year"):  # fmt: skip
+        assert any(part in note for note in notes), part
+    env = powergrid.make(path)
+    env.reset(seed=0)
+    labels = env.action_labels("operator")
+    assert {"unit.commit [1]", "regulator_1.move [1]", "wind.q [Mvar]"} <= set(labels)
+    see = env.observation_labels("operator").index("bus_MG1 Bus 838.v [pu]")
+    voltages = []
+    for share in (0.0, 8 / 32):
+        up = np.array([share if label.startswith("regulator_1") else 0.0 for label in labels], np.float32)
+        voltages.append(float(env.step({"operator": up})[0]["operator"][see]))
+    assert voltages[1] - voltages[0] > 0.03  # eight steps of 0.625 %
+
+
+def test_unit_commitment_and_taps_in_several_hands(everything):
+    env = to_multi_agent(everything({"train": True}), {"a": ["Unit", "Battery"], "b": ["Wind", "Regulator 1", "Bank"]})
+    assert env.action_space("a")["discrete"].n == 2
+    assert env.action_space("b")["discrete"].nvec.tolist() == [33, 3]
+    parallel_api_test(env, num_cycles=30)
+
+
+@pytest.mark.parametrize("split", ["device", "area"])
+def test_the_two_environments_live_apart(old, split):
+    """Stepping one changes nothing of the other."""
+    old.reset(seed=0)
+    env = to_multi_agent(old, split)
+
+    def traces(one):
+        tables = [one.net[table].to_numpy().tolist() for table in ("load", "sgen", "storage", "trafo", "res_bus")]
+        return str(tables), one.t, [str(dev.state) for dev in one.devices.values()]
+
+    env.reset(seed=1)
+    before = traces(old)
+    env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+    assert traces(old) == before
+    before = traces(env.env)
+    old.step(old.action_space.sample())
+    old.reset(seed=4)
+    assert traces(env.env) == before
 
 
 def test_the_yaml_means_the_same_network_and_devices(old, tmp_path):
