@@ -57,9 +57,9 @@ def test_a_pickle_with_anything_else_is_refused_before_it_is_loaded(tmp_path, pr
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ({"train": {}}, "top level holds train"),
+        ({"training": {}}, "top level holds training"),
+        ({"train": {}}, '"train" has no "load"'),
         ({"train": {"load": {"a": np.ones(3)}}, "test": {}}, '"train" has no "solar"'),
-        ({**layout(), "test": layout(47)["test"] | {"load": {"AVA": np.ones(3)}}}, "differ in length"),
         ({**layout(), "train": {**layout()["train"], "load": {"AVA": ["a"]}}}, "is no vector of numbers"),
     ],
 )
@@ -67,6 +67,17 @@ def test_another_layout_is_refused_with_the_expected_one(tmp_path, data, sentenc
     write_v1_layout(data, tmp_path / "odd.pkl")
     with pytest.raises(DataError, match=sentence):
         read_pickle(tmp_path / "odd.pkl")
+
+
+def test_one_split_is_enough_and_lengths_count_where_they_are_used(tmp_path):
+    data = {"test": layout(47)["test"]}
+    data["test"]["load"]["AZPS"] = np.ones(3, np.float32)
+    write_v1_layout(data, tmp_path / "test_only.pkl")
+    assert IEEE13Env({"train": False, "data": tmp_path / "test_only.pkl"}).dataset["load"].size == 47
+    with pytest.raises(DataError, match='has no split "train", only test'):
+        read_data("train", "AVA", "NP15", "0096WD_7_N001", source=tmp_path / "test_only.pkl")
+    with pytest.raises(DataError, match=r"differ in length \(load/AZPS 3, solar/NP15 47"):
+        read_data("test", "AZPS", "NP15", "0096WD_7_N001", source=tmp_path / "test_only.pkl")
 
 
 def test_no_pickle_at_all(tmp_path):

@@ -42,7 +42,7 @@ def read_pickle(path: str | os.PathLike) -> dict[str, dict[str, dict[str, np.nda
     -------
     dict
         ``data["train"]["load"]["AVA"]`` and the like: load, solar and wind as factors [1], price [$/MWh], one value
-        an hour from midnight Pacific standard time.
+        an hour from midnight Pacific standard time. One of the splits may be missing.
 
     Raises
     ------
@@ -113,17 +113,17 @@ def _refuse_foreign_imports(file: Path, content: bytes) -> None:
 
 
 def _check_layout(file: Path, data: Any) -> None:
-    """``{split: {quantity: {area: vector}}}``, every vector of a split of one length."""
+    """``{split: {quantity: {area: vector}}}``; one split is enough, areas of other lengths do no harm unless used."""
 
     def fault(what: str) -> DataError:
         layout = '{"train"|"test": {"load"|"solar"|"wind"|"price": {name: array}}}'
         return DataError(f"{file}: {what}; expected {layout}")
 
-    if not isinstance(data, dict) or not set(SPLITS) <= data.keys():
+    splits = [split for split in SPLITS if split in data] if isinstance(data, dict) else []
+    if not splits:
         found = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
         raise fault(f"the top level holds {found or 'nothing'}")
-    for split in SPLITS:
-        lengths = set()
+    for split in splits:
         for quantity in QUANTITIES:
             series = data[split].get(quantity) if isinstance(data[split], dict) else None
             if not isinstance(series, dict) or not series:
@@ -131,6 +131,3 @@ def _check_layout(file: Path, data: Any) -> None:
             for name, values in series.items():
                 if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "fiu":
                     raise fault(f"{split}/{quantity}/{name} is no vector of numbers")
-                lengths.add(values.size)
-        if len(lengths) != 1:
-            raise fault(f'the series of "{split}" differ in length ({", ".join(map(str, sorted(lengths)))})')

@@ -47,7 +47,7 @@ def read_data(
     Raises
     ------
     DataError
-        If the file cannot be used.
+        If the file cannot be used, lacks the split, or the four series differ in length.
     UnknownNameError
         If it has no such area; names the nearest.
     """
@@ -57,11 +57,19 @@ def read_data(
     if source is None:
         return _embedded(train, load_area, renew_area)
     data = source if isinstance(source, dict) else _held(str(Path(source).expanduser().resolve()))
+    place = "the data" if isinstance(source, dict) else str(source)
+    if train not in data:
+        raise DataError(f'{place}: has no split "{train}", only {", ".join(map(str, data))}; train is True for "train"')
     wanted = {"load": load_area, "solar": renew_area, "wind": renew_area, "price": price_area}
     for quantity, area in wanted.items():
         if area not in data[train][quantity]:
             raise unknown_name(f"{quantity} series of the split {train}", area, data[train][quantity])
-    return {quantity: data[train][quantity][area] for quantity, area in wanted.items()}
+    series = {quantity: data[train][quantity][area] for quantity, area in wanted.items()}
+    lengths = {f"{quantity}/{wanted[quantity]}": len(values) for quantity, values in series.items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f'{place}: the series of the split "{train}" differ in length ({told}); choose others')
+    return series
 
 
 @cache
