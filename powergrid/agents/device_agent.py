@@ -7,12 +7,14 @@ axes broadcast. Their vocabulary is arithmetic, comparison and ``minimum maximum
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from powergrid.agents.base import LEARNED, Agent
 from powergrid.agents.python_device import METHODS, Facts, furnish
+from powergrid.agents.short_form import complete, entries
 from powergrid.core.types import Array, Entry, Injection
 
 
@@ -171,10 +173,17 @@ class DeviceAgent(Agent):
     Command: ClassVar[Any] = NoColumns
     Exogenous: ClassVar[Any] = NoColumns
 
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Bounds of command and state fields; a family that has them is in short form, see ``agents.short_form``."""
+
     facts: Facts | None = None
     """What an environment has found out about a plain Python device; ``None`` for families with kernels."""
     own_bill: bool = False
     """Whether no meter charges for the energy, so that a plain Python device pays `electricity_price` itself."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        complete(cls, DeviceAgent)
 
     def __init__(
         self,
@@ -240,7 +249,9 @@ class DeviceAgent(Agent):
 
         Of plain Python devices: attributes to observe, by name; without it those numbers that `update_state` changes.
         """
-        return () if self.facts is None else self.facts.entries
+        if self.facts is not None:
+            return self.facts.entries
+        return tuple(entries(self.State._fields, self.ranges, known=False).values()) if self.ranges else ()
 
     def action_entries(self) -> dict[str, Entry]:
         """One entry for each field of ``Command`` that this unit can really choose, in physical units.
@@ -248,7 +259,10 @@ class DeviceAgent(Agent):
         An action in [-1, 1] is mapped linearly to ``[low, high]``; fields left out stay at `idle`. Plain Python
         devices have one for each number of ``self.action``.
         """
-        return self.__dict__["action"].entries() if self.is_python() else {}
+        if self.is_python():
+            found: dict[str, Entry] = self.__dict__["action"].entries()
+            return found
+        return entries(self.Command._fields, self.ranges, known=True)
 
     def idle(self) -> Any:
         """The command, in physical units, of fields that nobody may choose."""

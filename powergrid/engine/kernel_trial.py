@@ -96,7 +96,7 @@ def _check_ticks(device: Any, read: Callable[[str], Array], dt_h: float) -> None
 
 def _call(device: Any, method: str, *arguments: Any) -> Any:
     try:
-        return getattr(device, method)(*arguments)
+        return getattr(device if method == "params" else type(device), method)(*arguments)
     except Exception as error:  # whatever a stranger's kernel raises
         sentence = f"{method} failed: {type(error).__name__}: {error}"
         if isinstance(error, ValueError) and "read-only" in str(error):
