@@ -14,6 +14,40 @@ class SubclassError(PowerGridError, TypeError):
     """A v1 environment that does not keep to what ``GridBaseEnv`` asks of it."""
 
 
+def two_dicts(env: Any) -> tuple[dict[str, float], dict[str, float]]:
+    """What ``_reward_and_safety()`` of an environment returns.
+
+    Raises
+    ------
+    SubclassError
+        If that is not two dictionaries.
+    """
+    found: Any = env._reward_and_safety()
+    if isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, dict) for part in found):
+        return found
+    kind = f"({', '.join(type(part).__name__ for part in found)})" if isinstance(found, tuple) else type(found).__name__
+    raise SubclassError(
+        f"{type(env).__name__}._reward_and_safety() must return two dicts, rewards and violations by name, as "
+        f'({{"DG1": -12.5}}, {{"DG1": 0.0}}); it returned {kind}'
+    )
+
+
+def checked_config(env: Any, env_config: Any) -> dict[str, Any]:
+    """The configuration of an environment, empty for None.
+
+    Raises
+    ------
+    SubclassError
+        If it is no dictionary.
+    """
+    if env_config is None or isinstance(env_config, dict):
+        return env_config or {}
+    raise SubclassError(
+        f"{type(env).__name__}: env_config must be a dict, not a {type(env_config).__name__}; a comma after its "
+        "closing brace makes a tuple of it"
+    )
+
+
 def pp_get_idx_safe(net: Any, table: str, name: str) -> int | None:
     """Row of the element called `name`, None where there is none or the name is not unique."""
     frame = net[table]
@@ -90,6 +124,13 @@ def _create(net: Any, table: str, dev: Any, name: str, bus: int) -> int:
         return int(pp.create_sgen(net, bus, **common))
     energy = {"max_e_mwh": dev.max_e_mwh, "min_e_mwh": dev.min_e_mwh, "soc_percent": dev.state.soc}
     return int(pp.create_storage(net, bus, **common, **energy))
+
+
+def keep_within_limits(dev: Device) -> None:
+    """Clip a device's action to its range, and a battery's to what it can take or give in one step."""
+    if dev.action.range is not None:
+        dev.action.c[:] = np.clip(dev.action.c, *dev.action.range)
+    dev.feasible_action()
 
 
 class Columns:

@@ -12,7 +12,16 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from gymnasium.spaces import Dict as DictSpace
 
 from powergrid.core.errors import nearest
-from powergrid.v1.attach import AreaRows, Columns, SubclassError, attach_device_to_net, write_rows
+from powergrid.v1.attach import (
+    AreaRows,
+    Columns,
+    SubclassError,
+    attach_device_to_net,
+    checked_config,
+    keep_within_limits,
+    two_dicts,
+    write_rows,
+)
 from powergrid.v1.devices import DG, ESS, RES, Device, Grid, Shunt, Switch, Transformer
 from powergrid.v1.pandapower_names import restore_toolbox_names
 from powergrid.v1.power_flow import TablePowerFlow
@@ -23,6 +32,8 @@ FIXES = {
     "taps": "transformers without tap limits leave the net's own tap alone",
     "stale_results": "a reset forgets the last power flow, so that its observation shows 1 pu, 0 degree and 0 %",
     "area": "an area's name must be the whole prefix of a name",
+    "limits": "actions are kept within their ranges, batteries within their energy",
+    "time_limit": "an episode ends by truncation, for nothing ends in the grid",
 }
 """Defects of v1 that the configuration key ``fix`` mends."""
 SERIES = ("load", "solar", "wind", "price")
@@ -47,7 +58,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
     Raises
     ------
     SubclassError
-        If the subclass does not set what it must, or no device takes an action.
+        If the subclass does not set what it must, no device takes an action, or the configuration is no dictionary.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own declaration
@@ -58,7 +69,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
 
     def __init__(self, env_config: dict[str, Any] | None = None):
         super().__init__()
-        self.cfg = env_config or {}
+        self.cfg = checked_config(self, env_config)
         self.base_power = float(self.cfg.get("base_power", 1.0))
         self.load_scale = float(self.cfg.get("load_scale", 1.0))
         self.train = "train" if self.cfg.get("train", True) else "test"
@@ -124,24 +135,16 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         self._push_devices_to_net()
         converged = self._solve_pf()
         self._update_device_cost_safety(converged)
-        terms, violations = self._checked_terms()
+        terms, violations = two_dicts(self)
         reward = np.sum(list(terms.values())) * float(self.cfg.get("reward_scale", 1.0))
         penalty = np.sum(list(violations.values())) * float(self.cfg.get("safety_scale", 0.0))
         reward -= np.clip(penalty, 0.0, float(self.cfg.get("max_penalty", 0.0)) or None)
         self.t += 1
         self._apply_dataset_scalers()
         info = {"t": self.t, "converged": converged}
-        return self._get_obs(), float(reward), self.t % self.episode_length == 0, False, info
-
-    def _checked_terms(self) -> tuple[dict[str, float], dict[str, float]]:
-        found: Any = self._reward_and_safety()
-        if isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, dict) for part in found):
-            return found
-        kind = f"({', '.join(type(part).__name__ for part in found)})" if isinstance(found, tuple) else type(found)
-        raise SubclassError(
-            f"{type(self).__name__}._reward_and_safety() must return two dicts, rewards and violations by name, as "
-            f'({{"DG1": -12.5}}, {{"DG1": 0.0}}); it returned {kind}'
-        )
+        over = self.t % self.episode_length == 0
+        ends = (False, over) if "time_limit" in self._fixes else (over, False)
+        return self._get_obs(), float(reward), *ends, info
 
     def _solve_pf(self) -> bool:
         if self._flow is None or self._flow.net is not self.net:
@@ -233,6 +236,8 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
             n_c, n_d = dev.action.dim_c, dev.action.dim_d
             dev.action.c[:], c = c[:n_c], c[n_c:]
             dev.action.d[:], d = d[:n_d], d[n_d:]
+            if "limits" in self._fixes:
+                keep_within_limits(dev)
 
     def _get_obs(self) -> np.ndarray:
         """Device vectors, all voltages [pu] and angles [degree], loads [MW, Mvar] / base_power, line loadings [1]."""

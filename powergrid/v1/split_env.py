@@ -12,7 +12,8 @@ from gymnasium.spaces import Dict as DictSpace
 from pettingzoo import ParallelEnv
 
 from powergrid.core.errors import ConfigError, Issue, nearest
-from powergrid.v1.devices import ESS, Device
+from powergrid.v1.attach import keep_within_limits, two_dicts
+from powergrid.v1.devices import Device
 from powergrid.v1.grid_base_env import GridBaseEnv
 
 
@@ -96,7 +97,7 @@ class SplitGridEnv(ParallelEnv):
         env._push_devices_to_net()
         converged = env._solve_pf()
         env._update_device_cost_safety(converged)
-        terms, violations = env._checked_terms()
+        terms, violations = two_dicts(env)
         rewards = self._rewards(terms, violations)
         costs = self._shares({name: float(dev.cost) for name, dev in env.devices.items()})
         env.t += 1
@@ -118,12 +119,10 @@ class SplitGridEnv(ParallelEnv):
         for dev in self._devices(agent):
             if c is not None and dev.action.range is not None:
                 n = dev.action.dim_c
-                low, high = dev.action.range
-                dev.action.c[:], c = np.clip(c[:n], low, high), c[n:]
+                dev.action.c[:], c = c[:n], c[n:]
             if d is not None and dev.action.dim_d:
                 dev.action.d[:], d = d[: dev.action.dim_d], d[dev.action.dim_d :]
-            if isinstance(dev, ESS):
-                dev.feasible_action()
+            keep_within_limits(dev)
 
     def _rewards(self, terms: dict[str, float], violations: dict[str, float]) -> dict[str, float]:
         cfg = self.env.cfg

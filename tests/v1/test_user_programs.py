@@ -11,6 +11,7 @@ import pandapower as pp
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.utils.env_checker import check_env
+from powergrid.envs.multiagent.base import GridEnv, NetworkedGridEnv
 from powergrid.envs.single_agent.ieee13_mg import IEEE13Env
 from powergrid.networks.ieee13 import IEEE13Bus
 from powergrid.utils import SafetySpec, total_safety, voltage_deviation
@@ -179,6 +180,20 @@ def test_stale_results_and_the_switch_that_mends_them():
         assert (env.reset(seed=0)[0][14:27] != 1).any() == stale
 
 
+def test_limits_and_time_limits_and_the_switches_that_mend_them():
+    for fix, power, soc, ends in (((), 9.0, 9.3, (True, False)), (("limits", "time_limit"), 0.2, 1.0, (False, True))):
+        env = Village({"fix": fix, "episode_length": 4})
+        env.reset(seed=0)
+        env.devices["B"].state.soc = 0.48
+        first = env.step(np.array([9.0], np.float32))
+        assert pytest.approx(power) == env.devices["B"].state.P
+        assert first[2:4] == (False, False)
+        for _ in range(3):
+            last = env.step(np.array([0.2], np.float32))
+        assert min(env.devices["B"].soc, 9.3) == pytest.approx(soc, abs=0.1)
+        assert last[2:4] == ends
+
+
 def broken(**changes):
     def build_net(self):
         Village._build_net(self)
@@ -211,3 +226,29 @@ def test_two_dicts_are_asked_for(result):
     env.reset()
     with pytest.raises(PowerGridError, match=r"must return two dicts, rewards and violations"):
         env.step(np.zeros(1, np.float32))
+
+
+def test_a_comma_too_many():
+    with pytest.raises(PowerGridError, match=r"must be a dict, not a tuple; a comma"):
+        Village(({"train": True},))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_several_microgrids_are_checked_too():
+    def build_net(self):
+        self.net = IEEE13Bus("A")
+        agent = GridEnv(self.net)
+        agent.add_storage(ESS("B", "Bus 645", -0.4, 0.4, 2.0))
+        agent.add_dataset({key: np.full(48, 0.5) for key in ("load", "solar", "wind", "price")})
+        self._flow = None
+        self._solve_pf()
+        self.agents = {"A": agent}  # and no possible_agents
+        self.data_size, self.total_days = 48, 2
+
+    parts = {"_build_net": build_net, "_reward_and_safety": lambda self: {"A": 1.0}}
+    env = type("Odd", (NetworkedGridEnv,), parts)({})
+    env.reset(seed=0)
+    with pytest.raises(PowerGridError, match=r"Odd._reward_and_safety\(\) must return two dicts.*returned dict"):
+        env.step({"A": np.zeros(1)})
+    with pytest.raises(PowerGridError, match=r"must set self\.net to a pandapower net and self\.possible_agents"):
+        type("Empty", (NetworkedGridEnv,), {**parts, "_build_net": lambda self: None})({})

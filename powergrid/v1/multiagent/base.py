@@ -15,7 +15,7 @@ from gymnasium.spaces.utils import flatten, flatten_space
 from gymnasium.utils import seeding
 from pettingzoo import ParallelEnv
 
-from powergrid.v1.attach import AreaRows, Columns, SubclassError, write_rows
+from powergrid.v1.attach import AreaRows, Columns, SubclassError, checked_config, two_dicts, write_rows
 from powergrid.v1.devices import RES, Device
 from powergrid.v1.pandapower_names import restore_toolbox_names
 from powergrid.v1.power_flow import TablePowerFlow
@@ -254,7 +254,7 @@ class NetworkedGridEnv(ParallelEnv):
 
     def __init__(self, env_config: dict[str, Any] | None = None):
         _warn_deprecated(type(self).__name__)
-        self.env_config = env_config or {}
+        self.env_config = checked_config(self, env_config)
         self.train = self.env_config.get("train", True)
         self.type = self.env_config.get("type", "AC")
         self.np_random, _ = seeding.np_random(self.env_config.get("seed"))
@@ -324,7 +324,7 @@ class NetworkedGridEnv(ParallelEnv):
         converged = self._solve_pf()
         for agent in self.agent_envs.values():
             agent._update_cost_safety(self.net)
-        rewards, safety = self._reward_and_safety()
+        rewards, safety = two_dicts(self)
         if self.env_config.get("share_reward"):
             shared = float(np.mean(list(rewards.values()))) if rewards else 0.0
             rewards = dict.fromkeys(self.agent_envs, shared)

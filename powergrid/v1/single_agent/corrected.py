@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
-from powergrid.v1.devices import ESS
 from powergrid.v1.grid_base_env import FIXES
 from powergrid.v1.single_agent import cigre_mv, ieee13_mg, ieee34_mg
 from powergrid.v1.single_agent.microgrid import MicrogridEnv
@@ -26,19 +23,6 @@ class CorrectedEnv(MicrogridEnv):
     def __init__(self, env_config: dict[str, Any] | None = None):
         own = {"fix": tuple(FIXES), "safety_scale": SAFETY_SCALE, "power_flow": "sparse_lu"}
         super().__init__({**own, **(env_config or {})})
-
-    def _set_action(self, action: Any) -> None:
-        super()._set_action(action)
-        for dev in self.devices.values():
-            if dev.action.range is not None:
-                dev.action.c[:] = np.clip(dev.action.c, *dev.action.range)
-            if isinstance(dev, ESS):
-                dev.feasible_action()
-
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """As v1's, but the end of an episode is a time limit."""
-        obs, reward, over, _, info = super().step(action)
-        return obs, reward, False, over, info
 
 
 def published_feeder(name: str, area: str, source_v_pu: float) -> Any:
