@@ -76,8 +76,9 @@ def _battery(dev: ESS, name: str, notes: list[str]) -> dict[str, Any]:
         notes.append(f"{name}: its cost curve {dev.cost_curve_coefs} is not carried over; set wear_cost_per_mwh")
     params = {
         "capacity_mwh": dev.capacity, "max_p_mw": p_mw, "eta_charge": dev.ch_eff, "eta_discharge": dev.dsc_eff,
-        "soc_min": dev.min_soc, "soc_max": dev.max_soc, "soc_init": (dev.min_soc + dev.max_soc) / 2,
-        "soc_init_spread": dev.max_soc - dev.min_soc, "wear_cost_per_mwh": 0.0,
+        "soc_min": round(dev.min_soc, 12), "soc_max": round(dev.max_soc, 12),
+        "soc_init": round((dev.min_soc + dev.max_soc) / 2, 12), "soc_init_spread": round(dev.max_soc - dev.min_soc, 12),
+        "wear_cost_per_mwh": 0.0,
     }  # fmt: skip
     return params | _rating(dev, name, p_mw, notes)
 
