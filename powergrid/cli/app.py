@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from powergrid.cli.check import check_command
 from powergrid.cli.evaluate import evaluate_command
 from powergrid.cli.explain import explain_command
 from powergrid.cli.list import list_command
 from powergrid.cli.migrate import migrate_command
+from powergrid.cli.new import new_command
 from powergrid.cli.schema import schema_command
 from powergrid.cli.show import show_command
 from powergrid.cli.train import train_command
@@ -71,4 +73,6 @@ app.command("explain")(explain_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("schema")(schema_command)
+app.command("new")(new_command)
+app.command("check")(check_command)
 app.command("migrate")(migrate_command)

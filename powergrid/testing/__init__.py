@@ -5,9 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = {"check_device": "devices", "device_test": "devices"}
+_HOME = {
+    "check_device": "devices",
+    "device_test": "devices",
+    "check_network": "extensions",
+    "check_dataset": "extensions",
+    "check_policy": "extensions",
+    "check_protocol": "extensions",
+}
 """Examiner and its file; the files have other names, because a module would hide the function of its name."""
-__all__ = ["check_device", "device_test"]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

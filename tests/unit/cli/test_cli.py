@@ -32,7 +32,9 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-@pytest.mark.parametrize("command", ["list", "validate", "show", "explain", "train", "evaluate", "schema", "migrate"])
+@pytest.mark.parametrize(
+    "command", ["list", "validate", "show", "explain", "train", "evaluate", "schema", "migrate", "new", "check"]
+)
 def test_every_command_has_help_with_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0

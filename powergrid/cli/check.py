@@ -1,0 +1,99 @@
+"""``powergrid check``: the public examiners over a plugin folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def check_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Plugin folders.")],
+) -> None:
+    """Examine the plugins of a folder, and say of each fault what it is and where.
+
+    Every file is loaded, everything that it registers is examined as `powergrid.testing` does it, and every YAML in
+    the folder is checked. The exit code is 1 if anything has a fault. Files run with your rights: check what you trust.
+
+    Examples:
+
+    - `powergrid check my_devices/`
+
+    - `powergrid check my_devices/ my_networks/`
+    """
+    from powergrid.cli.output import print_line
+
+    faults = [_check_folder(folder) for folder in folders]
+    print_line(_count(sum(faults), "fault"))
+    if any(faults):
+        raise typer.Exit(1)
+
+
+def _check_folder(folder: Path) -> int:
+    """Print what there is and what is wrong with it; number of faults."""
+    from powergrid.cli.output import print_error, print_line
+    from powergrid.core.errors import PowerGridError
+    from powergrid.plugins.load import PluginError, load_plugins, registered
+
+    faults = 0
+    try:
+        files = load_plugins(folder)
+    except PluginError as error:
+        faults, files = len(error.broken), error.loaded
+        for file, reason in error.broken.items():
+            print_error(f"{file}: {reason}")
+    found = registered(folder) if folder.is_dir() else {}
+    print_line(f"{folder}: {_count(len(files), 'file')} loaded, {_count(sum(map(len, found.values())), 'plugin')}")
+    for kind, names in found.items():
+        for name in names:
+            faults += _examine(kind, name)
+    for config in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            _build(config)
+        except PowerGridError as error:
+            print_error(error)
+            faults += 1
+        else:
+            print_line(f"  {config.name}: valid, and runs a tick")
+    return faults
+
+
+def _examine(kind: str, name: str) -> int:
+    """Examine one plugin and print the result; 1 if there is a fault."""
+    from powergrid import testing
+    from powergrid.cli.output import print_error, print_line
+    from powergrid.core.errors import PowerGridError
+
+    examiners: dict[str, Any] = {
+        "device type": testing.check_device,
+        "network": testing.check_network,
+        "dataset": testing.check_dataset,
+        "policy": testing.check_policy,
+        "protocol": testing.check_protocol,
+    }
+    if kind not in examiners:
+        print_line(f'  {kind} "{name}": there is no examiner for it')
+        return 0
+    try:
+        examiners[kind](name)
+    except (AssertionError, PowerGridError) as error:
+        print_error(f'{kind} "{name}": {error}')
+        return 1
+    print_line(f'  {kind} "{name}": nothing found')
+    return 0
+
+
+def _build(file: Path) -> None:
+    """Build the environment of a configuration, and run one tick of it."""
+    import numpy as np
+
+    import powergrid
+
+    env = powergrid.make(file, backend="numpy")
+    env.reset(seed=0)
+    env.step({agent: np.zeros(env.action_space(agent).shape) for agent in env.agents})
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

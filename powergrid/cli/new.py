@@ -1,0 +1,106 @@
+"""``powergrid new``: a plugin to start from, with its test and its YAML."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from powergrid.core.registry import Registry
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Kind(StrEnum):
+    """What can be added by a plugin."""
+
+    device = "device"
+    protocol = "protocol"
+    network = "network"
+    dataset = "dataset"
+    policy = "policy"
+
+
+def new_command(
+    kind: Annotated[Kind, typer.Argument(help="What to write.")],
+    name: Annotated[str, typer.Argument(help="Its name: lower case, words joined by underscores.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", "-f", help="Plugin folder; my_devices, my_networks ... if left out.")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="A device as a plain Python class instead of a kernel; CPU only.")
+    ] = False,
+) -> None:
+    """Write a plugin to start from: the commented file, its test and its YAML.
+
+    All three work as they are written. Nothing that exists is overwritten.
+
+    Examples:
+
+    - `powergrid new device heat_pump`
+
+    - `powergrid new device heat_pump --plain --folder my_devices/`
+
+    - `powergrid new network my_village`
+    """
+    from powergrid.cli.output import print_line, print_note
+    from powergrid.core.errors import PowerGridError
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise PowerGridError(
+            f'"{name}" cannot be the name of a file and a type; use lower case letters, digits and underscores, such '
+            f'as "{re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "heat_pump"}"'
+        )
+    if plain and kind is not Kind.device:
+        raise PowerGridError(f"--plain is for devices, not for a {kind.value}")
+    place = folder or Path(f"my_{'policies' if kind is Kind.policy else f'{kind.value}s'}")
+    words = {"module": name, **_names(kind, name)}
+    source = "device_plain" if plain else kind.value
+    files = {
+        place / f"{name}.py": f"{source}.py.txt",
+        place / "tests" / f"test_{name}.py": f"{kind.value}_test.py.txt",
+        place / f"{name}.yaml": f"{kind.value}.yaml.txt",
+    }
+    taken = [str(file) for file in files if file.exists()]
+    if taken:
+        raise PowerGridError(f"{', '.join(taken)} exists already; choose another name or folder")
+    for file, template in files.items():
+        text = _filled((_TEMPLATES / template).read_text(encoding="utf-8"), words)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        print_line(str(file))
+    if words["type"] not in (name, words["class"]) or words["type"].lower().startswith("my"):
+        print_note(f'PowerGrid has a {kind.value} "{name}" already, so this one is called "{words["type"]}"')
+    print_line(f"next: powergrid check {place}, pytest {place}, powergrid show {place / name}.yaml")
+
+
+def _names(kind: Kind, name: str) -> dict[str, str]:
+    """Class and registered type: devices are called like classes, everything else like files."""
+    pascal = "".join(word.capitalize() for word in name.split("_"))
+    own = pascal if kind is Kind.device else name
+    if own in _registry(kind) or name in _registry(kind):
+        pascal, own = f"My{pascal}", f"My{pascal}" if kind is Kind.device else f"my_{name}"
+    return {"class": pascal, "type": own}
+
+
+def _registry(kind: Kind) -> Registry:
+    from powergrid.plugins import registries
+
+    found: Registry = {
+        Kind.device: registries.DEVICES,
+        Kind.protocol: registries.PROTOCOLS,
+        Kind.network: registries.NETWORKS,
+        Kind.dataset: registries.DATASETS,
+        Kind.policy: registries.POLICIES,
+    }[kind]
+    return found
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for key, value in words.items():
+        text = text.replace("{{" + key + "}}", value)
+    return text
