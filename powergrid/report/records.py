@@ -293,10 +293,13 @@ def names_of(world: World) -> Names:
     )
 
 
+_BY_CLASS = {"SolarPlant": "solar", "WindTurbine": "wind"}
+
+
 def technology(agent: Any) -> str:
-    """``"solar"`` or ``"wind"`` where the settings say so, else the device class in lower case."""
-    kind = getattr(getattr(agent, "settings", None), "kind", None)
-    return kind if isinstance(kind, str) else type(agent).__name__.lower()
+    """``"solar"`` or ``"wind"`` where settings or device class say so, else the class in lower case."""
+    kind, name = getattr(getattr(agent, "settings", None), "kind", None), type(agent).__name__
+    return kind if kind in ("solar", "wind") else _BY_CLASS.get(name, name.lower())
 
 
 def _state_type(family: Any) -> Any:

@@ -5,8 +5,10 @@ import pytest
 
 import powergrid
 from powergrid.core.errors import RunError
+from powergrid.plugins.registries import DEVICES
 from powergrid.report import load_record, record_day, save_record
 from powergrid.report.balance import balance
+from powergrid.report.records import technology
 
 DAY, SEED = 138, 5
 
@@ -109,3 +111,17 @@ def test_devices_with_their_own_meters(env):
     record = record_day(powergrid.make("ieee34_multi"), "rule_based", day=DAY)
     np.testing.assert_allclose(record.metered_mw, -record.p_mw[:, [0, 1, 2, 3, 4]], atol=1e-12)
     assert np.isnan(record.p2p_bought_mwh).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "kind"),
+    [
+        ("Renewable", {"kind": "wind"}, "wind"),
+        ("WindTurbine", {}, "wind"),
+        ("SolarPlant", {}, "solar"),
+        ("HeatPump", {"kind": "ground"}, "heatpump"),
+        ("Storage", {}, "storage"),
+    ],
+)
+def test_devices_are_shown_by_their_technology(name, params, kind):
+    assert technology(DEVICES.get(name)("unit", "bus", **params)) == kind
