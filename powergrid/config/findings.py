@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from powergrid.config.document import Document, Keys
 from powergrid.core.errors import Issue, nearest
 from powergrid.core.registry import Registry
+from powergrid.plugins.registries import ALL
 
 _MOST_LISTED = 40
 
@@ -58,8 +59,14 @@ class Findings:
         self.add(path, f"{show(value)} could not be checked: {because}", "mend that first, then validate again")
 
     def unknown(self, path: Keys, kind: str, name: str, options: Iterable[str]) -> None:
-        """Note a name that does not exist, with the nearest one that does."""
-        self.add(path, f'unknown {kind} "{name}"', choices(name, options))
+        """Note a name that does not exist, with the nearest one that does, or that its plugin is broken."""
+        broken = next(
+            (registry.broken[name] for registry in ALL if registry.kind == kind and name in registry.broken), ""
+        )
+        if broken:
+            self.add(path, f'the plugin for {kind} "{name}" cannot be used: {broken}', "mend or uninstall it")
+        else:
+            self.add(path, f'unknown {kind} "{name}"', choices(name, options))
 
     def invalid(self, path: Keys, raw: Any, model: type[BaseModel], error: ValidationError) -> None:
         """Note everything that pydantic found below `path`, where `raw` was written."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from powergrid.core.errors import unknown_name
+from powergrid.core.errors import UnknownNameError, unknown_name
 
 T = TypeVar("T")
 
@@ -30,6 +30,11 @@ class Registry(Generic[T]):
         Dotted package whose modules register themselves.
     group
         Entry-point group through which other distributions add names.
+
+    Attributes
+    ----------
+    broken
+        Entry points that cannot be used, by name, and why; the others work all the same.
     """
 
     def __init__(self, kind: str, package: str, group: str):
@@ -89,6 +94,8 @@ class Registry(Generic[T]):
             importlib.import_module(f"{self.package}.{name}")
         if not self._knows(name):
             self._load_all()
+        if name in self.broken and not self._knows(name):
+            raise UnknownNameError(f'the plugin for {self.kind} "{name}" cannot be used: {self.broken[name]}')
         if not self._knows(name):
             raise unknown_name(self.kind, name, [*self._items, *self._aliases])
         return self._items[self._aliases.get(name, name)]
@@ -122,13 +129,17 @@ class Registry(Generic[T]):
         for module in self._modules():
             importlib.import_module(f"{self.package}.{module}")
         for point in entry_points(group=self.group):
+            where = f"{point.value} of {point.dist.name}" if point.dist is not None else point.value
             try:
                 item = point.load()
-            except Exception as error:  # a stranger's broken plugin must not take the others down
-                self.broken[point.name] = f"{type(error).__name__}: {error}"
-            else:
-                if point.name not in self._items:
-                    self._items[point.name] = item
+            except (Exception, SystemExit) as error:  # a stranger's broken plugin must not take the others down
+                self.broken[point.name] = f"{type(error).__name__}: {error} ({where})"
+                continue
+            held = self._items.get(self._aliases.get(point.name, point.name))
+            if held is None:
+                self._items[point.name] = item
+            elif held is not item:
+                self.broken[point.name] = f"the name is taken by {_origin(held)} ({where})"
 
 
 def _may_replace(held: Any, item: Any) -> bool:

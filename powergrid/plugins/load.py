@@ -14,7 +14,7 @@ from types import ModuleType
 
 from powergrid.core.errors import PowerGridError
 from powergrid.core.registry import FOLDER
-from powergrid.plugins.registries import ALGORITHMS, BENCHMARKS, DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
+from powergrid.plugins.registries import ALL, DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
 
 _REGISTRIES = (DEVICES, PROTOCOLS, POLICIES, NETWORKS, DATASETS)
 _read: dict[str, float] = {}
@@ -96,7 +96,7 @@ def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
 def registered(folder: str | os.PathLike) -> dict[str, tuple[str, ...]]:
     """Names that a loaded folder has registered, by kind; they are this folder's from now on."""
     package = _package(Path(folder).expanduser().resolve())
-    found = {registry.kind: registry.renew(package) for registry in (*_REGISTRIES, ALGORITHMS, BENCHMARKS)}
+    found = {registry.kind: registry.renew(package) for registry in ALL}
     return {kind: names for kind, names in found.items() if names}
 
 

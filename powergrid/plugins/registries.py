@@ -13,6 +13,7 @@ POLICIES: Registry[Any] = Registry("policy", "powergrid.agents.policies", "power
 PROTOCOLS: Registry[Any] = Registry("protocol", "powergrid.agents.protocols", "powergrid.protocols")
 ALGORITHMS: Registry[Any] = Registry("algorithm", "powergrid.learn.algorithms", "powergrid.algorithms")
 BENCHMARKS: Registry[Any] = Registry("benchmark", "powergrid.benchmarks", "powergrid.benchmarks")
+ALL: tuple[Registry[Any], ...] = (NETWORKS, DEVICES, DATASETS, POLICIES, PROTOCOLS, ALGORITHMS, BENCHMARKS)
 
 register_network = NETWORKS.register
 register_device = DEVICES.register
