@@ -1,4 +1,4 @@
-"""A picture of every phase's voltage, hour by hour, in a three-phase preset under a policy.
+"""A picture of every phase's voltage, hour by hour, in a preset with all its phases under a policy.
 
     python bench/phase_voltages.py [PRESET ...] [--policy volt_var] [--days 61] [--out voltages.png]
 
@@ -68,7 +68,7 @@ def main() -> None:
     size = (11, 2.8 * len(given.presets) + 0.6)
     figure, grid = pyplot.subplots(len(given.presets), 3, figsize=size, sharex=True, sharey=True, squeeze=False)
     for row, preset in zip(grid, given.presets, strict=True):
-        world = build(preset)
+        world = build(preset, phases="three")
         settings, phases = world.layout.settings, np.array(world.network.buses.phase)
         v_pu, moves = played(world, given.policy, days)
         outside = 100 * ((v_pu < settings.v_min_pu) | (v_pu > settings.v_max_pu)).mean()

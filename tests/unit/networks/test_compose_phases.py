@@ -75,6 +75,19 @@ def test_a_preset_turns_to_its_full_feeder() -> None:
             assert money[0] == pytest.approx(money[1], abs=1.5)
 
 
+def test_rules_hold_the_band_on_all_phases_of_the_preset() -> None:
+    """Compensators left at the published settings would lift a third of the phases of some buses out of it."""
+    env = powergrid.make("p2p_microgrids", phases="three")
+    shares = []
+    for day in (15, 355):
+        env.reset(seed=0, options={"day": day})
+        for _ in range(96):
+            env.step(env.policy_actions("rule_based"))
+            v_pu = np.asarray(env.output.flow.v_pu)
+            shares.append(((v_pu < 0.95) | (v_pu > 1.05)).mean())
+    assert np.mean(shares) < 0.005
+
+
 def test_what_does_not_fit_is_refused() -> None:
     three, one = powergrid.network("ieee34", phases="three"), powergrid.network("ieee13")
     guest = powergrid.network("ieee13", phases="three")
