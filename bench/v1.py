@@ -57,14 +57,14 @@ def seconds_per_step(env: Any, steps: int, windows: int) -> float:
 def main() -> None:
     """Print the table."""
     table = Table(title="environments of version 1, one process")
-    for column in ("environment", "runpp [ms/step]", "compiled [ms/step]", "compiled [steps/s]", "ratio"):
+    for column in ("environment", "runpp (ms/step)", "compiled (ms/step)", "compiled (steps/s)", "ratio"):
         table.add_column(column, justify="right")
     for name, build in ENVS.items():
         np.random.seed(0)  # noqa: NPY002 - v1 draws from it
         slow = seconds_per_step(build({"train": True, "power_flow": "runpp"}), 12, 3)
         fast = seconds_per_step(build({"train": True}), 96, 5)
         table.add_row(name, f"{1e3 * slow:.1f}", f"{1e3 * fast:.2f}", f"{1 / fast:,.0f}", f"{slow / fast:.1f}")
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

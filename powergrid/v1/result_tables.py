@@ -51,6 +51,39 @@ class Powers(NamedTuple):
     slack: complex
 
 
+class _Switches(NamedTuple):
+    """What the results of switches need of the tables that make a plan.
+
+    Attributes
+    ----------
+    ends
+        Of each switch at a line or transformer: its place, the table, the row there, and whether it sits at the first
+        end.
+    opened
+        Places of the open switches.
+    impedances
+        Places of closed switches between buses that have an impedance, the only ones whose power is known.
+    """
+
+    ends: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
+    opened: np.ndarray
+    impedances: np.ndarray
+
+    @classmethod
+    def of(cls, net: Any, branch: np.ndarray) -> _Switches:
+        """Look them up; `branch` as ``Rows.branch["switch"]``."""
+        switch = net["switch"]
+        et, at, closed = switch["et"].to_numpy(), switch["bus"].to_numpy(), switch["closed"].to_numpy(bool)
+        ends = []
+        for letter, table, first in (("l", "line", "from_bus"), ("t", "trafo", "hv_bus")):
+            mine = np.flatnonzero(et == letter)
+            if len(mine):
+                row = net[table].index.get_indexer(switch["element"].to_numpy()[mine])
+                ends.append((table, mine, row, net[table][first].to_numpy()[row] == at[mine]))
+        known = (branch >= 0) & closed & (switch["z_ohm"].to_numpy(float) > 0)
+        return cls(ends, np.flatnonzero(~closed & np.isin(et, ("l", "t", "b"))), np.flatnonzero(known))
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Where the rows of pandapower's tables lie in the converted network; what has no place there
@@ -82,6 +115,8 @@ class Rows:
         Row of ``ext_grid`` in service.
     source_bus
         Its bus.
+    switches
+        What the results of switches need.
     """
 
     bus: np.ndarray
@@ -98,6 +133,7 @@ class Rows:
     shunt_drawn: np.ndarray
     source: int
     source_bus: int
+    switches: _Switches
 
     @classmethod
     def of(cls, net: Any, network: Network) -> Rows:
@@ -140,6 +176,7 @@ class Rows:
             shunt_drawn=drawn,
             source=source,
             source_bus=network.source_bus,
+            switches=_Switches.of(net, branch["switch"]),
         )
 
 
@@ -237,24 +274,19 @@ def _branch_values(rows: Rows, table: str, vm: np.ndarray, va: np.ndarray, power
 
 def _write_switches(net: Any, rows: Rows, vm: np.ndarray, powers: Powers) -> None:
     """What ``runpp`` knows of switches: the current of their line or transformer, all of one with an impedance."""
-    switch = net["switch"]
+    switch, known = net["switch"], rows.switches
     values = np.full((6, len(switch)), np.nan)
-    et, at, closed = switch["et"].to_numpy(), switch["bus"].to_numpy(), switch["closed"].to_numpy(bool)
-    for letter, table, near_end, far_end in (("l", "line", "i_ka", "i_ka"), ("t", "trafo", "i_hv_ka", "i_lv_ka")):
-        mine = np.flatnonzero(et == letter)
-        if len(mine):
-            row = net[table].index.get_indexer(switch["element"].to_numpy()[mine])
-            near = net[table]["from_bus" if letter == "l" else "hv_bus"].to_numpy()[row] == at[mine]
-            result = net[f"res_{table}"]
-            ends = result[near_end].to_numpy()[row], result[far_end].to_numpy()[row]
-            values[0, mine] = np.where(closed[mine], np.where(near, *ends), 0.0)
-    mine = np.flatnonzero((rows.branch["switch"] >= 0) & closed & (switch["z_ohm"].to_numpy(float) > 0))
-    if len(mine):
+    for table, mine, row, near in known.ends:
+        result = net[f"res_{table}"]
+        columns = ("i_ka", "i_ka") if table == "line" else ("i_hv_ka", "i_lv_ka")
+        values[0, mine] = np.where(near, *(result[column].to_numpy()[row] for column in columns))
+    if len(known.impedances):
+        mine = known.impedances
         branch, first = rows.branch["switch"][mine], rows.ends["switch"][0][mine]
         s_from, s_to = powers.into_from[branch], powers.into_to[branch]
         values[0, mine] = np.abs(s_from) / (ROOT3 * rows.vn_kv["switch"][0][mine] * vm[first])
         values[2:, mine] = s_from.real, s_from.imag, s_to.real, s_to.imag
-    values[0, (et == "b") & ~closed] = 0.0
+    values[0, known.opened] = 0.0
     values[1] = 100.0 * values[0] / switch["in_ka"].to_numpy(float)
     columns = net["_empty_res_switch"].columns
     net["res_switch"] = _frame(values[: len(columns)], switch.index, columns)

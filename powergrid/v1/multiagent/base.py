@@ -286,7 +286,11 @@ class NetworkedGridEnv(ParallelEnv):
     @property
     def actionable_agents(self) -> dict[str, GridEnv]:
         """Agents with something to command."""
-        return {name: agent for name, agent in self.agent_envs.items() if agent._get_action_space()}
+        return {
+            name: agent
+            for name, agent in self.agent_envs.items()
+            if any(dev.action.c.size or dev.action.d.size for dev in agent.devices)
+        }
 
     def observation_space(self, agent: str) -> Space:
         """Observation space of an agent."""
