@@ -58,6 +58,25 @@ EVERYTHING = {
 }
 
 
+def nature() -> dict:
+    """Plants that follow sun, wind and water beside a generator, under one operator."""
+    plants = [
+        ("WindTurbine", {"p_max_mw": 0.2, "sn_mva": 0.22}),
+        ("SolarPlant", {"p_max_mw": 0.2, "sn_mva": 0.25}),
+        ("RunOfRiver", {"head_m": 5.0}),
+        ("RES", {"p_max_mw": 0.1, "series": "pv_pu:south"}),
+    ]
+    agents = [{"id": f"plant_{i}", "type": t, "bus": "671", "params": p} for i, (t, p) in enumerate(plants)]
+    fuel = {"p_max_mw": 5.0, "marginal_cost_per_mwh": 80.0}
+    agents += [
+        {"id": "dg", "type": "DG", "bus": "675", "params": fuel, "policy": "learned"},
+        {"id": "grid", "type": "Grid"},
+    ]
+    operator = {**EVERYTHING["agents"][-1], "sub_agents": [agent["id"] for agent in agents]}
+    network = {"base": "ieee13", "load_series": "load_p_pu:com_1"}
+    return {"name": "nature", "network": network, "agents": [*agents, operator]}
+
+
 def commands(env, policy: str, day: int = 200) -> dict[str, float]:
     """First action of a day by label, without units."""
     env.reset(seed=0, options={"day": day})
@@ -130,13 +149,13 @@ def test_no_trade_is_the_rule_where_nothing_is_traded(everything):
     assert commands(everything, "no_trade") == commands(everything, "rule_based")
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("source", [*preset_names(), pytest.param(nature(), marks=pytest.mark.slow, id="nature")])
 @pytest.mark.filterwarnings("ignore:lmp_solver")
-def test_numpy_and_jax_decide_the_same_in_batches(name):
+def test_numpy_and_jax_decide_the_same_in_batches(source):
     jax = pytest.importorskip("jax")
     from powergrid.core.backend import jax_float64
 
-    simulation = Simulation(powergrid.make(name).world)
+    simulation = Simulation(powergrid.make(source).world)
     days = np.array([[18, 60], [200, 300]], dtype=np.int32)
     state, *_ = simulation.reset(np.arange(8, dtype=np.uint32).reshape(2, 2, 2), days)
     seen = []
@@ -159,19 +178,7 @@ def test_volt_var_is_a_droop_with_a_dead_band():
 
 def test_rule_counts_sun_wind_and_water_in_the_net_load():
     """A generator whose fuel is dearer than feed-in and cheaper than retail covers what nature leaves of the load."""
-    plants = [
-        ("WindTurbine", {"p_max_mw": 0.2}),
-        ("SolarPlant", {"p_max_mw": 0.2}),
-        ("RunOfRiver", {"head_m": 5.0}),
-        ("RES", {"p_max_mw": 0.1, "series": "pv_pu:south"}),
-    ]
-    agents = [{"id": f"plant_{i}", "type": t, "bus": "671", "params": p} for i, (t, p) in enumerate(plants)]
-    fuel = {"p_max_mw": 5.0, "marginal_cost_per_mwh": 80.0}
-    agents += [{"id": "dg", "type": "DG", "bus": "675", "params": fuel, "policy": "learned"}]
-    agents += [{"id": "grid", "type": "Grid"}]
-    operator = {**EVERYTHING["agents"][-1], "sub_agents": [agent["id"] for agent in agents]}
-    network = {"base": "ieee13", "load_series": "load_p_pu:com_1"}
-    env = powergrid.make({"name": "nature", "network": network, "agents": [*agents, operator]})
+    env = powergrid.make(nature())
     env.reset(seed=0, options={"day": 150})
     covered, place = 0, env.action_labels("operator_1").index("dg.p [MW]")
     for tick in range(95):
