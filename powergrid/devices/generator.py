@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from math import acos, inf, tan
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -29,9 +29,27 @@ _BLOCKS = 20
 """Blocks of the piecewise cost; at 20 it lies at most slope * p_max^2 / 3200 [$/h] below the true one."""
 
 
-class Settings(DeviceSettings):
-    """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once."""
+_USUAL: dict[str, dict[str, float]] = {
+    "diesel": {"p_min_mw": 0.3, "no_load_cost_per_h": 33.0, "start_cost": 30.0},
+    "gas_turbine": {"p_min_mw": 0.4, "no_load_cost_per_h": 24.0, "start_cost": 50.0, "ramp_mw_per_h": 6.0},
+}
+"""Usual values by MW of the highest power: [MW], [$/h], [$], [MW/h]."""
+_USUAL_ANY_SIZE: dict[str, dict[str, Any]] = {
+    "diesel": {"marginal_cost_per_mwh": 264.0, "efficiency": 0.37, "min_up_h": 0.5, "min_down_h": 0.5},
+    "gas_turbine": {"marginal_cost_per_mwh": 97.0, "efficiency": 0.29, "start_up_h": 1.0 / 6.0, "min_up_h": 1.0},
+}
 
+
+class Settings(DeviceSettings):
+    """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once.
+
+    A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`: a diesel set that burns
+    0.03 l/h at no load and 0.24 l/kWh more for each kilowatt of its rating, at 1.10 $/l, and not below 30 %; a gas
+    turbine in simple cycle with a fifth of its full fuel at no load, at 35 $ per MWh of gas, over 40 %, that goes
+    through its range in ten minutes. Both may be switched off (`commitment`).
+    """
+
+    kind: Literal["any", "diesel", "gas_turbine"] = Field("any", description="what the usual values are taken from")
     p_min_mw: float = Field(0.0, ge=0, description="lowest power while on [MW]")
     p_max_mw: float = Field(0.5, gt=0, description="highest power [MW]")
     sn_mva: float | None = Field(None, gt=0, description="rating [MVA]; given, reactive power is offered")
@@ -63,15 +81,8 @@ class Settings(DeviceSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _range(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or "p_range" not in given:
-            return given
-        both, rest = given["p_range"], {key: value for key, value in given.items() if key != "p_range"}
-        if {"p_min_mw", "p_max_mw"} & set(rest):
-            raise ValueError("give either p_range or p_min_mw and p_max_mw, not both")
-        if not isinstance(both, (list, tuple)) or len(both) != 2:
-            raise ValueError(f"p_range must be [lowest, highest] in MW, found {both!r}")
-        return {**rest, "p_min_mw": both[0], "p_max_mw": both[1]}
+    def _spelled_out(cls, given: Any) -> Any:
+        return _usual(_both_limits(given)) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -84,6 +95,29 @@ class Settings(DeviceSettings):
         if self.grid_forming and self.sn_mva is None:
             raise ValueError("grid_forming needs sn_mva: a unit that holds a voltage delivers reactive power")
         return self
+
+
+def _both_limits(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings with `p_range` written as two limits."""
+    if "p_range" not in given:
+        return given
+    both, rest = given["p_range"], {key: value for key, value in given.items() if key != "p_range"}
+    if {"p_min_mw", "p_max_mw"} & set(rest):
+        raise ValueError("give either p_range or p_min_mw and p_max_mw, not both")
+    if not isinstance(both, (list, tuple)) or len(both) != 2:
+        raise ValueError(f"p_range must be [lowest, highest] in MW, found {both!r}")
+    return {**rest, "p_min_mw": both[0], "p_max_mw": both[1]}
+
+
+def _usual(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the usual values of their kind where nothing is said."""
+    kind, size = given.get("kind"), given.get("p_max_mw", Settings.model_fields["p_max_mw"].default)
+    if kind not in _USUAL or not isinstance(size, (int, float)):
+        return given  # what is wrong is said by the fields' own checks
+    usual = {name: value * size for name, value in _USUAL[kind].items()} | _USUAL_ANY_SIZE[kind] | {"commitment": True}
+    if "fuel_cost" in given:
+        del usual["marginal_cost_per_mwh"]
+    return {**usual, **given}
 
 
 class Params(NamedTuple):
@@ -312,7 +346,7 @@ class Generator(DeviceAgent):
 
     def params(self) -> Any:
         """This unit's row; a ramp that was not given is infinite, and without a rating no reactive power is offered."""
-        given = self.settings.model_dump()
+        given = self.settings.model_dump(exclude={"kind"})
         rating, factor, ramp = given.pop("sn_mva"), given.pop("min_power_factor"), given.pop("ramp_mw_per_h")
         return Params(
             sn_mva=rating or given["p_max_mw"],

@@ -12,6 +12,7 @@ RICH = {
         {"replacement_cost_per_mwh": 150_000.0, "cell_temp_c": 40.0, "depth_exponent": 1.0},
     ],
     "Generator": [
+        {"kind": "gas_turbine", "p_max_mw": 2.0},
         {"p_range": [0.1, 0.4], "marginal_cost_slope_per_mw2h": 80.0, "ramp_mw_per_h": 0.4, "no_load_cost_per_h": 3.0},
         {
             "p_range": [0.1, 0.4],

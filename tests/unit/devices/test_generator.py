@@ -153,3 +153,39 @@ def test_limits_ramp_and_times_hold_for_any_commands(data: st.DataObject) -> Non
     changes = [i for i in range(1, 16) if history[i] != history[i - 1]]
     for start, end in pairwise(changes):
         assert (end - start) * 0.25 >= (0.75 if history[start] else 0.5)
+
+
+def test_kind_gives_usual_values_where_nothing_is_said() -> None:
+    unit, row = build("DG", kind="diesel", p_max_mw=0.4)
+    assert (row.p_min_mw, row.marginal_cost_per_mwh, row.commitment) == (pytest.approx(0.12), 264.0, 1.0)
+    # 0.27 l/kWh at full power, of 10 kWh/l and 1.10 $/l
+    full_per_h = row.no_load_cost_per_h + row.marginal_cost_per_mwh * row.p_max_mw
+    assert full_per_h / row.p_max_mw == pytest.approx(1100.0 * 0.27)
+    assert row.efficiency == pytest.approx(1.0 / (0.27 * 10.0), abs=0.005)
+    said, row = build("DG", kind="diesel", p_range=[0.1, 0.5], fuel_cost=200.0, commitment=False, min_up_h=2.0)
+    assert (row.p_min_mw, row.p_max_mw, row.marginal_cost_per_mwh, row.commitment, row.min_up_h) == (
+        0.1,
+        0.5,
+        200.0,
+        0,
+        2,
+    )
+    assert "commit" in unit.action_entries()
+    assert "commit" not in said.action_entries()
+
+
+def test_gas_turbine_is_on_power_after_its_start() -> None:
+    unit, row = build("DG", kind="gas_turbine", p_max_mw=5.0, on_init=False)
+    state, power = unit.reset(np, row, 0.5), []
+    for _ in range(6):
+        state, injection = unit.step(np, row, state, unit.Command(5.0, 0.0, 1.0), unit.Exogenous(), 1.0 / 12.0)
+        power.append(float(injection.p_mw))
+    # ten minutes to start, then at once at its lowest and up at half its range in five minutes
+    assert power == pytest.approx([0.0, 0.0, 2.5, 5.0, 5.0, 5.0])
+    assert row.efficiency == pytest.approx(35.0 / (row.no_load_cost_per_h / 5.0 + row.marginal_cost_per_mwh), abs=0.005)
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "steam"}, {"kind": "diesel", "p_max_mw": "much"}])
+def test_impossible_kinds_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        build("DG", **wrong)
