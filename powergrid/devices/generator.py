@@ -44,9 +44,9 @@ class Settings(DeviceSettings):
     """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once.
 
     A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`: a diesel set that burns
-    0.03 l/h at no load and 0.24 l/kWh more for each kilowatt of its rating, at 1.10 $/l, and not below 30 %; a gas
-    turbine in simple cycle with a fifth of its full fuel at no load, at 35 $ per MWh of gas, over 40 %, that goes
-    through its range in ten minutes. Both may be switched off (`commitment`).
+    0.03 l/h for each kilowatt of its rating at no load and 0.24 l/kWh on top, at 1.10 $/l, not below 30 %; a gas
+    turbine in simple cycle that burns a fifth of its full fuel at no load, at 35 $ per MWh of gas, not below 40 %, and
+    goes through its range in ten minutes. Both may be switched off (`commitment`).
     """
 
     kind: Literal["any", "diesel", "gas_turbine"] = Field("any", description="what the usual values are taken from")
