@@ -23,7 +23,7 @@ from powergrid.v1.attach import (
     write_rows,
 )
 from powergrid.v1.devices import DG, ESS, RES, Device, Grid, Shunt, Switch, Transformer
-from powergrid.v1.pandapower_names import restore_toolbox_names
+from powergrid.v1.pandapower_names import name_tap_changers, restore_toolbox_names
 from powergrid.v1.power_flow import TablePowerFlow
 
 restore_toolbox_names()
@@ -82,6 +82,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         self._flow: TablePowerFlow | None = None
         self._build_net()
         self._check_build()
+        name_tap_changers(self.net)
         self._pp_refs: dict[str, tuple[str, int]] = {}
         for name, dev in self.devices.items():
             dev.reset(rnd=self.np_random)

@@ -1,12 +1,14 @@
-"""pandapower functions that v1 programs call as ``pp.get_element_index`` and the like.
+"""What v1 programs expect of pandapower 2, for which they were written.
 
-pandapower 2 offered its whole toolbox in its top module, and so did the first releases of 3; later ones keep it in
-``pandapower.toolbox``. A v1 program written against the former would stop at its first line.
+It offered its whole toolbox in its top module, as did the first releases of 3; later ones keep it in
+``pandapower.toolbox``, and a program that calls ``pp.get_element_index`` would stop there. And a transformer with a tap
+side changed its ratio with the tap; since 3 it does so only if a type of tap changer is named.
 """
 
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 
 def restore_toolbox_names() -> None:
@@ -17,3 +19,14 @@ def restore_toolbox_names() -> None:
     for name, item in vars(pandapower.toolbox).items():
         if inspect.isfunction(item) and not name.startswith("_") and not hasattr(pandapower, name):
             setattr(pandapower, name, item)
+
+
+def name_tap_changers(net: Any) -> None:
+    """Call a transformer's tap changer ``"Ratio"`` where it has a side and a step but no type, as pandapower 2 did."""
+    trafo = net.trafo
+    if not len(trafo) or not {"tap_side", "tap_step_percent"} <= set(trafo.columns):
+        return
+    known = trafo.get("tap_changer_type", default=trafo["tap_side"].map(lambda _: None))
+    unnamed = trafo["tap_side"].notna() & trafo["tap_step_percent"].notna() & known.isna()
+    if unnamed.any():
+        trafo["tap_changer_type"] = known.astype(object).where(~unnamed, "Ratio")

@@ -51,6 +51,12 @@ def test_feeders_have_the_tables_and_the_base_case_of_version_1(recorded, build)
     for found, line in zip(net.line[wanted["line_columns"]].to_numpy(), wanted["lines"], strict=True):
         assert found[:4].tolist() == line[:4]
         agree(found[4:], line[4:], rtol=1e-11)
+    for found, trafo in zip(net.trafo[wanted["trafo_columns"]].to_numpy(), wanted["trafos"], strict=True):
+        assert [None if value != value else value for value in found] == trafo
+    switch = ["bus", "element", "et", "closed", "z_ohm"]
+    assert net.switch[switch].to_numpy().tolist() == wanted["switches"]
+    assert net.shunt[["name", "bus", "q_mvar", "step", "max_step"]].to_numpy().tolist() == wanted["shunts"]
+    assert net.ext_grid[["bus", "vm_pu"]].to_numpy()[0].tolist() == wanted["ext_grid"]
     flow = TablePowerFlow(net)
     assert flow.solve()
     assert flow.fallback == ""

@@ -172,6 +172,24 @@ def test_what_a_transformer_does_to_the_taps_and_the_switch_that_mends_it():
         Tapped({"fix": ("tabs",)})
 
 
+def test_a_tap_written_for_pandapower_2_changes_the_ratio():
+    class Stepped(Village):
+        def _build_net(self):
+            super()._build_net()
+            low = pp.create_bus(self.net, vn_kv=0.4, name="V Low")
+            pp.create_transformer_from_parameters(
+                self.net, 1, low, sn_mva=1.0, vn_hv_kv=10.0, vn_lv_kv=0.4, vkr_percent=1.0, vk_percent=4.0, pfe_kw=0.0,
+                i0_percent=0.0, tap_side="lv", tap_neutral=0, tap_min=-2, tap_max=2, tap_step_percent=2.5, tap_pos=2,
+                name="V T",
+            )  # fmt: skip
+
+    env = Stepped({})
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.float32))
+    vm = env.net.res_bus.vm_pu
+    assert vm.iloc[-1] == pytest.approx(1.05 * vm[1])
+
+
 def test_stale_results_and_the_switch_that_mends_them():
     for fix, stale in (((), True), (("stale_results",), False)):
         env = IEEE13Env({"fix": fix})

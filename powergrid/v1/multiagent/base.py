@@ -17,7 +17,7 @@ from pettingzoo import ParallelEnv
 
 from powergrid.v1.attach import AreaRows, Columns, SubclassError, checked_config, two_dicts, write_rows
 from powergrid.v1.devices import RES, Device
-from powergrid.v1.pandapower_names import restore_toolbox_names
+from powergrid.v1.pandapower_names import name_tap_changers, restore_toolbox_names
 from powergrid.v1.power_flow import TablePowerFlow
 
 restore_toolbox_names()
@@ -37,6 +37,7 @@ class GridEnv:
 
     def __init__(self, net: Any, **kwargs: Any):
         self.net = net
+        name_tap_changers(net)
         self.name = net.name
         self.kwargs = kwargs
         self.sgen: dict[str, Any] = {}
