@@ -14,6 +14,7 @@ import numpy as np
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
+from powergrid.engine.layout import Layout
 
 _TICKS = 8
 _UNITS = 2
@@ -40,11 +41,37 @@ def check_kernels(device: Any, read: Callable[[str], Array], dt_h: float) -> Non
         raise _refused(
             device, "there is neither a `step` kernel nor the methods `update_state` and `update_cost_safety`"
         )
-    if kind.__module__.partition(".")[0] == "powergrid":
+    if not _from_outside(kind):
         return
     _check_entries(device)
     if device.role == "injection":
         _check_ticks(device, read, dt_h)
+
+
+def from_outside(layout: Layout) -> tuple[int, ...]:
+    """Families whose kernels do not come with PowerGrid."""
+    return tuple(i for i, family in enumerate(layout.families) if _from_outside(family.kernel))
+
+
+def check_states(layout: Layout, which: Sequence[int], devices: Sequence[Any], tick: int) -> None:
+    """Are the states of some families finite after a tick?
+
+    Raises
+    ------
+    DeviceError
+        Names the unit, the column and the value.
+    """
+    for i in which:
+        family, columns = layout.families[i], devices[i]
+        for name, values in zip(family.kernel.State._fields, columns, strict=True):
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                sentence = f"step gave state.{name} = {float(values[bad[0]])!r} at tick {tick}; it must be finite"
+                raise DeviceError(family.ids[bad[0]], family.kernel.__name__, sentence)
+
+
+def _from_outside(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] != "powergrid"
 
 
 def _check_entries(device: Any) -> None:

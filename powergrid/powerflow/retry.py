@@ -113,9 +113,9 @@ class RetryRows:
     def __call__(self, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
         """Solve ``(batch, inputs)`` into ``(batch, outputs)`` and ``(batch,)``, all C-contiguous."""
         self._first(rows, has_zip, out, iterations)
-        failed = ~(out[:, -1] < self.tol_pu)
-        if failed.any():
-            self._again(np.flatnonzero(failed & (rows[:, 0] > 0.0)), rows, has_zip, out, iterations)
+        who = np.flatnonzero(~(out[:, -1] < self.tol_pu) & (rows[:, 0] > 0.0))
+        if len(who):
+            self._again(who, rows, has_zip, out, iterations)
 
     def _again(self, who: np.ndarray, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
         """Newton's method for some rows; those whose inputs were no numbers come emptied and are not among them."""

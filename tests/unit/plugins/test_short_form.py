@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import powergrid
+from powergrid.core.errors import ConfigError, DeviceError
 
 KERNEL_AGENT = {"id": "hvac_1", "type": "HVACKernel", "bus": "671", "params": {"t_min_c": 20.0, "t_max_c": 24.0}}
 COMMANDS = np.array([0.8, 0.0, -1.0, 1.0, 1.0, -0.4])
@@ -47,6 +48,7 @@ def test_the_kernel_gives_the_trajectory_of_the_plain_device(plugins, backend):
     assert lines(hvac.KERNEL) < 0.8 * lines(hvac.HVAC)
 
 
+@pytest.mark.slow
 def test_the_kernel_runs_on_jax(plugins):
     import jax
 
@@ -59,3 +61,34 @@ def test_the_kernel_runs_on_jax(plugins):
         _, state, _, _, info = step(jax.random.key(0), state, {"hvac": np.array([[command]], np.float32)})
         assert float(info["costs"][0, column]) == pytest.approx(comfort, rel=1e-4, abs=1e-5)
         assert float(info["output"].flow.p_slack_mw) == pytest.approx(slack, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:(divide by zero|invalid value|overflow)")
+@pytest.mark.parametrize("backend", ["numpy", "fused"])
+def test_a_kernel_that_spoils_its_state_later_stops_the_step(tmp_path, backend):
+    at_full_power = "xp.where(command.power_kw > 4.999, 1e308 * command.power_kw, command.power_kw)"
+    text = hvac.KERNEL.replace("(command.power_kw - heat_loss)", f"({at_full_power} - heat_loss)")
+    place = hvac.folder(tmp_path, text, "kernel.py")
+    env = powergrid.make(hvac.config(place, KERNEL_AGENT), backend=backend)
+    env.reset(seed=0)
+    env.step({"hvac_1": np.array([0.5])})
+    with pytest.raises(DeviceError, match=r"\"hvac_1\" \(HVACKernel\): step gave state.temp_c = inf at tick 1"):
+        env.step({"hvac_1": np.array([1.0])})
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        ("return State(temp_c)", "return State(temp_c / 0.0 * 0.0)", "step gives temp_c = "),
+        ("heat_loss =", "state.temp_c[:] = 0.0; heat_loss =", "step writes into its arguments"),
+        ("(-5.0, 5.0)", "(5.0, -5.0)", r'action "power_kw" needs finite bounds low < high, has \[5.0, -5.0\]'),
+        ("thermal_mass\n        temp_c", "thermal_mas\n        temp_c", "step failed: AttributeError"),
+        ('("comfort",)', '("comfort", "more")', r"violation gives 1 columns for the names \['comfort', 'more'\]"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:(divide by zero|invalid value)")
+def test_a_kernel_that_is_wrong_is_stopped_when_the_environment_is_built(tmp_path, right, wrong, sentence):
+    assert right in hvac.KERNEL
+    place = hvac.folder(tmp_path, hvac.KERNEL.replace(right, wrong), "kernel.py")
+    with pytest.raises(ConfigError, match=rf'device "hvac_1" \(HVACKernel\): {sentence}'):
+        powergrid.make(hvac.config(place, KERNEL_AGENT))
