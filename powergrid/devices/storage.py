@@ -107,6 +107,12 @@ class Params(NamedTuple):
 
 
 class State(NamedTuple):
+    """State of charge [1]."""
+
+    soc: Array
+
+
+class AgeingState(NamedTuple):
     """State of charge now and where it last turned [1], and share of life lost in the last tick [1]."""
 
     soc: Array
@@ -137,8 +143,13 @@ def temperature_stress(cell_temp_c: float) -> float:
 def reset(xp: Any, params: Params, uniform: Array) -> State:
     """Draw the state of charge around its initial value, inside the window."""
     drawn = params.soc_init + (uniform - 0.5) * params.soc_init_spread
-    soc = xp.minimum(xp.maximum(drawn, params.soc_min), params.soc_max)
-    return State(soc, soc, soc * 0.0)
+    return State(xp.minimum(xp.maximum(drawn, params.soc_min), params.soc_max))
+
+
+def reset_ageing(xp: Any, params: Params, uniform: Array) -> AgeingState:
+    """The same, at the beginning of a half-cycle."""
+    (soc,) = reset(xp, params, uniform)
+    return AgeingState(soc, soc, soc * 0.0)
 
 
 def step(
@@ -158,12 +169,19 @@ def step(
     p_mw = xp.minimum(xp.maximum(finite(xp, command.p_mw), lowest), highest)
     drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
     soc = soc - drawn * dt_h / params.capacity_mwh
-    turn_soc, life_lost = aged(xp, params, state, soc, dt_h)
     q_mvar = reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar)
-    return State(soc, turn_soc, life_lost), Injection(p_mw, q_mvar)
+    return State(soc), Injection(p_mw, q_mvar)
 
 
-def aged(xp: Any, params: Params, state: State, soc: Array, dt_h: float) -> tuple[Array, Array]:
+def step_ageing(
+    xp: Any, params: Params, state: AgeingState, command: Command, exogenous: NoColumns, dt_h: float
+) -> tuple[AgeingState, Injection]:
+    """The same, and the life that it takes."""
+    (soc,), injection = step(xp, params, State(state.soc), command, exogenous, dt_h)
+    return AgeingState(soc, *aged(xp, params, state, soc, dt_h)), injection
+
+
+def aged(xp: Any, params: Params, state: AgeingState, soc: Array, dt_h: float) -> tuple[Array, Array]:
     """Where the state of charge last turned [1], and the share of life [1] that a tick takes.
 
     A half-cycle of depth `d` takes ``d^k / (2 N)`` of life, booked as it deepens; a half-cycle ends where the state of
@@ -185,7 +203,14 @@ def aged(xp: Any, params: Params, state: State, soc: Array, dt_h: float) -> tupl
 def money(
     xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
-    """Ageing: a price on throughput, and new capacity for the life lost [$]."""
+    """Ageing as a price on throughput [$]."""
+    return (params.wear_cost_per_mwh * xp.abs(injection.p_mw) * dt_h,)
+
+
+def money_ageing(
+    xp: Any, params: Params, state: AgeingState, injection: Injection, exogenous: NoColumns, dt_h: float
+) -> tuple[Array, ...]:
+    """The same, and new capacity for the life lost [$]."""
     moved = params.wear_cost_per_mwh * xp.abs(injection.p_mw) * dt_h
     return (moved + params.replacement_cost_per_mwh * params.capacity_mwh * state.life_lost,)
 
@@ -260,6 +285,12 @@ class Storage(DeviceAgent):
     readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
     stiffness_mw = staticmethod(stiffness_mw)
 
+    @property
+    def kernel(self) -> Any:
+        """Those that count half-cycles where life has a price; their powers of numbers would cost all others time."""
+        ages = type(self) is Storage and self.settings.replacement_cost_per_mwh > 0.0
+        return AgeingStorage if ages else type(self)
+
     def params(self) -> Any:
         """This unit's row; without an inverter rating there is no reactive range."""
         given = self.settings.model_dump()
@@ -328,6 +359,14 @@ class Storage(DeviceAgent):
             decay_per_h=given.self_discharge_per_h,
             throughput_cost_per_mwh=given.wear_cost_per_mwh,
         )
+
+
+class AgeingStorage(Storage):
+    """Kernels of batteries whose life has a price."""
+
+    State = AgeingState  # type: ignore[assignment]
+    reset, step = staticmethod(reset_ageing), staticmethod(step_ageing)  # type: ignore[assignment]
+    money = staticmethod(money_ageing)  # type: ignore[assignment]
 
 
 def __getattr__(name: str) -> Any:

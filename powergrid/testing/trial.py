@@ -78,7 +78,7 @@ class Trial(NamedTuple):
 def make_trial(kernels: type[DeviceAgent], params: dict[str, Any]) -> Trial:
     """Build the unit; nothing happens to it yet."""
     unit = kernels("examined", "1", **params)
-    return Trial(unit, kernels, unit.params(), np.zeros((*BATCH, UNITS)), [], [], [])
+    return Trial(unit, unit.kernel, unit.params(), np.zeros((*BATCH, UNITS)), [], [], [])
 
 
 def drawn(trial: Trial, seed: int = 0) -> Trial:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 def charged(unit: Any, soc: Any) -> Any:
     """A new unit's state at a state of charge."""
-    return unit.State(soc, soc, soc * 0.0)
+    return unit.State(soc)
 
 
 def test_charging_stores_less_and_discharging_takes_more() -> None:
@@ -96,13 +96,14 @@ def test_impossible_settings_are_refused(wrong: dict) -> None:
 
 def cycled(unit: Any, row: Any, powers_mw: list[float], dt_h: float) -> tuple[list[float], list[float], float]:
     """States of charge, shares of life and money of a run of commands."""
-    state, soc, lost, paid = unit.reset(np, row, 0.5), [], [], 0.0
+    kernel = unit.kernel
+    state, soc, lost, paid = kernel.reset(np, row, 0.5), [], [], 0.0
     soc.append(state.soc)
     for p_mw in powers_mw:
-        state, injection = unit.step(np, row, state, unit.Command(p_mw, 0.0), unit.Exogenous(), dt_h)
+        state, injection = kernel.step(np, row, state, unit.Command(p_mw, 0.0), unit.Exogenous(), dt_h)
         soc.append(state.soc)
         lost.append(state.life_lost)
-        paid += unit.money(np, row, state, injection, unit.Exogenous(), dt_h)[0]
+        paid += kernel.money(np, row, state, injection, unit.Exogenous(), dt_h)[0]
     return soc, lost, paid
 
 
