@@ -148,6 +148,8 @@ class Simulation:
     ----------
     world
         What to simulate.
+    count
+        Number of environments in the batches to come; others work too.
     backend
         One of :data:`BACKENDS`. ``"auto"`` takes the compiled step and falls back to NumPy, with a message, where a
         device's kernels cannot be compiled.
@@ -158,7 +160,7 @@ class Simulation:
         If ``"fused"`` is asked for and a device's kernels cannot be compiled.
     """
 
-    def __init__(self, world: World, backend: str = "numpy"):
+    def __init__(self, world: World, backend: str = "numpy", count: int = 1):
         self.world = world
         self.layout = world.layout
         self.params = params_of(world.layout)
@@ -166,20 +168,20 @@ class Simulation:
         self._table = np.ascontiguousarray(world.table, dtype=np.float64)
         self._fused: Any = None
         if backend != "numpy":
-            self._fused = self._compile(backend == "auto")
+            self._fused = self._compile(backend == "auto", count)
 
     @property
     def backend(self) -> str:
         """What runs the steps, ``"numpy"`` or ``"fused"``."""
         return "numpy" if self._fused is None else "fused"
 
-    def _compile(self, may_fall_back: bool) -> Any:
+    def _compile(self, may_fall_back: bool, count: int) -> Any:
         from powergrid.engine.fused.kernels import NotCompilableError
         from powergrid.engine.fused.step import FusedStep
 
         try:
             given = self.world.reward
-            return FusedStep(self.layout, (given.reward_scale, given.safety_scale, given.max_penalty))
+            return FusedStep(self.layout, (given.reward_scale, given.safety_scale, given.max_penalty), count)
         except NotCompilableError as error:
             if not may_fall_back:
                 raise
@@ -204,7 +206,8 @@ class Simulation:
         length = self.layout.settings.episode_length
         ticks = np.broadcast_to(np.arange(length + 1, dtype=np.int32), (*batch, length + 1))
         # the numbers of a whole episode at once: they depend on the tick alone, and one large draw is cheap
-        self._noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
+        noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
+        self._noise = Noise(*map(np.ascontiguousarray, noise))
         row = np.asarray(day, dtype=np.int32) * self.world.ticks_per_day
         return engine.reset(
             np,
@@ -263,7 +266,7 @@ class Simulation:
         after, output = self._fused(state, actions, self._table, self._noise, results, keep=True)
         return after.state, output.output
 
-    def advance(self, state: State, actions: np.ndarray, results: Results, keep: bool) -> tuple[State, Output | None]:
+    def advance(self, state: State, actions: np.ndarray, results: Results, keep: bool) -> tuple[State, Any]:
         """The same into given arrays, rewards with it.
 
         State and output have the attributes of those of `step`, and make them when somebody asks.
@@ -273,19 +276,26 @@ class Simulation:
         results
             What to fill, all C-contiguous, with one batch axis even where the state has none.
         keep
-            Whether the output is wanted.
+            Whether the output is wanted, as the second result. Otherwise ``money`` and ``costs`` of the results are
+            left alone, and the second result is a function that fills them: ``book(money, costs)``.
         """
         if self._fused is not None:
-            stepped: tuple[State, Output] = self._fused(state, actions, self._table, self._noise, results, keep=keep)
+            stepped: tuple[State, Any] = self._fused(state, actions, self._table, self._noise, results, keep=keep)
             return stepped
         after, output = self._reference(state, actions)
         acting = len(self.layout.actors)
         money, costs = output.money, output.costs
         results.observation[:], results.due[:], results.clipped[:] = output.observation, output.due, output.clipped
-        results.money[:, :-1], results.costs[:, :-1], results.converged[:] = money, costs, output.flow.converged
+        results.converged[:] = output.flow.converged
         results.reward[:] = self.world.reward.reward(np, money, costs)[..., :acting]
         results.cost[:] = costs.sum(-1)[..., :acting]
-        return after, output
+
+        def book(into_money: np.ndarray, into_costs: np.ndarray) -> None:
+            into_money[:, :-1], into_costs[:, :-1] = money, costs
+
+        if keep:
+            book(results.money, results.costs)
+        return after, output if keep else book
 
     def _reference(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
         exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)

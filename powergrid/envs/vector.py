@@ -7,9 +7,10 @@ results are the same bits whatever the number of environments and threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Space
@@ -24,11 +25,11 @@ from powergrid.engine.results import Pool, Results, blank_results
 from powergrid.engine.state import State
 from powergrid.envs.simulation import Simulation, World, chosen_days
 
-BLOCK = 128
-"""Environments stepped together: enough to spread Python's share thin, few enough for their tables to stay in cache."""
+BLOCK = 1024
+"""Environments of a block at most, enough to spread Python's share thin; with threads there are blocks for each."""
 
 
-class VectorStep(NamedTuple):
+class VectorStep:
     """One step of all environments without dictionaries; agents in the order of ``possible_agents``.
 
     Attributes
@@ -39,8 +40,6 @@ class VectorStep(NamedTuple):
         ``(E, A)``.
     terminated, truncated
         ``(E,)``.
-    money, costs
-        Costs and priced violations [$] by agent and name, ``(E, A, names)``.
     converged
         Whether the power flow was solved, ``(E,)``.
     clipped, due
@@ -51,17 +50,83 @@ class VectorStep(NamedTuple):
         Sum of the priced violations [$], ``(E, A)``.
     """
 
-    observation: Array
-    reward: Array
-    terminated: Array
-    truncated: Array
-    money: Array
-    costs: Array
-    converged: Array
-    clipped: Array
-    due: Array
-    final_observation: Array
-    cost: Array
+    def __init__(self, results: Results, ended: tuple[Array, Array, Array], book: Callable[[Array, Array], None]):
+        self.observation, self.reward, self.cost = results.observation, results.reward, results.cost
+        self.converged, self.clipped, self.due = results.converged, results.clipped, results.due
+        self.terminated, self.truncated, self.final_observation = ended
+        self._results, self._book = results, book
+
+    @cached_property
+    def _tables(self) -> tuple[Array, Array]:
+        money, costs, acting = self._results.money, self._results.costs, self.reward.shape[1]
+        self._book(money, costs)
+        del self._book  # it holds all that the step worked on
+        return money[:, :acting], costs[:, :acting]
+
+    @property
+    def money(self) -> Array:
+        """Costs [$] by agent and name, ``(E, A, names)``; made when asked for, for they cost as much as the step."""
+        return self._tables[0]
+
+    @property
+    def costs(self) -> Array:
+        """Priced violations [$] by agent and name, ``(E, A, names)``; made when asked for."""
+        return self._tables[1]
+
+
+class Infos(dict[str, Any]):
+    """Infos some of which are made when somebody looks at them.
+
+    Parameters
+    ----------
+    ready
+        Values by name.
+    later
+        Functions that make further values, by name.
+    """
+
+    def __init__(self, ready: Mapping[str, Any], later: Mapping[str, Callable[[], Any]]):
+        super().__init__({**ready, **dict.fromkeys(later)})
+        self._later = dict(later)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._later:
+            super().__setitem__(name, self._later.pop(name)())
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._later.pop(name, None)
+        super().__setitem__(name, value)
+
+    def __iter__(self) -> Iterator[str]:  # with it, copies and merges ask for each value by name
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a name, else `default`."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def items(self) -> Any:
+        """Names and values, all made."""
+        return self._whole().items()
+
+    def values(self) -> Any:
+        """Values, all made."""
+        return self._whole().values()
+
+    def _whole(self) -> dict[str, Any]:
+        return {name: self[name] for name in self}
+
+    def __eq__(self, other: object) -> bool:
+        return self._whole() == other
+
+    def __repr__(self) -> str:
+        return repr(self._whole())
+
+    def __reduce__(self) -> Any:
+        return dict, (self._whole(),)
 
 
 class VectorPowerGridEnv(VectorEnv):
@@ -110,8 +175,9 @@ class VectorPowerGridEnv(VectorEnv):
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self._sizes = [len(entries) for entries in layout.action_entries]
         chosen = chosen_days(world, days)
-        starts = range(0, num_envs, BLOCK)
-        self._blocks = [_Block(world, slice(at, min(at + BLOCK, num_envs)), backend, chosen) for at in starts]
+        size = min(BLOCK, -(-num_envs // threads))
+        starts = range(0, num_envs, size)
+        self._blocks = [_Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
         self._arrays = Pool()
         self.single_observation_space, self.single_action_space = self._spaces()
@@ -168,14 +234,14 @@ class VectorPowerGridEnv(VectorEnv):
             If an action is missing, of the wrong shape or not finite; names the agent.
         """
         done = self.step_array(self._stack(actions))
-        infos = {
+        ready = {
             "cost": self._split(done.cost),
-            "costs": self._split(done.costs),
-            "money": self._split(done.money),
             "clipped": self._split(done.clipped),
             "due": self._split(done.due),
             "converged": done.converged,
         }
+        later = {"costs": lambda: self._split(done.costs), "money": lambda: self._split(done.money)}
+        infos = Infos(ready, later)
         ended = done.terminated | done.truncated
         if ended.any():
             final = np.zeros_like(done.observation)
@@ -188,21 +254,14 @@ class VectorPowerGridEnv(VectorEnv):
         """The same step without dictionaries, from actions ``(E, A, k_max)``."""
         results = blank_results(self.world.layout, self.num_envs, new=self._arrays)
         found = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
-        terminated, truncated, final = (np.concatenate(part) for part in zip(*found, strict=True))
-        acting = len(self.possible_agents)
-        return VectorStep(
-            observation=results.observation,
-            reward=results.reward,
-            terminated=terminated,
-            truncated=truncated,
-            money=results.money[:, :acting],
-            costs=results.costs[:, :acting],
-            converged=results.converged,
-            clipped=results.clipped,
-            due=results.due,
-            final_observation=final,
-            cost=results.cost,
-        )
+        *ended, books = zip(*found, strict=True)
+
+        def book(money: Array, costs: Array) -> None:
+            for block, fill in zip(self._blocks, books, strict=True):
+                fill(money[block.rows], costs[block.rows])
+
+        terminated, truncated, final = map(np.concatenate, ended)
+        return VectorStep(results, (terminated, truncated, final), book)
 
     def policy_array(self, policy: Any) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take now."""
@@ -266,8 +325,8 @@ class _Block:
 
     def __init__(self, world: World, rows: slice, backend: str, days: Array):
         self.world, self.rows, self.days = world, rows, days
-        self.simulation = Simulation(world, backend)
         size = rows.stop - rows.start
+        self.simulation = Simulation(world, backend, size)
         self.seed_key = random.key_from_seed(np, np.arange(rows.start, rows.stop))
         self.episode = np.zeros(size, np.int32)
         self.day = np.zeros(size, np.int32)
@@ -296,14 +355,15 @@ class _Block:
         self._state, observation, _ = self.simulation.reset(key, self.day)
         return observation.astype(np.float32)
 
-    def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array]:
-        """One tick, and the next episode where one ended; fills `results`.
+    def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Any]:
+        """One tick, and the next episode where one ended; fills `results` but for ``money`` and ``costs``.
 
         Returns
         -------
-        terminated, truncated, final_observation
+        terminated, truncated, final_observation, book
+            `book` fills ``money`` and ``costs``.
         """
-        self._state, _ = self.simulation.advance(self.state, actions, results, keep=False)
+        self._state, book = self.simulation.advance(self.state, actions, results, keep=False)
         given, observation = self.world.layout.settings, results.observation
         self.tick += 1
         last = self.tick >= given.episode_length
@@ -313,7 +373,7 @@ class _Block:
             who = np.flatnonzero(ended)
             final = observation[who]
             observation[who] = self._begin(who)
-        return terminated, last & ~terminated, final
+        return terminated, last & ~terminated, final, book
 
     def decide(self, policy: Any) -> Array:
         """Actions of a local policy."""

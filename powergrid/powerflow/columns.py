@@ -43,15 +43,15 @@ def _turn(typingctx, source, row, first_row, row_width, column, target, place, f
             return [builder.bitcast(pointer, vector) for pointer in found]
 
         lines = [builder.load(pointer, align=8) for pointer in pointers(0, 1)]
-        for pointer, line in zip(pointers(5, 6), _turned(builder, lines), strict=True):
+        for pointer, line in zip(pointers(5, 6), turned(builder, lines), strict=True):
             builder.store(line, pointer, align=8)
         return context.get_dummy_value()
 
     return signature, generate
 
 
-def _turned(builder: Any, lines: list[Any]) -> list[Any]:
-    """Transposed square: exchange of quarters, then of quarters of those, and once more."""
+def turned(builder: Any, lines: list[Any]) -> list[Any]:
+    """Lines of the transposed square: exchange of quarters, then of quarters of those, and once more."""
     reach = SIDE // 2
     while reach:
         for i in range(SIDE):

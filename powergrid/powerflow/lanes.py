@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numba import types
 
 from powergrid.powerflow import columns, lane_results, slots, sweep, vectors
 from powergrid.powerflow.columns import into_lanes
@@ -102,12 +104,19 @@ def workspace(height: int) -> np.ndarray:
     """A thread's working rows for :func:`solve_rows`, with room for so many rows a slot."""
     size = N_WORK * height * 2 * LANES
     if len(_kept.numbers) < size:
-        numbers = np.zeros(size + 7)
-        _kept.numbers = numbers[-(numbers.ctypes.data // 8) % 8 :]  # no vector then straddles two lines of memory
+        _kept.numbers = own_workspace(height)
     return _kept.numbers[:size]
 
 
-def _entry(fingerprint: int) -> Callable:
+def own_workspace(height: int) -> np.ndarray:
+    """Working rows for a caller that keeps them and is never in two threads at a time."""
+    size = N_WORK * height * 2 * LANES
+    numbers = np.zeros(size + 7)
+    first = -(numbers.ctypes.data // 8) % 8  # no vector then straddles two lines of memory
+    return numbers[first : first + size]
+
+
+def _entry(fingerprint: int) -> Any:
     @compiled
     def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, space, out, iterations):
         """Solve every row of `rows` into the same row of `out`; see :func:`_load` and `report` for their columns.
@@ -151,6 +160,21 @@ def _fingerprint() -> int:
 
 
 solve_rows = _entry(_fingerprint())
+_INTS, _FLOATS, _TABLE = (
+    types.Array(kind, n, "C") for kind, n in ((types.int64, 1), (types.float64, 1), (types.float64, 2))
+)
+SOLVER = (
+    _INTS, _FLOATS, _TABLE, types.boolean, types.boolean, types.float64, types.int64, _FLOATS, _TABLE, _INTS,
+)  # fmt: skip
+"""Types of the arguments of :func:`solve_rows`."""
+
+
+@cache
+def machine_code() -> int:
+    """Address of :func:`solve_rows` as compiled for :data:`SOLVER`, in numba's calling convention."""
+    solve_rows.compile(SOLVER)
+    found = solve_rows.overloads[SOLVER]
+    return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
 
 
 @leaf

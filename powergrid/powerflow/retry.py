@@ -108,11 +108,16 @@ class RetryRows:
 
     def __init__(self, plan: RetryPlan, first: Any):
         self._plan, self._first = plan, first
-        self.taps, self.caps, self.tol_pu, self.fill = first.taps, first.caps, first.tol_pu, first.fill
+        self.taps, self.caps, self.tol_pu = first.taps, first.caps, first.tol_pu
+        self.fill, self.compiled = first.fill, first.compiled
 
     def __call__(self, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
         """Solve ``(batch, inputs)`` into ``(batch, outputs)`` and ``(batch,)``, all C-contiguous."""
         self._first(rows, has_zip, out, iterations)
+        self.retry(rows, has_zip, out, iterations)
+
+    def retry(self, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
+        """Newton's method for the rows that the first method has left."""
         who = np.flatnonzero(~(out[:, -1] < self.tol_pu) & (rows[:, 0] > 0.0))
         if len(who):
             self._again(who, rows, has_zip, out, iterations)

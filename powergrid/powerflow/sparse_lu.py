@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
 from powergrid.powerflow.factors import Factors, factorise
-from powergrid.powerflow.lanes import solve_rows, workspace
+from powergrid.powerflow.lanes import machine_code, own_workspace, solve_rows, workspace
 from powergrid.powerflow.slots import INTS, height, pack
 from powergrid.powerflow.topology import HOLD_PU
 
@@ -282,6 +282,12 @@ class RowSolver:
         self._plan = plan
         self.taps, self.caps = len(plan.tap_ratio), len(plan.compiled.cap_bus)
         self.tol_pu = plan.tol_pu
+
+    def compiled(self, has_zip: bool) -> tuple[Any, ...]:
+        """For other compiled code: address of ``lanes.solve_rows`` and its fixed arguments."""
+        given = self._plan
+        space = own_workspace(given.height)
+        return machine_code(), given.ints, given.floats, has_zip, given.tol_pu, given.max_iter, space
 
     def fill(self, rows: np.ndarray) -> None:
         """Set the network's own controls in ``(batch, inputs)``."""

@@ -45,6 +45,8 @@ class RowFlow:
         Columns of an output row.
     tol_pu
         A row whose residual, the last output, lies below is solved.
+    compiled
+        Address, tables and limits for compiled code that solves rows by itself; the address is 0 where none can.
     """
 
     def __init__(self, layout: Layout):
@@ -67,6 +69,10 @@ class RowFlow:
         *self._parts, _ = np.cumsum([m, m, m, b, meters, meters, 4]).tolist()
         self.width = self._parts[-1] + 4
         self.tol_pu = 1.0 if self._direct is None else self._direct.tol_pu
+        none = np.zeros(0, np.int64), np.zeros(0)
+        self.compiled = (0, *none, self._has_zip, self.tol_pu, 0, none[1])
+        if self._direct is not None:
+            self.compiled = self._direct.compiled(self._has_zip)
 
     def rows(self, count: int) -> Array:
         """Input rows that hold the network's own settings."""
@@ -74,6 +80,15 @@ class RowFlow:
         if self._direct is not None:
             self._direct.fill(rows)
         return rows
+
+    @property
+    def retries(self) -> bool:
+        """Whether :meth:`retry` can solve rows that compiled code leaves."""
+        return hasattr(self._direct, "retry")
+
+    def retry(self, rows: Array, out: Array, iterations: Array) -> None:
+        """Solve the rows whose residual says that they are not."""
+        self._direct.retry(rows, self._has_zip, out, iterations)
 
     def solve(self, rows: Array, out: Array, iterations: Array) -> None:
         """Solve every row."""

@@ -1,12 +1,13 @@
 """From a device family's kernels to C functions that a compiled loop can call, kept on disk.
 
 For each family a small module is written into the user's cache folder: loops over units that gather one unit's
-parameters, state, command and series, and call the family's own kernels on floats. numba keeps what it compiled beside
-that file, so the cost, about a second a family, is paid once on a machine, whatever network or preset the family is
-used in. The file's name holds a fingerprint of the kernels; a file that does not read as it should is written anew.
+parameters, state, command and series, and call the family's own kernels on lanes, see
+:mod:`powergrid.engine.fused.words`. numba keeps what it compiled beside that file, so the cost, about a second a
+family, is paid once on a machine, whatever network or preset the family is used in. The file's name holds a fingerprint
+of the kernels; a file that does not read as it should is written anew.
 
 Arguments are plain C: counts, numbers and pointers to float64 or int64. A block of ``k`` fields of ``n`` units lies
-field by field.
+field by field; parameters are numbers, everything that differs between environments a row of lanes.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Kernels(NamedTuple):
     readings: int
 
 
-def compile_family(family: Family) -> Kernels:
-    """Compile a family's kernels, or load what an earlier process compiled.
+def compile_family(family: Family, lanes: int = 1) -> Kernels:
+    """Compile a family's kernels for so many lanes, or load what an earlier process compiled.
 
     Raises
     ------
@@ -76,12 +77,12 @@ def compile_family(family: Family) -> Kernels:
     if kernel.role == "injection" and any(source.kind == "p_branch_mw" for source in family.sources):
         raise NotCompilableError(f"{kernel.__name__} reads p_branch_mw")
     readings, settles = _outputs(family)
-    return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles)
+    return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles, lanes)
 
 
 @cache
-def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool) -> Kernels:
-    source = _source(kernel, kinds, readings, settles)
+def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int) -> Kernels:
+    source = _source(kernel, kinds, readings, settles, lanes)
     try:
         module = _load(kernel, source, _folder())
     except NumbaError as error:
@@ -113,10 +114,12 @@ _HEAD = '''"""Compiled loops over the units of {name}; written by powergrid.engi
 from numba import cfunc, types
 
 from powergrid.core.types import Injection
-from powergrid.engine.fused import scalars as xp
+from powergrid.engine.fused import words as xp
 from powergrid.engine.fused.kernels import compiled
+from powergrid.engine.fused.rows import {rows}
 
 Params, State, Command, Exogenous = KERNEL.Params, KERNEL.State, KERNEL.Command, KERNEL.Exogenous
+get, put, fill = {rows}.get, {rows}.put, {rows}.fill
 n_, f_ = types.int64, types.float64
 r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
 options = {{"cache": True, "nopython": True, "error_model": "numpy", "nogil": True}}
@@ -130,7 +133,8 @@ kernel_step = compiled(KERNEL.step)
 def step(n, numbers, places, state, physical, now, v_pu, dt_h, after, p_mw, q_mvar):
     for u in range(n):
         new, injection = kernel_step(xp, {params}, {state}, {command}, {exogenous}, dt_h)
-        p_mw[u], q_mvar[u] = injection.p_mw, injection.q_mvar
+        put(p_mw, u, injection.p_mw)
+        put(q_mvar, u, injection.q_mvar)
 {after}
 """
 
@@ -144,7 +148,7 @@ def account(
     readings,
 ):
     for u in range(n):
-        params, here, injection = {params}, {state}, Injection(p_mw[u], q_mvar[u])
+        params, here, injection = {params}, {state}, Injection(get(p_mw, u), get(q_mvar, u))
         exogenous = {exogenous}
 {calls}
 """
@@ -158,35 +162,39 @@ kernel_wanted = compiled(KERNEL.wanted_steps)
 @cfunc(types.void(n_, r_, r_, r_, r_, r_), **options)
 def move(n, numbers, state, upstream, wanted, ratio):
     for u in range(n):
-        waits = 0.0
+        waits = fill(0.0)
         for other in range(n):
-            waits += abs(wanted[other]) * upstream[other * n + u]
-        new = kernel_moved(xp, {state}, 0.0 if waits > 0.0 else wanted[u])
-        ratio[u] = kernel_ratio({params}, new)
+            waits += xp.abs(get(wanted, other)) * upstream[other * n + u]
+        new = kernel_moved(xp, {state}, xp.where(waits > 0.0, 0.0, get(wanted, u)))
+        put(ratio, u, kernel_ratio({params}, new))
 {moved}
 
 
 @cfunc(types.void(n_, r_, r_, r_, i_, r_, r_), **options)
 def want(n, numbers, state, v_pu, relay_bus, allowed, wanted):
     for u in range(n):
-        wanted[u] = kernel_wanted(xp, {params}, {state}, v_pu[relay_bus[u]], allowed[u])
+        put(wanted, u, kernel_wanted(xp, {params}, {state}, get(v_pu, relay_bus[u]), allowed[u]))
 """
 
 
-def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool) -> str:
+def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int) -> str:
     """Text of a family's module."""
-    params, state = _record("Params", kernel.Params, "numbers"), _record("State", kernel.State, "state")
+    params = _tuple("Params", [f"numbers[{j} * n + u]" for j in range(len(kernel.Params._fields))])
+    state = _record("State", kernel.State, "state")
     p_fields, s_fields, c_fields = (len(kind._fields) for kind in (kernel.Params, kernel.State, kernel.Command))
     command = _tuple(
         "Command",
         [
-            f"(physical[places[{j} * n + u]] if places[{j} * n + u] >= 0 else numbers[{p_fields + j} * n + u])"
+            f"(get(physical, places[{j} * n + u]) if places[{j} * n + u] >= 0"
+            f" else fill(numbers[{p_fields + j} * n + u]))"
             for j in range(c_fields)
         ],
     )
     vector = {"series": "now", "v_pu": "v_pu", "p_branch_mw": "measured_mw"}
-    exogenous = _tuple("Exogenous", [f"{vector[kind]}[places[{c_fields + j} * n + u]]" for j, kind in enumerate(kinds)])
-    text = _HEAD.format(name=kernel.__name__)
+    exogenous = _tuple(
+        "Exogenous", [f"get({vector[kind]}, places[{c_fields + j} * n + u])" for j, kind in enumerate(kinds)]
+    )
+    text = _HEAD.format(name=kernel.__name__, rows="ONE" if lanes == 1 else "MANY")
     if kernel.role != "meter":
         after = _store("new", s_fields, "after")
         text += _STEP.format(params=params, state=state, command=command, exogenous=exogenous, after=after)
@@ -199,12 +207,13 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool) -
     calls = [f"        found = kernel_{name}({given})\n{_store('found', count, name)}" for name, count, given in used]
     names = [name for name, _, _ in used]
     if settles:
-        price = f"prices[places[{c_fields + len(kinds)} * n + u]]"
+        price = f"get(prices, places[{c_fields + len(kinds)} * n + u])"
         earlier = _record("State", kernel.State, "before")
         names.append("worth")
         calls.append(
             f"        price = {price}\n"
-            f"        settled[u] = kernel_worth(xp, params, {earlier}, price) - kernel_worth(xp, params, here, price)"
+            f"        held = kernel_worth(xp, params, {earlier}, price)\n"
+            f"        put(settled, u, held - kernel_worth(xp, params, here, price))"
         )
     if calls:
         text += _ACCOUNT.format(
@@ -225,11 +234,11 @@ def _tuple(name: str, parts: list[str]) -> str:
 
 
 def _record(name: str, kind: Any, block: str) -> str:
-    return _tuple(name, [f"{block}[{j} * n + u]" for j in range(len(kind._fields))])
+    return _tuple(name, [f"get({block}, {j} * n + u)" for j in range(len(kind._fields))])
 
 
 def _store(value: str, count: int, block: str) -> str:
-    lines = [f"        {block}[{j} * n + u] = {value}[{j}]" for j in range(count)]
+    lines = [f"        put({block}, {j} * n + u, {value}[{j}])" for j in range(count)]
     return "\n".join(lines)
 
 
@@ -289,7 +298,8 @@ def _fingerprint(kernel: Any, source: str) -> str:
     """Hash over the kernels, everything they refer to, and the versions that compile them."""
     digest = hashlib.sha256(source.encode())
     digest.update(f"{numba.__version__} {np.__version__} {platform.python_version()} {platform.machine()}".encode())
-    digest.update(Path(__file__).with_name("scalars.py").read_bytes())
+    for name in ("words.py", "rows.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
     seen: set[Any] = set()
     for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
         if hasattr(kernel, name):

@@ -4,7 +4,7 @@ Sparse sums are ``start`` (row pointers) with one entry a term behind it. Units 
 that inject power first, so that the first ``N`` columns of a table of units are the layout's injecting units.
 
 Every array that crosses from Python into compiled code costs about 0.2 us, a named tuple of ten some 3 us; so a floor
-plan crosses as two arrays, made by :func:`pack`, and ``loops`` opens them again.
+plan crosses as two arrays, made by :func:`pack`, and is read there by the numbers of its parts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from powergrid.engine.fused.flow import Inputs
 from powergrid.engine.fused.kernels import Kernels
 from powergrid.engine.layout import Family, Layout
 
-STEP, ACCOUNT, UNITS, NUMBERS, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATION, READING = range(11)
+STEP, ACCOUNT, UNITS, NUMBERS_FROM, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATION, READING = range(11)
 """Columns of ``Calls.table``: addresses, number of units, and where each block of a family begins."""
 CALL_COLUMNS = 11
 (UNITS_ALL, STATES, SLOTS, BUSES, PRICES, DEVICE_MONEY, MONEY_COLUMNS, COST_COLUMNS, READINGS, FEATURES, MEASURED,
@@ -87,10 +87,10 @@ class Delivery(NamedTuple):
 
 
 class Books(NamedTuple):
-    """The network's own loads by account, the shared rest last, and the cell of each money and cost column.
+    """The network's own loads by account, the shared rest last, and where each money and cost column belongs.
 
     `three_phase` holds the nodes of buses with three phases, ``(t, 3)``. Cells number the flattened tables of
-    ``accounts + 1`` rows; -1 drops a column.
+    ``accounts + 1`` rows, accounts those rows; -1 drops a column.
     """
 
     start: Array
@@ -98,6 +98,8 @@ class Books(NamedTuple):
     load_p_mw: Array
     money_cell: Array
     cost_cell: Array
+    money_account: Array
+    cost_account: Array
     three_phase: Array
 
 
@@ -207,6 +209,18 @@ class FloorPlan(NamedTuple):
     numbers: Array
 
 
+(CHOICE_ACTOR, CHOICE_POSITION, CHOICE_INTERVAL, CHOICE_OFFSET, CALLS_TABLE, CALLS_NUMBERS, CALLS_PLACES, DELIVERY_LOW,
+ DELIVERY_HALF_SPAN, DELIVERY_START, DELIVERY_SERIES, DELIVERY_LOAD_P_MW, DELIVERY_LOAD_Q_MVAR, DELIVERY_BY_VOLTAGE,
+ DELIVERY_UNIT, DELIVERY_UNIT_BUS, DELIVERY_UNIT_SHARE, NETWORK_AT, NETWORK_TAP_UNIT, NETWORK_CAP_STATE, RELAY_FAMILY,
+ RELAY_UPSTREAM, RELAY_BUS, RELAY_ALLOWED, RELAY_FROM_BUS, RELAY_TO_BUS, RELAY_Y_RE, RELAY_Y_IM, RELAY_GAIN,
+ RELAY_R_PU, RELAY_X_PU, BOOKS_START, BOOKS_SERIES, BOOKS_LOAD_P_MW, BOOKS_MONEY_CELL, BOOKS_COST_CELL,
+ BOOKS_MONEY_ACCOUNT, BOOKS_COST_ACCOUNT, BOOKS_THREE_PHASE, SIGHT_START, SIGHT_SERIES, SIGHT_LOAD_P_MW,
+ SIGHT_NET_START, SIGHT_NET_SERIES, SIGHT_NET_P_MW, SIGHT_SHOWN, SIGHT_ALIKE, SIGHT_LOW, SIGHT_HIGH, SIGHT_SIGNAL,
+ UNIT_METER, WIDTHS, NUMBERS,
+ ) = range(53)  # fmt: skip
+"""Numbers of the arrays of a floor plan in what :func:`pack` makes, by part and field."""
+
+
 def pack(plan: FloorPlan) -> tuple[Array, Array]:
     """Lay a floor plan into one array of integers and one of floats.
 
@@ -259,6 +273,8 @@ def floor_plan(
             own[2],
             _ints(layout.ledger.money.target),
             _ints(layout.ledger.costs.target),
+            _ints(layout.ledger.money.target // max(len(layout.ledger.money_names), 1)),
+            _ints(layout.ledger.costs.target // max(len(layout.ledger.cost_names), 1)),
             _ints(layout.three_phase),
         ),
         sight=_sight(layout, own),

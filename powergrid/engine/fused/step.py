@@ -1,11 +1,12 @@
 """The compiled step: two compiled halves around the power flow, for one environment or a batch, in float64.
 
 Regulators that ask for another flow and markets, which are NumPy, act between the halves. What leaves a step is kept
-as the rows that the halves wrote; states and outputs are named parts of them, made when somebody asks.
+as the tables that the halves wrote; states and outputs are named parts of them, made when somebody asks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,23 +20,37 @@ from powergrid.engine.fused import plan as at
 from powergrid.engine.fused.flow import RowFlow
 from powergrid.engine.fused.kernels import NotCompilableError, compile_family
 from powergrid.engine.fused.plan import floor_plan, pack
+from powergrid.engine.fused.rows import FEW, WIDE
+from powergrid.engine.fused.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.results import Pool, Results
+from powergrid.engine.results import Pool, Results, blank_results
 from powergrid.engine.state import Exogenous, Noise, Output, State
 
 
 class _Scratch(NamedTuple):
     """Tables of one batch size that nobody sees after a step."""
 
-    rows: Array
+    inputs: Array
     wanted: Array
     ratio: Array
     busy: Array
     nothing: Array
+    untold: tuple[Array, Array]
+    lean: tuple[Array, Array, Array, Array]
+
+
+class _Code(NamedTuple):
+    """Compiled entries for a number of lanes, and the floor plan with the addresses of its kernels."""
+
+    lanes: int
+    entries: Any
+    ints: Array
+    floats: Array
 
 
 class Carried:
-    """State of a batch as rows; read like a :class:`powergrid.engine.state.State`, which is made when asked for.
+    """State of a batch as tables of lanes; read like a :class:`powergrid.engine.state.State`, which is made when asked
+    for.
 
     Attributes
     ----------
@@ -44,7 +59,7 @@ class Carried:
     clock
         Tick and exogenous row, ``(B, 2)``.
     rows
-        See ``powergrid.engine.fused.loops``.
+        Table of lanes, see ``powergrid.engine.fused.loops``.
     key, markets, outages
         As in the state, with its batch axes.
     """
@@ -55,7 +70,7 @@ class Carried:
 
     @cached_property
     def state(self) -> State:
-        """All parts by name, as views."""
+        """All parts by name."""
         return self._maker.state_of(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -73,7 +88,7 @@ class StepOutput:
 
     @cached_property
     def output(self) -> Output:
-        """All parts by name, as views."""
+        """All parts by name."""
         return self._maker.output_of(self._batch, self.results, self._clock, self._delivered, self._work, self.flow)
 
     @cached_property
@@ -99,6 +114,8 @@ class FusedStep:
         What to simulate.
     reward
         ``reward_scale``, ``safety_scale`` and ``max_penalty`` of the rewards.
+    count
+        Number of environments in the batches to come; other numbers work too.
 
     Raises
     ------
@@ -106,23 +123,32 @@ class FusedStep:
         If a device family's kernels cannot be compiled.
     """
 
-    def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf"))):
+    def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
         if layout.switching is not None:
             raise NotCompilableError("switches and outages, which change the topology, run with NumPy")
-        self.layout = layout
+        self.layout, self._reward = layout, reward
         self.params = params_of(layout)
-        kernels = [compile_family(family) for family in layout.families]
         self._flow = RowFlow(layout)
-        plan, self._fields = floor_plan(layout, kernels, self._flow.inputs, reward)
-        self._ints, self._floats = pack(plan)
+        self._codes: dict[int, _Code] = {}
+        self._code(count)
         self._scratch: dict[int, _Scratch] = {}
         self._pool = Pool()
-        units, states, slots, m, prices, _, *columns = plan.widths[: at.AHEAD_START].tolist()
+        units, states, slots, m, prices, _, *columns = self._widths[: at.AHEAD_START].tolist()
         self._columns = np.cumsum([states, slots, m, m]).tolist()
         self._carried, self._delivered = self._columns[-1] + prices, slots + 2 * units
         self._work, self._slots, self._units = sum(columns), slots, units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
+
+    def _code(self, count: int) -> _Code:
+        """What runs so many environments."""
+        lanes = WIDE if count > FEW else 1
+        if lanes not in self._codes:
+            kernels = [compile_family(family, lanes) for family in self.layout.families]
+            plan, self._fields = floor_plan(self.layout, kernels, self._flow.inputs, self._reward)
+            self._widths = plan.widths
+            self._codes[lanes] = _Code(lanes, loops.entries(lanes), *pack(plan))
+        return self._codes[lanes]
 
     def __call__(
         self,
@@ -133,7 +159,7 @@ class FusedStep:
         results: Results,
         *,
         keep: bool,
-    ) -> tuple[Carried, StepOutput | None]:
+    ) -> tuple[Carried, StepOutput | Callable[[Array, Array], None]]:
         """Advance every environment by one tick.
 
         Parameters
@@ -149,73 +175,115 @@ class FusedStep:
         results
             What to fill, all C-contiguous.
         keep
-            Whether the second result, everything else that a step gives back, is wanted.
+            Whether everything else that a step gives back is wanted, as the second result. Otherwise `money` and
+            `costs` of the results are left alone, and the second result is a function that fills them later.
         """
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
-        count, new = len(before.rows), self._pool
-        scratch = self._scratch_of(count)
-        clock, rows = before.clock + 1, new((count, self._carried))
-        delivered = new((count, self._delivered))
+        count, new, traded = len(before.clock), self._pool, bool(self.layout.markets)
+        code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
+        clock, rows = before.clock + 1, new(before.rows.shape)
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
         chosen = bool(self.layout.slots.local)
         if chosen:
-            self._choose(before, given, table, noise, rows, results)
-        loops.begin(
-            self._ints, self._floats, table, before.clock, given, chosen, before.rows, rows, delivered, scratch.rows,
-            scratch.wanted, scratch.ratio, results.due, results.clipped,
-        )  # fmt: skip
-        out, iterations = new((count, self._flow.width)), np.empty(count, np.int64)
-        self._solve(scratch, rows, out, iterations)
-        markets, received, seen = self._trade(before, table, delivered, out, scratch.nothing)
-        work = new((count if keep else 1, self._work))
-        loops.finish(
-            self._ints, self._floats, table, self._flow.tol_pu, before.clock, _flat(noise.forecast, before.batch),
-            before.rows, rows, delivered, out, received, seen, work, results.observation.reshape(count, self._seen),
-            results.reward, results.cost, results.money, results.costs, results.converged,
-        )  # fmt: skip
+            self._choose(code, before, given, table, noise, rows, results)
+        at_once = bool(self._flow.compiled[0]) and not traded
+        delivered, out, iterations, work = scratch.lean
+        if keep or not at_once:
+            delivered = new((groups, self._delivered * code.lanes))
+            out, iterations = new((count, self._flow.width)), np.empty(count, np.int64)
+        if keep:
+            work = new((groups, self._work * code.lanes))
+        forecast = _flat(noise.forecast, before.batch)
+
+        def run(
+            parts: tuple[int, int], told: Results, tables: tuple[Array, Array], chosen: bool, heard: tuple[Array, Array]
+        ) -> None:
+            first, rounds, inputs = 0, 0, scratch.inputs
+            while first < count:
+                first, rounds = code.entries.tick(
+                    code.ints, code.floats, self._flow.compiled, parts, first, rounds, self._flow.retries, table,
+                    before.clock, given, chosen, forecast, before.rows, rows, delivered, inputs, out, iterations,
+                    scratch.wanted, scratch.ratio, scratch.busy, *heard, work,
+                    told.observation.reshape(count, self._seen), told.reward, told.cost, *tables, told.due,
+                    told.clipped, told.converged,
+                )  # fmt: skip
+                if first < count:
+                    some = slice(first, first + PIECE) if len(out) == count else slice(0, count - first)
+                    self._flow.retry(inputs[: min(PIECE, count - first)], out[some], iterations[some])
+
+        tables = (results.money, results.costs) if keep else scratch.untold
+        heard = (scratch.nothing, scratch.nothing)
+        markets: tuple[Any, ...] = ()
+        parts = (BEGIN, FINISH)
+        if not at_once:
+            run((BEGIN, FLOW if self._flow.compiled[0] else BEGIN), results, tables, chosen, heard)
+            if not self._flow.compiled[0]:
+                self._solve(code, scratch, rows, out, iterations)
+            markets, *traded_ = self._trade(before, table, delivered, out, scratch.nothing)
+            heard, parts = (traded_[0], traded_[1]), (FINISH, FINISH)
+        run(parts, results, tables, chosen, heard)
         after = Carried(self, before.batch, clock, rows, (before.key, markets, before.outages))
-        if not keep:
-            return after, None
-        return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations))
+        if keep:
+            return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations))
+
+        def book(money: Array, costs: Array) -> None:
+            # the same once more, from slots that are chosen by now: who asks pays, not who does not
+            run(parts, blank_results(self.layout, count), (money, costs), True, heard)
+
+        return after, book
 
     def _scratch_of(self, count: int) -> _Scratch:
         if count not in self._scratch:
-            wanted, ratio = np.zeros((2, count, self._relays))
+            lanes = self._code(count).lanes
+            wanted, ratio = np.zeros((2, -(-count // lanes), self._relays * lanes))
+            ledger, rows = self.layout.ledger, len(self.layout.accounts) + 1
+            untold = np.empty((0, rows, len(ledger.money_names))), np.empty((0, rows, len(ledger.cost_names)))
+            inputs = self._flow.rows(min(count, PIECE) if self._flow.compiled[0] else count)
             empty = np.empty((count, 0))
-            self._scratch[count] = _Scratch(self._flow.rows(count), wanted, ratio, np.empty(count, bool), empty)
+            some = min(count, PIECE)
+            lean = (
+                np.empty((-(-some // lanes), self._delivered * lanes)),
+                np.empty((some, self._flow.width)),
+                np.empty(some, np.int64),
+                np.empty((1, self._work * lanes)),
+            )
+            self._scratch[count] = _Scratch(inputs, wanted, ratio, np.empty(count, bool), empty, untold, lean)
         return self._scratch[count]
 
     def _choose(
-        self, before: Carried, actions: Array, table: Array, noise: Noise, rows: Array, results: Results
+        self, code: _Code, before: Carried, actions: Array, table: Array, noise: Noise, rows: Array, results: Results
     ) -> None:
         """Slots of acting agents, then of those that local policies act for."""
-        loops.choose(self._ints, self._floats, before.clock, actions, before.rows, rows, results.due, results.clipped)
+        plan = (code.ints, code.floats)
+        code.entries.choose(*plan, before.clock, actions, before.rows, rows, results.due, results.clipped)
         state, layout = before.state, self.layout
-        slots = rows[:, self._columns[0] : self._columns[1]]
+        place, count = slice(*self._columns[:2]), len(before.clock)
+        slots = _by_env(rows, count, place)
         tick = np.minimum(state.tick + 1, noise.forecast.shape[-2] - 1)
         drawn = Noise(*(np.take_along_axis(part, tick[..., None, None], axis=-2)[..., 0, :] for part in noise))
         exogenous = self._exogenous(before, table)
         for _, mask, act in layout.slots.local:
             told = state._replace(slots=_shaped(slots.copy(), before.batch))
             slots[:, mask] = _flat(act(np, layout, self.params, told, exogenous, drawn), before.batch)[:, mask]
+        _by_lanes(slots, code.lanes, rows, place)
 
     def _exogenous(self, before: Carried, table: Array) -> Exogenous:
         row = before.clock[:, 1]
         now, following = table[row % len(table)], table[(row + 1) % len(table)]
         return Exogenous(_shaped(now, before.batch), _shaped(following, before.batch))
 
-    def _solve(self, scratch: _Scratch, rows: Array, out: Array, iterations: Array) -> None:
+    def _solve(self, code: _Code, scratch: _Scratch, rows: Array, out: Array, iterations: Array) -> None:
         """The flow with regulators as far as the tick allows; environments at rest keep theirs to the bit."""
-        flow, moves = self._flow, (scratch.wanted, scratch.ratio)
-        flow.solve(scratch.rows, out, iterations)
+        flow, moves, plan = self._flow, (scratch.wanted, scratch.ratio), (code.ints, code.floats)
+        flow.solve(scratch.inputs, out, iterations)
         if not self._relays:
             return
         rounds, busy = 1, scratch.busy
-        while loops.want(self._ints, self._floats, flow.tol_pu, rows, out, *moves, busy) and rounds < ROUNDS:
+        while code.entries.want(*plan, flow.tol_pu, rows, out, *moves, busy) and rounds < ROUNDS:
             who = np.flatnonzero(busy)
-            loops.again(self._ints, self._floats, who, rows, *moves, scratch.rows, out)
+            code.entries.again(*plan, who, rows, *moves, scratch.inputs, out)
             found, taken = np.empty((len(who), flow.width)), np.empty(len(who), np.int64)
-            flow.solve(scratch.rows[who], found, taken)
+            flow.solve(scratch.inputs[who], found, taken)
             out[who], iterations[who] = found, taken
             rounds += 1
 
@@ -227,12 +295,13 @@ class FusedStep:
         if not markets:
             return (), nothing, nothing
         flow, slots = self._flow.flow(out, nothing), self._slots
-        physical, now = _shaped(delivered[:, :slots], batch), self._exogenous(before, table).now
+        injected = _by_env(delivered, len(out))
+        physical, now = _shaped(injected[:, :slots], batch), self._exogenous(before, table).now
         held = [
             reference.orders(market, books, physical, now, np)
             for market, books in zip(markets, before.markets, strict=True)
         ]
-        own = -delivered[:, slots : slots + self._units][:, self.layout.unit_meter]
+        own = -injected[:, slots : slots + self._units][:, self.layout.unit_meter]
         metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], own], axis=1)
         measured_mw = np.where(flow.converged[:, None], metered, 0.0)
         received, books = reference.settle(np, self.layout, held, _shaped(measured_mw, batch))
@@ -244,7 +313,7 @@ class FusedStep:
     # -- names ------------------------------------------------------------------------------------------------------
 
     def _carry(self, state: Any) -> Carried:
-        """The rows of a state of any origin."""
+        """The table of a state of any origin."""
         batch = np.shape(state.tick)
         clock = np.stack([_flat(state.tick, batch), _flat(state.row, batch)], axis=-1).astype(np.int64)
         rows = np.empty((len(clock), self._carried))
@@ -254,11 +323,13 @@ class FusedStep:
         parts = (state.slots, state.v_re, state.v_im, state.settlement_per_mwh)
         for columns, values in zip(np.split(np.arange(self._carried), self._columns)[1:], parts, strict=True):
             rows[:, columns] = values
-        return Carried(self, batch, clock, rows, (state.key, state.markets, state.outages))
+        laned = _by_lanes(rows, self._code(len(clock)).lanes)
+        return Carried(self, batch, clock, laned, (state.key, state.markets, state.outages))
 
     def state_of(self, carried: Carried) -> State:
-        """Named parts of carried rows, as views."""
-        rows, tick, row = (_shaped(part, carried.batch) for part in (carried.rows, *carried.clock.T))
+        """Named parts of a carried table."""
+        by_env = _by_env(carried.rows, len(carried.clock))
+        rows, tick, row = (_shaped(part, carried.batch) for part in (by_env, *carried.clock.T))
         _, slots, v_re, v_im, prices = np.split(rows, self._columns, axis=-1)
         devices = tuple(
             family.kernel.State(*[rows[..., place] for place in places])
@@ -287,6 +358,7 @@ class FusedStep:
         """Named parts of what the halves wrote."""
         layout, slots, units = self.layout, self._slots, self._units
         injecting = len(layout.units)
+        delivered, work = _by_env(delivered, len(clock)), _by_env(work, len(clock))
         features = work[:, work.shape[1] - len(layout.view.entries) :]
         money, costs = (_shaped(table[:, :-1], batch) for table in (results.money, results.costs))
         return Output(
@@ -305,6 +377,23 @@ class FusedStep:
             last=_shaped(clock[:, 0] >= layout.settings.episode_length, batch),
             frequency_hz=np.zeros((*batch, 0)),
         )
+
+
+def _by_env(table: Array, count: int, numbers: slice = slice(None)) -> Array:
+    """Numbers of a table of lanes with one row an environment; a view where there is one lane."""
+    groups = len(table)
+    lanes = 1 if groups == count else WIDE
+    return table.reshape(groups, -1, lanes)[:, numbers].swapaxes(1, 2).reshape(groups * lanes, -1)[:count]
+
+
+def _by_lanes(values: Array, lanes: int, table: Array | None = None, numbers: slice = slice(None)) -> Array:
+    """The way back, into a new table or into some numbers of one; a last group that is not full repeats its last."""
+    groups = -(-len(values) // lanes)
+    whole = values[np.minimum(np.arange(groups * lanes), len(values) - 1)]
+    if table is None:
+        table = np.empty((groups, values.shape[1] * lanes))
+    table.reshape(groups, -1, lanes)[:, numbers] = whole.reshape(groups, lanes, -1).swapaxes(1, 2)
+    return table
 
 
 def _shaped(values: Array, batch: tuple[int, ...]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -10,15 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from small_worlds import config
 
 import powergrid
 from powergrid.core import random
 from powergrid.devices.storage import Storage
-from powergrid.engine.fused import kernels, loops, scalars
+from powergrid.engine.fused import common, kernels, words
+from powergrid.engine.fused import plan as at
 from powergrid.engine.fused.flow import RowFlow
 from powergrid.engine.fused.kernels import NotCompilableError, compile_family
 from powergrid.engine.fused.plan import floor_plan, pack
+from powergrid.engine.fused.rows import MANY, ONE
 from powergrid.envs.build import build
 from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import DEVICES
@@ -26,18 +30,101 @@ from powergrid.plugins.registries import DEVICES
 NUMBERS = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 0.5, 1.5, 2.5, float("inf"), -float("inf"), float("nan")])
 
 
+def _with(lanes: Any, word: Callable, count: int) -> Callable:
+    """A function of arrays ``(count, lanes)`` that says one word to each lane."""
+    get, put = lanes.get, lanes.put
+    if count == 1:
+
+        @njit(error_model="numpy")
+        def said(table, out):
+            put(out, 0, word(get(table, 0)))
+    else:
+
+        @njit(error_model="numpy")
+        def said(table, out):
+            put(out, 0, word(get(table, 0), get(table, 1)))
+
+    def call(*numbers: float) -> np.ndarray:
+        table, out = np.repeat(np.array(numbers, float), lanes.lanes), np.empty(lanes.lanes)
+        said(table, out)
+        return out
+
+    return call
+
+
+OPERATIONS: dict[str, tuple[Callable, int]] = {
+    "minimum": (njit(lambda a, b: words.minimum(a, b)), 2),
+    "maximum": (njit(lambda a, b: words.maximum(a, b)), 2),
+    "abs": (njit(lambda a: words.abs(a)), 1),
+    "sqrt": (njit(lambda a: words.sqrt(a)), 1),
+    "floor": (njit(lambda a: words.floor(a)), 1),
+    "add": (njit(lambda a, b: a + b), 2),
+    "subtract": (njit(lambda a, b: a - b), 2),
+    "multiply": (njit(lambda a, b: a * b), 2),
+    "divide": (njit(lambda a, b: a / b), 2),
+    "negative": (njit(lambda a: -a), 1),
+    "less": (njit(lambda a, b: words.where(a < b, 1.0, 0.0)), 2),
+    "less_equal": (njit(lambda a, b: words.where(a <= b, 1, 0)), 2),
+    "greater": (njit(lambda a, b: words.where(words.logical_not(a > b), 0.0, 1)), 2),
+    "greater_equal": (njit(lambda a, b: words.where(~(a >= b), 0.0, 1.0)), 2),
+    "equal": (njit(lambda a, b: (a == b) * 1.0), 2),
+    "not_equal": (njit(lambda a, b: words.where((a != b) | False, 1.0, 0.0)), 2),
+}
+SAID = {
+    (name, lanes.lanes): _with(lanes, word, count)
+    for name, (word, count) in OPERATIONS.items()
+    for lanes in (ONE, MANY)
+}
+
+
 @settings(deadline=None)  # the first call compiles
 @given(NUMBERS, NUMBERS)
-def test_words_mean_what_numpy_means(a, b):
+def test_words_mean_what_numpy_means_in_every_lane(a, b):
     with np.errstate(all="ignore"):
-        for name in ("minimum", "maximum"):
-            assert np.array_equal(getattr(scalars, name)(a, b), getattr(np, name)(a, b), equal_nan=True), name
-        for name in ("abs", "sqrt", "floor"):
-            assert np.array_equal(getattr(scalars, name)(a), getattr(np, name)(np.float64(a)), equal_nan=True), name
-        for decimals in (0, 6):
-            expected = np.round(np.float64(a), decimals)
-            assert np.array_equal(scalars.round(a, decimals), expected, equal_nan=True), decimals
-        assert scalars.exp(min(a, 10.0)) == pytest.approx(np.exp(min(a, 10.0)), rel=1e-15, nan_ok=True)
+        for (name, _), said in SAID.items():
+            given_ = (a, b)[: OPERATIONS[name][1]]
+            expected = getattr(np, name)(*map(np.float64, given_))
+            assert np.array_equal(said(*given_), np.full_like(said(*given_), expected), equal_nan=True), name
+
+
+@pytest.mark.parametrize("lanes", [ONE, MANY], ids=["one", "many"])
+def test_words_of_the_library_are_the_same_in_every_lane(lanes):
+    for name in ("exp", "log", "sin", "cos"):
+        word = getattr(words, name)
+        said = _with(lanes, _on_a_float(word), 1)
+        for number in (0.3, 1.0, 2.5):
+            assert said(number) == pytest.approx(getattr(np, name)(number), rel=1e-15), name
+            assert np.all(said(number) == SINGLE[name](number))
+    rounded = _with(lanes, njit(lambda a: words.round(a, 2)), 1)
+    assert [rounded(x)[0] for x in (0.125, 0.135, -2.675)] == [np.round(x, 2) for x in (0.125, 0.135, -2.675)]
+    assert _with(lanes, njit(lambda a: a**2), 1)(3.0)[0] == 9.0
+
+
+def _on_a_float(word: Callable) -> Callable:
+    return njit(lambda a: word(a))
+
+
+SINGLE = {name: _on_a_float(getattr(words, name)) for name in ("exp", "log", "sin", "cos")}
+
+
+@pytest.mark.parametrize("count", [3, 8, 21])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_tables_of_lanes_turn_there_and_back(count, dtype):
+    rng = np.random.default_rng(count)
+    given_, found = rng.random((9, count + 5)), np.zeros((9, count + 2), dtype)
+    for lanes in (ONE, MANY):
+        read, write, wide = lanes.read, lanes.write, lanes.lanes
+        who, table = rng.permutation(9)[:wide], np.zeros((count + 1) * wide)
+
+        @njit
+        def there_and_back(given_, who, table, found, read=read, write=write, count=count):
+            read(given_.reshape(-1), given_.shape[1], who, 4, count, table, 1)
+            write(table, 1, count, found.reshape(-1), found.shape[1], who, 2)
+
+        there_and_back(given_, who, table, found)
+        assert np.array_equal(table.reshape(count + 1, wide)[1:], given_[who, 4 : count + 4].T)
+        assert np.array_equal(found[who, 2:], given_[who, 4 : count + 4].astype(dtype))
+        assert not found[:, :2].any()
 
 
 def family_of(kernel: Any, **fields: Any) -> Any:
@@ -127,10 +214,10 @@ def test_a_damaged_cache_is_compiled_anew(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(kernels, "_folder", lambda: tmp_path)
     family = family_of(Pricey)
     outputs = kernels._outputs(family)
-    source = kernels._source(Pricey, (), *outputs)
+    source = kernels._source(Pricey, (), *outputs, 1)
     path = tmp_path / f"Pricey_{kernels._fingerprint(Pricey, source)}.py"
     path.write_text("KERNEL.nonsense\n", encoding="utf-8")
-    found = kernels._compiled.__wrapped__(Pricey, (), *outputs)
+    found = kernels._compiled.__wrapped__(Pricey, (), *outputs, 1)
     assert found.step != 0
     assert path.read_text(encoding="utf-8") == source  # not trusted: it did not read as it should
 
@@ -161,11 +248,22 @@ def test_a_state_of_somebody_else_steps_alike():
     assert np.array_equal(one.observation, two.observation)
 
 
-def test_loops_see_the_floor_plan_that_was_packed():
+def test_loops_find_the_parts_of_the_floor_plan_that_was_packed():
     simulation = Simulation(build("p2p_microgrids"), "fused")
     layout = simulation.layout
     inputs = RowFlow(layout).inputs
     plan, _ = floor_plan(layout, [compile_family(family) for family in layout.families], inputs, (1.0, 2.0, 3.0))
-    for part, seen in zip(plan, loops.unpacked(*pack(plan)), strict=True):
-        for one, other in zip(*((x if isinstance(x, tuple) else (x,)) for x in (part, seen)), strict=True):
-            assert np.array_equal(one.reshape(other.shape), other)
+    ints, floats = pack(plan)
+
+    @njit
+    def found(ints, floats, number):
+        return common.whole(ints, number).copy(), common.real(ints, floats, number).copy()
+
+    parts: list[tuple[str, np.ndarray]] = []
+    for name, part in plan._asdict().items():
+        fields = part._asdict().items() if isinstance(part, tuple) else [("", part)]
+        parts += [(f"{name}_{field}".rstrip("_"), array) for field, array in fields]
+    for number, (name, array) in enumerate(parts):
+        assert getattr(at, name.upper()) == number
+        part = found(ints, floats, number)[array.dtype.kind == "f"]
+        assert np.array_equal(part, array.ravel()), name

@@ -148,7 +148,7 @@ def test_environments_of_a_batch_have_outages_of_their_own() -> None:
             shapes = [single.action_space(name).shape[0] for name in names]
             given = {name: actions[i, k, :n] for k, (name, n) in enumerate(zip(names, shapes, strict=True))}
             _, rewards, *_ = single.step(given)
-            np.testing.assert_allclose(batch[1][i], [rewards[name] for name in names], atol=1e-9)
+            np.testing.assert_allclose(batch.reward[i], [rewards[name] for name in names], atol=1e-9)
             dead.add((~single.output.flow.energised).tobytes())
     assert len(dead) > 3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,44 @@ def test_same_bits_whatever_the_number_of_environments_and_threads(monkeypatch):
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("preset", ["two_microgrids", "p2p_microgrids", "voltage_control_13"])
+def test_same_bits_side_by_side_and_alone(preset):
+    """Two environments run one after the other, more of them as lanes of the processor's vectors, 40 in two pieces."""
+    found = []
+    for count in (2, 13, 40):
+        env = powergrid.make_vec(preset, count, **SHORT)
+        assert env.backend == "fused"
+        env.reset(seed=3)
+        rng, record = np.random.default_rng(1), []
+        shape = (40, len(env.possible_agents), env.world.layout.action_size)
+        for _ in range(TICKS):
+            done = env.step_array(rng.uniform(-1.2, 1.2, shape)[:count])
+            tables = (done.observation, done.reward, done.cost, done.money, done.costs, done.clipped, done.converged)
+            record += [table[:2] for table in tables]
+        found.append(record)
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert np.array_equal(one, two)
+
+
+def test_costs_can_be_asked_for_later():
+    env = powergrid.make_vec("two_microgrids", 9, **SHORT)
+    env.reset(seed=0)
+    actions = {agent: space.sample() for agent, space in env.action_space.items()}
+    _, rewards, _, _, infos = env.step(actions)
+    env.step(actions)  # the tables of the first step are still its own
+    assert set(infos) == {"cost", "clipped", "due", "converged", "costs", "money"}
+    whole = dict(infos)
+    for agent, reward in rewards.items():
+        assert np.allclose(-whole["money"][agent].sum(-1) - whole["costs"][agent].sum(-1), reward)
+        assert np.allclose(whole["costs"][agent].sum(-1), infos["cost"][agent])
+    assert infos["money"] is whole["money"] is infos.get("money")
+    assert {**infos}.keys() == infos.keys() == pickle.loads(pickle.dumps(infos)).keys()
+    assert infos.get("nothing", 3) == 3
+    infos["money"] = 1
+    assert dict(infos.items())["money"] == 1
 
 
 def test_an_environment_that_physics_ends_begins_anew_while_the_others_go_on():

@@ -1,0 +1,290 @@
+"""The compiled step after the power flow: account, book, reward and observe.
+
+Written once for any number of lanes; see :mod:`powergrid.engine.fused.loops` for the tables.
+"""
+
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from powergrid.engine.fused import plan as at
+from powergrid.engine.fused import words as xp
+from powergrid.engine.fused.common import address, flat, inside, invoke, leaf, real, whole
+from powergrid.engine.fused.rows import Rows
+from powergrid.engine.fused.show import show
+
+_COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
+
+
+def make_finish(rows: Rows) -> Callable:
+    """All that a tick does after its power flow, compiled for so many lanes."""
+    lanes, get, put, fill, read, write = rows
+
+    @leaf
+    def sum_of(start, series, power_mw, now, which):
+        """Power that follows series, such as the network's own load of an account [MW]."""
+        found = fill(0.0)
+        for term in range(start[which], start[which + 1]):
+            found += get(now, series[term]) * power_mw[term]
+        return found
+
+    @leaf
+    def measure(widths, unit_meter, served, flow, delivered, measured_mw):
+        """Metered branches, the source, and devices with a meter of their own; nothing where the flow diverged."""
+        width, branches = len(flow) // lanes, widths[at.MEASURED] - 1 - len(unit_meter)
+        for i in range(branches):
+            put(measured_mw, i, xp.where(served, get(flow, width - 4 - 2 * branches + i), 0.0))
+        put(measured_mw, branches, xp.where(served, get(flow, width - 3), 0.0))
+        for i in range(len(unit_meter)):
+            own = -get(delivered, widths[at.SLOTS] + unit_meter[i])
+            put(measured_mw, branches + 1 + i, xp.where(served, own, 0.0))
+
+    @leaf
+    def account(ints, floats, before, after, delivered, now, flow, work):
+        """Every family's money, settlement, priced violations and readings, each into its columns of `work`."""
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
+        numbers, places = real(ints, floats, at.CALLS_NUMBERS), whole(ints, at.CALLS_PLACES)
+        slots, units, m = widths[at.SLOTS], widths[at.UNITS_ALL], widths[at.BUSES]
+        money = widths[at.MEASURED]
+        costs = money + widths[at.MONEY_COLUMNS]
+        readings = costs + widths[at.COST_COLUMNS]
+        prices = widths[at.STATES] + slots + 2 * m
+        for f in range(0, len(table), at.CALL_COLUMNS):
+            if table[f + at.ACCOUNT]:
+                state, unit = table[f + at.STATE] * lanes, table[f + at.UNIT]
+                invoke(
+                    table[f + at.ACCOUNT],
+                    (
+                        table[f + at.UNITS],
+                        address(numbers, table[f + at.NUMBERS_FROM]),
+                        address(places, table[f + at.PLACES]),
+                        address(before, state),
+                        address(after, state),
+                        address(delivered, (slots + unit) * lanes),
+                        address(delivered, (slots + units + unit) * lanes),
+                        address(now, 0),
+                        address(flow, 2 * m * lanes),
+                        address(work, 0),
+                        address(after, prices * lanes),
+                        real(ints, floats, at.NUMBERS)[at.DT_H],
+                        address(work, (money + table[f + at.MONEY]) * lanes),
+                        address(work, (money + table[f + at.SETTLED]) * lanes),
+                        address(work, (costs + table[f + at.VIOLATION]) * lanes),
+                        address(work, (readings + table[f + at.READING]) * lanes),
+                    ),
+                )
+
+    @leaf
+    def unbalance(flow, m, a, b, c):
+        """Negative over positive sequence voltage of a bus [1]: see ``powergrid.powerflow.sequence.unbalance``."""
+        b_re, b_im, c_re, c_im = get(flow, b), get(flow, m + b), get(flow, c), get(flow, m + c)
+        sum_re, sum_im = b_re + c_re, b_im + c_im
+        turn_re, turn_im = (b_re - c_re) * _SINE, (b_im - c_im) * _SINE
+        near_re, near_im = get(flow, a) + sum_re * _COSINE, get(flow, m + a) + sum_im * _COSINE
+        less_re, less_im = near_re + turn_im, near_im - turn_re
+        more_re, more_im = near_re - turn_im, near_im + turn_re
+        negative, positive = less_re * less_re + less_im * less_im, more_re * more_re + more_im * more_im
+        return xp.sqrt(negative / xp.maximum(positive, 1e-12))
+
+    @leaf
+    def price(ints, floats, served, now, flow, work, first):
+        """Price what the network suffered: voltage, overload, unserved load and unbalance, the first cost columns."""
+        numbers, widths = real(ints, floats, at.NUMBERS), whole(ints, at.WIDTHS)
+        m, meters = widths[at.BUSES], widths[at.MEASURED] - 1 - len(whole(ints, at.UNIT_METER))
+        branches = len(flow) // lanes - 4 - 3 * m - 2 * meters
+        v_min, v_max, alive = numbers[at.V_MIN], numbers[at.V_MAX], xp.where(served, fill(1.0), 0.0)
+        for bus in range(m):
+            v_pu = get(flow, 2 * m + bus)
+            outside = xp.maximum(v_pu - v_max, 0.0) + xp.maximum(v_min - v_pu, 0.0)
+            put(work, first + bus, outside * numbers[at.VOLTAGE] * alive)
+        for branch in range(branches):
+            excess = xp.maximum(get(flow, 3 * m + branch) - 100.0, 0.0)
+            put(work, first + m + branch, excess * numbers[at.OVERLOAD] * alive)
+        first += m + branches
+        start, series = whole(ints, at.BOOKS_START), whole(ints, at.BOOKS_SERIES)
+        load_mw, nodes = real(ints, floats, at.BOOKS_LOAD_P_MW), whole(ints, at.BOOKS_THREE_PHASE)
+        for a in range(len(start) - 1):
+            lost = xp.maximum(sum_of(start, series, load_mw, now, a), 0.0)
+            put(work, first + a, xp.where(served, 0.0, lost) * numbers[at.UNSERVED])
+        first += len(start) - 1
+        for t in range(len(nodes) // 3):
+            share = unbalance(flow, m, nodes[3 * t], nodes[3 * t + 1], nodes[3 * t + 2])
+            excess = xp.maximum(share * 100.0 - numbers[at.UNBALANCE_MAX], 0.0)
+            put(work, first + t, excess * numbers[at.UNBALANCE] * alive)
+
+    @leaf
+    def charge(ints, floats, served, who, before, after, delivered, now, flow, received, work):
+        """Fill measurements, money, costs and readings of a group."""
+        widths = whole(ints, at.WIDTHS)
+        money = widths[at.MEASURED]
+        costs = money + widths[at.MONEY_COLUMNS]
+        measure(widths, whole(ints, at.UNIT_METER), served, flow, delivered, work)
+        for i in range(money * lanes, costs * lanes):
+            work[i] = 0.0
+        account(ints, floats, before, after, delivered, now, flow, work)
+        count = received.shape[1]
+        if count:
+            read(flat(received), count, who, 0, count, work, money + widths[at.DEVICE_MONEY])
+        price(ints, floats, served, now, flow, work, costs)
+
+    @leaf
+    def post(work, first, cell, table, accounts, names, target, who):
+        """Sum columns into their cells, split the last row equally, and write one row an environment."""
+        cells = (accounts + 1) * names
+        for c in range(cells):
+            put(table, c, 0.0)
+        for c in range(len(cell)):
+            if cell[c] >= 0:
+                put(table, cell[c], get(table, cell[c]) + get(work, first + c))
+        for name in range(names):
+            share = get(table, accounts * names + name) / max(accounts, 1)
+            for a in range(accounts):
+                put(table, a * names + name, get(table, a * names + name) + share)
+        write(table, 0, cells, target, cells, who, 0)
+
+    @leaf
+    def post_all(ints, work, table, money, costs, who):
+        first = whole(ints, at.WIDTHS)[at.MEASURED]
+        second, accounts = first + whole(ints, at.WIDTHS)[at.MONEY_COLUMNS], money.shape[1] - 1
+        post(work, first, whole(ints, at.BOOKS_MONEY_CELL), table, accounts, money.shape[2], flat(money), who)
+        post(work, second, whole(ints, at.BOOKS_COST_CELL), table, accounts, costs.shape[2], flat(costs), who)
+
+    @leaf
+    def total(work, first, account_of, sums, accounts):
+        """Sum of the columns of each account, the shared ones split equally."""
+        for a in range(accounts + 1):
+            put(sums, a, 0.0)
+        for c in range(len(account_of)):
+            a = account_of[c]
+            if a >= 0:
+                put(sums, a, get(sums, a) + get(work, first + c))
+        share = get(sums, accounts) / max(accounts, 1)
+        for a in range(accounts):
+            put(sums, a, get(sums, a) + share)
+
+    @leaf
+    def reward_of(ints, floats, work, paid, suffered, accounts, acting):
+        """Reward, in place of what was paid, and priced violations: as ``RewardSettings.reward`` has them."""
+        first, numbers = whole(ints, at.WIDTHS)[at.MEASURED], real(ints, floats, at.NUMBERS)
+        total(work, first, whole(ints, at.BOOKS_MONEY_ACCOUNT), paid, accounts)
+        first += whole(ints, at.WIDTHS)[at.MONEY_COLUMNS]
+        total(work, first, whole(ints, at.BOOKS_COST_ACCOUNT), suffered, accounts)
+        for a in range(acting):
+            penalty = xp.minimum(get(suffered, a) * numbers[at.SAFETY_SCALE], numbers[at.MAX_PENALTY])
+            put(paid, a, get(paid, a) * -numbers[at.REWARD_SCALE] - penalty)
+
+    @leaf
+    def copy(source, first, count, work, f):
+        """Rows of one table behind each other in another; the row behind the last."""
+        for i in range(count):
+            put(work, f + i, get(source, first + i))
+        return f + count
+
+    @leaf
+    def sums(start, series, power_mw, count, now, work, f):
+        """Sums of power that follows series; the row behind the last."""
+        for a in range(count):
+            put(work, f + a, sum_of(start, series, power_mw, now, a))
+        return f + count
+
+    @leaf
+    def feature(ints, floats, served, who, following, forecast, held, flow, readings, seen, delivered, work, f):
+        """Fill the feature vector, rows `f` of `work` on, in the order of ``observe.features``."""
+        widths, signal = whole(ints, at.WIDTHS), whole(ints, at.SIGHT_SIGNAL)
+        m, first, measured = widths[at.BUSES], widths[at.AHEAD_START], widths[at.MEASURED]
+        width, series, branches = (
+            len(flow) // lanes,
+            len(following) // lanes,
+            measured - 1 - len(whole(ints, at.UNIT_METER)),
+        )
+        f = copy(following, 0, first, work, f)
+        for i in range(first, series):
+            put(work, f + i - first, get(following, i) * get(forecast, i - first))
+        f += series - first
+        for bus in range(m):
+            re, im = get(held, bus), get(held, m + bus)
+            put(work, f + bus, xp.sqrt(re * re + im * im))
+        f = copy(work, 0, measured, work, f + m)
+        for i in range(branches):
+            put(work, f + i, xp.where(served, get(flow, width - 4 - branches + i), 0.0))
+        put(work, f + branches, xp.where(served, get(flow, width - 2), 0.0))
+        start, of, net = whole(ints, at.SIGHT_START), whole(ints, at.SIGHT_SERIES), whole(ints, at.SIGHT_NET_START)
+        load_mw, net_mw = real(ints, floats, at.SIGHT_LOAD_P_MW), real(ints, floats, at.SIGHT_NET_P_MW)
+        f = sums(start, of, load_mw, len(start) - 2, following, work, f + branches + 1)
+        f = sums(net, whole(ints, at.SIGHT_NET_SERIES), net_mw, len(net) - 1, following, work, f)
+        f = copy(held, 2 * m, len(held) // lanes - 2 * m, work, f)
+        f = copy(work, readings, widths[at.READINGS], work, f)
+        count = seen.shape[1]
+        if count:
+            read(flat(seen), count, who, 0, count, work, f)
+        for i in range(len(signal)):
+            put(work, f + count + i, get(delivered, signal[i]))
+
+    @leaf
+    def rows_of(group, clock, ticks, table, who, row, following, tick):
+        """Environments of a group, and their rows of the exogenous table and of the forecasts."""
+        for lane in range(lanes):
+            who[lane] = min(group * lanes + lane, len(clock) - 1)
+            row[lane] = clock[who[lane], 1] % len(table)
+            following[lane] = (clock[who[lane], 1] + 1) % len(table)
+            tick[lane] = who[lane] * ticks + min(clock[who[lane], 0] + 1, ticks - 1)
+
+    @leaf
+    def told(ints, floats, work, f, clipped, alone, own, who, observation):
+        """Everybody's observation of the features in rows `f` of `work` on, clipped to their bounds."""
+        low, high = real(ints, floats, at.SIGHT_LOW), real(ints, floats, at.SIGHT_HIGH)
+        order, alike, width = whole(ints, at.SIGHT_SHOWN), whole(ints, at.SIGHT_ALIKE), len(low) + 1
+        for i in range(len(low)):
+            put(clipped, i, xp.minimum(xp.maximum(get(work, f + i), low[i]), high[i]))
+        write(clipped, 0, len(low), own, width, alone, 0)
+        for lane in range(lanes):
+            if lane == 0 or who[lane] != who[lane - 1]:
+                show(order, alike, own[lane * width : (lane + 1) * width], observation[who[lane]])
+
+    @inside
+    def finish(
+        ints, floats, table, tol_pu, clock, forecast, before, after, delivered, out, received, seen, work,
+        observation, reward, cost, money, costs, converged,
+    ):  # fmt: skip
+        widths, last = whole(ints, at.WIDTHS), out.shape[1] - 1
+        m, held, acting = widths[at.BUSES], widths[at.STATES] + widths[at.SLOTS], reward.shape[1]
+        accounts = len(whole(ints, at.SIGHT_START)) - 2
+        readings = widths[at.MEASURED] + widths[at.MONEY_COLUMNS] + widths[at.COST_COLUMNS]
+        f, features = readings + widths[at.READINGS], widths[at.FEATURES]
+        width, ticks, factors = table.shape[1], forecast.shape[1], forecast.shape[2]
+        series, scales, ends, rewards, suffering = flat(table), flat(forecast), flat(out), flat(reward), flat(cost)
+        now, next_, scale = np.empty(width * lanes), np.empty(width * lanes), np.empty(factors * lanes)
+        flow, clipped = np.empty(out.shape[1] * lanes), np.empty(features * lanes)
+        paid, suffered = np.empty((accounts + 1) * lanes), np.empty((accounts + 1) * lanes)
+        cells = max(money.shape[1] * money.shape[2], costs.shape[1] * costs.shape[2]) if len(money) else 0
+        cell, alone = np.empty(cells * lanes), np.arange(lanes)
+        own = np.zeros(lanes * (features + 1), observation.dtype)  # the last of each row is what padding shows
+        who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        following, tick = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        for group in range(len(before)):
+            rows_of(group, clock, ticks, table, who, row, following, tick)
+            old, new, made, into = before[group], after[group], delivered[group], work[group % len(work)]
+            read(series, width, row, 0, width, now, 0)
+            read(series, width, following, 0, width, next_, 0)
+            read(scales, factors, tick, 0, factors, scale, 0)
+            read(ends, out.shape[1], who, 0, out.shape[1], flow, 0)
+            served = get(flow, last) < tol_pu
+            for lane in range(lanes):
+                converged[who[lane]] = flow[last * lanes + lane] < tol_pu
+            for i in range(2 * m):
+                put(new, held + i, xp.where(served, get(flow, i), get(old, held + i)))
+            charge(ints, floats, served, who, old, new, made, now, flow, received, into)
+            reward_of(ints, floats, into, paid, suffered, accounts, acting)
+            write(paid, 0, acting, rewards, acting, who, 0)
+            write(suffered, 0, acting, suffering, acting, who, 0)
+            if len(money):
+                post_all(ints, into, cell, money, costs, who)
+            now_held = new[held * lanes :]
+            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, seen, made, into, f)
+            told(ints, floats, into, f, clipped, alone, own, who, observation)
+
+    return finish

@@ -1,0 +1,294 @@
+"""The compiled step before the power flow: choose, run every device, and write the inputs of the flow.
+
+Written once for any number of lanes; see :mod:`powergrid.engine.fused.loops` for the tables.
+"""
+
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from powergrid.engine.fused import plan as at
+from powergrid.engine.fused import words as xp
+from powergrid.engine.fused.common import address, flat, inside, invoke, leaf, real, whole
+from powergrid.engine.fused.rows import Rows
+
+
+class Before(NamedTuple):
+    """Compiled functions over all groups of environments.
+
+    Attributes
+    ----------
+    choose
+        Fill the slots of agents that are due; count numbers outside [-1, 1].
+    begin
+        All that a tick does before its power flow.
+    want
+        Steps that regulators ask for at the voltages found.
+    again
+        Move regulators and prepare the next flow of some environments.
+    """
+
+    choose: Callable
+    begin: Callable
+    want: Callable
+    again: Callable
+
+
+def make_before(rows: Rows) -> Before:
+    """The half of the step for so many lanes."""
+    lanes, get, put, fill, read, write = rows
+
+    @leaf
+    def members(group, total, who):
+        """Environments of a group; where there are too few the last one stands again, with equal results."""
+        for lane in range(lanes):
+            who[lane] = min(group * lanes + lane, total - 1)
+
+    @leaf
+    def count_outside(actions, acts, who, clipped):
+        """How many numbers of each agent lie outside [-1, 1]; nearly always none does."""
+        numbers, width = actions.shape[1] * actions.shape[2], actions.shape[2]
+        most, extreme = fill(0.0), False
+        for i in range(numbers):
+            most = xp.maximum(most, xp.abs(get(acts, i)))
+        put(acts, numbers, most)
+        for lane in range(lanes):
+            extreme |= not acts[numbers * lanes + lane] <= 1.0
+        for lane in range(lanes):
+            e = who[lane]
+            for a in range(actions.shape[1]):
+                clipped[e, a] = 0
+            if extreme:
+                for i in range(numbers):
+                    clipped[e, i // width] += abs(acts[i * lanes + lane]) > 1.0
+
+    @leaf
+    def fill_slots(ints, who, clock, actions, acts, before, after, due, clipped):
+        actor, position = whole(ints, at.CHOICE_ACTOR), whole(ints, at.CHOICE_POSITION)
+        interval, offset = whole(ints, at.CHOICE_INTERVAL), whole(ints, at.CHOICE_OFFSET)
+        numbers, width, first = (
+            actions.shape[1] * actions.shape[2],
+            actions.shape[2],
+            whole(ints, at.WIDTHS)[at.STATES],
+        )
+        read(flat(actions), numbers, who, 0, numbers, acts, 0)
+        count_outside(actions, acts, who, clipped)
+        always = True
+        for a in range(len(interval)):
+            always &= interval[a] <= 1 and offset[a] <= 0
+        for lane in range(lanes):
+            e = who[lane]
+            for a in range(len(interval)):
+                since = clock[e, 0] - offset[a]
+                due[e, a] = always or interval[a] <= 1 or (since >= 0 and since % interval[a] == 0)
+        for k in range(len(actor)):
+            a = actor[k]
+            if a < 0:
+                put(after, first + k, get(before, first + k))
+                continue
+            put(after, first + k, xp.minimum(xp.maximum(get(acts, a * width + position[k]), -1.0), 1.0))
+            if not always:
+                for lane in range(lanes):
+                    if not due[who[lane], a]:
+                        after[(first + k) * lanes + lane] = before[(first + k) * lanes + lane]
+
+    @inside
+    def choose(ints, clock, actions, before, after, due, clipped):
+        who, acts = np.empty(lanes, np.int64), np.empty((actions.shape[1] * actions.shape[2] + 1) * lanes)
+        for group in range(len(before)):
+            members(group, len(clock), who)
+            fill_slots(ints, who, clock, actions, acts, before[group], after[group], due, clipped)
+
+    @leaf
+    def deliver(ints, floats, before, after, now, v_pu, delivered):
+        """Slots in physical units, then every device."""
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
+        numbers, places = real(ints, floats, at.CALLS_NUMBERS), whole(ints, at.CALLS_PLACES)
+        low, half_span = real(ints, floats, at.DELIVERY_LOW), real(ints, floats, at.DELIVERY_HALF_SPAN)
+        first, slots, units = widths[at.STATES], widths[at.SLOTS], widths[at.UNITS_ALL]
+        for k in range(slots):
+            put(delivered, k, low[k] + (get(after, first + k) + 1.0) * half_span[k])
+        for i in range(slots, slots + 2 * units):
+            put(delivered, i, 0.0)
+        for f in range(0, len(table), at.CALL_COLUMNS):
+            if table[f + at.STEP]:
+                state, unit = table[f + at.STATE] * lanes, table[f + at.UNIT]
+                invoke(
+                    table[f + at.STEP],
+                    (
+                        table[f + at.UNITS],
+                        address(numbers, table[f + at.NUMBERS_FROM]),
+                        address(places, table[f + at.PLACES]),
+                        address(before, state),
+                        address(delivered, 0),
+                        address(now, 0),
+                        address(v_pu, 0),
+                        real(ints, floats, at.NUMBERS)[at.DT_H],
+                        address(after, state),
+                        address(delivered, (slots + unit) * lanes),
+                        address(delivered, (slots + units + unit) * lanes),
+                    ),
+                )
+
+    @leaf
+    def draw(ints, floats, now, delivered, drawn):
+        """What the buses draw: the network's own loads less what devices inject."""
+        start, series = whole(ints, at.DELIVERY_START), whole(ints, at.DELIVERY_SERIES)
+        p_mw, q_mvar = real(ints, floats, at.DELIVERY_LOAD_P_MW), real(ints, floats, at.DELIVERY_LOAD_Q_MVAR)
+        by_voltage, share = real(ints, floats, at.DELIVERY_BY_VOLTAGE), real(ints, floats, at.DELIVERY_UNIT_SHARE)
+        unit_of, bus_of = whole(ints, at.DELIVERY_UNIT), whole(ints, at.DELIVERY_UNIT_BUS)
+        slots, units = whole(ints, at.WIDTHS)[at.SLOTS], whole(ints, at.WIDTHS)[at.UNITS_ALL]
+        places, terms = len(start) - 1, len(p_mw)
+        for bus in range(places):
+            p = q = fill(0.0)
+            for term in range(start[bus], start[bus + 1]):
+                level = get(now, series[term])
+                p += level * p_mw[term]
+                q += level * q_mvar[term]
+            put(drawn, bus, p)
+            put(drawn, places + bus, q)
+        for part in range(len(by_voltage) // max(terms, 1)):
+            for bus in range(places):
+                total = fill(0.0)
+                for term in range(start[bus], start[bus + 1]):
+                    total += get(now, series[term]) * by_voltage[part * terms + term]
+                put(drawn, (2 + part) * places + bus, total)
+        for i in range(len(unit_of)):
+            bus, unit = bus_of[i], slots + unit_of[i]
+            put(drawn, bus, get(drawn, bus) - get(delivered, unit) * share[i])
+            put(drawn, places + bus, get(drawn, places + bus) - get(delivered, units + unit) * share[i])
+
+    @leaf
+    def control(ints, floats, who, after, wanted, ratio, inputs):
+        """Regulators take the steps they want, unless one upstream wants any; gains and capacitors for the flow."""
+        relay, columns = whole(ints, at.RELAY_FAMILY), whole(ints, at.NETWORK_AT)
+        tap_unit, cap_state = whole(ints, at.NETWORK_TAP_UNIT), whole(ints, at.NETWORK_CAP_STATE)
+        if len(relay):
+            call = relay[0] * at.CALL_COLUMNS
+            table, upstream = whole(ints, at.CALLS_TABLE), real(ints, floats, at.RELAY_UPSTREAM)
+            numbers = real(ints, floats, at.CALLS_NUMBERS)
+            invoke(
+                relay[1],
+                (
+                    table[call + at.UNITS],
+                    address(numbers, table[call + at.NUMBERS_FROM]),
+                    address(after, table[call + at.STATE] * lanes),
+                    address(upstream, 0),
+                    address(wanted, 0),
+                    address(ratio, 0),
+                ),
+            )
+        for lane in range(lanes):
+            e = who[lane]
+            for k in range(len(tap_unit)):
+                inputs[e, columns[at.TAP] + k] = ratio[tap_unit[k] * lanes + lane]
+            for c in range(len(cap_state)):
+                inputs[e, columns[at.CAP] + c] = after[cap_state[c] * lanes + lane]
+
+    @inside
+    def begin(
+        ints, floats, table, clock, actions, chosen, before, after, delivered, inputs, wanted, ratio, due, clipped
+    ):  # fmt: skip
+        widths, columns = whole(ints, at.WIDTHS), whole(ints, at.NETWORK_AT)
+        states, m, width = widths[at.STATES], widths[at.BUSES], table.shape[1]
+        held, series, flows = states + widths[at.SLOTS], flat(table), flat(inputs)
+        parts = 2 + len(real(ints, floats, at.DELIVERY_BY_VOLTAGE)) // max(
+            len(real(ints, floats, at.DELIVERY_LOAD_P_MW)), 1
+        )
+        v_pu, now = np.empty(m * lanes), np.empty(width * lanes)
+        drawn = np.empty((len(whole(ints, at.DELIVERY_START)) - 1) * parts * lanes)
+        acts = np.empty((actions.shape[1] * actions.shape[2] + 1) * lanes)
+        who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        for group in range(len(before)):
+            old, new, made = before[group], after[group], delivered[group]
+            members(group, len(clock), who)
+            for lane in range(lanes):
+                row[lane] = clock[who[lane], 1] % len(table)
+            read(series, width, row, 0, width, now, 0)
+            if not chosen:
+                fill_slots(ints, who, clock, actions, acts, old, new, due, clipped)
+            for i in range(states * lanes):
+                new[i] = old[i]
+            for i in range((held + 2 * m) * lanes, len(old)):
+                new[i] = old[i]
+            write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.START_RE])
+            for bus in range(m):
+                re, im = get(old, held + bus), get(old, held + m + bus)
+                put(v_pu, bus, xp.sqrt(re * re + im * im))
+            deliver(ints, floats, old, new, now, v_pu, made)
+            draw(ints, floats, now, made, drawn)
+            write(drawn, 0, len(drawn) // lanes, flows, inputs.shape[1], who, columns[at.LOAD_P])
+            for i in range(wanted.shape[1]):
+                wanted[group, i] = 0.0
+            control(ints, floats, who, new, wanted[group], ratio[group], inputs)
+
+    @leaf
+    def sense(ints, floats, row, m, ratio, lane, reading):
+        """What compensated relays read [pu], ``(u,)``: see ``powergrid.networks.regulation.Relays.read``."""
+        from_bus, to_bus = whole(ints, at.RELAY_FROM_BUS), whole(ints, at.RELAY_TO_BUS)
+        y_re, y_im = real(ints, floats, at.RELAY_Y_RE), real(ints, floats, at.RELAY_Y_IM)
+        r_pu, x_pu = real(ints, floats, at.RELAY_R_PU), real(ints, floats, at.RELAY_X_PU)
+        for u in range(len(from_bus)):
+            f, t, gain, k = from_bus[u], to_bus[u], real(ints, floats, at.RELAY_GAIN)[u], ratio[u * lanes + lane]
+            drop_re, drop_im = k * row[f] - row[t], k * row[m + f] - row[m + t]
+            i_re = y_re[u] * drop_re - y_im[u] * drop_im
+            i_im = y_re[u] * drop_im + y_im[u] * drop_re
+            re = gain * row[t] - r_pu[u] * i_re + x_pu[u] * i_im
+            im = gain * row[m + t] - r_pu[u] * i_im - x_pu[u] * i_re
+            reading[u * lanes + lane] = np.sqrt(re * re + im * im)
+
+    @inside
+    def want(ints, floats, tol_pu, after, out, wanted, ratio, busy):
+        relay, bus, table = whole(ints, at.RELAY_FAMILY), whole(ints, at.RELAY_BUS), whole(ints, at.CALLS_TABLE)
+        numbers, allowed = real(ints, floats, at.CALLS_NUMBERS), real(ints, floats, at.RELAY_ALLOWED)
+        m, call, last, count = whole(ints, at.WIDTHS)[at.BUSES], relay[0] * at.CALL_COLUMNS, out.shape[1] - 1, 0
+        units, v_pu, who = np.arange(len(bus)), np.empty(len(bus) * lanes), np.empty(lanes, np.int64)
+        for group in range(len(after)):
+            members(group, len(out), who)
+            for lane in range(lanes):
+                row = out[who[lane]]
+                for u in range(len(units)):
+                    v_pu[u * lanes + lane] = row[2 * m + bus[u]]
+                sense(ints, floats, row, m, ratio[group], lane, v_pu)
+            invoke(
+                relay[2],
+                (
+                    len(units),
+                    address(numbers, table[call + at.NUMBERS_FROM]),
+                    address(after[group], table[call + at.STATE] * lanes),
+                    address(v_pu, 0),
+                    address(units, 0),
+                    address(allowed, 0),
+                    address(wanted[group], 0),
+                ),
+            )
+            for lane in range(lanes):
+                e, asks = who[lane], False
+                for u in range(len(units)):
+                    if not out[e, last] < tol_pu:
+                        wanted[group, u * lanes + lane] = 0.0
+                    asks |= wanted[group, u * lanes + lane] != 0.0
+                busy[e] = asks
+        for e in range(len(out)):
+            count += busy[e]
+        return count
+
+    @inside
+    def again(ints, floats, chosen, after, wanted, ratio, inputs, out):
+        """Environments `chosen` ascend; the others of their groups want nothing, so nothing of theirs moves."""
+        start, who, done = whole(ints, at.NETWORK_AT)[at.START_RE], np.empty(lanes, np.int64), -1
+        for e in chosen:
+            group = e // lanes
+            if group != done:
+                members(group, len(out), who)
+                control(ints, floats, who, after[group], wanted[group], ratio[group], inputs)
+                done = group
+            for i in range(2 * whole(ints, at.WIDTHS)[at.BUSES]):
+                inputs[e, start + i] = out[e, i]
+
+    return Before(choose, begin, want, again)
