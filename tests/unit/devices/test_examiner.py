@@ -69,7 +69,7 @@ def test_faulty_step_is_found(kernel: Any, sentence: str) -> None:
 
 def _draws_on_its_own(xp: Any, params: Any, uniform: Any) -> Any:
     soc = uniform * 0.0 + np.random.default_rng().random()
-    return storage.State(soc, soc, soc * 0.0)
+    return storage.State(soc)
 
 
 def _free_energy(xp: Any, params: Any, state: Any, injection: Any, exogenous: Any, dt_h: float) -> Any:
