@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -408,6 +409,20 @@ class Layout:
     def renewable_accounts(self) -> np.ndarray:
         """Accounts with renewables, whose net load differs from their load."""
         return np.flatnonzero(self.ledger.renewable_to_account[:, :-1].any(axis=0))
+
+    @cached_property
+    def actor_alive(self) -> np.ndarray:
+        """Whether a unit that an actor acts for has voltage, by topology ``(T, A)``; so it is where it has no unit."""
+        assert self.switching is not None
+        units, alive = self.switching.unit_alive, np.zeros((len(self.switching.energised), len(self.actors)), bool)
+        idle = np.ones(len(self.actors), bool)
+        for family, has_voltage in zip(self.families, units, strict=True):
+            for unit, field_ in np.argwhere(family.free):
+                actor = self.slots.actor[family.slot[unit, field_]]
+                if actor >= 0:
+                    alive[:, actor] |= has_voltage[:, unit]
+                    idle[actor] = False
+        return alive | idle
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class Results(NamedTuple):
         come first and the last row means nothing.
     due, clipped
         Whether an agent acted, and how many of its numbers lay outside [-1, 1], ``(B, A)``.
+    available
+        Whether an agent has a device with voltage, ``(B, A)``.
     converged
         Whether the power flow was solved, ``(B,)``.
     """
@@ -41,6 +43,7 @@ class Results(NamedTuple):
     costs: Array
     due: Array
     clipped: Array
+    available: Array
     converged: Array
 
     def rows(self, which: slice) -> Results:
@@ -71,9 +74,13 @@ class Pool:
 
 
 def blank_results(layout: Layout, count: int, new: Any = np.empty, dtype: Any = np.float32) -> Results:
-    """Arrays for `count` environments, made by `new(shape, dtype)`; observations of the given type."""
+    """Arrays for `count` environments, made by `new(shape, dtype)`; observations of the given type.
+
+    All agents are available, which a step changes only where something switches or fails.
+    """
     agents, rows = len(layout.actors), len(layout.accounts) + 1
-    ledger = layout.ledger
+    ledger, available = layout.ledger, new((count, agents), np.bool_)
+    available.fill(True)
     return Results(
         observation=new((count, *layout.view.index.shape), dtype),
         reward=new((count, agents), np.float64),
@@ -82,5 +89,6 @@ def blank_results(layout: Layout, count: int, new: Any = np.empty, dtype: Any = 
         costs=new((count, rows, len(ledger.cost_names)), np.float64),
         due=new((count, agents), np.bool_),
         clipped=new((count, agents), np.int64),
+        available=available,
         converged=new((count,), np.bool_),
     )

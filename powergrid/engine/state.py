@@ -99,6 +99,8 @@ class Output(NamedTuple):
     frequency_hz
         Frequency at every unit [Hz], ``(*batch, N)``: nominal beside the source, 0 without voltage. Without columns
         where no unit forms the grid of an island.
+    available
+        Whether each actor has a unit with voltage, ``(*batch, A)``; see ``Layout.actor_alive``.
     """
 
     observation: Array
@@ -115,3 +117,4 @@ class Output(NamedTuple):
     done: Array
     last: Array
     frequency_hz: Array
+    available: Array

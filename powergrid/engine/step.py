@@ -85,6 +85,7 @@ def step(
         done=done,
         last=last,
         frequency_hz=frequency_hz,
+        available=_available(xp, layout, topology, due),
     )
 
 
@@ -189,6 +190,11 @@ def _devices(
 def _topology(xp: Any, layout: Layout, tick: Array, outages: Outages, devices: Any) -> Array | None:
     """Index of the topology that holds, ``None`` where there is only one."""
     return None if layout.switching is None else layout.switching.topology(xp, tick, outages, devices)
+
+
+def _available(xp: Any, layout: Layout, topology: Array | None, due: Array) -> Array:
+    """Whether each actor has a unit with voltage."""
+    return xp.ones(due.shape, dtype=bool) if topology is None else xp.asarray(layout.actor_alive)[topology]
 
 
 def _with_voltage(

@@ -286,7 +286,7 @@ class Simulation:
         acting = len(self.layout.actors)
         money, costs = output.money, output.costs
         results.observation[:], results.due[:], results.clipped[:] = output.observation, output.due, output.clipped
-        results.converged[:] = output.flow.converged
+        results.converged[:], results.available[:] = output.flow.converged, output.available
         results.reward[:] = self.world.reward.reward(np, money, costs)[..., :acting]
         results.cost[:] = costs.sum(-1)[..., :acting]
 

@@ -7,7 +7,7 @@ results are the same bits whatever the number of environments and threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Pool, Results, blank_results
 from powergrid.engine.state import State
+from powergrid.envs.infos import Infos
 from powergrid.envs.simulation import Simulation, World, chosen_days
 
 BLOCK = 1024
@@ -42,7 +43,7 @@ class VectorStep:
         ``(E,)``.
     converged
         Whether the power flow was solved, ``(E,)``.
-    clipped, due
+    clipped, due, available
         ``(E, A)``.
     final_observation
         float32 ``(ended, A, d_max)``: last observation of each environment whose episode ended, in order.
@@ -53,6 +54,7 @@ class VectorStep:
     def __init__(self, results: Results, ended: tuple[Array, Array, Array], book: Callable[[Array, Array], None]):
         self.observation, self.reward, self.cost = results.observation, results.reward, results.cost
         self.converged, self.clipped, self.due = results.converged, results.clipped, results.due
+        self.available = results.available
         self.terminated, self.truncated, self.final_observation = ended
         self._results, self._book = results, book
 
@@ -72,61 +74,6 @@ class VectorStep:
     def costs(self) -> Array:
         """Priced violations [$] by agent and name, ``(E, A, names)``; made when asked for."""
         return self._tables[1]
-
-
-class Infos(dict[str, Any]):
-    """Infos some of which are made when somebody looks at them.
-
-    Parameters
-    ----------
-    ready
-        Values by name.
-    later
-        Functions that make further values, by name.
-    """
-
-    def __init__(self, ready: Mapping[str, Any], later: Mapping[str, Callable[[], Any]]):
-        super().__init__({**ready, **dict.fromkeys(later)})
-        self._later = dict(later)
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._later:
-            super().__setitem__(name, self._later.pop(name)())
-        return super().__getitem__(name)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._later.pop(name, None)
-        super().__setitem__(name, value)
-
-    def __iter__(self) -> Iterator[str]:  # with it, copies and merges ask for each value by name
-        return super().__iter__()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value of a name, else `default`."""
-        try:
-            return self[name]
-        except KeyError:
-            return default
-
-    def items(self) -> Any:
-        """Names and values, all made."""
-        return self._whole().items()
-
-    def values(self) -> Any:
-        """Values, all made."""
-        return self._whole().values()
-
-    def _whole(self) -> dict[str, Any]:
-        return {name: self[name] for name in self}
-
-    def __eq__(self, other: object) -> bool:
-        return self._whole() == other
-
-    def __repr__(self) -> str:
-        return repr(self._whole())
-
-    def __reduce__(self) -> Any:
-        return dict, (self._whole(),)
 
 
 class VectorPowerGridEnv(VectorEnv):
@@ -225,8 +172,9 @@ class VectorPowerGridEnv(VectorEnv):
         Returns
         -------
         observations, rewards, terminations, truncations, infos
-            `infos` holds ``cost``, ``costs``, ``money``, ``clipped`` and ``due`` by agent, ``converged``, and, where
-            episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
+            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due`` and ``available`` by agent, ``converged``,
+            and, where episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask
+            ``_final_obs``.
 
         Raises
         ------
@@ -234,14 +182,11 @@ class VectorPowerGridEnv(VectorEnv):
             If an action is missing, of the wrong shape or not finite; names the agent.
         """
         done = self.step_array(self._stack(actions))
-        ready = {
-            "cost": self._split(done.cost),
-            "clipped": self._split(done.clipped),
-            "due": self._split(done.due),
-            "converged": done.converged,
-        }
-        later = {"costs": lambda: self._split(done.costs), "money": lambda: self._split(done.money)}
-        infos = Infos(ready, later)
+        infos = Infos(
+            ("cost", "costs", "money", "clipped", "due", "available"),
+            lambda name: {name: self._split(getattr(done, name))},
+        )
+        infos["converged"] = done.converged
         ended = done.terminated | done.truncated
         if ended.any():
             final = np.zeros_like(done.observation)

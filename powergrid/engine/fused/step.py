@@ -376,6 +376,7 @@ class FusedStep:
             done=_shaped(~results.converged & layout.settings.terminate_on_divergence, batch),
             last=_shaped(clock[:, 0] >= layout.settings.episode_length, batch),
             frequency_hz=np.zeros((*batch, 0)),
+            available=_shaped(results.available, batch),
         )
 
 

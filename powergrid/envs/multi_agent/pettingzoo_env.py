@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from powergrid.engine.kernel_trial import check_states, from_outside
 from powergrid.engine.results import Results, blank_results
 from powergrid.envs.build import build
 from powergrid.envs.export import EpisodeData, export_episode
+from powergrid.envs.infos import Infos
 from powergrid.envs.simulation import Simulation, World, chosen_days
 
 
@@ -107,6 +109,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
             [row * width + np.arange(size) for row, size in enumerate(sizes)] or [np.zeros(0, dtype=int)]
         ).astype(int)
         self._action_sizes = sizes
+        several = len(self.possible_agents) > 1  # of one key, itemgetter gives the value itself
+        self._rows_of = itemgetter(*self.possible_agents) if several else self._each_row
         self._low, self._high = layout.view.low.astype(np.float32), layout.view.high.astype(np.float32)
         self._state: Any = None
         self._key = random.key_from_seed(np, np.array(0))
@@ -232,7 +236,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         results = self._advance(self._stack(actions))
         live, (terminated, truncated) = self.agents, self._ended
         rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
-        observations, infos = self._by_agent(results.observation[0]), self._infos(results)
+        observations, infos = self._by_agent(results.observation[0]), Infos(live, lambda _: self._infos(results))
         if terminated or truncated:
             self.agents = []
         return observations, rewards, dict.fromkeys(live, terminated), dict.fromkeys(live, truncated), infos
@@ -273,7 +277,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         if not self.possible_agents:
             return stacked
         try:
-            rows = [actions[agent] for agent in self.possible_agents]
+            rows = self._rows_of(actions)
             flat = np.concatenate(rows, dtype=float, casting="same_kind")
             fits = flat.ndim == 1 and list(map(len, rows)) == self._action_sizes
         except (KeyError, TypeError, ValueError) as error:
@@ -282,6 +286,9 @@ class MultiAgentPowerGridEnv(ParallelEnv):
             raise self._action_error(actions)
         stacked.reshape(-1)[self._action_rows] = flat
         return stacked
+
+    def _each_row(self, actions: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(actions[agent] for agent in self.possible_agents)
 
     def _action_error(self, actions: Mapping[str, Any]) -> ActionError:
         """The sentence for the first action that is wrong."""
@@ -317,6 +324,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
             results.money[0],
             results.due[0].tolist(),
             results.clipped[0].tolist(),
+            results.available[0].tolist(),
             strict=False,  # behind the rows of acting agents there are those of others
         )
         return {
@@ -326,10 +334,10 @@ class MultiAgentPowerGridEnv(ParallelEnv):
                 "money": money,
                 "converged": converged,
                 "due": due,
-                "available": True,
+                "available": available,
                 "clipped": clipped,
             }
-            for agent, cost, costs, money, due, clipped in columns
+            for agent, cost, costs, money, due, clipped, available in columns
         }
 
     def named(self, info: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def test_an_island_is_dead_its_load_unserved_and_its_devices_stand_still() -> No
     alive = np.array([output.flow.energised[bus] for output in outputs])
     assert alive.tolist() == [not HOUR <= t < 3 * HOUR for t in range(4 * HOUR)]
     for t, (output, info) in enumerate(zip(outputs, infos, strict=True)):
+        assert info["ess_1"]["available"] is bool(alive[t])
         costs = env.named(info["ess_1"])["costs"]
         unserved = costs["unserved"] + costs["shared_unserved"]
         if alive[t]:
@@ -147,8 +148,9 @@ def test_environments_of_a_batch_have_outages_of_their_own() -> None:
             names = single.possible_agents
             shapes = [single.action_space(name).shape[0] for name in names]
             given = {name: actions[i, k, :n] for k, (name, n) in enumerate(zip(names, shapes, strict=True))}
-            _, rewards, *_ = single.step(given)
+            _, rewards, *_, infos = single.step(given)
             np.testing.assert_allclose(batch.reward[i], [rewards[name] for name in names], atol=1e-9)
+            assert batch.available[i].tolist() == [infos[name]["available"] for name in names]
             dead.add((~single.output.flow.energised).tobytes())
     assert len(dead) > 3
 

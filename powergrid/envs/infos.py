@@ -1,0 +1,101 @@
+"""Infos of a step, made when somebody looks at them: most learners never do, and they cost as much as the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+_LATER: Any = object()
+"""Stands for a value that is not made yet; never leaves this module."""
+
+
+class Infos(dict[str, Any]):
+    """A dictionary whose values are made at the first look.
+
+    Copies, merges and pickles are plain dictionaries with every value made.
+
+    Parameters
+    ----------
+    names
+        Keys, in order.
+    later
+        Given a key, its value and perhaps others', by key. It must give the same whenever it is asked.
+    """
+
+    def __init__(self, names: Iterable[str], later: Callable[[str], Mapping[str, Any]]):
+        super().__init__(dict.fromkeys(names, _LATER))
+        self._later = later
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value is _LATER:
+            for key, made in self._later(name).items():
+                if super().__getitem__(key) is _LATER:
+                    super().__setitem__(key, made)
+            value = super().__getitem__(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:  # with it, copies and merges ask for each value by name
+        return super().__iter__()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a key, else `default`."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """The value of a key, which becomes `default` if there is none."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """The value of a key, which goes, else a default."""
+        if name in self:
+            self[name]
+        return super().pop(name, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """The last key and its value, which go."""
+        self._make()
+        return super().popitem()
+
+    def items(self) -> Any:
+        """Keys and values."""
+        self._make()
+        return super().items()
+
+    def values(self) -> Any:
+        """Values."""
+        self._make()
+        return super().values()
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return dict(self)
+
+    def _make(self) -> None:
+        for name in self:
+            self[name]
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self)
+
+    def __eq__(self, other: object) -> bool:
+        return dict(self) == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
