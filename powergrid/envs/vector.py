@@ -172,7 +172,7 @@ class VectorPowerGridEnv(VectorEnv):
         Returns
         -------
         observations, rewards, terminations, truncations, infos
-            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due`` and ``available`` by agent, ``converged``,
+            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due`` and ``available`` by agent, ``converged``
             and, where episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask
             ``_final_obs``.
 

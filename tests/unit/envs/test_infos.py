@@ -75,7 +75,7 @@ def test_every_way_to_read_all_of_it_gives_the_values(infos: Infos, whole: Any) 
 def test_equal_to_plain_dictionaries(infos: Infos) -> None:
     assert infos == PLAIN
     assert infos.__eq__(PLAIN) is True
-    assert not infos != PLAIN
+    assert infos.__ne__(PLAIN) is False
     assert infos != {"a": 1}
 
 
