@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000)
-BUSES_A_BATCH = 480_000  # whole groups of 16 scenarios at each size: what the last group leaves empty is not growth
+BUSES_A_BATCH = 1_920_000
+"""Whole groups of 16 scenarios at each size: what the last group leaves empty is not growth. So many that inputs and
+results leave the cache at every size; of few scenarios those of a small network would stay in it."""
 TOL_PU = 1e-8
 
 

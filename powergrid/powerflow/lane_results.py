@@ -88,6 +88,8 @@ def make_report(do: Operations) -> Callable:
             per_from = floats[ints[PERCENT_FROM] + branch] * np.sqrt(g_re * g_re + g_im * g_im)
             per_to, regulator = floats[ints[PERCENT_TO] + branch], ints[ints[REGULATOR_OF] + branch]
             moving = ints[CLOSED + 1] > ints[CLOSED] and ints[ints[BRANCH_MOVING] + branch] >= 0
+            for lane in range(lanes):
+                work[percent + branch * width + lane] = 0.0
             scale(work, u, at_from, g_re, g_im)
             if regulator >= 0:
                 for lane in range(len(who)):
@@ -156,16 +158,13 @@ def make_report(do: Operations) -> Callable:
                 work[X * step + at * width + lane] = abs(complex(v[at, lane], v[at, lanes + lane]))
 
     @leaf
-    def report(ints, floats, rows, who, zip_load, v, x, work, step, iterations, out):
+    def report(ints, floats, rows, who, zip_load, v, work, step, iterations, out):
         """Write each scenario's row.
 
         It holds ``[v_re m, v_im m, v_pu m, loading b, p_meter, q_meter, loss, p_slack, q_slack, residual]``.
         """
-        m, b, state = ints[BUS_AT + 1] - ints[BUS_AT], ints[FROM_AT + 1] - ints[FROM_AT], STATE * step
+        m, state = ints[BUS_AT + 1] - ints[BUS_AT], STATE * step
         measure(ints, floats, rows, who, zip_load, v, work, step, iterations, out)
-        for branch in range(b):
-            for lane in range(lanes):
-                x[branch, lanes + lane] = 0.0
         for lane in range(lanes):
             work[state + LOSS * lanes + lane] = 0.0
         branches(ints, floats, rows, who, work, step)

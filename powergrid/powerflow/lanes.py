@@ -141,9 +141,9 @@ def _entry(fingerprint: int) -> Any:
                 _load(ints, floats, rows, who, zip_load, has_start, flat, work)
                 _iterate(ints, floats, flat, step, who, zip_load, tol, max_iter, patient, state, iterations)
                 if lanes == 1:
-                    _report_one(ints, floats, rows, who, zip_load, work[V], work[X], flat, step, iterations, out)
+                    _report_one(ints, floats, rows, who, zip_load, work[V], flat, step, iterations, out)
                 else:
-                    _report_many(ints, floats, rows, who, zip_load, work[V], work[X], flat, step, iterations, out)
+                    _report_many(ints, floats, rows, who, zip_load, work[V], flat, step, iterations, out)
                 for scenario in who:
                     if iterations[scenario] < 0:  # put off; `who` has been read beyond this place already
                         todo[left] = scenario
