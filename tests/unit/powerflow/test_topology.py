@@ -12,6 +12,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, NodeLoad
 from powergrid.powerflow import pandapower, sparse_lu, zbus
 from powergrid.powerflow.compile import compile_network
+from powergrid.powerflow.retry import with_retry
 
 FEEDERS = ("case33bw", "ieee34", "ieee123")
 
@@ -155,3 +156,49 @@ def test_wrong_topologies_are_refused(method) -> None:
 def test_jax_takes_a_limited_number_of_topologies() -> None:
     with pytest.raises(NetworkError, match="up to 32 topologies"):
         zbus.plan(powergrid.network("case33bw"), topologies=[(i,) for i in range(32)])
+
+
+def test_what_the_fixed_point_leaves_is_tried_again_in_its_own_topology() -> None:
+    """A tie closed, an island dead (with a capacitor in it), and an island held; near the nose of each."""
+    bare = powergrid.network("case33bw")
+    at = bare.bus("25")  # on the lateral that branch 24 feeds
+    bank = type(bare.shunts)(("bank",), np.array([at]), np.array([0.0]), np.array([-0.3]), np.array([True]))
+    grid = replace(bare, shunts=bank)
+    topologies = [(32,), (24,), (5, 33)]
+    assert [grid.branches.closed[i] for i in (32, 24, 5)] == [False, True, True]
+    own = grid.node_load()
+    given = {"topologies": topologies, "meters": [0, 24]}
+    solver, choice = with_retry(sparse_lu), np.arange(4)
+    plan = solver.plan(grid, max_iter=40, **given)
+    patient = sparse_lu.plan(grid, max_iter=20_000, **given)
+    share = np.array([3.0, 3.0, 3.0, 1.5])
+    for _ in range(600):  # up to where the fixed point takes more than its forty iterations, each in its topology
+        load = NodeLoad(share[:, None] * own.p_mw, share[:, None] * own.q_mvar)
+        exact = sparse_lu.solve(patient, load, Control(topology=choice))
+        near = exact.iterations > 40
+        if near.all() or not exact.converged.all():
+            break
+        share = np.where(near, share, share * 1.002)
+    assert exact.converged.all()
+    first = sparse_lu.solve(plan.first, load, Control(topology=choice))
+    assert not first.converged.any()
+    again = solver.solve(plan, load, Control(topology=choice))
+    assert again.converged.all()
+    assert (again.energised == exact.energised).all()
+    assert not again.energised[2].all()
+    for name in ("v_re", "v_im", "loss_mw", "p_slack_mw", "q_slack_mvar", "p_meter_mw", "q_meter_mvar"):
+        assert np.abs(getattr(again, name) - getattr(exact, name)).max() < 1e-5, name
+    assert np.abs(again.loading - exact.loading).max() < 1e-2
+    for k in (1, 2):
+        alone = solver.solve(plan, NodeLoad(load.p_mw[k], load.q_mvar[k]), Control(topology=np.array(k)))
+        assert np.array_equal(alone.v_re, again.v_re[k])
+    by_rows, first = solver.RowSolver(plan), plan.first
+    rows = np.empty((4, first.inputs[5].stop + 2 * 33))
+    by_rows.fill(rows)
+    rows[:, first.inputs[3].start], rows[:, first.inputs[4]], rows[:, first.inputs[5]] = choice, load.p_mw, load.q_mvar
+    rows[:, -66:-33], rows[:, -33:] = 1.0, 0.0
+    out, iterations = np.empty((4, first.outputs[-1].stop)), np.empty(4, np.int64)
+    by_rows(rows, False, out, iterations)
+    assert (out[:, -1] < by_rows.tol_pu).all()
+    for place, name in zip(first.outputs, ("v_re", "v_im", "v_pu", "loading", "p_meter_mw"), strict=False):
+        np.testing.assert_array_equal(out[:, place], getattr(again, name), err_msg=name)
