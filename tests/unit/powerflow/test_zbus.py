@@ -39,7 +39,8 @@ def test_float64_equals_the_cpu_method(grid: Network, by_voltage: bool) -> None:
         for name in NUMBERS:
             found, right = np.asarray(getattr(flow, name)), getattr(truth, name)
             assert found.shape == right.shape, name
-            np.testing.assert_allclose(found, right, atol=1e-9, rtol=1e-9, err_msg=name)
+            atol = 1e-7 if name == "loading" else 1e-9  # percent; across stiff branches the CPU takes differences
+            np.testing.assert_allclose(found, right, atol=atol, rtol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["ieee13", "ieee34", "ieee123"])
