@@ -9,7 +9,7 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.compile import Compiled, PhaseTables, connected_parts
-from powergrid.powerflow.topology import Topologies, moving_blocks
+from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_blocks
 
 if TYPE_CHECKING:
     from powergrid.networks.unbalanced import UnbalancedNetwork
@@ -48,6 +48,7 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), f
     node = _node_of_bus(part, network.source_nodes)
     series = np.divide(1.0, np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu), where=live,
                        out=np.zeros(len(live), complex))  # fmt: skip
+    series[given.moves & (kind == "switch")] = 1.0 / SWITCH_PU
     nothing, shunts = np.zeros(len(live)), network.shunts
     switchable = np.asarray(shunts.switchable, bool)
     drawn, fixed = shunts.p_mw + 1j * shunts.q_mvar, np.zeros(m, complex)

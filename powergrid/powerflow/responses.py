@@ -14,14 +14,16 @@ what ports would show without them, see :func:`corrections`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.compile import Compiled, connected_parts
-from powergrid.powerflow.topology import HOLD_PU
+from powergrid.powerflow.topology import HOLD_PU, SWITCH_PU, nothing_moves
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +55,11 @@ def across(nodes: np.ndarray, v: np.ndarray) -> np.ndarray:
     return v[nodes[0]] - np.where((second >= 0)[:, None], v[np.maximum(second, 0)], 0.0)
 
 
-def respond(compiled: Compiled, active: np.ndarray) -> Responses:
+def respond(compiled: Compiled, active: np.ndarray, y: Any = None) -> Responses:
     """Responses to currents injected at `active` and to the sources of regulators and moving elements.
 
-    `active` holds the node that each current enters and the one it is taken from, -1 for earth, ``(2, a)``.
+    `active` holds the node that each current enters and the one it is taken from, -1 for earth, ``(2, a)``; `y` is
+    another admittance matrix than the network's own.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
     np.add.at(currents, (f[k:], o + s), 1.0)
     np.add.at(currents, (t[k:], o + 2 * s), 1.0)
     np.add.at(currents, (held, r), 1.0)
-    y = compiled.ybus()
+    y = compiled.ybus() if y is None else y
     right = currents[:n].copy()
     right[:, 0] -= y[:n, n:] @ compiled.source_phasor
     try:
@@ -108,6 +111,51 @@ def respond(compiled: Compiled, active: np.ndarray) -> Responses:
         terminal = compiled.phases.currents(v[compiled.node])
         i_from[row[~at_to]], i_to[row[at_to]] = terminal[~at_to], terminal[at_to]
     return Responses(v=v, i_from=i_from, i_to=i_to, i_regulator=into[regulators], ports=ports)
+
+
+def standing(compiled: Compiled, active: np.ndarray, topology: int) -> tuple[Responses, np.ndarray]:
+    """Responses of a three-phase network as it stands in one topology; no element moves any more.
+
+    Blocks of several conductors have no series voltage that would stop their currents: each topology has responses of
+    its own instead of corrections.
+
+    Returns
+    -------
+    responses, references
+        Columns ``[source, i (a), e (k), g (k), 1]``, the last one what references add; and the currents that these
+        feed in, ``(r, ...)``.
+    """
+    moving, closed = compiled.moving, compiled.moving.closed[topology]
+    element, row, column = moving.entries
+    node, keep, grounds = compiled.node[moving.bus], closed[element], compiled.node[moving.ground[topology]]
+    data = np.concatenate([moving.y[keep], np.ones(len(grounds))])
+    rows, columns = np.concatenate([node[row[keep]], grounds]), np.concatenate([node[column[keep]], grounds])
+    y = compiled.ybus(moving=False)
+    y = (y + sp.csc_matrix((data, (rows, columns)), shape=y.shape)).tocsc()
+    held, holds = compiled.node[moving.held_bus], closed[moving.n_branch :]
+    fixed = replace(compiled, moving=nothing_moves(compiled.n_bus, compiled.n_branch))
+    found = respond(fixed, np.concatenate([active, np.stack([held, np.full(len(held), -1)])], axis=1), y)
+    behind = holds * moving.held[moving.n_branch :] / HOLD_PU  # a reference as the current source that stands for it
+    own = slice(1 + active.shape[1], 1 + active.shape[1] + len(held))
+
+    def folded(rows: np.ndarray) -> np.ndarray:
+        return np.column_stack([np.delete(rows, own, axis=1), rows[:, own] @ behind])
+
+    v, i_from, i_to, i_regulator = (folded(part) for part in _parts_of(found))
+    for branch in np.flatnonzero(moving.branch >= 0).tolist():
+        if not closed[moving.branch[branch]]:
+            i_from[branch] = i_to[branch] = 0.0
+        elif compiled.terminal_of[0, branch] < 0:  # a switch
+            through = (v[compiled.from_node[branch]] - v[compiled.to_node[branch]]) / SWITCH_PU
+            i_from[branch], i_to[branch] = through, -through
+    fed = -v[held] * (holds / HOLD_PU)[:, None]
+    fed[:, -1] += behind
+    return Responses(v, i_from, i_to, i_regulator, found.ports), fed
+
+
+def _parts_of(found: Responses) -> tuple[np.ndarray, ...]:
+    """Voltages and currents of branches and regulators."""
+    return found.v, found.i_from, found.i_to, found.i_regulator
 
 
 def corrections(compiled: Compiled, found: Responses) -> tuple[np.ndarray, np.ndarray]:

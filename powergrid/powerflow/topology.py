@@ -100,6 +100,15 @@ class Moving(NamedTuple):
         return element, np.concatenate([none, *rows]), np.concatenate([none, *columns])
 
 
+def nothing_moves(m: int, b: int) -> Moving:
+    """No element that moves among `m` buses and `b` branches."""
+    none = np.zeros(0, np.int64)
+    one = np.ones((1, m), bool)
+    return Moving(
+        np.full(b, -1), none, none, none.astype(complex), one[:, :0], one, (none,), none, none.astype(complex)
+    )
+
+
 class Topologies:
     """Topologies as rows of branches that change, checked.
 

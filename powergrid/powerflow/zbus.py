@@ -20,7 +20,7 @@ import numpy as np
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network
-from powergrid.powerflow.responses import Responses, across, corrections, real, respond
+from powergrid.powerflow.responses import Responses, across, corrections, real, respond, standing
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -64,6 +64,10 @@ class Plan:
         constant that references add, ``(T, 6s + 2r)``.
     inner_moving, outer_moving
         Map from those sources to the results of `inner` and `outer`.
+
+    In a three-phase network with topologies `inner`, `outer` and their sources have an axis of topologies in front, and
+    nothing corrects them; `inner_held` and `outer_held` are what references add, ``(T, ...)``, and `outer` also gives
+    the currents that references feed in.
     """
 
     compiled: Compiled
@@ -82,6 +86,8 @@ class Plan:
     held: np.ndarray
     inner_moving: np.ndarray
     outer_moving: np.ndarray
+    inner_held: np.ndarray | None = None
+    outer_held: np.ndarray | None = None
 
 
 def plan(
@@ -120,7 +126,7 @@ def plan(
     ------
     NetworkError
         If the network cannot be solved by any method: dead islands, branches without impedance, singular matrix; if a
-        forming bus holds no island; or if it has three phases or too many topologies.
+        forming bus holds no island; or if there are too many topologies.
     """
     if len(topologies) >= MAX_TOPOLOGIES:
         raise NetworkError(
@@ -128,8 +134,6 @@ def plan(
             "declare fewer outages and switches, or take sparse_lu"
         )
     compiled = _rated(compile_network(network, topologies, forming))
-    if compiled.phases is not None and len(topologies):
-        raise NetworkError("zbus solves one topology of a three-phase network; take sparse_lu for outages and switches")
     b = compiled.n_branch
     chosen = np.arange(compiled.n_place) if buses is None else np.union1d(buses, compiled.cap_bus).astype(int)
     moving = (compiled.place_nodes >= 0) & (compiled.place_nodes < compiled.n_node)  # not earth, not the source
@@ -138,29 +142,55 @@ def plan(
     charged = np.flatnonzero(_from_ends(compiled) | (compiled.terminal_of[0] >= 0))
     ends = np.union1d(charged, terms.power[terms.power < 2 * b]).astype(int)
     nodes = compiled.place_nodes[:, bus]
-    found = respond(compiled, nodes)
-    inner = np.concatenate([across(nodes, found.v), found.v[_from_node(compiled)], found.i_regulator])
-    outer = np.concatenate([found.v[compiled.node], found.i_to, _both_ends(found)[ends]])
-    own = slice(1, 1 + len(bus) + 2 * len(compiled.regulator))
-    table, constant = corrections(compiled, found)
+    if compiled.phases is not None and len(compiled.moving.size):
+        maps: dict[str, Any] = _maps_by_topology(compiled, nodes, ends)
+    else:
+        maps = _maps(compiled, nodes, ends)
     return Plan(
-        compiled=compiled,
-        tol_pu=float(tol_pu),
-        max_iter=int(max_iter),
-        bus=bus,
-        inner=real(inner[:, own]),
-        inner_source=inner[:, 0],
-        outer=real(outer[:, own]),
-        outer_source=outer[:, 0],
-        ends=ends,
-        terms=terms,
-        ports=real(found.ports[:, own]),
-        ports_source=found.ports[:, 0],
-        topologies=np.stack([real(one) for one in table]),
-        held=np.concatenate([constant.real, constant.imag], axis=1),
-        inner_moving=real(inner[:, own.stop :]),
-        outer_moving=real(outer[:, own.stop :]),
+        compiled=compiled, tol_pu=float(tol_pu), max_iter=int(max_iter), bus=bus, ends=ends, terms=terms, **maps
     )
+
+
+def _maps(compiled: Compiled, nodes: np.ndarray, ends: np.ndarray) -> dict[str, np.ndarray]:
+    """Responses of the network as given, and what corrects them in each topology."""
+    found = respond(compiled, nodes)
+    inner, outer = _inner_rows(compiled, nodes, found), _outer_rows(compiled, ends, found)
+    own = slice(1, 1 + nodes.shape[1] + 2 * len(compiled.regulator))
+    table, constant = corrections(compiled, found)
+    return {
+        "inner": real(inner[:, own]), "inner_source": inner[:, 0], "outer": real(outer[:, own]),
+        "outer_source": outer[:, 0], "ports": real(found.ports[:, own]), "ports_source": found.ports[:, 0],
+        "topologies": np.stack([real(one) for one in table]),
+        "held": np.concatenate([constant.real, constant.imag], axis=1), "inner_moving": real(inner[:, own.stop :]),
+        "outer_moving": real(outer[:, own.stop :]),
+    }  # fmt: skip
+
+
+def _maps_by_topology(compiled: Compiled, nodes: np.ndarray, ends: np.ndarray) -> dict[str, np.ndarray]:
+    """Responses of a three-phase network in each topology."""
+    inner, outer = [], []
+    for topology in range(compiled.n_topology):
+        found, fed = standing(compiled, nodes, topology)
+        inner.append(_inner_rows(compiled, nodes, found))
+        outer.append(np.concatenate([_outer_rows(compiled, ends, found), fed]))
+    maps = {
+        f"{name}{part}": np.stack([read(one) for one in rows])
+        for name, rows in (("inner", inner), ("outer", outer))
+        for part, read in (
+            ("", lambda rows: real(rows[:, 1:-1])), ("_source", lambda rows: rows[:, 0]),
+            ("_held", lambda rows: rows[:, -1]),
+        )
+    }  # fmt: skip
+    others = ("ports", "ports_source", "topologies", "held", "inner_moving", "outer_moving")
+    return maps | dict.fromkeys(others, np.zeros((0, 0)))
+
+
+def _inner_rows(compiled: Compiled, nodes: np.ndarray, found: Responses) -> np.ndarray:
+    return np.concatenate([across(nodes, found.v), found.v[_from_node(compiled)], found.i_regulator])
+
+
+def _outer_rows(compiled: Compiled, ends: np.ndarray, found: Responses) -> np.ndarray:
+    return np.concatenate([found.v[compiled.node], found.i_to, _both_ends(found)[ends]])
 
 
 def _rated(compiled: Compiled) -> Compiled:
@@ -241,7 +271,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     batch = batch_shape(compiled, load, control, start)
     given = _scenario(plan, batch, load, Control() if control is None else control)
     complex_type = given.s.dtype
-    base = given.source * plan.inner_source.astype(complex_type)
+    base = _at_no_load(plan, given, plan.inner_source, plan.inner_held)
     power, power_i, power_z = _at_places(plan, given)
     tol_pu = max(plan.tol_pu, 2.0 * float(jnp.finfo(base.real.dtype).eps))
     gain = compiled.gain[compiled.regulator]
@@ -261,8 +291,8 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         return with_taps(drawn(x), x)
 
     def respond_to(sources: Array) -> Array:
-        found = _product(sources, plan.inner)
-        return found if given.topology is None else found + _product(_moving(plan, given, sources), plan.inner_moving)
+        found = _standing(plan, given, sources, plan.inner)
+        return found if not corrected else found + _product(_moving(plan, given, sources), plan.inner_moving)
 
     def iterate(loop: _Loop) -> _Loop:
         found = respond_to(sources(loop.x))
@@ -278,6 +308,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
             settled=loop.settled | ~sound | (change < tol_pu),
         )
 
+    corrected = given.topology is not None and plan.inner_held is None
     begin, k = _start(plan, start, base, given.good), len(gain)
     if start is not None and k:
         half = a + 2 * k
@@ -285,8 +316,8 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
         by_loads = drawn(begin)
         for _ in range(_CURRENT_PASSES):  # a start at the solution then stays there
             found = with_taps(by_loads, begin)
-            through = _product(found, plan.inner[:, currents])
-            if given.topology is not None:
+            through = _standing(plan, given, found, plan.inner[..., currents])
+            if corrected:
                 through += _product(_moving(plan, given, found), plan.inner_moving[:, currents])
             begin = jnp.concatenate([begin[..., : a + k], through], axis=-1)
     first = _Loop(
@@ -319,7 +350,7 @@ def _scenario(plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Contr
     topology = None
     if control.topology is not None and len(compiled.moving.size):
         topology = jnp.broadcast_to(jnp.asarray(control.topology, jnp.int32), batch)
-        alive = jnp.asarray(compiled.moving.energised)[topology]
+        alive = jnp.asarray(_energised_places(compiled))[topology]
         s, s_i, s_z = (None if part is None else jnp.where(alive, part, 0.0) for part in (s, s_i, s_z))
     check = source[..., 0] + tap.sum(-1)
     for part in (s, s_i, s_z):
@@ -333,6 +364,14 @@ def _scenario(plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Contr
         return jnp.where(good[..., None], part, jnp.asarray(instead, part.dtype))
 
     return _Scenario(kept(s), kept(s_i), kept(s_z), kept(tap), kept(source, compiled.source_v_pu), good, topology)
+
+
+def _energised_places(compiled: Compiled) -> np.ndarray:
+    """Whether a load at each place has voltage in each topology, ``(T, w)``."""
+    alive = compiled.moving.energised
+    if compiled.phases is None:
+        return alive
+    return np.concatenate([alive, alive[:, compiled.phases.pair_a] & alive[:, compiled.phases.pair_b]], axis=1)
 
 
 def _between(compiled: Compiled, given: _Scenario, v: Array, which: np.ndarray) -> Array:
@@ -399,6 +438,30 @@ def _product(sources: Array, matrix: np.ndarray) -> Array:
     return jax.lax.complex(rows[..., :half], rows[..., half:])
 
 
+def _standing(plan: Plan, given: _Scenario, sources: Array, matrix: np.ndarray) -> Array:
+    """The product in each environment's topology, where `matrix` has one for each."""
+    if matrix.ndim == 2:
+        return _product(sources, matrix)
+    if given.topology is None:
+        return _product(sources, matrix[0])
+    count, height, width = matrix.shape  # all of them in one product: their number is small, memory is slow
+    rows = jnp.matmul(
+        sources, jnp.asarray(matrix.swapaxes(0, 1).reshape(height, -1), sources.dtype), precision="highest"
+    )
+    rows = rows.reshape(*rows.shape[:-1], count, width)
+    rows = jnp.take_along_axis(rows, given.topology[..., None, None], axis=-2)[..., 0, :]
+    return jax.lax.complex(rows[..., : width // 2], rows[..., width // 2 :])
+
+
+def _at_no_load(plan: Plan, given: _Scenario, source: np.ndarray, held: np.ndarray | None) -> Array:
+    """What the source causes and, in a three-phase network with topologies, what references do."""
+    if held is None:
+        return given.source * source.astype(given.s.dtype)
+    topology = 0 if given.topology is None else given.topology
+    by_source, by_references = (jnp.asarray(part, given.s.dtype)[topology] for part in (source, held))
+    return given.source * by_source + by_references
+
+
 def _start(plan: Plan, start: Any, base: Array, good: Array) -> Array:
     """Deviations of earlier voltages, with the regulator currents at their no-load values."""
     compiled = plan.compiled
@@ -421,25 +484,29 @@ def _start(plan: Plan, start: Any, base: Array, good: Array) -> Array:
 def _flow(plan: Plan, given: _Scenario, loop: _Loop, sources: Array, tol_pu: float) -> Flow:
     """All buses, branches and meters from the currents of the last iteration."""
     compiled = plan.compiled
-    m, b, total, dtype = compiled.n_bus, compiled.n_branch, len(plan.outer_source), sources.dtype
-
-    moving = None if given.topology is None else _moving(plan, given, sources)
+    m, b, total, dtype = compiled.n_bus, compiled.n_branch, plan.outer_source.shape[-1], sources.dtype
+    corrected = given.topology is not None and plan.outer_held is None
+    moving = _moving(plan, given, sources) if corrected else None
 
     def rows(first: int, stop: int) -> Array:
         columns = np.r_[first:stop, first + total : stop + total]
-        at_no_load = given.source * plan.outer_source[first:stop].astype(given.s.dtype)
-        found = at_no_load + _product(sources, plan.outer[:, columns])
+        held = None if plan.outer_held is None else plan.outer_held[:, first:stop]
+        at_no_load = _at_no_load(plan, given, plan.outer_source[..., first:stop], held)
+        found = at_no_load + _standing(plan, given, sources, plan.outer[..., columns])
         return found if moving is None else found + _product(moving, plan.outer_moving[:, columns])
 
     # one product each, so that the compiler leaves out what the caller does not read
-    v, i_to, i_ends = rows(0, m), rows(m, m + b), rows(m + b, total)
+    v, i_to, i_ends = rows(0, m), rows(m, m + b), rows(m + b, m + b + len(plan.ends))
     alive = None
     if given.topology is not None:  # what is left of rounding in dead islands would only confuse
         alive = jnp.asarray(compiled.moving.energised)[given.topology]
         v = jnp.where(alive, v, 0.0)
     square = v.real**2 + v.imag**2
     at_to = jnp.abs(i_to) * compiled.percent_to.astype(dtype)
-    meters, delivered = _meters(plan, given, v, square, i_ends), _delivered(plan, v, moving)
+    meters, delivered = (
+        _meters(plan, given, v, square, i_ends),
+        _delivered(plan, v, _references(plan, moving, rows(m + b + len(plan.ends), total))),
+    )
     return Flow(
         v_re=v.real,
         v_im=v.imag,
@@ -496,13 +563,21 @@ def _losses(plan: Plan, given: _Scenario, v: Array, square: Array, i_to: Array, 
     return loss
 
 
-def _delivered(plan: Plan, v: Array, moving: Array | None) -> Array:
-    """Complex power of each reference, from the currents that `moving` holds in real form."""
-    elements = plan.compiled.moving
-    count, half = len(elements.held_bus), plan.topologies.shape[-1] // 2
+def _references(plan: Plan, moving: Array | None, fed: Array) -> Array | None:
+    """Currents that references feed in: `fed` by topology, or held by the corrections `moving` in real form."""
+    if plan.outer_held is not None:
+        return fed
     if moving is None:
+        return None
+    count, half = len(plan.compiled.moving.held_bus), plan.topologies.shape[-1] // 2
+    return jax.lax.complex(moving[..., half - count : half], moving[..., 2 * half - count :])
+
+
+def _delivered(plan: Plan, v: Array, current: Array | None) -> Array:
+    """Complex power of each reference."""
+    elements = plan.compiled.moving
+    if current is None:
         return jnp.zeros((*v.shape[:-1], elements.n_reference), v.dtype)
-    current = jax.lax.complex(moving[..., half - count : half], moving[..., 2 * half - count :])
     member = elements.reference[elements.n_branch :, None] == np.arange(elements.n_reference)
     return jnp.matmul(v[..., elements.held_bus] * jnp.conj(current), jnp.asarray(member, v.dtype), precision="highest")
 

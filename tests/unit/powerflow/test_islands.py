@@ -137,3 +137,54 @@ def test_buses_that_can_hold_no_island_are_refused(method) -> None:
         method.plan(grid, topologies=cut, forming=[(33,)])
     with pytest.raises(NetworkError, match="of 2 topologies, but there are 1"):
         method.plan(grid, topologies=cut, forming=[(), ("17",)])
+
+
+THREE_PHASE = {
+    "ieee34": {"topologies": [("834-860",), ("834-860",), ("832-888",), ("808-810", "816-824")],
+               "forming": [("836",)]},
+    "ieee123": {"topologies": [("151-300", "97-197"), ("97-197",), ("67-97",), ("13-18", "151-300"), ("1-7",)],
+                "forming": [(), ("300",)]},
+}  # fmt: skip
+"""Lines, a transformer, laterals and switches that open, a tie that closes, islands dead and held."""
+
+
+@pytest.mark.parametrize("name", THREE_PHASE)
+def test_jax_gives_the_same_in_three_phases(name: str) -> None:
+    import jax
+
+    grid, rng = powergrid.network(name, phases="three"), np.random.default_rng(1)
+    switch = [grid.rows("13-152")] if name == "ieee123" else []
+    given = THREE_PHASE[name] | {"tol_pu": 1e-11, "meters": [grid.rows(_first_element(grid)), *switch]}
+    count, own = len(given["topologies"]) + 1, grid.node_load(0.6)
+    control = Control(
+        topology=np.arange(count),
+        tap_ratio=1 + 0.00625 * rng.integers(-4, 9, (count, len(grid.regulators.branch))),
+        v_source_pu=rng.uniform(0.99, 1.05, count),
+    )
+    load = NodeLoad(*(None if part is None else part * rng.uniform(0.5, 1.0, (count, part.shape[-1])) for part in own))
+    ours = sparse_lu.solve(sparse_lu.plan(grid, **given), load, control)
+    with jax.enable_x64(True):
+        plan = zbus.plan(grid, **given)
+        theirs = jax.tree.map(np.asarray, jax.jit(lambda load: zbus.solve(plan, load, control))(load))
+        again = zbus.solve(plan, load, control, theirs)
+        plain = zbus.solve(plan, own)
+        single = zbus.solve(plan, NodeLoad(*(None if x is None else np.float32(x) for x in load)), control)
+    assert theirs.converged.all()
+    assert (ours.energised == theirs.energised).all()
+    assert not ours.energised.all()
+    assert np.asarray(again.iterations).max() <= 5
+    fields = ("v_re", "v_im", "loading", "loss_mw", "p_slack_mw", "q_slack_mvar", "p_meter_mw", "q_meter_mvar",
+              "p_form_mw", "q_form_mvar")  # fmt: skip
+    for field in fields:
+        limit = 2e-6 if field == "loading" else 2e-8  # percent
+        assert np.abs(getattr(ours, field) - getattr(theirs, field)).max() < limit, field
+    alone = sparse_lu.solve(sparse_lu.plan(grid, tol_pu=1e-11), own)
+    assert np.abs(np.asarray(plain.v_pu) - alone.v_pu).max() < 2e-6  # switches that move have a resistance
+    assert single.v_re.dtype == np.float32
+    assert np.abs(np.asarray(single.v_pu) - ours.v_pu).max() < 2e-6
+
+
+def _first_element(grid) -> str:
+    """Name of what the source feeds first, without its phase."""
+    row = int(np.flatnonzero(np.isin(grid.branches.from_bus, grid.source_nodes))[0])
+    return grid.branches.name[row].rpartition(".")[0]

@@ -110,6 +110,24 @@ def test_switches_of_a_three_phase_feeder() -> None:
     assert one.loss_mw == pytest.approx(two.loss_mw, abs=1e-6)
 
 
+@pytest.mark.parametrize("method", [sparse_lu, zbus])
+def test_meters_of_switches_that_move_read_what_passes(method) -> None:
+    import jax
+
+    grid = powergrid.network("ieee123", phases="three")
+    switches = ("13-152", "60-160", "97-197", "151-300")
+    meters, load = [grid.rows(name) for name in switches], grid.node_load()
+    fixed = sparse_lu.solve(sparse_lu.plan(grid, meters=meters, tol_pu=1e-11), load)
+    with jax.enable_x64(True):
+        plan = method.plan(grid, meters=meters, topologies=[(name,) for name in switches], tol_pu=1e-11)
+        one, some = (method.solve(plan, load, Control(topology=np.array(t))) for t in (0, [2, 4]))
+    assert (np.abs(fixed.p_meter_mw[:3]) > 0.3).all()
+    np.testing.assert_allclose(one.p_meter_mw, fixed.p_meter_mw, atol=1e-6)
+    np.testing.assert_allclose(one.q_meter_mvar, fixed.q_meter_mvar, atol=1e-6)
+    assert some.p_meter_mw[0, 1] == some.p_meter_mw[0, 3] == 0  # opened, and open as given
+    assert abs(some.p_meter_mw[1, 3]) > 0.01  # the tie carries some of the load
+
+
 def test_an_outage_in_a_three_phase_feeder_against_dense_algebra() -> None:
     grid = powergrid.network("ieee34", phases="three")
     plan = sparse_lu.plan(grid, topologies=[("834-860",)], tol_pu=1e-12)
