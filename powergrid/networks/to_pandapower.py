@@ -72,7 +72,10 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
     _create_loads(pp, net, network, bus_loads)
     shunts = network.shunts
     if len(shunts.name):
-        pp.create_shunts(net, shunts.bus, q_mvar=shunts.q_mvar, p_mw=shunts.p_mw, name=list(shunts.name))
+        pp.create_shunts(
+        net, shunts.bus, q_mvar=shunts.q_mvar, p_mw=shunts.p_mw, vn_kv=network.buses.vn_kv[shunts.bus],
+        name=list(shunts.name),
+    )  # fmt: skip
     net.shunt["switchable"] = shunts.switchable
     return net
 

@@ -257,3 +257,19 @@ def test_unknown_bus_and_branch_names_suggest_the_nearest():
         network.bus("shorre")
     with pytest.raises(NetworkError, match='did you mean "cut_both"'):
         network.branch("cut_boht")
+
+
+def test_several_shunts_at_one_bus_come_back() -> None:
+    net = pp.create_empty_network()
+    buses = [pp.create_bus(net, 20.0) for _ in range(2)]
+    pp.create_ext_grid(net, buses[0])
+    pp.create_line_from_parameters(net, *buses, 5.0, 0.3, 0.3, 10.0, 0.4)
+    pp.create_load(net, buses[1], 2.0, 1.0)
+    for q_mvar in (-0.3, -0.4):
+        pp.create_shunt(net, buses[1], q_mvar)
+    pp.create_ward(net, buses[1], 0.1, 0.05, 0.2, 0.1)
+    back = Network.from_pandapower(net).to_pandapower()
+    assert len(back.shunt) == 3
+    for solved in (net, back):
+        pp.runpp(solved, tolerance_mva=1e-10)
+    np.testing.assert_allclose(back.res_bus.vm_pu, net.res_bus.vm_pu, atol=1e-10)
