@@ -227,18 +227,33 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         continuous: Any = ()
         discrete: Any = ()
         if isinstance(self.action_space, DictSpace):
+            if not isinstance(action, dict):
+                raise SubclassError(f"{type(self).__name__}.step asks for a dict with continuous and discrete parts")
             continuous, discrete = action.get("continuous", ()), action.get("discrete", ())
         elif isinstance(self.action_space, Box):
             continuous = action
         else:
             discrete = action
         c, d = np.asarray(continuous, np.float32).ravel(), np.asarray(discrete, np.int32).ravel()
+        self._check_size(c.size, d.size)
         for dev in self.devices.values():
             n_c, n_d = dev.action.dim_c, dev.action.dim_d
             dev.action.c[:], c = c[:n_c], c[n_c:]
             dev.action.d[:], d = d[:n_d], d[n_d:]
             if "limits" in self._fixes:
                 keep_within_limits(dev)
+
+    def _check_size(self, n_continuous: int, n_discrete: int) -> None:
+        """Say which numbers an action lacks; v1 took no notice of numbers too many."""
+        parts = {"continuous": (n_continuous, "dim_c"), "discrete": (n_discrete, "dim_d")}
+        for part, (given, length) in parts.items():
+            needed = sum(getattr(dev.action, length) for dev in self.devices.values())
+            if given < needed:
+                wanted = [f"{name} ({n})" for name, dev in self.devices.items() if (n := getattr(dev.action, length))]
+                raise SubclassError(
+                    f"{type(self).__name__}.step: the action has {given} {part} numbers where {', '.join(wanted)} need "
+                    f"{needed}; env.action_space is {self.action_space}"
+                )
 
     def _get_obs(self) -> np.ndarray:
         """Device vectors, all voltages [pu] and angles [degree], loads [MW, Mvar] / base_power, line loadings [1]."""

@@ -54,6 +54,59 @@ def test_a_pickle_with_anything_else_is_refused_before_it_is_loaded(tmp_path, pr
     assert not trace.exists()
 
 
+class Reduced:
+    """Pickles as a call with a state of its own choice."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+def rebuilt(shape, kind, content):
+    return Reduced(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, shape, kind, False, content))
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (np.array([1, "a", None], object), "are no numbers"),
+        (np.zeros(3, [("a", "f4")]), "are no numbers"),
+        (Reduced(np.ndarray, ((10**12,),)), "a call of ndarray"),
+        (Reduced(np.ndarray, ((4000,), "f8")), "a call of ndarray"),
+        (Reduced(np._core.multiarray._reconstruct, (np.ndarray, (10**12,), b"d")), "no vector of numbers"),
+        (rebuilt((10**12,), np.dtype("f8"), b"x" * 8), "no readable pickle"),
+        (rebuilt((1,), np.dtype("f8"), [1.0]), "content is no bytes"),
+        (rebuilt((1,), "f8", b"x" * 8), "without a type"),
+        (rebuilt((1,), Reduced(np.dtype, ("f8", False, True), (3, "<", None, ("a",), {}, -1, -1, 0)), b""), "records"),
+        (Reduced(np._core.numeric._frombuffer, (b"A" * 8, np.dtype("O"), (1,), "C")), "are no numbers"),
+        (Reduced(np.memmap, ("absent",)), "refused before loading.*numpy.memmap"),
+        (Reduced(np.load, ("/etc/passwd",)), "refused before loading.*numpy.load"),
+        (Reduced(getattr, (Reduced(__import__, ("os",)), "system")), "refused before loading.*getattr"),
+    ],
+)
+def test_arrays_are_made_of_plain_numbers_that_are_there(tmp_path, value, sentence):
+    data = layout()
+    data["train"]["load"]["x"] = value
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps(data, 5))
+    with pytest.raises(DataError, match=sentence):
+        read_pickle(tmp_path / "bad.pkl")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", [">f8", "<f4", "i2", "u1", np.float16])
+def test_numbers_of_other_sizes_and_byte_orders(tmp_path, protocol, kind):
+    data = layout()
+    data["test"]["price"]["x"] = np.arange(48).astype(kind)
+    data["test"]["price"]["every other"] = np.arange(96).astype(kind)[::2]
+    (tmp_path / "data.pkl").write_bytes(pickle.dumps(data, protocol))
+    found = read_pickle(tmp_path / "data.pkl")["test"]["price"]
+    assert (found["x"] == data["test"]["price"]["x"]).all()
+    assert (found["every other"] == data["test"]["price"]["every other"]).all()
+    found["x"][0] = 1  # as v1's were
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [

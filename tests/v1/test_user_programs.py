@@ -246,6 +246,23 @@ def test_two_dicts_are_asked_for(result):
         env.step(np.zeros(1, np.float32))
 
 
+def test_an_action_that_lacks_numbers():
+    env = IEEE13Env({})
+    env.reset()
+    with pytest.raises(PowerGridError, match=r"has 3 continuous numbers where ESS1 \(1\), DG1 \(2\), DG2 \(2\) need 5"):
+        env.step(np.zeros(3, np.float32))
+    with pytest.raises(PowerGridError, match="has 3 numbers, <IEEE13Env instance> asks for 5"):
+        NormalizeActionWrapper(env).step(np.zeros(3))
+    mixed = build(Switch("Tie"))
+    mixed.reset()
+    for action, sentence in (
+        ({"continuous": [0.0]}, r"0 discrete numbers where Tie \(1\) need 1"),
+        (np.zeros(2), "asks for a dict with continuous and discrete"),
+    ):
+        with pytest.raises(PowerGridError, match=sentence):
+            mixed.step(action)
+
+
 def test_a_comma_too_many():
     with pytest.raises(PowerGridError, match=r"must be a dict, not a tuple; a comma"):
         Village(({"train": True},))

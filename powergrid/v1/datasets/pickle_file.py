@@ -1,14 +1,12 @@
 """The v1 data file: a pickle that may hold dictionaries, texts and NumPy arrays, and nothing else.
 
 A pickle is a program. Every import it asks for is therefore read from its opcodes before anything runs, and loading
-itself can import nothing but what rebuilds an array.
+itself imports nothing (:mod:`powergrid.v1.datasets.array_pickle`).
 """
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import pickletools
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,10 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import DataError
+from powergrid.v1.datasets.array_pickle import ALLOWED, load
 
 SPLITS = ("train", "test")
 QUANTITIES = ("load", "solar", "wind", "price")
-_ALLOWED = {
-    (module, name)
-    for package in ("numpy.core", "numpy._core")
-    for module, names in {"multiarray": ("_reconstruct", "scalar"), "numeric": ("_frombuffer",)}.items()
-    for name in names
-    for module in [f"{package}.{module}"]
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-"""What pickles of arrays import, by NumPy 1 and 2 and by protocols 0 to 5."""
 _CALLS_WITHOUT_NAME = {"INST", "OBJ", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
 
 
@@ -57,22 +48,13 @@ def read_pickle(path: str | os.PathLike) -> dict[str, dict[str, dict[str, np.nda
         raise DataError(f"{file}: cannot be read ({error.strerror}); give the path of a v1 data file") from error
     _refuse_foreign_imports(file, content)
     try:
-        data = _ArraysOnly(io.BytesIO(content)).load()
-    except DataError:
-        raise
+        data = load(content)
+    except DataError as error:
+        raise DataError(f"{file}: refused, {error}") from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise DataError(f"{file}: is no readable pickle ({type(error).__name__}: {error})") from error
     _check_layout(file, data)
     return data
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Imports nothing but the builders of arrays."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise DataError(f"the pickle asks for {module}.{name}; only NumPy arrays, dicts and texts are allowed")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def _refuse_foreign_imports(file: Path, content: bytes) -> None:
@@ -85,10 +67,10 @@ def _refuse_foreign_imports(file: Path, content: bytes) -> None:
         for code, argument, _ in pickletools.genops(content):
             if code.name == "GLOBAL":
                 module, name = str(argument).split(" ", 1)
-                foreign |= {f"{module}.{name}"} if (module, name) not in _ALLOWED else set()
+                foreign |= {f"{module}.{name}"} if (module, name) not in ALLOWED else set()
             elif code.name == "STACK_GLOBAL":
                 pair = tuple(texts[-2:])
-                foreign |= {".".join(pair)} if pair not in _ALLOWED else set()
+                foreign |= {".".join(pair)} if pair not in ALLOWED else set()
             elif code.name in _CALLS_WITHOUT_NAME:
                 foreign.add(f"an object by {code.name}")
             if "UNICODE" in code.name or code.name in ("STRING", "BINSTRING", "SHORT_BINSTRING"):

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
 
-from powergrid.v1.attach import attach_device_to_net, pp_get_idx_safe
+from powergrid.v1.attach import SubclassError, attach_device_to_net, pp_get_idx_safe
 
 __all__ = ["NormalizeActionWrapper", "attach_device_to_net", "pp_get_idx_safe"]
 
@@ -48,4 +48,9 @@ class NormalizeActionWrapper(gym.Wrapper):
         return self.env.step(self._scaled(action))
 
     def _scaled(self, x: Any) -> np.ndarray:
-        return self._low + (0.5 * (np.asarray(x, np.float32) + 1.0) * (self._high - self._low))
+        share = 0.5 * (np.asarray(x, np.float32) + 1.0)
+        if share.ndim and share.shape[-1] not in (1, self._low.size):
+            raise SubclassError(
+                f"the continuous part of an action has {share.shape[-1]} numbers, {self.env} asks for {self._low.size}"
+            )
+        return np.asarray(self._low + share * (self._high - self._low))
