@@ -59,6 +59,8 @@ def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
         return Grid(None, "the network section has faults")
     grid = _build(found, config, given, known, folder)
     if grid.network is not None:
+        if not grid.lost:
+            _check_solvable(found, given, grid.network)
         _check_rules(found, given, "regulators", regulator_names(grid.network), grid)
         _check_rules(found, given, "capacitors", capacitor_names(grid.network), grid)
         _check_outages(found, given, opening_names(grid.network), grid)
@@ -125,6 +127,18 @@ def _build(found: Findings, config: NetworkConfig, given: dict[str, Any], known:
         _add(found, ("network", origin), error)
         return Grid(None, "the base network cannot be built")
     return Grid(network, "", tuple(lost))
+
+
+def _check_solvable(found: Findings, given: dict[str, Any], network: Network) -> None:
+    """Note what would keep every power flow of the network from being tried."""
+    import numpy as np
+
+    from powergrid.powerflow.faults import find
+
+    may_move = np.array([kind == "switch" for kind in network.branches.kind], bool)  # then its buses are not one
+    place = () if given.get("modifications") else ("file",) if "file" in given else ("base",)
+    for issue in find(network, may_move):
+        found.add(("network", *place), f"{issue.path}: {issue.message}", issue.hint)
 
 
 def _add(found: Findings, path: tuple[str | int, ...], error: PowerGridError) -> None:

@@ -214,7 +214,7 @@ def _add_sections(rows: _Rows, pp_net: Any, letter: str, table: _Table, pi: PiSe
         values = pi.ratio[k], pi.shift_degree[k], float(rating[k])
         rows.add(_Branch(table.names[k], table.kinds[k], at[0], at[1], pi.z[k], 2 * pi.y_from[k], *values, live, k))
         uneven = pi.y_to[k] - pi.y_from[k]
-        if live and abs(uneven) > 1e-12 * abs(pi.y_from[k]):
+        if live and not abs(uneven) <= 1e-12 * abs(pi.y_from[k]):  # also where it is not a number
             rows.end_shunts.append((f"{table.names[k]}.shunt", at[1], uneven))
 
 

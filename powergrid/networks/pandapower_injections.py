@@ -153,9 +153,10 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def sources(pp_net: Any, position: Position) -> Sources:
-    """External grids and slack generators, one a bus, angles against the first.
+    """External grids and slack generators, angles against the first.
 
-    A slack generator stands at angle 0.
+    A slack generator stands at angle 0. Those that repeat the voltage of another at the same bus are left out, for
+    together they are one; those that contradict it stay, and are a fault of the network when it is compiled.
     """
     grid, gen = pp_net.ext_grid, pp_net.gen
     rows: list[tuple[str, int, float, float]] = []
@@ -169,7 +170,7 @@ def sources(pp_net: Any, position: Position) -> Sources:
         if on:
             rows.append((name, position[bus], float(v), 0.0))
     first_at = {bus: row for row in reversed(rows) for bus in [row[1]]}
-    kept = [row for row in rows if first_at[row[1]] is row]
+    kept = [row for row in rows if first_at[row[1]] is row or first_at[row[1]][2:] != row[2:]]
     names, buses, v_pu, degree = zip(*kept, strict=True)
     angle = np.array(degree, float)
     return Sources(numbered(list(names)), np.array(buses, int), np.array(v_pu, float), angle - angle[0])

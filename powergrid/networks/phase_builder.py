@@ -53,7 +53,10 @@ class PhaseBuilder:
     ) -> None:
         """Add a line with its phase matrices ``(p, p)``: series impedance and shunt susceptance of its whole length."""
         base_ohm = (self._kv(first, phases) / ROOT3) ** 2 / BASE_MVA
-        y = line_matrix(np.asarray(z_ohm) / base_ohm, 1j * np.asarray(b_siemens) * base_ohm)
+        try:
+            y = line_matrix(np.asarray(z_ohm) / base_ohm, 1j * np.asarray(b_siemens) * base_ohm)
+        except NetworkError as error:
+            raise NetworkError(f'line "{first}-{second}": {error}; a line without impedance is a switch') from error
         rated_pu = np.full(2 * len(phases), max_i_ka / self._base_ka(first, phases))
         self._block("line", first, second, phases, y, rated_pu, max_i_ka)
 
@@ -130,12 +133,16 @@ class PhaseBuilder:
     def load(
         self, name: str, bus: str, connection: str, model: str, kw: Sequence[float], kvar: Sequence[float]
     ) -> None:
-        """Add a load: power of phases a, b, c (``Y``) or between ab, bc, ca (``D``); model ``PQ``, ``I`` or ``Z``."""
+        """Add a load: power of phases a, b, c (``Y``) or between ab, bc, ca (``D``); model ``PQ``, ``I`` or ``Z``.
+
+        Phases without power are left out; a load without any says that nothing is drawn there on purpose.
+        """
         i_share, z_share = _SHARES[model]
+        idle = not np.any(kw) and not np.any(kvar)
         for k, phase in enumerate(PHASES):
-            if kw[k] == 0.0 and kvar[k] == 0.0:
-                continue
             ends = phase if connection == "Y" else phase + PHASES[(k + 1) % 3]
+            if kw[k] == 0.0 and kvar[k] == 0.0 and not (idle and all(f"{bus}.{end}" in self._node for end in ends)):
+                continue
             at = self._at(bus, phase) if connection == "Y" else -1 - self._pair(bus, ends)
             self._loads.append((f"{name}.{ends}", at, kw[k] / 1000, kvar[k] / 1000, i_share, i_share, z_share, z_share))
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError
 from powergrid.powerflow.compile import Compiled, PhaseTables, connected_parts
 from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_blocks
 
@@ -16,35 +15,23 @@ if TYPE_CHECKING:
 
 
 def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), forming: Sequence[Any] = ()) -> Compiled:
-    """Fuse closed switches, check that every node has a path to the source, and number the nodes, the source last.
+    """Fuse closed switches, look for faults, and number the nodes, the source last.
 
     Raises
     ------
-    NetworkError
-        If nodes are not connected to the source.
+    NetworkFaults
+        If the network cannot be solved as it stands, with every fault: see :func:`powergrid.powerflow.faults.check`.
     """
-    branches, blocks, m = network.branches, network.blocks, len(network.buses.name)
+    from powergrid.powerflow.faults import check
+
+    branches, m = network.branches, len(network.buses.name)
     kind, closed = np.array(branches.kind, dtype=object), np.asarray(branches.closed, bool)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
     given = Topologies(network, topologies, forming)
     switch, live = closed & (kind == "switch") & ~given.moves, closed & (kind == "regulator")
     part = connected_parts(m, from_bus[switch], to_bus[switch])
-    tables = PhaseTables(
-        blocks.size, blocks.node, blocks.y_pu, blocks.row, blocks.at_to,
-        np.divide(100.0, blocks.rated_pu, out=np.zeros(len(blocks.node)), where=blocks.rated_pu > 0),
-        network.pairs.first, network.pairs.second, network.source_nodes,
-    )  # fmt: skip
-
-    def joined(closed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Edges between nodes with the branches `closed`: switches and regulators, and what blocks couple."""
-        (rows, columns), own = tables.entries, closed & np.isin(kind, ("switch", "regulator"))
-        couples = closed[tables.row[rows]] & (np.abs(tables.y) > 0)
-        return (
-            np.concatenate([from_bus[own], tables.bus[rows[couples]]]),
-            np.concatenate([to_bus[own], tables.bus[columns[couples]]]),
-        )
-
-    _check_connected(network, joined(closed))
+    tables = phase_tables(network)
+    check(network)
     node = _node_of_bus(part, network.source_nodes)
     series = np.divide(1.0, np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu), where=live,
                        out=np.zeros(len(live), complex))  # fmt: skip
@@ -78,7 +65,28 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), f
         cap=drawn[switchable],
         source_phasor=np.exp(1j * np.deg2rad(network.source_angle_degree)),
         phases=tables,
-        moving=moving_blocks(given, tables, m, joined),
+        moving=moving_blocks(given, tables, m, lambda closed: edges(network, tables, closed)),
+    )
+
+
+def phase_tables(network: UnbalancedNetwork) -> PhaseTables:
+    """Blocks, pairs and source nodes of a network."""
+    blocks = network.blocks
+    return PhaseTables(
+        blocks.size, blocks.node, blocks.y_pu, blocks.row, blocks.at_to,
+        np.divide(100.0, blocks.rated_pu, out=np.zeros(len(blocks.node)), where=blocks.rated_pu > 0),
+        network.pairs.first, network.pairs.second, network.source_nodes,
+    )  # fmt: skip
+
+
+def edges(network: UnbalancedNetwork, tables: PhaseTables, closed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges between nodes with the branches `closed`: switches and regulators, and what blocks couple."""
+    branches = network.branches
+    (rows, columns), own = tables.entries, closed & np.isin(branches.kind, ("switch", "regulator"))
+    couples = closed[tables.row[rows]] & (tables.y != 0)
+    return (
+        np.concatenate([np.asarray(branches.from_bus, np.int64)[own], tables.bus[rows[couples]]]),
+        np.concatenate([np.asarray(branches.to_bus, np.int64)[own], tables.bus[columns[couples]]]),
     )
 
 
@@ -90,16 +98,3 @@ def _node_of_bus(part: np.ndarray, sources: np.ndarray) -> np.ndarray:
     number = np.empty(len(first), np.int64)
     number[order] = np.arange(len(order))
     return number[part]
-
-
-def _check_connected(network: UnbalancedNetwork, edges: tuple[np.ndarray, np.ndarray]) -> None:
-    """Raise if a node has no path to the source."""
-    names = network.buses.name
-    island = connected_parts(len(names), *edges)
-    dead = [names[i] for i in np.flatnonzero(~np.isin(island, island[network.source_nodes]))]
-    if dead:
-        shown = ", ".join(dead[:10]) + (f" and {len(dead) - 10} more" if len(dead) > 10 else "")
-        raise NetworkError(
-            f'"{network.name}" has {len(dead)} of {len(names)} nodes without a path to the source: {shown}; close a '
-            "switch, or give the lines that lead there the missing phase"
-        )

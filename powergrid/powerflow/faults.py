@@ -12,11 +12,14 @@ from powergrid.powerflow.compile import connected_parts
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
+    from powergrid.networks.unbalanced import UnbalancedNetwork
 
 SHOWN = 10
 """Names of an island that are listed."""
 SAME_PU = 1e-9
 """Set voltages closer than this are equal [pu]."""
+TABLES = ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources")
+"""Tables whose numbers are looked at."""
 
 _OPTIONAL = {
     "buses": ("x", "y"),
@@ -28,8 +31,8 @@ _UNBOUNDED = ("q_min_mvar", "q_max_mvar")
 """Columns that may be infinite."""
 
 
-def check(network: Network, moves: np.ndarray | None = None) -> None:
-    """Raise one error that names every fault of a balanced network by its table and row.
+def check(network: Network | UnbalancedNetwork, moves: np.ndarray | None = None) -> None:
+    """Raise one error that names every fault of a network by its table and row.
 
     Found are numbers that are missing or infinite, nominal voltages that are not positive, negative ratings, branches
     without impedance, islands and single buses without a source, sources that share a bus, generators that
@@ -47,38 +50,51 @@ def check(network: Network, moves: np.ndarray | None = None) -> None:
     NetworkFaults
         If anything is found; its ``issues`` hold place, finding and remedy.
     """
-    moving = np.zeros(len(network.branches.name), bool) if moves is None else moves
-    issues = [
-        *_numbers(network),
-        *_voltages(network),
-        *_ratings(network),
-        *_impedances(network, moving),
-        *_islands(network),
-        *_set_points(network, moving),
-        *_loads(network),
-    ]
+    issues = find(network, moves)
     if issues:
         raise NetworkFaults(network.name, issues)
 
 
-def _numbers(network: Network) -> Iterator[Issue]:
-    for table in ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources"):
-        columns: Any = getattr(network, table)
+def find(network: Network | UnbalancedNetwork, moves: np.ndarray | None = None) -> list[Issue]:
+    """Every fault that :func:`check` raises, empty for a sound network."""
+    if hasattr(network, "blocks"):
+        from powergrid.powerflow.phase_faults import find_in_phases
+
+        in_phases: Any = network
+        return find_in_phases(in_phases)
+    moving = np.zeros(len(network.branches.name), bool) if moves is None else moves
+    return [
+        *numbers(network),
+        *voltages(network),
+        *_ratings(network),
+        *_impedances(network, moving),
+        *_islands(network),
+        *_set_points(network, moving),
+        *loads(network),
+    ]
+
+
+def numbers(network: Network | UnbalancedNetwork) -> Iterator[Issue]:
+    """Missing and infinite numbers, one issue a row: what a row is made of often spoils several of its columns."""
+    for table in TABLES:
+        columns: Any = getattr(network, table, None)
+        if columns is None:
+            continue  # three-phase networks have no generators
+        wrong: dict[int, list[str]] = {}
         for column, values in columns._asdict().items():
             if column in _OPTIONAL.get(table, ()) or np.asarray(values).dtype.kind != "f":
                 continue
-            wrong = np.isnan(values) if column in _UNBOUNDED else ~np.isfinite(values)
-            for row in np.flatnonzero(wrong).tolist():
-                yield Issue(
-                    f"{table}[{row}].{column}",
-                    f"{_name(network, table, row)} has {column} = {values[row]}",
-                    "give a number",
-                )
+            bad = np.isnan(values) if column in _UNBOUNDED else ~np.isfinite(values)
+            for row in np.flatnonzero(bad).tolist():
+                wrong.setdefault(row, []).append(column)
+        for row, found in sorted(wrong.items()):
+            shown = " and ".join(f"{column} = {getattr(columns, column)[row]}" for column in found)
+            yield Issue(f"{table}[{row}].{found[0]}", f"{_name(network, table, row)} has {shown}", "give a number")
     if not np.isfinite(network.source_v_pu):
         yield Issue("source_v_pu", f"the source has {network.source_v_pu}", "give a voltage in pu")
 
 
-def _name(network: Network, table: str, row: int) -> str:
+def _name(network: Network | UnbalancedNetwork, table: str, row: int) -> str:
     """``branch "a-b"``; a regulator is called by its branch."""
     columns: Any = getattr(network, table)
     what = {"buses": "bus", "branches": "branch"}.get(table, table.removesuffix("s"))
@@ -86,7 +102,7 @@ def _name(network: Network, table: str, row: int) -> str:
     return f'{what} "{names[columns.branch[row] if table == "regulators" else row]}"'
 
 
-def _voltages(network: Network) -> Iterator[Issue]:
+def voltages(network: Network | UnbalancedNetwork) -> Iterator[Issue]:
     for row in np.flatnonzero(network.buses.vn_kv <= 0).tolist():
         yield Issue(
             f"buses[{row}].vn_kv",
@@ -120,26 +136,28 @@ def _impedances(network: Network, moving: np.ndarray) -> Iterator[Issue]:
 
 
 def _islands(network: Network) -> Iterator[Issue]:
-    """Parts without a source, each as one issue."""
     buses, branches = network.buses, network.branches
     part = connected_parts(len(buses.name), branches.from_bus[branches.closed], branches.to_bus[branches.closed])
     fed = part[np.append(network.sources.bus, network.source_bus)]
-    source = buses.name[network.source_bus]
+    return islands(buses.name, part, fed, f'the source at bus "{buses.name[network.source_bus]}"')
+
+
+def islands(names: Sequence[str], part: np.ndarray, fed: np.ndarray, source: str) -> Iterator[Issue]:
+    """Parts of a network that are none of those `fed`, each as one issue."""
     for label in np.unique(part[~np.isin(part, fed)]):
-        members = np.flatnonzero(part == label)
-        names = [buses.name[bus] for bus in members]
-        if len(names) == 1:
+        members = np.flatnonzero(part == label).tolist()
+        if len(members) == 1:
             yield Issue(
                 f"buses[{members[0]}]",
-                f'nothing feeds bus "{names[0]}": it has no path to the source at bus "{source}"',
+                f'nothing feeds bus "{names[members[0]]}": it has no path to {source}',
                 "connect it by a branch in service, or remove it",
             )
             continue
-        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        rest = f" and {len(members) - SHOWN} more" if len(members) > SHOWN else ""
         yield Issue(
             f"buses[{members[0]}]",
-            f'island of {len(names)} buses without a path to the source at bus "{source}": '
-            f"{', '.join(names[:SHOWN])}{rest}",
+            f"island of {len(members)} buses without a path to {source}: "
+            f"{', '.join(names[bus] for bus in members[:SHOWN])}{rest}",
             "close a switch, put a branch in service, add a source or remove the buses",
         )
 
@@ -154,9 +172,10 @@ def _set_points(network: Network, moving: np.ndarray) -> Iterator[Issue]:
     for row, (name, bus, v) in enumerate(zip(others.name, others.bus.tolist(), others.v_pu.tolist(), strict=True)):
         other = seen.setdefault(int(node[bus]), (f'source "{name}"', v))
         if other[0] != f'source "{name}"':
+            apart = f", at {other[1]:g} and {v:g} pu" if abs(other[1] - v) > SAME_PU else ""
             yield Issue(
                 f"sources[{row}]",
-                f'{other[0]} and source "{name}" are at one bus, "{at[bus]}"',
+                f'{other[0]} and source "{name}" are at one bus, "{at[bus]}"{apart}',
                 "keep one of them, for nothing decides how they share their power",
             )
     for row, (name, bus, v) in enumerate(zip(own.name, own.bus.tolist(), own.v_set_pu.tolist(), strict=True)):
@@ -169,9 +188,10 @@ def _set_points(network: Network, moving: np.ndarray) -> Iterator[Issue]:
             )
 
 
-def _loads(network: Network) -> Sequence[Issue]:
+def loads(network: Network | UnbalancedNetwork) -> Sequence[Issue]:
     """Nothing drawn and nothing fed in; a load of 0 MW says that this is meant."""
-    if len(network.loads.name) or len(network.generators.name):
+    generators = getattr(network, "generators", None)
+    if len(network.loads.name) or (generators is not None and len(generators.name)):
         return ()
     hint = "add a load; one of 0 MW solves it at no load on purpose, or names where devices draw theirs"
     return (Issue("loads", "the network has no load and no generator", hint),)

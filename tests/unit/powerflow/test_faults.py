@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandapower as pp
 import pytest
 
-from powergrid.core.errors import NetworkError, NetworkFaults
+import powergrid
+from powergrid.core.errors import ConfigError, NetworkError, NetworkFaults
 from powergrid.networks import Generators, Loads, Network, Sources, network
 from powergrid.powerflow import method
 
@@ -134,17 +136,86 @@ def test_limits_may_be_infinite_and_a_load_may_be_zero() -> None:
         broken.power_flow()
 
 
-def test_the_faults_of_a_pandapower_net_are_named_as_it_names_its_elements() -> None:
+def everything_wrong(loaded: bool) -> pp.pandapowerNet:
+    """A net with every fault at once; without any load, or with one of no known size."""
     net = pp.create_empty_network(name="small")
-    a, b, _ = pp.create_buses(net, 3, 20.0)
-    pp.create_ext_grid(net, a)
+    b = pp.create_buses(net, 9, 20.0)
+    pp.create_ext_grid(net, b[0])
+    pp.create_ext_grid(net, b[0], vm_pu=1.02, name="second")
     line = {"r_ohm_per_km": 0.1, "x_ohm_per_km": 0.1, "c_nf_per_km": 0.0}
-    pp.create_line_from_parameters(net, a, b, 0.0, max_i_ka=-0.2, name="cable", **line)
-    pp.create_load(net, b, float("nan"), name="works")
-    with pytest.raises(NetworkFaults) as caught:
-        Network.from_pandapower(net).power_flow()
-    assert [issue.path for issue in caught.value.issues] == [
-        "loads[0].p_mw", "branches[0].rating", "branches[0].r_pu", "buses[2]",
-    ]  # fmt: skip
-    assert 'load "works"' in str(caught.value)
-    assert 'branch "cable"' in str(caught.value)
+    for start, end, km, rating, name in [
+        (0, 1, 1.0, -0.2, "cable"), (1, 2, 0.0, 0.2, "bar"), (2, 3, 1.0, 0.2, None), (4, 5, 1.0, 0.2, "far"),
+    ]:  # fmt: skip
+        pp.create_line_from_parameters(net, b[start], b[end], km, max_i_ka=rating, name=name, **line)
+    net.line.loc[2, "x_ohm_per_km"] = np.nan
+    shared = {"vn_hv_kv": 20.0, "vn_lv_kv": 20.0, "pfe_kw": 0.0, "i0_percent": 0.0}
+    pp.create_transformer_from_parameters(
+        net, b[0], b[7], sn_mva=-1.0, vkr_percent=1, vk_percent=6, name="small", **shared
+    )
+    pp.create_transformer_from_parameters(
+        net, b[0], b[8], sn_mva=1.0, vkr_percent=0, vk_percent=0, name="ideal", **shared
+    )
+    if loaded:
+        pp.create_load(net, b[1], np.nan, name="works")
+    return net
+
+
+WRONG = {
+    "branches[2].r_pu": 'branch "line_2" has r_pu = nan and x_pu = nan',
+    "branches[0].rating": 'branch "cable" (line) has a rating of -0.2',
+    "branches[4].rating": 'branch "small" (transformer) has a rating of -1',
+    "branches[1].r_pu": 'branch "bar" (line) has no impedance',
+    "branches[5].r_pu": 'branch "ideal" (transformer) has no impedance',
+    "buses[4]": 'island of 2 buses without a path to the source at bus "0": 4, 5',
+    "buses[6]": 'nothing feeds bus "6": it has no path to the source at bus "0"',
+    "sources[0]": 'the source at bus "0" and source "second" are at one bus, "0", at 1 and 1.02 pu',
+}
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_everything_wrong_with_a_pandapower_net_comes_in_one_message(loaded: bool) -> None:
+    of_loads = {"loads[0].p_mw": 'load "works" has p_mw = nan'}
+    if not loaded:
+        of_loads = {"loads": "the network has no load and no generator"}
+    assert faults_of(Network.from_pandapower(everything_wrong(loaded))) == WRONG | of_loads
+
+
+def test_a_configuration_tells_the_faults_of_its_network_by_file_and_line(tmp_path: Path) -> None:
+    pp.to_json(everything_wrong(True), str(tmp_path / "net.json"))
+    file = tmp_path / "spoilt.yaml"
+    file.write_text("name: spoilt\nnetwork:\n  file: net.json\nagents:\n  - {id: a, type: ESS, bus: nowhere}\n")
+    with pytest.raises(ConfigError) as caught:
+        powergrid.load_config(file)
+    issues = caught.value.issues
+    told = {issue.message for issue in issues if issue.path == "network.file"}
+    assert told == {f"{path}: {message}" for path, message in WRONG.items()} | {
+        'loads[0].p_mw: load "works" has p_mw = nan'
+    }
+    assert {issue.line for issue in issues if issue.path == "network.file"} == {3}
+    assert any(issue.path == "agents[0].bus" for issue in issues)
+
+
+def test_external_grids_of_one_voltage_at_one_bus_are_one_source() -> None:
+    net = pp.create_empty_network()
+    a, b = pp.create_buses(net, 2, 20.0)
+    pp.create_ext_grid(net, a, vm_pu=1.01)
+    pp.create_ext_grid(net, a, vm_pu=1.01)
+    pp.create_line(net, a, b, 1.0, "NAYY 4x150 SE")
+    pp.create_load(net, b, 0.1)
+    grid = Network.from_pandapower(net)
+    assert not grid.sources.name
+    assert grid.power_flow().bus.v_pu.iloc[0] == pytest.approx(1.01)
+    net.ext_grid.loc[1, "va_degree"] = 5.0
+    assert list(faults_of(Network.from_pandapower(net))) == ["sources[0]"]
+
+
+def test_a_missing_number_at_one_end_of_an_impedance_is_found() -> None:
+    net = pp.create_empty_network()
+    a, b = pp.create_buses(net, 2, 20.0)
+    pp.create_ext_grid(net, a)
+    pp.create_impedance(net, a, b, 0.01, 0.01, 10.0, name="tie")
+    pp.create_load(net, b, 0.1)
+    net.impedance["gt_pu"] = np.nan
+    assert faults_of(Network.from_pandapower(net)) == {
+        "shunts[0].p_mw": 'shunt "tie.shunt" has p_mw = nan and q_mvar = nan'
+    }

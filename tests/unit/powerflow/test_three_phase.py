@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.optimize import root
 
-from powergrid.core.errors import NetworkError
+from powergrid.core.errors import NetworkError, NetworkFaults
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.networks import UnbalancedNetwork, network
 from powergrid.networks.phase_builder import PhaseBuilder
 from powergrid.networks.phase_elements import transformer_matrix
-from powergrid.powerflow import sparse_lu
+from powergrid.powerflow import method, sparse_lu
 from powergrid.powerflow.compile import compile_network
 from powergrid.powerflow.sequence import unbalance
 
@@ -227,6 +227,7 @@ def test_no_load_losses_are_drawn_from_the_source() -> None:
     builder.transformer(
         "high", "low", "YNyn0", sn_mva=1.5, z_pu=0.01 + 0.06j, kv=(12.47, 4.16), no_load_pu=no_load
     )  # fmt: skip
+    builder.load("idle", "low", "Y", "PQ", [0.0] * 3, [0.0] * 3)
     idle = builder.build("bank", "high", source_v_pu=1.0, f_hz=60.0, source_note="").power_flow(tol_pu=1e-12)
     # half behind the leakage impedance, in per unit of the bank
     y = no_load / 2 + 1 / ((0.01 + 0.06j) + 2 / no_load)
@@ -319,9 +320,35 @@ def test_faults_are_named() -> None:
         bank("Dyn2")
     with pytest.raises(NetworkError, match="needs three phases"):
         transformer_matrix("Dyn1", "ab", 0.06j, 1.0)
+    with pytest.raises(NetworkError, match='line "one-two": an impedance matrix is singular'):
+        small_feeder(lambda builder: builder.line("one", "two", "abc", np.zeros((3, 3)), np.zeros((3, 3)), 0.3))
+
+
+def test_all_faults_of_a_three_phase_network_come_at_once() -> None:
+    z, nothing = np.eye(3) * (0.2 + 0.4j), np.zeros((3, 3))
     builder = PhaseBuilder()
-    builder.bus("one", 4.16, "abc")
-    builder.bus("two", 4.16, "a")
-    lonely = builder.build("lonely", "one", source_v_pu=1.0, f_hz=60.0, source_note="")
-    with pytest.raises(NetworkError, match=r"1 of 4 nodes without a path to the source: two\.a"):
-        compile_network(lonely)
+    for bus in ("one", "two", "three", "four", "five", "six"):
+        builder.bus(bus, 4.16, "abc" if bus != "six" else "a")
+    builder.line("one", "two", "abc", z, nothing, -0.3)
+    builder.line("two", "three", "abc", z * np.nan, nothing, 0.3)
+    builder.line("four", "five", "abc", z, nothing, 0.3)
+    builder.load("works", "two", "Y", "PQ", [np.nan, 0.0, 0.0], [0.0] * 3)
+    spoilt = builder.build("spoilt", "one", source_v_pu=1.0, f_hz=60.0, source_note="")
+    found = []
+    for name in ("sparse_lu", "zbus"):
+        with pytest.raises(NetworkFaults) as caught:
+            method(name).plan(spoilt)
+        found.append({issue.path: issue.message for issue in caught.value.issues})
+    lost = 'island of 2 buses without a path to the source at bus "one"'
+    assert found[0] == found[1]
+    assert found[0] == {
+        "loads[0].p_mw": 'load "works.a" has p_mw = nan',
+        "blocks[1].y_pu": 'line "two-three" has an admittance that is no number',
+        "branches[0].rating": 'line "one-two" has a rating of -0.3',
+        **{f"buses[{9 + k}]": f"{lost}: four.{phase}, five.{phase}" for k, phase in enumerate("abc")},
+        "buses[15]": 'nothing feeds bus "six.a": it has no path to the source at bus "one"',
+    }
+    unloaded = PhaseBuilder()
+    unloaded.bus("one", 4.16, "abc")
+    with pytest.raises(NetworkFaults, match="the network has no load and no generator"):
+        unloaded.build("unloaded", "one", source_v_pu=1.0, f_hz=60.0, source_note="").power_flow()
