@@ -53,10 +53,12 @@ suppress_warnings = ["ref.python"]
 
 
 def leave_out(app, what, name, item, skip, options):
-    """Leave out what explains nothing: fields that the class docstring lists already, registries' bound methods."""
+    """Leave out what explains nothing: fields that the class docstring lists already, registries' bound methods, and a
+    device's columns, which stand with the module that defines them."""
     is_tuple_field = type(item).__name__ == "_tuplegetter"
     is_register = getattr(item, "__func__", None) is Registry.register
-    return True if is_tuple_field or is_register else None
+    is_column = what == "class" and isinstance(item, type) and issubclass(item, tuple)
+    return True if is_tuple_field or is_register or is_column else None
 
 
 def setup(app):
