@@ -70,19 +70,25 @@ def against_pandapower(console: Console) -> None:
 
 
 def growth(console: Console) -> None:
-    """Steps per second with 10, 100 and 1,000 agents, and the slope of the cost."""
-    counts, costs = (10, 100, 1000), []
+    """Steps per second with 10, 100 and 1,000 agents, the time to build the environment, and the slopes of both."""
+    counts, costs, built = (10, 100, 1000), [], []
     table = Table(title="small batteries on the 123-bus feeder, through PettingZoo dictionaries")
-    for column in ("agents", "ms per step", "steps/s", "agent-steps/s"):
+    for column in ("agents", "built in s", "ms per step", "steps/s", "agent-steps/s"):
         table.add_column(column, justify="right")
     for count in counts:
-        cost = seconds_per_step(powergrid.make(many_agents(count)), 95, 5)
+        begin = time.process_time()
+        env = powergrid.make(many_agents(count))
+        built.append(time.process_time() - begin)
+        cost = seconds_per_step(env, 95, 5)
         costs.append(cost)
-        table.add_row(f"{count:,}", f"{1e3 * cost:.3f}", f"{1 / cost:,.0f}", f"{count / cost:,.0f}")
+        table.add_row(
+            f"{count:,}", f"{built[-1]:.2f}", f"{1e3 * cost:.3f}", f"{1 / cost:,.0f}", f"{count / cost:,.0f}"
+        )
     console.print(table)
-    slope = np.polyfit(np.log(counts), np.log(costs), 1)[0]
-    upper = np.log(costs[2] / costs[1]) / np.log(counts[2] / counts[1])
-    console.print(f"log-log slope of the cost: {slope:.2f} over all, {upper:.2f} over the upper decade")
+    for name, values in (("a step", costs), ("building", built)):
+        slope = np.polyfit(np.log(counts), np.log(values), 1)[0]
+        upper = np.log(values[2] / values[1]) / np.log(counts[2] / counts[1])
+        console.print(f"log-log slope of {name}: {slope:.2f} over all, {upper:.2f} over the upper decade")
 
 
 if __name__ == "__main__":

@@ -242,8 +242,7 @@ def _signal_slots(parts: Parts, book: _SlotBook) -> dict[str, tuple[int, Entry]]
         if protocol is None or agent.policy == "centralized":
             continue
         for entry in protocol.action_entries():
-            actor = agent.id if agent.id in book.ownership.actors else None
-            found[agent.id] = book.add(agent.id, entry, actor, agent.policy), entry
+            found[agent.id] = book.add(agent.id, entry, book.ownership.acts(agent.id), agent.policy), entry
     return found
 
 
@@ -251,26 +250,28 @@ def _families(
     parts: Parts, ownership: Ownership, meters: _Meters, book: _SlotBook, signals: Mapping[str, Any]
 ) -> list[Family]:
     found = []
-    devices = parts.devices
+    devices, meter_of = parts.devices, _meter_of(ownership, parts.devices)
+    seen_after = {id: parts.columns.width + i for i, id in enumerate(signals)}
     for kernel in dict.fromkeys(agent.kernel for agent in devices):
         units = [agent for agent in devices if agent.kernel is kernel]
         rows = [agent.params() for agent in units]
         params = kernel.Params(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
         plain = units[0].facts is not None
         slot, free, idle = (_answer_slots if plain else _command_slots)(kernel, units, ownership, book)
-        tariff = [_tariff(parts, ownership, agent, devices) for agent in units]
+        account = [ownership.account(agent) for agent in units]
+        tariff = [_tariff(parts, meter_of.get(payer)) for payer in account]
         found.append(
             Family(
                 kernel=kernel,
                 ids=tuple(agent.id for agent in units),
                 params=params,
                 place=np.array([_place(parts.network, meters, agent) for agent in units], dtype=int),
-                account=np.array([ownership.account(agent) for agent in units], dtype=int),
+                account=np.array(account, dtype=int),
                 sources=_sources(parts, meters, kernel, units),
                 slot=slot,
                 free=free,
                 idle=idle,
-                price=np.array([_price_column(parts, agent, signals) for agent in units], dtype=int),
+                price=np.array([_price_column(parts, agent, seen_after) for agent in units], dtype=int),
                 retail=np.array([retail for retail, _ in tariff], dtype=int),
                 feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
             )
@@ -451,21 +452,24 @@ def _sources(parts: Parts, meters: _Meters, kernel: Any, units: Sequence[Any]) -
     return tuple(found)
 
 
-def _tariff(parts: Parts, ownership: Ownership, agent: Any, devices: Sequence[Any]) -> tuple[int, int]:
-    """Tariff columns at the meter that pays for a unit."""
-    mine = [m for m in devices if m.role == "meter" and ownership.account(m) == ownership.account(agent)]
-    series = mine[0].series() if mine else {}
+def _meter_of(ownership: Ownership, devices: Sequence[Any]) -> dict[int, Any]:
+    """First meter of each account that has one."""
+    meters = [agent for agent in devices if agent.role == "meter"]
+    return {ownership.account(meter): meter for meter in reversed(meters)}
+
+
+def _tariff(parts: Parts, meter: Any) -> tuple[int, int]:
+    """Tariff columns at a meter, or those of an account without one."""
+    series = meter.series() if meter else {}
     names = (series.get(name, name) for name in ("retail_per_mwh", "feed_in_per_mwh"))
     retail, feed_in = (parts.columns.column(name) for name in names)
     return retail, feed_in
 
 
-def _price_column(parts: Parts, agent: Any, signals: Mapping[str, tuple[int, Entry]]) -> int:
+def _price_column(parts: Parts, agent: Any, seen_after: Mapping[str, int]) -> int:
     """Column of the price a unit sees, among the exogenous row and the signals after it."""
-    for ancestor in agent.ancestors():
-        if ancestor.id in signals:
-            return parts.columns.width + list(signals).index(ancestor.id)
-    return parts.columns.price
+    above = (seen_after[ancestor.id] for ancestor in agent.ancestors() if ancestor.id in seen_after)
+    return next(above, parts.columns.price)
 
 
 def _market(
@@ -478,19 +482,20 @@ def _market(
     member_ids: Sequence[str],
 ) -> Market:
     agents = {agent.id: agent for agent in parts.agents}
-    members = np.array([ownership.accounts.index(id) for id in member_ids], dtype=int)
+    member_of = {ownership.account_of(id): i for i, id in enumerate(member_ids)}
+    members = np.array(list(member_of), dtype=int)
     entries = protocol.action_entries()
     slot = np.zeros((len(members), len(entries)), dtype=int)
     for i, id in enumerate(member_ids):
-        actor = id if id in ownership.actors else None
-        slot[i] = [book.add(id, entry, actor, agents[id].policy) for entry in entries]
+        slot[i] = [book.add(id, entry, ownership.acts(id), agents[id].policy) for entry in entries]
     target = np.full(len(meters.names), -1)
     tariff = [(parts.columns.column("retail_per_mwh"), parts.columns.column("feed_in_per_mwh"))] * len(members)
+    meter_of = _meter_of(ownership, devices)
     for agent in devices:
-        if agent.role == "meter" and ownership.account(agent) in members:
-            member = int(np.flatnonzero(members == ownership.account(agent))[0])
-            target[meters.rows[agent.bus]] = member
-            tariff[member] = _tariff(parts, ownership, agent, devices)
+        account = ownership.account(agent)
+        if agent.role == "meter" and account in member_of:
+            target[meters.rows[agent.bus]] = member_of[account]
+            tariff[member_of[account]] = _tariff(parts, meter_of[account])
     return Market(
         protocol=protocol,
         members=members,

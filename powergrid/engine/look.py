@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,13 +52,14 @@ def view(
     Units in `forming` see their frequency.
     """
     book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals, ledger, forming))
+    concerned = _Series(parts, ownership, families, ledger)
     agents = {agent.id: agent for agent in parts.agents}
     chosen = []
     for actor in ownership.actors:
         if agents[actor].observability == "full":
             chosen.append(list(range(len(book.entries))))
         else:
-            chosen.append(_local(parts, ownership, book, agents[actor], meters, families, ledger))
+            chosen.append(_local(parts, ownership, book, agents[actor], meters, concerned))
     width = max((len(rows) for rows in chosen), default=0)
     index = np.zeros((len(chosen), width), dtype=int)
     valid = np.zeros(index.shape, dtype=bool)
@@ -106,24 +108,15 @@ def _entries(
 
 
 def _local(
-    parts: Any,
-    ownership: Ownership,
-    book: _Book,
-    agent: Any,
-    meters: Sequence[str],
-    families: Sequence[Family],
-    ledger: Ledger,
+    parts: Any, ownership: Ownership, book: _Book, agent: Any, meters: Sequence[str], concerned: _Series
 ) -> list[int]:
     """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and market."""
     columns = parts.columns
     devices = [a for a in (agent, *agent.descendants()) if hasattr(a, "role")]
     chosen = [i for name in columns.series if name.startswith(_CLOCK) for i in book.series(name)]
     chosen += book.series(columns.series[columns.price], columns.price_hours)
-    account = ownership.accounts.index(agent.id)
-    for name in _own_series(parts, ownership, account, devices, families):
+    for name in concerned.own(ownership.account_of(agent.id), devices):
         chosen += book.series(name, columns.ahead_hours)
-    for name in _settlement_series(parts, families, ledger, {device.id for device in devices}):
-        chosen += book.series(name)
     for device in devices:
         chosen += book.of(device.id)
         if device.role == "injection":
@@ -138,34 +131,33 @@ def _local(
     return list(dict.fromkeys(chosen))
 
 
-def _own_series(
-    parts: Any, ownership: Ownership, account: int, devices: Sequence[Any], families: Sequence[Family]
-) -> Iterable[str]:
-    """Tariff, exogenous series of its devices, and the load series of its area."""
-    series = parts.columns.series
-    for family in families:
-        rows = [i for i, id in enumerate(family.ids) if id in {device.id for device in devices}]
-        for source in family.sources:
-            if source.kind == "series":
-                yield from (series[source.place[i]] for i in rows)
-        yield from (series[family.retail[i]] for i in rows)
-        yield from (series[family.feed_in[i]] for i in rows)
-    owners = ownership.by_area(parts.network.buses.area)
-    at = phases.node_of_place(parts.network)[parts.network.loads.bus]
-    for name, bus in zip(parts.load_series, at, strict=True):
-        if owners[bus] == account:
-            yield series[parts.columns.column(name)]
+class _Series:
+    """Which series concern which devices and accounts."""
 
+    def __init__(self, parts: Any, ownership: Ownership, families: Sequence[Family], ledger: Ledger):
+        self._names, self._families, self._settling = parts.columns.series, families, ledger.settling
+        self._place = {id: (f, row) for f, family in enumerate(families) for row, id in enumerate(family.ids)}
+        self._loads = defaultdict(list)
+        owners = ownership.by_area(parts.network.buses.area)
+        at = phases.node_of_place(parts.network)[parts.network.loads.bus]
+        for name, bus in zip(parts.load_series, at, strict=True):
+            self._loads[owners[bus]].append(self._names[parts.columns.column(name)])
 
-def _settlement_series(parts: Any, families: Sequence[Family], ledger: Ledger, mine: set[str]) -> Iterable[str]:
-    """Settlement prices of an agent's devices that hold something of worth."""
-    for i in ledger.settling:
-        family = families[i]
-        yield from (
-            observe.settlement_name(parts.columns.series[column])
-            for id, column in zip(family.ids, family.retail, strict=True)
-            if id in mine
-        )
+    def own(self, account: int, devices: Sequence[Any]) -> Iterable[str]:
+        """Tariff and exogenous series of an account's devices, the load series of its area, and settlement prices of
+        devices that hold something of worth.
+        """
+        rows = defaultdict(list)
+        for f, row in sorted(self._place[device.id] for device in devices):
+            rows[f].append(row)
+        for f, mine in rows.items():
+            family = self._families[f]
+            places = [source.place for source in family.sources if source.kind == "series"]
+            for place in (*places, family.retail, family.feed_in):
+                yield from (self._names[place[i]] for i in mine)
+        yield from self._loads[account]
+        for f in self._settling:
+            yield from (observe.settlement_name(self._names[self._families[f].retail[i]]) for i in rows[f])
 
 
 def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:

@@ -44,18 +44,22 @@ class Ownership:
             if agent.policy in _OUTSIDE and (sends or agent.id in members):
                 acting.add(agent.id)
         self.actors = [agent.id for agent in agents if agent.id in acting]
+        self._acting = frozenset(self.actors)
         payers = {self._payer(agent) for agent in devices} | members
         self.accounts = [
             *self.actors,
-            *(agent.id for agent in agents if agent.id in payers - set(self.actors)),
+            *(agent.id for agent in agents if agent.id in payers - self._acting),
         ]
-        self._areas = {
-            agent.area: agent.id for agent in agents if getattr(agent, "area", "") and agent.id in self.accounts
-        }
+        self._row = {id: row for row, id in enumerate(self.accounts)}
+        self._areas = {agent.area: agent.id for agent in agents if getattr(agent, "area", "") and agent.id in self._row}
         # whoever pays at the source answers for the buses that nobody else's area covers
         at_source = [agent for agent in devices if agent.role == "meter" and agent.bus == ""]
         if at_source:
             self._areas[""] = str(self._payer(at_source[0]))
+
+    def acts(self, id: str) -> str | None:
+        """The agent itself if it acts from outside."""
+        return id if id in self._acting else None
 
     def decider(self, device: Any) -> tuple[str | None, str]:
         """Actor that chooses a device's commands, or ``None`` and the local policy that does."""
@@ -73,7 +77,7 @@ class Ownership:
     def _payer(self, device: Any) -> str | None:
         chain = [device, *device.ancestors()]
         for agent in chain:
-            if agent.id in self.actors or getattr(agent, "area", None):
+            if agent.id in self._acting or getattr(agent, "area", None):
                 return str(agent.id)
         if device.role in ("tap", "cap") and device.parent is None:
             return None
@@ -82,11 +86,15 @@ class Ownership:
     def account(self, device: Any) -> int:
         """Index of the account that pays for a device."""
         payer = self._payer(device)
-        return SHARED if payer is None else self.accounts.index(payer)
+        return SHARED if payer is None else self._row[payer]
+
+    def account_of(self, id: str) -> int:
+        """Index of the account that an agent is."""
+        return self._row[id]
 
     def by_area(self, areas: Sequence[str]) -> np.ndarray:
         """Account of each area name; :data:`~powergrid.engine.layout.SHARED` where nobody owns it."""
-        return np.array([self.accounts.index(self._areas[a]) if a in self._areas else SHARED for a in areas], dtype=int)
+        return np.array([self._row[self._areas[a]] if a in self._areas else SHARED for a in areas], dtype=int)
 
     def area_of(self, id: str) -> str:
         """Area of an account, or an empty string."""

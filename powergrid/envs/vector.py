@@ -26,8 +26,10 @@ from powergrid.engine.state import State
 from powergrid.envs.infos import Infos
 from powergrid.envs.simulation import Simulation, World, chosen_days
 
-BLOCK = 1024
-"""Environments of a block at most, enough to spread Python's share thin; with threads there are blocks for each."""
+ROWS = 2**15
+"""Agents of a block's environments together: what a block works on stays in the cache from one array to the next."""
+FEWEST, MOST = 64, 1024
+"""Environments of a block: at least so many, to spread Python's share thin, and at most."""
 
 
 class VectorStep:
@@ -122,7 +124,7 @@ class VectorPowerGridEnv(VectorEnv):
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self._sizes = [len(entries) for entries in layout.action_entries]
         chosen = chosen_days(world, days)
-        size = min(BLOCK, -(-num_envs // threads))
+        size = min(FEWEST * max(1, min(ROWS // (FEWEST * len(layout.actors)), MOST // FEWEST)), -(-num_envs // threads))
         starts = range(0, num_envs, size)
         self._blocks = [_Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None

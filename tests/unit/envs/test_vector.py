@@ -53,7 +53,8 @@ def test_equal_to_single_environments_with_the_same_seeds(preset):
 
 
 def test_same_bits_whatever_the_number_of_environments_and_threads(monkeypatch):
-    monkeypatch.setattr(vector, "BLOCK", 3)  # several blocks, the last one not full
+    monkeypatch.setattr(vector, "FEWEST", 3)  # several blocks, the last one not full
+    monkeypatch.setattr(vector, "MOST", 3)
     found = []
     for count, threads in ((2, 1), (8, 1), (8, 3)):
         env = powergrid.make_vec("p2p_microgrids", count, threads=threads, **SHORT)
