@@ -4,8 +4,7 @@
 
 Small batteries on the 123-bus feeder, each an agent with a meter of its own, through ``make_vec(...).step_array``: flow,
 devices, money and everybody's observation. Every figure is the median wall time over windows of whole steps, resets
-left out; ratios are against NumPy in place of compiled code, and against one environment stepped by itself, in the same
-run.
+left out. Ratios are taken in the same run, against NumPy in place of compiled code and against one environment alone.
 """
 
 from __future__ import annotations
