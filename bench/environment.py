@@ -81,9 +81,7 @@ def growth(console: Console) -> None:
         built.append(time.process_time() - begin)
         cost = seconds_per_step(env, 95, 5)
         costs.append(cost)
-        table.add_row(
-            f"{count:,}", f"{built[-1]:.2f}", f"{1e3 * cost:.3f}", f"{1 / cost:,.0f}", f"{count / cost:,.0f}"
-        )
+        table.add_row(f"{count:,}", f"{built[-1]:.2f}", f"{1e3 * cost:.3f}", f"{1 / cost:,.0f}", f"{count / cost:,.0f}")
     console.print(table)
     for name, values in (("a step", costs), ("building", built)):
         slope = np.polyfit(np.log(counts), np.log(values), 1)[0]

@@ -2,7 +2,7 @@
 
     python bench/vector.py [--threads 1] [--core 1] [--figure growth.png]
 
-Small batteries on the 123-bus feeder, each an agent with a meter of its own, through ``make_vec(...).step_array``: flow,
+Small batteries on the 123-bus feeder, each an agent with a meter of its own, through ``step_array``: power flow,
 devices, money and everybody's observation. Every figure is the median wall time over windows of whole steps, resets
 left out. Ratios are taken in the same run, against NumPy in place of compiled code and against one environment alone.
 """

@@ -68,6 +68,7 @@ def make_vec(
     num_envs: int,
     *,
     threads: int = 1,
+    dtype: str = "float64",
     backend: str = "auto",
     days: str | Sequence[int] = "train",
     **overrides: Any,
@@ -82,6 +83,8 @@ def make_vec(
         Number of environments; environment i has seed ``seed + i``.
     threads
         Threads to share the work.
+    dtype
+        ``"float64"``, in which every step on the CPU is computed; observations leave it as float32.
     backend, days
         As for :func:`make`.
     **overrides
@@ -96,6 +99,9 @@ def make_vec(
     from powergrid.envs.simulation import BACKENDS
     from powergrid.envs.vector import VectorPowerGridEnv
 
+    if dtype != "float64":
+        told = "steps on the CPU are computed in float64; for float32 take make_functional, which runs on JAX"
+        raise ConfigError([Issue("dtype", f"{dtype!r} is not float64", told)])
     _check_choice("backend", backend, BACKENDS)
     for name, value in (("num_envs", num_envs), ("threads", threads)):
         if not isinstance(value, int) or value < 1:

@@ -165,3 +165,5 @@ def test_wrong_input_is_named():
     for keywords in ({"num_envs": 0}, {"num_envs": 2, "threads": 0}, {"num_envs": 2.5}):
         with pytest.raises(ConfigError, match="whole number"):
             powergrid.make_vec("two_microgrids", **keywords)
+    with pytest.raises(ConfigError, match="make_functional"):
+        powergrid.make_vec("two_microgrids", 2, dtype="float32")
