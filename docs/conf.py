@@ -1,5 +1,6 @@
 """Sphinx configuration: MyST pages whose code cells are executed, reference pages from docstrings."""
 
+import subprocess
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -61,7 +62,15 @@ def leave_out(app, what, name, item, skip, options):
     return True if is_tuple_field or is_register or is_column else None
 
 
+def draw_voltages(app):
+    """Draw the hourly voltages of every phase that `howto/three-phase.md` shows, anew at every build."""
+    here = Path(__file__).parent
+    script, picture = here.parent / "bench" / "phase_voltages.py", here / "howto" / "phase-voltages.png"
+    subprocess.run([sys.executable, script, "--days", "61", "--out", picture], check=True)
+
+
 def setup(app):
-    """Connect the handler above, and write the pages of the device types before sources are looked for."""
+    """Connect the handlers above, and write the pages of the device types before sources are looked for."""
     app.connect("autodoc-skip-member", leave_out)
     app.connect("builder-inited", lambda app: device_pages.write())
+    app.connect("builder-inited", draw_voltages)

@@ -15,7 +15,7 @@ from powergrid.networks.network import BASE_MVA, Branches, Buses, Network
 Table = TypeVar("Table", bound="tuple[Any, ...]")
 
 _TRANSFORMER_KEYS = ("sn_mva", "vk_percent", "vkr_percent")
-_NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 / np.hypot(1.0, 8.0)}  # X/R = 8
+NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 / np.hypot(1.0, 8.0)}  # X/R = 8
 
 
 def compose(
@@ -100,13 +100,16 @@ def compose(
     )
 
 
-def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
+def with_bus(network: Any, name: str, vn_kv: float, at_bus: str) -> Any:
     """Add a bus beside `at_bus`: a closed switch at the same voltage, else a transformer of 2.5 MVA, 5.75 %, X/R 8.
+
+    In a three-phase network the bus has the phases of `at_bus`; the transformer needs all three and is earthed on both
+    sides.
 
     Parameters
     ----------
     network
-        The network to extend.
+        The network to extend, balanced or three-phase.
     name
         Name of the new bus; the new branch is ``"<at_bus>-<name>"``.
     vn_kv
@@ -117,26 +120,25 @@ def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network:
     Raises
     ------
     NetworkError
-        If `at_bus` does not exist (with the nearest match), `name` does, or the voltage is not positive.
+        If `at_bus` does not exist (with the nearest match) or lacks a phase that the transformer needs, `name` does
+        exist, or the voltage is not positive.
     """
-    if hasattr(network, "blocks"):
-        raise NetworkError(
-            f'"{network.name}" is a three-phase network, to which no bus can be added; attach a network, or take '
-            "it balanced"
-        )
-    here = network.bus(at_bus)
-    if name in network.buses.name:
+    if name in getattr(network.buses, "bus", network.buses.name):
         raise NetworkError(f'network "{network.name}" already has a bus "{name}"')
     if not vn_kv > 0:
         raise NetworkError(f'bus "{name}": the nominal voltage must be positive, not {vn_kv} kV')
+    if hasattr(network, "blocks"):
+        from powergrid.networks.compose_phases import with_bus_in_phases
+
+        return with_bus_in_phases(network, name, vn_kv, at_bus)
+    here = network.bus(at_bus)
     x, y = free_spot(network.buses, here)
     bus = Buses((name,), np.array([vn_kv]), (network.buses.area[here],), np.array([x]), np.array([y]))
     there, label = len(network.buses.name), f"{at_bus}-{name}"
-    same_voltage = np.isclose(vn_kv, network.buses.vn_kv[here], rtol=1e-3)
     branch = (
-        _branch(label, "switch", here, there, 0j, np.nan)
-        if same_voltage
-        else transformer_branch(label, here, there, _NEW_BUS_TRANSFORMER)
+        switch_branch(label, here, there)
+        if same_voltage(vn_kv, network.buses.vn_kv[here])
+        else transformer_branch(label, here, there, NEW_BUS_TRANSFORMER)
     )
     return replace(network, buses=joined(network.buses, bus), branches=joined(network.branches, branch))
 
@@ -174,6 +176,16 @@ def transformer_branch(name: str, from_bus: int, to_bus: int, data: Mapping[str,
         )
     z = complex(vkr, np.sqrt(vk**2 - vkr**2)) / 100 * BASE_MVA / sn_mva
     return _branch(name, "transformer", from_bus, to_bus, z, sn_mva)
+
+
+def switch_branch(name: str, from_bus: int, to_bus: int) -> Branches:
+    """One closed switch, as a table of one row."""
+    return _branch(name, "switch", from_bus, to_bus, 0j, np.nan)
+
+
+def same_voltage(first_kv: float, second_kv: float) -> bool:
+    """Whether two nominal voltages [kV] need no transformer between them."""
+    return bool(np.isclose(first_kv, second_kv, rtol=1e-3))
 
 
 def _branch(name: str, kind: str, from_bus: int, to_bus: int, z: complex, rating: float) -> Branches:

@@ -1,4 +1,4 @@
-"""Putting three-phase networks together: a guest behind a transformer."""
+"""Putting three-phase networks together: a guest behind a transformer, one more bus."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.compose import joined, prefixed, scaled, transformer_branch
-from powergrid.networks.layout import guest_positions
+from powergrid.networks.compose import (
+    NEW_BUS_TRANSFORMER,
+    joined,
+    prefixed,
+    same_voltage,
+    scaled,
+    switch_branch,
+    transformer_branch,
+)
+from powergrid.networks.layout import free_spot, guest_positions
 from powergrid.networks.network import BASE_MVA, Branches
 from powergrid.networks.phase_elements import transformer_matrix
 from powergrid.networks.unbalanced import PHASES, Blocks, Nodes, Pairs, UnbalancedNetwork
@@ -65,6 +73,45 @@ def compose_phases(
         regulators=joined(host.regulators, regulators),
         loads=joined(host.loads._replace(bus=own[host.loads.bus]), loads),
         shunts=joined(host.shunts, shunts),
+    )
+
+
+def with_bus_in_phases(network: UnbalancedNetwork, name: str, vn_kv: float, at_bus: str) -> UnbalancedNetwork:
+    """Add a bus with the phases of `at_bus` beside it: see :func:`~powergrid.networks.compose.with_bus`.
+
+    Raises
+    ------
+    NetworkError
+        If `at_bus` does not exist (with the nearest match), or lacks a phase and a transformer is needed.
+    """
+    phases, m = network.phases_of(at_bus), len(network.buses.name)
+    near = np.array([network.bus(f"{at_bus}.{phase}") for phase in phases])
+    far, own, count = m + np.arange(len(phases)), network.buses, len(phases)
+    any_buses: Any = own
+    x, y = free_spot(any_buses, int(near[0]))
+    nodes = Nodes(
+        tuple(f"{name}.{phase}" for phase in phases), np.full(count, vn_kv), (own.area[near[0]],) * count,
+        np.full(count, x), np.full(count, y), (name,) * count, tuple(phases),
+    )  # fmt: skip
+    label, blocks, rows = f"{at_bus}-{name}", network.blocks, network.branches
+    if same_voltage(vn_kv, float(own.vn_kv[near[0]])):
+        for phase, here, there in zip(phases, near.tolist(), far.tolist(), strict=True):
+            rows = joined(rows, switch_branch(f"{label}.{phase}", here, there))
+    elif phases != PHASES:
+        raise NetworkError(
+            f'bus "{at_bus}" of "{network.name}" has phase {" and ".join(phases)} only; a transformer to "{name}" '
+            "needs all three"
+        )
+    else:
+        link, block = _transformer(label, near, far, NEW_BUS_TRANSFORMER)
+        blocks, rows = joined(blocks, block._replace(row=block.row + len(rows.name))), joined(rows, link)
+    at = network.loads.bus
+    return replace(
+        network,
+        buses=joined(own, nodes),
+        branches=rows,
+        blocks=blocks,
+        loads=network.loads._replace(bus=np.where(at < m, at, at + count)),  # pairs come behind all nodes
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import powergrid
+from powergrid.config import preset_names
 from powergrid.core.errors import ConfigError, NetworkError
 from powergrid.networks import compose, with_bus
 
@@ -88,6 +91,50 @@ def test_rules_hold_the_band_on_all_phases_of_the_preset() -> None:
     assert np.mean(shares) < 0.005
 
 
+def test_a_bus_is_added_with_the_phases_of_its_neighbour() -> None:
+    host = powergrid.network("ieee34", phases="three")  # with delta loads, whose places come behind all buses
+    alone = host.power_flow(tol_pu=1e-11)
+    both = with_bus(with_bus(host, "side", 24.9, "822"), "low", 4.16, "834")
+    found = both.power_flow(tol_pu=1e-11)
+    np.testing.assert_allclose(found.bus.v_pu[: len(alone.bus)], alone.bus.v_pu, atol=1e-9)
+    v = found.bus.set_index(["bus", "phase"]).v_pu
+    assert found.bus.bus.tolist()[len(alone.bus) :] == ["side", "low", "low", "low"]
+    assert v["side", "a"] == pytest.approx(v["822", "a"], abs=1e-12)
+    for phase in "abc":
+        assert v["low", phase] == pytest.approx(v["834", phase], abs=1e-9)
+
+
+def test_the_new_bus_is_fed_through_its_transformer() -> None:
+    host = powergrid.network("ieee34", phases="three")
+    wide = with_bus(host, "low", 4.16, "834")
+    loads, node = wide.loads, wide.bus("low.b")
+    one = {"name": ("new.b",), "bus": [node], "p_mw": [0.1], "q_mvar": [0.05]}
+    columns = [
+        (*own, *one["name"]) if field == "name" else np.append(own, one.get(field, [0.0]))
+        for field, own in loads._asdict().items()
+    ]
+    columns[1] = columns[1].astype(int)
+    found = replace(wide, loads=type(loads)(*columns)).power_flow(tol_pu=1e-12)
+    v = found.bus.assign(v=found.bus.v_pu * np.exp(1j * np.deg2rad(found.bus.va_degree)))
+    v = v.set_index(["bus", "phase"]).v
+    z_pu = complex(1, 8) / abs(complex(1, 8)) * 0.0575 / 2.5 * 3  # 2.5 MVA of three phases on 1 MVA a phase
+    drop = z_pu * np.conj(complex(0.1, 0.05) / v["low", "b"])
+    assert v["834", "b"] - v["low", "b"] == pytest.approx(drop, abs=1e-8)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_runs_a_day_on_every_phase(preset: str) -> None:
+    env = powergrid.make(preset, phases="three", backend="numpy")
+    assert env.world.network.phases == "three"
+    observations, _ = env.reset(seed=0)
+    while env.agents:
+        observations, rewards, *_ = env.step(env.policy_actions("rule_based"))
+        flow = env.output.flow
+        assert flow.converged
+        assert all(np.isfinite(part).all() for part in (flow.v_pu, *rewards.values(), *observations.values()))
+        assert flow.v_pu.min() > 0.9
+
+
 def test_what_does_not_fit_is_refused() -> None:
     three, one = powergrid.network("ieee34", phases="three"), powergrid.network("ieee13")
     guest = powergrid.network("ieee13", phases="three")
@@ -97,8 +144,12 @@ def test_what_does_not_fit_is_refused() -> None:
         compose(three, guest, "822", name="mg", transformer=UNIT)
     with pytest.raises(NetworkError, match='no bus "80l"'):
         compose(three, guest, "80l", name="mg", transformer=UNIT)
-    with pytest.raises(NetworkError, match="no bus can be added"):
-        with_bus(three, "new", 24.9, "808")
-    modification = {"add_bus": {"name": "new", "vn_kv": 24.9, "at_bus": "808"}}
-    with pytest.raises(ConfigError, match=r"network\.modifications\[0\]\.add_bus.*no bus can be added"):
+    with pytest.raises(NetworkError, match='bus "822" of "ieee34" has phase a only; a transformer to "new" needs all'):
+        with_bus(three, "new", 4.16, "822")
+    with pytest.raises(NetworkError, match='already has a bus "808"'):
+        with_bus(three, "808", 24.9, "822")
+    with pytest.raises(NetworkError, match='no bus "80l"'):
+        with_bus(three, "new", 24.9, "80l")
+    modification = {"add_bus": {"name": "new", "vn_kv": 4.16, "at_bus": "822"}}
+    with pytest.raises(ConfigError, match=r"network\.modifications\[0\]\.add_bus.*phase a only"):
         powergrid.make({"network": {"base": "ieee34", "phases": "three", "modifications": [modification]}})
