@@ -15,7 +15,8 @@ _DENSE_LIMIT = 65_536
 class SumTo:
     """Sum values into targets: ``out[..., t] = sum of weight[i] * values[..., i] for i with target[i] == t``.
 
-    A dense product for small sizes, a padded gather for large ones, so that the cost stays linear in both.
+    A dense product for small sizes. Beyond them targets that take about as many values, to a factor of two, are
+    gathered together, padded to the most of them, so that the cost stays linear even where one target takes from all.
 
     Parameters
     ----------
@@ -49,11 +50,22 @@ class SumTo:
             return
         order = kept[np.argsort(target[kept], kind="stable")]
         counts = np.bincount(target[kept], minlength=size)
-        self.index = np.zeros((size, counts.max()), dtype=np.int64)
-        self.weight = np.zeros((size, counts.max()))
         position = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self.index[target[order], position] = source[order]
-        self.weight[target[order], position] = weight[order]
+        room = np.frexp(np.maximum(counts - 1, 0))[1]  # counts up to 2**room
+        self.groups: list[tuple[np.ndarray, np.ndarray]] = []
+        place, placed = np.zeros(size, dtype=np.int64), 0
+        for group in np.unique(room).tolist():
+            members = np.flatnonzero(room == group)
+            row, width = np.full(size, -1), counts[members].max()
+            row[members] = np.arange(len(members))
+            index, factor = np.zeros((len(members), width), dtype=np.int64), np.zeros((len(members), width))
+            mine = room[target[order]] == group
+            at = row[target[order[mine]]], position[mine]
+            index[at], factor[at] = source[order[mine]], weight[order[mine]]
+            self.groups.append((index, factor))
+            place[members] = placed + row[members]
+            placed += len(members)
+        self.place = place
 
     def __call__(self, xp: Any, values: Array) -> Array:
         """Sums ``(*batch, size)`` of values ``(*batch, n)``."""
@@ -61,7 +73,8 @@ class SumTo:
             return xp.zeros((*values.shape[:-1], self.size), dtype=values.dtype)
         if self.matrix is not None:
             return values @ xp.asarray(self.matrix, dtype=values.dtype)
-        return (values[..., self.index] * xp.asarray(self.weight, dtype=values.dtype)).sum(-1)
+        sums = [(values[..., i] * xp.asarray(factor, dtype=values.dtype)).sum(-1) for i, factor in self.groups]
+        return sums[0] if len(sums) == 1 else xp.concatenate(sums, axis=-1)[..., self.place]
 
 
 def join(xp: Any, parts: list[Array], batch: tuple[int, ...], dtype: Any) -> Array:

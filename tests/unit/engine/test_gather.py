@@ -45,6 +45,16 @@ def test_large_sums_are_padded_by_themselves():
     assert total(np, values) == pytest.approx(by_hand(values, target, 700, np.ones(900)), abs=1e-12)
 
 
+def test_a_target_that_takes_from_all_does_not_widen_the_others():
+    values = np.random.default_rng(2).normal(size=(2, 900))
+    source = np.concatenate([np.arange(900), np.arange(900)])
+    target = np.concatenate([np.full(900, 650), np.arange(900) % 600])  # targets 600 to 699 but one take nothing
+    total = SumTo(target, 700, source=source)
+    assert sum(index.size for index, _ in total.groups) <= 2 * len(target)
+    expected = by_hand(values[:, source], target, 700, np.ones(1800))
+    assert total(np, values) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize(("target", "size"), [([], 3), ([-1, -1], 3), ([], 0)])
 def test_nothing_to_sum_gives_zeros(target, size):
     total = SumTo(np.array(target, dtype=int), size)
