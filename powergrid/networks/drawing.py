@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from powergrid.core.errors import MissingExtraError, NetworkError
-from powergrid.networks.layout import positions
+from powergrid.networks.layout import crossings, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +20,8 @@ _INK, _FAINT, _PAPER = "#2b2b2b", "#9a9a9a", "white"
 _SOURCE, _TRANSFORMER, _REGULATOR, _CAPACITOR = "#111111", "#b3541e", "#6a3d9a", "#1f6f8b"
 _V_LIMITS_PU = (0.95, 1.05)
 _SIDES = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], float)
+_BENDS = (0.11, -0.11, 0.2, -0.2, 0.3, -0.3, 0.42, -0.42)
+"""Heights of an open branch's curve that are tried, over its length."""
 DENSE, MANY = 150, 250
 """Networks of more buses leave out names that cover others; of still more, all but the source's."""
 _HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
@@ -153,7 +157,9 @@ class _Picture:
         self.ax.add_collection(lines)
         if not closed.all():
             dashed: dict[str, Any] = {"colors": _FAINT, "linestyles": (0, (4, 3)), "linewidths": 1.2, "zorder": 1}
-            arcs = [_arc(first, second) for first, second in ends[~closed]]
+            arcs: list[np.ndarray] = []
+            for first, second in ends[~closed]:
+                arcs.append(_arc(first, second, self.xy, ends[closed], arcs))
             self.handles["open"] = self.ax.add_collection(LineCollection(arcs, **dashed))
 
     def equipment(self) -> None:
@@ -259,8 +265,28 @@ def _loading_colours() -> Any:
     return LinearSegmentedColormap.from_list("loading", ["#c4c4c4", "#e0a030", "#c62828"])
 
 
-def _arc(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Points of a shallow curve from `first` to `second`, ``(n, 2)``."""
+def _arc(
+    first: np.ndarray, second: np.ndarray, buses: np.ndarray, lines: np.ndarray, arcs: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Points of a shallow curve from `first` to `second`, ``(n, 2)``, bent to where it has most room.
+
+    Of a few bends the one is taken that stays clear of the other buses, crosses few closed lines ``(l, 2, 2)`` and few
+    of the curves drawn before, and is bent least.
+    """
     t = np.linspace(0, 1, 25)[:, None]
     across = np.array([first[1] - second[1], second[0] - first[0]])
-    return (1 - t) * first + t * second + 4 * t * (1 - t) * 0.11 * across
+    span = max(float(np.hypot(*across)), 1e-12)
+    others = buses[(buses != first).any(axis=1) & (buses != second).any(axis=1)]
+    pieces = [lines, *(np.stack([arc[:-1], arc[1:]], axis=1) for arc in arcs)]
+    starts, ends = (np.concatenate([piece[:, side] for piece in pieces]) @ [1, 1j] for side in (0, 1))
+    best, best_merit = np.zeros((0, 2)), -np.inf
+    for bend in _BENDS:
+        arc = (1 - t) * first + t * second + 4 * t * (1 - t) * bend * across
+        inner = arc[2:-2]
+        room = np.abs(inner[:, None] - others).max(axis=2).min() / span if len(others) else 1.0
+        points = inner @ [1, 1j]
+        crossed = sum(crossings(a, b, starts, ends) for a, b in itertools.pairwise(points.tolist()))
+        merit = min(room, 0.1) - 0.15 * abs(bend) - 0.02 * crossed
+        if merit > best_merit + 1e-9:
+            best, best_merit = arc, merit
+    return best

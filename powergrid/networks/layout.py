@@ -143,11 +143,11 @@ def guest_positions(host: Network, at_bus: int, guest: Buses, head: int) -> tupl
     for distance in (0.1, 0.15, 0.2, 0.26, 0.32):
         for direction in np.exp(1j * np.deg2rad(np.arange(0, 360, 15))):
             start = here + distance * span * direction
-            crossings = _crossings(here + 0.01 * span * direction, start, starts, ends)
+            crossed = crossings(here + 0.01 * span * direction, start, starts, ends)
             for turn in (1, 1j, -1, -1j):
                 candidate = start + shape * turn
                 clearance = _distance_to_box(host_xy, candidate) / span
-                merit = min(clearance, 0.08) - 0.1 * distance - 0.03 * crossings
+                merit = min(clearance, 0.08) - 0.1 * distance - 0.03 * crossed
                 if merit > best_merit + 1e-9:
                     best, best_merit = candidate, merit
     return best.real.copy(), best.imag.copy()
@@ -160,7 +160,7 @@ def _distance_to_box(points: np.ndarray, inside: np.ndarray) -> float:
     return float(np.hypot(dx, dy).min())
 
 
-def _crossings(a: complex, b: complex, starts: np.ndarray, ends: np.ndarray) -> int:
+def crossings(a: complex, b: complex, starts: np.ndarray, ends: np.ndarray) -> int:
     """How many of the segments `starts` to `ends` the segment from `a` to `b` crosses."""
 
     def side(p: np.ndarray | complex, q: np.ndarray | complex, r: np.ndarray | complex) -> np.ndarray:

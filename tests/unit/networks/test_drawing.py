@@ -45,6 +45,25 @@ def test_every_bus_is_labelled_once_at_its_place(name):
         assert np.allclose(placed[bus], (grid.buses.x[k], grid.buses.y[k]))
 
 
+def test_open_branches_bend_clear_of_the_buses_between():
+    grid = network("case33bw")
+    ax = grid.draw()
+    xy = np.stack(positions(grid), axis=1)
+    arcs = [
+        arc
+        for item in ax.collections
+        if isinstance(item, LineCollection)
+        for arc in item.get_segments()
+        if len(arc) > 2
+    ]
+    assert len(arcs) == 5
+    for arc, branch in zip(arcs, np.flatnonzero(~grid.branches.closed), strict=True):
+        ends = [int(side[branch]) for side in (grid.branches.from_bus, grid.branches.to_bus)]
+        np.testing.assert_allclose(arc[[0, -1]], xy[ends])
+        others = np.delete(xy, ends, axis=0)
+        assert np.abs(arc[:, None] - others).max(axis=2).min() > 0.15  # neighbours stand one apart
+
+
 def test_legend_names_the_equipment_that_occurs():
     words = {text.get_text() for text in network("ieee13").draw().get_legend().get_texts()}
     assert words == {"source", "transformer", "regulator", "switch", "capacitor"}
