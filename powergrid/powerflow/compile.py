@@ -349,7 +349,7 @@ def compile_network(
     moves = given.moves
     check(network, moves)
     if not generators:
-        _refuse_generators(network)
+        _refuse_generators(network, bool(len(topologies)))
     switch, live = closed & (kind == "switch") & ~moves, closed & ((kind != "switch") | moves)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
     node = _node_of_bus(connected_parts(m, from_bus[switch], to_bus[switch]), network.source_bus)
@@ -398,13 +398,20 @@ def compile_network(
     )
 
 
-def _refuse_generators(network: Network) -> None:
+def _refuse_generators(network: Network, changing: bool) -> None:
+    """Raise if something beside the source holds a voltage; say what to do, also where the topology changes."""
     names = [*network.generators.name, *network.sources.name]
     if names:
         shown = ", ".join(f'"{name}"' for name in names[:5]) + (", ..." if len(names) > 5 else "")
+        remedy = 'solve it with method="newton"'
+        if changing:
+            remedy = (
+                "newton solves them in one topology a plan, so switches and outages cannot change it; open the "
+                "branches in the network itself, or let loads of negative power stand for the generators"
+            )
         raise NetworkError(
             f'"{network.name}" holds {len(network.generators.name)} generators at a set voltage and '
-            f'{len(network.sources.name)} further sources ({shown}); solve it with method="newton"'
+            f"{len(network.sources.name)} further sources ({shown}); {remedy}"
         )
 
 

@@ -7,6 +7,7 @@ import pandapower as pp
 import pandapower.networks as nw
 import pytest
 
+import powergrid
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, NodeLoad
 from powergrid.networks import Generators, Network, network, scaled
@@ -137,6 +138,20 @@ def test_other_methods_refuse_generators_by_name() -> None:
     for name in ("sparse_lu", "zbus"):
         with pytest.raises(NetworkError, match=r'1 generators.*"g".*method="newton"'):
             method(name).plan(two_buses(-1, 1))
+
+
+def test_what_newton_cannot_do_is_refused_by_name() -> None:
+    with pytest.raises(NetworkError, match="newton solves balanced networks only; take sparse_lu"):
+        newton.plan(network("ieee13", phases="three"))
+    with pytest.raises(NetworkError, match="newton solves one topology a plan"):
+        newton.plan(network("case118"), topologies=[["line_10"]])
+    outage = {"branch": "line_10", "start": 3600, "duration": 7200}
+    config = {
+        "network": {"base": "case118", "load_series": "load_p_pu:com_1", "outages": [outage]},
+        "agents": [{"id": "ess_1", "type": "ESS", "bus": "5"}],
+    }
+    with pytest.raises(NetworkError, match=r"53 generators at a set voltage.*switches and outages cannot change it"):
+        powergrid.make(config)
 
 
 def test_the_choice_of_a_method_says_why() -> None:
