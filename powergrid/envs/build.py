@@ -183,8 +183,9 @@ def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Age
     taken = {agent.bus for agent in controlled if agent.role == "cap"}
     moved = {row for agent in controlled if agent.role == "tap" for row in regulators_at(network, agent.bus)}
     found: list[Agent] = []
+    follows = np.any(upstream(network), axis=0).tolist()
     for name, k in _free_regulators(config.network.regulators, network, moved):
-        params = _regulator_params(config.network.regulators, network, name, k)
+        params = _regulator_params(config.network.regulators, network, name, k, follows[k])
         found.append(DEVICES.get("Regulator")(f"regulator_{name}", name, **params))
     for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True):
         if free and name not in taken:
@@ -204,8 +205,8 @@ def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> lis
     return list(found.items())
 
 
-def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int) -> dict[str, Any]:
-    """Parameters of the regulator in row `k`: its network's, then those of the rules."""
+def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, follows: bool) -> dict[str, Any]:
+    """Parameters of the regulator in row `k`, which another precedes or not: its network's, then those of the rules."""
     regulators, ruled = network.regulators, _ruled(rules, name)
     ruled.pop("gang", None)
     params: dict[str, Any] = {
@@ -215,7 +216,7 @@ def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int) -> 
     }
     if ruled.pop("relay", "published" if three_phase(network) else "plain") == "published":
         params.update(relay_settings(network, k))
-    params["delay_s"] = 45.0 if upstream(network)[:, k].any() else 30.0  # what an attached network cannot know
+    params["delay_s"] = 45.0 if follows else 30.0  # what an attached network cannot know
     params.update(ruled)
     if "bandwidth_v" in params:
         params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS

@@ -9,6 +9,8 @@ import numpy as np
 from powergrid.networks.network import Buses, Network
 
 _GUEST_SIZE = 0.34  # diagonal of a guest over that of its host
+_DISTANCES = (0.1, 0.15, 0.2, 0.26, 0.32)  # of a guest's first bus from the host's, over the host's diagonal
+_CLEARANCE = 0.08  # as good as any larger one, over the host's diagonal
 
 
 def positions(network: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -137,17 +139,27 @@ def guest_positions(host: Network, at_bus: int, guest: Buses, head: int) -> tupl
         return np.full(len(guest.name), np.nan), np.full(len(guest.name), np.nan)
     span = _diagonal(host_xy[np.array([not area for area in buses.area])])
     shape = (guest_xy - guest_xy[head]) * (_GUEST_SIZE * span / max(_diagonal(guest_xy), 1e-9))
-    starts, ends = host_xy[branches.from_bus], host_xy[branches.to_bus]
     here = host_xy[at_bus]
+    # what lies beyond can neither hinder nor be crossed
+    far = (_DISTANCES[-1] + _CLEARANCE) * span + np.abs(shape).max()
+    starts, ends = host_xy[branches.from_bus] - here, host_xy[branches.to_bus] - here
+    near = (np.minimum(np.abs(starts.real), np.abs(ends.real)) < far) | (starts.real * ends.real < 0)
+    near &= (np.minimum(np.abs(starts.imag), np.abs(ends.imag)) < far) | (starts.imag * ends.imag < 0)
+    starts, ends = starts[near] + here, ends[near] + here
+    others = host_xy[np.maximum(np.abs((host_xy - here).real), np.abs((host_xy - here).imag)) < far]
     best, best_merit = shape + here, -np.inf
-    for distance in (0.1, 0.15, 0.2, 0.26, 0.32):
+    for distance in _DISTANCES:
         for direction in np.exp(1j * np.deg2rad(np.arange(0, 360, 15))):
             start = here + distance * span * direction
+            if _CLEARANCE - 0.1 * distance <= best_merit + 1e-9:
+                continue
             crossed = crossings(here + 0.01 * span * direction, start, starts, ends)
+            if _CLEARANCE - 0.1 * distance - 0.03 * crossed <= best_merit + 1e-9:
+                continue
             for turn in (1, 1j, -1, -1j):
                 candidate = start + shape * turn
-                clearance = _distance_to_box(host_xy, candidate) / span
-                merit = min(clearance, 0.08) - 0.1 * distance - 0.03 * crossed
+                clearance = _distance_to_box(others, candidate) / span
+                merit = min(clearance, _CLEARANCE) - 0.1 * distance - 0.03 * crossed
                 if merit > best_merit + 1e-9:
                     best, best_merit = candidate, merit
     return best.real.copy(), best.imag.copy()

@@ -8,6 +8,7 @@ CRC Press, section 7.4. It knows one direction only: where power flows back it i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,13 +149,14 @@ def upstream(network: Any) -> np.ndarray:
     source = int(of[network.source_bus])
     above = {source: frozenset[int]()}
     found = np.zeros((count, count))
-    waiting = [source]
+    waiting = deque([source])
     while waiting:
-        bus = waiting.pop(0)
+        bus = waiting.popleft()
         for other, between in neighbours.get(bus, {}).items():
             if other in above:
                 continue
-            found[np.ix_(list(above[bus]), list(between))] = 1.0
+            if between:
+                found[np.ix_(list(above[bus]), list(between))] = 1.0
             above[other] = above[bus] | between
             waiting.append(other)
     return found

@@ -459,16 +459,13 @@ def _place(matrix: sp.csr_matrix, row: int, column: int) -> int:
 
 def _targets(matrix: sp.csr_matrix, diagonal: np.ndarray) -> np.ndarray:
     """Entries (i, j) that elimination by rows changes, in its order: for each k < i in row i, each j > k in row k."""
-    start, column = matrix.indptr, matrix.indices
-    return np.array(
-        [
-            _place(matrix, i, column[u])
-            for i in range(matrix.shape[0])
-            for e in range(start[i], diagonal[i])
-            for u in range(diagonal[column[e]] + 1, start[column[e] + 1])
-        ],
-        np.int64,
-    )
+    start, column, middle = matrix.indptr.tolist(), matrix.indices.tolist(), diagonal.tolist()
+    found = []
+    for i in range(matrix.shape[0]):
+        place = dict(zip(column[start[i] : start[i + 1]], range(start[i], start[i + 1]), strict=True))
+        for k in column[start[i] : middle[i]]:
+            found += [place[j] for j in column[middle[k] + 1 : start[k + 1]]]
+    return np.array(found, np.int64)
 
 
 def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, extra_at: np.ndarray) -> np.ndarray:
