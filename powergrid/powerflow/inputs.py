@@ -1,0 +1,69 @@
+"""Do the inputs of a solve fit the network, and how many scenarios are they?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError
+from powergrid.core.types import Control, NodeLoad
+from powergrid.powerflow.compiled import Compiled
+
+
+def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> tuple[int, ...]:
+    """Common leading axes of a solve's inputs.
+
+    Raises
+    ------
+    NetworkError
+        If an input has another width than the network, or asks for another topology.
+    """
+    m, leads = compiled.n_bus, set()
+    groups: list[tuple[tuple, int]] = [(load, compiled.n_place)]
+    if control is not None:
+        if control.topology is not None:
+            leads.add(_topology_shape(compiled, control.topology))
+        groups += [(control[:1], len(compiled.regulator)), (control[1:2], len(compiled.cap_bus))]
+        if control.v_source_pu is not None:
+            leads.add(np.shape(control.v_source_pu))
+    if start is not None:
+        groups.append(((start.v_re, start.v_im), m))
+    for values, width in groups:
+        for value in values:
+            if value is None:
+                continue
+            shape = np.shape(value)
+            if not shape or shape[-1] != width:
+                raise NetworkError(_misfit(compiled, load, control, start))
+            if len(shape) > 1:
+                leads.add(shape[:-1])
+    return leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
+
+
+def _topology_shape(compiled: Compiled, topology: Any) -> tuple[int, ...]:
+    """Batch axes of a choice of topologies, whose values are checked where they can be read."""
+    if isinstance(topology, np.ndarray | np.integer | int):
+        wrong = np.asarray(topology)[(np.asarray(topology) < 0) | (np.asarray(topology) >= compiled.n_topology)]
+        if wrong.size:
+            raise NetworkError(
+                f"Control.topology {wrong.flat[0]} is none of the plan's {compiled.n_topology} topologies; 0 is the "
+                "network as given, the others are numbered from 1 in the order of plan(..., topologies=)"
+            )
+    return np.shape(topology)
+
+
+def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> str:
+    """Which input does not fit the network."""
+    given = {name: (value, compiled.n_place) for name, value in load._asdict().items()}
+    if control is not None:
+        given["tap_ratio"] = (control.tap_ratio, len(compiled.regulator))
+        given["cap_on"] = (control.cap_on, len(compiled.cap_bus))
+    if start is not None:
+        given |= {"start.v_re": (start.v_re, compiled.n_bus), "start.v_im": (start.v_im, compiled.n_bus)}
+    wrong = [
+        f"{name} has shape {np.shape(value)}, its last axis must be {width} wide"
+        for name, (value, width) in given.items()
+        if value is not None and np.shape(value)[-1:] != (width,)
+    ]
+    return f"inputs that do not fit a network of {compiled.n_bus} buses: {'; '.join(wrong)}"
