@@ -39,7 +39,7 @@ def solve_tables(network: UnbalancedNetwork, solver: ModuleType, tol_pu: float) 
 
 
 def _powers(grid: Compiled, load: NodeLoad, v: np.ndarray) -> np.ndarray:
-    """The powers that :class:`~powergrid.powerflow.compile.Terms` counts [MW + j Mvar]."""
+    """The powers that :class:`~powergrid.powerflow.compiled.Terms` counts [MW + j Mvar]."""
     assert grid.phases is not None
     m, a, b = grid.n_bus, grid.phases.pair_a, grid.phases.pair_b
     v_pair = v[a] - v[b]

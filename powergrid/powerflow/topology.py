@@ -277,7 +277,7 @@ def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.n
     Parameters
     ----------
     tables
-        The network's :class:`~powergrid.powerflow.compile.PhaseTables`.
+        The network's :class:`~powergrid.powerflow.compiled.PhaseTables`.
     m
         Number of nodes.
     joined
