@@ -1,0 +1,247 @@
+"""Units of an environment by family: which slots decide them, which columns they read and whom they are billed to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError, nearest
+from powergrid.core.types import Entry
+from powergrid.engine import phases
+from powergrid.engine.gather import SumTo
+from powergrid.engine.layout import Family, Market, Source
+from powergrid.engine.ownership import Ownership
+from powergrid.engine.parts import Meters, Parts, SlotBook
+from powergrid.engine.python_devices import PythonDevices, Surroundings
+from powergrid.networks.regulation import regulators_at
+
+PYTHON = "plain Python devices"
+"""Who decides slots that plain Python devices fill."""
+
+
+def families_of(
+    parts: Parts, ownership: Ownership, meters: Meters, book: SlotBook, signals: Mapping[str, Any]
+) -> list[Family]:
+    """Columns of every device type, one family a kernel."""
+    found = []
+    devices, meter_of = parts.devices, _meter_of(ownership, parts.devices)
+    seen_after = {id: parts.columns.width + i for i, id in enumerate(signals)}
+    for kernel in dict.fromkeys(agent.kernel for agent in devices):
+        units = [agent for agent in devices if agent.kernel is kernel]
+        rows = [agent.params() for agent in units]
+        params = kernel.Params(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
+        plain = units[0].facts is not None
+        slot, free, idle = (_answer_slots if plain else _command_slots)(kernel, units, ownership, book)
+        account = [ownership.account(agent) for agent in units]
+        tariff = [_tariff(parts, meter_of.get(payer)) for payer in account]
+        found.append(
+            Family(
+                kernel=kernel,
+                ids=tuple(agent.id for agent in units),
+                params=params,
+                place=np.array([_place(parts.network, meters, agent) for agent in units], dtype=int),
+                account=np.array(account, dtype=int),
+                sources=_sources(parts, meters, kernel, units),
+                slot=slot,
+                free=free,
+                idle=idle,
+                price=np.array([_price_column(parts, agent, seen_after) for agent in units], dtype=int),
+                retail=np.array([retail for retail, _ in tariff], dtype=int),
+                feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
+            )
+        )
+    return found
+
+
+def _command_slots(
+    kernel: Any, units: Sequence[Any], ownership: Ownership, book: SlotBook
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray | None, ...]]:
+    """Slots of every command field, which of them are free, and the constants of fields that nobody chooses."""
+    fields = kernel.Command._fields
+    slot = np.zeros((len(units), len(fields)), dtype=int)
+    free = np.zeros(slot.shape, dtype=bool)
+    idle: list[np.ndarray | None] = []
+    entries = [agent.action_entries() for agent in units]
+    for j, name in enumerate(fields):
+        constants = np.array([getattr(agent.idle(), name) for agent in units], dtype=float)
+        free[:, j] = [name in entry for entry in entries]
+        idle.append(None if free[:, j].any() else constants)
+        if not free[:, j].any():
+            continue
+        for i, agent in enumerate(units):
+            if free[i, j]:
+                slot[i, j] = book.add(agent.id, entries[i][name], *ownership.decider(agent), constants[i])
+            else:
+                slot[i, j] = book.constant(constants[i])
+    return slot, free, tuple(idle)
+
+
+def _answer_slots(
+    kernel: Any, units: Sequence[Any], ownership: Ownership, book: SlotBook
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray | None, ...]]:
+    """Slots for the answers of plain Python devices, which nobody else may choose."""
+    fields = kernel.Command._fields
+    entry = Entry("answer", "1", -1.0, 1.0)  # a slot that is its own physical value
+    slot = np.array([[book.add(agent.id, entry, None, PYTHON) for _ in fields] for agent in units], dtype=int)
+    return slot, np.zeros(slot.shape, dtype=bool), (None,) * len(fields)
+
+
+def python_devices(
+    parts: Parts, ownership: Ownership, book: SlotBook, families: Sequence[Family]
+) -> PythonDevices | None:
+    """The plain Python devices with slots for their actions; ``None`` where there are none."""
+    by_id = {agent.id: agent for agent in parts.devices}
+    numbered = [(family, row, id) for family in families for row, id in enumerate(family.ids)]
+    found = [(n, *item, by_id[item[2]]) for n, item in enumerate(numbered) if by_id[item[2]].facts is not None]
+    if not found or parts.series is None:
+        return None
+    actions = [
+        [
+            book.add(agent.id, entry, *ownership.decider(agent), idle)
+            for entry, idle in zip(agent.action_entries().values(), agent.action.idle().tolist(), strict=True)
+        ]
+        for *_, agent in found
+    ]
+    width = parts.columns.width
+    told = [family.price[row] if family.price[row] >= width else family.retail[row] for _, family, row, *_ in found]
+    around = Surroundings(
+        place=np.array([family.place[row] for _, family, row, *_ in found], dtype=int),
+        seen=np.array([family.price[row] for _, family, row, *_ in found], dtype=int),
+        paid=np.array([at if agent.own_bill else -1 for at, (*_, agent) in zip(told, found, strict=True)], dtype=int),
+        draw=np.array([number for number, *_ in found], dtype=int),
+    )
+    return PythonDevices(
+        [agent for *_, agent in found],
+        actions,
+        [family.slot[row] for _, family, row, *_ in found],
+        around,
+        book.constant(0.0),
+        parts.settings.episode_length,
+        parts.series,
+    )
+
+
+def _place(network: Any, meters: Meters, agent: Any) -> int:
+    if agent.role == "meter":
+        return meters.rows[agent.bus]
+    if agent.role == "injection":
+        return phases.terminals(network, agent)[0]
+    if agent.role == "tap":
+        return regulator_rows(network, agent)[0]
+    if agent.role == "switch":
+        return switched_rows(network, agent)[0]
+    names = [name for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True) if free]
+    if agent.bus not in names:
+        raise NetworkError(f'agent "{agent.id}": no switchable shunt "{agent.bus}"; {nearest(agent.bus, names)}')
+    return names.index(agent.bus)
+
+
+def switched_rows(network: Any, agent: Any) -> tuple[int, ...]:
+    """Rows of ``network.branches`` that a switch opens and closes."""
+    rows = phases.branch_rows(network, agent.bus)
+    if not rows:
+        raise NetworkError(f'agent "{agent.id}": no branch "{agent.bus}"; {nearest(agent.bus, network.branches.name)}')
+    return rows
+
+
+def regulator_rows(network: Any, agent: Any) -> tuple[int, ...]:
+    """Rows of ``network.regulators`` that a device moves."""
+    rows = regulators_at(network, agent.bus)
+    if not rows:
+        names = [network.branches.name[i] for i in network.regulators.branch]
+        raise NetworkError(f'agent "{agent.id}": no regulator "{agent.bus}"; {nearest(agent.bus, names)}')
+    return rows
+
+
+def leading_row(network: Any, agent: Any, rows: Sequence[int]) -> int:
+    """Row whose phase the relay of a device reads: the one that it names, else the first."""
+    if agent.phases is None or not phases.three_phase(network):
+        return rows[0]
+    here = {network.buses.phase[network.branches.to_bus[network.regulators.branch[row]]]: row for row in rows}
+    if agent.phases not in here:
+        raise NetworkError(
+            f'agent "{agent.id}": regulator "{agent.bus}" has no phase {agent.phases} to read; '
+            f"{phases.has_phases(''.join(here))}"
+        )
+    return here[agent.phases]
+
+
+def unit_of_rows(driven: Sequence[Sequence[int]]) -> np.ndarray | None:
+    """Unit that moves each regulator; ``None`` where every unit moves one."""
+    if all(len(rows) == 1 for rows in driven):
+        return None
+    unit_of = np.empty(sum(map(len, driven)), dtype=int)
+    for unit, rows in enumerate(driven):
+        unit_of[list(rows)] = unit
+    return unit_of
+
+
+def _sources(parts: Parts, meters: Meters, kernel: Any, units: Sequence[Any]) -> tuple[Source, ...]:
+    found = []
+    for name in kernel.Exogenous._fields:
+        if name == "p_branch_mw":
+            found.append(Source(name, np.array([meters.rows[agent.bus] for agent in units], dtype=int)))
+        elif name == "v_pu":
+            at = [phases.terminals(parts.network, agent)[0] for agent in units]
+            found.append(Source(name, np.array(at, dtype=int)))
+        else:
+            index = [parts.columns.column(agent.series()[name]) for agent in units]
+            found.append(Source("series", np.array(index, dtype=int)))
+    return tuple(found)
+
+
+def _meter_of(ownership: Ownership, devices: Sequence[Any]) -> dict[int, Any]:
+    """First meter of each account that has one."""
+    meters = [agent for agent in devices if agent.role == "meter"]
+    return {ownership.account(meter): meter for meter in reversed(meters)}
+
+
+def _tariff(parts: Parts, meter: Any) -> tuple[int, int]:
+    """Tariff columns at a meter, or those of an account without one."""
+    series = meter.series() if meter else {}
+    names = (series.get(name, name) for name in ("retail_per_mwh", "feed_in_per_mwh"))
+    retail, feed_in = (parts.columns.column(name) for name in names)
+    return retail, feed_in
+
+
+def _price_column(parts: Parts, agent: Any, seen_after: Mapping[str, int]) -> int:
+    """Column of the price a unit sees, among the exogenous row and the signals after it."""
+    above = (seen_after[ancestor.id] for ancestor in agent.ancestors() if ancestor.id in seen_after)
+    return next(above, parts.columns.price)
+
+
+def market(
+    parts: Parts,
+    ownership: Ownership,
+    meters: Meters,
+    book: SlotBook,
+    devices: Sequence[Any],
+    protocol: Any,
+    member_ids: Sequence[str],
+) -> Market:
+    """One horizontal protocol among its members, their slots and tariffs."""
+    agents = {agent.id: agent for agent in parts.agents}
+    member_of = {ownership.account_of(id): i for i, id in enumerate(member_ids)}
+    members = np.array(list(member_of), dtype=int)
+    entries = protocol.action_entries()
+    slot = np.zeros((len(members), len(entries)), dtype=int)
+    for i, id in enumerate(member_ids):
+        slot[i] = [book.add(id, entry, ownership.acts(id), agents[id].policy) for entry in entries]
+    target = np.full(len(meters.names), -1)
+    tariff = [(parts.columns.column("retail_per_mwh"), parts.columns.column("feed_in_per_mwh"))] * len(members)
+    meter_of = _meter_of(ownership, devices)
+    for agent in devices:
+        account = ownership.account(agent)
+        if agent.role == "meter" and account in member_of:
+            target[meters.rows[agent.bus]] = member_of[account]
+            tariff[member_of[account]] = _tariff(parts, meter_of[account])
+    return Market(
+        protocol=protocol,
+        members=members,
+        slot=slot,
+        retail=np.array([retail for retail, _ in tariff], dtype=int),
+        feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
+        meter_to_member=SumTo(target, len(members)),
+    )

@@ -1,0 +1,131 @@
+"""What an environment is made of, and the numbering of its measurements and slots while it is assembled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import NetworkError, nearest
+from powergrid.core.types import Entry
+from powergrid.engine import phases
+from powergrid.engine.layout import Columns, Settings
+from powergrid.engine.ownership import Ownership
+from powergrid.engine.switching import Outage
+from powergrid.networks.regulation import regulators_at
+
+SOURCE = ""
+"""Place of a meter that sits at the network's source."""
+UNIT = "unit:"
+"""Prefix of the place of a meter that sits at a device's own terminal."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything an environment is made of.
+
+    Attributes
+    ----------
+    network
+        The network's columns.
+    agents
+        All agents, in configuration order, already linked to their parents.
+    vertical
+        Vertical protocol object of each coordinator, by id.
+    horizontal
+        Horizontal protocol objects with the ids of their members.
+    policies
+        Local policies by name: ``act(xp, layout, params, state, exogenous, noise) -> slots``.
+    load_series
+        Series of each of the network's own loads.
+    outages
+        What may fail.
+    series
+        Values of a series over the year, for plain Python devices; ``None`` where there are none.
+    columns
+        What the exogenous table holds.
+    settings
+        Numbers of the environment.
+    """
+
+    network: Any
+    agents: Sequence[Any]
+    vertical: Mapping[str, Any]
+    horizontal: Sequence[tuple[Any, Sequence[str]]]
+    policies: Mapping[str, Callable[..., Any]]
+    load_series: Sequence[str]
+    columns: Columns
+    settings: Settings
+    outages: Sequence[Outage] = ()
+    series: Callable[[str], np.ndarray] | None = None
+
+    @property
+    def devices(self) -> list[Any]:
+        """Agents that are devices, family by family; regulators and capacitors in the network's order."""
+        found = [agent for agent in self.agents if hasattr(agent, "role")]
+        families = list(dict.fromkeys(agent.kernel for agent in found))
+        shunts = list(self.network.shunts.name)
+
+        def place(agent: Any) -> tuple[int, int]:
+            rows: Sequence[int] = ()
+            if agent.role == "tap":
+                rows = regulators_at(self.network, agent.bus)
+            elif agent.role == "cap" and agent.bus in shunts:
+                rows = (shunts.index(agent.bus),)
+            return families.index(agent.kernel), rows[0] if rows else 0
+
+        return sorted(found, key=place)
+
+
+class Meters:
+    """Numbering of measurements: metered branches, the source, devices with a meter of their own."""
+
+    def __init__(self, parts: Parts, injecting_units: list[str]):
+        self.places = list(dict.fromkeys(agent.bus for agent in parts.devices if agent.role == "meter"))
+        network, names = parts.network, parts.network.branches.name
+        branches = [place for place in self.places if place != SOURCE and not place.startswith(UNIT)]
+        for place in branches:
+            if not phases.branch_rows(network, place):
+                raise NetworkError(f'no branch "{place}" to meter; {nearest(place, names)}')
+        units = [place.removeprefix(UNIT) for place in self.places if place.startswith(UNIT)]
+        self.branches = tuple(phases.branch_rows(network, place) for place in branches)
+        self.units = np.array([injecting_units.index(unit) for unit in units], dtype=int)
+        self.names = [*branches, "source", *units]
+        self.rows = {name: row for row, name in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
+
+    def with_power(self, agents: Sequence[Any]) -> dict[str, list[str]]:
+        """Feature owners of each metering agent's measurement."""
+        return {agent.id: [self.names[self.rows[agent.bus]]] for agent in agents if agent.role == "meter"}
+
+
+class SlotBook:
+    """Collects slots while families and markets are numbered."""
+
+    def __init__(self, ownership: Ownership):
+        self.ownership = ownership
+        self.actions: dict[str, list[tuple[str, Entry]]] = {actor: [] for actor in ownership.actors}
+        self.decider: list[tuple[str, str, int]] = []  # actor or "", local policy or "", position in the action
+        self.ranges: list[tuple[float, float]] = []
+        self.rest: list[float] = []  # held before the first decision
+
+    def add(self, owner: str, entry: Entry, actor: str | None, policy: str, idle: float | None = None) -> int:
+        """Number of a new slot that an actor or a local policy fills; before that it holds `idle`, or its middle."""
+        position = 0
+        if actor is not None:
+            position = len(self.actions[actor])
+            self.actions[actor].append((owner, entry))
+        self.decider.append((actor or "", policy if actor is None else "", position))
+        self.ranges.append((entry.low, entry.high))
+        span = entry.high - entry.low
+        rest = 0.0 if idle is None or span <= 0.0 else 2.0 * (idle - entry.low) / span - 1.0
+        self.rest.append(min(max(rest, -1.0), 1.0))
+        return len(self.decider) - 1
+
+    def constant(self, value: float) -> int:
+        """Number of a new slot that nobody fills."""
+        self.decider.append(("", "", 0))
+        self.ranges.append((value, value))
+        self.rest.append(0.0)
+        return len(self.decider) - 1
