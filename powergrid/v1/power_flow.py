@@ -145,9 +145,8 @@ class TablePowerFlow:
     def _elsewhere(self) -> str:
         """What keeps the compiled power flow from this net beside its plan."""
         for table in self._others:
-            frame = self.net[table]
-            if len(frame) and frame["in_service"].to_numpy(bool).any():
-                return f'the net has rows in service in "{table}"'
+            if len(self.net[table]):  # rows out of service have results too
+                return f'the net has rows in "{table}"'
         return "the net has user_pf_options" if self.net.get("user_pf_options") else ""
 
     def _say(self, reason: str) -> None:
@@ -221,6 +220,22 @@ def _no_load(net: Any) -> pd.DataFrame:
     return pd.DataFrame([{**columns, "bus": net["ext_grid"]["bus"].iloc[0]}])
 
 
+def _refuse_dead_ends(net: Any) -> None:
+    """Leave branches and shunts at a bus out of service to ``runpp``, whose results there depend on the switches too.
+
+    Raises
+    ------
+    NetworkError
+        If there is one.
+    """
+    bus = net["bus"]
+    dead = bus.index[~bus["in_service"].to_numpy(bool)]
+    ends = {"line": ("from_bus", "to_bus"), "trafo": ("hv_bus", "lv_bus"), "impedance": ("from_bus", "to_bus")}
+    for table, columns in {**ends, "shunt": ("bus",)}.items():
+        if len(dead) and net[table][list(columns)].isin(dead).to_numpy().any():
+            raise NetworkError(f'the net has rows in "{table}" at a bus out of service')
+
+
 def _make_plan(net: Any, method: str) -> _Plan:
     """Convert and compile the net without its loads.
 
@@ -236,6 +251,7 @@ def _make_plan(net: Any, method: str) -> _Plan:
     sources = int(net["ext_grid"]["in_service"].to_numpy(bool).sum())
     if sources != 1:
         raise NetworkError(f"{sources} external grids in service instead of one")
+    _refuse_dead_ends(net)
     tables = _Tables(net)
     tables["name"] = str(net.get("name") or "net")
     for table in DRAWS:

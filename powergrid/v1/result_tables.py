@@ -102,7 +102,7 @@ class Rows:
     rating
         What loads a line by 100 % [kA], a transformer [MVA].
     off_ends
-        NaN at the ends of branches out of service that an open switch cuts off, else 0.
+        NaN at the ends that an open switch cuts off from branches out of service or open at both ends, else 0.
     winding_kv
         Rated voltages of the transformers [kV].
     bus_of, alive
@@ -185,14 +185,14 @@ def _off_ends(net: Any, table: str) -> tuple[np.ndarray, np.ndarray]:
     letter = {"line": "l", "trafo": "t"}.get(table, "")
     mine = switch[(switch["et"] == letter) & ~switch["closed"].astype(bool)]
     opened = set(zip(mine["element"], mine["bus"], strict=True))
-    off = ~frame["in_service"].to_numpy(bool)
-
-    def nan_at(end: str) -> np.ndarray:
-        cut = [(row, bus) in opened for row, bus in zip(frame.index, frame[end], strict=True)]
-        return np.where(off & np.array(cut, bool), np.nan, 0.0)
-
     first, second = ("hv_bus", "lv_bus") if table == "trafo" else ("from_bus", "to_bus")
-    return nan_at(first), nan_at(second)
+
+    def cut_at(end: str) -> np.ndarray:
+        return np.array([(row, bus) in opened for row, bus in zip(frame.index, frame[end], strict=True)], bool)
+
+    at_first, at_second = cut_at(first), cut_at(second)
+    off = ~frame["in_service"].to_numpy(bool) | (at_first & at_second)
+    return np.where(off & at_first, np.nan, 0.0), np.where(off & at_second, np.nan, 0.0)
 
 
 def _shunts(net: Any) -> np.ndarray:

@@ -22,7 +22,7 @@ from powergrid.v1.power_flow import TablePowerFlow
 
 RESULTS = (
     "res_bus", "res_line", "res_trafo", "res_ext_grid", "res_load", "res_sgen", "res_storage", "res_shunt",
-    "res_switch",
+    "res_switch", "res_gen",
 )  # fmt: skip
 
 
@@ -65,6 +65,11 @@ def edits(net):
     net.line.loc[2, "in_service"] = True
     net.line.loc[13, "in_service"] = False
     yield "a line out of service with an open switch"
+    net.line.loc[13, "in_service"] = True
+    net.switch.loc[3, "closed"] = False
+    yield "a line open at both ends"
+    net.switch.loc[3, "closed"] = True
+    net.line.loc[13, "in_service"] = False
     net.switch.loc[1, "closed"] = False
     net.trafo.loc[1, ["tap_neutral", "tap_pos", "tap_step_percent"]] = 0, 2, 2.5
     net.trafo["tap_side"] = [None, "lv"]
@@ -144,6 +149,15 @@ def with_generator(net):
     pp.create_gen(net, 4, p_mw=0.1, vm_pu=1.0)
 
 
+def with_a_generator_out_of_service(net):
+    pp.create_gen(net, 4, p_mw=0.1, vm_pu=1.0, in_service=False)
+
+
+def with_a_bus_out_of_service(net):
+    net.switch.loc[0, "closed"] = False
+    net.bus.loc[6, "in_service"] = False
+
+
 def with_voltage_dependent_load(net):
     net.load.loc[3, "const_z_p_percent"] = 50.0
 
@@ -158,7 +172,17 @@ def with_two_grids(net):
     pp.create_ext_grid(net, 6, vm_pu=1.0)
 
 
-@pytest.mark.parametrize("change", [with_generator, with_voltage_dependent_load, with_an_island, with_two_grids])
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_generator,
+        with_a_generator_out_of_service,
+        with_a_bus_out_of_service,
+        with_voltage_dependent_load,
+        with_an_island,
+        with_two_grids,
+    ],
+)
 def test_what_is_not_covered_goes_to_runpp_and_is_said_once(cigre, change):
     flow = TablePowerFlow(cigre)
     flow.solve()
