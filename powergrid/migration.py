@@ -11,11 +11,11 @@ from powergrid.core.errors import PowerGridError
 from powergrid.v1.devices import Grid
 from powergrid.v1.grid_base_env import SERIES, GridBaseEnv
 from powergrid.v1.net_file import write_net
-from powergrid.v1.script_uses import Use, script_uses
+from powergrid.v1.script_uses import Use, script_environments, script_uses
 from powergrid.v1.split_env import SplitGridEnv, to_multi_agent
 from powergrid.v1.yaml_agents import agents
 
-__all__ = ["SplitGridEnv", "Use", "script_uses", "to_multi_agent", "write_yaml"]
+__all__ = ["SplitGridEnv", "Use", "script_environments", "script_uses", "to_multi_agent", "write_yaml"]
 
 
 def write_yaml(env: Any, folder: str | Path, name: str = "") -> Path:

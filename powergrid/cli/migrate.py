@@ -12,7 +12,10 @@ def migrate_command(
     script: Annotated[Path, typer.Argument(help="Python file written for version 1.")],
     env: Annotated[
         list[str] | None,
-        typer.Option(help="Name of a GridBaseEnv subclass in the script to write as YAML; may be repeated. Runs it."),
+        typer.Option(
+            help="A GridBaseEnv subclass of the script, or a variable that holds an instance, to write as YAML; may be "
+            "repeated. Runs the script."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the YAML files, nets and data.")] = Path("migrated"),
 ) -> None:
@@ -27,7 +30,7 @@ def migrate_command(
     - `powergrid migrate my_env.py --env MyEnv --out migrated/`
     """
     from powergrid.cli.output import print_line
-    from powergrid.migration import script_uses, write_yaml
+    from powergrid.migration import script_environments, script_uses, write_yaml
 
     uses = script_uses(script)
     count = f"{len(uses)} use{'' if len(uses) == 1 else 's'}" if uses else "nothing"
@@ -37,6 +40,9 @@ def migrate_command(
     for name in env or ():
         path = write_yaml(_built(script, name), out)
         print_line(f"{name}: {path}")
+    if not env:
+        for name in script_environments(script):
+            print_line(f"to write it as YAML: powergrid migrate {script} --env {name} --out {out}")
 
 
 def _print_use(use: Any) -> None:
@@ -55,7 +61,7 @@ def _print_use(use: Any) -> None:
 
 
 def _built(script: Path, name: str) -> Any:
-    """An environment of a class of the script, which is run for it."""
+    """An environment of the script, which is run for it: of a class, or the one that a variable holds."""
     import runpy
 
     from powergrid.core.errors import PowerGridError, unknown_name
@@ -71,15 +77,18 @@ def _built(script: Path, name: str) -> Any:
     found = {
         key: item
         for key, item in scope.items()
-        if isinstance(item, type) and issubclass(item, GridBaseEnv) and item is not GridBaseEnv
+        if isinstance(getattr(item, "unwrapped", None), GridBaseEnv)
+        or (isinstance(item, type) and issubclass(item, GridBaseEnv) and item is not GridBaseEnv)
     }
     if not found:
         raise PowerGridError(
-            f"{script}: has no subclass of GridBaseEnv; only those are written as YAML. For several microgrids begin "
-            'with "powergrid show p2p_microgrids"'
+            f"{script}: has no subclass or instance of GridBaseEnv; only those are written as YAML. For several "
+            'microgrids begin with "powergrid show p2p_microgrids"'
         )
     if name not in found:
-        raise unknown_name(f"GridBaseEnv subclass in {script}", name, found)
+        raise unknown_name(f"GridBaseEnv in {script}", name, found)
+    if not isinstance(found[name], type):
+        return found[name]
     try:
         return found[name]({})
     except PowerGridError:

@@ -87,6 +87,41 @@ def script_uses(path: str | Path) -> list[Use]:
     PowerGridError
         If the file cannot be read or is no Python.
     """
+    tree = _parsed(path)
+    found = [Use(line, name, _replacement(name)) for line, name in _names(tree) if _replacement(name)]
+    return sorted(dict.fromkeys(found))
+
+
+def script_environments(path: str | Path) -> list[str]:
+    """Environments of version 1 that a script defines, by deriving from ``GridBaseEnv``, or imports.
+
+    Parameters
+    ----------
+    path
+        Python file; it is read, not run.
+
+    Returns
+    -------
+    list of str
+        Their names.
+
+    Raises
+    ------
+    PowerGridError
+        As :func:`script_uses`.
+    """
+    shipped = {"IEEE13Env", "IEEE34Env", "CIGREMVEnv"}
+    known, found = {"GridBaseEnv", *shipped}, []
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.ImportFrom):
+            found += [alias.asname or alias.name for alias in node.names if alias.name in shipped]
+        elif isinstance(node, ast.ClassDef) and known & {ast.unparse(base).rpartition(".")[2] for base in node.bases}:
+            known.add(node.name)
+            found.append(node.name)
+    return found
+
+
+def _parsed(path: str | Path) -> ast.Module:
     file = Path(path)
     try:
         tree = ast.parse(file.read_bytes(), filename=str(file))
@@ -96,8 +131,7 @@ def script_uses(path: str | Path) -> list[Use]:
         place = f"{file}:{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else str(file)
         reason = error.msg if isinstance(error, SyntaxError) else error
         raise PowerGridError(f"{place}: is no Python ({reason}); mend it, or give another file") from error
-    found = [Use(line, name, _replacement(name)) for line, name in _names(tree) if _replacement(name)]
-    return sorted(dict.fromkeys(found))
+    return tree
 
 
 def _names(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ import powergrid
 from powergrid.base_env import GridBaseEnv
 from powergrid.cli.app import app
 from powergrid.core.errors import ConfigError, PowerGridError
-from powergrid.migration import script_uses, to_multi_agent, write_yaml
+from powergrid.migration import script_environments, script_uses, to_multi_agent, write_yaml
 
 SCRIPT = """\
 import pickle
@@ -120,6 +120,13 @@ def test_a_script_is_read_and_its_environment_written(tmp_path):
     assert env.possible_agents == ["operator"]
     env.reset(seed=0)
     assert np.isfinite(env.step({"operator": np.zeros(5)})[1]["operator"])
+    assert script_environments(script) == ["IEEE13Env", "MyEnv"]
+    only_read = CliRunner().invoke(app, ["migrate", str(script)])
+    assert only_read.stdout.splitlines()[-1].endswith("--env MyEnv --out migrated")
+    script.write_text(f"{SCRIPT}\nmine = NormalizeActionWrapper(MyEnv({{'load_scale': 0.8}}))\n")
+    held = CliRunner().invoke(app, ["migrate", str(script), "--env", "mine", "--out", str(tmp_path / "held")])
+    assert held.exit_code == 0, held.output
+    assert "load_scale: 0.8" in (tmp_path / "held" / "myenv.yaml").read_text()
     wrong = CliRunner().invoke(app, ["migrate", str(script), "--env", "MyEnf", "--out", str(out)])
     assert wrong.exit_code == 1
     assert 'did you mean "MyEnv"' in wrong.output
@@ -170,7 +177,7 @@ def test_another_way_to_write_it_and_the_width_of_a_terminal(tmp_path, monkeypat
         (None, "cannot be read (No such file"),
         (b"raise RuntimeError('boom')", "failed (RuntimeError: boom)"),
         (b"import sys; sys.exit(3)", "failed (SystemExit: 3)"),
-        (b"import numpy", "has no subclass of GridBaseEnv"),
+        (b"import numpy", "has no subclass or instance of GridBaseEnv"),
         (b"from powergrid.base_env import GridBaseEnv\nclass E(GridBaseEnv): pass", "E({}) failed (TypeError"),
     ],
 )
