@@ -32,20 +32,51 @@ def two_dicts(env: Any) -> tuple[dict[str, float], dict[str, float]]:
     )
 
 
+def total_of(env: Any, values: dict[str, float]) -> float:
+    """Sum of the values of one of those dictionaries.
+
+    Raises
+    ------
+    SubclassError
+        If one of them is no number.
+    """
+    try:
+        return float(np.sum(list(values.values())))
+    except (TypeError, ValueError) as error:
+        wrong = {name: value for name, value in values.items() if not isinstance(value, int | float | np.number)}
+        raise SubclassError(
+            f"{type(env).__name__}._reward_and_safety() must return numbers by name; it returned {wrong}"
+        ) from error
+
+
+NUMBERS = ("episode_length", "base_power", "load_scale", "reward_scale", "safety_scale", "max_penalty")
+"""Keys of a configuration that hold a number."""
+
+
 def checked_config(env: Any, env_config: Any) -> dict[str, Any]:
     """The configuration of an environment, empty for None.
 
     Raises
     ------
     SubclassError
-        If it is no dictionary.
+        If it is no dictionary, or a number in it is none.
     """
-    if env_config is None or isinstance(env_config, dict):
-        return env_config or {}
-    raise SubclassError(
-        f"{type(env).__name__}: env_config must be a dict, not a {type(env_config).__name__}; a comma after its "
-        "closing brace makes a tuple of it"
-    )
+    config = {} if env_config is None else env_config
+    if not isinstance(config, dict):
+        raise SubclassError(
+            f"{type(env).__name__}: env_config must be a dict, not a {type(config).__name__}; a comma after its "
+            "closing brace makes a tuple of it"
+        )
+    for key in NUMBERS:
+        if key in ("episode_length", "max_penalty") and config.get(key) is None:
+            continue  # 24 steps, no cap
+        try:
+            float(config.get(key, 0.0))
+        except (TypeError, ValueError) as error:
+            raise SubclassError(
+                f'{type(env).__name__}: env_config["{key}"] must be a number, not {config[key]!r}'
+            ) from error
+    return config
 
 
 def pp_get_idx_safe(net: Any, table: str, name: str) -> int | None:

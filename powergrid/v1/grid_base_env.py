@@ -19,6 +19,7 @@ from powergrid.v1.attach import (
     attach_device_to_net,
     checked_config,
     keep_within_limits,
+    total_of,
     two_dicts,
     write_rows,
 )
@@ -113,6 +114,10 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
                 f"{who} must set self.dataset to a dict with the arrays {', '.join(SERIES)}; missing: "
                 f"{', '.join(missing)}"
             )
+        hours, needed = len(self.dataset["load"]), 2 * self.episode_length if self.cfg.get("train", False) else 1
+        if hours < needed:
+            drawn = f' for "train" draws an episode of {self.episode_length}, never the last' if needed > 1 else ""
+            raise SubclassError(f"{who} set a dataset of {hours} values; it takes at least {needed}{drawn}")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Begin an episode: at a random day where ``train`` is set to True, else where the last one ended.
@@ -137,9 +142,9 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         converged = self._solve_pf()
         self._update_device_cost_safety(converged)
         terms, violations = two_dicts(self)
-        reward = np.sum(list(terms.values())) * float(self.cfg.get("reward_scale", 1.0))
-        penalty = np.sum(list(violations.values())) * float(self.cfg.get("safety_scale", 0.0))
-        reward -= np.clip(penalty, 0.0, float(self.cfg.get("max_penalty", 0.0)) or None)
+        reward = total_of(self, terms) * float(self.cfg.get("reward_scale", 1.0))
+        penalty = total_of(self, violations) * float(self.cfg.get("safety_scale", 0.0))
+        reward -= np.clip(penalty, 0.0, float(self.cfg.get("max_penalty") or 0.0) or None)
         self.t += 1
         self._apply_dataset_scalers()
         info = {"t": self.t, "converged": converged}

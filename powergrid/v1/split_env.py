@@ -12,7 +12,7 @@ from gymnasium.spaces import Dict as DictSpace
 from pettingzoo import ParallelEnv
 
 from powergrid.core.errors import ConfigError, Issue, nearest
-from powergrid.v1.attach import keep_within_limits, two_dicts
+from powergrid.v1.attach import keep_within_limits, total_of, two_dicts
 from powergrid.v1.devices import Device
 from powergrid.v1.grid_base_env import GridBaseEnv
 
@@ -126,8 +126,8 @@ class SplitGridEnv(ParallelEnv):
 
     def _rewards(self, terms: dict[str, float], violations: dict[str, float]) -> dict[str, float]:
         cfg = self.env.cfg
-        total = float(np.sum(list(violations.values())))
-        cap = float(cfg.get("max_penalty", 0.0)) or None
+        total = total_of(self.env, violations)
+        cap = float(cfg.get("max_penalty") or 0.0) or None
         penalty = float(np.clip(total * float(cfg.get("safety_scale", 0.0)), 0.0, cap))
         part = penalty / total if total else 0.0
         own, wrong = self._shares(terms), self._shares(violations)

@@ -133,6 +133,15 @@ def test_one_split_is_enough_and_lengths_count_where_they_are_used(tmp_path):
         read_data("test", "AZPS", "NP15", "0096WD_7_N001", source=tmp_path / "test_only.pkl")
 
 
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [(3, "must be the path"), ({}, "only nothing"), ({"train": {"solar": {}}}, 'has no "load", only solar')],
+)
+def test_data_of_another_kind(source, sentence):
+    with pytest.raises(DataError, match=sentence):
+        read_data("train", "AVA", "NP15", "0096WD_7_N001", source=source)
+
+
 def test_no_pickle_at_all(tmp_path):
     (tmp_path / "text.pkl").write_text("hours,load\n")
     with pytest.raises(DataError, match="no readable pickle"):

@@ -228,6 +228,10 @@ def broken(**changes):
         ({"area": None}, "must set self.area"),
         ({"devices": [1]}, "must set self.devices to a dict"),
         ({"dataset": {"load": np.ones(48)}}, "missing: solar, wind, price"),
+        (
+            {"dataset": {name: np.ones(0) for name in ("load", "solar", "wind", "price")}},
+            "of 0 values; it takes at least 1",
+        ),
         ({"devices": {"S": RES("S", "Bus 2", 0.3, "solar")}}, "no device of Broken takes an action"),
         ({"devices": {"B": ESS("B", "Bus 22", -1, 1, 1)}}, 'did you mean "V Bus 2"'),
         ({"devices": {"T": Transformer("T")}}, 'no trafo "V T"'),
@@ -244,6 +248,27 @@ def test_two_dicts_are_asked_for(result):
     env.reset()
     with pytest.raises(PowerGridError, match=r"must return two dicts, rewards and violations"):
         env.step(np.zeros(1, np.float32))
+
+
+def test_rewards_are_numbers():
+    env = type("Odd", (Village,), {"_reward_and_safety": lambda self: ({"a": 1.0, "b": "much"}, {})})({})
+    env.reset()
+    with pytest.raises(PowerGridError, match=r"must return numbers by name; it returned {'b': 'much'}"):
+        env.step(np.zeros(1, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"load_scale": "much"}, r"env_config\[\"load_scale\"\] must be a number, not 'much'"),
+        ({"safety_scale": None}, "must be a number, not None"),
+        ({"train": True, "episode_length": 9000}, "takes at least 18000 for"),
+    ],
+)
+def test_configurations_that_do_not_do(config, sentence):
+    with pytest.raises(PowerGridError, match=sentence):
+        Village(config)
+    assert Village({"max_penalty": None, "episode_length": None}).episode_length == 24
 
 
 def test_an_action_that_lacks_numbers():

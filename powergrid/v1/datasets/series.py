@@ -56,12 +56,20 @@ def read_data(
     source = os.environ.get(VARIABLE) if source is None else source
     if source is None:
         return _embedded(train, load_area, renew_area)
+    if not isinstance(source, dict | str | os.PathLike):
+        raise DataError(f"data must be the path of a v1 data file or a dict in its layout, not {source!r}")
     data = source if isinstance(source, dict) else _held(str(Path(source).expanduser().resolve()))
     place = "the data" if isinstance(source, dict) else str(source)
     if train not in data:
-        raise DataError(f'{place}: has no split "{train}", only {", ".join(map(str, data))}; train is True for "train"')
+        raise DataError(
+            f'{place}: has no split "{train}", only {", ".join(map(str, data)) or "nothing"}; train is True for "train"'
+        )
     wanted = {"load": load_area, "solar": renew_area, "wind": renew_area, "price": price_area}
     for quantity, area in wanted.items():
+        if quantity not in data[train]:
+            raise DataError(
+                f'{place}: the split "{train}" has no "{quantity}", only {", ".join(data[train]) or "nothing"}'
+            )
         if area not in data[train][quantity]:
             raise unknown_name(f"{quantity} series of the split {train}", area, data[train][quantity])
     series = {quantity: data[train][quantity][area] for quantity, area in wanted.items()}
