@@ -167,7 +167,7 @@ class DeviceAgent(Agent):
     """Names of the money columns [$] that `money` returns, in order."""
     violation_names: ClassVar[tuple[str, ...]] = ()
 
-    Settings: ClassVar[type[DeviceSettings]] = DeviceSettings
+    Settings: ClassVar[Any] = DeviceSettings
     Params: ClassVar[Any] = NoColumns
     State: ClassVar[Any] = NoColumns
     Command: ClassVar[Any] = NoColumns

@@ -3,6 +3,9 @@
 A family in short form has a class attribute ``ranges`` with the bounds of its command fields, and of its state fields
 where they are known. From it follow `action_entries`, `observation_entries` and `readings`; from `Settings` follows
 `Params`, from the defaults of `State` follows `reset`. Kernels may stand in the class without ``@staticmethod``.
+
+Shorter still, columns may be written as what they hold: ``Settings`` and ``State`` as names with defaults, ``Command``
+as names with bounds, which are its ranges then, and ``Exogenous`` as names.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from types import FunctionType
 from typing import Any
+
+from pydantic import create_model
 
 from powergrid.core.types import Array, Entry, Injection
 
@@ -37,7 +42,8 @@ def complete(kind: Any, base: Any) -> None:
         given = own.get(name)
         if isinstance(given, FunctionType) and next(iter(signature(given).parameters), "self") != "self":
             setattr(kind, name, staticmethod(given))
-    if kind.ranges is base.ranges or "ranges" not in own:
+    _spell_out(kind, own)
+    if "ranges" not in vars(kind):
         return
     if kind.Params is base.Params:
         record: Any = namedtuple
@@ -46,6 +52,20 @@ def complete(kind: Any, base: Any) -> None:
         kind.reset = staticmethod(_reset(kind.State))
     if kind.readings is base.readings:
         kind.readings = staticmethod(_whole_state)
+
+
+def _spell_out(kind: Any, own: Mapping[str, Any]) -> None:
+    """Columns that are written as names with what they hold become the types that they stand for."""
+    record: Any = namedtuple
+    if isinstance(given := own.get("Settings"), Mapping):
+        fields: Any = {name: (type(value), value) for name, value in given.items()}
+        kind.Settings = create_model("Settings", __base__=kind.__mro__[1].Settings, **fields)
+    if isinstance(given := own.get("State"), Mapping):
+        kind.State = record("State", given, defaults=tuple(given.values()))
+    if isinstance(given := own.get("Command"), Mapping):
+        kind.Command, kind.ranges = record("Command", given), {**given, **kind.ranges}
+    if isinstance(given := own.get("Exogenous"), (list, tuple)):
+        kind.Exogenous = record("Exogenous", given)
 
 
 def entries(fields: tuple[str, ...], ranges: Mapping[str, tuple[float, float]], known: bool) -> dict[str, Entry]:

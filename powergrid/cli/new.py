@@ -73,18 +73,27 @@ def new_command(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         print_line(str(file))
-    if words["type"] not in (name, words["class"]) or words["type"].lower().startswith("my"):
+    if _taken(kind, name):
         print_note(f'PowerGrid has a {kind.value} "{name}" already, so this one is called "{words["type"]}"')
     print_line(f"next: powergrid check {place}, pytest {place}, powergrid show {place / name}.yaml")
 
 
 def _names(kind: Kind, name: str) -> dict[str, str]:
     """Class and registered type: devices are called like classes, everything else like files."""
-    pascal = "".join(word.capitalize() for word in name.split("_"))
+    pascal = _pascal(name)
     own = pascal if kind is Kind.device else name
-    if own in _registry(kind) or name in _registry(kind):
+    if _taken(kind, name):
         pascal, own = f"My{pascal}", f"My{pascal}" if kind is Kind.device else f"my_{name}"
     return {"class": pascal, "type": own}
+
+
+def _taken(kind: Kind, name: str) -> bool:
+    """Whether the name, as a file or as a class, belongs to something already."""
+    return name in _registry(kind) or _pascal(name) in _registry(kind)
+
+
+def _pascal(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
 
 
 def _registry(kind: Kind) -> Registry:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.short_form import KERNELS
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
 from powergrid.engine.layout import Layout
@@ -53,8 +54,8 @@ def from_outside(layout: Layout) -> tuple[int, ...]:
     return tuple(i for i, family in enumerate(layout.families) if _from_outside(family.kernel))
 
 
-def check_states(layout: Layout, which: Sequence[int], devices: Sequence[Any], tick: int) -> None:
-    """Are the states of some families finite after a tick?
+def check_states(layout: Layout, which: Sequence[int], devices: Sequence[Any], tick: Array) -> None:
+    """Are the states of some families finite after a tick, in every environment of a batch?
 
     Raises
     ------
@@ -64,10 +65,42 @@ def check_states(layout: Layout, which: Sequence[int], devices: Sequence[Any], t
     for i in which:
         family, columns = layout.families[i], devices[i]
         for name, values in zip(family.kernel.State._fields, columns, strict=True):
-            bad = np.flatnonzero(~np.isfinite(values))
-            if len(bad):
-                sentence = f"step gave state.{name} = {float(values[bad[0]])!r} at tick {tick}; it must be finite"
-                raise DeviceError(family.ids[bad[0]], family.kernel.__name__, sentence)
+            finite = np.isfinite(values)
+            if not finite.all():
+                *lane, unit = map(int, np.argwhere(~finite)[0])
+                value, when = float(values[(*lane, unit)]), int(np.asarray(tick)[tuple(lane)])
+                sentence = f"step gave state.{name} = {value!r} at tick {when}; it must be finite"
+                raise DeviceError(family.ids[unit], family.kernel.__name__, sentence)
+
+
+def check_raised(layout: Layout, which: Sequence[int], error: Exception, tick: Array) -> None:
+    """Has a kernel of some families raised this?
+
+    Raises
+    ------
+    DeviceError
+        If so; names a unit of the family, the method and the line.
+    """
+    for i in which:
+        family = layout.families[i]
+        sentence = raised_by(family.kernel, error, f" at tick {int(np.min(tick))}")
+        if sentence:
+            raise DeviceError(family.ids[0], family.kernel.__name__, sentence) from error
+
+
+def raised_by(kind: Any, error: Exception, when: str = "") -> str:
+    """The sentence for what a kernel of a family has raised; empty if none of them has."""
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        for name in KERNELS:
+            if getattr(getattr(kind, name, None), "__code__", None) is code:
+                place = f"{code.co_filename}, line {trace.tb_lineno}"
+                found = f"{name} failed{when}: {type(error).__name__}: {error} ({place})"
+                if isinstance(error, NotImplementedError) and getattr(kind, name) is getattr(DeviceAgent, name):
+                    found = f"there is no kernel `{name}`"
+        trace = trace.tb_next
+    return found
 
 
 def _from_outside(kind: type) -> bool:
@@ -116,7 +149,11 @@ def _check_ticks(device: Any, read: Callable[[str], Array], dt_h: float) -> None
         injection = type(injection)(*map(_fixed, injection))
         after = (np, params, type(state)(*map(_fixed, state)), injection, exogenous, dt_h)
         _check_values(device, "money", kind.money_names, _call(device, "money", *after))
-        _check_values(device, "violation", kind.violation_names, _call(device, "violation", *after))
+        violations = _call(device, "violation", *after)
+        _check_values(device, "violation", kind.violation_names, violations)
+        for name, value in zip(kind.violation_names, violations, strict=True):
+            if np.min(value) < 0.0:
+                raise _refused(device, f"violation gives {name} = {float(np.min(value))!r}; it must not be negative")
         names = [entry.name for entry in device.observation_entries()]
         _check_values(device, "readings", names, _call(device, "readings", *after[:4]))
 
@@ -135,6 +172,11 @@ def _check_values(device: Any, method: str, names: Sequence[str], values: Sequen
     if len(values) != len(names):
         raise _refused(device, f"{method} gives {len(values)} columns for the names {list(names)}")
     for name, value in zip(names, values, strict=True):
+        if np.shape(value) not in ((), (_UNITS,)):
+            sentence = (
+                f"{method} gives {name} of shape {np.shape(value)} for {_UNITS} units; it must have one number each"
+            )
+            raise _refused(device, sentence)
         if not np.isfinite(np.asarray(value, dtype=float)).all():
             raise _refused(device, f"{method} gives {name} = {np.asarray(value).tolist()}; it must be finite")
 

@@ -27,7 +27,7 @@ def loop(units, tick, seen, paid, v_pu, answers):
                 raise changed(device, [{fixed}])
     except DeviceError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failed(device, error) from error
 """
 

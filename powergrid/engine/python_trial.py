@@ -23,6 +23,8 @@ from powergrid.engine.python_units import Template, answers_of, changed, guarded
 TRIAL_TICKS = 96
 """Longest trial run [ticks]."""
 _WORKED_WITH = ("t", "dt", "dt_h", "cost", "safety", "electricity_price", "price_per_mwh", "v_pu")
+_AGENT = ("id", "bus", "phases", "policy", "p_sign", "interval_s", "offset_s")
+"""What the constructor of every device is given, and nobody changes."""
 _OWN = frozenset((*_WORKED_WITH, "p_sign", "interval_s", "offset_s"))
 """Numbers of every plain device that are not observed as its own."""
 
@@ -96,6 +98,7 @@ def _run(template: Template, dataset: Windows, ticks: int) -> list[str]:
     first: dict[str, float] = _numbers(unit)
     moved: dict[str, None] = {}
     fixed = [getattr(unit, name) for name in device.facts.parameters]
+    agent = {name: getattr(unit, name) for name in _AGENT}
     low, high = unit.action.bounds()
     if type(unit).reset is not DeviceAgent.reset:
         guarded(unit, "reset", 0.5)
@@ -105,9 +108,20 @@ def _run(template: Template, dataset: Windows, ticks: int) -> list[str]:
         for method in METHODS:
             guarded(unit, method)
         answers_of(unit)
+        if unit.safety < 0.0:
+            sentence = (
+                f"update_cost_safety left safety = {float(unit.safety)!r} at tick {tick}; it must not be negative"
+            )
+            raise _refused(device, sentence)
         moved.update({name: None for name, value in _numbers(unit).items() if first.get(name) != value})
         if any(getattr(unit, name) is not old for name, old in zip(device.facts.parameters, fixed, strict=True)):
             raise changed(unit, fixed)
+    for name, before in agent.items():
+        if getattr(unit, name) != before:
+            sentence = f"its methods change {name} from {before!r} to {getattr(unit, name)!r}; it stays as it was given"
+            raise _refused(device, sentence)
+    if not np.array_equal(unit.action.bounds(), (low, high)):
+        raise _refused(device, "its methods change action.range, which must stay what the constructor made it")
     for name, before in kept.items():
         if not _same(before, held[name]):
             sentence = f"its methods write into the parameter {name}: {before!r} has become {held[name]!r}"

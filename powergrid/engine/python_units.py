@@ -94,7 +94,7 @@ def guarded(device: Any, method: str, *arguments: Any) -> None:
     """Call a method of a device; what it raises becomes a `DeviceError`."""
     try:
         getattr(device, method)(*arguments)
-    except Exception as error:  # whatever a stranger's method raises
+    except (Exception, SystemExit) as error:  # whatever a stranger's method raises
         raise failed(device, error, method) from error
 
 
@@ -114,7 +114,7 @@ def answers_of(device: Any) -> list[float]:
     return checked(device, names, attrgetter(*names)(device))
 
 
-def failed(device: Any, error: Exception, method: str = "") -> DeviceError:
+def failed(device: Any, error: BaseException, method: str = "") -> DeviceError:
     """The sentence for a method that has raised."""
     trace, place = error.__traceback__, ""
     while trace is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.engine import step as engine
+from powergrid.engine.kernel_trial import check_raised, check_states, from_outside
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.observe import forecast_scale
 from powergrid.engine.results import Results, blank_results
@@ -166,6 +167,7 @@ class Simulation:
         self.params = params_of(world.layout)
         self._noise: Noise | None = None
         self._table = np.ascontiguousarray(world.table, dtype=np.float64)
+        self._watched = from_outside(world.layout)
         self._fused: Any = None
         if backend != "numpy":
             self._fused = self._compile(backend == "auto", count)
@@ -264,6 +266,7 @@ class Simulation:
         if observation is not None:
             results = results._replace(observation=observation.reshape(count, *observation.shape[len(batch) :]))
         after, output = self._fused(state, actions, self._table, self._noise, results, keep=True)
+        self._watch(state, after)
         return after.state, output.output
 
     def advance(self, state: State, actions: np.ndarray, results: Results, keep: bool) -> tuple[State, Any]:
@@ -281,6 +284,7 @@ class Simulation:
         """
         if self._fused is not None:
             stepped: tuple[State, Any] = self._fused(state, actions, self._table, self._noise, results, keep=keep)
+            self._watch(state, stepped[0])
             return stepped
         after, output = self._reference(state, actions)
         acting = len(self.layout.actors)
@@ -299,7 +303,18 @@ class Simulation:
 
     def _reference(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
         exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
-        return engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
+        try:
+            after, output = engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
+        except Exception as error:
+            check_raised(self.layout, self._watched, error, state.tick)
+            raise
+        self._watch(state, after)
+        return after, output
+
+    def _watch(self, before: State, after: Any) -> None:
+        """What kernels from outside PowerGrid spoil must not go on unseen."""
+        if self._watched:
+            check_states(self.layout, self._watched, after.devices, before.tick)
 
     def exogenous(self, state: State) -> Exogenous:
         """Rows of the running and the following tick."""

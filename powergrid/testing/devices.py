@@ -12,7 +12,7 @@ from powergrid.agents.device_agent import DeviceAgent, LinearDevice
 from powergrid.core.errors import DeviceError, MissingExtraError, PowerGridError
 from powergrid.core.types import Entry
 from powergrid.datasets import load
-from powergrid.engine.kernel_trial import check_kernels
+from powergrid.engine.kernel_trial import check_kernels, raised_by
 from powergrid.envs.python_plugins import reader
 from powergrid.plugins.registries import DEVICES
 from powergrid.testing.python_devices import check_python_device
@@ -37,6 +37,7 @@ from powergrid.testing.trial import (
 )
 
 _TOLERANCE = 1e-9
+_STEPS = 33
 _SHAPE = (*BATCH, UNITS)
 
 
@@ -79,8 +80,9 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
 
     A unit is built with `params` and driven for 24 ticks of 15 min with random commands, some of them outside the
     limits, NaN or infinite. Floats, columns, batch and JAX (float64) must agree to 1e-9; energy must balance to
-    1e-9 MWh; limits must hold; state and money must stay finite; a reset must be reproducible; named entries must
-    match what the kernels give; derivatives must be finite; `linear` must describe the same unit. Plain Python devices
+    1e-9 MWh; limits must hold; state and money must stay finite; no violation may be negative and no marginal cost may
+    fall with power; a reset must be reproducible; named entries must have units and match what the kernels give;
+    derivatives must be finite; `linear` must describe the same unit. Plain Python devices
     are examined by :func:`powergrid.testing.python_devices.check_python_device`.
 
     Parameters
@@ -128,6 +130,7 @@ def _examine(trial: Trial) -> None:
     first, ticks = run_batch(trial)
     _check_columns(trial, ticks)
     _check_finite(trial, ticks)
+    _check_costs(trial, ticks)
     _check_inputs_untouched(trial)
     _check_forms(trial, ticks)
     _check_float32(trial)
@@ -146,7 +149,7 @@ def _reason(trial: Trial, error: Exception) -> str:
         return found.sentence
     except PowerGridError as found:  # a series that the embedded data do not have
         return str(found)
-    return f"a kernel failed with {type(error).__name__}: {error}"
+    return raised_by(trial.kernels, error) or f"it failed with {type(error).__name__}: {error}"
 
 
 def _check_names(trial: Trial) -> None:
@@ -160,6 +163,8 @@ def _check_names(trial: Trial) -> None:
     for entry in (*seen, *chosen.values()):
         bounded = np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high
         trial.claim(bounded, f'entry "{entry.name}" needs finite bounds low < high, found [{entry.low}, {entry.high}]')
+        named = isinstance(entry.unit, str) and entry.unit.strip()
+        trial.claim(named, f'entry "{entry.name}" needs a unit, found {entry.unit!r}; of a pure number it is "1"')
     idle = unit.idle()
     trial.claim(isinstance(idle, kernels.Command), f"idle() must be a Command, found {type(idle).__name__}")
     trial.claim([np.isfinite(value) for value in idle], f"idle() must be finite, found {idle}")
@@ -201,6 +206,28 @@ def _check_finite(trial: Trial, ticks: list[Tick]) -> None:
     for number, tick in enumerate(ticks):
         for name, value in leaves(tick):
             trial.claim(np.isfinite(value), f"{name} is not finite at tick {number}, command {trial.commands[number]}")
+
+
+def _check_costs(trial: Trial, ticks: list[Tick]) -> None:
+    """No violation is a reward, and where a marginal cost is declared, fuel grows dearer with power."""
+    for number, tick in enumerate(ticks):
+        for name, value in zip(trial.kernels.violation_names, tick.violation, strict=True):
+            trial.claim(value >= 0.0, f'violation "{name}" is {np.min(value):.6g} at tick {number}; none is below zero')
+    p_mw = np.linspace(0.0, max(float(np.max(tick.injection.p_mw)) for tick in ticks), _STEPS)
+    params = type(trial.params)(*(np.full(_STEPS, float(value)) for value in trial.params))
+    slope = trial.kernels.marginal_cost(np, params, p_mw)
+    if slope is None:
+        return
+    slope = np.broadcast_to(slope, p_mw.shape)
+    trial.claim(np.isfinite(slope), "marginal_cost is not finite")
+    falls = np.flatnonzero(np.diff(slope) < -_TOLERANCE * np.maximum(np.abs(slope[1:]), 1.0))
+    if len(falls):
+        at = int(falls[0])
+        trial.claim(
+            False,
+            f"marginal_cost falls from {slope[at]:.6g} to {slope[at + 1]:.6g} $/MWh between {p_mw[at]:.6g} and "
+            f"{p_mw[at + 1]:.6g} MW; a market needs offers that rise with power",
+        )
 
 
 def _check_inputs_untouched(trial: Trial) -> None:

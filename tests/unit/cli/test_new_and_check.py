@@ -53,6 +53,8 @@ def test_a_name_that_is_taken_gets_another_type(tmp_path):
     result = run("new", "device", "heat_pump", "--folder", tmp_path)
     assert 'so this one is called "MyHeatPump"' in result.output
     assert '@register_device("MyHeatPump")' in (tmp_path / "heat_pump.py").read_text()
+    assert "already" not in run("new", "device", "my_heater", "--folder", tmp_path).output
+    assert "already" not in run("new", "protocol", "my_tariff", "--folder", tmp_path).output
 
 
 def test_nothing_is_overwritten_and_names_are_checked(tmp_path):

@@ -80,6 +80,18 @@ def _priceless(xp: Any, params: Any, state: Any, settlement_per_mwh: Any) -> Any
     return settlement_per_mwh * state.soc * np.inf
 
 
+def _hopeless(xp: Any, params: Any, state: Any, exogenous: Any, outlook: Any, dt_h: float) -> Any:
+    raise ValueError("no idea")
+
+
+def _rewards(xp: Any, params: Any, state: Any, injection: Any, exogenous: Any, dt_h: float) -> Any:
+    return (state.soc * 0.0 - 1.0,)
+
+
+def _cheaper(xp: Any, params: Any, p_mw: Any) -> Any:
+    return 100.0 - 50.0 * p_mw
+
+
 @pytest.mark.parametrize(
     ("faults", "sentence"),
     [
@@ -93,6 +105,11 @@ def _priceless(xp: Any, params: Any, state: Any, settlement_per_mwh: Any) -> Any
         ({"linear": lambda self, _: Storage.linear(self, None)._replace(eta_in=1.0)}, r"linear\(\) stores"),
         ({"linear": lambda self, _: Storage.linear(self, None)._replace(p_max_mw=0.01)}, "leaves the power limits"),
         ({"step": Storage.__mro__[1].step}, "there is no `step` kernel"),
+        ({"energy": Storage.__mro__[1].energy}, "there is no kernel `energy`"),
+        ({"rule": staticmethod(_hopeless)}, r"rule failed: ValueError: no idea \(.*, line \d+\)"),
+        ({"violation": staticmethod(_rewards), "violation_names": ("limit",)}, 'violation "limit" is -1 at tick 0'),
+        ({"marginal_cost": staticmethod(_cheaper)}, r"marginal_cost falls from 100 to 9\d.*MW"),
+        ({"action_entries": lambda self: {"p_mw": Entry("p", "", -1.0, 1.0)}}, 'entry "p" needs a unit'),
     ],
 )
 def test_faulty_family_is_found(faults: dict, sentence: str) -> None:

@@ -75,23 +75,17 @@ def config(plugins: Path, *agents: dict[str, Any], **sections: Any) -> dict[str,
 KERNEL = """
 from collections import namedtuple
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings
+from powergrid.agents import DeviceAgent
 from powergrid.core.types import Injection
 from powergrid.plugins import register_device
 
 State = namedtuple("State", "temp_c", defaults=[22.0])
-Command = namedtuple("Command", "power_kw")
-Exogenous = namedtuple("Exogenous", "ambient_temp_c")
 
 @register_device("HVACKernel")
 class HVACKernel(DeviceAgent):
-    class Settings(DeviceSettings):
-        t_min_c: float = 18.0
-        t_max_c: float = 26.0
-        thermal_mass: float = 1.0
-
-    State, Command, Exogenous = State, Command, Exogenous
-    ranges, violation_names = {"power_kw": (-5.0, 5.0)}, ("comfort",)
+    Settings = {"t_min_c": 18.0, "t_max_c": 26.0, "thermal_mass": 1.0}
+    State, Command, Exogenous = State, {"power_kw": (-5.0, 5.0)}, ["ambient_temp_c"]
+    violation_names = ["comfort"]
 
     def step(xp, params, state, command, exogenous, dt_h):
         heat_loss = (state.temp_c - exogenous.ambient_temp_c) / params.thermal_mass
@@ -99,7 +93,6 @@ class HVACKernel(DeviceAgent):
         return State(temp_c), Injection(-command.power_kw / 1000, temp_c * 0.0)
 
     def violation(xp, params, state, injection, exogenous, dt_h):
-        below, above = params.t_min_c - state.temp_c, state.temp_c - params.t_max_c
-        return ((xp.maximum(below, 0.0) + xp.maximum(above, 0.0)) * dt_h,)
+        return [xp.maximum(xp.maximum(params.t_min_c - state.temp_c, state.temp_c - params.t_max_c), 0.0) * dt_h]
 """
 """The same device as a kernel."""

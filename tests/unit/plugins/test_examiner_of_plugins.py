@@ -83,6 +83,26 @@ def _bounded(self):
     return (Entry("level", "1", 0.0, 2.0),)
 
 
+def _rewards(self):
+    self.cost, self.safety = 0.0, -0.5
+
+
+def _moves(self):
+    self.bus = "2"
+
+
+def _widens(self):
+    self.action.range = np.array([[0.0], [9.0]])
+
+
+def _quits(self):
+    raise SystemExit(3)
+
+
+def _unitless(self):
+    return (Entry("level", "", 0.0, 9.0),)
+
+
 @pytest.mark.parametrize(
     ("methods", "sentence"),
     [
@@ -92,6 +112,11 @@ def _bounded(self):
         ({"update_state": _shares}, r"change Plain.shared to \[0, 1, .*all units share"),
         ({"update_state": _remembers}, r"two episodes with the same actions differ: state.P = "),
         ({"update_state": _random}, r"two episodes with the same actions differ: state.P = "),
+        ({"update_cost_safety": _rewards}, r"Wrong: update_cost_safety left safety = -0.5 at tick 0"),
+        ({"update_state": _moves}, r"Wrong: its methods change bus from '1' to '2'"),
+        ({"update_state": _widens}, r"Wrong: its methods change action.range"),
+        ({"update_state": _quits}, r"Wrong: update_state failed at tick 0: SystemExit: 3"),
+        ({"observation_entries": _unitless}, r'Wrong: entry "level" needs a unit, found \'\''),
         ({"update_state": _far, "observation_entries": _bounded}, r'observation "level" = 7 leaves \[0, 2\] at tick 0'),
     ],
 )

@@ -45,7 +45,7 @@ def test_the_kernel_gives_the_trajectory_of_the_plain_device(plugins, backend):
     assert "hvac_1.temp [degC]" in env.observation_labels("hvac_1")
     plain = run(powergrid.make(hvac.config(plugins), backend=backend))
     assert np.allclose(run(env), plain, rtol=1e-6, atol=1e-9)
-    assert lines(hvac.KERNEL) < 0.8 * lines(hvac.HVAC)
+    assert lines(hvac.KERNEL) <= 0.5 * lines(hvac.HVAC)
 
 
 @pytest.mark.slow
@@ -76,14 +76,47 @@ def test_a_kernel_that_spoils_its_state_later_stops_the_step(tmp_path, backend):
         env.step({"hvac_1": np.array([1.0])})
 
 
+def test_a_kernel_that_raises_later_stops_the_step(tmp_path):
+    text = hvac.KERNEL.replace("heat_loss =", "if (command.power_kw > 4.9).any(): 1 / 0\n        heat_loss =")
+    place = hvac.folder(tmp_path, text, "kernel.py")
+    env = powergrid.make(hvac.config(place, KERNEL_AGENT))
+    env.reset(seed=0)
+    env.step({"hvac_1": np.array([0.5])})
+    with pytest.raises(
+        DeviceError, match=r'"hvac_1" \(HVACKernel\): step failed at tick 1: ZeroDivisionError.*line 17'
+    ):
+        env.step({"hvac_1": np.array([1.0])})
+
+
+@pytest.mark.filterwarnings("ignore:(divide by zero|invalid value|overflow)")
+@pytest.mark.parametrize("backend", ["numpy", "fused"])
+def test_a_batch_stops_too_and_names_the_environment_s_tick(tmp_path, backend):
+    at_full_power = "xp.where(command.power_kw > 4.999, 1e308 * command.power_kw, command.power_kw)"
+    text = hvac.KERNEL.replace("(command.power_kw - heat_loss)", f"({at_full_power} - heat_loss)")
+    env = powergrid.make_vec(hvac.config(hvac.folder(tmp_path, text, "kernel.py"), KERNEL_AGENT), 3, backend=backend)
+    env.reset(seed=0)
+    env.step({"hvac_1": np.zeros((3, 1))})
+    with pytest.raises(DeviceError, match=r"step gave state.temp_c = inf at tick 1"):
+        env.step({"hvac_1": np.array([[0.0], [1.0], [0.0]])})
+
+
+def test_words_that_kernels_do_not_have_are_stepped_on_numpy(tmp_path, caplog):
+    text = hvac.KERNEL.replace("heat_loss =", "xp.tanh(state.temp_c); heat_loss =")
+    env = powergrid.make(hvac.config(hvac.folder(tmp_path, text, "kernel.py"), KERNEL_AGENT))
+    assert env.backend == "numpy"
+    assert "they use xp.tanh, which is not among the words of kernels" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "sentence"),
     [
         ("return State(temp_c)", "return State(temp_c / 0.0 * 0.0)", "step gives temp_c = "),
+        ("return State(temp_c)", "return State(temp_c[:1])", r"step gives temp_c of shape \(1,\) for 2 units"),
+        ("return [xp", "return [-1.0 - xp", "violation gives comfort = .*; it must not be negative"),
         ("heat_loss =", "state.temp_c[:] = 0.0; heat_loss =", "step writes into its arguments"),
         ("(-5.0, 5.0)", "(5.0, -5.0)", r'action "power_kw" needs finite bounds low < high, has \[5.0, -5.0\]'),
         ("thermal_mass\n        temp_c", "thermal_mas\n        temp_c", "step failed: AttributeError"),
-        ('("comfort",)', '("comfort", "more")', r"violation gives 1 columns for the names \['comfort', 'more'\]"),
+        ('["comfort"]', '["comfort", "more"]', r"violation gives 1 columns for the names \['comfort', 'more'\]"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:(divide by zero|invalid value)")
