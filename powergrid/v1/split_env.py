@@ -21,9 +21,9 @@ class SplitGridEnv(ParallelEnv):
     """The devices of a :class:`~powergrid.v1.grid_base_env.GridBaseEnv` in the hands of several agents.
 
     Physics and reward are the old environment's; what version 2 does otherwise is done here too: actions are kept
-    within their ranges and batteries within their energy, an episode ends by truncation, every reset draws a day and
-    forgets the last power flow. An agent sees its own devices, the voltages at their buses [pu], the price [100 $/MWh]
-    and the hour as sine and cosine.
+    within their ranges and batteries within their energy, an episode ends by truncation, every reset forgets the last
+    power flow. A reset with a seed draws the day and the states of charge that the old environment draws. An agent
+    sees its own devices, the voltages at their buses [pu], the price [100 $/MWh] and the hour as sine and cosine.
 
     Rewards of agents add up to v1's: each gets its own devices' terms and an equal share of all others, and bears the
     penalty in proportion to its share of the violations.
@@ -41,7 +41,6 @@ class SplitGridEnv(ParallelEnv):
 
     def __init__(self, env: GridBaseEnv, split: Mapping[str, Sequence[str]]):
         self.env = copy.deepcopy(env)
-        self.env.cfg = {**env.cfg, "train": False}  # the day is chosen here
         self.split = {agent: tuple(names) for agent, names in split.items()}
         self.possible_agents = list(self.split)
         self.agents: list[str] = []
@@ -76,11 +75,14 @@ class SplitGridEnv(ParallelEnv):
         return self._spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """Begin an episode at a random day, or at the hour ``options["t"]`` of the data."""
+        """Begin an episode: at a random day where ``train`` was set, else at the next, the first for a seed.
+
+        ``options["t"]`` names an hour of the data instead.
+        """
         env = self.env
-        days = env.dataset["load"].size // env.episode_length - 1
+        if seed is not None or env.t + env.episode_length >= env.dataset["load"].size:
+            env.t = 0
         env.reset(seed=seed)
-        env.t = int(env.np_random.integers(days)) * env.episode_length
         if options is not None and "t" in options:
             env.t = int(options["t"])
         env.net["converged"] = False

@@ -77,6 +77,26 @@ def test_costs_and_rewards_add_up_to_those_of_version_1(old):
     assert env.agents == []
 
 
+@pytest.mark.parametrize("config", [{"train": True, "safety_scale": 40.0, "max_penalty": 3.0}, {"train": False}, {}])
+@pytest.mark.parametrize("split", ["device", "area", {"rest": ["DG2", "ESS1"], "one": ["DG1"]}])
+def test_equal_seeds_are_equal_days(config, split):
+    """The same day, states of charge and reward as in the old environment, over two episodes."""
+    old = IEEE13Env(config)
+    env = to_multi_agent(old, split)
+    rng = np.random.default_rng(1)
+    for seed in (5, None):
+        assert env.reset(seed=seed)[1][env.agents[0]]["t"] == old.reset(seed=seed)[1]["t"]
+        assert env.env.devices["ESS1"].soc == old.devices["ESS1"].soc
+        for _ in range(24):
+            share = {"ESS1": [0.0], "DG1": rng.uniform(0, 0.3, 2), "DG2": rng.uniform(0, 0.3, 2)}
+            _, reward, *_ = old.step(np.concatenate([share[name] for name in ("ESS1", "DG1", "DG2")]))
+            actions = {agent: np.concatenate([share[name] for name in names]) for agent, names in env.split.items()}
+            _, rewards, *_, infos = env.step(actions)
+            assert sum(rewards.values()) == pytest.approx(reward, abs=1e-6)
+            cost = sum(dev.cost for dev in old.devices.values())
+            assert sum(info["cost"] for info in infos.values()) == pytest.approx(cost, abs=1e-6)
+
+
 def test_limits_are_kept(old):
     env = to_multi_agent(old, "device")
     env.reset(seed=0)
