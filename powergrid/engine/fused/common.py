@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -13,7 +14,10 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-compiled = njit(cache=True, error_model="numpy", nogil=True)
+from powergrid.core.machine_code import cached
+from powergrid.powerflow import slots
+
+compiled = cached(Path(__file__).parent, Path(slots.__file__).parent, error_model="numpy", nogil=True)
 inside = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 leaf = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 """For functions that allocate nothing: without reference counting they compile sooner and run faster."""
