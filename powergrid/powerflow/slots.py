@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
+import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
 from powergrid.core.machine_code import cached
 
 INTS = (

@@ -14,6 +14,7 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
 from powergrid.core.machine_code import cached
 from powergrid.powerflow import slots
 

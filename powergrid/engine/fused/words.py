@@ -22,6 +22,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model, type_callable
 
+import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
+
 _plain = njit(error_model="numpy", nogil=True)
 
 
