@@ -32,8 +32,9 @@ _V1_NAMES = ("DG", "RES", "ESS", "Shunt", "Transformer", "Grid", "Action", "Devi
 _HOME |= dict.fromkeys(_V1_NAMES, "powergrid.v1.devices")
 __all__ = ["__version__", *_HOME]
 
-# Programs written for version 1 keep their import paths; see `powergrid.v1.aliases`.
+# Programs written for version 1 keep their import paths, and Gymnasium learns the ids of its environments.
 import_module("powergrid.v1.aliases").install()
+import_module("powergrid.v1.registration").install()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,6 @@
 """v1's ``powergrid.base_env``: :class:`GridBaseEnv`."""
 
 from powergrid.v1.grid_base_env import GridBaseEnv
-from powergrid.v1.registration import register_envs
 from powergrid.v1.utils.utils import NormalizeActionWrapper, attach_device_to_net
-
-register_envs()
 
 __all__ = ["GridBaseEnv", "NormalizeActionWrapper", "attach_device_to_net"]

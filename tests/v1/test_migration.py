@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -309,6 +311,21 @@ def test_gymnasium_ids(name, version):
     assert (terminated, truncated) == ((True, False) if version == "v1" else (False, True))
     if version == "v2":
         assert 0.1 - 1e-6 <= env.unwrapped.devices[next(iter(env.unwrapped.devices))].soc <= 0.9 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import powergrid, gymnasium",
+        "import gymnasium, powergrid",
+        "import sys, powergrid; assert 'gymnasium' not in sys.modules; import gymnasium",
+        "import gymnasium; gymnasium.make('powergrid:powergrid/IEEE13-v1')",
+    ],
+)
+def test_ids_are_there_whichever_is_imported_first(program):
+    told = "print(gymnasium.make('powergrid/IEEE13-v2').unwrapped.reset(seed=0)[0].shape)"
+    found = subprocess.run([sys.executable, "-c", f"{program}; {told}"], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("(")
 
 
 def test_environments_can_be_copied(old):
