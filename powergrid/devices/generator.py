@@ -46,7 +46,9 @@ class Settings(DeviceSettings):
     A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`: a diesel set that burns
     0.03 l/h for each kilowatt of its rating at no load and 0.24 l/kWh on top, at 1.10 $/l, not below 30 %; a gas
     turbine in simple cycle that burns a fifth of its full fuel at no load, at 35 $ per MWh of gas, not below 40 %, and
-    goes through its range in ten minutes. Both may be switched off (`commitment`).
+    goes through its range in ten minutes. Both may be switched off (`commitment`). The diesel's line lies within 8 % of
+    the usual chart of dealers, "Approximate diesel fuel consumption", which gives 41.6, 70.0, 99.9 and 135.1 l/h for a
+    set of 500 kW at a quarter, half, three quarters and all of its load (hardydiesel.com, bigrentz.com).
     """
 
     kind: Literal["any", "diesel", "gas_turbine"] = Field("any", description="what the usual values are taken from")

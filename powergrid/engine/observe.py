@@ -51,11 +51,15 @@ def exogenous_entries(columns: Columns) -> list[Named]:
 
 
 def network_entries(buses: Sequence[str], measured: Sequence[str], branches: Sequence[str]) -> list[Named]:
-    """Bus voltages, measured active power, reactive power of metered branches and source."""
+    """Bus voltages, measured active power, reactive power of metered branches and source.
+
+    The meter of a unit counts what it draws; the unit's own reading ``p`` is what it feeds in.
+    """
     power = Entry("p", "MW", -_POWER_BOUND, _POWER_BOUND)
     reactive = Entry("q", "Mvar", -_POWER_BOUND, _POWER_BOUND)
     found = [(f"bus_{name}", Entry("v", "pu", 0.0, 2.0)) for name in buses]
-    found += [(name, power) for name in measured]
+    found += [(name, power) for name in measured[: len(branches)]]
+    found += [(name, power._replace(name="meter_p")) for name in measured[len(branches) :]]
     return found + [(name, reactive) for name in branches]
 
 

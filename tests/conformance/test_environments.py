@@ -261,3 +261,9 @@ def test_numpy_and_jax_play_the_same_episode(preset):
             assert np.allclose(np.asarray(rewards[name])[t], reward[at], rtol=1e-9, atol=1e-9)
         for field in ("clipped", "due", "done", "last"):
             assert np.array_equal(np.asarray(getattr(outputs, field))[t], getattr(output, field)), (t, field)
+
+
+def test_every_number_has_a_label_of_its_own(env):
+    for agent in env.possible_agents:
+        for labels in (env.observation_labels(agent), env.action_labels(agent)):
+            assert len(set(labels)) == len(labels), sorted(label for label in labels if labels.count(label) > 1)

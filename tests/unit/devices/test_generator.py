@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from powergrid.core.types import Injection
 from powergrid.devices.generator import OFF, ON, STARTING, STOPPING
 
 NONE = ()
@@ -172,6 +173,16 @@ def test_kind_gives_usual_values_where_nothing_is_said() -> None:
     )
     assert "commit" in unit.action_entries()
     assert "commit" not in said.action_entries()
+
+
+def test_diesel_burns_what_the_chart_of_its_source_says() -> None:
+    unit, row = build("Generator", kind="diesel", p_max_mw=0.5)
+    state = unit.reset(np, row, 0.5)
+    for load, litres in ((0.25, 41.6), (0.5, 70.0), (0.75, 99.9), (1.0, 135.1)):
+        running = Injection(0.5 * load, 0.0)
+        fuel, _ = unit.money(np, row, state._replace(p_mw=0.5 * load), running, unit.Exogenous(), 1.0)
+        assert fuel / 1.10 == pytest.approx(litres, rel=0.09)
+    assert fuel / 1.10 == pytest.approx(135.1, rel=0.002)
 
 
 def test_gas_turbine_is_on_power_after_its_start() -> None:
