@@ -31,24 +31,39 @@ _BLOCKS = 20
 
 _USUAL: dict[str, dict[str, float]] = {
     "diesel": {"p_min_mw": 0.3, "no_load_cost_per_h": 33.0, "start_cost": 30.0},
-    "gas_turbine": {"p_min_mw": 0.4, "no_load_cost_per_h": 24.0, "start_cost": 50.0, "ramp_mw_per_h": 6.0},
+    "gas_turbine": {"p_min_mw": 0.4, "no_load_cost_per_h": 24.2, "start_cost": 67.0, "ramp_mw_per_h": 4.036},
 }
 """Usual values by MW of the highest power: [MW], [$/h], [$], [MW/h]."""
 _USUAL_ANY_SIZE: dict[str, dict[str, Any]] = {
     "diesel": {"marginal_cost_per_mwh": 264.0, "efficiency": 0.37, "min_up_h": 0.5, "min_down_h": 0.5},
-    "gas_turbine": {"marginal_cost_per_mwh": 97.0, "efficiency": 0.29, "start_up_h": 1.0 / 6.0, "min_up_h": 1.0},
+    "gas_turbine": {
+        "marginal_cost_per_mwh": 97.5,
+        "efficiency": 0.288,
+        "start_up_h": 0.25,
+        "min_up_h": 2.2,
+        "min_down_h": 2.2,
+    },
 }
 
 
 class Settings(DeviceSettings):
     """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once.
 
-    A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`: a diesel set that burns
-    0.03 l/h for each kilowatt of its rating at no load and 0.24 l/kWh on top, at 1.10 $/l, not below 30 %; a gas
-    turbine in simple cycle that burns a fifth of its full fuel at no load, at 35 $ per MWh of gas, not below 40 %, and
-    goes through its range in ten minutes. Both may be switched off (`commitment`). The diesel's line lies within 8 % of
-    the usual chart of dealers, "Approximate diesel fuel consumption", which gives 41.6, 70.0, 99.9 and 135.1 l/h for a
-    set of 500 kW at a quarter, half, three quarters and all of its load (hardydiesel.com, bigrentz.com).
+    A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`; it may be switched off
+    (`commitment`).
+
+    A diesel set burns 0.03 l/h for each kilowatt of its rating at no load and 0.24 l/kWh on top, at 1.10 $/l, not below
+    30 %. This line lies within 8 % of the usual chart of dealers, "Approximate diesel fuel consumption", which gives
+    41.6, 70.0, 99.9 and 135.1 l/h for a set of 500 kW at a quarter, half, three quarters and all of its load
+    (hardydiesel.com, bigrentz.com).
+
+    A gas turbine in simple cycle is unit 302_CT_3 of the RTS-GMLC (Barrows et al., "The IEEE Reliability Test System: A
+    Proposed 2019 Update", IEEE Trans. Power Systems 35(1), 2020, doi:10.1109/TPWRS.2019.2925557; its table `gen.csv`):
+    of 55 MW, not below 22; 15,395 Btu/kWh there, and 8,693, 9,874 and 9,939 Btu for each kilowatt hour more in the
+    thirds above; 3.7 MW a minute; 2.2 hours on and off at least; power a quarter of an hour after a hot start. The line
+    through its ends lies within 2.1 % of that curve. Its 28.8 % at full power, over the higher heating value, are near
+    the 28.5 % of turbines of 2 to 25 MW in the defaults of REopt (NREL). Gas is taken to cost 35 $/MWh; a start costs
+    67 $/MW (Lew et al., "The Western Wind and Solar Integration Study Phase 2", NREL/TP-5500-55588, 2013, table 7).
     """
 
     kind: Literal["any", "diesel", "gas_turbine"] = Field("any", description="what the usual values are taken from")

@@ -185,15 +185,32 @@ def test_diesel_burns_what_the_chart_of_its_source_says() -> None:
     assert fuel / 1.10 == pytest.approx(135.1, rel=0.002)
 
 
+def test_gas_turbine_burns_what_the_test_system_of_its_source_says() -> None:
+    unit, row = build("Generator", kind="gas_turbine", p_max_mw=55.0)
+    state = unit.reset(np, row, 0.5)
+    # unit 302_CT_3 of the RTS-GMLC: heat at the lowest load, and for each MWh more in the thirds above [MMBtu]
+    heat, burnt = 22.0 * 15.395, []
+    for p_mw, more in ((22.0, 0.0), (33.0, 8.693), (44.0, 9.874), (55.0, 9.939)):
+        heat += 11.0 * more
+        fuel, _ = unit.money(np, row, state._replace(p_mw=p_mw), Injection(p_mw, 0.0), unit.Exogenous(), 1.0)
+        burnt.append((fuel / 35.0, 0.29307107 * heat))
+    assert [line for line, _ in burnt] == pytest.approx([curve for _, curve in burnt], rel=0.021)
+    # the line meets the curve at both ends to the digits of the settings
+    assert [burnt[0][0], burnt[-1][0]] == pytest.approx([burnt[0][1], burnt[-1][1]], rel=1e-3)
+    assert row.efficiency == pytest.approx(55.0 / burnt[-1][1], abs=5e-4)
+    assert (row.p_min_mw, row.ramp_mw_per_h) == (pytest.approx(22.0), pytest.approx(60.0 * 3.7, rel=1e-4))
+    assert (row.min_up_h, row.min_down_h, row.start_up_h) == (2.2, 2.2, 0.25)
+    assert row.start_cost == pytest.approx(67.0 * 55.0)
+
+
 def test_gas_turbine_is_on_power_after_its_start() -> None:
     unit, row = build("DG", kind="gas_turbine", p_max_mw=5.0, on_init=False)
     state, power = unit.reset(np, row, 0.5), []
-    for _ in range(6):
+    for _ in range(7):
         state, injection = unit.step(np, row, state, unit.Command(5.0, 0.0, 1.0), unit.Exogenous(), 1.0 / 12.0)
         power.append(float(injection.p_mw))
-    # ten minutes to start, then at once at its lowest and up at half its range in five minutes
-    assert power == pytest.approx([0.0, 0.0, 2.5, 5.0, 5.0, 5.0])
-    assert row.efficiency == pytest.approx(35.0 / (row.no_load_cost_per_h / 5.0 + row.marginal_cost_per_mwh), abs=0.005)
+    # a quarter of an hour to start, then at once at its lowest, and up by a third of its range in five minutes
+    assert power == pytest.approx([0.0, 0.0, 0.0, 2.0, 3.6817, 5.0, 5.0], abs=1e-4)
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "steam"}, {"kind": "diesel", "p_max_mw": "much"}])
