@@ -8,6 +8,7 @@ worlds that have none pay nothing. One more slot holds the number of the episode
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -119,6 +120,7 @@ class PythonDevices:
         signs = [[unit.p_sign] * 2 + [1] * (len(at) - 2) for unit, at in zip(units, outputs, strict=True)]
         self._sign = np.concatenate(signs).astype(float)
         self._bills, self._nothing = around.paid >= 0, [0.0] * len(units)
+        self._pays = bool(self._bills.any())
         kinds = [(type(unit), unit.facts.readings, unit.facts.parameters) for unit in units]
         starts = [i for i, kind in enumerate(kinds) if i == 0 or kind != kinds[i - 1]]
         self._alike = [slice(*pair) for pair in pairwise([*starts, len(units)])]
@@ -242,8 +244,7 @@ class PythonDevices:
             If a device raises, answers anything but finite numbers or changes a parameter, or if the state is one
             that its objects have left behind.
         """
-        at = self._action_slots
-        orders = self._low + (slots[:, at] + 1.0) * self._half_span
+        orders = self._low + (slots.take(self._action_slots, axis=1) + 1.0) * self._half_span
         seen, paid, v_pu = self._surroundings(slots, now, v_re, v_im)
         numbers = slots[:, self.held].tolist()
         answers: list[Any] = []
@@ -275,16 +276,16 @@ class PythonDevices:
         if len(plan.signal):
             now = np.concatenate([now, plan.physical(slots)[:, plan.signal]], axis=1)
         paid = [self._nothing] * len(now)
-        if self._bills.any():
-            paid = np.where(self._bills, now[:, around.paid], 0.0).tolist()
-        re, im = v_re[:, around.place], v_im[:, around.place]
-        return now[:, around.seen].tolist(), paid, np.sqrt(re * re + im * im).tolist()
+        if self._pays:
+            paid = np.where(self._bills, now.take(around.paid, axis=1), 0.0).tolist()
+        re, im = v_re.take(around.place, axis=1), v_im.take(around.place, axis=1)
+        return now.take(around.seen, axis=1).tolist(), paid, np.sqrt(re * re + im * im).tolist()
 
     def _table(self, answers: list[Any], numbers: list[float]) -> Array:
         """The answers as numbers."""
         try:
             table = np.array(answers, dtype=float)
-            fine = table.ndim == 1 and bool(np.isfinite(table).all())
+            fine = table.ndim == 1 and math.isfinite(table.sum())  # what overflows only here is looked at again
         except (TypeError, ValueError):
             fine = False
         if not fine:

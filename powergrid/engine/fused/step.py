@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,6 +139,8 @@ class FusedStep:
         self._carried, self._delivered = self._columns[-1] + prices, slots + 2 * units
         self._work, self._slots, self._units = sum(columns), slots, units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
+        plain = None if layout.python is None else layout.python.act
+        self._policies = [(mask, act) for _, mask, act in layout.slots.local if act != plain]
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
 
     def _code(self, count: int) -> _Code:
@@ -256,16 +259,27 @@ class FusedStep:
         """Slots of acting agents, then of those that local policies act for."""
         plan = (code.ints, code.floats)
         code.entries.choose(*plan, before.clock, actions, before.rows, rows, results.due, results.clipped)
-        state, layout = before.state, self.layout
         place, count = slice(*self._columns[:2]), len(before.clock)
-        slots = _by_env(rows, count, place)
+        slots = rows[:, place] if code.lanes == 1 else _by_env(rows, count, place)
+        if self._policies:
+            self._consult(before, table, noise, slots)
+        if self.layout.python is not None:
+            tick, row = before.clock.T
+            held = before.rows if code.lanes == 1 else _by_env(before.rows, count)
+            v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:]))
+            self.layout.python.answer(slots, tick, table.take(row, axis=0, mode="wrap"), v_re, v_im)
+        if code.lanes > 1:
+            _by_lanes(slots, code.lanes, rows, place)
+
+    def _consult(self, before: Carried, table: Array, noise: Noise, slots: Array) -> None:
+        """Slots that local policies act for; plain Python devices, which answer to what is chosen, come later."""
+        state, layout = before.state, self.layout
         tick = np.minimum(state.tick + 1, noise.forecast.shape[-2] - 1)
         drawn = Noise(*(np.take_along_axis(part, tick[..., None, None], axis=-2)[..., 0, :] for part in noise))
         exogenous = self._exogenous(before, table)
-        for _, mask, act in layout.slots.local:
+        for mask, act in self._policies:
             told = state._replace(slots=_shaped(slots.copy(), before.batch))
             slots[:, mask] = _flat(act(np, layout, self.params, told, exogenous, drawn), before.batch)[:, mask]
-        _by_lanes(slots, code.lanes, rows, place)
 
     def _exogenous(self, before: Carried, table: Array) -> Exogenous:
         row = before.clock[:, 1]
