@@ -146,7 +146,7 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
     """Power whose heat is of use where it pays with the boiler's heat as credit, full power where it pays without.
 
     Where the demand for heat is below the engine's smallest load, it runs in turns that fill the buffer: begun when the
-    buffer is half empty, or when energy is dearer than on average in the next day.
+    buffer is half empty, or a quarter empty while energy is dearer than on average in the next day.
     """
     per_heat = params.eta_electric / params.eta_heat
     needed_mw = demand(xp, params, exogenous.ambient_temp_c)
@@ -154,8 +154,8 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
     used_mw = xp.minimum(xp.maximum(room_mwh, 0.0) * per_heat / dt_h, params.p_max_mw)
     follows = decide_on(xp, needed_mw * per_heat - params.min_load_share * params.p_max_mw) >= 0.0
     dear = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) > 0.0
-    low = decide_on(xp, state.heat_mwh - 0.5 * params.buffer_mwh) <= 0.0
-    turn = follows | dear | low | (state.p_mw > 0.0)
+    low = decide_on(xp, state.heat_mwh - xp.where(dear, 0.75, 0.5) * params.buffer_mwh) <= 0.0
+    turn = follows | low | (state.p_mw > 0.0)
     price = xp.where(outlook.net_load_mw > 0.0, outlook.retail_per_mwh, outlook.feed_in_per_mwh)
     pays = turn & (decide_on(xp, price - marginal_cost(xp, params, used_mw)) >= 0.0)
     pays_alone = decide_on(xp, price - params.fuel_price_per_mwh / params.eta_electric) >= 0.0

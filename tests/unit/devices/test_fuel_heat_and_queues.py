@@ -54,6 +54,22 @@ def test_cogeneration_runs_where_power_with_its_heat_pays() -> None:
         assert unit.rule(np, row, state, now, outlook(retail=price, feed_in=price), 0.25).p_mw == close(p_mw)
 
 
+def test_engine_above_the_need_for_heat_runs_in_turns_of_an_hour_or_more() -> None:
+    unit, row = build("CHP")
+    state, running = unit.reset(np, row, np.array([0.5])), []
+    now = unit.Exogenous(np.array([10.0]))  # 0.056 MW of heat are needed, the smallest load gives 0.071
+    for hour in np.arange(0.0, 72.0, 0.25):
+        # dear by day, though never so dear that power alone pays
+        ahead = 70.0 + 20.0 * np.sin(2 * np.pi * (hour + np.arange(24.0) - 8.0) / 24)
+        view = outlook(retail=ahead[0], feed_in=ahead[0], net_load_mw=0.2, ahead=ahead)
+        state, injection = unit.step(np, row, state, unit.rule(np, row, state, now, view, 0.25), now, 0.25)
+        running.append(bool(injection.p_mw[0] > 0.0))
+        assert state.boiler_mwh[0] == state.dumped_mwh[0] == 0.0
+    changes = [k for k in range(1, len(running)) if running[k] != running[k - 1]]
+    assert len(changes) > 6
+    assert min(np.diff(changes)) * 0.25 >= 1.0
+
+
 def test_plant_ramps_and_burns_its_store() -> None:
     unit, row = build("Biomass", p_max_mw=1.0, ramp_mw_per_h=0.4, store_t=10.0, fill_init=0.5, delivery_t_per_h=0.0)
     found = run(unit, row, unit.Command(np.inf), [()] * 8)

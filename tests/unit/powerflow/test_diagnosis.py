@@ -49,6 +49,16 @@ def test_generators_are_balanced_where_a_flow_is_solved() -> None:
     assert np.isfinite(found.buses[["p_mw", "q_mvar", "v_pu"]].to_numpy()).all()
 
 
+def test_branches_without_a_rating_have_a_drop_and_no_loading() -> None:
+    found = explain(network("case33bw"))
+    v_pu = dict(zip(found.buses.bus, found.buses.v_solved_pu, strict=True))
+    assert found.branches.loading_percent.isna().all()
+    for row in found.branches.itertuples():
+        if row.from_bus in v_pu and row.to_bus in v_pu:
+            assert row.drop_pu == pytest.approx(v_pu[row.from_bus] - v_pu[row.to_bus])
+    assert (found.branches.drop_pu > 0.0).all()
+
+
 def test_phases_are_named() -> None:
     found = explain(network("ieee13", phases="three"), 20.0)
     assert not found.converged
