@@ -124,7 +124,7 @@ class VectorPowerGridEnv(VectorEnv):
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self._sizes = [len(entries) for entries in layout.action_entries]
         chosen = chosen_days(world, days)
-        size = min(FEWEST * max(1, min(ROWS // (FEWEST * len(layout.actors)), MOST // FEWEST)), -(-num_envs // threads))
+        size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
         starts = range(0, num_envs, size)
         self._blocks = [_Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
@@ -265,6 +265,11 @@ class VectorPowerGridEnv(VectorEnv):
 
     def _split(self, rows: Array) -> dict[str, Array]:
         return {agent: rows[:, i] for i, agent in enumerate(self.possible_agents)}
+
+
+def _block_size(agents: int) -> int:
+    """Environments of a block at most, in whole groups of the fewest."""
+    return min(max(ROWS // max(agents, 1) // FEWEST * FEWEST, FEWEST), MOST)
 
 
 class _Block:

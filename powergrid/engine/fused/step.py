@@ -256,16 +256,16 @@ class FusedStep:
     def _choose(
         self, code: _Code, before: Carried, actions: Array, table: Array, noise: Noise, rows: Array, results: Results
     ) -> None:
-        """Slots of acting agents, then of those that local policies act for."""
+        """Slots of acting agents, then of those that local policies act for, then the answers of plain Python devices."""
         plan = (code.ints, code.floats)
         code.entries.choose(*plan, before.clock, actions, before.rows, rows, results.due, results.clipped)
         place, count = slice(*self._columns[:2]), len(before.clock)
-        slots = rows[:, place] if code.lanes == 1 else _by_env(rows, count, place)
+        slots = _by_env(rows, count, place)
         if self._policies:
             self._consult(before, table, noise, slots)
         if self.layout.python is not None:
             tick, row = before.clock.T
-            held = before.rows if code.lanes == 1 else _by_env(before.rows, count)
+            held = _by_env(before.rows, count)
             v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:]))
             self.layout.python.answer(slots, tick, table.take(row, axis=0, mode="wrap"), v_re, v_im)
         if code.lanes > 1:
@@ -397,8 +397,9 @@ class FusedStep:
 def _by_env(table: Array, count: int, numbers: slice = slice(None)) -> Array:
     """Numbers of a table of lanes with one row an environment; a view where there is one lane."""
     groups = len(table)
-    lanes = 1 if groups == count else WIDE
-    return table.reshape(groups, -1, lanes)[:, numbers].swapaxes(1, 2).reshape(groups * lanes, -1)[:count]
+    if groups == count:
+        return table[:, numbers]
+    return table.reshape(groups, -1, WIDE)[:, numbers].swapaxes(1, 2).reshape(groups * WIDE, -1)[:count]
 
 
 def _by_lanes(values: Array, lanes: int, table: Array | None = None, numbers: slice = slice(None)) -> Array:

@@ -145,6 +145,15 @@ def test_gymnasium_conventions():
     assert set(infos["day"]) <= set(env.world.days["train"])
 
 
+def test_environments_in_which_nobody_learns_step_too():
+    devices = [{"id": "ess_1", "type": "ESS", "bus": "671", "policy": "rule_based", "params": {"capacity_mwh": 1.0}}]
+    env = powergrid.make_vec({"name": "by rule", "network": "ieee13", "agents": devices}, 3)
+    env.reset(seed=0)
+    assert env.possible_agents == []
+    done = env.step_array(np.zeros((3, 0, env.world.layout.action_size)))
+    assert done.converged.all()
+
+
 def test_wrong_input_is_named():
     env = powergrid.make_vec("two_microgrids", 2, **SHORT)
     actions = {agent: np.zeros((2, *space.shape)) for agent, space in env.single_action_space.spaces.items()}
