@@ -17,20 +17,27 @@ from powergrid.engine.state import Noise, State
 
 _POWER_BOUND = 1e4
 _UNITS = {
-    "price_per_mwh": "$/MWh",
-    "retail_per_mwh": "$/MWh",
-    "feed_in_per_mwh": "$/MWh",
-    "ambient_temp_c": "degC",
-    "wind_speed_m_s": "m/s",
+    "_per_mwh": "$/MWh",
+    "_w_m2": "W/m2",
+    "_m3_s": "m3/s",
+    "_m_s": "m/s",
+    "_mwh": "MWh",
+    "_mw": "MW",
+    "_mvar": "Mvar",
+    "_c": "degC",
+    "_stay_h": "h",
+    "hour": "h",
+    "_pu": "pu",
 }
+"""How names of quantities end, and their units; the first that fits."""
 
 Named = tuple[str, Entry]
 
 
 def unit_of(series: str) -> str:
-    """Unit of a series from its quantity; per-unit and clock series are pure numbers."""
+    """Unit of a series from its quantity; phases of the clock and unknown quantities are pure numbers."""
     quantity = series.split(":")[0]
-    return _UNITS.get(quantity, "pu" if quantity.endswith("_pu") else "1")
+    return next((unit for ending, unit in _UNITS.items() if quantity.endswith(ending)), "1")
 
 
 def exogenous_entries(columns: Columns) -> list[Named]:

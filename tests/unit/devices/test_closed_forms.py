@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from device_families import build, outlook
 from pydantic import ValidationError
+from scipy.integrate import solve_ivp
 
 close = pytest.approx
 
@@ -48,6 +49,27 @@ def test_capability_is_a_circle(name: str, params: dict, p_mw: float) -> None:
     _, injection = unit.step(np, row, unit.reset(np, row, 0.5), wanted, now, 0.25)
     assert injection.p_mw == close(p_mw, abs=1e-6)
     assert injection.q_mvar == close(sqrt(0.25 - p_mw**2), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ESS", "DG", "RES", "WindTurbine", "RunOfRiver", "SolarPlant"])
+def test_active_power_comes_first_and_reactive_power_takes_the_rest_of_the_circle(name: str) -> None:
+    rating = 0.06 if name in ("RES", "SolarPlant") else 0.2 if name == "RunOfRiver" else 2.5
+    unit, row = build(name, sn_mva=rating)
+    high = {"available_pu": 1.0, "wind_speed_m_s": 12.0, "year_sin": 1.0, "year_cos": 0.0, "flow_m3_s": 3.0}
+    high |= {"ghi_w_m2": 950.0, "dni_w_m2": 800.0, "ambient_temp_c": 20.0, "day_sin": 0.0, "day_cos": -1.0}
+    now = unit.Exogenous(*(high[field] for field in unit.Exogenous._fields))
+    random, limited = np.random.default_rng(0), 0
+    for _ in range(300):
+        wanted = unit.Command(*(random.uniform(-2.0 * rating, 2.0 * rating, len(unit.Command._fields))))
+        wanted = wanted._replace(**{wanted._fields[0]: random.uniform(-1.5, 1.5)})
+        without = wanted._replace(q_mvar=0.0)
+        state = unit.reset(np, row, 0.5)
+        p_mw, q_mvar = unit.step(np, row, state, wanted, now, 0.25)[1]
+        assert p_mw == unit.step(np, row, state, without, now, 0.25)[1].p_mw
+        room = sqrt(max(rating**2 - p_mw**2, 0.0))
+        assert q_mvar == close(np.clip(wanted.q_mvar, -room, room), abs=1e-8)
+        limited += abs(wanted.q_mvar) > room
+    assert 0 < limited < 300
 
 
 def test_wind_power_curve_meets_its_points() -> None:
@@ -154,6 +176,23 @@ def test_tank_cools_with_its_time_constant_and_stops_at_the_cut_out() -> None:
     assert max(state.temp_c for state, _ in hot) == close(75.0, abs=1e-9)
     # at the cut-out the element only makes good the loss
     assert hot[-1][1].p_mw == close(-0.002 * (75.0 - 19.7) / 1000.0, abs=1e-9)
+
+
+def test_tank_with_draws_is_the_solution_of_its_equation() -> None:
+    unit, row = build("WaterHeater")
+    state, random = unit.reset(np, row, 0.5), np.random.default_rng(0)
+    temp_c, c_kwh_per_k = 55.0, 189.0 * 4.186 / 3600.0
+    # 243 l a day: 35 % in each of the peaks of three hours from 6 and 18 on, the rest over the whole day
+    base, peak = (243.0 * 4.186 / 3600.0 * share for share in (0.3 / 24.0, 0.35 / 3.0))
+    for hour in np.arange(0.0, 24.0, 0.25):
+        state, injection = unit.step(np, row, state, unit.Command(random.uniform(0, 1)), unit.Exogenous(hour), 0.25)
+        flow = base + peak * (6.0 <= hour < 9.0 or 18.0 <= hour < 21.0)
+
+        def slope(_: float, t: np.ndarray, flow: float = flow, kw: float = -1000.0 * injection.p_mw) -> np.ndarray:
+            return (kw - 0.0019 * (t - 19.7) - flow * (t - 14.4)) / c_kwh_per_k
+
+        temp_c = solve_ivp(slope, (0.0, 0.25), [temp_c], rtol=1e-10, atol=1e-10).y[0, -1]
+        assert state.temp_c == close(temp_c, abs=1e-6)
 
 
 def test_day_of_hot_water_is_the_day_of_the_settings() -> None:
