@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from powergrid.core.errors import PowerGridError
+from powergrid.core.errors import PowerGridError, nearest
 from powergrid.v1.devices import DG, ESS, RES, Device, Grid, Shunt, Switch, Transformer
 
 
@@ -53,13 +55,20 @@ NUMBERS = ("episode_length", "base_power", "load_scale", "reward_scale", "safety
 """Keys of a configuration that hold a number."""
 
 
-def checked_config(env: Any, env_config: Any) -> dict[str, Any]:
+def checked_config(env: Any, env_config: Any, fixes: Iterable[str] = ()) -> dict[str, Any]:
     """The configuration of an environment, empty for None.
+
+    Parameters
+    ----------
+    env, env_config
+        The environment that asks, and what it was given.
+    fixes
+        Names that the key ``fix`` may hold.
 
     Raises
     ------
     SubclassError
-        If it is no dictionary, or a number in it is none.
+        If it is no dictionary, or holds values that cannot be used: all of them are named at once.
     """
     config = {} if env_config is None else env_config
     if not isinstance(config, dict):
@@ -67,16 +76,41 @@ def checked_config(env: Any, env_config: Any) -> dict[str, Any]:
             f"{type(env).__name__}: env_config must be a dict, not a {type(config).__name__}; a comma after its "
             "closing brace makes a tuple of it"
         )
+    faults = [*_number_faults(config), *_fix_faults(config.get("fix", ()), list(fixes))]
+    if faults:
+        raise SubclassError(f"{type(env).__name__}: " + "\n  ".join(faults))
+    return config
+
+
+def _number_faults(config: dict[str, Any]) -> Iterator[str]:
     for key in NUMBERS:
-        if key in ("episode_length", "max_penalty") and config.get(key) is None:
+        if config.get(key) is None and (key not in config or key in ("episode_length", "max_penalty")):
             continue  # 24 steps, no cap
         try:
-            float(config.get(key, 0.0))
-        except (TypeError, ValueError) as error:
-            raise SubclassError(
-                f'{type(env).__name__}: env_config["{key}"] must be a number, not {config[key]!r}'
-            ) from error
-    return config
+            value = float(config[key])
+        except (TypeError, ValueError):
+            yield f'env_config["{key}"] must be a number, not {config[key]!r}'
+            continue
+        if math.isnan(value) or (math.isinf(value) and key != "max_penalty"):
+            yield f'env_config["{key}"] must be finite, not {value}'
+        elif key == "base_power" and value == 0.0:
+            yield 'env_config["base_power"] must not be 0: observed loads are divided by it; leave it out for 1'
+        elif key == "episode_length" and value < 0.0:
+            yield f'env_config["episode_length"] is {config[key]!r}; give a number of steps, or leave it out for 24'
+
+
+def _fix_faults(names: Any, known: list[str]) -> Iterator[str]:
+    if not known:
+        return  # an environment without this key
+    if isinstance(names, str):
+        names = [names]
+    if not isinstance(names, Collection):
+        yield f'env_config["fix"] must be a name or several, not {names!r}; known: {", ".join(known)}'
+        return
+    for name in names:
+        if name not in known:
+            parts = (f'env_config["fix"]: no defect is called {name!r}', nearest(str(name), known))
+            yield "; ".join([*filter(None, parts), f"known: {', '.join(known)}"])
 
 
 def pp_get_idx_safe(net: Any, table: str, name: str) -> int | None:

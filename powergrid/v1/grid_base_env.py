@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from gymnasium.spaces import Dict as DictSpace
 
-from powergrid.core.errors import nearest
 from powergrid.v1.attach import (
     AreaRows,
     Columns,
@@ -70,7 +70,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
 
     def __init__(self, env_config: dict[str, Any] | None = None):
         super().__init__()
-        self.cfg = checked_config(self, env_config)
+        self.cfg = checked_config(self, env_config, FIXES)
         self.base_power = float(self.cfg.get("base_power", 1.0))
         self.load_scale = float(self.cfg.get("load_scale", 1.0))
         self.train = "train" if self.cfg.get("train", True) else "test"
@@ -78,9 +78,11 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         self.devices = OrderedDict()
         self.episode_length = int(self.cfg.get("episode_length") or 24)
         self.t = 0
-        self._fixes = _chosen_fixes(self.cfg.get("fix", ()))
+        fixes = self.cfg.get("fix", ())
+        self._fixes = frozenset([fixes] if isinstance(fixes, str) else fixes)
         self._area_rows = AreaRows(exact="area" in self._fixes)
         self._flow: TablePowerFlow | None = None
+        self._warned = False
         self._build_net()
         self._check_build()
         name_tap_changers(self.net)
@@ -239,7 +241,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
             continuous = action
         else:
             discrete = action
-        c, d = np.asarray(continuous, np.float32).ravel(), np.asarray(discrete, np.int32).ravel()
+        c, d = self._numbers(continuous, np.float32), self._numbers(discrete, np.int32)
         self._check_size(c.size, d.size)
         for dev in self.devices.values():
             n_c, n_d = dev.action.dim_c, dev.action.dim_d
@@ -247,6 +249,25 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
             dev.action.d[:], d = d[:n_d], d[n_d:]
             if "limits" in self._fixes:
                 keep_within_limits(dev)
+
+    def _numbers(self, part: Any, dtype: Any) -> np.ndarray:
+        """A part of an action as a flat array; v1 went on with NaN and infinity, so this does, and says so once."""
+        try:
+            if part is None:
+                raise TypeError("NumPy takes None for NaN")
+            found = np.asarray(part, dtype).ravel()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SubclassError(
+                f"{type(self).__name__}.step: {part!r} is no array of numbers; env.action_space is {self.action_space}"
+            ) from error
+        if not self._warned and not np.isfinite(found).all():
+            self._warned = True
+            warnings.warn(
+                f"{type(self).__name__}.step: the action {part} is not finite; as in version 1 the power flow does not "
+                "converge, and states of charge stay undefined until the next reset",
+                stacklevel=4,
+            )
+        return found
 
     def _check_size(self, n_continuous: int, n_discrete: int) -> None:
         """Say which numbers an action lacks; v1 took no notice of numbers too many."""
@@ -274,11 +295,3 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         drawn = (drawn * load["scaling"].to_numpy(float)[:, None]).ravel() / self.base_power
         vectors = [dev.state.as_vector() for dev in self.devices.values()]
         return np.concatenate([*vectors, vm, va, drawn, loading / 100.0]).astype(np.float32)
-
-
-def _chosen_fixes(names: Any) -> frozenset[str]:
-    chosen = frozenset([names] if isinstance(names, str) else names)
-    for name in chosen - FIXES.keys():
-        hint = nearest(str(name), FIXES)
-        raise SubclassError(f'env_config["fix"]: no defect is called "{name}"; {hint} known: {", ".join(FIXES)}')
-    return chosen

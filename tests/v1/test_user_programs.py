@@ -262,6 +262,10 @@ def test_rewards_are_numbers():
     [
         ({"load_scale": "much"}, r"env_config\[\"load_scale\"\] must be a number, not 'much'"),
         ({"safety_scale": None}, "must be a number, not None"),
+        ({"load_scale": float("nan")}, "must be finite, not nan"),
+        ({"fix": 3}, "must be a name or several, not 3; known: taps"),
+        ({"fix": "tap"}, "no defect is called 'tap'; did you mean \"taps\""),
+        ({"base_power": 0, "episode_length": -3, "fix": ["stale"]}, "(?s)is -3;.*must not be 0.*called 'stale'"),
         ({"train": True, "episode_length": 9000}, "takes at least 18000 for"),
     ],
 )
@@ -269,6 +273,27 @@ def test_configurations_that_do_not_do(config, sentence):
     with pytest.raises(PowerGridError, match=sentence):
         Village(config)
     assert Village({"max_penalty": None, "episode_length": None}).episode_length == 24
+
+
+@pytest.mark.parametrize("action", [None, "full", {"continuous": [0.0]}])
+def test_an_action_that_is_no_array(action):
+    env = Village({})
+    env.reset()
+    with pytest.raises(PowerGridError, match=r"is no array of numbers; env\.action_space is Box"):
+        env.step(action)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore:Matrix is exactly singular")
+def test_an_action_that_is_not_finite_goes_on_as_in_v1_and_is_told_once():
+    env = IEEE13Env({})
+    env.reset(seed=0)
+    with pytest.warns(UserWarning, match=r"IEEE13Env\.step: the action .* is not finite"):
+        *_, info = env.step(np.full(5, np.nan))
+    assert not info["converged"]
+    assert np.isfinite(env.reset(seed=0)[0]).all()
+    observation, *_, info = env.step(np.zeros(5))
+    assert info["converged"]
+    assert np.isfinite(observation).all()
 
 
 def test_an_action_that_lacks_numbers():

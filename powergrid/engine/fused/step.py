@@ -256,7 +256,7 @@ class FusedStep:
     def _choose(
         self, code: _Code, before: Carried, actions: Array, table: Array, noise: Noise, rows: Array, results: Results
     ) -> None:
-        """Slots of acting agents, then of those that local policies act for, then the answers of plain Python devices."""
+        """Slots of acting agents, of those that local policies act for, and what plain Python devices answer."""
         plan = (code.ints, code.floats)
         code.entries.choose(*plan, before.clock, actions, before.rows, rows, results.due, results.clipped)
         place, count = slice(*self._columns[:2]), len(before.clock)
