@@ -23,7 +23,7 @@ from rich.table import Table
 import powergrid
 
 WINDOWS, SECONDS = 9, 0.1
-COUNTS = {10: (64, 512), 100: (64, 128, 512), 1000: (16, 32, 64)}
+COUNTS = {10: (64, 512), 100: (64, 128, 512), 1000: (16, 32, 64, 256)}
 """Environments of the first table by number of agents."""
 GROWTH = (1, 16, 64, 256, 1024, 4096)
 """Environments of the second table."""
