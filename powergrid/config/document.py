@@ -14,6 +14,13 @@ Keys = tuple[str | int, ...]
 
 PRESETS = Path(__file__).parent / "presets"
 
+MAX_BYTES = 4_000_000
+"""Largest file that is read as a configuration; one of 10,000 agents has 1,000,000."""
+MAX_DEPTH = 32
+"""Levels of nesting that a configuration may have; the deepest key of the schema stands in the seventh."""
+MAX_VALUES = 150_000
+"""Values that a configuration may hold, with aliases written out; one of 10,000 agents has 70,000."""
+
 
 @dataclass(frozen=True)
 class Document:
@@ -74,6 +81,8 @@ def open_document(source: str | Path | Mapping[str, Any]) -> Document:
     ConfigError
         If there is no such preset or file, or the text is no YAML.
     """
+    from powergrid.config.yaml_reader import read_yaml
+
     if isinstance(source, Mapping):
         return Document(plain(source))
     path = Path(source)
@@ -84,6 +93,11 @@ def open_document(source: str | Path | Mapping[str, Any]) -> Document:
         names = preset_names()
         hint = "; ".join(part for part in (nearest(str(source), names), f"presets: {', '.join(names)}") if part)
         raise ConfigError([Issue("", f'there is no preset and no file "{source}"', hint)])
+    if path.stat().st_size > MAX_BYTES:
+        message = f"{path.stat().st_size:,} bytes are more than the {MAX_BYTES:,} that are read as a configuration"
+        raise ConfigError(
+            [Issue("", message, "write series of data into files and name them in datasets", str(source))]
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -91,91 +105,30 @@ def open_document(source: str | Path | Mapping[str, Any]) -> Document:
     return read_yaml(text, str(source), path.resolve().parent)
 
 
-def read_yaml(text: str, file: str, folder: Path) -> Document:
-    """Parse YAML 1.2 (JSON is part of it), keeping lines and noting duplicate keys.
+def plain(value: Any) -> Any:
+    """Copy of nested data with plain containers, text keys and no NumPy scalars.
 
     Raises
     ------
     ConfigError
-        If the text is no YAML.
+        If it nests too deep, contains itself or holds too many values.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    yaml = YAML(typ="safe", pure=True)
-    try:
-        reader = _Reader(yaml.constructor, file)
-        root = yaml.compose(text)
-        data = None if root is None else reader.read(root, ())
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = None if mark is None else mark.line + 1
-        message = "; ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(
-            [Issue("", f"not valid YAML: {message}", "check quotes and indentation", file, line)]
-        ) from error
-    except (YAMLError, ValueError) as error:
-        raise ConfigError([Issue("", f"not valid YAML: {error}", "", file)]) from error
-    return Document(data, reader.lines, file, folder, tuple(reader.issues))
+    return _copied(value, (), [0])
 
 
-class _Reader:
-    """Turns YAML nodes into plain data."""
-
-    def __init__(self, constructor: Any, file: str):
-        self.constructor = constructor
-        self.file = file
-        self.lines: dict[Keys, int] = {}
-        self.issues: list[Issue] = []
-        self._open: list[Any] = []
-
-    def read(self, node: Any, path: Keys) -> Any:
-        """Data of one node; every path below it gets its line."""
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if node in self._open:
-            raise ValueError(f"line {node.start_mark.line + 1} contains itself through an alias")
-        self._open.append(node)
-        value = self._value(node, path)
-        self._open.pop()
-        return value
-
-    def _value(self, node: Any, path: Keys) -> Any:
-        if node.tag.endswith(":map"):
-            return self._mapping(node, path)
-        if node.tag.endswith(":seq"):
-            return [self.read(item, (*path, i)) for i, item in enumerate(node.value)]
-        if node.tag.endswith((":str", ":timestamp")):
-            return node.value
-        return self.constructor.construct_object(node)
-
-    def _mapping(self, node: Any, path: Keys) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            if key_node.tag.endswith(":merge"):
-                parents = value_node.value if value_node.tag.endswith(":seq") else [value_node]
-                for parent in reversed(parents):
-                    merged.update(self.read(parent, path))
-                continue
-            key = str(key_node.value)
-            line = key_node.start_mark.line + 1
-            below = (*path, key)
-            if key in found:
-                first = self.lines[below]
-                message = f'duplicate key "{key}"; it was given in line {first} already'
-                self.issues.append(Issue(show_path(below), message, "keep one of the two", self.file, line))
-                continue
-            self.lines[below] = line
-            found[key] = self.read(value_node, below)
-        return {**merged, **found}
-
-
-def plain(value: Any) -> Any:
-    """Copy of nested data with plain containers, text keys and no NumPy scalars."""
+def _copied(value: Any, path: Keys, count: list[int]) -> Any:
+    count[0] += 1
+    if len(path) > MAX_DEPTH:
+        hint = "a configuration needs a handful of levels; does a mapping contain itself?"
+        raise ConfigError([Issue(show_path(path[:4]), f"nested deeper than {MAX_DEPTH} levels", hint)])
+    if count[0] > MAX_VALUES:
+        hint = "write series of data into files and name them in datasets"
+        raise ConfigError([Issue(show_path(path[:4]), f"more than {MAX_VALUES:,} values", hint)])
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _copied(item, (*path, str(key)), count) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [plain(item) for item in value]
+        return [_copied(item, (*path, i), count) for i, item in enumerate(value)]
     if hasattr(value, "tolist"):
-        return value.tolist()
+        listed = value.tolist()
+        return _copied(listed, path, count) if isinstance(listed, list) else listed
     return str(value) if isinstance(value, Path) else value

@@ -206,7 +206,7 @@ def test_two_parents(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("a: [1,\nb: }", 2), ("name: x\n\tbase: y", 2), ("a: *nobody", 1), ("a: &x [*x]", None)]
+    ("text", "line"), [("a: [1,\nb: }", 2), ("name: x\n\tbase: y", 2), ("a: *nobody", 1), ("a: &x [*x]", 1)]
 )
 def test_text_that_is_no_yaml(tmp_path, text, line):
     (issue,) = issues_of(tmp_path, text)
