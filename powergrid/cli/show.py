@@ -75,13 +75,22 @@ def hierarchy(resolved: ResolvedConfig, agents: Sequence[Any]) -> Tree:
         if agent.parent is None and agent.id in own:
             _branch(root, agent)
     implied = [agent for agent in agents if agent.id not in own and agent.parent is None]
-    for kind in dict.fromkeys(type(agent).__name__ for agent in implied):
-        count = sum(type(agent).__name__ == kind for agent in implied)
-        root.add(Text(f"{count} x {kind} of the network, by local control", style="dim"))
+    kinds = [f"{type(agent).__name__} of the network, {_moved_by(agent)}" for agent in implied]
+    for kind in dict.fromkeys(kinds):
+        root.add(Text(f"{kinds.count(kind)} x {kind}", style="dim"))
     for protocol in config.protocols:
         members = ", ".join(protocol.members) or "all coordinators"
         root.add(Text.assemble((protocol.type, "magenta"), f" among {members}"))
     return root
+
+
+def _moved_by(agent: Any) -> str:
+    """Who moves a regulator or capacitor that no agent of the configuration stands for."""
+    if agent.role == "tap" and not agent.settings.local_control:
+        return "at the tap that it has there"
+    if agent.role == "cap" and agent.settings.control == "fixed":
+        return "always connected"
+    return "by local control"
 
 
 def _branch(tree: Tree, agent: Any) -> None:

@@ -13,7 +13,9 @@ from powergrid.config.build_network import branch_names, capacitor_names, openin
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple
 from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
+from powergrid.core.errors import NetworkError
 from powergrid.engine.phases import bus_names, has_phases, three_phase
+from powergrid.networks.regulation import standing_tap
 from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
@@ -170,6 +172,8 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
     if bus in names:
         if three and role == "injection" and isinstance(phases, str):
             _check_phases(found, agent, bus, phases, grid.network)
+        if role == "tap":
+            _check_tap(found, agent, bus, grid.network)
         return
     if grid.lacks(bus):
         found.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
@@ -177,6 +181,21 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
         return
     else:
         found.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
+
+
+def _check_tap(found: Findings, agent: Entry, bus: str, network: Any) -> None:
+    """Has a regulator that keeps the network's tap a tap to keep?"""
+    assert agent.kind is not None, "it has a role"
+    try:
+        given = agent.kind.Settings.model_validate(agent.raw.get("params", {}))
+    except ValidationError:  # noted with the parameters
+        return
+    if not given.local_control and given.tap_init is None:
+        try:
+            standing_tap(network, bus, given)
+        except NetworkError as error:
+            message, _, hint = str(error).partition("; ")
+            found.add(agent.path("params") if "params" in agent.raw else agent.path(), message, hint)
 
 
 def _check_phases(found: Findings, agent: Entry, bus: str, phases: str, network: Any) -> None:

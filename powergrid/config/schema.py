@@ -143,7 +143,9 @@ class RegulatorRule(Section):
     ct_a: float | None = Field(None, gt=0, description="primary current of the current transformer [A]")
     pt_ratio: float | None = Field(None, gt=0, description="ratio of the potential transformer [1]")
     gang: bool | None = Field(None, description="whether the phases of a three-phase regulator move together")
-    local_control: bool | None = Field(None, description="whether it moves by itself")
+    local_control: bool | None = Field(
+        None, description="whether it moves by itself; if not, it keeps the tap that the network has"
+    )
     move_cost: float | None = Field(None, ge=0, description="cost of one tap change [$]")
 
 

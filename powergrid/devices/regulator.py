@@ -34,7 +34,11 @@ class Settings(DeviceSettings):
     step_pu: float = Field(0.00625, gt=0, lt=0.1, description="voltage gain of one step [pu]")
     tap_min: float = Field(-16.0, description="lowest tap [steps]")
     tap_max: float = Field(16.0, description="highest tap [steps]")
-    tap_init: float = Field(0.0, description="tap at reset [steps]; a balanced equivalent's need not be an integer")
+    tap_init: float | None = Field(
+        None,
+        description="tap at reset [steps], which need not be an integer in a balanced equivalent; omitted: that of the "
+        "network, or 0 where its relay moves it",
+    )
     v_set_pu: float = Field(1.0, gt=0, description="voltage to hold [pu]")
     bandwidth_pu: float = Field(2.0 / 120.0, gt=0, description="whole width of the band around it [pu]")
     delay_s: float = Field(30.0, ge=0, description="time out of band before the first step [s]; 45 where downstream")
@@ -56,7 +60,7 @@ class Settings(DeviceSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if not self.tap_min <= self.tap_init <= self.tap_max:
+        if self.tap_init is not None and not self.tap_min <= self.tap_init <= self.tap_max:
             raise ValueError(f"tap_init {self.tap_init} must lie in [{self.tap_min}, {self.tap_max}]")
         if self.tap_min >= self.tap_max:
             raise ValueError(f"tap_min {self.tap_min} must be below tap_max {self.tap_max}")
@@ -221,7 +225,7 @@ class Regulator(DeviceAgent):
     def params(self) -> Any:
         """This unit's row."""
         settings = self.settings.model_dump(exclude=set(_RELAY_FIELDS))
-        given = {name: float(value) for name, value in settings.items()}
+        given = {name: float(value or 0.0) for name, value in settings.items()}
         return Params(half_band_pu=round(0.5 * given.pop("bandwidth_pu"), 6), **given)
 
     def observation_entries(self) -> tuple[Entry, ...]:

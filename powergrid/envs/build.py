@@ -22,7 +22,7 @@ from powergrid.engine.phases import branch_rows, node_of_place, three_phase
 from powergrid.engine.switching import Outage
 from powergrid.envs import exogenous, python_plugins
 from powergrid.envs.simulation import RewardSettings, World
-from powergrid.networks.regulation import regulators_at, relay_settings, upstream
+from powergrid.networks.regulation import regulators_at, relay_settings, standing_tap, upstream
 from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
@@ -63,6 +63,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     agents = _agents(config)
     _set_switches(agents, network)
     agents += _controllers(config, network, agents)
+    _set_taps(agents, network)
     dt_s = config.simulation.time_step
     series = python_plugins.prepare(agents, dataset, dt_s, config.simulation.episode_length)
     vertical, horizontal = _protocols(config, agents)
@@ -102,6 +103,16 @@ def _set_switches(agents: Sequence[Agent], network: Any) -> None:
             rows = branch_rows(network, agent.bus)
             closed = bool(network.branches.closed[rows[0]]) if rows else True
             agent.settings = agent.settings.model_copy(update={"closed_init": closed})
+
+
+def _set_taps(agents: Sequence[Agent], network: Any) -> None:
+    """Regulators that no relay moves begin at the network's taps, unless their settings say otherwise."""
+    for agent in agents:
+        if isinstance(agent, DeviceAgent) and agent.role == "tap" and regulators_at(network, agent.bus):
+            given = agent.settings
+            if not given.local_control and given.tap_init is None:
+                tap = standing_tap(network, agent.bus, given)
+                agent.settings = given.model_copy(update={"tap_init": tap})
 
 
 def _outages(config: Any, network: Any) -> list[Outage]:
@@ -195,11 +206,15 @@ def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Age
 
 
 def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> list[tuple[str, int]]:
-    """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet."""
+    """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet.
+
+    Phases that no relay moves do not move together: each keeps the tap that it has.
+    """
     found: dict[str, int] = {}
     for k, branch in enumerate(network.regulators.branch):
         name = network.branches.name[branch]
-        gang = _ruled(rules, name).get("gang", network.regulators.gang[k] == 1.0)
+        ruled = _ruled(rules, name)
+        gang = ruled.get("gang", network.regulators.gang[k] == 1.0) and ruled.get("local_control", True)
         if k not in moved:
             found.setdefault(name[:-2] if gang and three_phase(network) else name, k)
     return list(found.items())

@@ -121,6 +121,29 @@ def regulator_units(network: Any, gang: bool | None = None) -> list[tuple[int, .
     return [tuple(rows) for rows in units.values()]
 
 
+def standing_tap(network: Any, name: str, settings: Settings) -> float:
+    """Tap at which the regulator or bank called `name` stands in the network, in steps of `settings`.
+
+    Raises
+    ------
+    NetworkError
+        If the phases of the bank stand at different taps, or the tap lies outside the range of the settings.
+    """
+    regulators, rows = network.regulators, list(regulators_at(network, name))
+    gain_pu = regulators.tap[rows] * regulators.step_pu[rows]
+    if np.ptp(gain_pu) > 1e-9:
+        taps = ", ".join(f"{tap:g}" for tap in regulators.tap[rows])
+        raise NetworkError(f'the phases of "{name}" stand at different taps ({taps}); give tap_init or a unit a phase')
+    same = settings.step_pu == regulators.step_pu[rows[0]]
+    tap = float(regulators.tap[rows[0]] if same else gain_pu[0] / settings.step_pu)
+    if not settings.tap_min <= tap <= settings.tap_max:
+        raise NetworkError(
+            f'"{name}" stands at tap {tap:g}, outside [{settings.tap_min:g}, {settings.tap_max:g}]; '
+            "give tap_init, or a range that includes it"
+        )
+    return tap
+
+
 def relay_settings(network: Any, row: int) -> dict[str, Any]:
     """Published settings of a regulator's relay as parameters of :class:`~powergrid.devices.regulator.Regulator`.
 

@@ -124,7 +124,9 @@ def test_a_learned_bank_is_one_agent() -> None:
         "policy": "learned",
         "params": {"local_control": False},
     }
-    env = powergrid.make(config(bank, PV, METER))
+    with pytest.raises(ConfigError, match=r"agents\[0\].params: .*stand at different taps \(10, 8, 11\)"):
+        powergrid.make(config(bank, PV, METER))
+    env = powergrid.make(config({**bank, "params": {"local_control": False, "tap_init": 0}}, PV, METER))
     assert env.possible_agents[0] == "tap_1"
     assert env.action_space("tap_1").shape == (1,)
     env.reset(seed=0)
