@@ -6,8 +6,6 @@ Keys are paths: ``actor/<group>/dense_0/kernel``, ``obs_norm/<group>/mean``, ``c
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 
 from powergrid.core.errors import RunError
 from powergrid.core.files import write_whole
+from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.learn.networks import Running, Stack, dense_stack, normalise
 
 FORMAT = "powergrid-checkpoint-1"
@@ -57,11 +56,10 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = _file(path)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
+        arrays = read_npz(path)
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no checkpoint; train first, or check the path") from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, AttributeError, OSError) as error:
+    except (ArchiveError, OSError) as error:
         raise RunError(
             f"{path}: not a readable checkpoint ({error}). It is truncated, damaged or some other file; "
             "put a copy in its place, or delete it and train again"

@@ -11,6 +11,7 @@ import numpy as np
 from powergrid.core import random
 from powergrid.core.errors import RunError
 from powergrid.core.files import write_whole
+from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.engine.state import Output, State
 from powergrid.envs.simulation import Simulation, World
 
@@ -336,10 +337,11 @@ def load_record(path: str | Path) -> DayRecord:
         If the file is missing or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            names = Names(*(stored[f"names/{field}"] for field in Names._fields))
-            return DayRecord(names, *(stored[field] for field in DayRecord._fields[1:]))
+        fields = [*(f"names/{field}" for field in Names._fields), *DayRecord._fields[1:]]
+        stored = read_npz(path, fields)
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no such record") from error
-    except (KeyError, ValueError) as error:
+    except (ArchiveError, OSError) as error:
         raise RunError(f"{path}: this is not a record of a day ({error})") from error
+    names = Names(*(stored[field] for field in fields[: len(Names._fields)]))
+    return DayRecord(names, *(stored[field] for field in fields[len(Names._fields) :]))

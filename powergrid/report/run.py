@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from powergrid.core.errors import RunError
+from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.envs.simulation import World, episode_seed
 from powergrid.report.records import DayRecord, record_days
 
@@ -180,9 +180,8 @@ def _played(
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in ("actions", "money")}
-    except (KeyError, ValueError, EOFError, BadZipFile) as error:
+        return read_npz(path, ("actions", "money"))
+    except (ArchiveError, OSError) as error:
         raise RunError(f"{path}: this is not a trajectory ({error}); evaluate the run again") from error
 
 

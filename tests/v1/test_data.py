@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -191,3 +194,93 @@ def test_caiso_files_that_do_not_do(shared, tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="is no OASIS file"):
         read_caiso(tmp_path)
+
+
+def test_a_file_written_anew_is_read_anew(tmp_path):
+    """Also where neither its size nor the time of its last change tells."""
+    path = tmp_path / "data.pkl"
+    for price in (10.0, 99.0):
+        data = layout()
+        data["train"]["price"]["0096WD_7_N001"][:] = price
+        write_v1_layout(data, path)
+        os.utime(path, ns=(1, 1))
+        assert IEEE13Env({"data": path}).dataset["price"][0] == price
+    kept = read_data("train", "AVA", "NP15", "0096WD_7_N001", source=path)["price"]
+    assert kept is read_data("train", "AVA", "NP15", "0096WD_7_N001", source=path)["price"]
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        read_data("train", "AVA", "NP15", "0096WD_7_N001", source=path)
+
+
+def pickled(body: bytes) -> bytes:
+    return b"\x80\x05" + body + b"."
+
+
+HOSTILE = {
+    "memo of two billion places": (pickled(b"}r\xff\xff\xff\x7f"), "top level holds nothing"),
+    "bytes that are not there": (pickled(b"\x96" + (10**12).to_bytes(8, "little")), "no readable pickle"),
+    "a tuple of tuples as a key": (pickled(b"})" + b"\x85" * 150_000 + b"Ns"), "neither texts nor numbers"),
+    "two to the sixtieth": (pickled(b"})" + b"\x94h\x00h\x00\x86" * 60 + b"Ns"), "neither texts nor numbers|memo"),
+    "a dictionary in itself": (pickled(b"}\x94(" + b"".join(b"K%ch\x00" % k for k in range(9)) + b"u"), "top level"),
+    "an opcode that no array needs": (pickled(b"}0"), "an object by POP"),
+    "too many opcodes": (pickled(b"N" * 10_000_000), "more than 200,000 opcodes"),
+    "a call of a call": (pickled(b"}}R"), "has no name"),
+    "an instance": (b"(ios\nsystem\n.", "refused before loading.*INST"),
+    "an extension": (pickled(b"\x82\x01"), "refused before loading.*EXT1"),
+    "a persistent object": (b"Pdb\n.", "refused before loading.*PERSID"),
+    "a long text": (pickled(b"X\x80\x96\x98\x00" + b"a" * 10_000_000 + b"\x8c\x01bc"), "damaged|refused|readable"),
+    "no end": (b"\x80\x05}", "no readable pickle"),
+}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+from powergrid.core.errors import DataError
+from powergrid.v1.datasets import read_pickle
+for path in sys.argv[1:]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        print("read", read_pickle(path))
+    except DataError as error:
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(grown // 1024, len(str(error)), str(error))
+"""
+
+
+def test_hostile_files_cost_a_sentence_and_little_memory(tmp_path):
+    paths = []
+    for k, (content, _) in enumerate(HOSTILE.values()):
+        paths.append(tmp_path / f"{k}.pkl")
+        paths[-1].write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *map(str, paths)], capture_output=True, text=True, check=False
+    )
+    told = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert len(told) == len(HOSTILE)
+    for line, (name, (content, sentence)) in zip(told, HOSTILE.items(), strict=True):
+        grown_mb, length, message = line.split(" ", 2)
+        assert re.search(sentence, message), (name, message)
+        assert int(grown_mb) < 40 + 4 * len(content) / 1e6, (name, line[:200])
+        assert int(length) < 600, name
+
+
+def test_one_content_is_not_copied_into_many_arrays(tmp_path):
+    """A hundred arrays of one and the same bytes, 40 MB from 400 kB."""
+    content = np.arange(50_000.0).tobytes()
+    shared_bytes = [rebuilt((50_000,), np.dtype("f8"), content) for _ in range(100)]
+    data = layout()
+    data["train"]["load"] = dict(zip(map(str, range(100)), shared_bytes, strict=True))
+    path = tmp_path / "data.pkl"
+    path.write_bytes(pickle.dumps(data, 5))
+    assert path.stat().st_size < 500_000
+    with pytest.raises(DataError, match="arrays together are larger than the file"):
+        read_pickle(path)
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / "sparse.pkl"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 33)
+    with pytest.raises(DataError, match="has 8,590 MB, a v1 data file at most 537"):
+        read_pickle(path)

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import DataError
+from powergrid.core.npz import open_archive
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PST_UTC_H = 8
 """Hours from a midnight of Pacific standard time back to that of UTC."""
+MOST_BYTES = 1 << 29
+"""Size of the largest CSV file that is read; a month of every node's prices has about 100 MB."""
 LARGEST_GAP_H = 48
 """Longest gap that is filled by interpolation [h]."""
 _START = "INTERVALSTARTTIME_GMT"
@@ -122,13 +126,15 @@ def _read(file: Path) -> pd.DataFrame:
 
     try:
         if file.suffix.lower() == ".zip":
-            with zipfile.ZipFile(file) as archive:
+            with open_archive(file) as archive:
                 inside = [name for name in archive.namelist() if name.lower().endswith(".csv")]
                 if len(inside) != 1:
                     raise DataError(f"{file}: holds {len(inside)} CSV files, one is expected")
                 return pd.read_csv(io.BytesIO(archive.read(inside[0])))
+        if file.stat().st_size > MOST_BYTES:
+            raise DataError(f"{file}: has more than {MOST_BYTES / 1e6:,.0f} MB; give the files of single months")
         return pd.read_csv(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,13 @@ EMBEDDED_SOLAR = {"NP15": "south", "SP15": "southwest"}
 EMBEDDED_YEAR = {"train": "embedded_2022", "test": "ercot_2021"}
 """Dataset behind each split: they share load, sun and wind and differ in their prices."""
 
+_HASHED_BYTES = 1 << 25
+"""Files up to this size are compared by their content too."""
+
 Series = dict[str, np.ndarray]
+
+_read: dict[Path, tuple[Any, dict[str, dict[str, Series]]]] = {}
+"""Fingerprint and content of every file read so far."""
 
 
 def read_data(
@@ -58,7 +65,7 @@ def read_data(
         return _embedded(train, load_area, renew_area)
     if not isinstance(source, dict | str | os.PathLike):
         raise DataError(f"data must be the path of a v1 data file or a dict in its layout, not {source!r}")
-    data = source if isinstance(source, dict) else _held(str(Path(source).expanduser().resolve()))
+    data = source if isinstance(source, dict) else _held(Path(source).expanduser().resolve())
     place = "the data" if isinstance(source, dict) else str(source)
     if train not in data:
         raise DataError(
@@ -80,9 +87,26 @@ def read_data(
     return series
 
 
-@cache
-def _held(path: str) -> dict[str, dict[str, Series]]:
-    return read_pickle(path)
+def _held(file: Path) -> dict[str, dict[str, Series]]:
+    """Content of a file, read anew whenever the file is another than before."""
+    key = _fingerprint(file)
+    if key is None or _read.get(file, (None,))[0] != key:
+        _read[file] = key, read_pickle(file)
+    return _read[file][1]
+
+
+def _fingerprint(file: Path) -> tuple[Any, ...] | None:
+    """What changes with a file's content; ``None`` for a file that cannot be read.
+
+    Two writes within the resolution of the file system's clock leave time and size alike, hence the hash.
+    """
+    try:
+        seen = file.stat()
+        small = seen.st_size <= _HASHED_BYTES
+        content = hashlib.blake2b(file.read_bytes()).hexdigest() if small else ""
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino, content
 
 
 @cache
