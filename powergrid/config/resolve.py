@@ -61,7 +61,12 @@ class ResolvedConfig:
 
     def dataset(self) -> Dataset:
         """The dataset, with the user's own series; read once."""
-        return self._once("dataset", lambda: build_dataset(self.config.datasets, self.base_dir))
+        return self._once(
+            "dataset",
+            lambda: build_dataset(self.config.datasets, self.base_dir).with_stress_price(
+                self.config.training.stress_price
+            ),
+        )
 
     def to_yaml(self, folder: Path | None = None) -> str:
         """This configuration as YAML with every default and the schema version.

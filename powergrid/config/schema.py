@@ -346,6 +346,12 @@ class Training(Section):
     """How money and violations become a reward: ``-reward_scale money - min(safety_scale cost, max_penalty)``."""
 
     train: bool = Field(True, description="draw days from the training split (otherwise the test split)")
+    stress_price: float | None = Field(
+        None,
+        gt=0,
+        description="price above which a day is in the split stress and in no other [unit of the prices]; omitted: ten "
+        "times the price that 90 % of the year stay below or, where no day is so dear, the dearest 1 % of the days",
+    )
     reward_scale: float = Field(1.0, gt=0, description="factor on money [1/$]")
     safety_scale: float = Field(1.0, ge=0, description="factor on the priced violations [1/$]")
     max_penalty: float | None = Field(None, gt=0, description="largest penalty of a tick; omitted: none")

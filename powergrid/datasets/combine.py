@@ -71,6 +71,8 @@ def from_series(
         source="; ".join(origins),
         licence=f"the files' own; base {ground.name}: {ground.licence}",
         first_day=ground.first_day,
+        stress_price=ground.stress_price,
+        stress=None if any(key.partition(":")[0] == "price_per_mwh" for key in wanted) else ground.stress_days(),
     )
 
 

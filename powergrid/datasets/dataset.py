@@ -10,6 +10,7 @@ import numpy as np
 
 from powergrid.core.errors import DataError, nearest, unknown_name
 from powergrid.datasets.resample import DAY_S, Series, check_tick, is_point, means, points_at
+from powergrid.datasets.splits import SPLITS, of_weeks, stress_days, usual_limit
 from powergrid.datasets.validate import frame_start, whole_days
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 BASE_S = 900
 """Interval of a dataset's frame unless it says otherwise [s]."""
-
-STRESS_PER_MWH = 1000.0
-"""A day with a price above this [$/MWh] is a stress day."""
-
-SPLITS = ("train", "validation", "test", "stress")
-
-_WEEK_SPLIT = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
 
 
 class Dataset:
@@ -46,6 +40,9 @@ class Dataset:
         Origin and terms of the data, one text each.
     utc_offset_h
         Local standard time minus UTC [h]; by default the offset nearest to zero that makes the first row midnight.
+    stress_price
+        Price above which a day belongs to the split ``stress`` [the prices' own unit]; by default relative to the
+        prices, see :meth:`split`.
 
     Raises
     ------
@@ -63,13 +60,14 @@ class Dataset:
         licence: str = "",
         *,
         utc_offset_h: float | None = None,
+        stress_price: float | None = None,
     ):
         start, offset_h = frame_start(name, frame, interval, utc_offset_h)
         values = frame.to_numpy(dtype=np.float64)
         if missing is not None:
             values = np.where(missing.to_numpy(dtype=bool), np.nan, values)
         series = {str(column): Series(values[:, k], interval) for k, column in enumerate(frame.columns)}
-        self._setup(name, series, start, offset_h, interval, source, licence, 0)
+        self._setup(name, series, start, offset_h, interval, source, licence, 0, stress_price)
 
     @classmethod
     def from_columns(
@@ -83,6 +81,8 @@ class Dataset:
         source: str = "",
         licence: str = "",
         first_day: int = 0,
+        stress_price: float | None = None,
+        stress: np.ndarray | None = None,
     ) -> Dataset:
         """Dataset from arrays, without pandas.
 
@@ -94,6 +94,10 @@ class Dataset:
             First interval start, UTC.
         first_day
             Day of the year of the first row, so that weeks keep their split in a part of a year.
+        stress_price
+            As for the class.
+        stress
+            Stress days where they are known already, such as those of the year of which this is a part, ``(days,)``.
 
         Raises
         ------
@@ -101,7 +105,8 @@ class Dataset:
             If the series differ in length or do not cover whole days, or if a column name has no site.
         """
         self = cls.__new__(cls)
-        self._setup(name, series, start, utc_offset_h, interval, source, licence, first_day)
+        self._setup(name, series, start, utc_offset_h, interval, source, licence, first_day, stress_price)
+        self._stress = stress
         return self
 
     def _setup(
@@ -114,11 +119,14 @@ class Dataset:
         source: str,
         licence: str,
         first_day: int,
+        stress_price: float | None,
     ) -> None:
         self.name, self.interval, self.source, self.licence = name, interval, source, licence
         self.start, self.utc_offset_h, self.first_day = start, utc_offset_h, first_day
         self.days = whole_days(name, series)
+        self.stress_price = stress_price
         self._series = dict(series)
+        self._stress: np.ndarray | None = None
         self._tables: dict[tuple[int, tuple[str, ...]], np.ndarray] = {}
         self._frame: pd.DataFrame | None = None
 
@@ -170,8 +178,10 @@ class Dataset:
     def split(self, name: str) -> np.ndarray:
         """Day indices of one split, ascending.
 
-        Whole weeks ``w = day of the year // 7`` go by ``w % 5``: 0, 1 and 2 train, 3 validation, 4 test. Days with a
-        price above 1,000 $/MWh are the split ``stress`` and in no other.
+        Whole weeks ``w = day of the year // 7`` go by ``w % 5``: 0, 1 and 2 train, 3 validation, 4 test. Stress days
+        are the split ``stress`` and in no other. They are the days with a price above `stress_price`. Where that is
+        not given, they are the days with a price above ten times the price that nine tenths of the year stay below,
+        or, if there are none, the dearest day of each hundred; so a currency changes nothing.
 
         Raises
         ------
@@ -180,14 +190,39 @@ class Dataset:
         """
         if name not in SPLITS:
             raise DataError(f'unknown split "{name}"; {nearest(name, SPLITS)} available: {", ".join(SPLITS)}')
-        stress = np.zeros(self.days, dtype=bool)
-        for column in self.sites("price_per_mwh"):
-            values = self._series[column].values.reshape(self.days, -1)
-            stress |= (values > STRESS_PER_MWH).any(axis=1)
+        stress = self.stress_days()
+        return np.flatnonzero(stress if name == "stress" else of_weeks(name, self._days_of_year()) & ~stress)
+
+    def why_empty(self, name: str) -> tuple[str, str]:
+        """Why a split has no day, and what to do about it."""
+        prices = self._prices()
         if name == "stress":
-            return np.flatnonzero(stress)
-        week = (self.first_day + np.arange(self.days)) // 7
-        return np.flatnonzero(np.isin(week % 5, _WEEK_SPLIT[name]) & ~stress)
+            told = f"no price exceeds the stress price of {self.stress_price:g}" if self.stress_price else "no prices"
+        elif count := int(of_weeks(name, self._days_of_year()).sum()):
+            limits = [self.stress_price or usual_limit(values) for values in prices.values()]
+            above = ", ".join(f"{limit:,g}" for limit in limits)
+            told = f'all {count} days of its weeks have a price above {above} and form the split "stress"'
+        else:
+            told = f"the {self.days} days lie in weeks of other splits"
+        return told, "set training.stress_price, or choose another split or day indices"
+
+    def with_stress_price(self, price: float | None) -> Dataset:
+        """The same data, their stress days chosen by a price [the prices' own unit]; ``None`` changes nothing."""
+        if price is None:
+            return self
+        return self._copy(self._series, 0, stress_price=price, stress=None)
+
+    def stress_days(self) -> np.ndarray:
+        """Whether each day is in the split ``stress``, ``(days,)``."""
+        if self._stress is None:
+            self._stress = stress_days(self._prices(), self.days, self.stress_price)
+        return self._stress
+
+    def _prices(self) -> dict[str, np.ndarray]:
+        return {site: self._series[site].values for site in self.sites("price_per_mwh")}
+
+    def _days_of_year(self) -> np.ndarray:
+        return self.first_day + np.arange(self.days)
 
     def table(self, dt_s: int, columns: Iterable[str] | None = None) -> tuple[tuple[str, ...], np.ndarray]:
         """All days resampled to a tick, from local 00:00 of day 0; see `powergrid.datasets.resample` for the rules.
@@ -256,15 +291,23 @@ class Dataset:
                 f"start={start} and end={end} (not included) do not lie within"
             )
         cut = {column: _slice(series, begin, finish) for column, series in self._series.items()}
+        stress = self.stress_days()[begin:finish]  # by the prices of the whole year
+        return self._copy(cut, begin, stress_price=self.stress_price, stress=stress)
+
+    def _copy(
+        self, series: Mapping[str, Series], begin: int, *, stress_price: float | None, stress: np.ndarray | None
+    ) -> Dataset:
         return Dataset.from_columns(
             self.name,
-            cut,
+            series,
             start=self.start + timedelta(days=begin),
             utc_offset_h=self.utc_offset_h,
             interval=self.interval,
             source=self.source,
             licence=self.licence,
             first_day=self.first_day + begin,
+            stress_price=stress_price,
+            stress=stress,
         )
 
     def _day_of(self, when: str | date | None, default: int) -> int:

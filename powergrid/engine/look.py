@@ -103,8 +103,16 @@ def _entries(
     found += observe.frequency_entries(forming, parts.network.f_hz)
     for market in markets:
         for member in market.members:
-            found += [(ownership.accounts[member], entry) for entry in market.protocol.observation_entries()]
+            entries = (_with_prices(entry, parts.columns) for entry in market.protocol.observation_entries())
+            found += [(ownership.accounts[member], entry) for entry in entries]
     return found + [(id, Entry(f"signal_{entry.name}", *entry[1:])) for id, (_, entry) in signals.items()]
+
+
+def _with_prices(entry: Entry, columns: Any) -> Entry:
+    """A market's price may go as far as those of the data."""
+    if entry.unit != "$/MWh":
+        return entry
+    return entry._replace(high=max(entry.high, columns.bounds[columns.price][1]))
 
 
 def _local(

@@ -15,7 +15,7 @@ from powergrid.engine.layout import Columns
 PRICE_HOURS = 24
 """Hours of day-ahead prices that agents see."""
 
-_BOUNDS = {
+_USUAL_BOUNDS = {
     "price_per_mwh": (-10_000.0, 10_000.0),
     "retail_per_mwh": (-10_000.0, 11_000.0),
     "feed_in_per_mwh": (-10_000.0, 10_000.0),
@@ -29,12 +29,28 @@ _BOUNDS = {
 _CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")
 
 
-def bounds_of(name: str) -> tuple[float, float]:
-    """Finite bounds of a series by its quantity."""
+def bounds_of(name: str, *values: np.ndarray) -> tuple[float, float]:
+    """Finite bounds of a series: the usual ones of its quantity, wider where its values are.
+
+    Parameters
+    ----------
+    name
+        Series.
+    values
+        What it takes, and whatever else shares its bounds.
+    """
     quantity = name.split(":")[0]
     if quantity.startswith("clock_"):
         return -1.0, 1.0
-    return _BOUNDS.get(quantity, (-2.0, 5.0))
+    low, high = _USUAL_BOUNDS.get(quantity, (-2.0, 5.0))
+    lowest, highest = min(part.min() for part in values), max(part.max() for part in values)
+    return (low if lowest >= low else -_rounded_up(-lowest)), (high if highest <= high else _rounded_up(highest))
+
+
+def _rounded_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20 ... of a positive value."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value))
 
 
 def build(
@@ -85,15 +101,19 @@ def build(
     derived.update(_clock(len(values), dt_s))
     series = (*found, *derived)
     table = np.column_stack([values, *derived.values()])
+    bounds = [bounds_of(name, column) for name, column in zip(series, table.T, strict=True)]
+    at = list(series).index(resolve(dataset, "price_per_mwh"))
+    retail = [values for name, values in derived.items() if name.startswith("retail_per_mwh")]
+    bounds[at] = bounds_of(series[at], price, *retail)  # a market's price lies between those of the tariff
     ahead = tuple(i for i, name in enumerate(series) if forecast_hours and name.split(":")[0] in forecast_noise)
     columns = Columns(
         series=series,
-        price=list(series).index(resolve(dataset, "price_per_mwh")),
+        price=at,
         price_hours=PRICE_HOURS,
         ahead=ahead,
         ahead_hours=forecast_hours if ahead else 0,
         ahead_noise=tuple(forecast_noise[series[i].split(":")[0]] for i in ahead),
-        bounds=tuple(bounds_of(name) for name in series),
+        bounds=tuple(bounds),
     )
     return columns, _widen(table, columns, dt_s)
 

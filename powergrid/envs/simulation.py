@@ -368,7 +368,8 @@ def chosen_days(world: World, days: str | Sequence[int]) -> np.ndarray:
             raise ConfigError([Issue("days", f'unknown split "{days}"', hint)])
         chosen = world.days[days]
         if len(chosen) == 0:
-            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}"', "choose another split")])
+            why, hint = world.resolved.dataset().why_empty(days)
+            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}": {why}', hint)])
         return np.asarray(chosen, dtype=np.int32)
     count = len(world.table) // world.ticks_per_day
     chosen = np.asarray(days, dtype=np.int32)

@@ -150,6 +150,49 @@ def test_stress_days_have_a_price_above_a_thousand():
         np.testing.assert_array_equal(dataset.split("stress"), np.flatnonzero(highest > 1000))
 
 
+def other_prices(change):
+    """The embedded year with its prices changed."""
+    year = load("embedded_2022")
+    columns = {column: year.series(column) for column in year.columns}
+    column = "price_per_mwh:lz_north"
+    columns[column] = columns[column]._replace(values=change(columns[column].values))
+    return Dataset.from_columns("mine", columns, start=year.start, utc_offset_h=year.utc_offset_h)
+
+
+@pytest.mark.parametrize("factor", [150.0, 1e-3, 25_000.0])
+def test_another_currency_changes_no_split(factor):
+    mine, theirs = days_of(other_prices(lambda price: factor * price)), days_of(load("embedded_2022"))
+    for split, days in theirs.items():
+        np.testing.assert_array_equal(mine[split], days)
+
+
+def test_where_no_day_stands_out_the_dearest_hundredth_is_stress():
+    mine = other_prices(lambda price: np.minimum(price, 400.0) + np.arange(8760.0) / 8760)
+    dearest = np.argsort(mine.frame["price_per_mwh:lz_north"].to_numpy().reshape(365, 96).max(axis=1))[-3:]
+    assert set(mine.split("stress")) == set(dearest)
+    part = mine.clip("2022-01-01", "2022-02-01")
+    assert set(part.split("stress")) == {day for day in dearest if day < 31}
+
+
+def test_stress_days_where_most_prices_are_zero_or_missing():
+    mine = other_prices(lambda price: np.where(price > 1000, price, 0.0))
+    assert len(mine.split("stress")) == 3  # no usual price: the dearest hundredth of the days
+    gap = other_prices(lambda price: np.where(np.arange(8760) < 24, np.nan, price))
+    np.testing.assert_array_equal(gap.split("stress"), load("embedded_2022").split("stress"))
+    none = other_prices(lambda price: np.full(8760, np.nan))
+    assert len(none.split("stress")) <= 3
+
+
+def test_a_stress_price_of_ones_own():
+    mine = load("embedded_2022").with_stress_price(300.0)
+    highest = mine.frame["price_per_mwh:lz_north"].to_numpy().reshape(365, 96).max(axis=1)
+    np.testing.assert_array_equal(mine.split("stress"), np.flatnonzero(highest > 300))
+    part = mine.clip(start="2022-07-01")
+    np.testing.assert_array_equal(part.split("stress") + 181, mine.split("stress")[mine.split("stress") >= 181])
+    assert mine.with_stress_price(None) is mine
+    assert mine.with_stress_price(1e5).split("stress").size == 0
+
+
 def test_unknown_split_names_the_nearest():
     with pytest.raises(DataError, match='did you mean "validation"'):
         load("embedded_2022").split("valdation")
@@ -196,3 +239,12 @@ def test_missing_values_are_a_mask_and_refused_where_used():
 def test_frames_that_are_no_dataset_are_refused(change, message):
     with pytest.raises(DataError, match=message):
         Dataset("mine", change(frame_of(2, "2023-05-01T00:00Z")))
+
+
+def test_a_part_of_a_year_keeps_its_stress_days():
+    year = load("ercot_2021")
+    part = load("ercot_2021", start="2021-02-01", end="2021-03-01")
+    first = (part.start - year.start).days
+    expected = [day - first for day in year.split("stress") if first <= day < first + 28]
+    assert len(expected) > 3
+    np.testing.assert_array_equal(part.split("stress"), expected)
