@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from powergrid.agents.base import LEARNED, Agent
 from powergrid.agents.python_device import METHODS, Facts, furnish
 from powergrid.agents.short_form import complete, entries
+from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry, Injection
 
 
-class DeviceSettings(BaseModel):
-    """Base of a family's parameters as a person writes them: every field has its unit and a description."""
+class DeviceSettings(NumberSettings):
+    """Base of a family's parameters as a person writes them: every field has its unit and a description.
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, allow_inf_nan=False)
+    A field whose name ends with a unit refuses values beyond physical sense, by the table in
+    :mod:`powergrid.core.settings`; bounds of its own (``le=``, ``ge=``) go before the table's.
+    """
 
 
 class NoColumns(NamedTuple):

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
+from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry, Tariff
 
 
-class ProtocolSettings(BaseModel):
+class ProtocolSettings(NumberSettings):
     """Base of a protocol's parameters."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, allow_inf_nan=False)
 
 
 class Protocol:

@@ -14,6 +14,7 @@ from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple
 from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
 from powergrid.core.errors import NetworkError
+from powergrid.core.settings import check_argument
 from powergrid.engine.phases import bus_names, has_phases, three_phase
 from powergrid.networks.regulation import standing_tap
 from powergrid.plugins.registries import DEVICES, POLICIES
@@ -113,13 +114,13 @@ def own_constructor(kind: type[DeviceAgent]) -> bool:
 def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
     import inspect
 
-    named = [
-        name
-        for owner in kind.__mro__
+    named = {
+        name: parameter
+        for owner in reversed(kind.__mro__)
         if issubclass(owner, DeviceAgent) and owner is not DeviceAgent and "__init__" in vars(owner)
         for name, parameter in inspect.signature(owner.__init__).parameters.items()
         if name != "self" and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
+    }
     allowed = {*named, *field_names(kind.Settings)} - {"id", "bus", "phases", "policy"}
     allowed |= {"p_sign"} if kind.is_python() else set()
     unknown = [key for key in params if key not in allowed]
@@ -127,6 +128,13 @@ def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], par
         found.add(
             agent.path("params", key), f"unknown key {show(key)} (value {show(params[key])})", choices(key, allowed)
         )
+    for key, value in params.items():
+        try:
+            if key in named:
+                check_argument(named[key], value)
+        except ValueError as error:
+            unknown.append(key)
+            found.add(agent.path("params", key), f"{show(value)}: {error}")
     if unknown:
         return
     try:
@@ -152,8 +160,9 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
         return
     role = agent.kind.role if agent.kind is not None else "injection"
     if bus is None:
-        if agent.kind is not None and role != "meter" and "bus" not in agent.raw:
-            found.add(agent.path(), f'"bus" is missing: a {agent.raw.get("type")} needs one', _WHERE[role])
+        if agent.kind is not None and role != "meter" and agent.raw.get("bus") is None:
+            written = ("bus",) if "bus" in agent.raw else ()
+            found.add(agent.path(*written), f'"bus" is missing: a {agent.raw.get("type")} needs one', _WHERE[role])
         return
     if grid.network is None:
         found.unchecked(agent.path("bus"), bus, grid.because)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from powergrid.config.build_network import build_network, capacitor_names, opening_names, regulator_names
+from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
 from powergrid.config.schema import NetworkConfig
 from powergrid.core.errors import PowerGridError
+from powergrid.core.settings import options_model
 from powergrid.plugins.registries import NETWORKS
 
 if TYPE_CHECKING:
@@ -54,10 +56,13 @@ def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
         found.unknown(("network",) if short else ("network", "base"), "network", base, known)
         _unchecked(found, given, "the base network is unknown")
         return Grid(None, "the network is unknown")
+    faulty = _check_options(found, given, known)
     config = _salvaged(given)
     if config is None:
         return Grid(None, "the network section has faults")
-    grid = _build(found, config, given, known, folder)
+    if ("network", "options") in faulty:
+        return Grid(None, "the options of the network have faults")
+    grid = _build(found, config, given, known, folder, faulty)
     if grid.network is not None:
         if not grid.lost:
             _check_solvable(found, given, grid.network)
@@ -102,7 +107,29 @@ def _drop(given: Any, path: tuple[Any, ...]) -> None:
         given.pop(path[-1], None)
 
 
-def _build(found: Findings, config: NetworkConfig, given: dict[str, Any], known: list[str], folder: Path) -> Grid:
+def _check_options(found: Findings, given: dict[str, Any], known: list[str]) -> set[Keys]:
+    """Note what is wrong with the options of every network that is named; the paths of those that have faults."""
+    named: list[tuple[Keys, Any, Any]] = [(("network", "options"), given.get("base"), given.get("options"))]
+    for i, item in entries(given.get("modifications")):
+        attach = section(item, "attach")
+        path = ("network", "modifications", i, "attach", "options")
+        named.append((path, attach.get("network"), attach.get("options")))
+    faulty: set[Keys] = set()
+    for path, name, options in named:
+        if not isinstance(options, dict) or not options or text(name) not in known:
+            continue
+        model = options_model(NETWORKS.get(str(name)))
+        try:
+            model.model_validate(options)
+        except ValidationError as error:
+            found.invalid(path, options, model, error)
+            faulty.add(path)
+    return faulty
+
+
+def _build(
+    found: Findings, config: NetworkConfig, given: dict[str, Any], known: list[str], folder: Path, faulty: set[Keys]
+) -> Grid:
     lost: list[str] = []
 
     def note(position: int, error: PowerGridError) -> None:
@@ -110,10 +137,12 @@ def _build(found: Findings, config: NetworkConfig, given: dict[str, Any], known:
         kind, change = ("add_bus", modification.add_bus) if modification.add_bus else ("attach", modification.attach)
         assert change is not None, "the schema demands one of add_bus and attach"
         lost.append(change.name)
-        path = ("network", "modifications", position, kind)
+        path: Keys = ("network", "modifications", position, kind)
         if modification.attach and modification.attach.network not in known:
             found.unknown((*path, "network"), "network", modification.attach.network, known)
             found.unchecked((*path, "at_bus"), change.at_bus, "the network to attach is unknown")
+        elif (*path, "options") in faulty:
+            found.unchecked((*path, "at_bus"), change.at_bus, "the options of the network to attach have faults")
         elif any(name == change.at_bus or change.at_bus.startswith(f"{name}.") for name in lost[:-1]):
             found.unchecked((*path, "at_bus"), change.at_bus, "an earlier modification has a fault")
         else:

@@ -196,6 +196,9 @@ def _say(model: type[BaseModel], detail: Mapping[str, Any], value: Any) -> tuple
                 owner = inner
     if detail["type"] == "extra_forbidden":
         allowed = field_names(owner) if owner else []
+        if last in allowed:
+            same = " and ".join(f'"{name}"' for name in spellings(owner, str(last)) if name != last) if owner else ""
+            return f'"{last}" (value {show(value)}) is another name of {same}, which is given too', "keep one of them"
         hint = "; ".join(
             part for part in (nearest(str(last), allowed), f"allowed: {', '.join(sorted(allowed))}") if part
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema, model_validator
+
+from powergrid.core.settings import NumberSettings
 
 SCHEMA_VERSION: Literal[1] = 1
 """Version of the keys below; written into every exported configuration."""
@@ -64,10 +66,8 @@ def _defaults(section: Any, description: str) -> Any:
     return Field(default_factory=section, description=description)
 
 
-class Section(BaseModel):
+class Section(NumberSettings):
     """Base of all sections: unknown keys are refused, values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 # -- network ------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class TransformerConfig(Section):
     """Transformer between a network and the one attached to it."""
 
     sn_mva: float = Field(gt=0, description="rated power [MVA]")
-    vk_percent: float = Field(gt=0, description="short-circuit voltage [%]")
+    vk_percent: float = Field(ge=0.1, le=100, description="short-circuit voltage [%]")
     vkr_percent: float = Field(ge=0, description="its resistive part [%]")
 
     @model_validator(mode="after")
@@ -310,7 +310,7 @@ class Forecast(Section):
 class Simulation(Section):
     """Time, limits and the end of an episode."""
 
-    episode_length: int = Field(96, ge=1, description="ticks of an episode")
+    episode_length: int = Field(96, ge=1, le=31_622_400, description="ticks of an episode")
     time_step: int = Field(900, gt=0, description="length of a tick [s]")
     async_: bool | None = Field(
         None,
@@ -320,7 +320,7 @@ class Simulation(Section):
     v_min_pu: float = Field(0.95, gt=0, description="lower end of the voltage band [pu]")
     v_max_pu: float = Field(1.05, gt=0, description="upper end of the voltage band [pu]")
     unbalance_max_percent: float = Field(
-        2.0, gt=0, description="negative over positive sequence voltage that three-phase buses may have [%]"
+        2.0, gt=0, le=100, description="negative over positive sequence voltage that three-phase buses may have [%]"
     )
     terminate_on_divergence: bool = Field(False, description="whether a diverged power flow ends the episode")
 

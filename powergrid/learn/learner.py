@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array
 
 
@@ -50,10 +51,8 @@ class Learner(Protocol):
         ...
 
 
-class AlgorithmSettings(BaseModel):
+class AlgorithmSettings(NumberSettings):
     """Base of an algorithm's hyperparameters: closed, so that a misspelt one is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def settings_from(schema: type[AlgorithmSettings], hyper: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,18 +30,17 @@ def test_aliases_count_as_what_they_stand_for(tmp_path):
     assert issue.line == 16
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on memory to set")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process has held")
 def test_a_bomb_is_refused_in_little_memory(tmp_path):
     file = tmp_path / "bomb.yaml"
     file.write_text(BOMB, encoding="utf-8")
     program = (
-        "import resource, powergrid.config as c, powergrid.core.errors as e\n"
+        "import powergrid.config as c, powergrid.core.errors as e\n"
         f"try: c.load_config({str(file)!r})\nexcept e.ConfigError: pass\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    unit = 1 if sys.platform == "darwin" else 1024
-    assert int(done.stdout) * unit < 200e6
+    assert int(done.stdout) * 1024 < 200e6
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("- ", "")])
@@ -84,7 +84,7 @@ def test_mappings_of_a_program_are_bounded_too():
         ("x: 1\n<<: [[1]]\n", "<<", 2, "a list is no mapping, and only mappings can be merged"),
         ("{[a]: 1}", "", 1, "a key that is a list or a mapping"),
         ("x: !!binary abcd", "x", 1, "a scalar tagged tag:yaml.org,2002:binary has no place here"),
-        ("x:\n  !!set {a, b}", "x", 1, "a mapping tagged tag:yaml.org,2002:set has no place here"),
+        ("x:\n  !!set {a, b}", "x", 2, "a mapping tagged tag:yaml.org,2002:set has no place here"),
         ("x: !!python/object:os.system y", "x", 1, "tagged tag:yaml.org,2002:python/object:os.system has no place"),
         ("x: !!bool z", "x", 1, "z cannot be read as a value of the kind bool"),
         ("x: !!int z", "x", 1, "z cannot be read as a value of the kind int"),
