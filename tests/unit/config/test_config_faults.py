@@ -256,3 +256,40 @@ def _paths(data, at=()):
     for key, value in items:
         yield (*at, key)
         yield from _paths(value, (*at, key))
+
+
+GUEST = "network: {base: ieee13, modifications: [{attach: {network: ieee34, name: m, at_bus: 671, options: {tap: 1}}}]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ("agents: [{id: b, type: ESS, bus: ~}]", "agents[0].bus", '"bus" is missing'),
+        ("agents: [{id: b, type: ESS}]", "agents[0]", '"bus" is missing'),
+        ("agents: [{id: b, type: ESS, bus: 671, params: {capacity: true}}]", "agents[0].params.capacity", "not true"),
+        ("agents: [{id: b, type: ESS, bus: 671, params: {max_p_mw: 1.0e20}}]", "agents[0].params.max_p_mw", "0,000 MW"),
+        (
+            "agents: [{id: b, type: ESS, bus: 671, params: {eta_charge: 0.05}}]",
+            "agents[0].params.eta_charge",
+            "0.1 and",
+        ),
+        (
+            "agents: [{id: b, type: ESS, bus: 671, params: {capacity: 1, capacity_mwh: 1}}]",
+            "agents[0].params.capacity",
+            "another name of",
+        ),
+        ("simulation: {episode_length: true}", "simulation.episode_length", "not true"),
+        ("tariff: {retail_adder: 1.0e20}", "tariff.retail_adder", "1,000,000,000"),
+        ("training: {reward_scale: 1.0e300}", "training.reward_scale", "1,000,000"),
+        ("network: {base: ieee13, options: {load_sclae: 2}}", "network.options.load_sclae", "unknown key"),
+        ("network: {base: ieee13, options: {load_scale: true}}", "network.options.load_scale", "not true"),
+        (GUEST, "network.modifications[0].attach.options.tap", "unknown key"),
+    ],
+)
+def test_values_that_mean_something_else(tmp_path, text, path, said):
+    found = {
+        issue.path: issue for issue in issues_of(tmp_path, text if "network" in text else f"network: ieee13\n{text}")
+    }
+    assert path in found
+    assert said in found[path].message
+    assert found[path].line is not None
