@@ -83,12 +83,12 @@ class Windows(dict[str, Array]):
     Parameters
     ----------
     read
-        ``read(name)`` gives the values of a year.
+        ``read(name, rows)`` gives the values of a series at rows of the year; beyond its end it begins again.
     ticks
         Length of a window.
     """
 
-    def __init__(self, read: Callable[[str], Array] | None = None, ticks: int = 0):
+    def __init__(self, read: Callable[[str, Array], Array] | None = None, ticks: int = 0):
         super().__init__()
         self._read, self._ticks, self._row = read, ticks, 0
 
@@ -100,8 +100,7 @@ class Windows(dict[str, Array]):
     def __missing__(self, name: str) -> Array:
         if self._read is None:
             raise KeyError(f'there is no series "{name}" before the device is in an environment')
-        year = self._read(name)
-        window = year[(self._row + np.arange(self._ticks)) % len(year)]
+        window = self._read(name, self._row + np.arange(self._ticks))
         window.setflags(write=False)  # what one device wrote, the others of its episode would read
         self[name] = window
         return window

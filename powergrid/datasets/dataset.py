@@ -128,6 +128,7 @@ class Dataset:
         self._series = dict(series)
         self._stress: np.ndarray | None = None
         self._tables: dict[tuple[int, tuple[str, ...]], np.ndarray] = {}
+        self._checked: set[str] = set()  # series without gaps
         self._frame: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
@@ -253,10 +254,32 @@ class Dataset:
         if key not in self._tables:
             table = np.empty((self.days * DAY_S // key[0], len(names)))
             for k, column in enumerate(names):
-                table[:, k] = self._resampled(column, key[0])
+                table[:, k] = self.at(column, key[0])
             table.setflags(write=False)
             self._tables[key] = table
         return names, self._tables[key]
+
+    def at(self, column: str, dt_s: int, ticks: np.ndarray | None = None) -> np.ndarray:
+        """One series at some ticks of `dt_s` seconds, without the table of the others: the same numbers as there.
+
+        Parameters
+        ----------
+        column
+            Name of the series.
+        dt_s
+            Tick length [s], a divisor of a day.
+        ticks
+            Indices of ticks from local 00:00 of day 0, any shape, past the last day from the first again; all if
+            ``None``.
+
+        Raises
+        ------
+        DataError
+            If the tick does not fit or the series has missing values.
+        UnknownNameError
+            If there is no such column.
+        """
+        return means(column, self._complete(column), check_tick(dt_s), ticks)
 
     def window(self, day: int, ticks: int, dt_s: int) -> dict[str, np.ndarray]:
         """All series for `ticks` ticks of `dt_s` seconds from local 00:00 of `day`; past the last day comes the first.
@@ -268,10 +291,8 @@ class Dataset:
         """
         if not 0 <= day < self.days:
             raise DataError(f"dataset {self.name} has no day {day}; days are 0 to {self.days - 1}")
-        names, table = self.table(dt_s)
-        first = day * DAY_S // int(dt_s)
-        rows = table.take(np.arange(first, first + ticks), axis=0, mode="wrap")
-        return {column: rows[:, k] for k, column in enumerate(names)}
+        first = day * DAY_S // check_tick(dt_s)
+        return {column: self.at(column, dt_s, np.arange(first, first + ticks)) for column in self.columns}
 
     def clip(self, start: str | date | None = None, end: str | date | None = None) -> Dataset:
         """The local days from `start` up to, not including, `end` (ISO dates); days count from 0 again.
@@ -325,8 +346,11 @@ class Dataset:
             return points_at(series.values, series.interval_s, self.interval)
         return means(column, series, self.interval)
 
-    def _resampled(self, column: str, dt_s: int) -> np.ndarray:
+    def _complete(self, column: str) -> Series:
+        """A series, of which no value may be missing."""
         series = self.series(column)
+        if column in self._checked:
+            return series
         bad = np.isnan(series.values)
         if bad.any():
             first = self.start + timedelta(seconds=int(bad.argmax()) * series.interval_s)
@@ -334,7 +358,8 @@ class Dataset:
                 f"dataset {self.name}, series {column}: {int(bad.sum())} values missing, the first at "
                 f"{first:%Y-%m-%d %H:%M} UTC; fill them, or choose days without gaps with clip(start, end)"
             )
-        return means(column, series, dt_s)
+        self._checked.add(column)
+        return series
 
 
 def _slice(series: Series, begin: int, finish: int) -> Series:

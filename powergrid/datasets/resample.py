@@ -104,17 +104,24 @@ def check_tick(dt_s: int) -> int:
     return int(dt_s)
 
 
-def means(column: str, series: Series, dt_s: int) -> np.ndarray:
-    """Mean of a series over each tick of `dt_s` seconds, by the rule of its kind."""
+def means(column: str, series: Series, dt_s: int, ticks: np.ndarray | None = None) -> np.ndarray:
+    """Mean of a series over ticks of `dt_s` seconds, by the rule of its kind.
+
+    Parameters
+    ----------
+    ticks
+        Indices of the ticks from the beginning of the data, any shape, beyond the end from the beginning again; all if
+        ``None``. The mean of a tick is the same bits whichever others are computed with it.
+    """
     if series.curve is not None:
-        return curve_means(series.values, series.interval_s, dt_s, series.curve)
+        return curve_means(series.values, series.interval_s, dt_s, series.curve, ticks)
     if is_point(column):
-        return linear_means(series.values, series.interval_s, dt_s)
-    return held_means(series.values, series.interval_s, dt_s)
+        return linear_means(series.values, series.interval_s, dt_s, ticks)
+    return held_means(series.values, series.interval_s, dt_s, ticks)
 
 
-def held_means(values: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
-    """Mean over each tick of a signal that is constant within its intervals (power, price).
+def held_means(values: np.ndarray, interval_s: int, dt_s: int, ticks: np.ndarray | None = None) -> np.ndarray:
+    """Mean over ticks of a signal that is constant within its intervals (power, price).
 
     Parameters
     ----------
@@ -122,14 +129,15 @@ def held_means(values: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
         One value an interval, ``(n,)``; the intervals cover whole days.
     interval_s, dt_s
         Interval of the values and tick length [s]; both divide a day.
+    ticks
+        As in `means`.
     """
-    part_s = gcd(interval_s, dt_s)
-    parts = np.repeat(values, interval_s // part_s)
-    return parts if part_s == dt_s else parts.reshape(-1, dt_s // part_s).mean(axis=1)
+    parts, an_interval = _parts(len(values), interval_s, dt_s, ticks)
+    return _mean(values[parts // an_interval])
 
 
-def linear_means(points: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
-    """Mean over each tick of a signal that runs straight from point to point (temperature, wind speed).
+def linear_means(points: np.ndarray, interval_s: int, dt_s: int, ticks: np.ndarray | None = None) -> np.ndarray:
+    """Mean over ticks of a signal that runs straight from point to point (temperature, wind speed).
 
     Parameters
     ----------
@@ -137,27 +145,50 @@ def linear_means(points: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
         Values at the interval starts, ``(n,)``; the last runs back to the first.
     interval_s, dt_s
         Interval of the points and tick length [s].
+    ticks
+        As in `means`.
     """
-    part_s = gcd(interval_s, dt_s)
-    start, end = _part_edges(points, interval_s // part_s)
-    return held_means(0.5 * (start + end), part_s, dt_s)
+    start, end = _edges(points, *_parts(len(points), interval_s, dt_s, ticks))
+    return _mean(0.5 * (start + end))
 
 
-def curve_means(points_m_s: np.ndarray, interval_s: int, dt_s: int, curve: PowerCurve) -> np.ndarray:
-    """Mean turbine power [pu] over each tick, for wind speeds [m/s] as in `linear_means`."""
-    part_s = gcd(interval_s, dt_s)
-    start, end = _part_edges(points_m_s, interval_s // part_s)
-    return held_means(curve.mean_power(start, end), part_s, dt_s)
+def curve_means(
+    points_m_s: np.ndarray, interval_s: int, dt_s: int, curve: PowerCurve, ticks: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean turbine power [pu] over ticks, for wind speeds [m/s] as in `linear_means`."""
+    return _mean(curve.mean_power(*_edges(points_m_s, *_parts(len(points_m_s), interval_s, dt_s, ticks))))
 
 
 def points_at(points: np.ndarray, interval_s: int, dt_s: int) -> np.ndarray:
     """Values of a straight-line signal at the start of every tick."""
+    parts, an_interval = _parts(len(points), interval_s, dt_s, None)
+    return _along(points, parts[:, 0], an_interval)
+
+
+def _parts(size: int, interval_s: int, dt_s: int, ticks: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """The parts of each tick, ``(*ticks, parts)``, each of which lies within one interval; and parts of an interval."""
     part_s = gcd(interval_s, dt_s)
-    return _part_edges(points, interval_s // part_s)[0][:: dt_s // part_s]
+    an_interval, a_tick = interval_s // part_s, dt_s // part_s
+    count = size * an_interval
+    if ticks is None:
+        return np.arange(count).reshape(-1, a_tick), an_interval
+    return (np.asarray(ticks)[..., None] * a_tick + np.arange(a_tick)) % count, an_interval
 
 
-def _part_edges(points: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values at the start and the end of each part, with `parts` equal parts an interval."""
-    share = np.arange(parts) / parts
-    start = (points[:, None] + share * (np.roll(points, -1) - points)[:, None]).ravel()
-    return start, np.roll(start, -1)
+def _mean(parts: np.ndarray) -> np.ndarray:
+    """Mean over the parts of each tick."""
+    mean: np.ndarray = parts[..., 0] if parts.shape[-1] == 1 else parts.mean(axis=-1)
+    return mean
+
+
+def _edges(points: np.ndarray, parts: np.ndarray, an_interval: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values at the start and the end of each part."""
+    following = (parts + 1) % (len(points) * an_interval)
+    return _along(points, parts, an_interval), _along(points, following, an_interval)
+
+
+def _along(points: np.ndarray, parts: np.ndarray, an_interval: int) -> np.ndarray:
+    """Values of a straight-line signal at the start of each part."""
+    interval, share = parts // an_interval, (parts % an_interval) / an_interval
+    begin = points[interval]
+    return begin + share * (points[(interval + 1) % len(points)] - begin)

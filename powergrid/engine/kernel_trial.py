@@ -22,13 +22,13 @@ _UNITS = 2
 _AT_TERMINAL = {"v_pu": 1.0, "p_branch_mw": 0.0}
 
 
-def check_kernels(device: Any, read: Callable[[str], Array], dt_h: float) -> None:
+def check_kernels(device: Any, read: Callable[[str, Array], Array], dt_h: float) -> None:
     """Try a unit's kernels; those of PowerGrid itself are taken as they are.
 
     Parameters
     ----------
     read
-        Values of a series over the year, one a tick.
+        Values of a series at rows of the year, by its name.
     dt_h
         Tick [h].
 
@@ -121,7 +121,7 @@ def _check_entries(device: Any) -> None:
             raise _refused(device, sentence)
 
 
-def _check_ticks(device: Any, read: Callable[[str], Array], dt_h: float) -> None:
+def _check_ticks(device: Any, read: Callable[[str, Array], Array], dt_h: float) -> None:
     """A few ticks with random commands."""
     kind, random = type(device), np.random.default_rng(0)
     params = _columns(_call(device, "params"))
@@ -134,7 +134,10 @@ def _check_ticks(device: Any, read: Callable[[str], Array], dt_h: float) -> None
             random.uniform(entries[name].low, entries[name].high, _UNITS) if name in entries else np.full(_UNITS, value)
             for name, value in zip(kind.Command._fields, idle, strict=True)
         ]
-        rows = [_AT_TERMINAL[n] if n in _AT_TERMINAL else read(series[n])[tick] for n in kind.Exogenous._fields]
+        rows = [
+            _AT_TERMINAL[n] if n in _AT_TERMINAL else read(series[n], np.array([tick]))[0]
+            for n in kind.Exogenous._fields
+        ]
         command, exogenous = kind.Command(*map(_fixed, wanted)), _columns(kind.Exogenous(*rows))
         state = type(state)(*map(_fixed, state))
         stepped = _call(device, "step", np, params, state, command, exogenous, dt_h)

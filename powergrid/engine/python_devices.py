@@ -52,7 +52,7 @@ class _Episode:
         When it was stepped last.
     """
 
-    def __init__(self, devices: list[Any], ticks: int, read: Callable[[str], Array], orders: int):
+    def __init__(self, devices: list[Any], ticks: int, read: Callable[[str, Array], Array], orders: int):
         self.number, self.owner, self.tick, self.touched = -1, -1, 0, 0
         self.devices = devices
         self.calls: list[tuple[Callable[..., None], list[Any], slice]] = []
@@ -98,7 +98,7 @@ class PythonDevices:
     episode_length
         Ticks of an episode.
     read
-        Values of a series over the year.
+        Values of a series at rows of the year, by its name.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class PythonDevices:
         around: Surroundings,
         held: int,
         episode_length: int,
-        read: Callable[[str], Array],
+        read: Callable[[str, Array], Array],
     ):
         self.held, self._around, self._length, self._read = held, around, episode_length, read
         self.templates = [Template(unit) for unit in units]

@@ -29,13 +29,13 @@ _OWN = frozenset((*_WORKED_WITH, "p_sign", "interval_s", "offset_s"))
 """Numbers of every plain device that are not observed as its own."""
 
 
-def examined(device: Any, read: Callable[[str], Array], ticks: int) -> Facts:
+def examined(device: Any, read: Callable[[str, Array], Array], ticks: int) -> Facts:
     """Facts about one device, from a trial run of at most a day; its `dt` is set already.
 
     Parameters
     ----------
     read
-        Values of a series over the year, one a tick.
+        Values of a series at rows of the year, by its name.
     ticks
         Ticks of an episode.
 

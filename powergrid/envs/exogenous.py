@@ -1,4 +1,4 @@
-"""The exogenous table: one wide row a tick with series, day-ahead prices and the futures that forecasts start from."""
+"""Exogenous rows: one wide row a tick with series, day-ahead prices and the futures that forecasts start from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import DataError
+from powergrid.datasets.resample import DAY_S
 from powergrid.datasets.tariff import check_tariff, tariff
 from powergrid.devices.grid_connection import tariff_series
 from powergrid.engine.layout import Columns
@@ -26,6 +27,8 @@ _USUAL_BOUNDS = {
     "hour": (0.0, 24.0),
     "ev_stay_h": (0.0, 168.0),
 }
+_PIECE = 2**14
+"""Rows of the year that are made at once."""
 _CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")
 
 
@@ -53,6 +56,87 @@ def _rounded_up(value: float) -> float:
     return float(next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value))
 
 
+class ExogenousTable:
+    """Exogenous rows of the data's days, one a tick, computed when they are read: no table of the year is kept.
+
+    ``table[rows]`` gives whole rows, ``table.series(columns, rows)`` some of their columns, which is cheaper; either
+    for any rows, so what lies behind an episode's end is read the same way. Rows count from 00:00 of the first day, and
+    after the last one the first follows. A row is the same bits whichever others are read with it.
+
+    Parameters
+    ----------
+    dataset
+        A :class:`~powergrid.datasets.dataset.Dataset`.
+    dt_s
+        Tick [s].
+    columns
+        What a row holds. Behind the series, which are the dataset's columns, tariffs and the clock, come the prices and
+        the series that lie ahead.
+    tariffs
+        ``(feed_in_share, retail_adder_per_mwh)`` of each tariff.
+    """
+
+    def __init__(self, dataset: Any, dt_s: int, columns: Columns, tariffs: Sequence[tuple[float, float]]):
+        self._dataset, self._dt_s, self._columns = dataset, dt_s, columns
+        self._tariffs = {name: pair for pair in tariffs for name in tariff_series(*pair)}
+        self._rows: int = dataset.days * DAY_S // dt_s
+        self._price_rows, self._ahead_rows = (
+            np.array([round(hour * 3600 / dt_s) for hour in range(1, hours + 1)], dtype=int)
+            for hours in (columns.price_hours, columns.ahead_hours)
+        )
+
+    def __len__(self) -> int:
+        """Rows of all days."""
+        return self._rows
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row."""
+        columns = self._columns
+        return len(columns.series) + columns.price_hours + columns.ahead_hours * len(columns.ahead)
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        """Whole rows, ``(*rows, W)``."""
+        chosen = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        columns = self._columns
+        parts = [
+            self.series(range(len(columns.series)), chosen),
+            self.series([columns.price], chosen[..., None] + self._price_rows),
+            self.series(columns.ahead, chosen[..., None] + self._ahead_rows),
+        ]
+        return np.concatenate([parts[0], *(part.reshape(*chosen.shape, -1) for part in parts[1:])], axis=-1)
+
+    def series(self, columns: Sequence[int], rows: np.ndarray) -> np.ndarray:
+        """Some of the series, by their place in ``Columns.series``: ``(*rows, len(columns))``."""
+        distinct, place = np.unique(np.asarray(rows, dtype=np.int64) % self._rows, return_inverse=True)
+        found = np.empty((len(distinct), len(columns)))
+        for k, column in enumerate(columns):
+            found[:, k] = self._one(self._columns.series[column], distinct)
+        shaped: np.ndarray = found[place.reshape(np.shape(rows))]
+        return shaped
+
+    def column(self, column: int) -> np.ndarray:
+        """One series at all rows, ``(len(table),)``."""
+        return self._one(self._columns.series[column], np.arange(self._rows))
+
+    def year(self, dtype: Any = np.float64) -> np.ndarray:
+        """All rows, ``(len(table), W)``; made anew at each call, a part at a time."""
+        made = np.empty((self._rows, self.width), dtype)
+        for first in range(0, self._rows, _PIECE):
+            made[first : first + _PIECE] = self[slice(first, first + _PIECE)]
+        return made
+
+    def _one(self, name: str, rows: np.ndarray) -> np.ndarray:
+        if name in self._tariffs:
+            price = self._one(self._columns.series[self._columns.price], rows)
+            feed_in, retail = tariff(np, price, *self._tariffs[name])
+            return retail if name.startswith("retail") else feed_in
+        if _derived(name):
+            return _clock(name, rows, self._rows, self._dt_s)
+        values: np.ndarray = self._dataset.at(name, self._dt_s, rows)
+        return values
+
+
 def build(
     dataset: Any,
     dt_s: int,
@@ -61,7 +145,7 @@ def build(
     *,
     forecast_hours: int,
     forecast_noise: Mapping[str, float],
-) -> tuple[Columns, np.ndarray]:
+) -> tuple[Columns, ExogenousTable]:
     """Columns and table for an environment.
 
     Parameters
@@ -82,7 +166,7 @@ def build(
     Returns
     -------
     columns, table
-        What a row holds, and the rows of the year, ``(ticks, W)``.
+        What a row holds, and the rows.
 
     Raises
     ------
@@ -90,32 +174,38 @@ def build(
         If a needed series is missing from the dataset, or holds NaN.
     """
     wanted = list(dict.fromkeys(["price_per_mwh", *needed]))
-    names = list(dict.fromkeys(resolve(dataset, name) for name in wanted if not _derived(name)))
-    found, values = dataset.table(dt_s, columns=names)
-    price = values[:, list(found).index(resolve(dataset, "price_per_mwh"))]
-    derived: dict[str, np.ndarray] = {}
+    found = list(dict.fromkeys(resolve(dataset, name) for name in wanted if not _derived(name)))
+    for name in found:
+        dataset.at(name, dt_s, np.zeros(0, dtype=int))  # refuses gaps
+    priced = resolve(dataset, "price_per_mwh")
+    reach = {name: _reach(dataset, name) for name in found}
     for share, adder in tariffs:
-        check_tariff(price, share, adder)
-        feed_in, retail = tariff(np, price, share, adder)
-        derived.update(zip(tariff_series(share, adder), (retail, feed_in), strict=True))
-    derived.update(_clock(len(values), dt_s))
-    series = (*found, *derived)
-    table = np.column_stack([values, *derived.values()])
-    bounds = [bounds_of(name, column) for name, column in zip(series, table.T, strict=True)]
-    at = list(series).index(resolve(dataset, "price_per_mwh"))
-    retail = [values for name, values in derived.items() if name.startswith("retail_per_mwh")]
-    bounds[at] = bounds_of(series[at], price, *retail)  # a market's price lies between those of the tariff
+        check_tariff(reach[priced], share, adder)
+        feed_in, retail = tariff(np, reach[priced], share, adder)
+        reach.update(zip(tariff_series(share, adder), (retail, feed_in), strict=True))
+    bounds = {name: bounds_of(name, values) for name, values in reach.items()}
+    retails = [values for name, values in reach.items() if name.startswith("retail_per_mwh")]
+    bounds[priced] = bounds_of(priced, reach[priced], *retails)  # a market's price lies between those of the tariff
+    bounds.update({name: bounds_of(name, np.zeros(1)) for name in ("hour", *_CLOCK)})
+    series = tuple(bounds)
     ahead = tuple(i for i, name in enumerate(series) if forecast_hours and name.split(":")[0] in forecast_noise)
     columns = Columns(
         series=series,
-        price=at,
+        price=series.index(priced),
         price_hours=PRICE_HOURS,
         ahead=ahead,
         ahead_hours=forecast_hours if ahead else 0,
         ahead_noise=tuple(forecast_noise[series[i].split(":")[0]] for i in ahead),
-        bounds=tuple(bounds),
+        bounds=tuple(bounds.values()),
     )
-    return columns, _widen(table, columns, dt_s)
+    return columns, ExogenousTable(dataset, dt_s, columns, tariffs)
+
+
+def _reach(dataset: Any, name: str) -> np.ndarray:
+    """Values that the means of a series over ticks of any length lie between."""
+    series = dataset.series(name)
+    reach: np.ndarray = series.values if series.curve is None else series.curve.power_pu
+    return reach
 
 
 def _derived(name: str) -> bool:
@@ -132,20 +222,11 @@ def resolve(dataset: Any, name: str) -> str:
     return sites[0]
 
 
-def _clock(ticks: int, dt_s: int) -> dict[str, np.ndarray]:
-    """Hour of the day and phases of day and year."""
-    hours = np.arange(ticks) * dt_s / 3600.0
-    day, year = 2.0 * np.pi * hours / 24.0, 2.0 * np.pi * hours / hours.size / (dt_s / 3600.0)
-    phases = (np.sin(day), np.cos(day), np.sin(year), np.cos(year))
-    return {"hour": hours % 24.0, **dict(zip(_CLOCK, phases, strict=True))}
-
-
-def _widen(table: np.ndarray, columns: Columns, dt_s: int) -> np.ndarray:
-    """Append future values to each row; beyond the last day the year begins again."""
-
-    def later(values: np.ndarray, hours: int) -> list[np.ndarray]:
-        return [np.roll(values, -round(hour * 3600 / dt_s), axis=0) for hour in range(1, hours + 1)]
-
-    prices = later(table[:, columns.price], columns.price_hours)
-    futures = later(table[:, list(columns.ahead)], columns.ahead_hours)
-    return np.ascontiguousarray(np.column_stack([table, *prices, *futures]))
+def _clock(name: str, rows: np.ndarray, total: int, dt_s: int) -> np.ndarray:
+    """Hour of the day, or sine or cosine of the phase of day or year."""
+    hours = rows * dt_s / 3600.0
+    if name == "hour":
+        return hours % 24.0
+    phase = 2.0 * np.pi * hours / 24.0 if "_day_" in name else 2.0 * np.pi * hours / total / (dt_s / 3600.0)
+    value: np.ndarray = np.sin(phase) if name.endswith("_sin") else np.cos(phase)
+    return value

@@ -156,7 +156,7 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
         raise NetworkError("the episode has switches or outages, under which meters read no fixed part of the network")
     layout = world.layout
     table, ticks = world.table, layout.settings.episode_length
-    rows = table[(day * world.ticks_per_day + np.arange(ticks)) % len(table)][:, : len(layout.columns.series)]
+    rows = table[day * world.ticks_per_day + np.arange(ticks)][:, : len(layout.columns.series)]
     key = random.fold_in(np, random.key_from_seed(np, np.array(seed % 2**32)), np.array(0))
     state, _, _ = Simulation(world).reset(key, np.array(day, dtype=np.int32))
     initial: dict[str, Any] = {}

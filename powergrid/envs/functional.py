@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from powergrid.core import random
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
@@ -21,6 +22,9 @@ from powergrid.envs.python_plugins import refuse_on_jax
 from powergrid.envs.simulation import World
 
 Groups = dict[str, Array]
+
+YEAR_BYTES = 2 * 2**30
+"""Memory that the exogenous rows of all days may take on the device [byte]."""
 
 
 class EnvState(NamedTuple):
@@ -78,8 +82,9 @@ class FunctionalEnv:
         self.observation_size = {name: layout.view.sizes[rows[0]] for name, rows in self._rows.items()}
         self.action_size = {name: len(layout.action_entries[rows[0]]) for name, rows in self._rows.items()}
         self._order = np.argsort(np.concatenate([np.array(rows) for rows in self._rows.values()]))
-        self._table = world.table.astype(np.float64 if self.dtype == np.float64 else np.float32)
-        self._settlement = world.settlement.astype(self._table.dtype)
+        self._table = _year(world, np.float64 if self.dtype == np.float64 else np.float32)
+        firsts = np.arange(0, len(world.table), world.ticks_per_day)
+        self._settlement = world.settlement(firsts).astype(self._table.dtype)
         self._params = params_of(layout, np, self._table.dtype)
 
     def observation_labels(self, agent: str) -> tuple[str, ...]:
@@ -168,7 +173,7 @@ class FunctionalEnv:
             self._params,
             key,
             row,
-            jnp.asarray(self._settlement)[row],
+            jnp.asarray(self._settlement)[day],
             self.world.initial(jnp, key, self.dtype),
             jnp.asarray(self._table)[row],
             self.world.noise(jnp, key, jnp.zeros_like(row), self.dtype),
@@ -204,6 +209,26 @@ class FunctionalEnv:
         return {
             name: observation[..., np.array(rows), : self.observation_size[name]] for name, rows in self._rows.items()
         }
+
+
+def _year(world: World, dtype: Any) -> np.ndarray:
+    """All exogenous rows, which lie on the device, for each environment may be on any day."""
+    table, size = world.table, np.dtype(dtype).itemsize
+    needed = len(table) * table.width * size
+    if needed > YEAR_BYTES:
+        tick_s = 86_400 // world.ticks_per_day
+        raise ConfigError(
+            [
+                Issue(
+                    "simulation.time_step",
+                    f"the data at ticks of {tick_s} s take {needed / 2**30:.1f} GiB on the device, more than the "
+                    f"{YEAR_BYTES / 2**30:g} GiB that an environment on JAX may hold",
+                    "take a longer time_step, fewer days of data or a shorter forecast.horizon, or make and make_vec, "
+                    "which hold the days that run",
+                )
+            ]
+        )
+    return table.year(dtype)
 
 
 def _choose(ended: Array, new: Array, old: Array) -> Array:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
-
-import numpy as np
 
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.core.errors import ConfigError, DeviceError, Issue
@@ -20,7 +17,7 @@ ALIASES = {**SHORT_NAMES, "ambient_temp": "ambient_temp_c", "electricity_price":
 """Words that stand for a quantity in ``self.dataset[...]``."""
 
 
-def prepare(agents: Sequence[Any], dataset: Any, dt_s: float, ticks: int) -> Callable[[str], Array] | None:
+def prepare(agents: Sequence[Any], dataset: Any, dt_s: float, ticks: int) -> Callable[[str, Array], Array] | None:
     """Try out every plain Python device; what gives them their series, ``None`` where there are none.
 
     Parameters
@@ -66,17 +63,15 @@ def quantity(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def reader(dataset: Any, dt_s: float) -> Callable[[str], Array]:
-    """What gives the values of a series over the year, one a tick, by its name, quantity or short name."""
+def reader(dataset: Any, dt_s: float) -> Callable[[str, Array], Array]:
+    """What gives the values of a series, by its name, quantity or short name, at rows of the year; rows wrap around."""
 
-    @cache
-    def read(name: str) -> Array:
+    def read(name: str, rows: Array) -> Array:
         if quantity(name) == "hour":
-            ticks_per_day = round(86_400 / dt_s)
-            hours: Array = np.tile(np.arange(ticks_per_day) * dt_s / 3600.0, dataset.days)
+            hours: Array = rows % round(86_400 / dt_s) * dt_s / 3600.0
             return hours
-        _, values = dataset.table(int(dt_s), columns=[resolve(dataset, quantity(name))])
-        return np.ascontiguousarray(values[:, 0])
+        values: Array = dataset.at(resolve(dataset, quantity(name)), int(dt_s), rows)
+        return values
 
     return read
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from powergrid.engine.observe import forecast_scale
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, Noise, Output, State
 from powergrid.engine.switching import Outages
+from powergrid.envs.episode_rows import EpisodeRows
+from powergrid.envs.exogenous import ExogenousTable
 
 FORECAST, POLICY, INITIAL, DAY, OUTAGE = 1, 2, 3, 4, 5
 """Streams of random numbers."""
@@ -62,7 +63,7 @@ class World:
     layout
         The engine's floor plan.
     table
-        Exogenous rows of the year, ``(ticks, W)``; after the last one the year begins again.
+        Exogenous rows of the year, which are computed when they are read.
     days
         Days that episodes may begin on, by split.
     ticks_per_day
@@ -78,7 +79,7 @@ class World:
     """
 
     layout: Layout
-    table: np.ndarray
+    table: ExogenousTable
     days: dict[str, np.ndarray]
     ticks_per_day: int
     reward: RewardSettings
@@ -86,14 +87,14 @@ class World:
     network: Any
     resolved: Any
 
-    @cached_property
-    def settlement(self) -> np.ndarray:
-        """Settlement prices of an episode that begins at each row: mean retail prices over it, ``(ticks, s)``."""
+    def settlement(self, row: np.ndarray) -> np.ndarray:
+        """Settlement prices of episodes that begin at each row: mean retail prices over them, ``(*row, s)``."""
         layout = self.layout
-        prices, length = self.table[:, layout.ledger.settle_columns], layout.settings.episode_length
-        whole, rest = divmod(length, len(prices))  # beyond the last row the year begins again
-        sums = np.cumsum(np.concatenate([np.zeros((1, prices.shape[1])), prices, prices[:rest]]), axis=0)
-        return (sums[rest:][: len(prices)] - sums[: len(prices)] + whole * prices.sum(axis=0)) / length
+        ticks = np.asarray(row)[..., None] + np.arange(layout.settings.episode_length)
+        prices = self.table.series(layout.ledger.settle_columns, ticks)
+        # contiguous, so that the sum is the same bits for any number of episodes
+        mean: np.ndarray = np.ascontiguousarray(np.swapaxes(prices, -1, -2)).mean(axis=-1)
+        return mean
 
     @property
     def units(self) -> int:
@@ -166,7 +167,8 @@ class Simulation:
         self.layout = world.layout
         self.params = params_of(world.layout)
         self._noise: Noise | None = None
-        self._table = np.ascontiguousarray(world.table, dtype=np.float64)
+        self._rows = EpisodeRows(world.table, world.layout.settings.episode_length)
+        self._first = np.zeros(0, dtype=np.int64)  # where the rows of each environment's episode begin
         self._watched = from_outside(world.layout)
         self._fused: Any = None
         if backend != "numpy":
@@ -204,6 +206,10 @@ class Simulation:
         -------
         state, observation, central
         """
+        return self._begin(key, day, np.zeros(0, dtype=np.int64))
+
+    def _begin(self, key: np.ndarray, day: np.ndarray, busy: np.ndarray) -> tuple[State, np.ndarray, np.ndarray]:
+        """Start episodes beside others, which read the rows that begin at the places `busy`."""
         batch = np.shape(day)
         length = self.layout.settings.episode_length
         ticks = np.broadcast_to(np.arange(length + 1, dtype=np.int32), (*batch, length + 1))
@@ -211,15 +217,16 @@ class Simulation:
         noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
         self._noise = Noise(*map(np.ascontiguousarray, noise))
         row = np.asarray(day, dtype=np.int32) * self.world.ticks_per_day
+        self._first = self._rows.place(row, busy)
         return engine.reset(
             np,
             self.layout,
             self.params,
             key,
             row,
-            self.world.settlement[row],
+            self.world.settlement(row),
             self.world.initial(np, key, np.float64),
-            self.world.table[row],
+            self._rows.rows[self._first],
             self._noise_at(np.zeros(batch, dtype=np.int32)),
             self.world.outages(np, key),
         )
@@ -232,11 +239,12 @@ class Simulation:
         state, observation
             Of the whole batch, and of those that begin ``(len(who), A, d_max)``.
         """
-        others = self._noise
-        fresh, observation, _ = self.reset(key, day)
         if len(who) == len(state.tick):
+            fresh, observation, _ = self.reset(key, day)
             return fresh, observation
-        self._noise = _replaced(others, who, self._noise)
+        noise, first = self._noise, self._first
+        fresh, observation, _ = self._begin(key, day, np.delete(first, who))
+        self._noise, self._first = _replaced(noise, who, self._noise), _replaced(first, who, self._first)
         whole = state if isinstance(state, State) else state.state  # of the compiled step, which keeps rows
         merged: State = _replaced(whole, who, fresh)
         return merged, observation
@@ -265,7 +273,7 @@ class Simulation:
         results = blank_results(self.layout, count, dtype=np.float64)
         if observation is not None:
             results = results._replace(observation=observation.reshape(count, *observation.shape[len(batch) :]))
-        after, output = self._fused(state, actions, self._table, self._noise, results, keep=True)
+        after, output = self._fused(state, actions, self._rows.rows, self._first, self._noise, results, keep=True)
         self._watch(state, after)
         return after.state, output.output
 
@@ -283,7 +291,9 @@ class Simulation:
             left alone, and the second result is a function that fills them: ``book(money, costs)``.
         """
         if self._fused is not None:
-            stepped: tuple[State, Any] = self._fused(state, actions, self._table, self._noise, results, keep=keep)
+            stepped: tuple[State, Any] = self._fused(
+                state, actions, self._rows.rows, self._first, self._noise, results, keep=keep
+            )
             self._watch(state, stepped[0])
             return stepped
         after, output = self._reference(state, actions)
@@ -318,8 +328,8 @@ class Simulation:
 
     def exogenous(self, state: State) -> Exogenous:
         """Rows of the running and the following tick."""
-        table = self.world.table
-        return Exogenous(table[state.row % len(table)], table[(state.row + 1) % len(table)])
+        at = self._first + np.minimum(state.tick, self.layout.settings.episode_length)
+        return Exogenous(self._rows.rows[at], self._rows.rows[at + 1])
 
     def decide(self, state: State, policy: Any) -> np.ndarray:
         """Actions ``(*batch, A, k_max)`` that a local policy would take in this state."""

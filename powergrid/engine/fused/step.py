@@ -158,6 +158,7 @@ class FusedStep:
         state: State | Carried,
         actions: Array,
         table: Array,
+        first: Array,
         noise: Noise,
         results: Results,
         *,
@@ -172,7 +173,9 @@ class FusedStep:
         actions
             ``(*batch, A, k_max)`` in [-1, 1]; numbers outside are clipped and counted.
         table
-            Exogenous rows, C-contiguous ``(rows, W)``; after the last one they begin again.
+            Exogenous rows, C-contiguous ``(rows, W)``.
+        first
+            Row of `table` that holds the first tick of each episode, ``(*batch,)``; the next ones follow.
         noise
             Random numbers of every tick of the episode, ``(*batch, ticks, n)``.
         results
@@ -185,10 +188,12 @@ class FusedStep:
         count, new, traded = len(before.clock), self._pool, bool(self.layout.markets)
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
         clock, rows = before.clock + 1, new(before.rows.shape)
+        when = before.clock.copy()  # tick, and row of the table
+        when[:, 1] = when[:, 0] + np.ravel(first)
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
         chosen = bool(self.layout.slots.local)
         if chosen:
-            self._choose(code, before, given, table, noise, rows, results)
+            self._choose(code, before, when, given, table, noise, rows, results)
         at_once = bool(self._flow.compiled[0]) and not traded
         delivered, out, iterations, work = scratch.lean
         if keep or not at_once:
@@ -201,18 +206,18 @@ class FusedStep:
         def run(
             parts: tuple[int, int], told: Results, tables: tuple[Array, Array], chosen: bool, heard: tuple[Array, Array]
         ) -> None:
-            first, rounds, inputs = 0, 0, scratch.inputs
-            while first < count:
-                first, rounds = code.entries.tick(
-                    code.ints, code.floats, self._flow.compiled, parts, first, rounds, self._flow.retries, table,
-                    before.clock, given, chosen, forecast, before.rows, rows, delivered, inputs, out, iterations,
+            env, rounds, inputs = 0, 0, scratch.inputs
+            while env < count:
+                env, rounds = code.entries.tick(
+                    code.ints, code.floats, self._flow.compiled, parts, env, rounds, self._flow.retries, table,
+                    when, given, chosen, forecast, before.rows, rows, delivered, inputs, out, iterations,
                     scratch.wanted, scratch.ratio, scratch.busy, *heard, work,
                     told.observation.reshape(count, self._seen), told.reward, told.cost, *tables, told.due,
                     told.clipped, told.converged,
                 )  # fmt: skip
-                if first < count:
-                    some = slice(first, first + PIECE) if len(out) == count else slice(0, count - first)
-                    self._flow.retry(inputs[: min(PIECE, count - first)], out[some], iterations[some])
+                if env < count:
+                    some = slice(env, env + PIECE) if len(out) == count else slice(0, count - env)
+                    self._flow.retry(inputs[: min(PIECE, count - env)], out[some], iterations[some])
 
         tables = (results.money, results.costs) if keep else scratch.untold
         heard = (scratch.nothing, scratch.nothing)
@@ -222,7 +227,7 @@ class FusedStep:
             run((BEGIN, FLOW if self._flow.compiled[0] else BEGIN), results, tables, chosen, heard)
             if not self._flow.compiled[0]:
                 self._solve(code, scratch, rows, out, iterations)
-            markets, *traded_ = self._trade(before, table, delivered, out, scratch.nothing)
+            markets, *traded_ = self._trade(before, table[when[:, 1]], delivered, out, scratch.nothing)
             heard, parts = (traded_[0], traded_[1]), (FINISH, FINISH)
         run(parts, results, tables, chosen, heard)
         after = Carried(self, before.batch, clock, rows, (before.key, markets, before.outages))
@@ -254,37 +259,41 @@ class FusedStep:
         return self._scratch[count]
 
     def _choose(
-        self, code: _Code, before: Carried, actions: Array, table: Array, noise: Noise, rows: Array, results: Results
+        self,
+        code: _Code,
+        before: Carried,
+        when: Array,
+        actions: Array,
+        table: Array,
+        noise: Noise,
+        rows: Array,
+        results: Results,
     ) -> None:
         """Slots of acting agents, of those that local policies act for, and what plain Python devices answer."""
         plan = (code.ints, code.floats)
-        code.entries.choose(*plan, before.clock, actions, before.rows, rows, results.due, results.clipped)
-        place, count = slice(*self._columns[:2]), len(before.clock)
+        code.entries.choose(*plan, when, actions, before.rows, rows, results.due, results.clipped)
+        place, count = slice(*self._columns[:2]), len(when)
         slots = _by_env(rows, count, place)
         if self._policies:
-            self._consult(before, table, noise, slots)
+            at = when[:, 1]
+            self._consult(before, Exogenous(table[at], table[at + 1]), noise, slots)
         if self.layout.python is not None:
-            tick, row = before.clock.T
+            tick, row = when.T
             held = _by_env(before.rows, count)
             v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:]))
-            self.layout.python.answer(slots, tick, table.take(row, axis=0, mode="wrap"), v_re, v_im)
+            self.layout.python.answer(slots, tick, table.take(row, axis=0), v_re, v_im)
         if code.lanes > 1:
             _by_lanes(slots, code.lanes, rows, place)
 
-    def _consult(self, before: Carried, table: Array, noise: Noise, slots: Array) -> None:
+    def _consult(self, before: Carried, rows: Exogenous, noise: Noise, slots: Array) -> None:
         """Slots that local policies act for; plain Python devices, which answer to what is chosen, come later."""
         state, layout = before.state, self.layout
         tick = np.minimum(state.tick + 1, noise.forecast.shape[-2] - 1)
         drawn = Noise(*(np.take_along_axis(part, tick[..., None, None], axis=-2)[..., 0, :] for part in noise))
-        exogenous = self._exogenous(before, table)
+        exogenous = Exogenous(*(_shaped(part, before.batch) for part in rows))
         for mask, act in self._policies:
             told = state._replace(slots=_shaped(slots.copy(), before.batch))
             slots[:, mask] = _flat(act(np, layout, self.params, told, exogenous, drawn), before.batch)[:, mask]
-
-    def _exogenous(self, before: Carried, table: Array) -> Exogenous:
-        row = before.clock[:, 1]
-        now, following = table[row % len(table)], table[(row + 1) % len(table)]
-        return Exogenous(_shaped(now, before.batch), _shaped(following, before.batch))
 
     def _solve(self, code: _Code, scratch: _Scratch, rows: Array, out: Array, iterations: Array) -> None:
         """The flow with regulators as far as the tick allows; environments at rest keep theirs to the bit."""
@@ -302,7 +311,7 @@ class FusedStep:
             rounds += 1
 
     def _trade(
-        self, before: Carried, table: Array, delivered: Array, out: Array, nothing: Array
+        self, before: Carried, now: Array, delivered: Array, out: Array, nothing: Array
     ) -> tuple[tuple[Any, ...], Array, Array]:
         """What markets hold afterwards, their money columns, and what members see, both ``(B, columns)``."""
         markets, batch = self.layout.markets, before.batch
@@ -310,7 +319,7 @@ class FusedStep:
             return (), nothing, nothing
         flow, slots = self._flow.flow(out, nothing), self._slots
         injected = _by_env(delivered, len(out))
-        physical, now = _shaped(injected[:, :slots], batch), self._exogenous(before, table).now
+        physical, now = _shaped(injected[:, :slots], batch), _shaped(now, batch)
         held = [
             reference.orders(market, books, physical, now, np)
             for market, books in zip(markets, before.markets, strict=True)

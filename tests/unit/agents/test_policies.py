@@ -216,7 +216,7 @@ def test_volt_watt_holds_back_what_generates_where_the_voltage_is_high():
     for tick in range(96):
         v_pu = np.hypot(env._state.v_re, env._state.v_im)
         free, held = (env.policy_actions(name)["operator_1"] for name in ("rule_based", "volt_watt"))
-        offered = {"pv_1": 0.1 * min(float(env.world.table[180 * 96 + tick, sun]), 1.0)}
+        offered = {"pv_1": 0.1 * min(float(env.world.table[180 * 96 + tick][sun]), 1.0)}
         for label, before, after in zip(env.action_labels("operator_1"), free, held, strict=True):
             unit, name = label.split(" ")[0].split(".")
             if unit not in rated or name not in ("p", "p_share"):

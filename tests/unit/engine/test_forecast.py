@@ -25,7 +25,7 @@ def truth(env, hours_ahead: int) -> float:
     """Load of an hour to come, from the dataset's own table."""
     table = env.world.table
     row = int(env._state.row) + hours_ahead
-    return table[row % len(table), env.world.layout.columns.column(LOAD)]
+    return table[row % len(table)][..., env.world.layout.columns.column(LOAD)]
 
 
 def test_without_noise_the_forecast_is_the_truth():
@@ -42,7 +42,7 @@ def test_prices_of_the_day_ahead_are_published_not_forecast():
     env = small_worlds.make(forecast={"noise": {"load_p_pu": 0.3, "price_per_mwh": 0.0}})
     observation, _ = env.reset(seed=3, options={"day": 364})  # the day after is the first of the year again
     entries = seen(env, observation)
-    price = env.world.table[:, env.world.layout.columns.price]
+    price = env.world.table.column(env.world.layout.columns.price)
     for hour in range(1, 25):
         expected = price[(364 * 24 + hour) % len(price)]
         assert entries[f"price_per_mwh:lz_north+{hour}h [$/MWh]"] == pytest.approx(expected, rel=1e-6)

@@ -45,7 +45,7 @@ def test_temperature_power_cost_and_comfort_of_the_proposals_hvac(plugins, backe
     infos, slack, seen = run(env, commands)
     temperature, outdoors = 22.0, ambient_c(env)
     at = env.observation_labels("hvac_1").index("hvac_1.temperature [1]")
-    retail = env.world.table[DAY * 96 :, env.world.layout.columns.column("retail_per_mwh")]
+    retail = env.world.table.column(env.world.layout.columns.column("retail_per_mwh"))[DAY * 96 :]
     for k, (info, row) in enumerate(zip(infos, seen, strict=True)):
         kw = 5.0 * commands[k]
         temperature += (kw - (temperature - outdoors[k])) * 0.25
