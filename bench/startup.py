@@ -23,9 +23,11 @@ FIRST_STEP = (
     "import powergrid; env = powergrid.make_vec('p2p_microgrids', 64); env.reset(seed=0); "
     "env.step({agent: space.sample() for agent, space in env.action_space.items()})"
 )
+TEN_THOUSAND = "from powergrid.networks import network; network('radial', n=10_000, seed=1)"
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import powergrid": [sys.executable, "-c", "import powergrid"],
+    "a feeder of 10,000 buses": [sys.executable, "-c", TEN_THOUSAND],
     "powergrid --help": [sys.executable, "-m", "powergrid", "--help"],
     "make and first reset": [sys.executable, "-c", FIRST_RESET],
 }

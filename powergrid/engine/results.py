@@ -1,19 +1,13 @@
-"""Arrays that a step fills for the learner, and a pool that lends them again once nobody holds them."""
+"""Arrays that a step fills for the learner: new ones each time, so that whoever keeps them keeps what they say."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from powergrid.core.types import Array
 from powergrid.engine.layout import Layout
-
-_UNUSED = 3
-"""References to an array that only the pool holds: its list, the loop that looks at it, and the question itself."""
-_KEPT = 3
-"""Arrays of one shape that are kept at most, so that somebody who holds all of them costs no memory twice."""
 
 
 class Results(NamedTuple):
@@ -51,44 +45,22 @@ class Results(NamedTuple):
         return Results(*[array[which] for array in self])
 
 
-class Pool:
-    """Lends arrays, and lends an array again as soon as nobody refers to it or to a view of it.
-
-    Large arrays that are fresh cost more than what is written into them: the operating system hands out memory page
-    by page, each cleared first.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[Any, list[Array]] = {}
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
-        """An array of unknown content."""
-        kept = self._arrays.setdefault((shape, dtype), [])
-        for array in kept:
-            if sys.getrefcount(array) == _UNUSED:
-                return array
-        array = np.empty(shape, dtype)
-        if len(kept) < _KEPT:
-            kept.append(array)
-        return array
-
-
-def blank_results(layout: Layout, count: int, new: Any = np.empty, dtype: Any = np.float32) -> Results:
-    """Arrays for `count` environments, made by `new(shape, dtype)`; observations of the given type.
+def blank_results(layout: Layout, count: int, dtype: Any = np.float32) -> Results:
+    """Arrays for `count` environments; observations of the given type.
 
     All agents are available, which a step changes only where something switches or fails.
     """
     agents, rows = len(layout.actors), len(layout.accounts) + 1
-    ledger, available = layout.ledger, new((count, agents), np.bool_)
+    ledger, available = layout.ledger, np.empty((count, agents), np.bool_)
     available.fill(True)
     return Results(
-        observation=new((count, *layout.view.index.shape), dtype),
-        reward=new((count, agents), np.float64),
-        cost=new((count, agents), np.float64),
-        money=new((count, rows, len(ledger.money_names)), np.float64),
-        costs=new((count, rows, len(ledger.cost_names)), np.float64),
-        due=new((count, agents), np.bool_),
-        clipped=new((count, agents), np.int64),
+        observation=np.empty((count, *layout.view.index.shape), dtype),
+        reward=np.empty((count, agents), np.float64),
+        cost=np.empty((count, agents), np.float64),
+        money=np.empty((count, rows, len(ledger.money_names)), np.float64),
+        costs=np.empty((count, rows, len(ledger.cost_names)), np.float64),
+        due=np.empty((count, agents), np.bool_),
+        clipped=np.empty((count, agents), np.int64),
         available=available,
-        converged=new((count,), np.bool_),
+        converged=np.empty((count,), np.bool_),
     )

@@ -21,7 +21,7 @@ from gymnasium.vector.utils import batch_space
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
-from powergrid.engine.results import Pool, Results, blank_results
+from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import State
 from powergrid.envs.infos import Infos
 from powergrid.envs.simulation import Simulation, World, chosen_days
@@ -128,7 +128,6 @@ class VectorPowerGridEnv(VectorEnv):
         starts = range(0, num_envs, size)
         self._blocks = [_Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
-        self._arrays = Pool()
         self.single_observation_space, self.single_action_space = self._spaces()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -199,7 +198,7 @@ class VectorPowerGridEnv(VectorEnv):
 
     def step_array(self, actions: Array) -> VectorStep:
         """The same step without dictionaries, from actions ``(E, A, k_max)``."""
-        results = blank_results(self.world.layout, self.num_envs, new=self._arrays)
+        results = blank_results(self.world.layout, self.num_envs)
         found = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
         *ended, books = zip(*found, strict=True)
 

@@ -13,7 +13,11 @@ import pytest
 import powergrid
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("jax", "numba", "pandapower", "matplotlib", "gymnasium", "pettingzoo", "scipy", "pandas")
+HEAVY = (
+    "gymnasium", "highspy", "jax", "jaxlib", "llvmlite", "matplotlib", "networkx", "numba", "numpy", "optax",
+    "pandapower", "pandas", "pettingzoo", "pydantic", "rich", "ruamel", "scipy", "tensorboard", "torch", "typer",
+)  # fmt: skip
+"""Libraries whose import a person would notice; bench/startup.py measures how long the package's own takes."""
 
 
 def run(code: str) -> str:
@@ -24,11 +28,6 @@ def run(code: str) -> str:
 def test_importing_the_package_loads_nothing_heavy():
     loaded = run(f"import powergrid, sys; print([name for name in {HEAVY} if name in sys.modules])")
     assert loaded == "[]"
-
-
-def test_importing_the_package_is_quick():
-    code = "import time; start = time.perf_counter(); import powergrid; print(time.perf_counter() - start)"
-    assert min(float(run(code)) for _ in range(3)) < 0.3
 
 
 def test_an_environment_on_numpy_needs_no_jax():

@@ -24,7 +24,7 @@ from powergrid.engine.fused.plan import floor_plan, pack
 from powergrid.engine.fused.rows import FEW, WIDE
 from powergrid.engine.fused.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.results import Pool, Results, blank_results
+from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, Noise, Output, State
 
 
@@ -133,7 +133,6 @@ class FusedStep:
         self._codes: dict[int, _Code] = {}
         self._code(count)
         self._scratch: dict[int, _Scratch] = {}
-        self._pool = Pool()
         units, states, slots, m, prices, _, *columns = self._widths[: at.AHEAD_START].tolist()
         self._columns = np.cumsum([states, slots, m, m]).tolist()
         self._carried, self._delivered = self._columns[-1] + prices, slots + 2 * units
@@ -185,9 +184,9 @@ class FusedStep:
             `costs` of the results are left alone, and the second result is a function that fills them later.
         """
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
-        count, new, traded = len(before.clock), self._pool, bool(self.layout.markets)
+        count, traded = len(before.clock), bool(self.layout.markets)
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
-        clock, rows = before.clock + 1, new(before.rows.shape)
+        clock, rows = before.clock + 1, np.empty(before.rows.shape)
         when = before.clock.copy()  # tick, and row of the table
         when[:, 1] = when[:, 0] + np.ravel(first)
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
@@ -197,10 +196,10 @@ class FusedStep:
         at_once = bool(self._flow.compiled[0]) and not traded
         delivered, out, iterations, work = scratch.lean
         if keep or not at_once:
-            delivered = new((groups, self._delivered * code.lanes))
-            out, iterations = new((count, self._flow.width)), np.empty(count, np.int64)
+            delivered = np.empty((groups, self._delivered * code.lanes))
+            out, iterations = np.empty((count, self._flow.width)), np.empty(count, np.int64)
         if keep:
-            work = new((groups, self._work * code.lanes))
+            work = np.empty((groups, self._work * code.lanes))
         forecast = _flat(noise.forecast, before.batch)
 
         def run(
