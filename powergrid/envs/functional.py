@@ -244,6 +244,8 @@ def _groups(world: World) -> dict[str, list[int]]:
         found.setdefault((role, layout.view.sizes[i], len(layout.action_entries[i])), []).append(i)
     names: dict[str, list[int]] = {}
     for (role, *_), rows in found.items():
-        name = role if role not in names else f"{role}_{len(names)}"
+        name, number = role, len(names)
+        while name in names:  # a role may be called like the second group of another
+            name, number = f"{role}_{number}", number + 1
         names[name] = rows
     return names

@@ -8,20 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from powergrid.core.types import Array
+from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import FunctionalEnv
 from powergrid.learn.networks import Stack, dense_stack, stack
 
 
 class Critic(Protocol):
-    """Estimates one normalised value an agent, ``(*batch, A)``, group after group, from normalised inputs."""
+    """Estimates one normalised value for each agent, ``(*batch, A)``, group after group, from normalised inputs."""
 
-    def init(
-        self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool
-    ) -> dict[str, Any]:
+    def init(self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool) -> Any:
         """Initial weights; `shared` as for the actors."""
         ...
 
-    def value(self, weights: dict[str, Any], obs: dict[str, Array], central: Array) -> Array:
+    def value(self, weights: Any, obs: ByGroup[Array], central: Array) -> Array:
         """Values of all agents."""
         ...
 
@@ -34,7 +33,7 @@ class CentralCritic:
         agents = sum(len(members) for members in env.groups.values())
         return stack(rng, (env.state_size, *hidden, agents), last_gain=1.0)
 
-    def value(self, weights: Stack, obs: dict[str, Array], central: Array) -> Array:
+    def value(self, weights: Stack, obs: ByGroup[Array], central: Array) -> Array:
         """Values of all agents."""
         return dense_stack(jnp, weights, central)
 
@@ -44,15 +43,15 @@ class LocalCritic:
 
     def init(
         self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool
-    ) -> dict[str, Any]:
+    ) -> ByGroup[Stack]:
         """One stack a group."""
-        return {
-            group: stack(
-                rng, (env.observation_size[group], *hidden, 1), last_gain=1.0, agents=len(members), shared=shared
-            )
-            for group, members in env.groups.items()
-        }
 
-    def value(self, weights: dict[str, Any], obs: dict[str, Array], central: Array) -> Array:
+        def critic(group: str) -> Stack:
+            widths = (env.observation_size[group], *hidden, 1)
+            return stack(rng, widths, last_gain=1.0, agents=len(env.groups[group]), shared=shared)
+
+        return ByGroup.make(env.groups, critic)
+
+    def value(self, weights: ByGroup[Stack], obs: ByGroup[Array], central: Array) -> Array:
         """Values of all agents."""
-        return jnp.concatenate([dense_stack(jnp, weights[group], obs[group])[..., 0] for group in obs], -1)
+        return obs.map(lambda rows, critic: dense_stack(jnp, critic, rows)[..., 0], weights).columns()

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn.critics import CentralCritic, Critic
+from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv, settings_from
 from powergrid.learn.networks import Running, Stack, dense_stack, merge, normalise, running, stack
 from powergrid.learn.placement import Placement
@@ -80,9 +81,9 @@ class Tally(NamedTuple):
 class Knowledge(NamedTuple):
     """What is learned: weights, statistics of inputs and returns, and where the run stands."""
 
-    actor: dict[str, Any]
-    critic: dict[str, Any]
-    obs_norm: dict[str, Running]
+    actor: ByGroup[dict[str, Any]]
+    critic: Any
+    obs_norm: ByGroup[Running]
     state_norm: Running
     value_norm: Running
     optimiser: Any
@@ -94,7 +95,7 @@ class Lanes(NamedTuple):
     """The environments between two ticks."""
 
     env: Any
-    obs: dict[str, Array]
+    obs: ByGroup[Array]
     central: Array
     tally: Tally
 
@@ -102,16 +103,16 @@ class Lanes(NamedTuple):
 class TrainState(NamedTuple):
     """Everything that the next update depends on: the fields of :class:`Knowledge`, then those of :class:`Lanes`."""
 
-    actor: dict[str, Any]
-    critic: dict[str, Any]
-    obs_norm: dict[str, Running]
+    actor: ByGroup[dict[str, Any]]
+    critic: Any
+    obs_norm: ByGroup[Running]
     state_norm: Running
     value_norm: Running
     optimiser: Any
     key: Array
     updates: Array
     env: Any
-    obs: dict[str, Array]
+    obs: ByGroup[Array]
     central: Array
     tally: Tally
 
@@ -129,9 +130,9 @@ class TrainState(NamedTuple):
 class Rollout(NamedTuple):
     """One fragment, ticks and environments first; `final_value` and `finished` are 0 where no episode ended."""
 
-    obs: dict[str, Array]
+    obs: ByGroup[Array]
     central: Array
-    action: dict[str, Array]
+    action: ByGroup[Array]
     reward: Array
     done: Array
     terminated: Array
@@ -142,9 +143,9 @@ class Rollout(NamedTuple):
 class Batch(NamedTuple):
     """Samples for the losses: normalised inputs, raw actions, and one column an agent for the rest."""
 
-    obs: dict[str, Array]
+    obs: ByGroup[Array]
     central: Array
-    action: dict[str, Array]
+    action: ByGroup[Array]
     log_prob: Array
     advantage: Array
     target: Array
@@ -218,26 +219,27 @@ class PolicyGradient:
         return TrainState(*knowledge, *lanes), metrics
 
     @staticmethod
-    def _seen(lanes: Lanes, rollout: Rollout) -> tuple[Rollout, dict[str, Array], Array]:
+    def _seen(lanes: Lanes, rollout: Rollout) -> tuple[Rollout, ByGroup[Array], Array]:
         """What learning reads of a collection: the rollout, and the observations after it."""
         return rollout, lanes.obs, lanes.central
 
-    def _begin(self, key: Array) -> tuple[dict[str, Array], Any, Array]:
+    def _begin(self, key: Array) -> tuple[ByGroup[Array], Any, Array]:
         obs, state = self.env.reset(_keys(key, 0, _RESET_KEYS, (self.settings.num_envs,)))
-        return obs, state, self.env.central_state(state)
+        return self._ordered(obs), state, self.env.central_state(state)
 
-    def _fresh(self, seed: int, key: Array, obs: dict[str, Array], env_state: Any, central: Array) -> TrainState:
+    def _ordered(self, values: Mapping[str, Array]) -> ByGroup[Array]:
+        """What the environment hands out by name, in the one order of the groups."""
+        return ByGroup.of(self.env.groups, values)
+
+    def _fresh(self, seed: int, key: Array, obs: ByGroup[Array], env_state: Any, central: Array) -> TrainState:
         env, settings = self.env, self.settings
         rng = np.random.default_rng(seed)
-        actor = {group: self._actor(rng, group) for group in env.groups}
+        actor = ByGroup.make(env.groups, lambda group: self._actor(rng, group))
         critic = self.critic.init(rng, env, settings.hidden, settings.share_actors)
         state = TrainState(
             actor=actor,
             critic=critic,
-            obs_norm={
-                group: running((size,) if settings.share_actors else (len(env.groups[group]), size))
-                for group, size in env.observation_size.items()
-            },
+            obs_norm=ByGroup.make(env.groups, self._obs_statistics),
             state_norm=running((env.state_size,)),
             value_norm=running((self.agents,)),
             optimiser=self._adam.init({"actor": actor, "critic": critic}),
@@ -249,6 +251,10 @@ class PolicyGradient:
             updates=np.zeros((), np.int32),
         )
         return jax.tree.map(jnp.asarray, state)
+
+    def _obs_statistics(self, group: str) -> Running:
+        size = self.env.observation_size[group]
+        return running((size,) if self.settings.share_actors else (len(self.env.groups[group]), size))
 
     def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
         settings, agents = self.settings, len(self.env.groups[group])
@@ -266,24 +272,24 @@ class PolicyGradient:
         takes = (place.everywhere, place.lanes, place.rows, place.rows)
         return place.shared(self._acted, takes, (place.lanes, place.rows))(knowledge, lanes, noise, keys)
 
-    def _acted(self, knowledge: Knowledge, lanes: Lanes, noise: dict[str, Array], keys: Array) -> tuple[Lanes, Rollout]:
+    def _acted(self, knowledge: Knowledge, lanes: Lanes, noise: ByGroup[Array], keys: Array) -> tuple[Lanes, Rollout]:
         """Act with the noise of each tick."""
 
-        def tick(lanes: Lanes, row: tuple[dict[str, Array], Array]) -> tuple[Lanes, Rollout]:
+        def tick(lanes: Lanes, row: tuple[ByGroup[Array], Array]) -> tuple[Lanes, Rollout]:
             noise, keys = row
-            action = {
-                group: mean + jnp.exp(knowledge.actor[group]["log_std"]) * noise[group]
-                for group, mean in self._means(knowledge.actor, self._normal_obs(knowledge, lanes.obs)).items()
-            }
-            held = {group: jnp.clip(action[group], -1.0, 1.0) for group in action}
-            obs, env, reward, done, info = self.env.step(keys, lanes.env, held)
+            means = mean_actions(knowledge.actor, self._normal_obs(knowledge, lanes.obs))
+            action = means.map(
+                lambda mean, actor, drawn: mean + jnp.exp(actor["log_std"]) * drawn, knowledge.actor, noise
+            )
+            held = action.map(lambda wish: jnp.clip(wish, -1.0, 1.0))
+            obs, env, reward, done, info = self.env.step(keys, lanes.env, held.by_name())
             ended = done["__all__"]
             final_value = jax.lax.cond(
                 ended.any(),
-                lambda: self._values(knowledge, info["final_obs"], info["final_state"]),
+                lambda: self._values(knowledge, self._ordered(info["final_obs"]), info["final_state"]),
                 lambda: jnp.zeros((*ended.shape, self.agents), jnp.float32),
             )
-            rewards = jnp.concatenate([reward[group] for group in self.env.groups], -1)
+            rewards = self._ordered(reward).columns()
             tally = Tally(
                 lanes.tally.reward + rewards.sum(-1),
                 lanes.tally.money + info["money"][..., : self.agents, :].sum((-1, -2)),
@@ -294,12 +300,12 @@ class PolicyGradient:
             rollout = Rollout(
                 lanes.obs, lanes.central, action, rewards, ended, info["terminated"], final_value, finished
             )
-            return Lanes(env, obs, info["state"], going_on), rollout
+            return Lanes(env, self._ordered(obs), info["state"], going_on), rollout
 
         return jax.lax.scan(tick, lanes, (noise, keys))
 
     def _learned(
-        self, knowledge: Knowledge, rollout: Rollout, last_obs: dict[str, Array], last_central: Array
+        self, knowledge: Knowledge, rollout: Rollout, last_obs: ByGroup[Array], last_central: Array
     ) -> tuple[Knowledge, dict[str, Array]]:
         """Knowledge after one rollout, and the means over its losses and over the episodes that ended in it."""
         batch, returns = self._batch(knowledge, rollout, self._values(knowledge, last_obs, last_central))
@@ -310,7 +316,7 @@ class PolicyGradient:
         knowledge = Knowledge(
             actor=weights["actor"],
             critic=weights["critic"],
-            obs_norm={group: merge(jnp, norm, rollout.obs[group]) for group, norm in knowledge.obs_norm.items()},
+            obs_norm=knowledge.obs_norm.map(lambda norm, obs: merge(jnp, norm, obs), rollout.obs),
             state_norm=merge(jnp, knowledge.state_norm, rollout.central),
             value_norm=merge(jnp, knowledge.value_norm, returns, value_memory),
             optimiser=optimiser,
@@ -340,7 +346,7 @@ class PolicyGradient:
             obs=obs,
             central=normalise(jnp, knowledge.state_norm, rollout.central),
             action=rollout.action,
-            log_prob=self._log_probs(knowledge.actor, obs, rollout.action),
+            log_prob=_log_probs(knowledge.actor, obs, rollout.action),
             advantage=(advantage - advantage.mean((0, 1))) / spread,
             target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
         )
@@ -377,15 +383,14 @@ class PolicyGradient:
 
     def _loss(self, weights: dict[str, Any], samples: Batch) -> tuple[Array, dict[str, Array]]:
         settings = self.settings
-        log_ratio = self._log_probs(weights["actor"], samples.obs, samples.action) - samples.log_prob
+        log_ratio = _log_probs(weights["actor"], samples.obs, samples.action) - samples.log_prob
         ratio = jnp.exp(log_ratio)
         held = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
         surrogate = jnp.minimum(ratio * samples.advantage, held * samples.advantage).mean()
         value = self.critic.value(weights["critic"], samples.obs, samples.central)
         value_loss = 0.5 * jnp.square(value - samples.target).mean()
-        entropy = sum(
-            (actor["log_std"] + 0.5 * (1.0 + _LOG_2_PI)).sum(-1).mean() for actor in weights["actor"].values()
-        ) / len(weights["actor"])
+        spreads = [actor["log_std"] for actor in weights["actor"].parts]
+        entropy = sum((log_std + 0.5 * (1.0 + _LOG_2_PI)).sum(-1).mean() for log_std in spreads) / len(spreads)
         loss = -surrogate + settings.value_weight * value_loss - settings.entropy_weight * entropy
         return loss, {
             "value_loss": value_loss,
@@ -394,35 +399,39 @@ class PolicyGradient:
             "clip_share": (ratio != held).mean(dtype=jnp.float32),
         }
 
-    def _noise(self, knowledge: Knowledge, batch: tuple[int, ...]) -> dict[str, Array]:
+    def _noise(self, knowledge: Knowledge, batch: tuple[int, ...]) -> ByGroup[Array]:
         """Standard normal numbers ``(*batch, n, k)`` a group, from one draw."""
-        shapes = {group: (len(members), self.env.action_size[group]) for group, members in self.env.groups.items()}
-        ends = np.cumsum([agents * size for agents, size in shapes.values()])
+        env = self.env
+        shapes = ByGroup.make(env.groups, lambda group: (len(env.groups[group]), env.action_size[group]))
+        ends = np.cumsum([agents * size for agents, size in shapes.parts])
         draw = random.normal(jnp, knowledge.key, knowledge.updates, _NOISE, (*batch, int(ends[-1])), jnp.float32)
-        parts = jnp.split(draw, ends[:-1], -1)
-        return {group: part.reshape(*batch, *shapes[group]) for group, part in zip(shapes, parts, strict=True)}
+        parts = ByGroup(env.groups, jnp.split(draw, ends[:-1], -1))
+        return parts.map(lambda part, shape: part.reshape(*batch, *shape), shapes)
 
-    def _normal_obs(self, knowledge: Knowledge, obs: dict[str, Array]) -> dict[str, Array]:
-        return {group: normalise(jnp, knowledge.obs_norm[group], obs[group]) for group in self.env.groups}
+    def _normal_obs(self, knowledge: Knowledge, obs: ByGroup[Array]) -> ByGroup[Array]:
+        return obs.map(lambda rows, norm: normalise(jnp, norm, rows), knowledge.obs_norm)
 
-    def _means(self, actor: dict[str, Any], obs: dict[str, Array]) -> dict[str, Array]:
-        return {group: dense_stack(jnp, _layers(actor[group]), obs[group]) for group in obs}
-
-    def _log_probs(self, actor: dict[str, Any], obs: dict[str, Array], action: dict[str, Array]) -> Array:
-        """Log density of the raw actions, one column an agent, ``(*batch, A)``."""
-        columns = []
-        for group, mean in self._means(actor, obs).items():
-            log_std = actor[group]["log_std"]
-            score = (action[group] - mean) * jnp.exp(-log_std)
-            columns.append(-(0.5 * jnp.square(score) + log_std + 0.5 * _LOG_2_PI).sum(-1))
-        return jnp.concatenate(columns, -1)
-
-    def _values(self, knowledge: Knowledge, obs: dict[str, Array], central: Array) -> Array:
+    def _values(self, knowledge: Knowledge, obs: ByGroup[Array], central: Array) -> Array:
         """Values in the reward's own unit, ``(*batch, A)``."""
         stats = knowledge.value_norm
         central = normalise(jnp, knowledge.state_norm, central)
         value = self.critic.value(knowledge.critic, self._normal_obs(knowledge, obs), central)
         return value * jnp.sqrt(stats.var + 1e-8) + stats.mean
+
+
+def mean_actions(actors: ByGroup[dict[str, Any]], obs: ByGroup[Array]) -> ByGroup[Array]:
+    """Mean actions ``(*batch, n, k)`` a group."""
+    return obs.map(lambda rows, actor: dense_stack(jnp, _layers(actor), rows), actors)
+
+
+def _log_probs(actors: ByGroup[dict[str, Any]], obs: ByGroup[Array], actions: ByGroup[Array]) -> Array:
+    """Log density of the raw actions, one column an agent, ``(*batch, A)``."""
+
+    def density(mean: Array, actor: dict[str, Any], action: Array) -> Array:
+        score = (action - mean) * jnp.exp(-actor["log_std"])
+        return -(0.5 * jnp.square(score) + actor["log_std"] + 0.5 * _LOG_2_PI).sum(-1)
+
+    return mean_actions(actors, obs).map(density, actors, actions).columns()
 
 
 def _keys(key: Array, tick: Array, stream: int, shape: tuple[int, ...]) -> Array:

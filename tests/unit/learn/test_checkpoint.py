@@ -13,7 +13,8 @@ from toy_battery import ToyBattery
 from powergrid.core import files
 from powergrid.core.errors import RunError
 from powergrid.learn import checkpoint
-from powergrid.learn.algorithms.mappo import mappo
+from powergrid.learn.algorithms.mappo import mappo, mean_actions
+from powergrid.learn.groups import ByGroup
 
 ENV = ToyBattery({"big": 1, "small": 2})
 
@@ -26,8 +27,9 @@ def learner(**hyper):
 def state():
     """A fresh state whose observation statistics are not trivial."""
     made = learner().init(3)
-    norm = made.obs_norm["small"]._replace(mean=np.arange(4, dtype=np.float32), var=np.full(4, 4.0, np.float32))
-    return made._replace(obs_norm={**made.obs_norm, "small": norm})
+    norms = made.obs_norm.by_name()
+    norms["small"] = norms["small"]._replace(mean=np.arange(4, dtype=np.float32), var=np.full(4, 4.0, np.float32))
+    return made._replace(obs_norm=ByGroup.of(ENV.groups, norms))
 
 
 def save(folder, state, step=640):
@@ -117,10 +119,10 @@ def test_the_numpy_actor_equals_the_jax_actor(tmp_path, share_actors):
     obs = {
         group: rng.normal(0.0, 3.0, (5, len(members), 4)).astype(np.float32) for group, members in ENV.groups.items()
     }
-    raw = learning._means(state.actor, {g: learning_normal(state, g, rows) for g, rows in obs.items()})
+    raw = mean_actions(state.actor, ByGroup.make(obs, lambda group: learning_normal(state, group, obs[group])))
     seen = {agent: obs[g][:, i] for g, members in ENV.groups.items() for i, agent in enumerate(members)}
     found = actor(seen)
-    assert max(abs(np.asarray(rows)).max() for rows in raw.values()) > 1.0
+    assert max(abs(np.asarray(rows)).max() for rows in raw.parts) > 1.0
     for group, members in ENV.groups.items():
         for i, agent in enumerate(members):
             np.testing.assert_allclose(found[agent], np.clip(raw[group][:, i], -1, 1), rtol=1e-4, atol=1e-5)
