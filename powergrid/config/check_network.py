@@ -32,11 +32,14 @@ class Grid(NamedTuple):
         Why there is none.
     lost
         Names of buses and areas that a faulty modification would have brought.
+    section
+        The network section as far as it is valid.
     """
 
     network: Network | None
     because: str = ""
     lost: tuple[str, ...] = ()
+    section: NetworkConfig | None = None
 
     def lacks(self, name: str) -> bool:
         """True if `name` is missing only because a modification is faulty."""
@@ -155,7 +158,7 @@ def _build(
         origin = "file" if config.file is not None else "options" if "options" in given else "base"
         _add(found, ("network", origin), error)
         return Grid(None, "the base network cannot be built")
-    return Grid(network, "", tuple(lost))
+    return Grid(network, "", tuple(lost), config)
 
 
 def _check_solvable(found: Findings, given: dict[str, Any], network: Network) -> None:

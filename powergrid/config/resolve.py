@@ -17,7 +17,8 @@ from powergrid.config.check_data import build_dataset, check_data
 from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
 from powergrid.config.document import Document, open_document
-from powergrid.config.findings import Findings, show
+from powergrid.config.findings import Findings, section, show
+from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
 from powergrid.config.schema import AgentConfig, EnvironmentConfig
 from powergrid.core.errors import ConfigError
@@ -162,6 +163,9 @@ def _examine(document: Document, source: str) -> ResolvedConfig:
         found.invalid((), data, EnvironmentConfig, error)
     grid = check_network(found, data, document.folder)
     agents = check_agents(found, data, grid)
+    if grid.network is not None:
+        places = [str(agent.raw.get("bus")) for agent in agents if agent.kind and agent.kind.role in ("tap", "cap")]
+        check_controllers(found, section(data, "network"), grid.section, grid.network, places)
     check_protocols(found, data, agents)
     check_data(found, data, document.folder, agents)
     if found.issues:

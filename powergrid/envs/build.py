@@ -14,6 +14,7 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.build_network import opening_names
+from powergrid.config.local_control import controllers
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assemble import UNIT, Parts, assemble
@@ -22,7 +23,7 @@ from powergrid.engine.phases import branch_rows, node_of_place, three_phase
 from powergrid.engine.switching import Outage
 from powergrid.envs import exogenous, python_plugins
 from powergrid.envs.simulation import RewardSettings, World
-from powergrid.networks.regulation import regulators_at, relay_settings, standing_tap, upstream
+from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
@@ -30,9 +31,6 @@ from powergrid.powerflow.retry import with_retry
 
 COORDINATORS = {"GridCoordinator": GridCoordinatorAgent, "GridAgent": GridAgent, "SystemAgent": SystemAgent}
 """Agent types that are not devices."""
-
-VOLTS = 120.0
-"""Voltage base on which regulator bandwidths are given [V]."""
 
 
 def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **overrides: Any) -> World:
@@ -190,61 +188,11 @@ def _agents(config: Any) -> list[Agent]:
 
 def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Agent]:
     """Regulators and switchable capacitors that no agent in the configuration stands for."""
-    controlled = [agent for agent in agents if isinstance(agent, DeviceAgent)]
-    taken = {agent.bus for agent in controlled if agent.role == "cap"}
-    moved = {row for agent in controlled if agent.role == "tap" for row in regulators_at(network, agent.bus)}
-    found: list[Agent] = []
-    follows = np.any(upstream(network), axis=0).tolist()
-    for name, k in _free_regulators(config.network.regulators, network, moved):
-        params = _regulator_params(config.network.regulators, network, name, k, follows[k])
-        found.append(DEVICES.get("Regulator")(f"regulator_{name}", name, **params))
-    for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True):
-        if free and name not in taken:
-            params = _ruled(config.network.capacitors, name)
-            found.append(DEVICES.get("Capacitor")(f"capacitor_{name}", name, **params))
-    return found
-
-
-def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> list[tuple[str, int]]:
-    """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet.
-
-    Phases that no relay moves do not move together: each keeps the tap that it has.
-    """
-    found: dict[str, int] = {}
-    for k, branch in enumerate(network.regulators.branch):
-        name = network.branches.name[branch]
-        ruled = _ruled(rules, name)
-        gang = ruled.get("gang", network.regulators.gang[k] == 1.0) and ruled.get("local_control", True)
-        if k not in moved:
-            found.setdefault(name[:-2] if gang and three_phase(network) else name, k)
-    return list(found.items())
-
-
-def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, follows: bool) -> dict[str, Any]:
-    """Parameters of the regulator in row `k`, which another precedes or not: its network's, then those of the rules."""
-    regulators, ruled = network.regulators, _ruled(rules, name)
-    ruled.pop("gang", None)
-    params: dict[str, Any] = {
-        "step_pu": float(regulators.step_pu[k]),
-        "tap_min": int(regulators.tap_min[k]),
-        "tap_max": int(regulators.tap_max[k]),
-    }
-    if ruled.pop("relay", "published" if three_phase(network) else "plain") == "published":
-        params.update(relay_settings(network, k))
-    params["delay_s"] = 45.0 if follows else 30.0  # what an attached network cannot know
-    params.update(ruled)
-    if "bandwidth_v" in params:
-        params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS
-    return params
-
-
-def _ruled(rules: Sequence[Any], name: str) -> dict[str, Any]:
-    """Settings that rules give to a name; later rules win, key by key."""
-    found: dict[str, Any] = {}
-    for rule in rules:
-        if fnmatchcase(name, rule.match):
-            found.update(rule.model_dump(exclude={"match"}, exclude_none=True))
-    return found
+    places = [agent.bus for agent in agents if isinstance(agent, DeviceAgent) and agent.role in ("tap", "cap")]
+    return [
+        DEVICES.get(kind)(f"{kind.lower()}_{place}", place, **params)
+        for kind, place, params in controllers(config.network, network, places)
+    ]
 
 
 def _protocols(config: Any, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[tuple[Any, list[str]]]]:

@@ -293,3 +293,24 @@ def test_values_that_mean_something_else(tmp_path, text, path, said):
     assert path in found
     assert said in found[path].message
     assert found[path].line is not None
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "said"),
+    [
+        ("regulators: {bandwidth_v: 0.5}", "network.regulators.bandwidth_v", '"650-RG60": bandwidth_pu 0.00416667'),
+        ("regulators: [{match: '6*'}, {r_v: 3, x_v: 7}]", "network.regulators[1].r_v", "needs ct_a"),
+        ("capacitors: {load_off_pu: 1.0}", "network.capacitors.load_off_pu", '"675" and 1 more: load_off_pu 1.0 must'),
+        ("capacitors: [{match: '611', load_on_pu: 0.4}]", "network.capacitors[0].load_on_pu", '"611": load_off_pu 0.5'),
+    ],
+)
+def test_rules_that_no_controller_can_follow(tmp_path, rules, path, said):
+    (issue,) = issues_of(tmp_path, f"network:\n  base: ieee13\n  {rules}\n")
+    assert (issue.path, issue.line) == (path, 3)
+    assert said in issue.message
+    assert issue.hint
+
+
+def test_rules_for_what_an_agent_stands_for_are_not_tried():
+    network = {"base": "ieee13", "regulators": {"bandwidth_v": 0.5}}
+    powergrid.load_config({"network": network, "agents": [{"id": "r", "type": "Regulator", "bus": "650-RG60"}]})

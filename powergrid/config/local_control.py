@@ -1,0 +1,152 @@
+"""Regulators and capacitors that no agent stands for: what rules make of them, and whether that can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+
+from powergrid.config.document import Keys
+from powergrid.config.findings import Findings
+from powergrid.core.errors import NetworkError
+from powergrid.engine.phases import three_phase
+from powergrid.networks.regulation import regulators_at, relay_settings, standing_tap, upstream
+from powergrid.plugins.registries import DEVICES
+
+VOLTS = 120.0
+"""Voltage base on which regulator bandwidths are given [V]."""
+
+
+class Controller(NamedTuple):
+    """A regulator or capacitor of the network by local control.
+
+    Attributes
+    ----------
+    kind
+        Device type.
+    place
+        Regulator branch, whole bank, or shunt.
+    params
+        Its parameters.
+    """
+
+    kind: str
+    place: str
+    params: dict[str, Any]
+
+
+def controllers(section: Any, network: Any, places: Sequence[str]) -> Iterator[Controller]:
+    """Regulators and switchable capacitors that no agent stands for.
+
+    Parameters
+    ----------
+    section
+        Network section of the configuration, with its rules.
+    network
+        The network.
+    places
+        Regulators and capacitors that agents stand for.
+    """
+    moved = {row for place in places for row in regulators_at(network, place)}
+    follows = np.any(upstream(network), axis=0).tolist()
+    for name, k in _free_regulators(section.regulators, network, moved):
+        params = _regulator_params(section.regulators, network, name, k, follows[k])
+        yield Controller("Regulator", name, params)
+    for name, free in zip(network.shunts.name, network.shunts.switchable, strict=True):
+        if free and name not in places:
+            yield Controller("Capacitor", name, _ruled(section.capacitors, name))
+
+
+def check_controllers(
+    found: Findings, written: dict[str, Any], section: Any, network: Any, places: Sequence[str]
+) -> None:
+    """Note every rule that gives a regulator or capacitor settings that it cannot have.
+
+    Parameters
+    ----------
+    written
+        Network section as the user wrote it.
+    section, network, places
+        See `controllers`.
+    """
+    faults: dict[tuple[Keys, str], list[str]] = {}
+    for kind, place, params in controllers(section, network, places):
+        for message, names in _faults(kind, place, params, network):
+            key = "regulators" if kind == "Regulator" else "capacitors"
+            path = _rule(written.get(key), getattr(section, key), key, place, names)
+            faults.setdefault((path, message), []).append(place)
+    for (path, message), concerned in faults.items():
+        others = f" and {len(concerned) - 1} more" if len(concerned) > 1 else ""
+        volts = f"bandwidth_v is {VOLTS:g} V times bandwidth_pu" if "bandwidth_pu" in message else ""
+        found.add(path, f'"{concerned[0]}"{others}: {message}', volts or "usual values hold for keys that are left out")
+
+
+def _faults(kind: str, place: str, params: dict[str, Any], network: Any) -> list[tuple[str, set[str]]]:
+    """What is wrong with the settings of one of them: each a sentence, and the names that it speaks of."""
+    try:
+        settings = DEVICES.get(kind).Settings.model_validate(params)
+        if kind == "Regulator" and not settings.local_control and settings.tap_init is None:
+            standing_tap(network, place, settings)
+    except ValidationError as error:
+        said = [(str(detail["msg"]).removeprefix("Value error, "), detail["loc"]) for detail in error.errors()]
+        return [(message, {*map(str, at), *re.findall(r"\w+", message)}) for message, at in said]
+    except NetworkError as error:
+        return [(str(error), {"local_control"})]
+    return []
+
+
+def _rule(written: Any, rules: Sequence[Any], key: str, place: str, names: set[str]) -> Keys:
+    """Path of the last rule for a place that sets one of `names`; else that of the whole list."""
+    names = names | ({"bandwidth_v"} if "bandwidth_pu" in names else set())
+    for i in reversed(range(len(rules))):
+        rule = rules[i]
+        given = [name for name in sorted(rule.model_fields_set) if name in names]
+        if given and fnmatchcase(place, rule.match):
+            return ("network", key, *((i,) if isinstance(written, list) else ()), given[0])
+    return ("network", key) if written else ("network",)
+
+
+def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> list[tuple[str, int]]:
+    """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet.
+
+    Phases that no relay moves do not move together: each keeps the tap that it has.
+    """
+    found: dict[str, int] = {}
+    for k, branch in enumerate(network.regulators.branch):
+        name = network.branches.name[branch]
+        ruled = _ruled(rules, name)
+        gang = ruled.get("gang", network.regulators.gang[k] == 1.0) and ruled.get("local_control", True)
+        if k not in moved:
+            found.setdefault(name[:-2] if gang and three_phase(network) else name, k)
+    return list(found.items())
+
+
+def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, follows: bool) -> dict[str, Any]:
+    """Parameters of the regulator in row `k`, which another precedes or not: its network's, then those of the rules."""
+    regulators, ruled = network.regulators, _ruled(rules, name)
+    ruled.pop("gang", None)
+    params: dict[str, Any] = {
+        "step_pu": float(regulators.step_pu[k]),
+        "tap_min": int(regulators.tap_min[k]),
+        "tap_max": int(regulators.tap_max[k]),
+    }
+    if ruled.pop("relay", "published" if three_phase(network) else "plain") == "published":
+        params.update(relay_settings(network, k))
+    params["delay_s"] = 45.0 if follows else 30.0  # what an attached network cannot know
+    params.update(ruled)
+    if "bandwidth_v" in params:
+        params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS
+    return params
+
+
+def _ruled(rules: Sequence[Any], name: str) -> dict[str, Any]:
+    """Settings that rules give to a name; later rules win, key by key."""
+    found: dict[str, Any] = {}
+    for rule in rules:
+        if fnmatchcase(name, rule.match):
+            found.update(rule.model_dump(exclude={"match"}, exclude_none=True))
+    return found
