@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from powergrid.cli.sources import PLUGINS_HELP, any_network
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,6 +20,7 @@ def explain_command(
     ],
     loading: Annotated[float, typer.Option("--loading", metavar="X", help="Factor on all loads.")] = 1.0,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Length of the tables.")] = 8,
+    plugins: Annotated[bool, typer.Option("--plugins", help=PLUGINS_HELP)] = False,
 ) -> None:
     """Say why a power flow has no solution: which buses and branches lack most power, and up to which load it has one.
 
@@ -30,10 +33,9 @@ def explain_command(
     - `powergrid explain p2p_microgrids`
     """
     from powergrid.cli.output import print_line
-    from powergrid.cli.sources import any_network
     from powergrid.powerflow import explain
 
-    found = explain(any_network(source), loading, rows)
+    found = explain(any_network(source, plugins), loading, rows)
     for line in _summary(found):
         print_line(line)
     if len(found.buses):

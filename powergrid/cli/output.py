@@ -52,6 +52,20 @@ def print_issues(issues: Iterable[Issue]) -> None:
             console(stderr=True).print(Text(f"    {issue.hint}", style="dim"))
 
 
+def print_unread(source: str, resolved: Any) -> None:
+    """That the files of plugin folders have not been run, and what could not be checked for that reason."""
+    folders = resolved.config.plugins
+    if resolved.plugins or not folders:
+        return
+    what = "nothing else depends on them"
+    if resolved.unchecked:
+        what = f"{len(resolved.unchecked)} thing{'s' if len(resolved.unchecked) > 1 else ''} could not be checked"
+    print_note(
+        f"{source}: the files in {', '.join(folders)} have not been run ({what}); --plugins runs them, with your rights"
+    )
+    print_issues(resolved.unchecked)
+
+
 def print_note(text: str) -> None:
     """Something worth knowing that stops nothing, on standard error."""
     console(stderr=True).print(Text.assemble(("note: ", "bold yellow"), text))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from powergrid.cli.sources import PLUGINS_HELP, bare_network
+
 if TYPE_CHECKING:
     from rich.tree import Tree
 
@@ -22,6 +24,7 @@ def show_command(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the network into this file (png, svg, pdf).")
     ] = None,
     spaces: Annotated[bool, typer.Option(help="List every entry of observations and actions.")] = True,
+    plugins: Annotated[bool, typer.Option("--plugins", help=PLUGINS_HELP)] = False,
 ) -> None:
     """Show a configuration: who coordinates whom, the network, and every agent's observations and actions by name.
 
@@ -36,8 +39,7 @@ def show_command(
     - `powergrid show ieee123 --plot ieee123.png`
     """
     import powergrid
-    from powergrid.cli.output import console, print_line
-    from powergrid.cli.sources import bare_network
+    from powergrid.cli.output import console, print_line, print_unread
 
     alone = bare_network(source)
     if alone is not None:
@@ -47,7 +49,9 @@ def show_command(
             draw(alone, plot)
             print_line(f"\ndrawing: {plot}")
         return
-    resolved = powergrid.load_config(source)
+    resolved = powergrid.load_config(source, plugins=plugins)
+    if not resolved.unchecked:  # else `make` says why it cannot be shown
+        print_unread(source, resolved)
     env = powergrid.make(resolved, backend="numpy")
     if resolved.config.description:
         print_line(" ".join(resolved.config.description.split()) + "\n")

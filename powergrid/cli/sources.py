@@ -11,6 +11,8 @@ from powergrid.core.errors import unknown_name
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
+PLUGINS_HELP = "Run the Python files of the folders under `plugins:`, with your rights: do so where you trust them."
+
 
 def bare_network(source: str) -> Network | None:
     """The registered network or the saved pandapower net called `source`; ``None`` where it is neither.
@@ -38,18 +40,31 @@ def bare_network(source: str) -> Network | None:
     return None
 
 
-def any_network(source: str) -> Network:
+def any_network(source: str, plugins: bool = False) -> Network:
     """The network called `source`, or that of a preset or configuration file.
+
+    Parameters
+    ----------
+    plugins
+        Whether the files of its plugin folders run.
 
     Raises
     ------
     ConfigError
         If it is none of these, or the configuration has faults.
     """
-    import powergrid
+    from powergrid.cli.output import print_unread
+    from powergrid.config import load_config
+    from powergrid.core.errors import ConfigError
 
     found = bare_network(source)
-    return powergrid.load_config(source).network() if found is None else found
+    if found is not None:
+        return found
+    resolved = load_config(source, plugins=plugins)
+    if any(issue.path.startswith("network") for issue in resolved.unchecked):
+        raise ConfigError(resolved.unchecked)
+    print_unread(source, resolved)
+    return resolved.network()
 
 
 def _is_pandapower(file: Path) -> bool:

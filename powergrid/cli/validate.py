@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from powergrid.cli.sources import PLUGINS_HELP
+
 
 def validate_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Configuration files, or names of presets.")],
+    plugins: Annotated[bool, typer.Option("--plugins", help=PLUGINS_HELP)] = False,
 ) -> None:
     """Check configurations: every fault at once, with file, line, path, value and what is allowed.
 
-    Nothing is built or written. The exit code is 1 if any file has a fault.
+    Nothing is built or written, and no file under `plugins:` runs unless `--plugins` is given: what depends on them is
+    then listed, and is no fault. The exit code is 1 if any file has a fault.
 
     Examples:
 
@@ -20,18 +24,21 @@ def validate_command(
 
     - `powergrid validate configs/*.yaml`
     """
-    from powergrid.cli.output import print_error, print_line
+    from powergrid.cli.output import print_error, print_line, print_unread
     from powergrid.config import load_config
     from powergrid.core.errors import ConfigError
 
     faulty = False
     for file in files:
         try:
-            config = load_config(file).config
+            resolved = load_config(file, plugins=plugins)
         except ConfigError as error:
             faulty = True
             print_error(error)
         else:
-            print_line(f"{file}: valid ({config.name}, {len(config.agents)} agents)")
+            config = resolved.config
+            state = "no fault found without its plugins" if resolved.unchecked else "valid"
+            print_line(f"{file}: {state} ({config.name}, {len(config.agents)} agents)")
+            print_unread(file, resolved)
     if faulty:
         raise typer.Exit(1)

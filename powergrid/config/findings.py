@@ -42,10 +42,19 @@ class Findings:
     ----------
     document
         What is being examined.
+    unread
+        Plugin folders whose files are not to run: what is unknown may come from them.
+
+    Attributes
+    ----------
+    pending
+        What could not be checked because of that; no faults.
     """
 
-    def __init__(self, document: Document):
+    def __init__(self, document: Document, unread: tuple[str, ...] = ()):
         self.document = document
+        self.unread = unread
+        self.pending: list[Issue] = []
         self._issues: list[Issue] = list(document.issues)
 
     def add(self, path: Keys, message: str, hint: str = "") -> None:
@@ -56,17 +65,28 @@ class Findings:
 
     def unchecked(self, path: Keys, value: Any, because: str) -> None:
         """Note a value that nobody can judge before another fault is mended."""
-        self.add(path, f"{show(value)} could not be checked: {because}", "mend that first, then validate again")
+        message = f"{show(value)} could not be checked: {because}"
+        if self.unread:
+            self._pend(path, message)
+        else:
+            self.add(path, message, "mend that first, then validate again")
 
     def unknown(self, path: Keys, kind: str, name: str, options: Iterable[str]) -> None:
         """Note a name that does not exist, with the nearest one that does, or that its plugin is broken."""
         broken = next(
             (registry.broken[name] for registry in ALL if registry.kind == kind and name in registry.broken), ""
         )
-        if broken:
+        if self.unread:
+            self._pend(path, f'{kind} "{name}" may come from a plugin')
+        elif broken:
             self.add(path, f'the plugin for {kind} "{name}" cannot be used: {broken}', "mend or uninstall it")
         else:
             self.add(path, f'unknown {kind} "{name}"', choices(name, options))
+
+    def _pend(self, path: Keys, message: str) -> None:
+        folders = ", ".join(self.unread)
+        hint = f"the files in {folders} would say, and have not been run; --plugins runs them, with your rights"
+        self.pending.append(self.document.issue(path, message, hint))
 
     def invalid(self, path: Keys, raw: Any, model: type[BaseModel], error: ValidationError) -> None:
         """Note everything that pydantic found below `path`, where `raw` was written."""

@@ -21,7 +21,7 @@ from powergrid.config.findings import Findings, section, show
 from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
 from powergrid.config.schema import AgentConfig, EnvironmentConfig
-from powergrid.core.errors import ConfigError
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.plugins.load import PluginError, load_plugins, registered
 from powergrid.plugins.registries import DEVICES
 
@@ -44,12 +44,18 @@ class ResolvedConfig:
         Preset or file as it was given; ``""`` for a mapping.
     document
         What the user wrote.
+    plugins
+        Whether the files of its plugin folders have been run, and may be.
+    unchecked
+        What could not be checked because they were not; with such, nothing can be made of the configuration.
     """
 
     config: EnvironmentConfig
     base_dir: Path
     source: str
     document: Document = field(repr=False)
+    plugins: bool = True
+    unchecked: tuple[Issue, ...] = ()
 
     @property
     def name(self) -> str:
@@ -96,16 +102,20 @@ class ResolvedConfig:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # classes of plugin files exist in this process only: the other one reads the files again
-        return _reopen, (self.config.model_dump(mode="json", by_alias=True), self.base_dir, self.source)
+        data = self.config.model_dump(mode="json", by_alias=True)
+        return _reopen, (data, self.base_dir, self.source, self.plugins, self.unchecked)
 
 
-def _reopen(data: dict[str, Any], base_dir: Path, source: str) -> ResolvedConfig:
-    for folder in data["plugins"]:
+def _reopen(
+    data: dict[str, Any], base_dir: Path, source: str, plugins: bool, unchecked: tuple[Issue, ...]
+) -> ResolvedConfig:
+    for folder in data["plugins"] if plugins else ():
         load_plugins(base_dir / folder)
-    return ResolvedConfig(EnvironmentConfig.model_validate(data), base_dir, source, Document(data, folder=base_dir))
+    config, document = EnvironmentConfig.model_validate(data), Document(data, folder=base_dir)
+    return ResolvedConfig(config, base_dir, source, document, plugins, unchecked)
 
 
-def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig) -> ResolvedConfig:
+def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig, *, plugins: bool = True) -> ResolvedConfig:
     """Read and check a configuration.
 
     Parameters
@@ -113,6 +123,9 @@ def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig) -> Resolved
     source
         Name of a preset, path of a YAML or JSON file, mapping, or a configuration that is resolved already. Paths in a
         file are relative to it, in a mapping to the working folder.
+    plugins
+        Whether the Python files of the folders under ``plugins:`` run, which they do with the rights of the program.
+        Without them the result lists under ``unchecked`` what only they could tell.
 
     Returns
     -------
@@ -126,7 +139,7 @@ def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig) -> Resolved
     if isinstance(source, ResolvedConfig):
         return source
     label = "" if isinstance(source, Mapping) else str(source)
-    return _examine(open_document(source), label)
+    return _examine(open_document(source), label, plugins)
 
 
 def with_overrides(resolved: ResolvedConfig, **overrides: Any) -> ResolvedConfig:
@@ -145,14 +158,14 @@ def with_overrides(resolved: ResolvedConfig, **overrides: Any) -> ResolvedConfig
     ConfigError
         If a name is unknown, or the result is not valid.
     """
-    return _examine(overridden(resolved.document, overrides), resolved.source)
+    return _examine(overridden(resolved.document, overrides), resolved.source, resolved.plugins)
 
 
-def _examine(document: Document, source: str) -> ResolvedConfig:
+def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
     """All checks, in an order in which each knows what the ones before it found."""
     document = _with_phases_in_network(document)
-    found = Findings(document)
     data = document.data
+    found = Findings(document, () if plugins else _plugin_folders(data))
     if not isinstance(data, dict):
         found.add((), f"a configuration is a mapping (key: value), not {show(data)}", "see powergrid list presets")
         raise ConfigError(found.issues)
@@ -170,7 +183,8 @@ def _examine(document: Document, source: str) -> ResolvedConfig:
     check_data(found, data, document.folder, agents)
     if found.issues:
         raise ConfigError(found.issues)
-    resolved = ResolvedConfig(_normal(config), document.folder, source, document)
+    unchecked = tuple(found.pending)
+    resolved = ResolvedConfig(_normal(config), document.folder, source, document, plugins, unchecked)
     object.__setattr__(resolved, "_network", grid.network)
     return resolved
 
@@ -187,6 +201,11 @@ def _with_phases_in_network(document: Document) -> Document:
     return replace(document, data={**rest, "network": {**network, "phases": data["phases"]}}, lines=lines)
 
 
+def _plugin_folders(data: Any) -> tuple[str, ...]:
+    folders = data.get("plugins") if isinstance(data, dict) else None
+    return tuple(folder for folder in folders if isinstance(folder, str)) if isinstance(folders, list) else ()
+
+
 def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
     folders = data.get("plugins")
     first: dict[tuple[str, str], str] = {}
@@ -194,6 +213,10 @@ def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
         if not isinstance(folder, str):
             continue
         place = found.document.folder / Path(folder).expanduser()
+        if found.unread:
+            if not place.is_dir():
+                found.add(("plugins", i), f"{folder}: there is no such folder")
+            continue
         try:
             load_plugins(place)
         except PluginError as error:
@@ -217,7 +240,7 @@ def _normal(config: EnvironmentConfig) -> EnvironmentConfig:
 
 
 def _with_defaults(agent: AgentConfig) -> AgentConfig:
-    if agent.type in COORDINATORS:
+    if agent.type in COORDINATORS or agent.type not in DEVICES:  # the latter: its plugin has not been run
         return agent
     kind = DEVICES.get(agent.type)
     if own_constructor(kind):

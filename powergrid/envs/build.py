@@ -16,6 +16,7 @@ from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.build_network import opening_names
 from powergrid.config.local_control import controllers
 from powergrid.config.resolve import resolve, with_overrides
+from powergrid.core.errors import ConfigError
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assemble import UNIT, Parts, assemble
 from powergrid.engine.layout import Columns, Settings
@@ -53,8 +54,11 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     resolved = resolve(source)
     if overrides:
         resolved = with_overrides(resolved, **overrides)
+    if resolved.unchecked:
+        raise ConfigError(resolved.unchecked)
     config = resolved.config
-    for folder in config.plugins:  # whichever folder was loaded last, names mean what they meant in this configuration
+    # whichever folder was loaded last, names mean what they meant in this configuration
+    for folder in config.plugins if resolved.plugins else ():
         load_plugins(resolved.base_dir / Path(folder).expanduser())
     network = resolved.network()
     dataset = resolved.dataset()

@@ -19,8 +19,8 @@ import powergrid
 from powergrid.core.errors import ConfigError
 
 STEPS = 3
-SECONDS = 30
-"""A mutant that takes longer hangs; usual are a few tenths of a second."""
+SECONDS = {"numpy": 60, "auto": 900}
+"""A mutant that takes longer hangs; usual are a few tenths of a second, and a minute to compile a new family."""
 GROWTH_BYTES = 1.5e9
 """A mutant that takes more memory than those before it by so much explodes."""
 COMPILED_EVERY = 50
@@ -67,7 +67,7 @@ def judge(found: Mutant, folder: Path, backend: str) -> dict[str, str]:
         (folder / "mutant.yaml").write_text(given, encoding="utf-8", errors="surrogatepass")
         given = folder / "mutant.yaml"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    signal.alarm(SECONDS)
+    signal.alarm(SECONDS[backend])
     try:
         said = {"outcome": trial(given, backend)}
     except Hang:

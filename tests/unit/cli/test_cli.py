@@ -236,3 +236,74 @@ def test_help_and_import_stay_light():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "HEAVY [] []" in done.stdout
     assert "evaluate" in done.stdout
+
+
+PLUGIN = """\
+from pathlib import Path
+from powergrid.devices.storage import Storage
+from powergrid.plugins import register_device, register_network
+from powergrid.networks import network
+Path(__file__).with_name("RAN").touch()
+@register_device("CliHeater")
+class Heater(Storage):
+    pass
+@register_network("cli_feeder")
+def cli_feeder():
+    return network("ieee13")
+"""
+
+
+@pytest.fixture
+def plugged(tmp_path):
+    """A configuration whose device and network come from a plugin, and a mark that the plugin has run."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "heater.py").write_text(PLUGIN, encoding="utf-8")
+    file = tmp_path / "case.yaml"
+    file.write_text(
+        "network: cli_feeder\nplugins: [mine]\nagents:\n  - {id: h, type: CliHeater, bus: 671, params: {max_p_mw: 1}}\n"
+    )
+    return file, folder / "RAN"
+
+
+@pytest.mark.parametrize(("command", "code"), [("validate", 0), ("show", 1), ("explain", 1)])
+def test_no_plugin_runs_unless_it_is_told_to(plugged, command, code):
+    file, ran = plugged
+    # a process of its own: what a registry has read once it keeps
+    done = subprocess.run([sys.executable, "-m", "powergrid", command, str(file)], capture_output=True, text=True)
+    assert not ran.exists()
+    assert done.returncode == code
+    assert f'{file}:1: network: network "cli_feeder" may come from a plugin' in done.stderr
+    assert f'{file}:4: agents[0].type: device type "CliHeater" may come from a plugin' in done.stderr
+    assert "--plugins" in done.stderr
+    if command == "validate":
+        assert "no fault found without its plugins" in done.stdout
+        faulty = file.with_name("faulty.yaml")
+        faulty.write_text(
+            file.read_text().replace("agents:", "agents:\n  - {id: b, type: ESS, bus: 671, params: {eta: 1}}")
+        )
+        done = subprocess.run([sys.executable, "-m", "powergrid", command, str(faulty)], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert 'unknown key "eta"' in done.stderr
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("command", ["validate", "show", "explain"])
+def test_plugins_run_when_told_to(plugged, command):
+    file, ran = plugged
+    run_it = [sys.executable, "-m", "powergrid", command, str(file), "--plugins"]
+    done = subprocess.run(run_it, capture_output=True, text=True)
+    assert ran.exists()
+    assert done.returncode == 0, done.stderr
+    assert "could not be checked" not in done.stderr
+
+
+def test_a_configuration_without_its_plugins_makes_nothing(plugged):
+    import powergrid
+
+    file, ran = plugged
+    resolved = powergrid.load_config(file, plugins=False)
+    assert len(resolved.unchecked) == 4
+    with pytest.raises(powergrid.ConfigError, match="may come from a plugin"):
+        powergrid.make(resolved, backend="numpy")
+    assert not ran.exists()
