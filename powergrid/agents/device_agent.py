@@ -25,6 +25,10 @@ class DeviceSettings(NumberSettings):
     """
 
 
+MEASURED = ("v_pu", "p_branch_mw", "p_net_mw")
+"""Fields of ``Exogenous`` that are measured at the unit's own terminal: no series."""
+
+
 class NoColumns(NamedTuple):
     """Columns of a family that has none."""
 

@@ -10,20 +10,20 @@ from pydantic import ValidationError
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
+from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple
 from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
+from powergrid.engine.layout import UTILITY
+from powergrid.engine.metering import UNIT
 from powergrid.engine.phases import bus_names, has_phases, three_phase
 from powergrid.networks.regulation import standing_tap
 from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
 """Agent types that are not devices, and their level."""
-
-SOURCE_METER, UNIT_METER = "", "unit:"
-"""Places of a meter that is on no branch: the network's source, and a device's own terminal."""
 
 
 class Entry(NamedTuple):
@@ -65,6 +65,7 @@ def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Entr
             check_tick_multiple(found, agent.path(key), agent.raw.get(key))
     _check_ids(found, agents)
     _check_hierarchy(found, agents)
+    check_meters(found, data, grid, agents)
     return agents
 
 
@@ -167,9 +168,9 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
     if grid.network is None:
         found.unchecked(agent.path("bus"), bus, grid.because)
         return
-    if role == "meter" and bus.startswith(UNIT_METER):
+    if role == "meter" and bus.startswith(UNIT):
         units = [other.id for other in agents if other.id and other.kind is not None and other.kind.role == "injection"]
-        what, names = "device", tuple(UNIT_METER + unit for unit in units)
+        what, names = "device", tuple(UNIT + unit for unit in units)
     else:
         what, names = {
             "injection": ("bus", bus_names(grid.network)),
@@ -266,6 +267,8 @@ def _check_ids(found: Findings, agents: list[Entry]) -> None:
             line = found.document.line(other.path("id"))
             where = f"agents[{other.at}]" + (f" (line {line})" if line else "")
             found.add(agent.path("id"), f'id "{agent.id}" is taken by {where}', "give every agent an id of its own")
+        elif agent.id == UTILITY:
+            found.add(agent.path("id"), f'id "{UTILITY}" is the account of the utility', "choose another id")
         elif agent.id is not None:
             first[agent.id] = agent
         area = agent.raw.get("area")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from powergrid.agents.device_agent import MEASURED
 from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
     from powergrid.datasets import Dataset
 
-_MEASURED = ("v_pu", "p_branch_mw")
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour")
 """Series that the environment makes itself."""
 
@@ -113,7 +113,7 @@ def _device_series(agent: Entry) -> list[str]:
         device = agent.kind(id=agent.id or "unnamed", **params)
     except (ValidationError, TypeError, ValueError):
         return [params["series"]] if "series" in params else []  # the rest is noted with its parameters
-    names = [name for field, name in device.series().items() if field not in _MEASURED]
+    names = [name for field, name in device.series().items() if field not in MEASURED]
     return [name for name in names if name.split(":")[0] not in _DERIVED and not name.startswith("clock_")]
 
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, NoColumns, Outlook
 from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
+
+FEED_IN_SHARE, RETAIL_ADDER = 0.9, 45.0
+"""Tariff where nobody says another: share of the market price [1], charge above it [$/MWh]."""
+
+
+class OwnTariff(DeviceSettings):
+    """A tariff as the section `tariff` of a configuration has it."""
+
+    feed_in_share: float | None = Field(None, ge=0, le=1, description="share of the price paid for exported energy [1]")
+    retail_adder: float | None = Field(None, ge=0, description="charge on imported energy above the price [$/MWh]")
 
 
 class Settings(DeviceSettings):
@@ -18,12 +28,25 @@ class Settings(DeviceSettings):
     A share of at most one and an adder of at least zero keep feed-in at or below retail at every price.
     """
 
-    feed_in_share: float = Field(0.9, ge=0, le=1, description="share of the market price paid for exported energy [1]")
-    retail_adder_per_mwh: float = Field(45.0, ge=0, description="charge on imported energy above the price [$/MWh]")
+    tariff: OwnTariff | None = Field(None, description="its own tariff, as in the section tariff; omitted: that one")
+    feed_in_share: float | None = Field(
+        None, ge=0, le=1, description="share of the market price paid for exported energy [1]; omitted: as in tariff"
+    )
+    retail_adder_per_mwh: float | None = Field(
+        None, ge=0, description="charge on imported energy above the price [$/MWh]; omitted: as in tariff"
+    )
     p_max_mw: float | None = Field(None, gt=0, description="import limit [MW]; none if not given")
     import_limit_cost_per_percent_h: float = Field(
         10.0, ge=0, description="price of import above the limit, as that of an overloaded line [$/(% h)]"
     )
+
+    @model_validator(mode="after")
+    def _once(self) -> Settings:
+        own = self.tariff or OwnTariff()
+        for name, flat in (("feed_in_share", self.feed_in_share), ("retail_adder", self.retail_adder_per_mwh)):
+            if flat is not None and getattr(own, name) is not None:
+                raise ValueError(f"{name} stands in tariff and beside it; leave one of them out")
+        return self
 
 
 class Params(NamedTuple):
@@ -34,11 +57,15 @@ class Params(NamedTuple):
 
 
 class Exogenous(NamedTuple):
-    """Tariff [$/MWh], and the power that enters the metered branch at its from bus [MW]: import is positive."""
+    """Tariff [$/MWh], and power that enters the metered branch at its from bus [MW]: import is positive.
+
+    Of `p_branch_mw`, `p_net_mw` is what no other meter behind this one reads.
+    """
 
     retail_per_mwh: Array
     feed_in_per_mwh: Array
     p_branch_mw: Array
+    p_net_mw: Array
 
 
 def reset(xp: Any, params: Params, uniform: Array) -> NoColumns:
@@ -57,9 +84,12 @@ def step(
 def money(
     xp: Any, params: Params, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
-    """Imported energy at retail minus exported energy at feed-in [$]: ``(r max(p, 0) - f max(-p, 0)) dt``."""
-    bought = exogenous.retail_per_mwh * xp.maximum(exogenous.p_branch_mw, 0.0)
-    sold = exogenous.feed_in_per_mwh * xp.maximum(-exogenous.p_branch_mw, 0.0)
+    """Imported energy at retail minus exported energy at feed-in [$]: ``(r max(p, 0) - f max(-p, 0)) dt``.
+
+    `p` is what passes this meter and none behind it, so that every unit of energy is paid at one meter.
+    """
+    bought = exogenous.retail_per_mwh * xp.maximum(exogenous.p_net_mw, 0.0)
+    sold = exogenous.feed_in_per_mwh * xp.maximum(-exogenous.p_net_mw, 0.0)
     return ((bought - sold) * dt_h,)
 
 
@@ -114,12 +144,37 @@ class GridConnection(DeviceAgent):
     @property
     def tariff(self) -> tuple[float, float]:
         """Share of the market price paid for exports [1], and charge on imports above it [$/MWh]."""
-        return self.settings.feed_in_share, self.settings.retail_adder_per_mwh
+        share, adder = self._own_tariff()
+        return FEED_IN_SHARE if share is None else share, RETAIL_ADDER if adder is None else adder
+
+    def take_tariff(self, feed_in_share: float, retail_adder_per_mwh: float) -> None:
+        """Use a tariff where the settings name none of their own."""
+        share, adder = self._own_tariff()
+        self.settings = self.settings.model_copy(
+            update={
+                "tariff": None,
+                "feed_in_share": feed_in_share if share is None else share,
+                "retail_adder_per_mwh": retail_adder_per_mwh if adder is None else adder,
+            }
+        )
+
+    def _own_tariff(self) -> tuple[float | None, float | None]:
+        given = self.settings
+        own = given.tariff or OwnTariff()
+        return (
+            own.feed_in_share if given.feed_in_share is None else given.feed_in_share,
+            own.retail_adder if given.retail_adder_per_mwh is None else given.retail_adder_per_mwh,
+        )
 
     def series(self) -> dict[str, str]:
         """The two price series that the tariff makes of the market price; :func:`tariff_series` names them."""
         retail, feed_in = tariff_series(*self.tariff)
-        return {"retail_per_mwh": retail, "feed_in_per_mwh": feed_in, "p_branch_mw": "p_branch_mw"}
+        return {
+            "retail_per_mwh": retail,
+            "feed_in_per_mwh": feed_in,
+            "p_branch_mw": "p_branch_mw",
+            "p_net_mw": "p_net_mw",
+        }
 
     def params(self) -> Any:
         """This unit's row."""

@@ -22,8 +22,9 @@ from powergrid.engine.assemble_units import (
 )
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import CORE_COSTS, SHARED, UNBALANCE, Family, Layout, Ledger, Market, Slots
+from powergrid.engine.metering import SOURCE, UNIT
 from powergrid.engine.ownership import Ownership
-from powergrid.engine.parts import SOURCE, UNIT, Meters, Parts, SlotBook
+from powergrid.engine.parts import Meters, Parts, SlotBook
 from powergrid.engine.python_devices import PythonDevices
 from powergrid.engine.switching import FormingUnit, Switching, switching
 from powergrid.networks.regulation import relays_of, upstream
@@ -78,11 +79,11 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     )
     renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
     total = load_p + sum(by_voltage[::2])
-    accounts = _ledger(parts, ownership, families, markets, load_series, total, renewable_to_account)
+    accounts = _ledger(parts, ownership, meters, families, markets, load_series, total, renewable_to_account)
     islands = None if moves is None else moves.islands
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
     slots = _slots(parts, book, signals, python)
-    view = look.view(parts, ownership, meters.names, len(meters.branches), families, markets, signals, accounts, forms)
+    view = look.view(parts, ownership, meters, families, markets, signals, accounts, forms)
     return Layout(
         settings=parts.settings,
         columns=parts.columns,
@@ -105,7 +106,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         ledger=accounts,
         view=view,
         unit_meter=meters.units,
-        meters=tuple(meters.names),
+        meters=meters.names,
+        net=meters.net,
+        metering=meters.metering,
         v_start=_unloaded(network),
         solve=lambda load, control, start: solver.solve(plan, load, control, start),
         relays=relays_of(network, leads, [unit.settings for unit in tap_units]),
@@ -269,6 +272,7 @@ def _slots(
 def _ledger(
     parts: Parts,
     ownership: Ownership,
+    meters: Meters,
     families: Sequence[Family],
     markets: Sequence[Market],
     load_series: np.ndarray,
@@ -287,15 +291,18 @@ def _ledger(
     core = (*CORE_COSTS, *((UNBALANCE, f"shared_{UNBALANCE}") if len(three_phase) else ()))
     money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
     cost_names = tuple(dict.fromkeys([*core, *(name for name, _ in costs)]))
-    own = np.where(bus_account == SHARED, accounts, bus_account)[phases.node_of_place(parts.network)]
-    load_to_account = np.zeros((len(load_series), accounts + 1))
-    np.add.at(load_to_account.T, own, load_p_mw.T)
+    at = phases.node_of_place(parts.network)
+    loads = [np.zeros((len(load_series), accounts + 1)) for _ in range(2)]
+    for table, owner in zip(loads, (meters.account_of_node(ownership), bus_account), strict=True):
+        np.add.at(table.T, np.where(owner == SHARED, accounts, owner)[at], load_p_mw.T)
     return Ledger(
         money_names=money_names,
         cost_names=cost_names,
         money=SumTo(ledger.money_targets(money, money_names, accounts), (accounts + 1) * len(money_names)),
         costs=SumTo(ledger.cost_targets(costs, cost_names, accounts), (accounts + 1) * len(cost_names)),
-        load_to_account=load_to_account,
+        load_to_account=loads[0],
+        unserved_to_account=loads[1],
+        sharing=ownership.sharing,
         settling=tuple(settling),
         settle_at=tuple(np.searchsorted(settle_columns, columns) for columns in retail),
         settle_columns=settle_columns,

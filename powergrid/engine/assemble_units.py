@@ -26,7 +26,7 @@ def families_of(
 ) -> list[Family]:
     """Columns of every device type, one family a kernel."""
     found = []
-    devices, meter_of = parts.devices, _meter_of(ownership, parts.devices)
+    devices, tariff_of = parts.devices, _Tariffs(parts, ownership, meters)
     seen_after = {id: parts.columns.width + i for i, id in enumerate(signals)}
     for kernel in dict.fromkeys(agent.kernel for agent in devices):
         units = [agent for agent in devices if agent.kernel is kernel]
@@ -35,7 +35,7 @@ def families_of(
         plain = units[0].facts is not None
         slot, free, idle = (_answer_slots if plain else _command_slots)(kernel, units, ownership, book)
         account = [ownership.account(agent) for agent in units]
-        tariff = [_tariff(parts, meter_of.get(payer)) for payer in account]
+        tariff = [tariff_of.device(agent) for agent in units]
         found.append(
             Family(
                 kernel=kernel,
@@ -181,8 +181,9 @@ def unit_of_rows(driven: Sequence[Sequence[int]]) -> np.ndarray | None:
 def _sources(parts: Parts, meters: Meters, kernel: Any, units: Sequence[Any]) -> tuple[Source, ...]:
     found = []
     for name in kernel.Exogenous._fields:
-        if name == "p_branch_mw":
-            found.append(Source(name, np.array([meters.rows[agent.bus] for agent in units], dtype=int)))
+        if name in ("p_branch_mw", "p_net_mw"):
+            rows = meters.rows if name == "p_branch_mw" else meters.paid
+            found.append(Source("p_branch_mw", np.array([rows[agent.bus] for agent in units], dtype=int)))
         elif name == "v_pu":
             at = [phases.terminals(parts.network, agent)[0] for agent in units]
             found.append(Source(name, np.array(at, dtype=int)))
@@ -192,18 +193,31 @@ def _sources(parts: Parts, meters: Meters, kernel: Any, units: Sequence[Any]) ->
     return tuple(found)
 
 
-def _meter_of(ownership: Ownership, devices: Sequence[Any]) -> dict[int, Any]:
-    """First meter of each account that has one."""
-    meters = [agent for agent in devices if agent.role == "meter"]
-    return {ownership.account(meter): meter for meter in reversed(meters)}
+class _Tariffs:
+    """Tariff columns, retail and feed-in, at the meters of devices and accounts."""
 
+    def __init__(self, parts: Parts, ownership: Ownership, meters: Meters):
+        self._columns, self._account, self._metering = parts.columns, ownership.account, meters.metering
+        devices = [agent for agent in parts.devices if agent.role == "meter"]
+        self._at = {agent.bus: agent for agent in devices}
+        self._first = {ownership.account(agent): agent for agent in reversed(devices)}
 
-def _tariff(parts: Parts, meter: Any) -> tuple[int, int]:
-    """Tariff columns at a meter, or those of an account without one."""
-    series = meter.series() if meter else {}
-    names = (series.get(name, name) for name in ("retail_per_mwh", "feed_in_per_mwh"))
-    retail, feed_in = (parts.columns.column(name) for name in names)
-    return retail, feed_in
+    def device(self, agent: Any) -> tuple[int, int]:
+        """Of the meter that measures a unit first; else of its account's first meter, or those of the document."""
+        place = self._metering.of_unit.get(agent.id, -1)
+        if place >= 0:
+            return self._of(self._at.get(self._metering.places[place]))
+        return self.account(self._account(agent))
+
+    def account(self, account: int) -> tuple[int, int]:
+        """Of an account's first meter."""
+        return self._of(self._first.get(account))
+
+    def _of(self, meter: Any) -> tuple[int, int]:
+        series = meter.series() if meter else {}
+        names = (series.get(name, name) for name in ("retail_per_mwh", "feed_in_per_mwh"))
+        retail, feed_in = (self._columns.column(name) for name in names)
+        return retail, feed_in
 
 
 def _price_column(parts: Parts, agent: Any, seen_after: Mapping[str, int]) -> int:
@@ -230,13 +244,12 @@ def market(
     for i, id in enumerate(member_ids):
         slot[i] = [book.add(id, entry, ownership.acts(id), agents[id].policy) for entry in entries]
     target = np.full(len(meters.names), -1)
-    tariff = [(parts.columns.column("retail_per_mwh"), parts.columns.column("feed_in_per_mwh"))] * len(members)
-    meter_of = _meter_of(ownership, devices)
+    tariffs = _Tariffs(parts, ownership, meters)
+    tariff = [tariffs.account(account) for account in member_of]
     for agent in devices:
         account = ownership.account(agent)
         if agent.role == "meter" and account in member_of:
-            target[meters.rows[agent.bus]] = member_of[account]
-            tariff[member_of[account]] = _tariff(parts, meter_of[account])
+            target[meters.paid[agent.bus]] = member_of[account]
     return Market(
         protocol=protocol,
         members=members,

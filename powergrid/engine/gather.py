@@ -28,10 +28,17 @@ class SumTo:
         Weight of each value, ``(n,)``; ones by default.
     source
         Value that each target takes, ``(n,)``, where one value goes to several; each value once by default.
+    values
+        Number of values, where `source` leaves out the last ones.
     """
 
     def __init__(
-        self, target: np.ndarray, size: int, weight: np.ndarray | None = None, source: np.ndarray | None = None
+        self,
+        target: np.ndarray,
+        size: int,
+        weight: np.ndarray | None = None,
+        source: np.ndarray | None = None,
+        values: int = 0,
     ):
         target = np.asarray(target, dtype=np.int64)
         source = np.arange(len(target)) if source is None else np.asarray(source, dtype=np.int64)
@@ -39,7 +46,7 @@ class SumTo:
         kept = np.flatnonzero(target >= 0)
         self.size = size
         self.target, self.source, self.weights = target, source, weight
-        values = int(source.max()) + 1 if len(source) else 0
+        values = max(int(source.max()) + 1, values) if len(source) else values
         self.empty = len(kept) == 0 or size == 0
         self.matrix: np.ndarray | None = None
         if self.empty:

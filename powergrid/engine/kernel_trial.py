@@ -19,7 +19,7 @@ from powergrid.engine.layout import Layout
 
 _TICKS = 8
 _UNITS = 2
-_AT_TERMINAL = {"v_pu": 1.0, "p_branch_mw": 0.0}
+_AT_TERMINAL = {"v_pu": 1.0, "p_branch_mw": 0.0, "p_net_mw": 0.0}
 
 
 def check_kernels(device: Any, read: Callable[[str, Array], Array], dt_h: float) -> None:

@@ -16,11 +16,15 @@ import numpy as np
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
+from powergrid.engine.metering import Metering
 from powergrid.engine.switching import Switching
 from powergrid.networks.regulation import Relays
 
 SHARED = -1
-"""Account index of what nobody owns: its cost is shared equally and reported apart."""
+"""Account index of what nobody owns: its cost is shared equally by the actors and reported apart."""
+
+UTILITY = "utility"
+"""Account of what nobody owns where nobody acts."""
 
 CORE_COSTS = ("voltage", "overload", "unserved", "shared_voltage", "shared_overload", "shared_unserved")
 """Constraint columns that every environment has, before those of its devices."""
@@ -166,6 +170,12 @@ class Family:
         """Number of units."""
         return len(self.ids)
 
+    @property
+    def paid(self) -> np.ndarray:
+        """Measurement that each meter charges for: what it reads less what meters behind it read, ``(n,)``."""
+        fields = self.kernel.Exogenous._fields
+        return self.sources[fields.index("p_net_mw")].place if "p_net_mw" in fields else self.place
+
 
 @dataclass(frozen=True)
 class Market:
@@ -247,7 +257,12 @@ class Ledger:
     costs
         From priced voltage, overload, unserved energy and device violations to the same with its own names.
     load_to_account
-        The network's own load of each account, its last column the shared rest [MW], ``(series, accounts + 1)``.
+        The network's own load that each account's meters read first, its last column the rest [MW],
+        ``(series, accounts + 1)``.
+    unserved_to_account
+        The network's own load in each account's area, the shared rest last [MW], ``(series, accounts + 1)``.
+    sharing
+        Whether an account takes an equal part of what nobody owns, ``(accounts,)``.
     settling, settle_at
         Families that hold something of worth, and for each of their units the place of its settlement price.
     settle_columns
@@ -261,6 +276,8 @@ class Ledger:
     money: SumTo
     costs: SumTo
     load_to_account: np.ndarray
+    unserved_to_account: np.ndarray
+    sharing: np.ndarray
     settling: tuple[int, ...]
     settle_at: tuple[np.ndarray, ...]
     settle_columns: np.ndarray
@@ -333,7 +350,11 @@ class Layout:
     unit_meter
         Position (among all injecting units) of devices that have a meter of their own.
     meters
-        Names of the metered branches; measurements are these, the source, then the units of `unit_meter`.
+        Names of the measurements: metered branches, the source, the units of `unit_meter`, and net readings.
+    net
+        Sum of the measurements into net readings: what a meter reads less what the meters directly behind it read.
+    metering
+        What each meter measures first.
     relays
         Compensators of the regulators' relays; ``None`` where they read their regulated bus.
     tap_of
@@ -378,6 +399,8 @@ class Layout:
     view: View
     unit_meter: np.ndarray
     meters: tuple[str, ...]
+    net: SumTo
+    metering: Metering
     v_start: np.ndarray
     solve: Callable[[NodeLoad, Control, Any], Flow]
     relays: Relays | None = None
@@ -425,6 +448,11 @@ class Layout:
         return alive | idle
 
     @property
+    def metered_branches(self) -> int:
+        """Number of metered branches."""
+        return len(self.meters) - self.net.size - len(self.unit_meter) - 1
+
+    @property
     def units(self) -> tuple[str, ...]:
         """Names of all injecting units, in the order of ``Output.p_mw``."""
         return tuple(id for i in self.injecting for id in self.families[i].ids)
@@ -437,6 +465,7 @@ class Params(NamedTuple):
     load_p_mw: Array
     load_q_mvar: Array
     load_to_account: Array
+    unserved_to_account: Array
     renewable_to_account: Array
     load_by_voltage: tuple[Array, ...] = ()
 
@@ -452,6 +481,7 @@ def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
         load_p_mw=cast(layout.load_p_mw),
         load_q_mvar=cast(layout.load_q_mvar),
         load_to_account=cast(layout.ledger.load_to_account),
+        unserved_to_account=cast(layout.ledger.unserved_to_account),
         renewable_to_account=cast(layout.ledger.renewable_to_account),
         load_by_voltage=tuple(map(cast, layout.load_by_voltage)),
     )

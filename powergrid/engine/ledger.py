@@ -124,7 +124,7 @@ def costs(
     voltage = xp.where(alive, (above + below) * (given.voltage_price * given.dt_h), 0.0)
     excess = xp.maximum(flow.loading - 100.0, 0.0)
     overload = xp.where(solved, excess * (given.overload_price * given.dt_h), 0.0)
-    load_mw = now[..., layout.load_series] @ params.load_to_account
+    load_mw = now[..., layout.load_series] @ params.unserved_to_account
     unserved = xp.maximum(xp.where(solved, dead_mw, load_mw), 0.0) * (given.unserved_price * given.dt_h)
     uneven = [unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else []
     columns = join(xp, [voltage, overload, unserved, *uneven, *family_violations], flow.converged.shape, voltage.dtype)
@@ -150,10 +150,11 @@ def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:
 
 
 def _shared_out(xp: Any, layout: Layout, sums: Array, names: int) -> Array:
-    """Split the extra last row, what nobody owns, equally among the accounts."""
-    accounts = len(layout.accounts)
+    """Split the extra last row, what nobody owns, equally among the accounts that share it."""
+    accounts, sharing = len(layout.accounts), layout.ledger.sharing
     table = sums.reshape((*sums.shape[:-1], accounts + 1, names))
-    return table[..., :accounts, :] + table[..., accounts:, :] / max(accounts, 1)
+    share = table[..., accounts:, :] / int(sharing.sum())
+    return xp.where(sharing[:, None], table[..., :accounts, :] + share, table[..., :accounts, :])
 
 
 def money_targets(blocks: Sequence[tuple[str, np.ndarray]], names: Sequence[str], accounts: int) -> np.ndarray:

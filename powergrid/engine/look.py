@@ -12,6 +12,7 @@ from powergrid.core.types import Entry
 from powergrid.engine import observe, phases
 from powergrid.engine.layout import Family, Ledger, Market, View
 from powergrid.engine.ownership import Ownership
+from powergrid.engine.parts import Meters
 
 _CLOCK = "clock_"
 
@@ -39,8 +40,7 @@ class _Book:
 def view(
     parts: Any,
     ownership: Ownership,
-    meters: Sequence[str],
-    metered_branches: int,
+    meters: Meters,
     families: Sequence[Family],
     markets: Sequence[Market],
     signals: Mapping[str, tuple[int, Entry]],
@@ -51,15 +51,15 @@ def view(
 
     Units in `forming` see their frequency.
     """
-    book = _Book(_entries(parts, ownership, meters, metered_branches, families, markets, signals, ledger, forming))
-    concerned = _Series(parts, ownership, families, ledger)
+    book = _Book(_entries(parts, ownership, meters, families, markets, signals, ledger, forming))
+    concerned = _Series(parts, meters.account_of_node(ownership), families, ledger)
     agents = {agent.id: agent for agent in parts.agents}
     chosen = []
     for actor in ownership.actors:
         if agents[actor].observability == "full":
             chosen.append(list(range(len(book.entries))))
         else:
-            chosen.append(_local(parts, ownership, book, agents[actor], meters, concerned))
+            chosen.append(_local(parts, ownership, book, agents[actor], meters.names, concerned))
     width = max((len(rows) for rows in chosen), default=0)
     index = np.zeros((len(chosen), width), dtype=int)
     valid = np.zeros(index.shape, dtype=bool)
@@ -81,8 +81,7 @@ def view(
 def _entries(
     parts: Any,
     ownership: Ownership,
-    meters: Sequence[str],
-    metered_branches: int,
+    meters: Meters,
     families: Sequence[Family],
     markets: Sequence[Market],
     signals: Mapping[str, tuple[int, Entry]],
@@ -91,7 +90,8 @@ def _entries(
 ) -> list[tuple[str, Entry]]:
     units = {agent.id: agent for agent in parts.agents}
     found = observe.exogenous_entries(parts.columns)
-    found += observe.network_entries(parts.network.buses.name, meters, meters[: metered_branches + 1])
+    branches = meters.measured[: len(meters.branches) + 1]
+    found += observe.network_entries(parts.network.buses.name, branches, meters.measured, meters.names)
     found += observe.load_entries(
         ownership.accounts, np.flatnonzero(ledger.renewable_to_account[:, :-1].any(axis=0)).tolist()
     )
@@ -142,11 +142,10 @@ def _local(
 class _Series:
     """Which series concern which devices and accounts."""
 
-    def __init__(self, parts: Any, ownership: Ownership, families: Sequence[Family], ledger: Ledger):
+    def __init__(self, parts: Any, owners: np.ndarray, families: Sequence[Family], ledger: Ledger):
         self._names, self._families, self._settling = parts.columns.series, families, ledger.settling
         self._place = {id: (f, row) for f, family in enumerate(families) for row, id in enumerate(family.ids)}
         self._loads = defaultdict(list)
-        owners = ownership.by_area(parts.network.buses.area)
         at = phases.node_of_place(parts.network)[parts.network.loads.bus]
         for name, bus in zip(parts.load_series, at, strict=True):
             self._loads[owners[bus]].append(self._names[parts.columns.column(name)])

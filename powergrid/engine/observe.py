@@ -57,16 +57,19 @@ def exogenous_entries(columns: Columns) -> list[Named]:
     return found
 
 
-def network_entries(buses: Sequence[str], measured: Sequence[str], branches: Sequence[str]) -> list[Named]:
-    """Bus voltages, measured active power, reactive power of metered branches and source.
+def network_entries(
+    buses: Sequence[str], branches: Sequence[str], measured: Sequence[str], readings: Sequence[str]
+) -> list[Named]:
+    """Bus voltages, active power of metered branches and source, of units and net, reactive power of the former.
 
     The meter of a unit counts what it draws; the unit's own reading ``p`` is what it feeds in.
     """
     power = Entry("p", "MW", -_POWER_BOUND, _POWER_BOUND)
     reactive = Entry("q", "Mvar", -_POWER_BOUND, _POWER_BOUND)
     found = [(f"bus_{name}", Entry("v", "pu", 0.0, 2.0)) for name in buses]
-    found += [(name, power) for name in measured[: len(branches)]]
+    found += [(name, power) for name in branches]
     found += [(name, power._replace(name="meter_p")) for name in measured[len(branches) :]]
+    found += [(name.removesuffix(".net"), power._replace(name="net_p")) for name in readings[len(measured) :]]
     return found + [(name, reactive) for name in branches]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.engine.layout import SHARED
+from powergrid.engine.layout import SHARED, UTILITY
 
 _OUTSIDE = ("learned", "centralized")
 
@@ -17,7 +17,8 @@ class Ownership:
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
     children speaks for it. An account is whoever pays: an actor, a coordinator with an area of its own, or a device
-    nobody above answers for. Regulators and capacitors without a parent belong to all.
+    nobody above answers for. What belongs to none of them, such as the utility's feeder and its regulators, is shared
+    equally by the actors; where nobody acts, it is on the account of the utility.
 
     Parameters
     ----------
@@ -45,17 +46,14 @@ class Ownership:
                 acting.add(agent.id)
         self.actors = [agent.id for agent in agents if agent.id in acting]
         self._acting = frozenset(self.actors)
-        payers = {self._payer(agent) for agent in devices} | members
+        payers = {self.payer(agent) for agent in devices} | members
         self.accounts = [
             *self.actors,
             *(agent.id for agent in agents if agent.id in payers - self._acting),
+            *([] if self.actors else [UTILITY]),
         ]
         self._row = {id: row for row, id in enumerate(self.accounts)}
         self._areas = {agent.area: agent.id for agent in agents if getattr(agent, "area", "") and agent.id in self._row}
-        # whoever pays at the source answers for the buses that nobody else's area covers
-        at_source = [agent for agent in devices if agent.role == "meter" and agent.bus == ""]
-        if at_source:
-            self._areas[""] = str(self._payer(at_source[0]))
 
     def acts(self, id: str) -> str | None:
         """The agent itself if it acts from outside."""
@@ -74,28 +72,30 @@ class Ownership:
         protocol = self._vertical.get(coordinator.id)
         return coordinator.policy == "centralized" or (protocol is not None and protocol.commands_children)
 
-    def _payer(self, device: Any) -> str | None:
+    def payer(self, device: Any) -> str | None:
+        """Id of the account that pays for an agent; ``None`` where it is shared."""
         chain = [device, *device.ancestors()]
         for agent in chain:
             if agent.id in self._acting or getattr(agent, "area", None):
                 return str(agent.id)
-        if device.role in ("tap", "cap") and device.parent is None:
+        if getattr(device, "role", "") in ("tap", "cap") and device.parent is None:
             return None
         return str(chain[-1].id)
 
-    def account(self, device: Any) -> int:
-        """Index of the account that pays for a device."""
-        payer = self._payer(device)
-        return SHARED if payer is None else self._row[payer]
+    def account(self, agent: Any) -> int:
+        """Index of the account that pays for a device, or for the meter of a coordinator."""
+        payer = self.payer(agent)
+        return SHARED if payer is None else self._row.get(payer, SHARED)
 
     def account_of(self, id: str) -> int:
         """Index of the account that an agent is."""
         return self._row[id]
 
+    @property
+    def sharing(self) -> np.ndarray:
+        """Whether each account takes an equal part of what nobody owns: the actors do, else the utility."""
+        return np.array([id in self._acting or id == UTILITY for id in self.accounts])
+
     def by_area(self, areas: Sequence[str]) -> np.ndarray:
         """Account of each area name; :data:`~powergrid.engine.layout.SHARED` where nobody owns it."""
         return np.array([self._row[self._areas[a]] if a in self._areas else SHARED for a in areas], dtype=int)
-
-    def area_of(self, id: str) -> str:
-        """Area of an account, or an empty string."""
-        return next((area for area, owner in self._areas.items() if owner == id), "")

@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError, nearest
 from powergrid.core.types import Entry
 from powergrid.engine import phases
-from powergrid.engine.layout import Columns, Settings
+from powergrid.engine.gather import SumTo
+from powergrid.engine.layout import SHARED, Columns, Settings
+from powergrid.engine.metering import SOURCE, UNIT, metering, moving_branches
 from powergrid.engine.ownership import Ownership
 from powergrid.engine.switching import Outage
 from powergrid.networks.regulation import regulators_at
-
-SOURCE = ""
-"""Place of a meter that sits at the network's source."""
-UNIT = "unit:"
-"""Prefix of the place of a meter that sits at a device's own terminal."""
 
 
 @dataclass(frozen=True)
@@ -80,24 +76,52 @@ class Parts:
 
 
 class Meters:
-    """Numbering of measurements: metered branches, the source, devices with a meter of their own."""
+    """Numbering of measurements: metered branches, the source, devices with a meter of their own, and net readings.
+
+    A net reading is what a meter reads less what the meters directly behind it read.
+    """
 
     def __init__(self, parts: Parts, injecting_units: list[str]):
-        self.places = list(dict.fromkeys(agent.bus for agent in parts.devices if agent.role == "meter"))
-        network, names = parts.network, parts.network.branches.name
-        branches = [place for place in self.places if place != SOURCE and not place.startswith(UNIT)]
-        for place in branches:
-            if not phases.branch_rows(network, place):
-                raise NetworkError(f'no branch "{place}" to meter; {nearest(place, names)}')
-        units = [place.removeprefix(UNIT) for place in self.places if place.startswith(UNIT)]
+        network, agents = parts.network, {agent.id: agent for agent in parts.devices}
+        self._meters = [agent for agent in parts.devices if agent.role == "meter"]
+        places = list(dict.fromkeys(agent.bus for agent in self._meters))
+        nodes = {id: phases.terminals(network, agents[id]) for id in injecting_units}
+        moving = moving_branches(network, parts.devices, parts.outages)
+        self.metering = metering(network, places, nodes, moving)
+        # whoever pays for energy without a meter that charges is measured where another meter would charge once more
+        own = [UNIT + id for id in injecting_units if agents[id].own_bill and self.metering.of_unit[id] >= 0]
+        if own:
+            places += [place for place in own if place not in places]
+            self.metering = metering(network, places, nodes, moving)
+        branches = [place for place in places if place != SOURCE and not place.startswith(UNIT)]
+        units = [place.removeprefix(UNIT) for place in places if place.startswith(UNIT)]
         self.branches = tuple(phases.branch_rows(network, place) for place in branches)
         self.units = np.array([injecting_units.index(unit) for unit in units], dtype=int)
-        self.names = [*branches, "source", *units]
-        self.rows = {name: row for row, name in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
+        self.measured = (*branches, "source", *units)
+        self.rows = {place: row for row, place in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
+        self.paid = dict(self.rows)
+        nested = {places[outer]: [places[i] for i in inner] for outer, inner in self.metering.nested.items()}
+        self.net = self._net(nested)
+        self.names = (*self.measured, *(f"{place or 'source'}.net" for place in nested))
 
-    def with_power(self, agents: Sequence[Any]) -> dict[str, list[str]]:
-        """Feature owners of each metering agent's measurement."""
-        return {agent.id: [self.names[self.rows[agent.bus]]] for agent in agents if agent.role == "meter"}
+    def account_of_node(self, ownership: Ownership) -> np.ndarray:
+        """Account whose meter measures each node first; :data:`~powergrid.engine.layout.SHARED` where none does."""
+        account = {agent.bus: ownership.account(agent) for agent in self._meters}
+        accounts = [account.get(place, SHARED) for place in self.metering.places]
+        return np.array([*accounts, SHARED], dtype=int)[self.metering.of_node]
+
+    def _net(self, nested: Mapping[str, Sequence[str]]) -> SumTo:
+        """Sum of the measurements into net readings, which stand behind them."""
+        target: list[int] = []
+        source: list[int] = []
+        weight: list[float] = []
+        for k, (place, inside) in enumerate(nested.items()):
+            self.paid[place] = len(self.rows) + k
+            source += [self.rows[place], *(self.rows[inner] for inner in inside)]
+            target += [k] * (len(inside) + 1)
+            weight += [1.0] + [-1.0] * len(inside)
+        index = (np.array(numbers, dtype=int) for numbers in (target, source))
+        return SumTo(next(index), len(nested), np.array(weight), next(index), values=len(self.rows))
 
 
 class SlotBook:

@@ -250,9 +250,20 @@ def _node_load(
 
 
 def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:
-    """Metered branches, the source, and devices with their own meter, import positive; zero where nothing solved."""
+    """Metered branches, the source, devices with their own meter, and net readings; zero where nothing solved.
+
+    Import is positive.
+    """
     parts = [flow.p_meter_mw, flow.p_slack_mw[..., None], -p_mw[..., layout.unit_meter]]
-    return xp.where(flow.converged[..., None], join(xp, parts, p_mw.shape[:-1], p_mw.dtype), 0.0)
+    measured_mw = join(xp, parts, p_mw.shape[:-1], p_mw.dtype)
+    return xp.where(flow.converged[..., None], with_net(xp, layout, measured_mw), 0.0)
+
+
+def with_net(xp: Any, layout: Layout, measured_mw: Array) -> Array:
+    """Measurements, and behind them the net readings."""
+    if not layout.net.size:
+        return measured_mw
+    return xp.concatenate([measured_mw, layout.net(xp, measured_mw)], axis=-1)
 
 
 def settle(

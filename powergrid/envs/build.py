@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
-from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.device_agent import MEASURED, DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.build_network import opening_names
@@ -18,11 +18,13 @@ from powergrid.config.local_control import controllers
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.core.errors import ConfigError
 from powergrid.devices.grid_connection import GridConnection
-from powergrid.engine.assemble import UNIT, Parts, assemble
+from powergrid.engine.assemble import Parts, assemble
 from powergrid.engine.layout import Columns, Settings
+from powergrid.engine.ownership import Ownership
 from powergrid.engine.phases import branch_rows, node_of_place, three_phase
 from powergrid.engine.switching import Outage
 from powergrid.envs import exogenous, python_plugins
+from powergrid.envs.meters import add_meters
 from powergrid.envs.simulation import RewardSettings, World
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.plugins.load import load_plugins
@@ -69,7 +71,8 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     dt_s = config.simulation.time_step
     series = python_plugins.prepare(agents, dataset, dt_s, config.simulation.episode_length)
     vertical, horizontal = _protocols(config, agents)
-    agents += _meters(config, agents)
+    outages = _outages(config, network)
+    agents += add_meters(config.tariff, network, agents, Ownership(agents, vertical, horizontal), outages)
     load_series = _load_series(config, network)
     columns, table = _exogenous(config, dataset, agents, load_series)
     parts = Parts(
@@ -81,7 +84,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         load_series=load_series,
         columns=columns,
         settings=_settings(config),
-        outages=_outages(config, network),
+        outages=outages,
         series=series,
     )
     layout = assemble(parts, _solver(method, network), tol_pu=tol_pu)
@@ -221,30 +224,6 @@ def _protocols(config: Any, agents: Sequence[Agent]) -> tuple[dict[str, Any], li
     return vertical, horizontal
 
 
-def _meters(config: Any, agents: Sequence[Agent]) -> list[Agent]:
-    """Meters where the configuration names none: an area's connection, else each device's own terminal."""
-    tariff = {"feed_in_share": config.tariff.feed_in_share, "retail_adder_per_mwh": config.tariff.retail_adder}
-    found: list[Agent] = []
-    metered = {id(above) for agent in agents if isinstance(agent, GridConnection) for above in agent.ancestors()}
-    for agent in agents:
-        if isinstance(agent, GridAgent) and agent.area and id(agent) not in metered:
-            meter = GridConnection(f"{agent.id}.meter", f"{agent.area}.pcc", **tariff)
-            agent.adopt([meter])
-            metered.add(id(agent))
-            found.append(meter)
-    for agent in agents:
-        behind_meter = any(id(above) in metered for above in agent.ancestors())
-        if behind_meter or not isinstance(agent, DeviceAgent) or agent.role != "injection":
-            continue
-        if agent.pays_for_energy():
-            agent.own_bill = True
-            continue
-        meter = GridConnection(f"{agent.id}.meter", UNIT + agent.id, **tariff)
-        agent.adopt([meter])
-        found.append(meter)
-    return found
-
-
 def _load_series(config: Any, network: Any) -> list[str]:
     """Series that each of the network's own loads follows."""
     by_area = {"": config.network.load_series}
@@ -262,7 +241,7 @@ def _exogenous(
     needed: list[str] = list(load_series)
     for agent in agents:
         if isinstance(agent, DeviceAgent):
-            needed += [name for field, name in agent.series().items() if field not in ("v_pu", "p_branch_mw")]
+            needed += [name for field, name in agent.series().items() if field not in MEASURED]
         if isinstance(agent, GridConnection):
             tariffs.append(agent.tariff)
     return exogenous.build(

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from powergrid.agents.device_agent import LinearDevice
 from powergrid.core import random
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
-from powergrid.engine.phases import branch_rows, node_of_place, three_phase
+from powergrid.engine.phases import node_of_place
 from powergrid.envs.simulation import Simulation, World
 
 
@@ -47,9 +45,9 @@ class Meter(NamedTuple):
     account
         Who pays.
     units
-        Devices behind it.
+        Devices behind it and behind no meter further on: each device is behind one meter.
     load_mw
-        The network's own load behind it [MW], ``(ticks,)``.
+        The network's own load that no meter further on reads [MW], ``(ticks,)``.
     retail_per_mwh, feed_in_per_mwh
         Its tariff [$/MWh], ``(ticks,)``.
     market
@@ -148,8 +146,7 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
     Raises
     ------
     NetworkError
-        If a metered branch does not split the network in two, with its from bus on the side of the source: what the
-        meter reads is then not the balance of what lies behind it. If branches switch or fail, for the same reason.
+        If branches switch or fail: what a meter reads is then not the balance of what lies behind it.
     """
     world: World = getattr(env, "world", env)
     if world.layout.switching is not None:
@@ -178,7 +175,7 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
         linear=linear,
         exogenous=dict(zip(layout.columns.series, rows.T, strict=True)),
         initial_state=initial,
-        prices=Prices(tuple(_meters(world, rows, load_p_mw, placed)), settlement),
+        prices=Prices(tuple(_meters(world, rows, load_p_mw)), settlement),
         weights=_weights(world),
     )
 
@@ -208,22 +205,22 @@ def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dic
     return found
 
 
-def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray, placed: Mapping[str, int]) -> list[Meter]:
+def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
     """Every meter at which energy is paid for; members of a market pay for each of their measurements once."""
-    layout = world.layout
+    layout, metering = world.layout, world.layout.metering
     members = {int(account): m for m, market in enumerate(layout.markets) for account in market.members}
+    place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}
     found: dict[tuple[int, str], Meter] = {}
     for family in (family for family in layout.families if family.kernel.role == "meter"):
         for i, unit in enumerate(family.ids):
-            place, account = int(family.place[i]), int(family.account[i])
+            place, account = metering.places.index(place_of[unit]), int(family.account[i])
             market = members.get(account)
             retail, feed_in = _tariff(layout, family, i, market)
-            units, buses = _behind(world, place, placed)
             found[place, unit if market is None else ""] = Meter(
-                name=layout.meters[place],
+                name=layout.meters[family.place[i]],
                 account=layout.accounts[account],
-                units=units,
-                load_mw=load_mw[:, buses].sum(axis=1),
+                units=tuple(unit for unit, first in metering.of_unit.items() if first == place),
+                load_mw=load_mw[:, metering.of_node == place].sum(axis=1),
                 retail_per_mwh=rows[:, retail],
                 feed_in_per_mwh=rows[:, feed_in],
                 market="" if market is None else f"market_{market}",
@@ -242,18 +239,6 @@ def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple
     return int(retail.place[i]), int(feed_in.place[i])
 
 
-def _behind(world: World, place: int, placed: Mapping[str, int]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Devices behind a meter, and a mask of the buses whose own load it reads."""
-    layout, network = world.layout, world.network
-    branches = len(layout.meters) - 1 - len(layout.unit_meter)
-    if place > branches:
-        return (layout.meters[place],), np.zeros(len(network.buses.name), dtype=bool)
-    mask = np.ones(len(network.buses.name), dtype=bool)
-    if place < branches:
-        mask = ~_fed_without(network, list(branch_rows(network, layout.meters[place])))
-    return tuple(unit for unit, bus in placed.items() if mask[bus]), mask
-
-
 def _load_tables(world: World) -> tuple[np.ndarray, np.ndarray]:
     """The network's own active and reactive loads by series and row of its buses.
 
@@ -270,24 +255,6 @@ def _load_tables(world: World) -> tuple[np.ndarray, np.ndarray]:
         np.add.at(table.T, at, drawn.T)
         tables.append(table)
     return tables[0], tables[1]
-
-
-def _fed_without(network: Any, metered: list[int]) -> np.ndarray:
-    """Buses that the source still feeds when a metered branch is open."""
-    branches = network.branches
-    closed = np.array(branches.closed, dtype=bool)
-    closed[metered] = False
-    count = len(network.buses.name)
-    ends = (branches.from_bus[closed], branches.to_bus[closed])
-    graph = coo_array((np.ones(int(closed.sum())), ends), shape=(count, count))
-    part = connected_components(graph, directed=False)[1]
-    fed = np.isin(part, part[network.source_nodes if three_phase(network) else [network.source_bus]])
-    if fed[branches.to_bus[metered]].any() or not fed[branches.from_bus[metered]].all():
-        raise NetworkError(
-            f'meter "{branches.name[metered[0]]}" does not separate what lies behind it from the source; '
-            "put it on a branch that alone connects its to bus, with its from bus towards the source"
-        )
-    return fed
 
 
 def _weights(world: World) -> Weights:

@@ -212,7 +212,7 @@ class _AccountMeters:
         for family in layout.families:
             if family.kernel.role == "meter":
                 owned = family.account >= 0
-                self.place = np.append(self.place, family.place[owned])
+                self.place = np.append(self.place, family.paid[owned])
                 self.account = np.append(self.account, family.account[owned])
         self.onto = (self.account[:, None] == np.arange(count)).astype(float)
 
@@ -277,7 +277,6 @@ def names_of(world: World) -> Names:
     agents = {agent.id: agent for agent in world.agents}
     families = [layout.families[i] for i in layout.injecting]
     stores = [family for family in layout.families if "soc" in getattr(_state_type(family), "_fields", ())]
-    meters = (*layout.meters, *(layout.units[i] for i in layout.unit_meter))
     return Names(
         accounts=_text(layout.accounts),
         units=_text(layout.units),
@@ -289,7 +288,7 @@ def names_of(world: World) -> Names:
         costs=_text(layout.ledger.cost_names),
         buses=_text(network.buses.name),
         branches=_text(network.branches.name),
-        meters=_text(meters),
+        meters=_text(layout.meters),
         series=_text(layout.columns.series),
     )
 

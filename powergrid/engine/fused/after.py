@@ -33,15 +33,22 @@ def make_finish(rows: Rows) -> Callable:
         return found
 
     @leaf
-    def measure(widths, unit_meter, served, flow, delivered, measured_mw):
-        """Metered branches, the source, and devices with a meter of their own; nothing where the flow diverged."""
-        width, branches = len(flow) // lanes, widths[at.MEASURED] - 1 - len(unit_meter)
+    def measure(ints, floats, served, flow, delivered, measured_mw):
+        """Metered branches, the source, devices with their own meter, and net readings; 0 where the flow diverged."""
+        widths, unit_meter = whole(ints, at.WIDTHS), whole(ints, at.UNIT_METER)
+        width, branches = len(flow) // lanes, widths[at.BRANCH_METERS]
         for i in range(branches):
             put(measured_mw, i, xp.where(served, get(flow, width - 4 - 2 * branches + i), 0.0))
         put(measured_mw, branches, xp.where(served, get(flow, width - 3), 0.0))
         for i in range(len(unit_meter)):
             own = -get(delivered, widths[at.SLOTS] + unit_meter[i])
             put(measured_mw, branches + 1 + i, xp.where(served, own, 0.0))
+        start, of, sign = whole(ints, at.NET_START), whole(ints, at.NET_OF), real(ints, floats, at.NET_SIGN)
+        for i in range(len(start) - 1):
+            net = fill(0.0)
+            for term in range(start[i], start[i + 1]):
+                net += get(measured_mw, of[term]) * sign[term]
+            put(measured_mw, branches + 1 + len(unit_meter) + i, net)
 
     @leaf
     def account(ints, floats, before, after, delivered, now, flow, work):
@@ -94,7 +101,7 @@ def make_finish(rows: Rows) -> Callable:
     def price(ints, floats, served, now, flow, work, first):
         """Price what the network suffered: voltage, overload, unserved load and unbalance, the first cost columns."""
         numbers, widths = real(ints, floats, at.NUMBERS), whole(ints, at.WIDTHS)
-        m, meters = widths[at.BUSES], widths[at.MEASURED] - 1 - len(whole(ints, at.UNIT_METER))
+        m, meters = widths[at.BUSES], widths[at.BRANCH_METERS]
         branches = len(flow) // lanes - 4 - 3 * m - 2 * meters
         v_min, v_max, alive = numbers[at.V_MIN], numbers[at.V_MAX], xp.where(served, fill(1.0), 0.0)
         for bus in range(m):
@@ -122,7 +129,7 @@ def make_finish(rows: Rows) -> Callable:
         widths = whole(ints, at.WIDTHS)
         money = widths[at.MEASURED]
         costs = money + widths[at.MONEY_COLUMNS]
-        measure(widths, whole(ints, at.UNIT_METER), served, flow, delivered, work)
+        measure(ints, floats, served, flow, delivered, work)
         for i in range(money * lanes, costs * lanes):
             work[i] = 0.0
         account(ints, floats, before, after, delivered, now, flow, work)
@@ -132,7 +139,7 @@ def make_finish(rows: Rows) -> Callable:
         price(ints, floats, served, now, flow, work, costs)
 
     @leaf
-    def post(work, first, cell, table, accounts, names, target, who):
+    def post(work, first, cell, table, accounts, names, sharing, target, who):
         """Sum columns into their cells, split the last row equally, and write one row an environment."""
         cells = (accounts + 1) * names
         for c in range(cells):
@@ -141,20 +148,21 @@ def make_finish(rows: Rows) -> Callable:
             if cell[c] >= 0:
                 put(table, cell[c], get(table, cell[c]) + get(work, first + c))
         for name in range(names):
-            share = get(table, accounts * names + name) / max(accounts, 1)
-            for a in range(accounts):
+            share = get(table, accounts * names + name) / sharing[1]
+            for a in range(sharing[0], sharing[0] + sharing[1]):
                 put(table, a * names + name, get(table, a * names + name) + share)
         write(table, 0, cells, target, cells, who, 0)
 
     @leaf
     def post_all(ints, work, table, money, costs, who):
-        first = whole(ints, at.WIDTHS)[at.MEASURED]
-        second, accounts = first + whole(ints, at.WIDTHS)[at.MONEY_COLUMNS], money.shape[1] - 1
-        post(work, first, whole(ints, at.BOOKS_MONEY_CELL), table, accounts, money.shape[2], flat(money), who)
-        post(work, second, whole(ints, at.BOOKS_COST_CELL), table, accounts, costs.shape[2], flat(costs), who)
+        widths, accounts = whole(ints, at.WIDTHS), money.shape[1] - 1
+        first, sharing = widths[at.MEASURED], widths[at.SHARE_FIRST : at.SHARE_COUNT + 1]
+        second, names = first + widths[at.MONEY_COLUMNS], (money.shape[2], costs.shape[2])
+        post(work, first, whole(ints, at.BOOKS_MONEY_CELL), table, accounts, names[0], sharing, flat(money), who)
+        post(work, second, whole(ints, at.BOOKS_COST_CELL), table, accounts, names[1], sharing, flat(costs), who)
 
     @leaf
-    def total(work, first, account_of, sums, accounts):
+    def total(work, first, account_of, sums, accounts, sharing):
         """Sum of the columns of each account, the shared ones split equally."""
         for a in range(accounts + 1):
             put(sums, a, 0.0)
@@ -162,17 +170,18 @@ def make_finish(rows: Rows) -> Callable:
             a = account_of[c]
             if a >= 0:
                 put(sums, a, get(sums, a) + get(work, first + c))
-        share = get(sums, accounts) / max(accounts, 1)
-        for a in range(accounts):
+        share = get(sums, accounts) / sharing[1]
+        for a in range(sharing[0], sharing[0] + sharing[1]):
             put(sums, a, get(sums, a) + share)
 
     @leaf
     def reward_of(ints, floats, work, paid, suffered, accounts, acting):
         """Reward, in place of what was paid, and priced violations: as ``RewardSettings.reward`` has them."""
-        first, numbers = whole(ints, at.WIDTHS)[at.MEASURED], real(ints, floats, at.NUMBERS)
-        total(work, first, whole(ints, at.BOOKS_MONEY_ACCOUNT), paid, accounts)
-        first += whole(ints, at.WIDTHS)[at.MONEY_COLUMNS]
-        total(work, first, whole(ints, at.BOOKS_COST_ACCOUNT), suffered, accounts)
+        widths, numbers = whole(ints, at.WIDTHS), real(ints, floats, at.NUMBERS)
+        first, sharing = widths[at.MEASURED], widths[at.SHARE_FIRST : at.SHARE_COUNT + 1]
+        total(work, first, whole(ints, at.BOOKS_MONEY_ACCOUNT), paid, accounts, sharing)
+        first += widths[at.MONEY_COLUMNS]
+        total(work, first, whole(ints, at.BOOKS_COST_ACCOUNT), suffered, accounts, sharing)
         for a in range(acting):
             penalty = xp.minimum(get(suffered, a) * numbers[at.SAFETY_SCALE], numbers[at.MAX_PENALTY])
             put(paid, a, get(paid, a) * -numbers[at.REWARD_SCALE] - penalty)
@@ -196,11 +205,7 @@ def make_finish(rows: Rows) -> Callable:
         """Fill the feature vector, rows `f` of `work` on, in the order of ``observe.features``."""
         widths, signal = whole(ints, at.WIDTHS), whole(ints, at.SIGHT_SIGNAL)
         m, first, measured = widths[at.BUSES], widths[at.AHEAD_START], widths[at.MEASURED]
-        width, series, branches = (
-            len(flow) // lanes,
-            len(following) // lanes,
-            measured - 1 - len(whole(ints, at.UNIT_METER)),
-        )
+        width, series, branches = len(flow) // lanes, len(following) // lanes, widths[at.BRANCH_METERS]
         f = copy(following, 0, first, work, f)
         for i in range(first, series):
             put(work, f + i - first, get(following, i) * get(forecast, i - first))

@@ -60,7 +60,7 @@ class RowFlow:
         m, w = len(layout.v_start), layout.load_p_mw.shape[1]
         violations = sum(len(family.kernel.violation_names) * family.size for family in families)
         others = m + len(layout.accounts) + 1 + len(layout.three_phase) + violations
-        b, meters = len(ledger.costs.target) - others, len(layout.meters) - 1 - len(layout.unit_meter)
+        b, meters = len(ledger.costs.target) - others, layout.metered_branches
         self._has_zip = bool(layout.load_by_voltage)
         stops = np.cumsum([1, taps, caps + 1, w, w, 4 * w * self._has_zip, m, m]).tolist()
         self.inputs = Inputs(*stops[:-1])

@@ -22,7 +22,7 @@ STEP, ACCOUNT, UNITS, NUMBERS_FROM, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATI
 """Columns of ``Calls.table``: addresses, number of units, and where each block of a family begins."""
 CALL_COLUMNS = 11
 (UNITS_ALL, STATES, SLOTS, BUSES, PRICES, DEVICE_MONEY, MONEY_COLUMNS, COST_COLUMNS, READINGS, FEATURES, MEASURED,
- AHEAD_START, ACTING) = range(13)  # fmt: skip
+ AHEAD_START, ACTING, BRANCH_METERS, SHARE_FIRST, SHARE_COUNT) = range(16)  # fmt: skip
 """Entries of ``FloorPlan.widths``."""
 (V_MIN, V_MAX, VOLTAGE, OVERLOAD, UNSERVED, UNBALANCE_MAX, UNBALANCE, REWARD_SCALE, SAFETY_SCALE, MAX_PENALTY,
  DT_H) = range(11)  # fmt: skip
@@ -87,7 +87,7 @@ class Delivery(NamedTuple):
 
 
 class Books(NamedTuple):
-    """The network's own loads by account, the shared rest last, and where each money and cost column belongs.
+    """The network's own loads by account's area, the shared rest last, and where money and cost columns belong.
 
     `three_phase` holds the nodes of buses with three phases, ``(t, 3)``. Cells number the flattened tables of
     ``accounts + 1`` rows, accounts those rows; -1 drops a column.
@@ -109,7 +109,7 @@ class Sight(NamedTuple):
     Attributes
     ----------
     start, series, load_p_mw
-        As in :class:`Books`.
+        The network's own loads by account's meters, the rest last.
     net_start, net_series, net_p_mw
         The same less available renewable power, of the accounts that have renewables.
     shown
@@ -190,6 +190,8 @@ class FloorPlan(NamedTuple):
         See there.
     unit_meter
         Units that have a meter of their own.
+    net_start, net_of, net_sign
+        Net readings: measurements that each adds up, and their signs.
     widths
         Numbers of columns, in the order of :data:`UNITS_ALL` and so on.
     numbers
@@ -205,6 +207,9 @@ class FloorPlan(NamedTuple):
     books: Books
     sight: Sight
     unit_meter: Array
+    net_start: Array
+    net_of: Array
+    net_sign: Array
     widths: Array
     numbers: Array
 
@@ -216,8 +221,8 @@ class FloorPlan(NamedTuple):
  RELAY_R_PU, RELAY_X_PU, BOOKS_START, BOOKS_SERIES, BOOKS_LOAD_P_MW, BOOKS_MONEY_CELL, BOOKS_COST_CELL,
  BOOKS_MONEY_ACCOUNT, BOOKS_COST_ACCOUNT, BOOKS_THREE_PHASE, SIGHT_START, SIGHT_SERIES, SIGHT_LOAD_P_MW,
  SIGHT_NET_START, SIGHT_NET_SERIES, SIGHT_NET_P_MW, SIGHT_SHOWN, SIGHT_ALIKE, SIGHT_LOW, SIGHT_HIGH, SIGHT_SIGNAL,
- UNIT_METER, WIDTHS, NUMBERS,
- ) = range(53)  # fmt: skip
+ UNIT_METER, NET_START, NET_OF, NET_SIGN, WIDTHS, NUMBERS,
+ ) = range(56)  # fmt: skip
 """Numbers of the arrays of a floor plan in what :func:`pack` makes, by part and field."""
 
 
@@ -260,7 +265,11 @@ def floor_plan(
         *reward,
         given.dt_h,
     )
-    own = _sparse(layout.load_series, layout.ledger.load_to_account)
+    unserved, own = (
+        _sparse(layout.load_series, table)
+        for table in (layout.ledger.unserved_to_account, layout.ledger.load_to_account)
+    )
+    net = layout.net
     plan = FloorPlan(
         choice=Choice(_ints(slots.actor), _ints(slots.given % width), _ints(slots.interval), _ints(slots.offset)),
         calls=calls,
@@ -268,9 +277,9 @@ def floor_plan(
         network=_network(layout, inputs, state),
         relay=_relay(layout, kernels),
         books=Books(
-            own[0],
-            own[1],
-            own[2],
+            unserved[0],
+            unserved[1],
+            unserved[2],
             _ints(layout.ledger.money.target),
             _ints(layout.ledger.costs.target),
             _ints(layout.ledger.money.target // max(len(layout.ledger.money_names), 1)),
@@ -279,6 +288,9 @@ def floor_plan(
         ),
         sight=_sight(layout, own),
         unit_meter=_ints(layout.unit_meter),
+        net_start=_ints(np.searchsorted(net.target, np.arange(net.size + 1))),
+        net_of=_ints(net.source),
+        net_sign=_floats(net.weights),
         widths=widths,
         numbers=_floats(numbers),
     )
@@ -396,6 +408,9 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         len(layout.meters),
         layout.columns.ahead_start,
         len(layout.actors),
+        layout.metered_branches,
+        int(layout.ledger.sharing.argmax()),
+        int(layout.ledger.sharing.sum()),
     )
     return Calls(table, _joined(float, *numbers), _joined(np.int64, *places)), _ints(widths), tuple(fields)
 

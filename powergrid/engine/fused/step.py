@@ -325,7 +325,7 @@ class FusedStep:
         ]
         own = -injected[:, slots : slots + self._units][:, self.layout.unit_meter]
         metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], own], axis=1)
-        measured_mw = np.where(flow.converged[:, None], metered, 0.0)
+        measured_mw = np.where(flow.converged[:, None], reference.with_net(np, self.layout, metered), 0.0)
         received, books = reference.settle(np, self.layout, held, _shaped(measured_mw, batch))
         paid = [-_flat(values, batch) for pair in received for values in pair]
         pairs = zip(markets, books, strict=True)

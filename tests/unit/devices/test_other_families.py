@@ -98,7 +98,9 @@ def test_capacitor_under_manual_and_fixed_control() -> None:
 def test_meter_buys_at_retail_and_sells_at_feed_in() -> None:
     unit, row = build("Grid", p_max_mw=0.5)
     assert unit.role == "meter"
-    seen = unit.Exogenous(np.array([120.0, 120.0]), np.array([60.0, 60.0]), np.array([0.6, -0.4]))
+    seen = unit.Exogenous(
+        np.array([120.0, 120.0]), np.array([60.0, 60.0]), np.array([0.6, -0.4]), np.array([0.6, -0.4])
+    )
     state, injection = unit.step(np, row, unit.State(), unit.Command(), seen, 0.25)
     assert injection.p_mw.tolist() == [0.0, 0.0]
     assert unit.money(np, row, state, injection, seen, 0.25)[0] == pytest.approx([0.6 * 120 * 0.25, -0.4 * 60 * 0.25])

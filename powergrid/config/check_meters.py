@@ -1,0 +1,55 @@
+"""Does every unit of energy pass exactly one meter that charges for it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from powergrid.config.build_network import branch_names, opening_names
+from powergrid.config.check_network import Grid
+from powergrid.config.findings import Findings, entries, section, show, text
+from powergrid.core.errors import NetworkError
+from powergrid.engine.metering import SOURCE, UNIT, metering
+from powergrid.engine.phases import branch_rows
+
+if TYPE_CHECKING:
+    from powergrid.config.check_agents import Entry
+
+
+def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequence[Entry]) -> None:
+    """Note meters that stand at one place, or that would charge for energy that goes another way."""
+    meters = [agent for agent in agents if agent.kind is not None and agent.kind.role == "meter"]
+    first: dict[str, Entry] = {}
+    for agent in meters:
+        place = text(agent.raw.get("bus")) or SOURCE
+        if place in first:
+            where = f'at "{place}"' if place else "at the source"
+            message = f'meter "{agent.id}": "{first[place].id}" is {where} already, and energy is paid at one meter'
+            found.add(agent.path("bus") if place else agent.path(), message, "leave one of the two out")
+        first.setdefault(place, agent)
+    if grid.network is None:
+        return
+    known = branch_names(grid.network)
+    branches = [place for place in first if place in known and not place.startswith(UNIT)]
+    moving = _moving(data, grid.network, agents) if branches else []
+    for place in branches:
+        try:
+            metering(grid.network, [place], {}, moving)
+        except NetworkError as error:
+            message, _, hint = str(error).partition("; ")
+            found.add(first[place].path("bus"), f"{message} (found {show(place)})", hint)
+
+
+def _moving(data: dict[str, Any], network: Any, agents: Sequence[Entry]) -> list[int]:
+    """Rows of the branches that switches and outages of a configuration move, as far as they can be read."""
+    names = opening_names(network)
+    patterns = [
+        text(agent.raw.get("bus")) for agent in agents if agent.kind is not None and agent.kind.role == "switch"
+    ]
+    rules = section(data, "network").get("outages")
+    for _, rule in entries([rules] if isinstance(rules, dict) else rules):
+        given = rule.get("branch")
+        patterns += [text(item) for item in (given if isinstance(given, list) else [given])]
+    chosen = [name for name in names if any(pattern and fnmatchcase(name, pattern) for pattern in patterns)]
+    return [row for name in chosen for row in branch_rows(network, name)]
