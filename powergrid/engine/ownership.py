@@ -54,6 +54,9 @@ class Ownership:
         ]
         self._row = {id: row for row, id in enumerate(self.accounts)}
         self._areas = {agent.area: agent.id for agent in agents if getattr(agent, "area", "") and agent.id in self._row}
+        at_source = {self.payer(agent) for agent in devices if agent.role == "meter" and agent.bus == ""}
+        if len(self.actors) == 1 and self.actors[0] in at_source:
+            self._areas[""] = self.actors[0]  # with nobody to share it with, the feeder is its operator's own
 
     def acts(self, id: str) -> str | None:
         """The agent itself if it acts from outside."""

@@ -185,7 +185,7 @@ def test_divergence_counts_all_load_as_unserved(terminate):
     for row, before, output in run(env):
         assert not output.flow.converged
         costs = dict(zip(names, output.costs[0], strict=True))
-        assert costs.pop("shared_unserved") == pytest.approx(10_000.0 * load_mw(env, row).sum() * DT_H)
+        assert costs.pop("unserved") == pytest.approx(10_000.0 * load_mw(env, row).sum() * DT_H)
         assert not any(costs.values())
         assert not output.measured_mw.any()
         assert np.isfinite(output.observation).all()
