@@ -60,7 +60,7 @@ def _check_folder(folder: Path) -> int:
 
 
 def _examine(kind: str, name: str) -> int:
-    """Examine one plugin and print the result; 1 if there is a fault."""
+    """Examine one plugin and print the result; the number of faults."""
     from powergrid import testing
     from powergrid.cli.output import print_error, print_line
     from powergrid.core.errors import PowerGridError
@@ -78,8 +78,10 @@ def _examine(kind: str, name: str) -> int:
     try:
         examiners[kind](name)
     except (AssertionError, PowerGridError) as error:
-        print_error(f'{kind} "{name}": {error}')
-        return 1
+        faults = getattr(error, "faults", (str(error),))
+        for fault in faults:
+            print_error(f'{kind} "{name}": {fault}')
+        return len(faults)
     print_line(f'  {kind} "{name}": nothing found')
     return 0
 

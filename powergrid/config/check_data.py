@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from powergrid.agents.device_agent import MEASURED
 from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
-from powergrid.config.findings import Findings, choices, entries, known_names, section, show
-from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
+from powergrid.config.findings import Findings, choices, entries, known_names, section, show, whole
+from powergrid.config.schema import DEFAULT_DATASET, TariffConfig, Training
 from powergrid.core.errors import PowerGridError
 from powergrid.plugins.registries import DATASETS
 
@@ -41,6 +41,7 @@ def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list
     _check_time(found, section(data, "simulation"))
     dataset = _dataset(found, data.get("datasets", DEFAULT_DATASET), folder)
     _check_tariff(found, section(data, "tariff"), dataset)
+    _check_days(found, section(data, "training"), dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
             if path[-1] in ("load_series", "series"):  # a default that nobody wrote is nothing to mend
@@ -118,16 +119,29 @@ def _device_series(agent: Entry) -> list[str]:
 
 
 def _check_time(found: Findings, simulation: dict[str, Any]) -> None:
-    tick = simulation.get("time_step")
-    if isinstance(tick, int) and not isinstance(tick, bool) and tick > 0 and DAY_S % tick:
+    tick = whole(simulation.get("time_step"))
+    if tick is not None and tick > 0 and DAY_S % tick:
         divisors = [d for d in range(1, DAY_S + 1) if DAY_S % d == 0]
-        below = max(d for d in divisors if d < tick) if tick > 1 else 1
+        below = max(d for d in divisors if d < tick)
         above = min((d for d in divisors if d > tick), default=DAY_S)
-        found.add(
-            ("simulation", "time_step"),
-            f"a time step of {tick} s does not divide a day",
-            f"the nearest that do are {below} and {above} s; usual are 60, 300, 900 and 3600 s",
-        )
+        near = " and ".join(str(d) for d in dict.fromkeys((below, above)))
+        hint = f"nearest: {near} s; usual are 60, 300, 900 and 3600 s"
+        found.add(("simulation", "time_step"), f"a time step of {tick} s does not divide a day", hint)
+
+
+def _check_days(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:
+    """Are there days to draw episodes from?"""
+    try:
+        training = Training.model_validate(given)
+    except ValidationError:
+        return
+    if dataset is None:
+        return
+    split, data = "train" if training.train else "test", dataset.with_stress_price(training.stress_price)
+    if not len(data.split(split)):
+        why, hint = data.why_empty(split)
+        path = ("training", "stress_price") if "stress_price" in given else ("datasets",)
+        found.add(path, f'no day is left in the split "{split}": {why}', hint)
 
 
 def _check_tariff(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from powergrid.config.document import Keys
-from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
+from powergrid.config.findings import Findings, choices, entries, known_names, number, section, show, text, whole
 from powergrid.plugins.registries import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def check_protocols(found: Findings, data: dict[str, Any], agents: list[Entry]) 
         if given.get("topology", "full") != "full":
             message = f"topology {show(given['topology'])}: peers can only deal with everybody so far"
             found.add((*path, "topology"), message, 'leave it out or write "full"')
-        if isinstance(given.get("interval"), int) and tick is not None and given["interval"] != tick:
+        interval = whole(given.get("interval"))
+        if interval is not None and tick is not None and interval != tick:
             message = f"interval {given['interval']}: protocols run in every tick so far ({tick} s)"
             found.add((*path, "interval"), message, "leave it out")
     _check_coordination(found, data, coordinators)
@@ -110,10 +111,10 @@ def _check_messages(found: Findings, given: dict[str, Any]) -> None:
     hint = "leave it at 0: messages then arrive in the tick of sending"
     delay = given.get("delay", 0)
     spread = [delay.get("mean", 0), delay.get("std", 0)] if isinstance(delay, dict) else [delay]
-    if any(isinstance(value, int | float) and value > 0 for value in spread):
+    if any((number(value) or 0) > 0 for value in spread):
         found.add(("messages", "delay"), f"delay {show(delay)}: delayed messages are not available yet", hint)
     loss = given.get("loss", 0)
-    if isinstance(loss, int | float) and loss > 0:
+    if (number(loss) or 0) > 0:
         found.add(("messages", "loss"), f"loss {show(loss)}: lossy messages are not available yet", hint)
     if given.get("links"):
         message = f"links {show(given['links'])}: links of their own are not available yet"
@@ -122,15 +123,14 @@ def _check_messages(found: Findings, given: dict[str, Any]) -> None:
 
 def _tick(found: Findings) -> int | None:
     """The time step, unless it is itself at fault."""
-    tick = section(found.document.data, "simulation").get("time_step", DEFAULT_TICK_S)
-    whole = isinstance(tick, int) and not isinstance(tick, bool) and tick > 0
-    return tick if whole and DAY_S % tick == 0 else None
+    tick = whole(section(found.document.data, "simulation").get("time_step", DEFAULT_TICK_S))
+    return tick if tick is not None and tick > 0 and DAY_S % tick == 0 else None
 
 
 def check_tick_multiple(found: Findings, path: Keys, seconds: Any) -> None:
     """A time between decisions must be a whole number of ticks."""
-    tick = _tick(found)
-    if not isinstance(seconds, int) or not seconds:
+    tick, seconds = _tick(found), whole(seconds)
+    if not seconds:
         return
     if tick is None:
         found.unchecked(path, seconds, "the time step is not valid")

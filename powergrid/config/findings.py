@@ -140,6 +140,22 @@ def text(value: Any) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def number(value: Any) -> float | None:
+    """A number as the schema reads it, from a number or its text; ``None`` for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def whole(value: Any) -> int | None:
+    """A whole number as the schema reads it; ``None`` for everything else."""
+    read = number(value)
+    return int(read) if read is not None and read.is_integer() else None
+
+
 def section(data: Any, *keys: str) -> dict[str, Any]:
     """A nested mapping, empty where something else stands."""
     for key in keys:

@@ -15,7 +15,12 @@ from powergrid.plugins import register_device
 class Settings(DeviceSettings):
     """What a person says about a data centre, or any other load whose work can wait."""
 
-    p_max_mw: float = Field(1.0, gt=0, description="largest power of the machines, without cooling [MW]")
+    p_max_mw: float = Field(
+        1.0,
+        gt=0,
+        json_schema_extra={"rating": False},  # the site draws this times `pue`
+        description="largest power of the machines, without cooling [MW]",
+    )
     idle_share: float = Field(0.3, ge=0, lt=1, description="power of idle machines over the largest [1]")
     interactive_share: float = Field(0.35, ge=0, lt=1, description="work that cannot wait, at a series value of 1 [1]")
     batch_share: float = Field(0.2, ge=0, lt=1, description="mean of the work that can wait, at all times [1]")

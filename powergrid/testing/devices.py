@@ -21,6 +21,7 @@ from powergrid.testing.trial import (
     DT_H,
     TICKS,
     UNITS,
+    DeviceFaults,
     Tick,
     Trial,
     columns_of,
@@ -30,6 +31,7 @@ from powergrid.testing.trial import (
     make_trial,
     mapped,
     one_tick,
+    rating_faults,
     run_batch,
     run_columns,
     run_floats,
@@ -80,7 +82,8 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
 
     A unit is built with `params` and driven for 24 ticks of 15 min with random commands, some of them outside the
     limits, NaN or infinite. Floats, columns, batch and JAX (float64) must agree to 1e-9; energy must balance to
-    1e-9 MWh; limits must hold; state and money must stay finite; no violation may be negative and no marginal cost may
+    1e-9 MWh; limits must hold, and the power and energy that the settings give (``p_max_mw``, ``max_p_mw``,
+    ``capacity_mwh``) be kept; state and money must stay finite; no violation may be negative and no marginal cost may
     fall with power; a reset must be reproducible; named entries must have units and match what the kernels give;
     derivatives must be finite; `linear` must describe the same unit. Plain Python devices
     are examined by :func:`powergrid.testing.python_devices.check_python_device`.
@@ -95,7 +98,7 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
     Raises
     ------
     AssertionError
-        With a sentence that names the family and what is wrong.
+        With the family's name and every fault that was found, a sentence each.
     UnknownNameError
         If no family has that name.
     MissingExtraError
@@ -114,32 +117,53 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
         trial = make_trial(kernels, params)
     except Exception as error:  # whatever a stranger's constructor raises
         raise AssertionError(f"{kernels.__name__} cannot be made: {type(error).__name__}: {error}") from error
-    try:
-        _examine(trial)
-    except (AssertionError, MissingExtraError):
-        raise
-    except Exception as error:  # a kernel has raised: the short trial of environments says which
-        raise AssertionError(f"{kernels.__name__}: {_reason(trial, error)}") from error
+    failed = _examine(trial)
+    raised = [sentence for error in failed if (sentence := raised_by(trial.kernels, error))]
+    if failed and (raised or not trial.faults):  # what else fails does so because of the faults
+        trial.claim(False, _reason(trial, failed[0]))
+    if trial.faults:
+        raise DeviceFaults(kernels.__name__, trial.faults)
 
 
-def _examine(trial: Trial) -> None:
-    """All checks, in an order in which each may rely on those before it."""
-    _check_names(trial)
-    trial = drawn(trial)
-    _check_reset(trial)
-    first, ticks = run_batch(trial)
-    _check_columns(trial, ticks)
-    _check_finite(trial, ticks)
-    _check_costs(trial, ticks)
-    _check_inputs_untouched(trial)
-    _check_forms(trial, ticks)
-    _check_float32(trial)
-    _check_entries(trial, ticks)
-    _check_energy(trial, ticks)
-    _check_settlement(trial, first, ticks)
-    _check_linear(trial, ticks)
-    _check_same(trial, "JAX and NumPy", run_jax(trial), ticks)
-    _check_gradients(trial, first, ticks)
+def _examine(trial: Trial) -> list[Exception]:
+    """All checks, in an order in which each may rely on those before it; what they or the kernels have raised."""
+    failed: list[Exception] = []
+
+    def attempt(check: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return check(*arguments)
+        except MissingExtraError:
+            raise
+        except Exception as error:  # whatever a stranger's kernel raises, and checks that rely on what is not so
+            failed.append(error)
+            return None
+
+    attempt(_check_names, trial)
+    made = attempt(drawn, trial)
+    if made is None:
+        return failed
+    attempt(_check_reset, made)
+    run = attempt(run_batch, made)
+    if run is None:
+        return failed
+    first, ticks = run
+    for check in (
+        _check_columns,
+        _check_finite,
+        _check_costs,
+        _check_forms,
+        _check_entries,
+        _check_ratings,
+        _check_energy,
+    ):
+        attempt(check, made, ticks)
+    attempt(_check_inputs_untouched, made)
+    attempt(_check_float32, made)
+    attempt(_check_settlement, made, first, ticks)
+    attempt(_check_linear, made, ticks)
+    attempt(lambda: _check_same(made, "JAX and NumPy", run_jax(made), ticks))
+    attempt(_check_gradients, made, first, ticks)
+    return failed
 
 
 def _reason(trial: Trial, error: Exception) -> str:
@@ -288,6 +312,14 @@ def _check_entries(trial: Trial, ticks: list[Tick]) -> None:
         if rating is not None:
             apparent = np.hypot(tick.injection.p_mw, tick.injection.q_mvar)
             trial.claim(apparent <= rating + 1e-6, f"apparent power passes sn_mva {rating} at tick {number}")
+
+
+def _check_ratings(trial: Trial, ticks: list[Tick]) -> None:
+    """Power and energy stay inside of what the unit's own settings say."""
+    p_mw = max(float(np.abs(tick.injection.p_mw).max()) for tick in ticks)
+    stored_mwh = np.cumsum([tick.energy.stored for tick in ticks], axis=0)
+    for limit, reached, what in rating_faults(trial.unit.settings, p_mw, float(np.ptp(stored_mwh, axis=0).max())):
+        trial.claim(False, f"it {what} {reached:.6g}, beyond its own {limit}; are these kW or MW?")
 
 
 def _check_energy(trial: Trial, ticks: list[Tick]) -> None:

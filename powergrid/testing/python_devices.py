@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from powergrid.datasets import load
 from powergrid.engine.python_trial import examined
 from powergrid.engine.python_units import Template, answers_of, guarded
 from powergrid.envs.python_plugins import reader
+from powergrid.testing.trial import DeviceFaults, rating_faults
 
 DT_S = 900.0
 TICKS = 96
@@ -27,12 +29,13 @@ def check_python_device(kind: type[DeviceAgent], **params: Any) -> None:
 
     It must have both methods and an action that is well defined; answer finite numbers for whatever action in its
     range; leave its parameters, its class and the data alone; answer the same when an episode begins anew; not depend
-    on other units of its class; and keep its observations inside the bounds it gives them.
+    on other units of its class; keep its observations inside the bounds it gives them; and its power below its
+    attribute ``p_max_mw``, if it has one.
 
     Raises
     ------
     AssertionError
-        With a sentence that names the device, the method and the value.
+        With every fault that was found, each a sentence that names the method and the value.
     """
     read = reader(load("embedded_2022"), DT_S)
     try:
@@ -45,11 +48,12 @@ def check_python_device(kind: type[DeviceAgent], **params: Any) -> None:
     try:
         unit.facts = examined(unit, read, TICKS)
         trial = _Trial(unit, read)
-        _check_repeatable(trial)
-        _check_bounds(trial)
+        faults = [*_not_repeatable(trial), *_without_units(trial), *_out_of_bounds(trial), *_beyond_rating(trial)]
         _warn_of_free_energy(trial)
     except DeviceError as error:
-        raise AssertionError(f"{kind.__name__}: {error.sentence}") from error
+        raise DeviceFaults(kind.__name__, [error.sentence]) from error
+    if faults:
+        raise DeviceFaults(kind.__name__, faults)
 
 
 class _Trial:
@@ -96,7 +100,7 @@ def _tick(unit: Any, tick: int, action: Array) -> list[float]:
     return answers_of(unit)
 
 
-def _check_repeatable(trial: _Trial) -> None:
+def _not_repeatable(trial: _Trial) -> Iterator[str]:
     """The same actions give the same answers, whatever other units do."""
     actions = trial.actions(0)
     names = ("state.P", "state.Q", "cost", "safety", *trial.unit.facts.readings)
@@ -109,30 +113,36 @@ def _check_repeatable(trial: _Trial) -> None:
         if not np.array_equal(first, again):
             tick, column = np.argwhere(first != again)[0]
             hint = "keep everything that changes in attributes of self, and draw random numbers from reset's alone"
-            raise AssertionError(
-                f"{trial.name}: {why}: {names[column]} = {first[tick, column]:.6g} and {again[tick, column]:.6g} at "
-                f"tick {tick}; {hint}"
-            )
+            both = f"{first[tick, column]:.6g} and {again[tick, column]:.6g}"
+            yield f"{why}: {names[column]} = {both} at tick {tick}; {hint}"
+            return
 
 
-def _check_bounds(trial: _Trial) -> None:
-    """Observations stay inside the bounds that the class gives them."""
-    entries = trial.unit.observation_entries()
-    for entry in (*entries, *trial.unit.action_entries().values()):
+def _without_units(trial: _Trial) -> Iterator[str]:
+    """Every entry has a unit."""
+    for entry in (*trial.unit.observation_entries(), *trial.unit.action_entries().values()):
         if not (isinstance(entry.unit, str) and entry.unit.strip()):
-            raise AssertionError(
-                f'{trial.name}: entry "{entry.name}" needs a unit, found {entry.unit!r}; of a pure number it is "1"'
+            yield f'entry "{entry.name}" needs a unit, found {entry.unit!r}; of a pure number it is "1"'
+
+
+def _out_of_bounds(trial: _Trial) -> Iterator[str]:
+    """Observations stay inside the bounds that the class gives them."""
+    answers = np.concatenate([trial.answers(trial.actions(seed))[:, 4:] for seed in range(3)])
+    for column, entry in enumerate(trial.unit.observation_entries()):
+        outside = (answers[:, column] < entry.low) | (answers[:, column] > entry.high)
+        if outside.any():
+            row = int(np.argmax(outside))
+            yield (
+                f'observation "{entry.name}" = {answers[row, column]:.6g} leaves [{entry.low:.6g}, {entry.high:.6g}] '
+                f"at tick {row % TICKS}"
             )
-    for seed in range(3):
-        answers = trial.answers(trial.actions(seed))[:, 4:]
-        for column, entry in enumerate(entries):
-            outside = (answers[:, column] < entry.low) | (answers[:, column] > entry.high)
-            if outside.any():
-                tick = int(np.argmax(outside))
-                raise AssertionError(
-                    f'{trial.name}: observation "{entry.name}" = {answers[tick, column]:.6g} leaves '
-                    f"[{entry.low:.6g}, {entry.high:.6g}] at tick {tick}"
-                )
+
+
+def _beyond_rating(trial: _Trial) -> Iterator[str]:
+    """Power stays inside of what the unit says of itself."""
+    p_mw = max(float(np.abs(trial.answers(trial.actions(seed))[:, 0]).max()) for seed in range(3))
+    for limit, reached, what in rating_faults(trial.unit, p_mw, 0.0):
+        yield f"it {what} {reached:.6g}, beyond its own {limit}; are these kW or MW?"
 
 
 def _warn_of_free_energy(trial: _Trial) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,8 @@ class Trial(NamedTuple):
         Numbers for the reset, ``(2, 2, 3)``; the first is 0.5.
     commands, exogenous, outlooks
         One a tick, each column ``(2, 2, 3)``. Every sixth command holds NaN, infinities and huge numbers.
+    faults
+        What has been found so far, each a sentence.
     """
 
     unit: DeviceAgent
@@ -68,17 +71,70 @@ class Trial(NamedTuple):
     commands: list[Any]
     exogenous: list[Any]
     outlooks: list[Outlook]
+    faults: list[str]
 
     def claim(self, holds: Any, sentence: str) -> None:
-        """Raise an `AssertionError` with the family's name unless `holds` is true everywhere."""
-        if not np.all(holds):
-            raise AssertionError(f"{self.kernels.__name__}: {sentence}")
+        """Note a fault unless `holds` is true everywhere; of sentences that differ in numbers only, the first."""
+        if not np.all(holds) and all(_without_numbers(sentence) != _without_numbers(said) for said in self.faults):
+            self.faults.append(sentence)
+
+
+def _without_numbers(sentence: str) -> str:
+    return re.sub(r"-?\b(\d[\d.]*(e[+-]?\d+)?|nan|inf)\b", "#", sentence.partition(", command")[0])
+
+
+class DeviceFaults(AssertionError):
+    """A device with faults; carries every one that was found.
+
+    Attributes
+    ----------
+    kind
+        Its class.
+    faults
+        A sentence each.
+    """
+
+    def __init__(self, kind: str, faults: Sequence[str]):
+        self.kind, self.faults = kind, tuple(faults)
+        several = "".join(f"\n  {fault}" for fault in self.faults)
+        super().__init__(f"{kind}: {self.faults[0]}" if len(self.faults) == 1 else f"{kind}:{several}")
+
+
+def rating_faults(settings: Any, p_mw: float, energy_mwh: float) -> Iterator[tuple[str, float, str]]:
+    """Where a unit passes the power or energy that its own settings give.
+
+    Parameters
+    ----------
+    settings
+        Object with ``p_max_mw``, ``max_p_mw`` or ``capacity_mwh``; what it lacks is not looked at, nor a field of
+        pydantic with ``json_schema_extra={"rating": False}``, which bounds something else.
+    p_mw
+        Largest power that it has drawn or fed in [MW].
+    energy_mwh
+        Largest span of the energy that it has held [MWh].
+
+    Yields
+    ------
+    tuple
+        Limit with its name, the value reached and what the unit does.
+    """
+    share = 1.0 + 1e-6
+    for name, reached, what in (
+        ("p_max_mw", p_mw, "has a power [MW] of"),
+        ("max_p_mw", p_mw, "has a power [MW] of"),
+        ("capacity_mwh", energy_mwh, "holds an energy [MWh] of"),
+    ):
+        limit, field = getattr(settings, name, None), getattr(type(settings), "model_fields", {}).get(name)
+        if field is not None and (field.json_schema_extra or {}).get("rating") is False:
+            continue
+        if isinstance(limit, int | float) and reached > limit * share:
+            yield f"{name} {limit:g}", reached, what
 
 
 def make_trial(kernels: type[DeviceAgent], params: dict[str, Any]) -> Trial:
     """Build the unit; nothing happens to it yet."""
     unit = kernels("examined", "1", **params)
-    return Trial(unit, unit.kernel, unit.params(), np.zeros((*BATCH, UNITS)), [], [], [])
+    return Trial(unit, unit.kernel, unit.params(), np.zeros((*BATCH, UNITS)), [], [], [], [])
 
 
 def drawn(trial: Trial, seed: int = 0) -> Trial:

@@ -314,3 +314,24 @@ def test_rules_that_no_controller_can_follow(tmp_path, rules, path, said):
 def test_rules_for_what_an_agent_stands_for_are_not_tried():
     network = {"base": "ieee13", "regulators": {"bandwidth_v": 0.5}}
     powergrid.load_config({"network": network, "agents": [{"id": "r", "type": "Regulator", "bus": "650-RG60"}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ("simulation: {time_step: 900000000.0}", "simulation.time_step", "does not divide a day"),
+        ("simulation: {time_step: '7'}", "simulation.time_step", "does not divide a day"),
+        ("messages: {loss: '0.5'}", "messages.loss", "lossy messages are not available"),
+        ("agents: [{id: b, type: ESS, bus: 671, interval: '1000'}]", "agents[0].interval", "not a multiple"),
+        ("training: {stress_price: 1.0e-9}", "training.stress_price", 'no day is left in the split "train"'),
+        (
+            "training: {stress_price: 1.0e-9, train: false}",
+            "training.stress_price",
+            'no day is left in the split "test"',
+        ),
+    ],
+)
+def test_numbers_count_however_they_are_written(tmp_path, text, path, said):
+    (issue,) = issues_of(tmp_path, f"network: ieee13\n{text}\n")
+    assert (issue.path, issue.line) == (path, 2)
+    assert said in issue.message

@@ -63,7 +63,7 @@ def has_no_slope(xp: Any, params: Any, state: Any, command: Any, exogenous: Any,
 )
 def test_faulty_step_is_found(kernel: Any, sentence: str) -> None:
     faulty = type("Faulty", (Storage,), {"step": staticmethod(kernel)})
-    with pytest.raises(AssertionError, match=f"Faulty: .*{sentence}"):
+    with pytest.raises(AssertionError, match=f"(?s)Faulty:.*{sentence}"):
         check_device(faulty, capacity_mwh=0.5)
 
 
@@ -115,6 +115,44 @@ def _cheaper(xp: Any, params: Any, p_mw: Any) -> Any:
 def test_faulty_family_is_found(faults: dict, sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):
         check_device(type("Faulty", (Storage,), faults))
+
+
+def feeds_kilowatts(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> Any:
+    after, injection = storage.step(xp, params, state, command, exogenous, dt_h)
+    return after, Injection(injection.p_mw * 1000.0, injection.q_mvar)
+
+
+def test_power_beyond_the_own_rating_is_found() -> None:
+    faulty = type("Faulty", (Storage,), {"step": staticmethod(feeds_kilowatts)})
+    with pytest.raises(AssertionError) as caught:
+        check_device(faulty, max_p_mw=0.25)
+    (said,) = [fault for fault in caught.value.faults if "beyond" in fault]
+    assert said.startswith("it has a power [MW] of 2")
+    assert said.endswith("beyond its own max_p_mw 0.25; are these kW or MW?")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    faults = {
+        "step": staticmethod(feeds_kilowatts),
+        "worth": staticmethod(_priceless),
+        "violation": staticmethod(_rewards),
+        "violation_names": ("limit",),
+        "linear": lambda self, _: Storage.linear(self, None)._replace(eta_in=1.0),
+        "reset": staticmethod(_draws_on_its_own),
+    }
+    with pytest.raises(AssertionError) as caught:
+        check_device(type("Faulty", (Storage,), faults))
+    told = "\n".join(caught.value.faults)
+    for sentence in (
+        "two resets",
+        "beyond its own",
+        "worth is not finite",
+        "is -1 at tick 0",
+        "linear() stores",
+        "balance",
+    ):
+        assert sentence in told
+    assert len(caught.value.faults) == len(set(caught.value.faults))
 
 
 def test_unknown_name_gets_the_nearest_match() -> None:

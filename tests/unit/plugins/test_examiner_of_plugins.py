@@ -79,6 +79,10 @@ def _far(self):
     self.level = 7.0
 
 
+def _overloads(self):
+    self.state.P = 250.0
+
+
 def _bounded(self):
     return (Entry("level", "1", 0.0, 2.0),)
 
@@ -117,6 +121,7 @@ def _unitless(self):
         ({"update_state": _widens}, r"Wrong: its methods change action.range"),
         ({"update_state": _quits}, r"Wrong: update_state failed at tick 0: SystemExit: 3"),
         ({"observation_entries": _unitless}, r'Wrong: entry "level" needs a unit, found \'\''),
+        ({"update_state": _overloads, "p_max_mw": 0.25}, r"a power \[MW\] of 250, beyond its own p_max_mw 0.25"),
         ({"update_state": _far, "observation_entries": _bounded}, r'observation "level" = 7 leaves \[0, 2\] at tick 0'),
     ],
 )
