@@ -168,7 +168,7 @@ def _episode_lines(resolved: ResolvedConfig) -> list[str]:
     """Time and data."""
     simulation, data = resolved.config.simulation, resolved.config.datasets
     hours = simulation.episode_length * simulation.time_step / 3600
-    shown = data if isinstance(data, str) else ", ".join(f"{key}: {place}" for key, place in data.items())
+    shown = data if isinstance(data, str) else ", ".join(f"{key}: {place.path}" for key, place in data.items())
     return [
         f"episode      {simulation.episode_length} ticks of {simulation.time_step} s ({hours:g} h)",
         f"data         {shown}",

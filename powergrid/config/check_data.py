@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, whole
 from powergrid.config.schema import DEFAULT_DATASET, TariffConfig, Training
 from powergrid.core.errors import PowerGridError
+from powergrid.datasets.series_file import SeriesFile
 from powergrid.plugins.registries import DATASETS
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour")
 """Series that the environment makes itself."""
 
 
-def build_dataset(datasets: str | dict[str, str], folder: Path) -> Dataset:
+def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dataset:
     """The dataset that a configuration names; single series replace those of the embedded year.
 
     Raises
@@ -36,8 +38,8 @@ def build_dataset(datasets: str | dict[str, str], folder: Path) -> Dataset:
     return load(datasets) if isinstance(datasets, str) else from_series(datasets, DEFAULT_DATASET, folder=folder)
 
 
-def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[Entry]) -> None:
-    """Note every fault of data, time and tariff that the schema cannot see."""
+def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[Entry]) -> Dataset | None:
+    """Note every fault of data, time and tariff that the schema cannot see; the dataset, if it can be had."""
     _check_time(found, section(data, "simulation"))
     dataset = _dataset(found, data.get("datasets", DEFAULT_DATASET), folder)
     _check_tariff(found, section(data, "tariff"), dataset)
@@ -50,6 +52,7 @@ def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list
             quantities = {column.split(":")[0] for column in dataset.columns}
             hint = choices(name, [*dataset.columns, *quantities])
             found.add(path, f'dataset "{dataset.name}" has no series "{name}"', hint)
+    return dataset
 
 
 def _dataset(found: Findings, given: Any, folder: Path) -> Dataset | None:
@@ -58,29 +61,37 @@ def _dataset(found: Findings, given: Any, folder: Path) -> Dataset | None:
         if given not in DATASETS:
             found.unknown(("datasets",), "dataset", given, known_names(DATASETS))
             return None
-        given_checked: str | dict[str, str] = given
-    elif isinstance(given, dict):
-        series = {key: place for key, place in given.items() if isinstance(place, str)}
-        faults = [_single(found, key, place, folder) for key, place in series.items()]
-        if any(faults) or len(series) < len(given):
-            return None
-        given_checked = series
-    else:
+        return _built(found, given, folder)
+    if not isinstance(given, dict):
         return None
+    forms = {key: form for key, place in given.items() if (form := _form(place)) is not None}
+    faults = [_single(found, key, form, folder) for key, form in forms.items()]
+    return None if any(faults) or len(forms) < len(given) else _built(found, forms, folder)
+
+
+def _built(found: Findings, given: str | Mapping[str, SeriesFile], folder: Path) -> Dataset | None:
     try:
-        return build_dataset(given_checked, folder)
+        return build_dataset(given, folder)
     except (PowerGridError, OSError) as error:
         found.add(("datasets",), str(error))
         return None
 
 
-def _single(found: Findings, key: str, place: str, folder: Path) -> bool:
+def _form(place: Any) -> SeriesFile | None:
+    """A series as the schema reads it; ``None`` for one with which it finds fault."""
+    try:
+        return SeriesFile.model_validate({"path": place} if isinstance(place, str) else place)
+    except ValidationError:
+        return None
+
+
+def _single(found: Findings, key: str, form: SeriesFile, folder: Path) -> bool:
     """Note what is wrong with one series; true if something is."""
     try:
-        build_dataset({key: place}, folder)
+        build_dataset({key: form}, folder)
     except (PowerGridError, OSError) as error:
         message, _, hint = str(error).partition("; ")
-        found.add(("datasets", key), f"{show(place)}: {message}", hint)
+        found.add(("datasets", key), f"{show(form.path)}: {message}", hint)
         return True
     return False
 

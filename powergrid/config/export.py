@@ -20,7 +20,9 @@ def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = Non
     data = _without_none(config.model_dump(mode="json", by_alias=True))
     data["plugins"] = [_moved(place, base_dir, folder) for place in data["plugins"]]
     if isinstance(data["datasets"], dict):
-        data["datasets"] = {key: _place(value, base_dir, folder) for key, value in data["datasets"].items()}
+        for key, said in config.model_dump(mode="json", exclude_unset=True)["datasets"].items():
+            said["path"] = _place(said["path"], base_dir, folder)
+            data["datasets"][key] = said["path"] if list(said) == ["path"] else said
     if "file" in data["network"]:
         data["network"]["file"] = _moved(data["network"]["file"], base_dir, folder)
     yaml: Any = YAML(typ="safe", pure=True)

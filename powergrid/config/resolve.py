@@ -180,12 +180,14 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
         places = [str(agent.raw.get("bus")) for agent in agents if agent.kind and agent.kind.role in ("tap", "cap")]
         check_controllers(found, section(data, "network"), grid.section, grid.network, places)
     check_protocols(found, data, agents)
-    check_data(found, data, document.folder, agents)
+    dataset = check_data(found, data, document.folder, agents)
     if found.issues:
         raise ConfigError(found.issues)
     unchecked = tuple(found.pending)
     resolved = ResolvedConfig(_normal(config), document.folder, source, document, plugins, unchecked)
     object.__setattr__(resolved, "_network", grid.network)
+    if dataset is not None:
+        object.__setattr__(resolved, "_dataset", dataset.with_stress_price(config.training.stress_price))
     return resolved
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, JsonValue, Tag, WithJsonSchema, model_validator
 
 from powergrid.core.settings import NumberSettings
+from powergrid.datasets.series_file import SeriesFile
 
 SCHEMA_VERSION: Literal[1] = 1
 """Version of the keys below; written into every exported configuration."""
@@ -289,6 +290,14 @@ class Messages(Section):
 # -- data, money, time --------------------------------------------------------------------------------------------
 
 
+Datasets = Annotated[
+    Annotated[str, Tag("name")]
+    | Annotated[dict[str, Annotated[SeriesFile, _from_text(SeriesFile, "path")]], Tag("series")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "series"),
+]
+"""The name of a dataset, or the file of each series."""
+
+
 class TariffConfig(Section):
     """Utility prices: ``feed_in = feed_in_share max(price, 0)``, ``retail = max(price, 0) + retail_adder``."""
 
@@ -376,7 +385,7 @@ class EnvironmentConfig(Section):
     plugins: list[str] = Field(
         default_factory=list, description="folders with device, protocol and other plugins, relative to this file"
     )
-    datasets: str | dict[str, str] = Field(
+    datasets: Datasets = Field(
         DEFAULT_DATASET, description='registered dataset, or a file or "dataset:column" for each series'
     )
     tariff: TariffConfig = _defaults(TariffConfig, "utility prices")

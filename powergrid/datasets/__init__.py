@@ -1,13 +1,14 @@
-"""Time series for environments: the embedded year, its stress set, users' CSV files, and the two prices of a prosumer.
+"""Time series for environments: the embedded year, its stress set, users' files, and the two prices of a prosumer.
 
 Files of this folder register themselves under their own name, see `powergrid.plugins.register_dataset`. A registered
 dataset is a function ``(start=None, end=None, cache_dir=None, download=False) -> Dataset``.
 """
 
-from powergrid.datasets.combine import from_series
+from powergrid.datasets.combine import from_csv, from_series
 from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import load, names
 from powergrid.datasets.resample import Series
-from powergrid.datasets.user_csv import read_series
+from powergrid.datasets.series_file import SeriesFile
+from powergrid.datasets.user_file import read_series
 
-__all__ = ["load", "names", "from_series", "read_series", "Dataset", "Series"]
+__all__ = ["load", "names", "from_series", "from_csv", "read_series", "Dataset", "Series", "SeriesFile"]

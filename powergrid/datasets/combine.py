@@ -1,26 +1,63 @@
-"""A dataset put together from CSV files, columns of other datasets, and a base for whatever is not named."""
+"""A dataset put together from CSV and Excel files, columns of other datasets, and a base for whatever is not named."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from powergrid.core.errors import DataError, nearest
 from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import SHORT_NAMES, load
 from powergrid.datasets.resample import Series
-from powergrid.datasets.user_csv import read_series
+from powergrid.datasets.series_file import SeriesFile
+from powergrid.datasets.units import UNITS
+from powergrid.datasets.user_file import read_series
 from powergrid.plugins.registries import DATASETS
-
-UNITS = ("pu", "mw", "mvar", "mwh", "per_mwh", "c", "m_s", "w_m2", "t_per_mwh", "h")
-"""Units a quantity may end with."""
 
 USER_SITE = "user"
 
 
+Place = str | os.PathLike | SeriesFile | Mapping[str, Any]
+"""Where a series comes from: a path, a column of a dataset, or a file and how it is written."""
+
+
+def from_csv(
+    path: str | os.PathLike,
+    columns: Mapping[str, str | None],
+    base: str | Dataset = "embedded_2022",
+    *,
+    folder: str | os.PathLike | None = None,
+    name: str = "user",
+    **form: Any,
+) -> Dataset:
+    """A year whose named quantities are columns of one CSV or Excel file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        ``{quantity: column}``, ``None`` for the only column of the file.
+    base, folder, name
+        As for `from_series`.
+    **form
+        How the file is written: the other fields of `SeriesFile`, such as ``sep=";"`` and ``unit="kW"``.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+        As for `from_series`.
+    """
+    places = {quantity: {"path": os.fspath(path), "column": column, **form} for quantity, column in columns.items()}
+    return from_series(places, base, folder=folder, name=name)
+
+
 def from_series(
-    series: Mapping[str, str | os.PathLike],
+    series: Mapping[str, Place],
     base: str | Dataset = "embedded_2022",
     *,
     folder: str | os.PathLike | None = None,
@@ -35,8 +72,9 @@ def from_series(
     ----------
     series
         ``{quantity: place}``. A quantity is ``load``, ``solar``, ``wind``, ``price``, ``temperature`` or a name with
-        its unit such as ``load_q_pu`` or ``load_p_pu:res_1``. A place is the path of a CSV file (see `read_series`),
-        ``"<path>:<column>"`` where the file has several value columns, or ``"<dataset>:<column>"``.
+        its unit such as ``load_q_pu`` or ``load_p_pu:res_1``. A place is the path of a CSV or Excel file (see
+        `read_series`), ``"<path>:<column>"`` where the file has several value columns, ``"<dataset>:<column>"``, or a
+        `SeriesFile`, or a mapping with its fields, that says how the file is written.
     base
         Dataset, or its name, for the quantities that are not named.
     folder
@@ -52,16 +90,18 @@ def from_series(
     ground = load(base) if isinstance(base, str) else base
     columns = {column: ground.series(column) for column in ground.columns}
     origins = [f"base {ground.name}: {ground.source}"]
-    wanted = {SHORT_NAMES.get(key, key): place for key, place in series.items()}
-    if "load" in series and "load_q_pu" not in wanted:
-        wanted["load_q_pu"] = series["load"]
-    for key, place in wanted.items():
-        quantity, _, site = key.partition(":")
-        found = _fetch(_checked(quantity, ground), place, Path(folder or "."))
+    found = {
+        SHORT_NAMES.get(key, key): _fetch(key, _checked(SHORT_NAMES.get(key, key), ground), place, Path(folder or "."))
+        for key, place in series.items()
+    }
+    if "load" in series and "load_q_pu" not in found:
+        found["load_q_pu"] = found["load_p_pu"]
+    for full, one in found.items():
+        quantity, _, site = full.partition(":")
         if not site:
-            columns = {column: one for column, one in columns.items() if column.split(":")[0] != quantity}
-        columns[f"{quantity}:{site or USER_SITE}"] = found
-        origins.append(f"{key}: {place}")
+            columns = {column: old for column, old in columns.items() if column.split(":")[0] != quantity}
+        columns[f"{quantity}:{site or USER_SITE}"] = one
+    origins += [f"{key}: {_told(place)}" for key, place in series.items()]
     return Dataset.from_columns(
         name,
         columns,
@@ -72,11 +112,13 @@ def from_series(
         licence=f"the files' own; base {ground.name}: {ground.licence}",
         first_day=ground.first_day,
         stress_price=ground.stress_price,
-        stress=None if any(key.partition(":")[0] == "price_per_mwh" for key in wanted) else ground.stress_days(),
+        stress=None if any(key.partition(":")[0] == "price_per_mwh" for key in found) else ground.stress_days(),
     )
 
 
-def _checked(quantity: str, ground: Dataset) -> str:
+def _checked(full: str, ground: Dataset) -> str:
+    """The quantity of a name, if it is known or ends with a unit."""
+    quantity = full.partition(":")[0]
     known = {column.split(":")[0] for column in ground.columns}
     if quantity not in known and not quantity.endswith(tuple(f"_{unit}" for unit in UNITS)):
         options = sorted([*SHORT_NAMES, *known])
@@ -87,24 +129,49 @@ def _checked(quantity: str, ground: Dataset) -> str:
     return quantity
 
 
-def _fetch(quantity: str, place: str | os.PathLike, folder: Path) -> Series:
+def _fetch(key: str, quantity: str, place: Place, folder: Path) -> Series:
     """A column of a dataset, or of a file."""
-    head, colon, column = str(place).partition(":")
+    form = _form(key, place)
+    head, colon, column = form.path.partition(":")
     if colon and head in DATASETS:
+        stated = sorted(form.model_fields_set - {"path"})
+        if stated:
+            raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
         return _column(load(head), column, quantity)
-    stem, unit = _parts(quantity)
-    file = folder / Path(place).expanduser()
-    if not file.exists() and colon:
-        left, _, column = str(place).rpartition(":")
+    file = folder / Path(form.path).expanduser()
+    if not file.exists() and colon and form.column is None:
+        left, _, column = form.path.rpartition(":")
         if (folder / left).expanduser().is_file():
-            return read_series((folder / left).expanduser(), column, quantity=stem, unit=unit)[1]
+            return read_series(
+                form.model_copy(update={"path": left}), column, quantity=quantity, key=key, folder=folder
+            )
     if not file.exists():
         hint = nearest(head, DATASETS.names()) if colon else ""
         raise DataError(
             f"{quantity}: {file} does not exist; give a CSV file, <file>:<column>, "
             f"or <dataset>:<column> with a dataset of {', '.join(DATASETS.names())} {hint}".rstrip()
         )
-    return read_series(file, quantity=stem, unit=unit)[1]
+    return read_series(form, quantity=quantity, key=key, folder=folder)
+
+
+def _form(key: str, place: Place) -> SeriesFile:
+    """A place with what is said about it."""
+    if isinstance(place, SeriesFile):
+        return place
+    try:
+        return SeriesFile.model_validate(place if isinstance(place, Mapping) else {"path": os.fspath(place)})
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise DataError(f"{key}: {told}; known: {', '.join(SeriesFile.model_fields)}") from error
+
+
+def _told(place: Place) -> str:
+    """A place for the dataset's source: its path, and the unit where one was stated."""
+    if isinstance(place, str | os.PathLike):
+        return os.fspath(place)
+    said = place.model_dump(exclude_unset=True) if isinstance(place, SeriesFile) else dict(place)
+    more = ", ".join(f"{name} {value}" for name, value in said.items() if name != "path" and value is not None)
+    return f"{said.get('path')}{f' ({more})' if more else ''}"
 
 
 def _column(dataset: Dataset, column: str, quantity: str) -> Series:
@@ -113,11 +180,3 @@ def _column(dataset: Dataset, column: str, quantity: str) -> Series:
     if not full:
         raise DataError(f"{quantity}: name a column of {dataset.name}, one of {', '.join(dataset.columns)}")
     return dataset.series(full)
-
-
-def _parts(quantity: str) -> tuple[str, str]:
-    """Quantity and unit: ``("price", "per_mwh")``."""
-    for unit in sorted(UNITS, key=len, reverse=True):
-        if quantity.endswith(f"_{unit}"):
-            return quantity.removesuffix(f"_{unit}"), unit
-    return quantity, ""

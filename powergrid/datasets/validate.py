@@ -10,6 +10,7 @@ import numpy as np
 
 from powergrid.core.errors import DataError
 from powergrid.datasets.resample import DAY_S, Series
+from powergrid.datasets.units import beyond_sense
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ def whole_days(name: str, series: Mapping[str, Series]) -> int:
     Raises
     ------
     DataError
-        If a column name has no site or the series do not cover the same whole days.
+        If a column name has no site, the series do not cover the same whole days, or a value is beyond physical sense.
     """
     lengths = {}
     for column, one in series.items():
@@ -32,6 +33,8 @@ def whole_days(name: str, series: Mapping[str, Series]) -> int:
             raise DataError(
                 f"dataset {name}, series {column}: {len(one.values)} values of {one.interval_s} s are not whole days"
             )
+        if told := beyond_sense(column.split(":")[0], one.values):
+            raise DataError(f"dataset {name}, series {column}: {told}; check its unit")
         lengths[column] = days
     if len(set(lengths.values())) != 1:
         raise DataError(f"dataset {name}: series must cover the same days, found {lengths}")

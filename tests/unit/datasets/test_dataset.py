@@ -201,7 +201,7 @@ def test_unknown_split_names_the_nearest():
 def frame_of(days: int, start: str, freq: str = "15min") -> pd.DataFrame:
     rows = days * int(pd.Timedelta("1D") / pd.Timedelta(freq))
     index = pd.date_range(start, periods=rows, freq=freq)
-    return pd.DataFrame({"load_p_pu:a": np.arange(rows, dtype=float)}, index=index)
+    return pd.DataFrame({"load_p_pu:a": np.arange(rows) / 10.0}, index=index)
 
 
 def test_dataset_from_a_frame():
@@ -211,7 +211,7 @@ def test_dataset_from_a_frame():
     assert dataset.split("stress").size == 0
     pd.testing.assert_frame_equal(dataset.frame, frame_of(2, "2023-05-01T08:00Z"), check_freq=False, check_names=False)
     hourly = Dataset("mine", frame_of(1, "2023-05-01T00:00Z", "1h"), interval=3600)
-    np.testing.assert_array_equal(hourly.table(900)[1][:, 0], np.repeat(np.arange(24.0), 4))
+    np.testing.assert_array_equal(hourly.table(900)[1][:, 0], np.repeat(np.arange(24) / 10.0, 4))
 
 
 def test_missing_values_are_a_mask_and_refused_where_used():

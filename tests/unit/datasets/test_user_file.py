@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from powergrid.core.errors import DataError, UnknownNameError
-from powergrid.datasets import from_series, load, read_series
+from powergrid.datasets import SeriesFile, from_series, load, read_series
 
 
 def rows_of(year: int = 2023, minutes: int = 60) -> list[tuple[str, str]]:
@@ -24,7 +24,7 @@ def write(folder: Path, rows, header: str = "time,load", comment: str = "") -> P
 
 
 def read(file: Path, column: str | None = None):
-    return read_series(file, column, quantity="load_p", unit="pu")
+    return read_series(file, column, quantity="load_p_pu")
 
 
 def refusal(folder: Path, rows, **kw) -> str:
@@ -37,8 +37,7 @@ def refusal(folder: Path, rows, **kw) -> str:
 
 @pytest.mark.parametrize(("minutes", "per_day"), [(60, 24), (15, 96), (5, 288)])
 def test_reads_a_year_and_infers_its_interval(tmp_path, minutes, per_day):
-    name, series = read(write(tmp_path, rows_of(minutes=minutes), comment="# what it is\n\n# and more\n"))
-    assert name == "load_p_pu:load"
+    series = read(write(tmp_path, rows_of(minutes=minutes), comment="# what it is\n\n# and more\n"))
     assert series.interval_s == 60 * minutes
     assert len(series.values) == 365 * per_day
     np.testing.assert_allclose(series.values[:24], np.round(np.arange(24) / 24, 4))
@@ -48,7 +47,7 @@ def test_reads_a_year_and_infers_its_interval(tmp_path, minutes, per_day):
 def test_leap_year_loses_its_29th_of_february(tmp_path, minutes):
     rows = rows_of(2024, minutes)
     rows = [(time, "0.9" if time.startswith("2024-02-29") else value) for time, value in rows]
-    _, series = read(write(tmp_path, rows))
+    series = read(write(tmp_path, rows))
     a_day = 24 * 60 // minutes
     assert len(series.values) == 365 * a_day
     assert 0.9 not in series.values
@@ -60,15 +59,15 @@ def test_leap_year_loses_its_29th_of_february(tmp_path, minutes):
 @pytest.mark.parametrize("count", [8760, 8784, 35_040, 35_136])
 def test_whole_numbers_count_intervals(tmp_path, first, count):
     rows = [(str(first + k), f"{k / count:.6f}") for k in range(count)]
-    _, series = read(write(tmp_path, rows, header="hour,load"))
+    series = read(write(tmp_path, rows, header="hour,load"))
     assert len(series.values) * series.interval_s == 365 * 86_400
     assert series.values[0] == 0
 
 
 def test_rows_in_any_order_are_sorted(tmp_path):
     rows = rows_of()
-    _, ordered = read(write(tmp_path, rows))
-    _, mixed = read(write(tmp_path, rows[::-1]))
+    ordered = read(write(tmp_path, rows))
+    mixed = read(write(tmp_path, rows[::-1]))
     np.testing.assert_array_equal(ordered.values, mixed.values)
 
 
@@ -78,14 +77,14 @@ def test_utc_offsets_undo_the_clock_change(tmp_path):
         summer = 1680 < hour < 7224
         local = datetime(2023, 1, 1) + timedelta(hours=hour + summer)
         rows.append((local.isoformat() + ("-05:00" if summer else "-06:00"), value))
-    _, series = read(write(tmp_path, rows))
+    series = read(write(tmp_path, rows))
     np.testing.assert_allclose(series.values, np.tile(np.round(np.arange(24) / 24, 4), 365))
 
 
 def test_one_of_several_columns(tmp_path):
     rows = [(time, value, "0.5") for time, value in rows_of()]
     file = write(tmp_path, rows, header="time,home,shop")
-    assert (read(file, "shop")[1].values == 0.5).all()
+    assert (read(file, "shop").values == 0.5).all()
     with pytest.raises(DataError, match="found home, shop; name it with column="):
         read(file)
     with pytest.raises(DataError, match='did you mean "shop"'):
@@ -159,7 +158,10 @@ def test_counts_that_are_no_year_are_refused(tmp_path):
         (lambda rows: rows[24:], "begins on 1 January at 00:00"),
         (lambda rows: [*rows[:9], (*rows[9], "7"), *rows[10:]], "line 11: 3 cells, the header has 2"),
         (lambda rows: [], "no data"),
-        (lambda rows: [(time, str(100 * float(value))) for time, value in rows], "divide the column by its rating"),
+        (
+            lambda rows: [(time, str(100 * float(value))) for time, value in rows],
+            "looks like percent; write `load_p_pu: {path: ",
+        ),
     ],
 )
 def test_other_faults_name_their_place(tmp_path, change, message):
@@ -171,8 +173,9 @@ def test_negative_generation_is_refused(tmp_path):
     rows[3] = (rows[3][0], "-0.02")
     file = write(tmp_path, rows)
     with pytest.raises(DataError, match="1 values below zero"):
-        read_series(file, quantity="pv", unit="pu")
-    assert read_series(file, quantity="price", unit="per_mwh")[1].values.min() == -0.02
+        read_series(file, quantity="pv_pu")
+    form = SeriesFile(path=str(file), unit="$/MWh")
+    assert read_series(form, quantity="price_per_mwh").values.min() == -0.02
 
 
 def test_absent_file_is_refused(tmp_path):
@@ -186,7 +189,7 @@ def test_hourly_file_is_held_and_the_rest_comes_from_the_base(tmp_path):
     assert dataset.sites("load_p_pu") == ("load_p_pu:user",)
     assert dataset.sites("load_q_pu") == ("load_q_pu:user",)
     _, table = dataset.table(900, ["load_p_pu:user", "pv_pu:south"])
-    np.testing.assert_array_equal(table[:, 0], np.repeat(read(file)[1].values, 4))
+    np.testing.assert_array_equal(table[:, 0], np.repeat(read(file).values, 4))
     np.testing.assert_array_equal(table[:, 1], load("embedded").table(900, ["pv_pu:south"])[1][:, 0])
     assert "load.csv" in dataset.source
 

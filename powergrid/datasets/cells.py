@@ -1,0 +1,285 @@
+"""Cells of CSV and Excel files as text: separators and decimal marks are found where they are not stated."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from powergrid.core.errors import DataError, MissingExtraError
+from powergrid.core.npz import ArchiveError, open_archive
+from powergrid.datasets.series_file import SeriesFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CELLS = 8_000_000
+"""Cells of the largest file that is read: a year of minutes in 15 columns."""
+
+_SEPARATORS = ("\t", ";", "|", ",")
+"""The rarest in numbers and texts first: a comma may well be a decimal mark."""
+_SAMPLE = 50
+_LONGEST_NAME = 300
+_EXCEL = (".xlsx", ".xlsm")
+_OLD_SHEETS = (".xls", ".xlsb", ".ods")
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\xd0\xcf\x11\xe0": "old Excel"}
+_NUMBER = r"(?=.*\d)[+-]?(?:\d+|[1-9]\d{{0,2}}(?:{thousands}\d{{3}})+)?(?:{decimal}\d*)?(?:[eE][+-]?\d+)?"
+
+
+class Cells(NamedTuple):
+    """A table of texts.
+
+    Attributes
+    ----------
+    place
+        The file and how it was read, for messages.
+    header
+        Names of the columns.
+    frame
+        One column of texts each, numbered from 0; the header and empty rows are left out.
+    lines
+        Line, or row of the sheet, on which each row stands, from 1.
+    sep
+        Separator; empty for Excel.
+    """
+
+    place: str
+    header: list[str]
+    frame: pd.DataFrame
+    lines: np.ndarray
+    sep: str
+
+
+def read_cells(file: Path, form: SeriesFile, key: str) -> Cells:
+    """Read a file.
+
+    Parameters
+    ----------
+    file
+        CSV file, or Excel file by its ending.
+    form
+        What is known of it.
+    key
+        Its key in the YAML, for messages.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is larger than `form` allows, or has no header and rows.
+    MissingExtraError
+        If openpyxl is needed and absent.
+    """
+    try:
+        size_mb = file.stat().st_size / 1e6
+        if size_mb > form.max_mb:
+            larger = form.line(key, max_mb=float(np.ceil(size_mb)))
+            raise DataError(
+                f"{file}: has {size_mb:,.0f} MB, more than max_mb: {form.max_mb:g}; average it to minutes, keep the "
+                f"columns that you use, or write {larger}"
+            )
+        if file.suffix.lower() in _EXCEL:
+            return _excel(file, form, key)
+        if file.suffix.lower() in _OLD_SHEETS:
+            raise DataError(f"{file}: {file.suffix} files are not read; save it as .xlsx or as CSV")
+        return _csv(file, file.read_bytes(), form, key)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error}); give a CSV or Excel file") from error
+
+
+def _csv(file: Path, content: bytes, form: SeriesFile, key: str) -> Cells:
+    import pandas as pd
+
+    text = _text(file, content)
+    skipped = _before_header(text)
+    head = _sample(text, skipped)
+    sep = form.sep or _separator(head)
+    if text.count(sep) > MOST_CELLS:
+        raise DataError(f"{file}: has more than {MOST_CELLS:,} cells; keep the columns that you use")
+    place = f'{file} (separator "{_shown(sep)}")'
+    if form.sep is not None and head and sep not in head[0]:
+        raise DataError(f'{place}: the header "{head[0]:.80}" has no such separator; leave `sep` out, or write another')
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            sep=sep,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+            skiprows=skipped,
+            engine="c",
+        )
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    except (pd.errors.ParserError, ValueError, csv.Error) as error:
+        raise DataError(f"{place}: {_parser_fault(str(error), sep, form, key)}") from error
+    return _cells(place, frame.fillna(""), skipped, sep)
+
+
+def _text(file: Path, content: bytes) -> str:
+    """A file's text: Unicode where it is, else the code page of Western Windows; numbers are the same in both."""
+    packed = next((name for start, name in _PACKED.items() if content.startswith(start)), "")
+    if packed:
+        raise DataError(f"{file}: is a {packed} file under another ending; unpack it, or name it as what it is")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    if b"\0" in content[:10_000]:
+        raise DataError(f"{file}: is no text; give a CSV file in UTF-8, or an Excel file ending with .xlsx")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _before_header(text: str) -> int:
+    """Lines before the header: empty ones and comments."""
+    skipped, at = 0, 0
+    while at < len(text):
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        line = text[at:end].strip()
+        if line and not line.startswith("#"):
+            return skipped
+        skipped, at = skipped + 1, end + 1
+    return skipped
+
+
+def _sample(text: str, skipped: int) -> list[str]:
+    """The header and some lines after it."""
+    stream = io.StringIO(text)
+    for _ in range(skipped):
+        stream.readline()
+    lines = (stream.readline(1_000_000).rstrip("\r\n") for _ in range(_SAMPLE))
+    return [line for line in lines if line]
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that cuts every line into as many cells as the header."""
+    if not lines:
+        return ","
+    counts = {}
+    for sep in _SEPARATORS:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=sep)]
+        except csv.Error:
+            continue
+        if widths[0] > 1 and sum(width == widths[0] for width in widths) >= 0.9 * len(widths):
+            return sep
+        counts[sep] = widths[0]
+    return max(counts, key=lambda sep: (counts[sep], sep == ",")) if counts else ","
+
+
+def _parser_fault(message: str, sep: str, form: SeriesFile, key: str) -> str:
+    """What pandas says about a line that does not fit."""
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
+    if found is None:
+        return f"cannot be read ({message.strip():.200}); save it as plain CSV again"
+    wanted, line, saw = (int(number) for number in found.groups())
+    hint = "complete the line"
+    if sep == "," and saw > wanted:
+        hint += (
+            f", or, if the comma is the decimal mark, save it with another separator and write "
+            f"{form.line(key, sep=';', decimal=',')}"
+        )
+    return f"line {line}: {saw} cells, the header has {wanted}; {hint}"
+
+
+def _excel(file: Path, form: SeriesFile, key: str) -> Cells:
+    import pandas as pd
+
+    if importlib.util.find_spec("openpyxl") is None:
+        raise MissingExtraError("openpyxl", "excel", f"reading {file.name}")
+    try:
+        open_archive(file).close()
+        with pd.ExcelFile(file, engine="openpyxl") as book:
+            sheet = _sheet(file, form, key, [str(name) for name in book.sheet_names])
+            frame = book.parse(sheet, header=None, dtype=object, keep_default_na=False, na_filter=False)
+    except ArchiveError as error:
+        raise DataError(f"{file}: is no Excel file ({error}); save it as .xlsx or as CSV again") from error
+    except DataError:
+        raise
+    except Exception as error:  # whatever openpyxl makes of a damaged file
+        raise DataError(f"{file}: cannot be read ({type(error).__name__}: {error!s:.200}); save it again") from error
+    if frame.size > MOST_CELLS:
+        raise DataError(f"{file}: has more than {MOST_CELLS:,} cells; keep the columns that you use")
+    return _cells(f'{file} (sheet "{sheet}")', frame.map(_cell_text), 0, "")
+
+
+def _sheet(file: Path, form: SeriesFile, key: str, names: list[str]) -> str:
+    if form.sheet is None and len(names) > 1:
+        told = ", ".join(f'"{name}"' for name in names)
+        raise DataError(f"{file}: has the sheets {told}; write {form.line(key, sheet=names[0])}")
+    if isinstance(form.sheet, int):
+        if not 0 <= form.sheet < len(names):
+            raise DataError(f"{file}: has no sheet {form.sheet}; sheets are numbered from 0 to {len(names) - 1}")
+        return names[form.sheet]
+    if form.sheet is not None and form.sheet not in names:
+        raise DataError(f'{file}: has no sheet "{form.sheet}", only {", ".join(names)}')
+    return form.sheet or names[0]
+
+
+def _cell_text(cell: Any) -> str:
+    """A cell of Excel as one would write it in CSV; clock times are rounded to the second, as Excel shows them."""
+    import pandas as pd
+
+    if cell is None or cell is pd.NaT:
+        return ""
+    if hasattr(cell, "isoformat") and hasattr(cell, "year"):
+        return str(pd.Timestamp(cell).round("s").isoformat())
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+    return str(cell).strip()
+
+
+def _cells(place: str, frame: pd.DataFrame, skipped: int, sep: str) -> Cells:
+    """Header and rows of a table of texts."""
+    frame = frame.apply(lambda column: column.str.strip())
+    lines = np.arange(skipped + 1, skipped + 1 + len(frame))
+    kept = (frame != "").any(axis=1).to_numpy() if frame.size else np.zeros(0, dtype=bool)
+    if not sep and frame.size:
+        comment = frame[0].str.startswith("#").to_numpy()
+        kept &= ~(comment & (np.cumsum(kept & ~comment) == 0))
+    frame, lines = frame[kept].reset_index(drop=True), lines[kept]
+    if len(frame) < 2:
+        raise DataError(f"{place}: no data; expected a header line and one line an interval")
+    header = [str(name) for name in frame.iloc[0]]
+    if max(map(len, header)) > _LONGEST_NAME:
+        raise DataError(f"{place}: line {lines[0]} is no header, it has a name of {max(map(len, header)):,} letters")
+    return Cells(place, header, frame.iloc[1:].reset_index(drop=True), lines[1:], sep)
+
+
+def _shown(sep: str) -> str:
+    return {"\t": "tab", " ": "space"}.get(sep, sep)
+
+
+def decimal_mark(texts: pd.Series, sep: str) -> str | None:
+    """The decimal mark of a column of numbers, by their form; ``None`` where both readings are possible and differ.
+
+    ``1.234`` may be a thousand or a little more than one; ``0,5``, ``12.25`` and ``1.234,5`` have one reading. In
+    Excel, and where the comma parts the cells, numbers with points alone have decimal points.
+    """
+    if sep in (",", "") and "," not in "".join(texts):
+        return "."
+    readable = {mark: int(texts.str.fullmatch(number_form(mark)).sum()) for mark in (".", ",")}
+    if readable["."] != readable[","]:
+        return max(readable, key=lambda mark: readable[mark])
+    return None if texts.str.contains("[.,]", regex=True).any() else "."
+
+
+def number_form(decimal: str) -> str:
+    """Regular expression of a number with a decimal mark, and thousands parted by the other mark or not at all."""
+    return _NUMBER.format(decimal=re.escape(decimal), thousands=re.escape("," if decimal == "." else "."))
+
+
+def numbers(texts: pd.Series, decimal: str) -> np.ndarray:
+    """Values of texts in `number_form`, NaN where a text is none."""
+    plain = texts.where(texts.str.fullmatch(number_form(decimal)), "nan")
+    if decimal == "," or "," in "".join(texts):
+        thousands = "," if decimal == "." else "."
+        plain = plain.str.replace(thousands, "", regex=False).str.replace(decimal, ".", regex=False)
+    return plain.to_numpy(dtype=np.float64)  # as Python reads them: pandas' own readers round the last digits

@@ -1,0 +1,79 @@
+"""What people say about a file that holds a series, in YAML and in Python alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from powergrid.core.settings import NumberSettings
+
+
+class SeriesFile(NumberSettings):
+    """A file with a series, and how it is written where that cannot be seen from the file itself."""
+
+    path: str = Field(
+        min_length=1,
+        description='CSV or Excel file, relative to this YAML, or "file:column", or "dataset:column"',
+    )
+    column: str | None = Field(None, description="value column; omitted: the only one beside the time")
+    sep: str | None = Field(
+        None, min_length=1, max_length=1, description="separator of cells in CSV; omitted: as the lines show"
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="decimal mark of numbers in CSV; omitted: as the numbers show"
+    )
+    date_format: str | None = Field(
+        None,
+        min_length=2,
+        description='form of the stamps, such as "%d/%m/%Y %H:%M"; omitted: as the stamps show',
+    )
+    sheet: str | int | None = Field(
+        None, description="sheet of an Excel file, by name or number from 0; omitted: the only one"
+    )
+    unit: str | None = Field(
+        None,
+        min_length=1,
+        description="unit of the values, such as kW, kWh (per interval), percent, EUR/MWh, ct/kWh, K, km/h; omitted: "
+        "the quantity's own, which the size of the values must fit",
+    )
+    rating: float | None = Field(
+        None,
+        gt=0,
+        description="power that is 1 per unit, in `unit` (in kW where that is kWh); omitted: the largest of the year",
+    )
+    time: Literal["start", "end"] = Field("start", description="whether a stamp is the start or end of its interval")
+    utc_offset_h: float | None = Field(
+        None,
+        ge=-12,
+        le=14,
+        description="local standard time minus UTC [h]; stamps without an offset then are UTC; omitted: stamps are in "
+        "local standard time",
+    )
+    check: bool = Field(True, description="whether values of an unusual size are refused")
+    max_mb: float = Field(200.0, gt=0, le=10_000, description="size of the largest file that is read [MB]")
+
+    @model_validator(mode="after")
+    def _rating_of_a_unit(self) -> Self:
+        if self.rating is not None and self.unit is None:
+            raise ValueError("rating is given in `unit`, which is missing; write for example unit: kW")
+        return self
+
+    def line(self, key: str, **changes: Any) -> str:
+        """What to write into the YAML: this, with some keys changed."""
+        said = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        told = {name: value for name, value in {**said, **changes}.items() if value is not None}
+        inside = ", ".join(f"{name}: {_flow(name, value)}" for name, value in told.items())
+        return f"`{key}: {{{inside}}}`"
+
+
+def _flow(name: str, value: Any) -> str:
+    """A value as one writes it in YAML."""
+    if (
+        isinstance(value, str)
+        and name not in ("sep", "decimal", "date_format")
+        and not set(value) & set(",:{}[]#&*%'\"` ")
+    ):
+        return value
+    return json.dumps(value, ensure_ascii=False)
