@@ -102,6 +102,10 @@ class DeviceError(PowerGridError):
         return type(self), (self.device, self.kind, self.sentence)
 
 
+class NotCompilableError(PowerGridError):
+    """What cannot be compiled here, such as a device family's kernels; says why. The NumPy step serves it."""
+
+
 class RunError(PowerGridError):
     """A run folder or checkpoint that cannot be read or written."""
 

@@ -1,45 +1,182 @@
-"""numba's cache of machine code, emptied by a change in any file that the code was made of."""
+"""What is compiled with numba: for whom, from which cache, and by which versions of numba.
+
+Compiled code rests on parts of numba that its documentation does not promise: names of symbols, the cache's files, the
+compiler's passes, the address of a function. They are gathered here and in the modules ``symbols``, ``code_cache`` and
+``code_parts``, and hold for the versions in :data:`KNOWN`. With any other nothing is compiled: environments step on
+NumPy and another power flow solves them, see :func:`problem`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from powergrid.core.errors import NotCompilableError
 
-def cached(*folders: Path, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba's ``njit`` with its cache on disk, as a decorator.
+_log = logging.getLogger("powergrid")
+KNOWN = ((0, 61), (0, 69))
+"""First version of numba that compiled code was made for, and first that it was not."""
+_PRIVATE = {
+    "numba.core.bytecode": ("FunctionIdentity._unique_ids",),
+    "numba.core.caching": ("FunctionCache.load_overload", "FunctionCache.save_overload"),
+    "numba.core.ccallback": ("CFunc.compile",),
+    "numba.core.codegen": ("JITCodeLibrary.get_pointer_to_function", "JITCodeLibrary._finalize_final_module"),
+    "numba.core.typed_passes": ("NativeLowering.run_pass",),
+    "numba.core.imputils": ("impl_ret_borrowed",),
+    "numba.np.arrayobj": ("populate_array",),
+}
+"""Names within numba that compiled code cannot do without."""
+
+
+def installed() -> str:
+    """Version of the numba that is installed, empty without one."""
+    try:
+        return version("numba")
+    except PackageNotFoundError:
+        return ""
+
+
+def problem() -> str:
+    """Why nothing can be compiled here, in a sentence; empty where it can."""
+    return _problem(installed())
+
+
+@cache
+def _problem(found: str) -> str:
+    first, last = (".".join(map(str, bound)) for bound in KNOWN)
+    advice = f'install a version that is known (pip install "numba>={first},<{last}")'
+    if not found:
+        return f"numba is not installed, so nothing is compiled: {advice}"
+    if not KNOWN[0] <= _numbers(found) < KNOWN[1]:
+        return f"compiled code is made for numba {first} and later below {last}, and {found} is installed: {advice}"
+    for module, names in _PRIVATE.items():
+        for name in names:
+            try:
+                here: Any = import_module(module)
+                for part in name.split("."):
+                    here = getattr(here, part)
+            except (ImportError, AttributeError) as error:
+                return f"numba {found} cannot be used here, {module}.{name} is missing ({error}): {advice}"
+    return ""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """First two numbers of a version."""
+    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in text.split(".")[:2])
+
+
+def require() -> None:
+    """Do nothing where code can be compiled.
+
+    Raises
+    ------
+    NotCompilableError
+        Where it cannot; says why.
+    """
+    if problem():
+        raise NotCompilableError(problem())
+
+
+def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba's ``njit`` with machine code kept on disk, as a decorator; see :mod:`powergrid.core.code_cache`.
 
     numba takes code from its cache as long as the one file is unchanged that holds the function. But machine code holds
-    what the function calls, too, and constants from other files. Here the cached code of a function is as old as the
-    youngest change in any file of `folders`.
+    what the function calls, too, and constants from other files. Here the kept code of a function is as old as the
+    youngest change in any of `places`.
 
     Parameters
     ----------
-    folders
-        Folders with everything that the functions call and read.
+    places
+        Files, and folders of files, with everything that the functions call and read.
+    name
+        What tells a function from others of its name; needed where it closes over variables.
     options
         As for ``numba.njit``.
+
+    Raises
+    ------
+    ValueError
+        If a function closes over variables and has no name, for two of them would be one in the cache.
     """
+    require()
     from numba import njit
 
     def compiled(function: Callable[..., Any]) -> Any:
-        made = njit(cache=True, **options)(function)
-        file = getattr(getattr(made, "_cache", None), "_cache_file", None)
-        if file is not None:  # none where numba is told not to compile
-            file._source_stamp = file._source_stamp, stamp(*folders)
+        if getattr(function, "__closure__", None) and not name:
+            raise ValueError(f"{function.__qualname__} closes over variables and needs a name in the cache")
+        made = njit(**options)(function)
+        if hasattr(made, "_cache"):  # not where numba is told not to compile
+            made._cache = _kept(function, name, places, made._cache)
         return made
 
     return compiled
 
 
+def c_function(signature: Any, *places: Path, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba's ``cfunc`` with machine code kept on disk, as a decorator; arguments as for :func:`cached`."""
+    require()
+    from numba.core.ccallback import CFunc
+    from numba.core.sigutils import normalize_signature
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        made = CFunc(function, normalize_signature(signature), locals={}, options={"nopython": True, **options})
+        made._cache = _kept(function, "", places, made._cache)
+        with compiling():
+            made.compile()
+        return made
+
+    return compiled
+
+
+def _kept(function: Callable[..., Any], name: str, places: tuple[Path, ...], otherwise: Any) -> Any:
+    from powergrid.core.code_cache import KeptCode
+
+    try:
+        return KeptCode(function, name, stamp(*places))
+    except RuntimeError as error:  # no folder that can be written
+        _log.warning("compiled code cannot be kept (%s): every process compiles it again", error)
+        return otherwise
+
+
+def part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba's ``njit`` for what only other compiled functions call; see :mod:`powergrid.core.code_parts`."""
+    require()
+    from numba import njit
+
+    from powergrid.core.code_parts import Parts
+
+    decorator: Callable[[Callable[..., Any]], Any] = njit(
+        pipeline_class=Parts, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options
+    )
+    return decorator
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Collect garbage rarely: numba makes millions of objects, nearly all of which stay, and looking through them takes
+    a fifth of the time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 200_000), 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @cache
-def stamp(*folders: Path) -> str:
-    """Hash over the Python files of some folders."""
+def stamp(*places: Path) -> str:
+    """Hash over files, and over the Python files of folders."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted(folder.glob("*.py")):
+    for place in places:
+        for file in sorted(place.glob("*.py")) if place.is_dir() else (place,):
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

@@ -141,9 +141,9 @@ def _outages(config: Any, network: Any) -> list[Outage]:
 def _solver(method: str, network: Any) -> Any:
     """The power-flow method; of a balanced network the CPU's fixed point leaves what it does not solve to Newton's."""
     if three_phase(network):
-        return powerflow_method(method)
+        return powerflow_method("sparse_lu" if method == "auto" else method, network)
     solver = powerflow_method(method, network)
-    return with_retry(solver) if solver is powerflow_method("sparse_lu") and not three_phase(network) else solver
+    return with_retry(solver) if solver.__name__ == "powergrid.powerflow.sparse_lu" else solver
 
 
 def _settings(config: Any) -> Settings:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from powergrid.core import random
-from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.errors import ConfigError, Issue, NotCompilableError, nearest
+from powergrid.core.machine_code import require
 from powergrid.engine import step as engine
 from powergrid.engine.kernel_trial import check_raised, check_states, from_outside
 from powergrid.engine.layout import Layout, params_of
@@ -180,10 +181,10 @@ class Simulation:
         return "numpy" if self._fused is None else "fused"
 
     def _compile(self, may_fall_back: bool, count: int) -> Any:
-        from powergrid.engine.fused.kernels import NotCompilableError
-        from powergrid.engine.fused.step import FusedStep
-
         try:
+            require()
+            from powergrid.engine.fused.step import FusedStep
+
             given = self.world.reward
             return FusedStep(self.layout, (given.reward_scale, given.safety_scale, given.max_penalty), count)
         except NotCompilableError as error:

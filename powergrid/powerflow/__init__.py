@@ -7,10 +7,14 @@ Every method is a module with ``plan(network, *, tol_pu, max_iter, meters, topol
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import logging
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from powergrid.core.errors import unknown_name
+from powergrid.core import machine_code
+from powergrid.core.errors import NotCompilableError, unknown_name
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -54,6 +58,8 @@ def choose(network: Any) -> Choice:
         count = held + others
         shown = " and ".join(text for text in found if not text.startswith("0 "))
         return Choice("newton", f"{shown} hold{'s' * (count == 1)} a voltage")
+    if machine_code.problem():
+        return Choice(_instead(network), "the fixed point cannot be compiled here")
     from powergrid.powerflow import sparse_lu
 
     flow = sparse_lu.solve(sparse_lu.plan(network), network.node_load())
@@ -74,6 +80,9 @@ def method(name: str = "auto", network: Network | None = None) -> ModuleType:
     network
         The network to be solved.
 
+    Where nothing can be compiled, see :func:`powergrid.core.machine_code.problem`, ``newton`` takes the place of
+    ``sparse_lu``, and ``zbus`` that of networks with phases.
+
     Raises
     ------
     UnknownNameError
@@ -83,7 +92,29 @@ def method(name: str = "auto", network: Network | None = None) -> ModuleType:
         name = "sparse_lu" if network is None else choose(network).name
     if name not in METHODS:
         raise unknown_name("power-flow method", name, ("auto", *METHODS))
+    if name == "sparse_lu" and machine_code.problem():
+        name = _instead(network)
     return importlib.import_module(f"powergrid.powerflow.{name}")
+
+
+def _instead(network: Any) -> str:
+    """What takes the place of ``sparse_lu``, said once in a process.
+
+    Raises
+    ------
+    NotCompilableError
+        If the network has phases, which only ``zbus`` knows as well, and JAX is not installed.
+    """
+    name = "zbus" if hasattr(network, "blocks") else "newton"
+    if name == "zbus" and importlib.util.find_spec("jax") is None:
+        raise NotCompilableError(f"no power flow with phases: {machine_code.problem()}, or install JAX for zbus")
+    _tell(f"{machine_code.problem()}; until then {name}, which is slower, solves the power flow")
+    return name
+
+
+@cache
+def _tell(what: str) -> None:
+    logging.getLogger("powergrid").warning("%s", what)
 
 
 def explain(network: Any, loading: float = 1.0, rows: int = 8) -> Explanation:

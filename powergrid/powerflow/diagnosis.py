@@ -9,7 +9,7 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Flow, NodeLoad
-from powergrid.powerflow import choose, newton, sparse_lu
+from powergrid.powerflow import choose, method
 from powergrid.powerflow.compile import Compiled, compile_network
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ class _Case:
     def __init__(self, network: Any):
         self.network = network
         self.three = hasattr(network, "blocks")
-        method = "sparse_lu" if self.three else "newton"
-        self.solver: Any = sparse_lu if self.three else newton
-        self.plan = self.solver.plan(network, tol_pu=1e-9, max_iter=_MAX_ITER[method])
+        name = "sparse_lu" if self.three else "newton"
+        self.solver: Any = method(name, network)
+        self.plan = self.solver.plan(network, tol_pu=1e-9, max_iter=_MAX_ITER[name])
         self.own_load = network.node_load()
 
     def load(self, loading: float) -> NodeLoad:

@@ -1,23 +1,20 @@
 """Scenarios side by side: the compiled entry of :mod:`powergrid.powerflow.sparse_lu`.
 
-Only :func:`solve_rows` is cached on disk, with all that it calls inside. numba's cache notices a change in the file of
-the cached function and in what the function closes over, hence the fingerprint of the other files.
+Only :func:`solve_rows` is kept on disk, with all that it calls inside, as long as no file of this folder changes.
 """
 
 # mypy: disallow-untyped-defs=False
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numba import types
 
-from powergrid.powerflow import columns, lane_results, slots, sweep, vectors
+from powergrid.core.machine_code import cached, compiling
 from powergrid.powerflow.columns import into_lanes
 from powergrid.powerflow.lane_results import DIVERGED_PU, make_report
 from powergrid.powerflow.slots import (
@@ -74,7 +71,6 @@ from powergrid.powerflow.slots import (
     J,
     V,
     X,
-    compiled,
     is_closed,
     leaf,
 )  # fmt: skip
@@ -116,50 +112,38 @@ def own_workspace(height: int) -> np.ndarray:
     return numbers[first : first + size]
 
 
-def _entry(fingerprint: int) -> Any:
-    @compiled
-    def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, space, out, iterations):
-        """Solve every row of `rows` into the same row of `out`; see :func:`_load` and `report` for their columns.
+@cached(Path(__file__).parent, error_model="numpy", nogil=True, no_cfunc_wrapper=True)
+def solve_rows(ints, floats, rows, zip_load, has_start, tol, max_iter, space, out, iterations):
+    """Solve every row of `rows` into the same row of `out`; see :func:`_load` and `report` for their columns.
 
-        `space` is a :func:`workspace`. Lanes stop one by one as they converge. When few of them are left and slow, they
-        are put off and solved once more, together, at the end: grouping changes no result.
-        """
-        if fingerprint < 0:
-            return  # never: what is used here is part of the cache's key
-        height, total, left, patient = len(space) // (N_WORK * 2 * LANES), len(rows), 0, len(rows) <= LANES
-        todo = np.arange(total)
-        while total > 0:
-            first = 0
-            while first < total:
-                lanes = LANES if total - first > FEW else 1
-                who = todo[first : min(first + lanes, total)]
-                first += lanes
-                step = height * 2 * lanes
-                flat = space[: N_WORK * step]
-                work = flat.reshape(N_WORK, height, 2 * lanes)
-                state = flat[STATE * step :][: N_STATE * lanes].reshape(N_STATE, lanes)
-                _load(ints, floats, rows, who, zip_load, has_start, flat, work)
-                _iterate(ints, floats, flat, step, who, zip_load, tol, max_iter, patient, state, iterations)
-                if lanes == 1:
-                    _report_one(ints, floats, rows, who, zip_load, work[V], flat, step, iterations, out)
-                else:
-                    _report_many(ints, floats, rows, who, zip_load, work[V], flat, step, iterations, out)
-                for scenario in who:
-                    if iterations[scenario] < 0:  # put off; `who` has been read beyond this place already
-                        todo[left] = scenario
-                        left += 1
-            total, left, patient = left, 0, True
-
-    return solve_rows
+    `space` is a :func:`workspace`. Lanes stop one by one as they converge. When few of them are left and slow, they
+    are put off and solved once more, together, at the end: grouping changes no result.
+    """
+    height, total, left, patient = len(space) // (N_WORK * 2 * LANES), len(rows), 0, len(rows) <= LANES
+    todo = np.arange(total)
+    while total > 0:
+        first = 0
+        while first < total:
+            lanes = LANES if total - first > FEW else 1
+            who = todo[first : min(first + lanes, total)]
+            first += lanes
+            step = height * 2 * lanes
+            flat = space[: N_WORK * step]
+            work = flat.reshape(N_WORK, height, 2 * lanes)
+            state = flat[STATE * step :][: N_STATE * lanes].reshape(N_STATE, lanes)
+            _load(ints, floats, rows, who, zip_load, has_start, flat, work)
+            _iterate(ints, floats, flat, step, who, zip_load, tol, max_iter, patient, state, iterations)
+            if lanes == 1:
+                _report_one(ints, floats, rows, who, zip_load, work[V], flat, step, iterations, out)
+            else:
+                _report_many(ints, floats, rows, who, zip_load, work[V], flat, step, iterations, out)
+            for scenario in who:
+                if iterations[scenario] < 0:  # put off; `who` has been read beyond this place already
+                    todo[left] = scenario
+                    left += 1
+        total, left, patient = left, 0, True
 
 
-def _fingerprint() -> int:
-    """Number of what the compiled entry calls in other files."""
-    parts = (Path(module.__file__ or "").read_bytes() for module in (columns, lane_results, slots, sweep, vectors))
-    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:7], "big")
-
-
-solve_rows = _entry(_fingerprint())
 _INTS, _FLOATS, _TABLE = (
     types.Array(kind, n, "C") for kind, n in ((types.int64, 1), (types.float64, 1), (types.float64, 2))
 )
@@ -172,7 +156,8 @@ SOLVER = (
 @cache
 def machine_code() -> int:
     """Address of :func:`solve_rows` as compiled for :data:`SOLVER`, in numba's calling convention."""
-    solve_rows.compile(SOLVER)
+    with compiling():
+        solve_rows.compile(SOLVER)
     found = solve_rows.overloads[SOLVER]
     return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
 

@@ -99,11 +99,11 @@ def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8) -> Flow
         If the network cannot be solved by any method.
     """
     if hasattr(network, "blocks"):
-        found = solve_tables(network, method_module(method), tol_pu)
+        found = solve_tables(network, method_module(method, network), tol_pu)
         return FlowResult(**{**found, "slack": Slack(*found["slack"])})
     held = len(network.generators.name) + len(network.sources.name)
     name = ("newton" if held else "sparse_lu") if method == "auto" else method
-    solver, load = method_module(name), network.node_load()
+    solver, load = method_module(name, network), network.node_load()
     flow = solver.solve(solver.plan(network, tol_pu=tol_pu), load)
     if method == "auto" and not held and not flow.converged:
         again = newton.solve(newton.plan(network, tol_pu=tol_pu), load)

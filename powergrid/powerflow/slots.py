@@ -10,13 +10,10 @@ arithmetic between two slices.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from numba import njit
 
 import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
-from powergrid.core.machine_code import cached
+from powergrid.core.machine_code import part
 
 INTS = (
     "lower_start", "lower_col", "upper_start", "upper_col",  # shared factors by rows
@@ -46,8 +43,7 @@ FLOATS = (
  HALF_IM, GAIN_RE, GAIN_IM, PERCENT_FROM, PERCENT_TO, SHUNT_P, SHUNT_Q, CAP_P, CAP_Q, SIGN, TAP,
  BLOCK_RE, BLOCK_IM, TERMINAL_PERCENT, MOVING_RE, MOVING_IM,
  ) = range(41, 72)  # fmt: skip
-compiled = cached(Path(__file__).parent, error_model="numpy", nogil=True, no_cfunc_wrapper=True)
-leaf = njit(error_model="numpy", nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+leaf = part(error_model="numpy", nogil=True, _nrt=False)
 
 S, S_I, S_Z, V, X, B, J, C, E, STATE, N_WORK = range(11)
 """Working rows, slot by slot (see :mod:`powergrid.powerflow.vectors`): drawn power at constant power, current and

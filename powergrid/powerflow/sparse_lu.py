@@ -114,6 +114,7 @@ def plan(
         If buses have no path to the source, a branch has no impedance, the matrix is singular, a meter cannot be
         read, a topology names no branch, or a forming bus holds no island.
     """
+    machine_code()
     compiled = compile_network(network, topologies, forming)
     ints, floats = pack(_tables(compiled, factorise(compiled), meters))
     m, b, k, c = compiled.n_bus, compiled.n_branch, len(compiled.regulator), len(compiled.cap_bus)

@@ -8,6 +8,7 @@ Zimmerman, Murillo-Sanchez and Thomas, "MATPOWER", IEEE Trans. Power Syst. 26(1)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.sparse.linalg import splu
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, NodeLoad
 from powergrid.networks.network import Network
-from powergrid.powerflow import sparse_lu
+from powergrid.powerflow import method
 from powergrid.powerflow.compile import Compiled
 
 TOLERANCE_PU = 1e-8
@@ -186,13 +187,14 @@ class FixedPointPlan:
     ----------
     compiled, ybus
         As of :class:`NewtonPlan`.
-    plan
-        Plan of :mod:`powergrid.powerflow.sparse_lu`.
+    solver, plan
+        The method, :mod:`powergrid.powerflow.sparse_lu` where it can be compiled, and its plan.
     """
 
     compiled: Compiled
     ybus: sp.csr_matrix
-    plan: sparse_lu.Plan
+    solver: ModuleType
+    plan: Any
 
     @classmethod
     def of(cls, network: Network) -> FixedPointPlan:
@@ -203,13 +205,14 @@ class FixedPointPlan:
         NetworkError
             As :func:`powergrid.powerflow.sparse_lu.plan`.
         """
-        plan = sparse_lu.plan(network, tol_pu=1e-11)
-        return cls(plan.compiled, sp.csr_matrix(plan.compiled.ybus()), plan)
+        solver = method("sparse_lu", network)
+        plan = solver.plan(network, tol_pu=1e-11)
+        return cls(plan.compiled, sp.csr_matrix(plan.compiled.ybus()), solver, plan)
 
     def solve(self, loads: np.ndarray, v_source: float, v_start: float) -> np.ndarray | None:
         """Node voltages, as :meth:`NewtonPlan.solve`; `v_start` is not used."""
         load = NodeLoad(loads.real.copy(), loads.imag.copy())
-        flow = sparse_lu.solve(self.plan, load, Control(v_source_pu=v_source))
+        flow = self.solver.solve(self.plan, load, Control(v_source_pu=v_source))
         if not flow.converged:
             return None
         nodes = np.empty(self.compiled.n_node + 1, complex)

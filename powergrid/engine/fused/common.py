@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
-from powergrid.core.machine_code import cached
-from powergrid.powerflow import slots
+from powergrid.core.machine_code import part
 
-compiled = cached(Path(__file__).parent, Path(slots.__file__).parent, error_model="numpy", nogil=True)
-inside = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-leaf = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+inside = part(error_model="numpy", nogil=True)
+leaf = part(error_model="numpy", nogil=True, _nrt=False)
 """For functions that allocate nothing: without reference counting they compile sooner and run faster."""
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import importlib.util
 import logging
 import platform
 import shutil
@@ -27,21 +26,17 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import njit
 from numba.core.errors import NumbaError
 from platformdirs import user_cache_path
 
-from powergrid.core.errors import PowerGridError
+from powergrid.core import machine_code
+from powergrid.core.errors import NotCompilableError
 from powergrid.core.files import write_whole
 from powergrid.core.types import Injection
 from powergrid.engine.fused import words
 from powergrid.engine.layout import Family
 
 _log = logging.getLogger("powergrid")
-
-
-class NotCompilableError(PowerGridError):
-    """A device family whose kernels cannot be compiled; says why. The NumPy step serves it."""
 
 
 class Kernels(NamedTuple):
@@ -115,25 +110,24 @@ def _outputs(family: Family) -> tuple[int, bool]:
 
 _HEAD = '''"""Compiled loops over the units of {name}; written by powergrid.engine.fused, safe to delete."""
 
-from numba import cfunc, types
+from numba import types
 
 from powergrid.core.types import Injection
 from powergrid.engine.fused import words as xp
-from powergrid.engine.fused.kernels import compiled
+from powergrid.engine.fused.kernels import c_function, compiled
 from powergrid.engine.fused.rows import {rows}
 
 Params, State, Command, Exogenous = KERNEL.Params, KERNEL.State, KERNEL.Command, KERNEL.Exogenous
 get, put, fill = {rows}.get, {rows}.put, {rows}.fill
 n_, f_ = types.int64, types.float64
 r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
-options = {{"cache": True, "nopython": True, "error_model": "numpy", "nogil": True}}
 '''
 
 _STEP = """
 kernel_step = compiled(KERNEL.step)
 
 
-@cfunc(types.void(n_, r_, i_, r_, r_, r_, r_, f_, r_, r_, r_), **options)
+@c_function(types.void(n_, r_, i_, r_, r_, r_, r_, f_, r_, r_, r_))
 def step(n, numbers, places, state, physical, now, v_pu, dt_h, after, p_mw, q_mvar):
     for u in range(n):
         new, injection = kernel_step(xp, {params}, {state}, {command}, {exogenous}, dt_h)
@@ -146,7 +140,7 @@ _ACCOUNT = """
 {compiled}
 
 
-@cfunc(types.void(n_, r_, i_, r_, r_, r_, r_, r_, r_, r_, r_, f_, r_, r_, r_, r_), **options)
+@c_function(types.void(n_, r_, i_, r_, r_, r_, r_, r_, r_, r_, r_, f_, r_, r_, r_, r_))
 def account(
     n, numbers, places, before, state, p_mw, q_mvar, now, v_pu, measured_mw, prices, dt_h, money, settled, violation,
     readings,
@@ -163,7 +157,7 @@ kernel_ratio = compiled(KERNEL.ratio)
 kernel_wanted = compiled(KERNEL.wanted_steps)
 
 
-@cfunc(types.void(n_, r_, r_, r_, r_, r_), **options)
+@c_function(types.void(n_, r_, r_, r_, r_, r_))
 def move(n, numbers, state, upstream, wanted, ratio):
     for u in range(n):
         waits = fill(0.0)
@@ -174,7 +168,7 @@ def move(n, numbers, state, upstream, wanted, ratio):
 {moved}
 
 
-@cfunc(types.void(n_, r_, r_, r_, i_, r_, r_), **options)
+@c_function(types.void(n_, r_, r_, r_, i_, r_, r_))
 def want(n, numbers, state, v_pu, relay_bus, allowed, wanted):
     for u in range(n):
         put(wanted, u, kernel_wanted(xp, {params}, {state}, get(v_pu, relay_bus[u]), allowed[u]))
@@ -259,23 +253,27 @@ def compiled(function: FunctionType) -> Any:
         if isinstance(names.get(name), FunctionType):
             names[name] = compiled(names[name])
     twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__)
-    return njit(twin, error_model="numpy", nogil=True)
+    return _part(twin)
+
+
+_part = machine_code.part(error_model="numpy", nogil=True)
+
+
+def c_function(signature: Any) -> Any:
+    """A loop of a written module as a C function."""
+    return machine_code.c_function(signature, error_model="numpy", nogil=True)
 
 
 def _load(kernel: Any, source: str, folder: Path) -> ModuleType:
     """Write the module unless it is there as it should be, and import it with its kernels in place."""
     name = f"{kernel.__name__}_{_fingerprint(kernel, source)}"
     path = folder / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
-        _log.warning("compiling the kernels of %s, once on this machine ...", kernel.__name__)
+    if not path.exists() or path.read_bytes() != source.encode():
         write_whole(path, lambda file: file.write(source.encode()))
-    spec = importlib.util.spec_from_file_location(f"powergrid_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python module")
-    module = importlib.util.module_from_spec(spec)
-    module.KERNEL = kernel  # type: ignore[attr-defined]
-    sys.modules[spec.name] = module  # numba finds the environment of what it kept by the module's name
-    spec.loader.exec_module(module)
+    module = ModuleType(f"powergrid_{name}")
+    module.__file__, module.KERNEL = str(path), kernel  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module  # numba finds the environment of what it kept by the module's name
+    exec(compile(source, str(path), "exec"), vars(module))  # not what the file says: it may be another's by now
     return module
 
 
@@ -302,8 +300,7 @@ def _fingerprint(kernel: Any, source: str) -> str:
     """Hash over the kernels, everything they refer to, and the versions that compile them."""
     digest = hashlib.sha256(source.encode())
     digest.update(f"{numba.__version__} {np.__version__} {platform.python_version()} {platform.machine()}".encode())
-    for name in ("words.py", "rows.py"):
-        digest.update(Path(__file__).with_name(name).read_bytes())
+    digest.update(machine_code.stamp(*(Path(__file__).with_name(name) for name in ("words.py", "rows.py"))).encode())
     seen: set[Any] = set()
     for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
         if hasattr(kernel, name):

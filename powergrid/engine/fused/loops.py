@@ -15,96 +15,67 @@ Tables of lanes, ``(groups, numbers * lanes)``, hold for each environment:
 Tables with one row an environment, ``(B, numbers)``, are inputs and outputs of the flow, see
 :mod:`powergrid.engine.fused.flow`, ``clock`` with tick and exogenous row, and what agents are told.
 
-Only these entries are cached on disk, with all that they call inside. numba's cache notices a change in the file of the
-cached function and in what the function closes over, hence the fingerprint of the other files.
+Only these entries are kept on disk, with all that they call inside, as long as no file changes that they are made of.
 """
 
 # mypy: disallow-untyped-defs=False
 
 from __future__ import annotations
 
-import hashlib
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from numba import types
+
+from powergrid.core.machine_code import cached
 from powergrid.engine import controls
-from powergrid.engine.fused import after, before, common, plan, rows, show, tick, words
 from powergrid.engine.fused.after import make_finish
 from powergrid.engine.fused.before import make_before
-from powergrid.engine.fused.common import compiled
 from powergrid.engine.fused.rows import MANY, ONE
 from powergrid.engine.fused.tick import make_tick
 from powergrid.powerflow import columns
 
-_before_one, _before_many = make_before(ONE), make_before(MANY)
-_choose_one, _, _want_one, _again_one = _before_one
-_choose_many, _, _want_many, _again_many = _before_many
-_tick_one = make_tick(ONE, _before_one, make_finish(ONE))
-_tick_many = make_tick(MANY, _before_many, make_finish(MANY))
+_MADE_OF = (Path(__file__).parent, Path(controls.__file__), Path(columns.__file__).parent)
 
 
-def _fingerprint() -> int:
-    """Number of what the compiled entries call in other files."""
-    modules = (after, before, columns, common, controls, plan, rows, show, tick, words)
-    parts = (Path(module.__file__ or "").read_bytes() for module in modules)
-    return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:7], "big")
-
-
-def _entries(lanes: int, stamp: int) -> SimpleNamespace:
-    """Entries for so many lanes; numba leaves out the branch that a constant excludes.
-
-    `stamp`, which is never below zero, is part of their cache's key.
-    """
+@cache
+def entries(lanes: int) -> SimpleNamespace:
+    """The entries for so many lanes; see :mod:`powergrid.engine.fused.before` and ``tick`` for what they do."""
+    rows = ONE if lanes == 1 else MANY
+    compiled = cached(*_MADE_OF, name=f"-{lanes}", error_model="numpy", nogil=True)
+    before = make_before(rows)
+    choose_, _, want_, again_ = before
 
     @compiled
     def choose(ints, floats, clock, actions, old, new, due, clipped):
-        if lanes == 1:
-            _choose_one(ints, clock, actions, old, new, due, clipped)
-        else:
-            _choose_many(ints, clock, actions, old, new, due, clipped)
-        return stamp
+        choose_(ints, clock, actions, old, new, due, clipped)
 
     @compiled
     def want(ints, floats, tol_pu, new, out, wanted, ratio, busy):
-        if lanes == 1:
-            return min(_want_one(ints, floats, tol_pu, new, out, wanted, ratio, busy), stamp)
-        else:
-            return min(_want_many(ints, floats, tol_pu, new, out, wanted, ratio, busy), stamp)
+        return want_(ints, floats, tol_pu, new, out, wanted, ratio, busy)
 
     @compiled
     def again(ints, floats, chosen, new, wanted, ratio, inputs, out):
-        if lanes == 1:
-            _again_one(ints, floats, chosen, new, wanted, ratio, inputs, out)
-        else:
-            _again_many(ints, floats, chosen, new, wanted, ratio, inputs, out)
-        return stamp
+        again_(ints, floats, chosen, new, wanted, ratio, inputs, out)
 
-    @compiled
-    def tick(
-        ints, floats, solver, parts, first, rounds, may_fail, table, clock, actions, chosen, forecast, old, new, made,
-        inputs, out, iterations, wanted, ratio, busy, received, seen, work, observation, reward, cost, money, costs,
-        due, clipped, converged,
-    ):  # fmt: skip
-        if lanes == 1:
-            first, rounds = _tick_one(
-                ints, floats, solver, parts, first, rounds, may_fail, table, clock, actions, chosen, forecast, old, new,
-                made, inputs, out, iterations, wanted, ratio, busy, received, seen, work, observation, reward, cost,
-                money, costs, due, clipped, converged,
-            )  # fmt: skip
-        else:
-            first, rounds = _tick_many(
-                ints, floats, solver, parts, first, rounds, may_fail, table, clock, actions, chosen, forecast, old, new,
-                made, inputs, out, iterations, wanted, ratio, busy, received, seen, work, observation, reward, cost,
-                money, costs, due, clipped, converged,
-            )  # fmt: skip
-        return min(first, stamp), rounds
-
-    return SimpleNamespace(choose=choose, want=want, again=again, tick=tick)
+    return SimpleNamespace(
+        choose=choose, want=want, again=again, tick=make_tick(rows, before, make_finish(rows), compiled)
+    )
 
 
-_of = {wide.lanes: _entries(wide.lanes, _fingerprint()) for wide in (ONE, MANY)}
+def _table(kind, dimensions):
+    return types.Array(kind, dimensions, "C")
 
 
-def entries(lanes: int) -> SimpleNamespace:
-    """The entries for so many lanes."""
-    return _of[lanes]
+_N, _F, _YES = types.int64, types.float64, types.boolean
+_INTS, _FLOATS, _ROWS, _CUBE = _table(_N, 1), _table(_F, 1), _table(_F, 2), _table(_F, 3)
+_CLOCK, _DUE, _CLIPPED, _EACH = _table(_N, 2), _table(_YES, 2), _table(_N, 2), _table(_YES, 1)
+CHOOSE = (_INTS, _FLOATS, _CLOCK, _CUBE, _ROWS, _ROWS, _DUE, _CLIPPED)
+"""Types of the arguments of ``choose``."""
+TICK = (
+    _INTS, _FLOATS, types.Tuple((_N, _INTS, _FLOATS, _YES, _F, _N, _FLOATS)), types.UniTuple(_N, 2), _N, _N, _YES,
+    _ROWS, _CLOCK, _CUBE, _YES, _CUBE, _ROWS, _ROWS, _ROWS, _ROWS, _ROWS, _INTS, _ROWS, _ROWS, _EACH, _ROWS, _ROWS,
+    _ROWS, _table(types.float32, 2), _ROWS, _ROWS, _CUBE, _CUBE, _DUE, _CLIPPED, _EACH,
+)  # fmt: skip
+"""Types of the arguments of ``tick`` with observations in single precision."""

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from powergrid.core.machine_code import part
 from powergrid.engine.fused.words import LanesType
 from powergrid.powerflow.columns import SIDE, turned
 
@@ -23,7 +24,7 @@ WIDE = SIDE
 """Environments side by side in a batch: a line of memory."""
 FEW = 3
 """Up to so many environments are stepped one after the other."""
-leaf = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+leaf = part(error_model="numpy", nogil=True, _nrt=False)
 
 
 class Rows(NamedTuple):

@@ -44,8 +44,8 @@ def call_solver(typingctx, code, ints, floats, rows, has_zip, has_start, tol_pu,
     return types.void(code, *kinds), generate
 
 
-def make_tick(lanes: Rows, before: Before, finish: Callable) -> Callable:
-    """The whole tick for so many lanes."""
+def make_tick(lanes: Rows, before: Before, finish: Callable, compiled: Callable) -> Callable:
+    """The whole tick for so many lanes, to be called from Python: `compiled` is the decorator that makes it so."""
     wide = lanes.lanes
     _, begin, want, again = before
 
@@ -86,7 +86,7 @@ def make_tick(lanes: Rows, before: Before, finish: Callable) -> Callable:
                 out[who[i], k] = found[i, k]
         return True
 
-    @inside
+    @compiled
     def tick(
         ints, floats, solver, parts, first, rounds, may_fail, table, clock, actions, chosen, forecast, old, new, made,
         inputs, out, iterations, wanted, ratio, busy, received, seen, work, observation, reward, cost, money, costs,

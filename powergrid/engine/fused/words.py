@@ -18,13 +18,14 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model, type_callable
 
 import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
+from powergrid.core.machine_code import part
 
-_plain = njit(error_model="numpy", nogil=True)
+_plain = part(error_model="numpy", nogil=True)
 
 
 class LanesType(types.Type):
