@@ -23,6 +23,13 @@ from powergrid.cli.validate import validate_command
 class _Commands(TyperGroup):
     """Turns errors meant for people into one readable message and exit code 1, and warnings into notes."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command; no terminal is too plain for what it prints."""
+        from powergrid.core.terminal import accept_all_text
+
+        accept_all_text()
+        return super().main(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
         from powergrid.cli.output import print_error, print_note
         from powergrid.core.errors import PowerGridError

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from powergrid.core import terminal
 from powergrid.core.errors import ConfigError, Issue
 
 WIDTH = 160
@@ -19,7 +20,7 @@ WIDTH = 160
 def console(stderr: bool = False) -> Console:
     """Standard output or standard error; a file or pipe gets wide lines."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if stream.isatty() else WIDTH)
+    return terminal.console(stderr, highlight=False, soft_wrap=True, width=None if stream.isatty() else WIDTH)
 
 
 def print_line(text: str | Text = "") -> None:

@@ -15,10 +15,14 @@ import numpy as np
 from powergrid.core.errors import RunError
 from powergrid.core.files import write_whole
 from powergrid.core.npz import ArchiveError, read_npz
+from powergrid.learn.journal import RESUME
 from powergrid.learn.networks import Running, Stack, dense_stack, normalise
 
 FORMAT = "powergrid-checkpoint-1"
 FILE_NAME = "checkpoint.npz"
+_CHOOSE = "choose the checkpoint of a run"
+_ENVIRONMENT = "env/"
+"""What lies under this key may be infinite: it is the environments' business."""
 
 
 def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]], step: int) -> None:
@@ -38,12 +42,18 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
     Raises
     ------
     RunError
-        If the disk is full or the folder cannot be written; an older checkpoint is kept.
+        If a weight is not finite, the disk is full or the folder cannot be written; an older checkpoint is kept.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step, np.int64)}
     arrays.update({f"groups/{group}": np.array(members) for group, members in groups.items()})
     arrays.update({key: np.asarray(leaf) for key, leaf in _flat(state)})
-    write_whole(_file(path), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    wrong = _not_finite(arrays)
+    if wrong:
+        raise RunError(
+            f"{_file(path)}: learning diverged: {wrong} before step {step:,}; an older checkpoint is kept. Start again "
+            "with a smaller learning_rate or reward_scale"
+        )
+    write_whole(_file(path), lambda file: np.savez(file, **arrays), RESUME)  # type: ignore[arg-type]
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
@@ -52,7 +62,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     Raises
     ------
     RunError
-        If there is none, if it is truncated or corrupt, or if it is some other file.
+        If there is none, if it is truncated or corrupt, holds weights that are not finite, or is some other file.
     """
     path = _file(path)
     try:
@@ -64,12 +74,18 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
             f"{path}: not a readable checkpoint ({error}). It is truncated, damaged or some other file; "
             "put a copy in its place, or delete it and train again"
         ) from error
-    if "format" not in arrays or str(arrays["format"]) != FORMAT:
+    mark, step = arrays.get("format"), arrays.get("step")
+    if mark is None or mark.shape != () or str(mark) != FORMAT:
         raise RunError(f"{path}: an npz file, but no checkpoint of this version ({FORMAT}); choose the file of a run")
+    if step is None or step.shape != () or step.dtype.kind != "i" or step < 0:
+        raise RunError(f"{path}: the checkpoint does not say after how many steps it was written; {_CHOOSE}")
+    wrong = _not_finite(arrays)
+    if wrong:
+        raise RunError(f"{path}: {wrong}. {_CHOOSE[0].upper()}{_CHOOSE[1:]}, or train again with smaller steps")
     return arrays
 
 
-def restore(path: str | Path, template: Any) -> tuple[Any, int]:
+def restore(path: str | Path, template: Any, groups: Mapping[str, tuple[str, ...]]) -> tuple[Any, int]:
     """A learner's state as it was saved, and its environment steps.
 
     Parameters
@@ -78,6 +94,8 @@ def restore(path: str | Path, template: Any) -> tuple[Any, int]:
         Checkpoint or run folder.
     template
         State of the same structure, such as a fresh one.
+    groups
+        Agents by group; columns of agents are in their order.
 
     Raises
     ------
@@ -87,6 +105,11 @@ def restore(path: str | Path, template: Any) -> tuple[Any, int]:
     import jax
 
     arrays = load(path)
+    held, wanted = _groups(arrays), {group: tuple(members) for group, members in groups.items()}
+    if list(held.items()) != list(wanted.items()):
+        raise RunError(
+            f"{_file(path)}: the checkpoint is of the agents {held}, the configuration has {wanted}; {_CHOOSE}"
+        )
     leaves = []
     for key, leaf in _flat(template):
         found = arrays.get(key)
@@ -111,19 +134,16 @@ class Actor:
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
         self.step = int(arrays["step"])
-        self.groups = {
-            key.removeprefix("groups/"): tuple(str(agent) for agent in members)
-            for key, members in arrays.items()
-            if key.startswith("groups/")
-        }
+        self.groups = _groups(arrays)
         self.agents = tuple(agent for members in self.groups.values() for agent in members)
-        self._layers: dict[str, Stack] = {group: {} for group in self.groups}
-        for key, value in arrays.items():
-            if key.startswith("actor/") and not key.endswith("/log_std"):
-                group, layer, name = key.removeprefix("actor/").rsplit("/", 2)
-                self._layers[group].setdefault(layer, {})[name] = value
+        if not self.agents or len(set(self.agents)) != len(self.agents):
+            raise ValueError("it lists no agents, or one of them twice")
         self._norms = {
             group: Running(*(arrays[f"obs_norm/{group}/{name}"] for name in Running._fields)) for group in self.groups
+        }
+        self._layers: dict[str, Stack] = {
+            group: _group_layers(arrays, group, len(members), self._norms[group])
+            for group, members in self.groups.items()
         }
 
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -178,7 +198,58 @@ def load_actor(path: str | Path) -> Actor:
     try:
         return Actor(arrays)
     except KeyError as error:
-        raise RunError(f"{_file(path)}: the checkpoint lacks {error}; choose the checkpoint of a run") from error
+        raise RunError(f"{_file(path)}: the checkpoint lacks {error}; {_CHOOSE}") from error
+    except ValueError as error:
+        raise RunError(f"{_file(path)}: the checkpoint holds no usable actors: {error}; {_CHOOSE}") from error
+
+
+def _groups(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+    """Agents by group, in the order in which they were written."""
+    return {
+        key.removeprefix("groups/"): tuple(str(agent) for agent in np.ravel(members))
+        for key, members in arrays.items()
+        if key.startswith("groups/")
+    }
+
+
+def _group_layers(arrays: Mapping[str, np.ndarray], group: str, agents: int, norm: Running) -> Stack:
+    """The layers of one group, each fitting the one before and the number of agents.
+
+    Raises
+    ------
+    KeyError
+        If a layer is missing.
+    ValueError
+        If a shape or type fits no stack.
+    """
+    layers: Stack = {}
+    width = norm.mean.shape[-1:]
+    if norm.mean.shape not in (width, (agents, *width)) or norm.var.shape != norm.mean.shape or norm.count.shape:
+        raise ValueError(f"obs_norm/{group} has shapes {norm.mean.shape}, {norm.var.shape} and {norm.count.shape}")
+    if not (norm.var >= 0.0).all():
+        raise ValueError(f"obs_norm/{group}/var is negative")
+    count = len({key.split("/")[-2] for key in arrays if key.startswith(f"actor/{group}/dense_")}) or 1
+    for number in range(count):
+        kernel, bias = (arrays[f"actor/{group}/dense_{number}/{name}"] for name in ("kernel", "bias"))
+        identity = (0, agents) if number == 0 and kernel.ndim == 2 else (0,)
+        fits = kernel.ndim in (2, 3) and bias.shape == (*kernel.shape[:-2], kernel.shape[-1])
+        fits = fits and kernel.shape[:-2] in ((), (agents,)) and kernel.dtype.kind == bias.dtype.kind == "f"
+        if not fits or (kernel.shape[-2],) not in [tuple(n + extra for n in width) for extra in identity]:
+            raise ValueError(
+                f"actor/{group}/dense_{number} has {kernel.dtype}{list(kernel.shape)} and {bias.dtype}"
+                f"{list(bias.shape)}, which fit no layer of {agents} agents behind {list(width)} inputs"
+            )
+        width = kernel.shape[-1:]
+        layers[f"dense_{number}"] = {"kernel": kernel, "bias": bias}
+    return layers
+
+
+def _not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+    """Which learned number is NaN or infinite, or an empty text."""
+    for key, array in arrays.items():
+        if array.dtype.kind == "f" and not key.startswith(_ENVIRONMENT) and not np.isfinite(array).all():
+            return f"{key} holds {array[~np.isfinite(array)].flat[0]}"
+    return ""
 
 
 def _file(path: str | Path) -> Path:

@@ -14,14 +14,14 @@ import numpy as np
 
 from powergrid.core import random
 from powergrid.core.errors import NetworkError, RunError
-from powergrid.core.files import unwritable, write_json, write_whole
+from powergrid.core.files import make_folder, whole_folder, write_json, write_whole
 from powergrid.core.statistics import mean_interval
+from powergrid.core.terminal import console
 from powergrid.envs.simulation import Simulation, chosen_days, episode_seed
 from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
+from powergrid.report.files import BOUND, EVALUATION
 
 LEARNED = "learned"
-BOUND = "lower_bound"
-"""Name under which the lower bound stands among the policies of ``evaluation.json``."""
 
 
 @dataclass(frozen=True)
@@ -213,9 +213,7 @@ def evaluate(
     if folder is not None:
         _write(result, folder, env.world.resolved, own=folder == run)
     if show:
-        from rich.console import Console
-
-        Console().print(result.table())
+        console().print(result.table())
     if report and folder is not None:
         from powergrid.report import write_report
 
@@ -257,23 +255,30 @@ def _decider(env: Any, name: str, run: Path | None) -> Decider:
 
 def _actor_decider(env: Any, actor: Actor) -> Decider:
     layout = env.world.layout
-    wanted = {agent: env.observation_space(agent).shape[0] for agent in env.possible_agents}
-    held = {agent: actor.agent_layers(agent)[1][0][0].shape[0] for agent in actor.agents}
+    wanted = {a: (env.observation_space(a).shape[0], env.action_space(a).shape[0]) for a in env.possible_agents}
+    held = {agent: _sizes(actor, agent) for agent in actor.agents}
     if wanted != held:
         raise RunError(
-            f"the trained actors do not fit: the configuration has agents and inputs {wanted}, the actors {held}"
+            "the trained actors do not fit: the configuration has agents with inputs and actions "
+            f"{wanted}, the actors {held}"
         )
     rows = {group: [env.possible_agents.index(agent) for agent in members] for group, members in actor.groups.items()}
 
     def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
         actions = np.zeros((len(observation), len(env.possible_agents), layout.action_size), np.float32)
         for group, members in actor.groups.items():
-            seen = observation[:, rows[group], : wanted[members[0]]]
+            seen = observation[:, rows[group], : wanted[members[0]][0]]
             chosen = actor.group_actions(group, seen)
             actions[:, rows[group], : chosen.shape[-1]] = chosen
         return actions
 
     return decide
+
+
+def _sizes(actor: Actor, agent: str) -> tuple[int, int]:
+    """Inputs and actions of an agent's own network."""
+    layers = actor.agent_layers(agent)[1]
+    return layers[0][0].shape[0], layers[-1][0].shape[1]
 
 
 def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> Outcome:
@@ -288,6 +293,8 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
     alive = np.ones(len(days), bool)
     for _ in range(world.layout.settings.episode_length):
         actions = np.asarray(decide(simulation, state, seen[-1]), np.float32)
+        if not np.isfinite(actions).all():
+            raise RunError(f'policy "{name}" chose an action that is not finite in tick {len(seen) - 1}')
         state, output = simulation.step(state, actions)
         live = alive[:, None, None]
         money, costs = (np.where(live, table[:, :acting], 0.0) for table in (output.money, output.costs))
@@ -336,24 +343,19 @@ def _write(result: Evaluation, folder: Path, resolved: Any, own: bool) -> None:
     """
     if not own:
         _write_config(folder, resolved)
-    for number, outcome in enumerate(result.outcomes):
-        place = folder / "trajectories" / (Path(outcome.policy).name if number else "")
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(place, error) from error
-        for row, day in enumerate(result.days):
-            arrays: dict[str, Any] = {name: table[row] for name, table in outcome.arrays.items()}
-            write_whole(place / f"{day}.npz", lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
-    write_json(folder / "evaluation.json", result.to_dict())
+    with whole_folder(folder / "trajectories") as trajectories:
+        for number, outcome in enumerate(result.outcomes):
+            place = trajectories / (Path(outcome.policy).name if number else "")
+            make_folder(place)
+            for row, day in enumerate(result.days):
+                arrays: dict[str, Any] = {name: table[row] for name, table in outcome.arrays.items()}
+                write_whole(place / f"{day}.npz", lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
+        write_json(folder / EVALUATION, result.to_dict())
 
 
 def _write_config(folder: Path, resolved: Any) -> None:
     place, text = folder / "config.yaml", resolved.to_yaml(folder)
     if place.exists() and place.read_text(encoding="utf-8") != text:
         raise RunError(f"{place}: another configuration than the evaluated one; choose another folder (out=, --out)")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+    make_folder(folder)
     write_whole(place, lambda file: file.write(text.encode()))

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from powergrid.core.files import unwritable, write_whole
+from powergrid.report.files import METRICS, read_metrics
 
-METRICS = "metrics.jsonl"
+RESUME = "resume the run (resume=True, --resume)"
+"""What to do once there is space on a full disk."""
 
 
 class Journal:
@@ -29,13 +31,13 @@ class Journal:
         self._path = folder / METRICS
         kept = [row for row in read_metrics(folder) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in kept)
-        write_whole(self._path, lambda file: file.write(text.encode()))
+        write_whole(self._path, lambda file: file.write(text.encode()), RESUME)
         self.last = kept[-1] if kept else {}
         try:
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
+            self._board = _Board.open(folder / "tb", step)
         except OSError as error:
-            raise unwritable(self._path, error) from error
-        self._board = _Board.open(folder / "tb", step)
+            raise unwritable(self._path, error, RESUME) from error
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row; values that are not finite are left out.
@@ -52,7 +54,7 @@ class Journal:
             if self._board is not None:
                 self._board.write(row)
         except OSError as error:
-            raise unwritable(self._path, error) from error
+            raise unwritable(self._path, error, RESUME) from error
 
     def close(self) -> None:
         """Flush and close all files."""
@@ -61,21 +63,7 @@ class Journal:
             if self._board is not None:
                 self._board.close()
         except OSError as error:
-            raise unwritable(self._path, error) from error
-
-
-def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """Rows of a run's learning curve; a last line cut short by a kill is left out."""
-    path = Path(folder) / METRICS
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+            raise unwritable(self._path, error, RESUME) from error
 
 
 class _Board:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from powergrid.core.terminal import console
 
 _LINE_EVERY_S = 10.0
 
@@ -27,7 +28,7 @@ class Reporter:
     """
 
     def __init__(self, total: int, start: int = 0, enabled: bool = True):
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
         self._total, self._enabled = total, enabled
         self._live = enabled and self._console.is_terminal
         self._seen: dict[str, float] = {}

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from powergrid.core.errors import MissingExtraError, RunError
-from powergrid.core.files import unwritable, write_json, write_whole
+from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
 from powergrid.learn.progress import Reporter
 from powergrid.plugins.registries import ALGORITHMS
+from powergrid.report.files import META, read_meta, read_metrics
 
-CONFIG, META = "config.yaml", "meta.json"
+CONFIG = "config.yaml"
 STEPS = 1_000_000
 
 
@@ -96,11 +98,12 @@ def train(
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
-        _create(folder, config_yaml)
-    write_json(folder / META, meta)
+        _create(folder, config_yaml, meta)
     state, step = learner.init(meta["seed"], compile_ahead=True), 0
     if (folder / checkpoint.FILE_NAME).exists():
-        state, step = checkpoint.restore(folder, state)
+        state, step = checkpoint.restore(folder, state, env.groups)
+    if resume:
+        write_json(folder / META, meta)  # a resumed run may have more steps
     _Run(folder, env, learner, meta["steps"], checkpoint_every_s, progress).go(state, step)
     return folder
 
@@ -145,14 +148,15 @@ class _Run:
         checkpoint.save(self.folder, state, groups=self.env.groups, step=step)
 
     def _check(self, values: dict[str, Any], step: int) -> None:
-        if values["value_loss"] != values["value_loss"]:
+        wrong = [name for name, value in values.items() if not (name.startswith("episode_") or math.isfinite(value))]
+        if wrong:  # means over episodes are NaN where none ended
             raise RunError(
-                f"{self.folder}: learning diverged (NaN) before step {step:,}; the last checkpoint is from before. "
-                "Start again with a smaller learning_rate or reward_scale"
+                f"{self.folder}: learning diverged ({wrong[0]} is {values[wrong[0]]}) before step {step:,}; the last "
+                "checkpoint is from before. Start again with a smaller learning_rate or reward_scale"
             )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _interrupts() -> Iterator[list[int]]:
     """Collect the first SIGINT or SIGTERM instead of dying from it; deliver it at the end, a second one at once."""
     caught: list[int] = []
@@ -188,7 +192,7 @@ def _open(source: Any) -> Any:
 def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:
     """Settings of a new run."""
     held = [name for name in (META, checkpoint.FILE_NAME) if (folder / name).exists()]
-    if (folder / CONFIG).exists() and (folder / CONFIG).read_text(encoding="utf-8") != config_yaml:
+    if (folder / CONFIG).exists() and _config_text(folder) != config_yaml:
         held.append(CONFIG)
     if held:
         raise RunError(
@@ -206,12 +210,12 @@ def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, 
 def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:
     """Settings of the run in `folder`; what the caller says must agree with them, but for more steps."""
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        held_yaml = (folder / CONFIG).read_text(encoding="utf-8")
+        meta, held_yaml = read_meta(folder).model_dump(), _config_text(folder)
+        read_metrics(folder)  # what cannot be continued is refused before anything is compiled or written
+        if (folder / checkpoint.FILE_NAME).exists():
+            checkpoint.load(folder)
     except FileNotFoundError as error:
         raise RunError(f"{folder}: there is no run to resume ({Path(error.filename).name} is missing)") from error
-    except json.JSONDecodeError as error:
-        raise RunError(f"{folder / META}: not valid JSON ({error}); the run cannot be resumed") from error
     if held_yaml != config_yaml:
         raise RunError(
             f"{folder}: the configuration differs from the run's own {CONFIG}; resume with that one, or choose another "
@@ -259,9 +263,20 @@ def _provenance(env: Any) -> dict[str, Any]:
     }
 
 
-def _create(folder: Path, config_yaml: str) -> None:
+def _config_text(folder: Path) -> str:
+    return (folder / CONFIG).read_text(encoding="utf-8", errors="replace")
+
+
+def _create(folder: Path, config_yaml: str, meta: dict[str, Any]) -> None:
+    """A new run's configuration and ``meta.json``: both or, when that fails, neither."""
+    new = not folder.exists()
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    write_whole(folder / CONFIG, lambda file: file.write(config_yaml.encode()))
+        write_whole(folder / CONFIG, lambda file: file.write(config_yaml.encode()))
+        write_json(folder / META, meta)
+    except RunError:
+        (folder / CONFIG).unlink(missing_ok=True)
+        if new:
+            with contextlib.suppress(OSError):  # somebody else has put a file into it
+                folder.rmdir()
+        raise

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.core.statistics import mean_interval
-from powergrid.envs.simulation import World, episode_seed
+from powergrid.envs.simulation import World, chosen_days, episode_seed
 from powergrid.report.records import DayRecord, record_days
 from powergrid.report.run import Played, Run
 
@@ -84,9 +84,10 @@ def training_levels(run: Run) -> dict[str, np.ndarray]:
     """Cost of the evaluated local policies on the run's own training days, for the learning curve."""
     from powergrid.plugins.registries import POLICIES
 
-    days = [int(day) for day in run.meta.get("days", ())]
+    days = run.meta.days if run.meta else []
     if not (days and run.metrics):
         return {}
+    chosen_days(run.world, days)
     names = [policy.name for policy in run.policies if policy.name in POLICIES]
     return {name: day_costs(run.world, name, days, run.seed) for name in names}
 

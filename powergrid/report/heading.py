@@ -10,6 +10,7 @@ import numpy as np
 
 from powergrid.core.statistics import mean_interval
 from powergrid.report import markup
+from powergrid.report.files import RunMeta
 from powergrid.report.findings import rival, saving, split_name
 from powergrid.report.plots.trade import trading_percent
 from powergrid.report.plots.voltage import outside_percent
@@ -27,8 +28,7 @@ AGENTS_NAMED = 6
 
 def title(run: Run) -> str:
     """What was trained, or else played, on which configuration."""
-    algorithm = run.meta.get("algorithm")
-    what = str(algorithm).upper() if algorithm else policy_phrase(run.main.name).capitalize()
+    what = run.meta.algorithm.upper() if run.meta else policy_phrase(run.main.name).capitalize()
     return f"{what} on {run.world.resolved.config.name}"
 
 
@@ -36,7 +36,7 @@ def byline(run: Run) -> str:
     """The facts in one line; `setting` has them in full."""
     network, trained = run.world.network, _steps(run.metrics)
     parts = [
-        f"{trained} training steps, seed {run.meta.get('seed')}" if trained else "nothing trained",
+        f"{trained} training steps, seed {run.meta.seed}" if trained and run.meta else "nothing trained",
         f"{network.name}, {len(network.buses.name)} buses",
         f"data {run.world.resolved.dataset().name}",
         f"{len(run.days)} {split_name(run)}days",
@@ -134,13 +134,13 @@ def _steps(metrics: list[dict[str, Any]]) -> str:
     return f"{metrics[-1]['step']:,}" if metrics else ""
 
 
-def _training(meta: dict[str, Any], metrics: list[dict[str, Any]]) -> str:
-    if not (meta and metrics):
+def _training(meta: RunMeta | None, metrics: list[dict[str, Any]]) -> str:
+    if meta is None or not metrics:
         return "none; all policies played here are given rules"
-    minutes, backend = metrics[-1].get("time_s", 0.0) / 60.0, meta.get("backend", "an unknown backend")
+    minutes = metrics[-1].get("time_s", 0.0) / 60.0
     return (
-        f"{str(meta['algorithm']).upper()}, {_steps(metrics)} environment steps, seed {meta['seed']}, on "
-        f"{len(meta.get('days', ()))} training days, {minutes:.1f} minutes on {backend}"
+        f"{meta.algorithm.upper()}, {_steps(metrics)} environment steps, seed {meta.seed}, on "
+        f"{len(meta.days)} training days, {minutes:.1f} minutes on {meta.backend}"
     )
 
 
@@ -151,13 +151,13 @@ def _network(network: Any) -> str:
     return f"{network.name}{guest}: {size}. {network.source_note}"
 
 
-def _software(meta: dict[str, Any]) -> str:
+def _software(meta: RunMeta | None) -> str:
     try:
         version = metadata.version("powergrid-marl")
     except metadata.PackageNotFoundError:
         version = "not installed as a package"
     here = {"powergrid": version, "python": platform.python_version(), "numpy": np.__version__}
-    groups = {"this page": here, "training": meta.get("versions", {})}
+    groups = {"this page": here, "training": meta.versions if meta else {}}
     texts = (
         f"{what}: {', '.join(f'{name} {v}' for name, v in found.items())}" for what, found in groups.items() if found
     )

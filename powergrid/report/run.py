@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +12,9 @@ import numpy as np
 
 from powergrid.core.errors import RunError
 from powergrid.core.npz import ArchiveError, read_npz
-from powergrid.envs.simulation import World, episode_seed
+from powergrid.envs.simulation import World, chosen_days, episode_seed
+from powergrid.report.files import BOUND, PolicyEntry, RunMeta, read_evaluation, read_meta, read_metrics
 from powergrid.report.records import DayRecord, record_days
-
-BOUND = "lower_bound"
-"""Name under which ``evaluation.json`` holds costs that no policy can go below; it has no trajectories."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Run:
     world
         Its configuration, built.
     meta
-        Content of ``meta.json``; empty where nothing was trained.
+        Content of ``meta.json``; ``None`` where nothing was trained.
     metrics
         Rows of ``metrics.jsonl``.
     seed, days, machine
@@ -78,7 +75,7 @@ class Run:
 
     folder: Path
     world: World
-    meta: dict[str, Any]
+    meta: RunMeta | None
     metrics: list[dict[str, Any]]
     seed: int
     days: tuple[int, ...]
@@ -130,30 +127,33 @@ def load_run(folder: str | Path) -> Run:
     from powergrid.envs.build import build
 
     folder = Path(folder)
-    evaluation = _json(folder / "evaluation.json", "evaluate the run first: powergrid evaluate RUN --report")
+    try:
+        evaluation = read_evaluation(folder)
+    except FileNotFoundError as error:
+        again = "evaluate the run first: powergrid evaluate RUN --report"
+        raise RunError(f"{folder}: evaluation.json is missing; {again}") from error
     if not (folder / "config.yaml").exists():
         raise RunError(f"{folder}: config.yaml is missing; evaluate the run again: powergrid evaluate RUN --report")
     world = build(folder / "config.yaml")
-    days, seed = tuple(evaluation["days"]), int(evaluation["seed"])
-    entries = {name: entry for name, entry in evaluation["policies"].items() if name != BOUND}
+    days, seed = tuple(int(day) for day in chosen_days(world, evaluation.days)), evaluation.seed
+    entries = {name: entry for name, entry in evaluation.policies.items() if name != BOUND}
     policies = tuple(
         _played(folder, world, name, entry, days, seed, first=number == 0)
         for number, (name, entry) in enumerate(entries.items())
     )
     if not policies:
         raise RunError(f"{folder / 'evaluation.json'}: no policy was evaluated; evaluate the run again")
-    meta = _json(folder / "meta.json", "") if (folder / "meta.json").exists() else {}
-    bound = evaluation["policies"].get(BOUND)
+    bound = evaluation.policies.get(BOUND)
     return Run(
         folder=folder,
         world=world,
-        meta=meta,
-        metrics=_rows(folder / "metrics.jsonl"),
+        meta=read_meta(folder) if (folder / "meta.json").exists() else None,
+        metrics=read_metrics(folder),
         seed=seed,
         days=days,
-        machine=str(evaluation.get("machine", "")),
+        machine=evaluation.machine,
         policies=policies,
-        bound=None if bound is None else np.add(bound["by_day"]["money"], bound["by_day"]["violations"]),
+        bound=None if bound is None else np.add(bound.by_day.money, bound.by_day.violations),
     )
 
 
@@ -164,44 +164,36 @@ def trajectory_file(folder: Path, policy: str, day: int, *, first: bool) -> Path
 
 
 def _played(
-    folder: Path, world: World, name: str, entry: dict[str, Any], days: Sequence[int], seed: int, first: bool
+    folder: Path, world: World, name: str, entry: PolicyEntry, days: Sequence[int], seed: int, first: bool
 ) -> Played:
-    by_day = {part: np.array(values, dtype=float) for part, values in entry["by_day"].items()}
+    by_day = {part: np.array(values, dtype=float) for part, values in entry.by_day if values is not None}
     files = [trajectory_file(folder, name, day, first=first) for day in days]
     record, error = None, 0.0
     if all(file.exists() for file in files):
-        stored = [_arrays(file) for file in files]
+        stored = [_arrays(file, world) for file in files]
         seeds = [episode_seed(seed, int(day)) for day in days]
         record = record_days(world, np.stack([arrays["actions"] for arrays in stored]), days=days, seeds=seeds)
         money = np.stack([arrays["money"] for arrays in stored])
         error = float(np.abs(record.money[..., : money.shape[2], :] - money).max(initial=0.0))
-    return Played(name, **by_day, trajectory_hash=entry.get("trajectory_hash", ""), record=record, replay_error=error)
+    return Played(name, **by_day, trajectory_hash=entry.trajectory_hash, record=record, replay_error=error)
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path, world: World) -> dict[str, np.ndarray]:
+    """Actions and money of a recorded day, in the shapes that the configuration gives them."""
     try:
-        return read_npz(path, ("actions", "money"))
+        found = read_npz(path, ("actions", "money"))
     except (ArchiveError, OSError) as error:
         raise RunError(f"{path}: this is not a trajectory ({error}); evaluate the run again") from error
-
-
-def _json(path: Path, hint: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path.parent}: {path.name} is missing; {hint}") from error
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path}: not valid JSON ({error}); write it again") from error
-    assert isinstance(content, dict)
-    return content
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a learning curve; a last line cut short by a kill is left out."""
-    rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    layout, ticks = world.layout, world.layout.settings.episode_length
+    wanted = {
+        "actions": (ticks, len(layout.actors), layout.action_size),
+        "money": (ticks, len(layout.actors), len(layout.ledger.money_names)),
+    }
+    for name, array in found.items():
+        if array.shape != wanted[name] or array.dtype.kind != "f" or not np.isfinite(array).all():
+            held = f"{array.dtype}{list(array.shape)}"
+            raise RunError(
+                f"{path}: this is no trajectory of the configuration: {name} is {held}, expected finite numbers "
+                f"{list(wanted[name])}; evaluate the run again"
+            )
+    return found

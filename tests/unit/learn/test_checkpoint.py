@@ -1,9 +1,12 @@
 """Checkpoints that are whole, damaged, foreign or cannot be written; the actor inside them."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import jax
 import numpy as np
@@ -39,7 +42,7 @@ def save(folder, state, step=640):
 
 def test_every_leaf_comes_back_bit_for_bit(tmp_path, state):
     path = save(tmp_path, state)
-    back, step = checkpoint.restore(path, learner().init(9))
+    back, step = checkpoint.restore(path, learner().init(9), ENV.groups)
     assert step == 640
     assert jax.tree.structure(back) == jax.tree.structure(state)
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
@@ -90,7 +93,76 @@ def test_foreign_files_and_missing_ones_are_refused(tmp_path, state):
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, state, hyper):
     save(tmp_path, state)
     with pytest.raises(RunError, match="another algorithm, network size or configuration"):
-        checkpoint.restore(tmp_path, learner(**hyper).init(0))
+        checkpoint.restore(tmp_path, learner(**hyper).init(0), ENV.groups)
+
+
+def resaved(path, **changes):
+    arrays = checkpoint.load(path)
+    arrays.update(changes)
+    np.savez(path, **{key: array for key, array in arrays.items() if array is not None})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, state, value):
+    path = save(tmp_path, state)
+    kernel = np.array(state.actor["small"]["dense_1"]["kernel"])
+    kernel[0, 0] = value
+    resaved(path, **{"actor/small/dense_1/kernel": kernel})
+    for read in (checkpoint.load_actor, lambda path: checkpoint.restore(path, learner().init(0), ENV.groups)):
+        with pytest.raises(RunError, match=r"actor/small/dense_1/kernel holds -?(nan|inf)"):
+            read(path)
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path, state):
+    path = save(tmp_path, state, step=1)
+    diverged = state._replace(value_norm=state.value_norm._replace(mean=np.full(3, np.nan, np.float32)))
+    with pytest.raises(RunError, match=r"learning diverged: value_norm/mean holds nan.*older checkpoint is kept"):
+        save(tmp_path, diverged, step=2)
+    assert int(checkpoint.load(path)["step"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("actor/small/dense_0/kernel", np.zeros((3, 8), np.float32), "fit no layer of 2 agents behind"),
+        ("actor/small/dense_0/kernel", np.zeros(8, np.float32), "fit no layer"),
+        ("actor/small/dense_1/bias", np.zeros(2, np.float32), "fit no layer"),
+        ("actor/small/dense_1/bias", np.zeros(1, int), "fit no layer"),
+        ("actor/small/dense_0/bias", None, "lacks"),
+        ("obs_norm/small/var", np.full(4, -1.0, np.float32), "negative"),
+        ("obs_norm/small/mean", np.zeros((3, 4), np.float32), "obs_norm/small has shapes"),
+        ("obs_norm/big/count", None, "lacks"),
+        ("groups/small", np.array(["small_0", "small_0"]), "one of them twice"),
+        ("step", np.array(1.5), "after how many steps"),
+        ("format", np.array(["powergrid-checkpoint-1"] * 2), "no checkpoint of this version"),
+    ],
+)
+def test_actors_that_do_not_fit_together_are_refused(tmp_path, state, key, value, message):
+    path = save(tmp_path, state)
+    resaved(path, **{key: value})
+    with pytest.raises(RunError, match=message):
+        checkpoint.load_actor(path)
+
+
+def test_a_checkpoint_that_claims_more_than_it_holds_is_refused(tmp_path, state):
+    """A header of 10^12 entries in a file of a few kilobytes; nothing of that size is asked of the machine."""
+    path = save(tmp_path, state)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("actor/big/dense_9/kernel.npy", header.getvalue())
+    tracemalloc.start()
+    with pytest.raises(RunError, match="claims 8,000,000,000,000 bytes and has 0"):
+        checkpoint.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_columns_of_other_agents_are_not_taken_over(tmp_path, state):
+    save(tmp_path, state)
+    swapped = {"small": ENV.groups["small"], "big": ENV.groups["big"]}
+    with pytest.raises(RunError, match="checkpoint is of the agents"):
+        checkpoint.restore(tmp_path, learner().init(0), swapped)
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, state, monkeypatch):

@@ -35,7 +35,7 @@ def on_three_devices(folder):
     assert len(jax.devices()) == 4
     assert len(learn(folder).obs["battery"].devices()) == 3  # four do not divide six environments
     resumed = learner()
-    state, _ = resumed.update(checkpoint.restore(folder / "1", resumed.init(1))[0])
+    state, _ = resumed.update(checkpoint.restore(folder / "1", resumed.init(1), resumed.env.groups)[0])
     checkpoint.save(folder / "resumed", state, groups=resumed.env.groups, step=2)
 
 

@@ -1,6 +1,9 @@
 """Runs: they learn, stop, resume as if nothing had happened, and refuse to overwrite each other."""
 
+import errno
 import json
+import os
+import shutil
 import signal
 
 import jax
@@ -9,10 +12,12 @@ import numpy as np
 import pytest
 from toy_battery import HOURS, ToyBattery
 
+from powergrid.core import files
 from powergrid.core.errors import ConfigError, RunError, UnknownNameError
 from powergrid.learn import checkpoint
-from powergrid.learn.journal import Journal, read_metrics
+from powergrid.learn.journal import Journal
 from powergrid.learn.train import train
+from powergrid.report.files import read_metrics
 
 SMALL = {
     "num_envs": 32,
@@ -136,6 +141,54 @@ def test_a_resumed_run_keeps_its_settings(finished, given, message):
 def test_there_must_be_a_run_to_resume(tmp_path):
     with pytest.raises(RunError, match="no run to resume"):
         train(toy(), out=tmp_path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("meta.json", b"{", "not valid JSON"),
+        ("meta.json", b"[]", "not an object"),
+        ("meta.json", b"\x80\x00", "it is no text"),
+        ("meta.json", b'{"algorithm": "mappo", "steps": 5}', r"no meta\.json of a run \(seed: field required\)"),
+        ("config.yaml", b"\x80\x00", "configuration differs"),
+        ("metrics.jsonl", b"\x80\x00", "it is no text"),
+        ("metrics.jsonl", b'3\n{"step": 1}\n', "line 1 of .*not an object"),
+        ("checkpoint.npz", b"PK", "not a readable checkpoint"),
+    ],
+)
+def test_a_run_with_a_damaged_file_is_not_resumed(finished, tmp_path, file, content, message):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / file).write_bytes(content)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(RunError, match=message):
+        train(toy(), out=folder, resume=True, progress=False)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "meta.json"])
+def test_a_disk_that_is_full_at_once_leaves_no_half_of_a_run(tmp_path, monkeypatch, file):
+    folder, sync = tmp_path / "run", files.os.fsync
+
+    def full(descriptor):
+        if file in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(RunError, match=r"disk is full.*run it again"):
+        train(toy(), steps=STEPS, out=folder, progress=False, **SMALL)
+    assert not folder.exists()
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="disk is full"):
+        train(toy(), steps=STEPS, out=folder, progress=False, **SMALL)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_learning_that_diverges_keeps_the_last_checkpoint(tmp_path):
+    with pytest.raises(RunError, match=r"learning diverged.*smaller learning_rate"):
+        train(toy(), steps=STEPS, out=tmp_path, progress=False, **{**SMALL, "learning_rate": 1e11})
+    assert not (tmp_path / "checkpoint.npz").exists()
 
 
 def test_wrong_names_are_refused_before_a_folder_is_made(tmp_path):

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from powergrid.core.errors import RunError
+from powergrid.core.errors import ConfigError, RunError
 from powergrid.envs.simulation import episode_seed
 from powergrid.learn.evaluate import evaluate
 from powergrid.report import markup, origins, sections, write_report
@@ -70,7 +70,8 @@ def trained(evaluated, tmp_path_factory):
     ]
     rows.insert(3, {"step": 3500, "episodes": 0})
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 30')
-    meta = {"algorithm": "mappo", "seed": 0, "days": [0, 7], "versions": {"jax": "0.0.1"}, "backend": "jax/cpu"}
+    meta = {"algorithm": "mappo", "steps": 30_000, "seed": 0, "settings": {}, "days": [0, 7], "backend": "jax/cpu"}
+    meta["versions"] = {"jax": "0.0.1"}
     (folder / "meta.json").write_text(json.dumps(meta))
     content = json.loads((folder / "evaluation.json").read_text())
     zeros = [0.0, 0.0, 0.0]
@@ -170,6 +171,59 @@ def test_folders_that_hold_no_evaluation_are_refused(copied):
     (copied / "evaluation.json").unlink()
     with pytest.raises(RunError, match=r"evaluation\.json is missing; evaluate the run first"):
         write_report(copied)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("evaluation.json", "[1, 2]", "not an object"),
+        ("evaluation.json", '{"days": [3], "seed": 0}', r"no evaluation\.json of a run \(policies: field required"),
+        ("evaluation.json", '{"days": ["3"], "seed": 0, "policies": {}}', r"days\.0: input should be a valid integer"),
+        ("evaluation.json", "[" * 100_000, "not valid JSON"),
+        ("evaluation.json", b"\x80\x00PK", "it is no text"),
+        ("meta.json", '{"algorithm": "mappo"}', r"no meta\.json of a run \(steps: field required"),
+        ("metrics.jsonl", '{"step": 1}\nnothing\n{"step": 2}\n', "line 2 of .*not valid JSON"),
+        ("metrics.jsonl", '{"step": 1, "episode_money": "much"}\n', "line 1 is no row of a learning curve"),
+        ("config.yaml", b"\x80\x00PK", "UTF-8"),
+    ],
+)
+def test_files_that_are_something_else_are_refused_in_a_sentence(copied, file, content, message):
+    (copied / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((RunError, ConfigError), match=message):
+        write_report(copied)
+    assert not (copied / "report.html").exists()
+
+
+def test_an_evaluation_of_days_and_values_that_do_not_match_is_refused(copied):
+    path = copied / "evaluation.json"
+    content = json.loads(path.read_text())
+    content["policies"]["random"]["by_day"]["money"].pop()
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="random has 2 values of money for 3 days"):
+        load_run(copied)
+    content["policies"]["random"]["by_day"]["money"].append(float("nan"))
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="finite number"):
+        load_run(copied)
+    content["policies"]["random"]["by_day"]["money"][-1] = 0.0
+    content["days"] = [138, 24, 100_000]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="days"):
+        load_run(copied)
+
+
+@pytest.mark.parametrize("fault", ["shape", "nan", "type"])
+def test_trajectories_of_another_configuration_are_refused(copied, fault):
+    path = copied / "trajectories" / "138.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    if fault == "nan":
+        arrays["money"][3, 0, 0] = np.nan
+    else:
+        arrays["money"] = arrays["money"][:, :1] if fault == "shape" else arrays["money"].astype(int)
+    np.savez(path, **arrays)
+    with pytest.raises(RunError, match=r"138\.npz: this is no trajectory of the configuration: money"):
+        load_run(copied)
 
 
 def test_replayed_days_are_the_evaluated_ones(run):
