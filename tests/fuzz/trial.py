@@ -1,19 +1,23 @@
-"""Tries mutants one after the other and prints a line of JSON about each: ``python trial.py SEED START STOP``."""
+"""Tries mutants one after the other, a line of JSON about each: ``python trial.py KIND SEED START STOP``."""
 
 from __future__ import annotations
 
 import json
+import random
 import resource
 import signal
 import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutants import Mutant, mutant
+from files import KINDS
+from mutants import mutant
 
 import powergrid
 from powergrid.core.errors import ConfigError
@@ -60,16 +64,21 @@ def _all_finite(what: str, values: dict[str, Any]) -> None:
         assert np.isfinite(value).all(), f"{what} of {agent} are not finite: {value}"
 
 
-def judge(found: Mutant, folder: Path, backend: str) -> dict[str, str]:
-    """What becomes of a mutant, as words."""
-    given = found.given
+def configuration(seed: int, number: int, folder: Path, backend: str) -> str:
+    """Try a configuration, as a file or as a mapping."""
+    given = mutant(seed, number).given
     if isinstance(given, str):
         (folder / "mutant.yaml").write_text(given, encoding="utf-8", errors="surrogatepass")
         given = folder / "mutant.yaml"
+    return trial(given, backend)
+
+
+def judge(attempt: Callable[[], str], seconds: int) -> dict[str, str]:
+    """What becomes of a mutant, as words."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    signal.alarm(SECONDS[backend])
+    signal.alarm(seconds)
     try:
-        said = {"outcome": trial(given, backend)}
+        said = {"outcome": attempt()}
     except Hang:
         said = {"outcome": "hang", "why": traceback.format_exc()}
     except BaseException:
@@ -82,7 +91,7 @@ def judge(found: Mutant, folder: Path, backend: str) -> dict[str, str]:
     return said
 
 
-def main(seed: int, start: int, stop: int) -> None:
+def main(kind: str, seed: int, start: int, stop: int) -> None:
     """Try the mutants of a range of numbers."""
 
     def over(*_: Any) -> None:
@@ -91,16 +100,20 @@ def main(seed: int, start: int, stop: int) -> None:
     signal.signal(signal.SIGALRM, over)
     warnings.simplefilter("ignore")
     ran = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for number in range(start, stop):
             print(json.dumps({"number": number}), flush=True)
-            said = judge(mutant(seed, number), Path(folder), "numpy")
-            if said["outcome"] == "ran":
-                ran += 1
-                if ran % COMPILED_EVERY == 0:
-                    said = judge(mutant(seed, number), Path(folder), "auto")
+            if kind != "configuration":
+                draw = random.Random(f"{kind}/{seed}/{number}")
+                said = judge(partial(KINDS[kind], draw, folder), SECONDS["numpy"])
+            else:
+                said = judge(partial(configuration, seed, number, folder, "numpy"), SECONDS["numpy"])
+                ran += said["outcome"] == "ran"
+                if said["outcome"] == "ran" and ran % COMPILED_EVERY == 0:
+                    said = judge(partial(configuration, seed, number, folder, "auto"), SECONDS["auto"])
             print(json.dumps({"number": number, **said}), flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]))
+    main(sys.argv[1], *map(int, sys.argv[2:5]))

@@ -1,4 +1,4 @@
-"""Mutated presets: each is refused with findings, or runs on finite numbers; none crashes, hangs or grows."""
+"""Mutated presets and files: each is refused in sentences, or runs on finite numbers; none crashes, hangs or grows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LIMIT_S = 3600
 """Guard against a mutant that no signal ends; `trial` stops a usual one much earlier."""
 
 
-def tried(seed: int, start: int, stop: int) -> list[dict]:
+def tried(kind: str, seed: int, start: int, stop: int) -> list[dict]:
     """What became of a range of mutants, in a process of their own."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, str(TRIAL), *map(str, (seed, start, stop))]
+    command = [sys.executable, str(TRIAL), kind, *map(str, (seed, start, stop))]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT_S)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode:
@@ -29,26 +29,40 @@ def tried(seed: int, start: int, stop: int) -> list[dict]:
     return [line for line in lines if "outcome" in line]
 
 
-def examine(seed: int, count: int, processes: int) -> None:
+def examine(kind: str, seed: int, count: int, processes: int) -> None:
     bounds = [count * part // processes for part in range(processes + 1)]
     with ThreadPoolExecutor(processes) as pool:
-        parts = pool.map(lambda part: tried(seed, bounds[part], bounds[part + 1]), range(processes))
+        parts = pool.map(lambda part: tried(kind, seed, bounds[part], bounds[part + 1]), range(processes))
         results = [result for part in parts for result in part]
     wrong = [result for result in results if result["outcome"] not in ("refused", "ran")]
-    shown = "\n\n".join(f"mutant({seed}, {item['number']}): {item['outcome']}\n{item.get('why')}" for item in wrong[:5])
+    shown = "\n\n".join(f"{kind} {seed} {item['number']}: {item['outcome']}\n{item.get('why')}" for item in wrong[:5])
     assert not wrong, f"{len(wrong)} of {count} mutants\n{shown}"
     assert len(results) == count
     ran = sum(result["outcome"] == "ran" for result in results)
-    assert count // 10 < ran < count * 9 // 10, f"{ran} of {count} mutants ran: mutation is too strong or too weak"
+    assert count // 20 < ran < count * 19 // 20, f"{ran} of {count} mutants ran: mutation is too strong or too weak"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_mutants_are_refused_or_run():
-    examine(seed=0, count=300, processes=1)
+    examine("configuration", seed=0, count=300, processes=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LIMIT_S)
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_many_mutants_are_refused_or_run():
-    examine(seed=20, count=10_000, processes=max((os.cpu_count() or 2) // 2, 1))
+    examine("configuration", seed=20, count=10_000, processes=max((os.cpu_count() or 2) // 2, 1))
+
+
+@pytest.mark.parametrize("kind", ["network", "series", "archive", "pickle"])
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
+def test_mutated_files_are_refused_or_read(kind):
+    examine(kind, seed=0, count=40 if kind in ("network", "series") else 300, processes=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT_S)
+@pytest.mark.parametrize("kind", ["network", "series", "archive", "pickle"])
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
+def test_many_mutated_files_are_refused_or_read(kind):
+    examine(kind, seed=21, count=1000 if kind in ("network", "series") else 10_000, processes=1)
