@@ -49,8 +49,8 @@ def series_file(draw: random.Random, folder: Path) -> str:
         text = _mistaken(draw, text)
     file = folder / "series.csv"
     file.write_bytes(_damaged(draw, text.encode()) if draw.random() < 0.1 else text.encode("utf-8", "surrogatepass"))
-    given: dict[str, Any] = {"network": "case5", "datasets": {"load": str(file)}, "simulation": {"time_step": 3600}}
-    given["agents"] = [{"id": "b", "type": "ESS", "bus": powergrid.network("case5").buses.name[1]}]
+    given: dict[str, Any] = {"network": "ieee13", "datasets": {"load": str(file)}, "simulation": {"time_step": 3600}}
+    given["agents"] = [{"id": "b", "type": "ESS", "bus": "671"}]
     try:
         env = powergrid.make(given, backend="numpy")
     except PowerGridError:
