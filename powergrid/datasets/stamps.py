@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,8 @@ _CLOCKS = {
     r"\d{1,2}:\d{2} ?[AaPp]\.?[Mm]\.?": " %I:%M %p",
     r"\d{1,2}:\d{2}:\d{2} ?[AaPp]\.?[Mm]\.?": " %I:%M:%S %p",
 }
-_OFFSET = r".*\d{1,2}:\d{2}.*(?:Z|z|[+-]\d{2}:?\d{2})|.*T\d{2,6}(?:Z|[+-]\d{2}:?\d{2})"
+_OFFSET = r".*\d{1,2}:\d{2}.*(?:Z|z|[+-]\d{2}(?::?\d{2})?)|.*T\d{2,6}(?:Z|[+-]\d{2}(?::?\d{2})?)"
+_MIXED = "some stamps have a UTC offset and some have none; write all of them alike"
 _MIDNIGHT = r"(?<=[ T])24:00(?::00)?$"
 
 
@@ -75,7 +77,7 @@ def read_stamps(texts: pd.Series, date_format: str | None) -> Stamps:
     texts, late = _without_24(texts)
     with_offset = texts.str.fullmatch(_OFFSET)
     if with_offset.any() and not with_offset.all():
-        raise UnclearStamps("some stamps have a UTC offset and some have none; write all of them alike")
+        raise UnclearStamps(_MIXED)
     form = date_format or _form(texts)
     if form is None:
         return _iso(texts.str.replace("/", "-", regex=False), late, bool(with_offset.all()))
@@ -93,7 +95,7 @@ def _without_24(texts: pd.Series) -> tuple[pd.Series, pd.Series | None]:
 def _iso(texts: pd.Series, late: pd.Series | None, with_offset: bool) -> Stamps:
     import pandas as pd
 
-    times = pd.to_datetime(texts, format="ISO8601", utc=with_offset, errors="coerce")
+    times = _read(texts, "ISO8601", with_offset)
     _refuse_unread(texts, times, "")
     offset_s = None
     if with_offset:
@@ -105,11 +107,9 @@ def _iso(texts: pd.Series, late: pd.Series | None, with_offset: bool) -> Stamps:
 
 
 def _stated(texts: pd.Series, form: str, late: pd.Series | None) -> Stamps:
-    import pandas as pd
-
     with_offset = "%z" in form
     try:
-        times = pd.to_datetime(texts, format=form, utc=with_offset, errors="coerce")
+        times = _read(texts, form, with_offset)
     except ValueError as error:
         raise UnclearStamps(f'date_format "{form}" is none ({error}); write it as "%d/%m/%Y %H:%M"') from error
     _refuse_unread(texts, times, form)
@@ -119,6 +119,21 @@ def _stated(texts: pd.Series, form: str, late: pd.Series | None) -> Stamps:
         offset_s = int(offset.total_seconds())
         times = times.dt.tz_localize(None) + offset
     return Stamps(_next_day(times, late), offset_s)
+
+
+def _read(texts: pd.Series, form: str, with_offset: bool) -> pd.Series:
+    """Times of texts in a form, ``NaT`` where a text has another; in UTC where they have offsets."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # offsets that were not seen above
+        try:
+            times = pd.to_datetime(texts, format=form, utc=with_offset, errors="coerce")
+        except FutureWarning as error:
+            raise UnclearStamps(_MIXED) from error
+    if (times.dt.tz is not None) != with_offset:
+        raise UnclearStamps(_MIXED)
+    return times
 
 
 def _next_day(times: pd.Series, late: pd.Series | None) -> pd.Series:

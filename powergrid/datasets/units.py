@@ -165,7 +165,9 @@ _PER_KWH = 3.0
 """A year of prices that stays below this is one per kWh."""
 _KW_PER_M2 = 2.0
 _NIGHT_SHARE = 0.1
-"""Mean power from 22 to 2 o'clock over the mean of all hours, above which the clock is wrong [1]."""
+"""Mean power from 22:00 to 02:00 over the mean of all hours, above which the clock is wrong [1]."""
+_NOON_WITHIN_H = 3.0
+"""Farthest that the middle of the sun's day is from 12:00 by zone and by a roof to the east or west [h]."""
 
 
 def beyond_sense(quantity: str, values: np.ndarray) -> str:
@@ -247,13 +249,14 @@ def _night(values: np.ndarray, interval_s: int) -> Doubt | None:
     by_time = values.reshape(-1, a_day).mean(axis=0)
     hour = (np.arange(a_day) + 0.5) * 24.0 / a_day
     mean = by_time.mean()
-    night = by_time[(hour > 22.0) | (hour < 2.0)].mean()
-    if mean <= 0 or night <= _NIGHT_SHARE * mean:
+    if mean <= 0:
         return None
+    night = by_time[(hour > 22.0) | (hour < 2.0)].mean()
     middle = float(np.angle((by_time * np.exp(2j * np.pi * hour / 24.0)).sum()) * 24.0 / (2.0 * np.pi)) % 24.0
+    if night <= _NIGHT_SHARE * mean and abs(middle - 12.0) <= _NOON_WITHIN_H:
+        return None
     offset = round((12.0 - middle + 12.0) % 24.0 - 12.0)
-    told = (
-        f"sun at midnight: from 22 to 2 o'clock the mean is {night:.3g}, over all hours {mean:.3g}, and the middle of "
-        f"the day is at {int(middle):02d}:{int(middle % 1 * 60):02d}, expected about 12"
-    )
-    return Doubt(told, other=f"stamps must be local standard time; if they are UTC, write `utc_offset_h: {offset}`")
+    told = f"the middle of the sun's day is at {int(middle):02d}:{int(middle % 1 * 60):02d}, expected about 12:00"
+    if night > _NIGHT_SHARE * mean:
+        told = f"sun at midnight: the mean from 22:00 to 02:00 is {night:.3g}, that of all hours {mean:.3g}, and {told}"
+    return Doubt(told, other=f"stamps must be local standard time, so if they are UTC, write `utc_offset_h: {offset}`")

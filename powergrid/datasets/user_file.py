@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import DataError, unknown_name
+from powergrid.core.errors import DataError, nearest, unknown_name
 from powergrid.datasets.cells import Cells, decimal_mark, numbers, read_cells
 from powergrid.datasets.resample import DAY_S, Series
 from powergrid.datasets.series_file import SeriesFile
@@ -37,6 +37,7 @@ TIME_NAMES = (
 YEAR_DAYS = 365
 _LEAP_DAY = 59
 _DATE_NAMES, _CLOCK_NAMES = ("date", "datum", "day"), ("time", "zeit", "uhrzeit")
+_MOST_LISTED = 20
 _EMPTY = ("", "nan", "na", "n/a", "null", "none", "-")
 _CLOCK_CHANGES = "clock changes need UTC offsets, or local standard time all year"
 
@@ -168,13 +169,16 @@ def _value_position(cells: Cells, time: int, clock: int | None, form: SeriesFile
     if form.column is not None:
         found = [k for k in others if header[k] == form.column]
         if not found:
-            raise DataError(f"{cells.place}: {unknown_name('column', form.column, [header[k] for k in others])}")
+            told = unknown_name("column", form.column, [header[k] for k in others])
+            if len(others) > _MOST_LISTED:
+                told = f'unknown column "{form.column}" among {len(others)}; {nearest(form.column, header)}'
+            raise DataError(f"{cells.place}: {told}")
         if len(found) > 1:
             raise DataError(f'{cells.place}: {len(found)} columns are called "{form.column}"; give each its own name')
         return found[0]
     if len(others) == 1:
         return others[0]
-    told = ", ".join(header[k] for k in others[:20]) or "none"
+    told = ", ".join(header[k] for k in others[:_MOST_LISTED]) or "none"
     if others:
         hint = f"name it with column=, in YAML {form.line(key, column=header[others[0]])}"
     else:

@@ -12,6 +12,7 @@ import pytest
 
 from powergrid.core.errors import DataError, MissingExtraError
 from powergrid.datasets import SeriesFile, from_csv, from_series, load, read_series
+from powergrid.datasets.units import doubt
 
 HOURS = pd.date_range("2023-01-01", "2024-01-01", freq="1h", inclusive="left")
 VALUES = np.round(0.3 + 0.4 * np.clip(np.sin((HOURS.hour.to_numpy() - 6) / 12 * np.pi), 0, None), 3)
@@ -167,15 +168,25 @@ def sun(turn_h: int = 0) -> np.ndarray:
     return np.tile(np.roll(by_hour, turn_h), 365).round(4)
 
 
-@pytest.mark.parametrize("offset_h", [-8, -5, 9, 12])
-def test_sun_at_midnight_is_told_with_the_offset_that_mends_it(tmp_path, offset_h):
+@pytest.mark.parametrize("offset_h", [-8, -5, -4, 9, 12])
+def test_sun_of_another_clock_is_told_with_the_offset_that_mends_it(tmp_path, offset_h):
     text = table(values=sun(-offset_h)).to_csv(index=False)
     told = refusal(tmp_path, text, "pv_pu")
     wanted = offset_h if offset_h != 12 else -12
-    assert "sun at midnight: from 22 to 2 o'clock the mean is" in told
+    assert "the middle of the sun's day is at" in told
+    assert ("sun at midnight: the mean from 22:00 to 02:00 is 0." in told) == (offset_h != -4)
     assert f"write `utc_offset_h: {wanted}`" in told
     np.testing.assert_array_equal(read(tmp_path, text, "pv_pu", utc_offset_h=offset_h), sun())
     np.testing.assert_array_equal(read(tmp_path, text, "pv_pu", check=False), sun(-offset_h))
+
+
+@pytest.mark.parametrize("column", ["pv_pu:south", "pv_pu:southwest", "ghi_w_m2:greensboro", "dni_w_m2:greensboro"])
+def test_real_sun_is_told_by_its_clock(column):
+    series = load("embedded_2022").series(column)
+    a_day, quantity = 86_400 // series.interval_s, column.split(":")[0]
+    for turn_h in range(-11, 12):
+        found = doubt(quantity, np.roll(series.values, turn_h * a_day // 24), series.interval_s)
+        assert abs(turn_h) == 3 or (found is None) == (abs(turn_h) < 3)
 
 
 def test_utc_stamps_of_a_local_year(tmp_path):
