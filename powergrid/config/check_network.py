@@ -115,7 +115,7 @@ def _check_options(found: Findings, given: dict[str, Any], known: list[str]) -> 
     named: list[tuple[Keys, Any, Any]] = [(("network", "options"), given.get("base"), given.get("options"))]
     for i, item in entries(given.get("modifications")):
         attach = section(item, "attach")
-        path = ("network", "modifications", i, "attach", "options")
+        path: Keys = ("network", "modifications", i, "attach", "options")
         named.append((path, attach.get("network"), attach.get("options")))
     faulty: set[Keys] = set()
     for path, name, options in named:

@@ -76,6 +76,18 @@ class NumberSettings(BaseModel):
         kinds = {name: _number_kind(field.annotation) for name, field in cls.model_fields.items()}
         cls._ranges = {name: (*_ranges(name, cls.model_fields[name]), kind) for name, kind in kinds.items() if kind}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, (bounds, _, _) in cls._ranges.items():
+            written = properties.get(name, {})
+            for option in written.get("anyOf", [written]):
+                if option.get("type") in ("number", "integer"):
+                    ends = {"minimum": bounds.low, "maximum": bounds.high}
+                    option.update({end: value for end, value in ends.items() if math.isfinite(value)})
+        return schema
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_a_number(cls, value: Any, info: ValidationInfo) -> Any:

@@ -94,3 +94,10 @@ def test_options_of_every_network_are_settings():
         with pytest.raises(ValidationError) as caught:
             model.model_validate({"load_scale": True, "nonsense": 1})
         assert {error["loc"][0] for error in caught.value.errors()} == {"load_scale", "nonsense"}
+
+
+def test_the_json_schema_has_the_ranges():
+    found = Made.model_json_schema()["properties"]
+    assert (found["p_max_mw"]["exclusiveMinimum"], found["p_max_mw"]["maximum"]) == (0, 1e5)
+    assert (found["efficiency"]["minimum"], found["efficiency"]["maximum"]) == (0.1, 1)
+    assert found["either"]["anyOf"][0] == {"type": "number", "minimum": -1e12, "maximum": 1e12}
