@@ -115,11 +115,11 @@ def check_number(value: Any, bounds: Range, shown: Range, kind: str = "float") -
     for number in _leaves(value):
         if isinstance(number, bool | np.bool_):
             wanted = "a whole number" if kind == "int" else "a number"
-            raise PydanticCustomError("truth_value", f"Input should be {wanted}, not true or false")  # type: ignore[misc]
+            raise PydanticCustomError("truth_value", f"Input should be {wanted}, not true or false")
         if not bounds.low <= number <= bounds.high:
             unit = f" {shown.unit}" if shown.unit else ""
             message = f"Input should be between {shown.low:,.12g} and {shown.high:,.12g}{unit}; check its unit"
-            raise PydanticCustomError("beyond_sense", message)  # type: ignore[misc]
+            raise PydanticCustomError("beyond_sense", message)
 
 
 def check_argument(argument: Parameter, value: Any) -> None:
@@ -189,11 +189,12 @@ def _types(annotation: Any) -> Iterator[Any]:
 def _ranges(name: str, field: FieldInfo) -> tuple[Range, Range]:
     """The range to check, without the sides where the field has a bound of its own, and that to name in messages."""
     table = plausible(name)
-    lows = [item.ge if isinstance(item, Ge) else item.gt for item in field.metadata if isinstance(item, Ge | Gt)]
-    highs = [item.le if isinstance(item, Le) else item.lt for item in field.metadata if isinstance(item, Le | Lt)]
+    own: list[Any] = field.metadata
+    lows = [item.ge if isinstance(item, Ge) else item.gt for item in own if isinstance(item, Ge | Gt)]
+    highs = [item.le if isinstance(item, Le) else item.lt for item in own if isinstance(item, Le | Lt)]
     # `gt=0` excludes a sign; of a quantity that is never near zero it says nothing about the size
-    lows = [low for low in lows if low > 0 or table.low <= 0]  # type: ignore[operator]
-    shown = table._replace(low=max(lows, default=table.low), high=min(highs, default=table.high))  # type: ignore[type-var]
+    lows = [low for low in lows if low > 0 or table.low <= 0]
+    shown = table._replace(low=max(lows, default=table.low), high=min(highs, default=table.high))
     return table._replace(low=-math.inf if lows else table.low, high=math.inf if highs else table.high), shown
 
 
