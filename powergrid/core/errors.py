@@ -73,6 +73,10 @@ class NetworkFaults(NetworkError):
         return type(self), (self.name, self.issues)
 
 
+class NetworkWarning(UserWarning):
+    """Something in a network that can be solved, but is hardly meant."""
+
+
 class DataError(PowerGridError):
     """A series with gaps, NaN, a wrong unit or too short a length."""
 

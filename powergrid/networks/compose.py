@@ -46,7 +46,7 @@ def compose(
     transformer
         ``sn_mva`` [MVA], ``vk_percent`` and ``vkr_percent``: short-circuit impedance and its real part [%].
     load_scale
-        Factor on the guest's loads and shunts [1].
+        Factor on the guest's loads and shunts, not on its generation [1].
 
     Returns
     -------
@@ -97,6 +97,7 @@ def compose(
         loads=joined(host.loads, loads),
         shunts=joined(host.shunts, shunts),
         generators=joined(host.generators, _moved(name, guest.generators, offset)),
+        static_generators=joined(host.static_generators, _moved(name, guest.static_generators, offset)),
     )
 
 
@@ -144,7 +145,10 @@ def with_bus(network: Any, name: str, vn_kv: float, at_bus: str) -> Any:
 
 
 def scaled(network: Any, *, load: float = 1.0, shunt: float = 1.0) -> Any:
-    """The same network, balanced or three-phase, with all loads multiplied by `load` and all shunts by `shunt` [1]."""
+    """The same network, balanced or three-phase, with all loads multiplied by `load` and all shunts by `shunt` [1].
+
+    Generation and storage stay as they are.
+    """
     loads, shunts = network.loads, network.shunts
     return replace(
         network,
@@ -203,6 +207,8 @@ def _branch(name: str, kind: str, from_bus: int, to_bus: int, z: complex, rating
         shift_degree=zero,
         rating=np.array([rating]),
         closed=np.ones(1, bool),
+        rated_from_kv=np.full(1, np.nan),
+        rated_to_kv=np.full(1, np.nan),
     )
 
 
@@ -210,7 +216,8 @@ def _without_substation(network: Network) -> tuple[Network, int]:
     """The network without the transformer that alone connects its source, and the index of its head bus."""
     source, branches = network.source_bus, network.branches
     at_source = np.flatnonzero((branches.from_bus == source) | (branches.to_bus == source))
-    loaded = any(source in table.bus for table in (network.loads, network.shunts, network.generators))
+    tables = network.loads, network.shunts, network.generators, network.static_generators
+    loaded = any(source in table.bus for table in tables)
     if len(at_source) != 1 or branches.kind[at_source[0]] != "transformer" or loaded:
         return network, source
     head = int(branches.from_bus[at_source[0]] + branches.to_bus[at_source[0]] - source)
@@ -227,6 +234,7 @@ def _without_substation(network: Network) -> tuple[Network, int]:
         loads=network.loads._replace(bus=place[network.loads.bus]),
         shunts=network.shunts._replace(bus=place[network.shunts.bus]),
         generators=network.generators._replace(bus=place[network.generators.bus]),
+        static_generators=network.static_generators._replace(bus=place[network.static_generators.bus]),
         source_bus=int(place[head]),
     ), int(place[head])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,23 +10,29 @@ import numpy as np
 
 from powergrid.networks import pandapower_injections as injections
 from powergrid.networks.network import BASE_MVA, Branches, Buses, Network, Regulators, Sources
-from powergrid.networks.pandapower_tables import fed_in, flag, refuse_unsupported, unique_names
-from powergrid.networks.three_winding import SIDES, star_arms
+from powergrid.networks.pandapower_doubts import tell_doubtful
+from powergrid.networks.pandapower_options import Options
+from powergrid.networks.pandapower_tables import fed_in, flag, free_name, is_empty, refuse_unsupported, unique_names
+from powergrid.networks.three_winding import SIDES, star_arms, star_losses
 from powergrid.networks.transformers import PiSection, pi_section
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SWITCH_R_OVER_X = 2.0  # pandapower's default ``switch_rx_ratio``
+_ALPHA_PER_K = 0.004  # pandapower's temperature coefficient of resistance where the line table has none [1/K]
 
 
 def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     """Convert a pandapower net; the net itself is never altered.
 
-    - Static generators, storages, motors and asymmetric loads become loads (generation negative, phases summed, as
-      ``runpp`` does), with their shares of constant current and impedance. ``runpp`` averages these shares over the
-      loads of a bus; a Network keeps each load's own.
-    - Generators hold their voltage within their reactive limits, as ``runpp(enforce_q_lims=True)`` does. Slack
+    - Static generators and storages, and whatever else feeds in a given power, become
+      :class:`~powergrid.networks.network.StaticGenerators`; what draws one becomes a load, motors and asymmetric loads
+      included (phases summed, as ``runpp`` does), with its shares of constant current and impedance. ``runpp`` applies
+      the mean of these shares to all power of a bus; a Network keeps each load's own, and a warning names the bus where
+      that makes a difference.
+    - Generators hold their voltage within their reactive limits. At the solution each either holds its voltage, or
+      stands at a limit with its voltage on the side that the limit explains. ``runpp(enforce_q_lims=True)`` fixes a
+      generator that passes a limit for good and may leave it there with its voltage on the other side. Slack
       generators and further external grids become :class:`~powergrid.networks.network.Sources`.
     - A three-winding transformer becomes three branches ``"<name>.hv"``, ``.mv``, ``.lv`` that meet at the bus
       ``"<name>@star"``. An extended ward becomes a load, a shunt and a generator behind an impedance, at
@@ -39,6 +44,10 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     - Transformers are fixed at their present tap. Those with a number in the column ``regulator_step_pu`` become
       regulators (columns ``regulator_tap``, ``regulator_tap_min``, ``regulator_tap_max``), as :func:`to_pandapower`
       writes them.
+    - ``user_pf_options`` is obeyed where it changes the solution. The reference page "Networks of pandapower" lists
+      every option and column that ``runpp`` reads, and what becomes of it.
+    - A :class:`~powergrid.core.errors.NetworkWarning` names transformers whose rated voltage is far from the nominal
+      voltage of their bus.
 
     Parameters
     ----------
@@ -57,14 +66,15 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     ------
     NetworkError
         If something in service cannot be represented: tap and step tables, direction-dependent impedances, static var
-        compensators and other power electronics, DC grids, no source; every element is named.
+        compensators and other power electronics, DC grids, no source, options of ``user_pf_options`` that ask for
+        another model; every element and option is named.
     """
     if isinstance(pp_net, str | os.PathLike):
         import pandapower
 
         pp_net = pandapower.from_json(os.fspath(pp_net))
-    refuse_unsupported(pp_net)
-    rows = _Rows(pp_net)
+    options = refuse_unsupported(pp_net)
+    rows = _Rows(pp_net, options)
     _add_lines(rows, pp_net)
     _add_transformers(rows, pp_net)
     _add_three_winding(rows, pp_net)
@@ -72,21 +82,25 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     _add_extended_wards(rows, pp_net)
     _add_bus_switches(rows, pp_net)
     rows.add_cut_ends()
-    sources = injections.sources(pp_net, rows.position)
-    return Network(
+    sources = injections.sources(pp_net, rows.position, options)
+    demand = injections.demand(pp_net, rows.position, options)
+    network = Network(
         name=name or str(pp_net.name or "pandapower"),
         buses=rows.buses(pp_net),
         branches=rows.branches(),
         regulators=_regulators(pp_net, rows),
-        loads=injections.loads(pp_net, rows.position),
+        loads=demand.loads,
         shunts=injections.shunts(pp_net, rows.position, rows.end_shunts),
         source_bus=int(sources.bus[0]),
         source_v_pu=float(sources.v_pu[0]),
         f_hz=float(pp_net.f_hz),
         source_note="converted from a pandapower net",
-        generators=injections.generators(pp_net, rows.position),
+        generators=injections.generators(pp_net, rows.position, options),
         sources=Sources(sources.name[1:], sources.bus[1:], sources.v_pu[1:], sources.angle_degree[1:]),
+        static_generators=demand.static_generators,
     )
+    tell_doubtful(network, pp_net)
+    return network
 
 
 class _Branch(NamedTuple):
@@ -100,13 +114,16 @@ class _Branch(NamedTuple):
     shift_degree: float
     rating: float
     closed: bool
+    rated_from_kv: float = np.nan
+    rated_to_kv: float = np.nan
     row: int = -1  # position in its pandapower table
 
 
 class _Rows:
     """Buses and branches while they are collected."""
 
-    def __init__(self, pp_net: Any):
+    def __init__(self, pp_net: Any, options: Options):
+        self.options = options
         active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
         self.position: dict[object, int] = {index: k for k, index in enumerate(active.index)}
         self.names = unique_names(active, "")
@@ -115,28 +132,39 @@ class _Rows:
         self.end_shunts: list[tuple[str, int, complex]] = []
         self.collected: list[_Branch] = []
         self._cut_ends: list[_Branch] = []
-        self._taken: Counter[str] = Counter()
+        self._taken: set[str] = set()
+        switch = pp_net.switch
+        self._switch_names = {
+            key: str(name)
+            for *key_parts, name in zip(switch.et, switch.element, switch.bus, switch.name, strict=True)
+            for key in [tuple(key_parts)]
+            if not is_empty(name)
+        }
 
     def add(self, row: _Branch) -> None:
         """Append a branch; a name already used by another kind of element gets a number."""
-        self._taken[row.name] += 1
-        count = self._taken[row.name]
-        self.collected.append(row if count == 1 else row._replace(name=f"{row.name} #{count}"))
+        name = free_name(row.name, self._taken)
+        self._taken.add(name)
+        self.collected.append(row._replace(name=name))
 
     def extra_bus(self, name: str, vn_kv: float, beside: tuple[int, int]) -> int:
         """Index of a new bus, drawn on the way between two others."""
-        self.names.append(name)
+        self.names.append(free_name(name, self.names))
         self.vn_kv.append(vn_kv)
         self.beside.append(beside)
         return len(self.names) - 1
 
-    def dangling_bus(self, branch: str, bus: object, other: int, vn_kv: float) -> int:
-        """Extra bus at the cut end of a branch, with an open switch to `bus` where that is in service."""
+    def dangling_bus(self, branch: str, bus: object, other: int, vn_kv: float, switch: tuple[object, ...]) -> int:
+        """Extra bus at the cut end of a branch, with an open switch to `bus` where that is in service.
+
+        `switch` is the kind, element and bus under which pandapower knows it; its name is kept.
+        """
         here = self.position.get(bus)
         label = f"{branch}@{self.names[here] if here is not None else bus}"
         extra = self.extra_bus(label, vn_kv, (other, other if here is None else here))
         if here is not None:
-            self._cut_ends.append(_Branch(label, "switch", extra, here, 0j, 0j, 1.0, 0.0, np.nan, False))
+            name = self._switch_names.get(switch, label)
+            self._cut_ends.append(_Branch(name, "switch", extra, here, 0j, 0j, 1.0, 0.0, np.nan, False))
         return extra
 
     def buses(self, pp_net: Any) -> Buses:
@@ -158,12 +186,12 @@ class _Rows:
 
     def branches(self) -> Branches:
         columns = list(zip(*self.collected, strict=True)) or [()] * len(_Branch._fields)
-        name, kind, from_bus, to_bus, z, y, ratio, shift, rating, closed, _ = columns
+        name, kind, from_bus, to_bus, z, y, ratio, shift, rating, closed, rated_from, rated_to, _ = columns
         z_pu, y_pu = np.array(z, complex), np.array(y, complex)
         return Branches(
             name, kind, np.array(from_bus, int), np.array(to_bus, int), z_pu.real.copy(), z_pu.imag.copy(),
             y_pu.real.copy(), y_pu.imag.copy(), np.array(ratio, float), np.array(shift, float),
-            np.array(rating, float), np.array(closed, bool),
+            np.array(rating, float), np.array(closed, bool), np.array(rated_from, float), np.array(rated_to, float),
         )  # fmt: skip
 
 
@@ -175,13 +203,14 @@ def _coordinates(geo: str) -> tuple[float, float]:
 
 
 class _Table(NamedTuple):
-    """Rows of one pandapower table that are pi sections."""
+    """Rows of one pandapower table that are pi sections; `rated_kv` of either end where they are windings."""
 
     names: list[str]
     label: list[object]
     ends: Sequence[tuple[Any, Any]]
     in_service: list[bool]
     kinds: list[str]
+    rated_kv: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def _table(pp_net: Any, name: str, kinds: list[str]) -> _Table:
@@ -201,18 +230,28 @@ def _add_sections(rows: _Rows, pp_net: Any, letter: str, table: _Table, pi: PiSe
         dead = [bus not in rows.position for bus in ends]
         cut = [gone or (index, bus) in opened for gone, bus in zip(dead, ends, strict=True)]
         live = in_service and not all(cut)
+        if rows.options.neglect_open_switch_branches and any((index, bus) in opened for bus in ends):
+            live = False
         # Only a line reaches into a dead bus and stays charged; pandapower drops anything else that does.
         if all(dead) or (any(dead) and not (live and letter == "l")):
             continue
         known = [rows.position.get(bus, -1) for bus in ends]
         at = [
-            rows.dangling_bus(table.names[k], bus, known[e if dead[1 - e] else 1 - e], float(pp_net.bus.vn_kv[bus]))
+            rows.dangling_bus(
+                table.names[k],
+                bus,
+                known[e if dead[1 - e] else 1 - e],
+                float(pp_net.bus.vn_kv[bus]),
+                (letter, index, bus),
+            )
             if live and cut[e]
             else known[e]
             for e, bus in enumerate(ends)
         ]
-        values = pi.ratio[k], pi.shift_degree[k], float(rating[k])
-        rows.add(_Branch(table.names[k], table.kinds[k], at[0], at[1], pi.z[k], 2 * pi.y_from[k], *values, live, k))
+        shift = pi.shift_degree[k] if rows.options.calculate_voltage_angles else pi.tap_shift_degree[k]
+        values = pi.ratio[k], shift, float(rating[k])
+        rated_kv = (np.nan, np.nan) if table.rated_kv is None else (table.rated_kv[0][k], table.rated_kv[1][k])
+        rows.add(_Branch(table.names[k], table.kinds[k], *at, pi.z[k], 2 * pi.y_from[k], *values, live, *rated_kv, k))
         uneven = pi.y_to[k] - pi.y_from[k]
         if live and not abs(uneven) <= 1e-12 * abs(pi.y_from[k]):  # also where it is not a number
             rows.end_shunts.append((f"{table.names[k]}.shunt", at[1], uneven))
@@ -225,20 +264,44 @@ def _add_lines(rows: _Rows, pp_net: Any) -> None:
     z_ohm = line.r_ohm_per_km.to_numpy(float) + 1j * line.x_ohm_per_km.to_numpy(float)
     b_s = 2 * np.pi * pp_net.f_hz * line.c_nf_per_km.to_numpy(float) * 1e-9
     half_y = (line.g_us_per_km.to_numpy(float) * 1e-6 + 1j * b_s) * length_km * parallel * z_base_ohm / 2
+    if rows.options.consider_line_temperature:
+        z_ohm = z_ohm + z_ohm.real * _warmed(line)
     z = z_ohm * length_km / parallel / z_base_ohm
     rating_ka = line.max_i_ka.to_numpy(float) * line.df.to_numpy(float) * parallel
-    pi = PiSection(z, half_y, half_y, np.ones(len(line)), np.zeros(len(line)))
+    none = np.zeros(len(line))
+    pi = PiSection(z, half_y, half_y, np.ones(len(line)), none, none)
     _add_sections(rows, pp_net, "l", _table(pp_net, "line", ["line"] * len(line)), pi, rating_ka)
+
+
+def _warmed(line: pd.DataFrame) -> np.ndarray:
+    """Increase of the resistance between 20 degrees Celsius and the line's temperature [1]."""
+    alpha = line["alpha"].astype(float).fillna(0.0) if "alpha" in line else _ALPHA_PER_K
+    warmed: np.ndarray = (alpha * (line["temperature_degree_celsius"].astype(float) - 20.0)).to_numpy()
+    return warmed
 
 
 def _add_transformers(rows: _Rows, pp_net: Any) -> None:
     trafo = pp_net.trafo
-    vn_kv = pp_net.bus.vn_kv
-    pi = pi_section(trafo, vn_kv.reindex(trafo.hv_bus).to_numpy(float), vn_kv.reindex(trafo.lv_bus).to_numpy(float))
+    vn_kv, model = pp_net.bus.vn_kv, rows.options.trafo_model
+    from_kv, to_kv = (vn_kv.reindex(trafo[f"{end}_bus"]).to_numpy(float) for end in ("hv", "lv"))
+    pi = pi_section(trafo, from_kv, to_kv, model)
     rating_mva = trafo.sn_mva.to_numpy(float) * trafo.df.to_numpy(float) * trafo.parallel.to_numpy(float)
     rating_mva = np.where(flag(trafo, "unrated"), np.nan, rating_mva)
     kinds = ["regulator" if step == step else "transformer" for step in _regulator_column(trafo, "step_pu")]
-    _add_sections(rows, pp_net, "t", _table(pp_net, "trafo", kinds), pi, rating_mva)
+    table = _table(pp_net, "trafo", kinds)._replace(rated_kv=_rated_kv(trafo, kinds, rating_mva))
+    _add_sections(rows, pp_net, "t", table, pi, rating_mva)
+
+
+def _rated_kv(trafo: pd.DataFrame, kinds: list[str], rating_mva: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rated voltages of the windings [kV]; columns that :func:`to_pandapower` has written come first.
+
+    A regulator's ratio moves, and an unrated transformer has no rated current: both keep the voltages of the buses.
+    """
+    if "rated_from_kv" in trafo and "rated_to_kv" in trafo:
+        return trafo.rated_from_kv.to_numpy(float), trafo.rated_to_kv.to_numpy(float)
+    none = np.array([kind == "regulator" for kind in kinds], bool) | np.isnan(rating_mva)
+    hv, lv = (np.where(none, np.nan, trafo[f"vn_{end}_kv"].to_numpy(float)) for end in ("hv", "lv"))
+    return hv, lv
 
 
 def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
@@ -249,12 +312,16 @@ def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
     kept = frame[frame.in_service.to_numpy(bool) & reached]
     if not len(kept):
         return
-    vn_kv, arms = pp_net.bus.vn_kv, star_arms(kept)
+    losses, model = rows.options.trafo3w_losses.lower(), rows.options.trafo_model
+    vn_kv, arms = pp_net.bus.vn_kv, star_arms(kept, losses)
+    at_star = star_losses(kept, vn_kv.reindex(kept.hv_bus).to_numpy(float)) if losses == "star" else {}
     names, index, ends = [], [], []
     for name, (label, row) in zip(unique_names(kept, "trafo3w_"), kept.iterrows(), strict=True):
         near = [rows.position[row[f"{side}_bus"]] for side in SIDES if row[f"{side}_bus"] in rows.position]
         star = rows.extra_bus(f"{name}@star", float(vn_kv[row.hv_bus]), (near[-1], near[0]))
         rows.position["star", label] = star
+        if label in at_star:
+            rows.end_shunts.append((f"{name}.shunt", star, at_star[label]))
         for side in SIDES:
             names.append(f"{name}.{side}")
             index.append(label)
@@ -262,8 +329,10 @@ def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
     kv = [
         [float(vn_kv[kept.hv_bus[bus[1]]] if isinstance(bus, tuple) else vn_kv[bus]) for bus in pair] for pair in ends
     ]
-    table = _Table(names, index, ends, [True] * len(names), ["transformer"] * len(names))
-    pi = pi_section(arms, *np.array(kv, float).T)
+    inner = arms.winding.to_numpy() == "hv"  # the end that is no winding has no rated current
+    rated_kv = np.where(inner, arms.vn_hv_kv, 0.0), np.where(inner, 0.0, arms.vn_lv_kv)
+    table = _Table(names, index, ends, [True] * len(names), ["transformer"] * len(names), rated_kv)
+    pi = pi_section(arms, *np.array(kv, float).T, model)
     _add_sections(rows, pp_net, "t3", table, pi, arms.sn_mva.to_numpy(float))
 
 
@@ -274,9 +343,10 @@ def _add_impedances(rows: _Rows, pp_net: Any) -> None:
     y_from, y_to = (
         (frame[f"g{end}_pu"].to_numpy(float) + 1j * frame[f"b{end}_pu"].to_numpy(float)) / per_mva for end in "ft"
     )
-    pi = PiSection(z, y_from, y_to, np.ones(len(frame)), np.zeros(len(frame)))
-    none = np.full(len(frame), np.nan)
-    _add_sections(rows, pp_net, "", _table(pp_net, "impedance", ["impedance"] * len(frame)), pi, none)
+    none = np.zeros(len(frame))
+    pi = PiSection(z, y_from, y_to, np.ones(len(frame)), none, none)
+    table = _table(pp_net, "impedance", ["impedance"] * len(frame))
+    _add_sections(rows, pp_net, "", table, pi, np.full(len(frame), np.nan))
 
 
 def _add_extended_wards(rows: _Rows, pp_net: Any) -> None:
@@ -293,12 +363,12 @@ def _add_extended_wards(rows: _Rows, pp_net: Any) -> None:
 
 def _add_bus_switches(rows: _Rows, pp_net: Any) -> None:
     switch = pp_net.switch[pp_net.switch.et == "b"]
-    tangent = 1 / _SWITCH_R_OVER_X
+    tangent = 1 / rows.options.switch_rx_ratio
     unit = (1 + 1j * tangent) / abs(1 + 1j * tangent)
     found = []
     for name, row in zip(unique_names(switch, "switch_"), switch.itertuples(), strict=True):
         if row.bus in rows.position and row.element in rows.position:
-            z = complex(row.z_ohm * unit * BASE_MVA / pp_net.bus.vn_kv[row.bus] ** 2)
+            z = complex(row.z_ohm * unit * BASE_MVA / pp_net.bus.vn_kv[row.bus] ** 2) if row.z_ohm > 0 else 0j
             kind = "impedance" if z else "switch"
             ends = rows.position[row.bus], rows.position[row.element]
             found.append(_Branch(name, kind, *ends, z, 0j, 1.0, 0.0, np.nan, bool(row.closed)))

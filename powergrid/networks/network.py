@@ -26,7 +26,7 @@ BRANCH_KINDS = ("line", "transformer", "regulator", "impedance", "switch")
 """What a branch may be."""
 
 NONE = np.zeros(0)
-"""A column left out; :class:`Network` fills it with zeros."""
+"""A column left out; :class:`Network` fills it in."""
 
 Table = TypeVar("Table", bound="tuple[Any, ...]")
 
@@ -75,6 +75,11 @@ class Branches(NamedTuple):
         regulators; NaN for none.
     closed
         False where the branch is open or out of service. A closed switch makes its two buses one node.
+    rated_from_kv, rated_to_kv
+        Rated voltages of a transformer's windings [kV], from which its rated currents follow:
+        ``rating / (sqrt(3) kV)``. NaN takes the nominal voltages of the buses, at the from bus times the ratio; so does
+        a column left out. 0 stands at an end that is no winding, such as the star point of a three-winding
+        transformer, and sets no limit.
     """
 
     name: tuple[str, ...]
@@ -89,6 +94,8 @@ class Branches(NamedTuple):
     shift_degree: np.ndarray
     rating: np.ndarray
     closed: np.ndarray
+    rated_from_kv: np.ndarray = NONE
+    rated_to_kv: np.ndarray = NONE
 
 
 class Regulators(NamedTuple):
@@ -171,6 +178,33 @@ class Loads(NamedTuple):
         return np.any(np.array(self[4:]) != 0, axis=0)
 
 
+STATIC_KINDS = ("generator", "storage")
+"""What a static generator may be."""
+
+
+class StaticGenerators(NamedTuple):
+    """Generation and storage that feed in a given power, whatever the voltage.
+
+    They are no loads: a factor on the loads leaves them as they are, and in an environment they follow a series of
+    their own.
+
+    Attributes
+    ----------
+    name, kind
+        Unique name; ``generator`` or ``storage``.
+    bus
+        Bus index.
+    p_mw, q_mvar
+        Power fed in [MW, Mvar]; a storage that charges, and a generator that draws its own needs, have a negative one.
+    """
+
+    name: tuple[str, ...]
+    kind: tuple[str, ...]
+    bus: np.ndarray
+    p_mw: np.ndarray
+    q_mvar: np.ndarray
+
+
 class Shunts(NamedTuple):
     """Constant admittances: name, bus, power drawn at 1 pu [MW, Mvar], and whether they may be switched.
 
@@ -220,6 +254,7 @@ class Sources(NamedTuple):
     angle_degree: np.ndarray
 
 
+NO_STATIC_GENERATORS = StaticGenerators((), (), NONE.astype(int), NONE, NONE)
 NO_SHUNTS = Shunts((), NONE.astype(int), NONE, NONE, NONE.astype(bool))
 NO_GENERATORS = Generators((), NONE.astype(int), NONE, NONE, NONE, NONE)
 NO_SOURCES = Sources((), NONE.astype(int), NONE, NONE)
@@ -245,6 +280,8 @@ class Network:
         Generators that hold the voltage of their bus; they need the power-flow method ``newton``.
     sources
         Sources beside the one at `source_bus`; they need ``newton``, too.
+    static_generators
+        Generation and storage of given power.
     """
 
     name: str
@@ -259,14 +296,17 @@ class Network:
     source_note: str = field(default="", repr=False)
     generators: Generators = NO_GENERATORS
     sources: Sources = NO_SOURCES
+    static_generators: StaticGenerators = NO_STATIC_GENERATORS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loads", _filled(self.loads))
+        object.__setattr__(self, "loads", filled(self.loads))
+        object.__setattr__(self, "branches", filled(self.branches, np.nan))
         buses, branches = len(self.buses.name), self.branches
         for what, names in (
             ("bus", self.buses.name),
             ("branch", branches.name),
             ("generator", self.generators.name),
+            ("static generator", self.static_generators.name),
         ):
             repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
@@ -277,6 +317,7 @@ class Network:
             ("shunt", self.shunts.bus),
             ("source", np.append(self.sources.bus, self.source_bus)),
             ("generator", self.generators.bus),
+            ("static generator", self.static_generators.bus),
         ):
             if len(index) and (index.min() < 0 or index.max() >= buses):
                 raise self._fault(f"a {what} names a bus beyond the {buses} buses")
@@ -321,7 +362,13 @@ class Network:
         return power_flow(controlled(self, control, method, tol_pu), method, tol_pu)
 
     def node_load(self, scale: float = 1.0) -> NodeLoad:
-        """What the network's own loads draw at every bus, multiplied by `scale`; ``(m,)`` columns."""
+        """What the network's own loads draw at every bus, multiplied by `scale`, less what static generators feed in.
+
+        Returns
+        -------
+        NodeLoad
+            ``(m,)`` columns.
+        """
         loads, m = self.loads, len(self.buses.name)
         p_mw, q_mvar = scale * loads.p_mw, scale * loads.q_mvar
         parts = [p_mw * (1 - loads.i_share_p - loads.z_share_p), q_mvar * (1 - loads.i_share_q - loads.z_share_q)]
@@ -332,7 +379,10 @@ class Network:
                 p_mw * loads.z_share_p,
                 q_mvar * loads.z_share_q,
             ]
-        return NodeLoad(*(np.bincount(loads.bus, part, m) for part in parts))
+        p_mw, q_mvar, *by_voltage = (np.bincount(loads.bus, part, m) for part in parts)
+        static = self.static_generators
+        fed_in = (np.bincount(static.bus, power, m) for power in (static.p_mw, static.q_mvar))
+        return NodeLoad(p_mw - next(fed_in), q_mvar - next(fed_in), *by_voltage)
 
     def bus(self, name: str) -> int:
         """Index of the bus called `name`.
@@ -371,10 +421,12 @@ def index_of(network: str, what: str, name: str, names: tuple[str, ...]) -> int:
     raise NetworkError("; ".join(part for part in parts if part))
 
 
-def _filled(table: Table) -> Table:
-    """The table with zeros in the columns that were left out."""
+def filled(table: Table, value: float = 0.0) -> Table:
+    """The table with `value` in the columns that were left out."""
+    if not any(column is NONE for column in table):
+        return table
     rows = len(table[0])
-    columns = [np.zeros(rows) if column is NONE else column for column in table]
+    columns = [np.full(rows, value) if column is NONE else column for column in table]
     build: Any = type(table)
     result: Table = build(*columns)
     return result

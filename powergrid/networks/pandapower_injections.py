@@ -1,4 +1,4 @@
-"""What a pandapower net connects to its buses: loads, shunts, generators and sources.
+"""What a pandapower net connects to its buses: loads, generation and storage, shunts, generators and sources.
 
 A ward is a load and a shunt; an extended ward has a generator without active power behind an impedance besides; a DC
 line is one generator at either end, as ``runpp`` takes them.
@@ -6,14 +6,14 @@ line is one generator at either end, as ``runpp`` takes them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from powergrid.networks.network import BASE_MVA, Generators, Loads, Shunts, Sources
-from powergrid.networks.pandapower_tables import CONSUMES, WARDS, fed_in, flag, unique_names
+from powergrid.networks.network import BASE_MVA, Generators, Loads, Shunts, Sources, StaticGenerators
+from powergrid.networks.pandapower_options import Options
+from powergrid.networks.pandapower_tables import CONSUMES, GENERATES, WARDS, fed_in, flag, free_name, unique_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,47 +22,90 @@ Position = Mapping[object, int]
 """Index of each bus in service, by its pandapower index."""
 
 
+class Demand(NamedTuple):
+    """What draws, and what feeds in, a given power."""
+
+    loads: Loads
+    static_generators: StaticGenerators
+
+
+class _Row(NamedTuple):
+    """One element that draws a given power; `kind` is that of a static generator, ``""`` for a load."""
+
+    name: str
+    kind: str
+    bus: int
+    p_mw: float
+    q_mvar: float
+    shares: tuple[float, ...]
+
+
 def numbered(names: list[str]) -> tuple[str, ...]:
     """Names made unique across tables by a number."""
-    seen: Counter[str] = Counter()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return tuple(result)
+    taken: set[str] = set()
+    for k, name in enumerate(names):
+        names[k] = free_name(name, taken)
+        taken.add(names[k])
+    return tuple(names)
 
 
-def loads(pp_net: Any, position: Position) -> Loads:
-    """Everything that draws or feeds a given power; generation is negative."""
-    names: list[str] = []
-    rows: list[tuple[float, ...]] = []
+def demand(pp_net: Any, position: Position, options: Options) -> Demand:
+    """Everything of given power: loads, and what generates or stores.
+
+    Static generators and storages are what they are whatever the sign of their power. Of all other tables, what feeds
+    in and does not follow its voltage is generation, too.
+    """
+    rows: list[_Row] = []
     for table in (*CONSUMES, "motor", *WARDS):
         frame = pp_net[table]
-        p_mw, q_mvar = _powers(table, frame)
-        shares = [_share(frame, letter, axis) for letter in "iz" for axis in "pq"]
+        p_mw, q_mvar = _powers(table, frame, options)
+        shares = [
+            _share(frame, letter, axis) * options.voltage_depend_loads if table == "load" else np.zeros(len(frame))
+            for letter in "iz"
+            for axis in "pq"
+        ]
         own = unique_names(frame, f"{table}_")
         for k in np.flatnonzero(fed_in(frame, position)):
-            names.append(own[k])
-            rows.append((position[frame.bus.iat[k]], p_mw[k], q_mvar[k], *(share[k] for share in shares)))
-    bus, *columns = np.array(rows, float).reshape(-1, 7).T.copy()
-    return Loads(numbered(names), bus.astype(int), *columns)
+            row_shares = tuple(float(share[k]) for share in shares)
+            kind = GENERATES.get(table, "generator" if p_mw[k] < 0 and not any(row_shares) else "")
+            rows.append(_Row(own[k], kind, position[frame.bus.iat[k]], p_mw[k], q_mvar[k], row_shares))
+    drawing, feeding = [row for row in rows if not row.kind], [row for row in rows if row.kind]
+    bus, *columns = np.array([row[2:5] + row.shares for row in drawing], float).reshape(-1, 7).T.copy()
+    place, p_mw, q_mvar = np.array([row[2:5] for row in feeding], float).reshape(-1, 3).T.copy()
+    names = numbered([row.name for row in feeding])
+    return Demand(
+        Loads(numbered([row.name for row in drawing]), bus.astype(int), *columns),
+        StaticGenerators(names, tuple(row.kind for row in feeding), place.astype(int), -p_mw, -q_mvar),
+    )
 
 
-def _powers(table: str, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _powers(table: str, frame: pd.DataFrame, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """Power drawn by each row of a table at 1 pu [MW, Mvar]."""
     if table in WARDS:
         return frame["ps_mw"].to_numpy(float), frame["qs_mvar"].to_numpy(float)
     if table == "motor":
         scale = frame["loading_percent"].to_numpy(float) / 100 * frame["scaling"].to_numpy(float)
         p_mw = frame["pn_mech_mw"].to_numpy(float) / frame["efficiency_percent"].to_numpy(float) * 100 * scale
-        return p_mw, p_mw * np.tan(np.arccos(frame["cos_phi"].to_numpy(float)))
-    phases = [""] if not table.startswith("asymmetric") else ["_a", "_b", "_c"]
+        return p_mw, np.sqrt((p_mw / frame["cos_phi"].to_numpy(float)) ** 2 - p_mw**2)
     scale = frame["scaling"].to_numpy(float) * CONSUMES[table]
+    if table == "sgen":
+        return tuple(power * scale for power in _clipped(frame, options))  # type: ignore[return-value]
+    phases = [""] if not table.startswith("asymmetric") else ["_a", "_b", "_c"]
     p, q = (
         sum((frame[f"{axis}{phase}_{unit}"].to_numpy(float) for phase in phases), np.zeros(len(frame))) * scale
         for axis, unit in (("p", "mw"), ("q", "mvar"))
     )
     return p, q
+
+
+def _clipped(frame: pd.DataFrame, options: Options) -> list[np.ndarray]:
+    """Active and reactive power of generation before its scaling, within their limits where these are enforced."""
+    return [
+        np.fmax(np.fmin(frame[name].to_numpy(float), _column(frame, f"max_{name}")), _column(frame, f"min_{name}"))
+        if enforced
+        else frame[name].to_numpy(float)
+        for name, enforced in (("p_mw", options.enforce_p_lims), ("q_mvar", bool(options.enforce_q_lims)))
+    ]
 
 
 def _share(frame: pd.DataFrame, letter: str, axis: str) -> np.ndarray:
@@ -107,13 +150,17 @@ class _Generator(NamedTuple):
     q_max_mvar: float
 
 
-def generators(pp_net: Any, position: Position) -> Generators:
+def generators(pp_net: Any, position: Position, options: Options) -> Generators:
     """Generators, both ends of DC lines, and the voltage behind each extended ward."""
     gen = pp_net.gen
+    p_mw = gen.p_mw.to_numpy(float)
+    if options.enforce_p_lims:
+        p_mw = np.fmax(np.fmin(p_mw, _column(gen, "max_p_mw")), _column(gen, "min_p_mw"))
+    p_mw = p_mw * gen.scaling.to_numpy(float)
     rows = [
         _Generator(name, position[bus], p, v, *_limits(low, high))
         for name, bus, p, v, low, high, on in zip(
-            unique_names(gen, "gen_"), gen.bus, gen.p_mw * gen.scaling, gen.vm_pu, _column(gen, "min_q_mvar"),
+            unique_names(gen, "gen_"), gen.bus, p_mw, gen.vm_pu, _column(gen, "min_q_mvar"),
             _column(gen, "max_q_mvar"), fed_in(gen, position) & ~gen.slack.eq(True), strict=True,
         )
         if on
@@ -124,6 +171,8 @@ def generators(pp_net: Any, position: Position) -> Generators:
     ):
         if ("xward", index) in position:
             rows.append(_Generator(name, position["xward", index], 0.0, float(v), -np.inf, np.inf))
+    if options.enforce_q_lims is False:
+        rows = [row._replace(q_min_mvar=-np.inf, q_max_mvar=np.inf) for row in rows]
     names, *columns = zip(*rows, strict=True) if rows else ((), *[()] * 5)
     bus, *others = (np.array(column, float) for column in columns)
     return Generators(numbered(list(names)), bus.astype(int), *others)
@@ -152,7 +201,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     return frame[name].to_numpy(float) if name in frame else np.full(len(frame), np.nan)
 
 
-def sources(pp_net: Any, position: Position) -> Sources:
+def sources(pp_net: Any, position: Position, options: Options) -> Sources:
     """External grids and slack generators, angles against the first.
 
     A slack generator stands at angle 0. Those that repeat the voltage of another at the same bus are left out, for
@@ -172,5 +221,5 @@ def sources(pp_net: Any, position: Position) -> Sources:
     first_at = {bus: row for row in reversed(rows) for bus in [row[1]]}
     kept = [row for row in rows if first_at[row[1]] is row or first_at[row[1]][2:] != row[2:]]
     names, buses, v_pu, degree = zip(*kept, strict=True)
-    angle = np.array(degree, float)
+    angle = np.array(degree, float) * options.calculate_voltage_angles
     return Sources(numbered(list(names)), np.array(buses, int), np.array(v_pu, float), angle - angle[0])

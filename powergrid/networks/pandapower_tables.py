@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
+from powergrid.networks.pandapower_options import Options, read_options
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONSUMES = {"load": 1.0, "sgen": -1.0, "storage": 1.0, "asymmetric_load": 1.0, "asymmetric_sgen": -1.0}
-"""Tables that become loads, with the sign of their power."""
+"""Tables of given power, with the sign of what they draw."""
+
+GENERATES = {"sgen": "generator", "asymmetric_sgen": "generator", "storage": "storage"}
+"""Those of them that become static generators, and of which kind."""
 
 WARDS = ("ward", "xward")
 """Tables of equivalents of neighbouring networks: each row is a load and a shunt, and in ``xward`` a generator."""
@@ -24,9 +28,15 @@ _AT_BUSES = {"motor", *WARDS, "shunt", "gen", "ext_grid"}
 _NO_PHYSICS = {"controller"}  # ``runpp`` ignores controllers unless asked
 
 
-def refuse_unsupported(pp_net: Any) -> None:
-    """Raise a NetworkError that names every element in service which a Network cannot hold."""
-    found: list[str] = []
+def refuse_unsupported(pp_net: Any) -> Options:
+    """Raise a NetworkError that names every element in service and every option which a Network cannot hold.
+
+    Returns
+    -------
+    Options
+        The options that the conversion obeys.
+    """
+    options, found = read_options(pp_net)
     for table, frame in pp_net.items():
         if table.startswith(("_", "res_")) or not hasattr(frame, "columns") or "in_service" not in frame.columns:
             continue
@@ -34,9 +44,7 @@ def refuse_unsupported(pp_net: Any) -> None:
             found += _describe(table, frame)
     load, shunt, impedance = pp_net.load, pp_net.shunt, pp_net.impedance
     for table in ("trafo", "trafo3w"):
-        frame = pp_net[table]
-        found += _describe(table, frame[flag(frame, "tap_dependency_table")], "tap table of ")
-        found += _describe(table, frame[flag(frame, "tap_phase_shifter")], "phase shifter of an older pandapower ")
+        found += _tap_faults(table, pp_net[table])
     if "loss_side" in pp_net.trafo3w:
         found += _describe(
             "trafo3w", pp_net.trafo3w[pp_net.trafo3w.loss_side == "star"], "losses at the star point of "
@@ -45,12 +53,57 @@ def refuse_unsupported(pp_net: Any) -> None:
     found += _describe("shunt", shunt[flag(shunt, "step_dependency_table")], "step table of ")
     uneven = (impedance.rft_pu != impedance.rtf_pu) | (impedance.xft_pu != impedance.xtf_pu)
     found += _describe("impedance", impedance[uneven], "direction-dependent ")
+    found += _curve_faults(pp_net, options)
+    found += _fused_levels(pp_net)
+    if options.consider_line_temperature and "temperature_degree_celsius" not in pp_net.line:
+        found.append("consider_line_temperature without a column temperature_degree_celsius in line")
     found += _source_faults(pp_net)
     if found:
         raise NetworkError(
             f'net "{pp_net.name}" holds what a Network cannot represent: {"; ".join(found)}. '
-            "Replace these elements or take them out of service, then convert again."
+            "Replace these elements or take them out of service, change these options, then convert again."
         )
+    return options
+
+
+def _tap_faults(table: str, frame: pd.DataFrame) -> list[str]:
+    """Tap changers of which more than a ratio and an angle depends on the position, or that contradict themselves."""
+    found = _describe(table, frame[flag(frame, "tap_dependency_table")], "tap table of ")
+    if "tap_dependency_table" not in frame:  # else runpp looks at that column alone
+        found += _describe(table, frame[flag(frame, "tap_dependent_impedance")], "tap-dependent impedance of ")
+    if "tap_phase_shifter" in frame and "tap_changer_type" not in frame and table == "trafo3w":
+        found += _describe(table, frame, "tap changer in the form of an older pandapower of ")
+    for changer in ("tap", "tap2"):
+        kind = f"{changer}_changer_type"
+        if kind in frame:
+            steps = [frame.get(f"{changer}_step_{unit}", frame.in_service * 0.0) for unit in ("percent", "degree")]
+            both = np.logical_and(*(step.astype(float).fillna(0.0) != 0 for step in steps))
+            what = "ideal phase shifter with both a step in percent and one in degrees of "
+            found += _describe(table, frame[frame[kind].eq("Ideal") & both], what)
+    return found
+
+
+def _curve_faults(pp_net: Any, options: Options) -> list[str]:
+    """Reactive limits that follow the active power."""
+    if "q_capability_characteristic" not in pp_net or options.enforce_q_lims is False:
+        return []
+    what = "reactive capability curve of "
+    found = _describe("gen", pp_net.gen[flag(pp_net.gen, "reactive_capability_curve")], what)
+    if options.enforce_q_lims:
+        found += _describe("sgen", pp_net.sgen[flag(pp_net.sgen, "reactive_capability_curve")], what)
+    return found
+
+
+def _fused_levels(pp_net: Any) -> list[str]:
+    """Closed switches without impedance between buses of different nominal voltage, of which one would hold."""
+    switch, vn_kv = pp_net.switch, pp_net.bus.vn_kv
+    fused = switch[switch.closed.astype(bool) & (switch.et == "b") & ~(switch.z_ohm > 0)]
+    ends = (vn_kv.reindex(fused[end]).to_numpy(float) for end in ("bus", "element"))
+    return [
+        f"switch {index} between buses of {first:g} and {second:g} kV"
+        for index, first, second in zip(fused.index, *ends, strict=True)
+        if abs(first - second) > 1e-9 * max(first, second)
+    ]
 
 
 def _more_than_whole(load: pd.DataFrame) -> pd.Series:
@@ -96,13 +149,29 @@ def flag(frame: pd.DataFrame, column: str) -> pd.Series:
 
 
 def unique_names(frame: pd.DataFrame, prefix: str) -> list[str]:
-    """Name of each row: its own, with the index added where repeated, ``<prefix><index>`` where missing."""
+    """Name of each row: its own, with the index added where repeated, ``<prefix><index>`` where missing.
+
+    Where another row already has that name, a number follows.
+    """
     own = [None if is_empty(name) else str(name) for name in frame.get("name", [None] * len(frame))]
     count = Counter(own)
-    return [
-        f"{prefix}{index}" if name is None else name if count[name] == 1 else f"{name} ({index})"
-        for index, name in zip(frame.index, own, strict=True)
-    ]
+    taken = {name for name in own if name is not None}
+    found = []
+    for index, name in zip(frame.index, own, strict=True):
+        if name is None or count[name] > 1:
+            name = free_name(f"{prefix}{index}" if name is None else f"{name} ({index})", taken)
+            taken.add(name)
+        found.append(name)
+    return found
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or ``"<name> #2"`` and so on where it is taken."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name} #{number}"
+    return found
 
 
 def is_empty(value: object) -> bool:

@@ -38,7 +38,7 @@ def published(
     source_v_pu
         Voltage of the first source [pu]; ``None`` keeps the published one.
     load_scale
-        Factor on every load, static generators among them [1].
+        Factor on every load; generation stays as published [1].
     tree
         True draws it as a tree around its source instead of at the shipped coordinates.
     upside_down

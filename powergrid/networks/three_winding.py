@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from powergrid.networks.network import BASE_MVA
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,27 +23,37 @@ SIDES = ("hv", "mv", "lv")
 _PAIRS = (("hv", "mv"), ("mv", "lv"), ("lv", "hv"))  # whose short circuit vk_hv, vk_mv and vk_lv are
 
 
-def star_arms(trafo3w: pd.DataFrame) -> pd.DataFrame:
+def star_arms(trafo3w: pd.DataFrame, losses: str = "hv") -> pd.DataFrame:
     """Two-winding transformers, three rows a transformer in the order high, medium, low voltage.
 
     The auxiliary bus is the low-voltage side of the first arm and the high-voltage side of the others; the column
-    ``winding`` says which arm a row is.
+    ``winding`` says which arm a row is. The no-load losses are those of the winding `losses`, unless the column
+    ``loss_side`` names another; at ``star`` they belong to no arm.
     """
     import pandas as pd
 
-    arms = [_arm(trafo3w, side) for side in SIDES]
+    arms = [_arm(trafo3w, side, losses) for side in SIDES]
     both = pd.concat(arms, keys=range(len(SIDES)))
     return both.sort_index(level=1, kind="stable", sort_remaining=False).reset_index(drop=True)
 
 
-def _arm(trafo3w: pd.DataFrame, side: str) -> pd.DataFrame:
+def star_losses(trafo3w: pd.DataFrame, vn_hv_bus_kv: np.ndarray) -> dict[object, complex]:
+    """No-load admittance at the star point [pu on 1 MVA] of each transformer, by its index."""
+    p_mw = trafo3w["pfe_kw"].to_numpy(float) / 1000
+    s_mva = trafo3w["sn_hv_mva"].to_numpy(float) * trafo3w["i0_percent"].to_numpy(float) / 100
+    y = p_mw - 1j * np.sqrt(np.maximum(s_mva**2 - p_mw**2, 0.0))
+    y = y * (vn_hv_bus_kv / trafo3w["vn_hv_kv"].to_numpy(float)) ** 2 / BASE_MVA
+    return dict(zip(trafo3w.index, y.tolist(), strict=True))
+
+
+def _arm(trafo3w: pd.DataFrame, side: str, losses: str) -> pd.DataFrame:
     """The arm of one winding of every transformer, rows numbered from 0."""
     import pandas as pd
 
     n = len(trafo3w)
     sn_mva = {own: trafo3w[f"sn_{own}_mva"].to_numpy(float) for own in SIDES}
     vk, vkr = _arm_impedance(trafo3w, sn_mva, side)
-    losses_here = _losses_at(trafo3w) == side
+    losses_here = _losses_at(trafo3w, losses) == side
     arm = pd.DataFrame(
         {
             "winding": side,
@@ -60,10 +72,10 @@ def _arm(trafo3w: pd.DataFrame, side: str) -> pd.DataFrame:
     return arm.assign(**_taps(trafo3w, side))
 
 
-def _losses_at(trafo3w: pd.DataFrame) -> np.ndarray:
-    """Winding at which the no-load losses are counted; ``runpp`` takes the high-voltage one unless told."""
+def _losses_at(trafo3w: pd.DataFrame, usual: str) -> np.ndarray:
+    """Winding at which the no-load losses are counted: that of the column, else the usual one."""
     if "loss_side" not in trafo3w:
-        return np.full(len(trafo3w), "hv", dtype=object)
+        return np.full(len(trafo3w), usual, dtype=object)
     return trafo3w["loss_side"].to_numpy(object)
 
 

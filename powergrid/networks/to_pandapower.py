@@ -30,8 +30,9 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
     network
         The network.
     bus_loads
-        False: one ``load`` row per load, with its name. True: one ``load`` row per bus, row k at bus k,
-        holding the sum of that bus's loads, so that a power per bus can be written in one assignment.
+        False: one ``load`` row per load, and one ``sgen`` or ``storage`` row per static generator, with their names.
+        True: one ``load`` row per bus, row k at bus k, holding the sum of that bus's loads less what its static
+        generators feed in, so that a power per bus can be written in one assignment.
 
     Returns
     -------
@@ -40,6 +41,7 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
 
         - bus k is bus index k; ``net.bus["area"]`` is the area;
         - ``line``, ``trafo``, ``impedance`` and ``switch`` carry ``branch``, the row in ``network.branches``;
+        - ``trafo`` carries ``rated_from_kv`` and ``rated_to_kv``, too, by which a star point comes back;
         - the tap of regulator k is written with :func:`write_gains`;
         - shunt k is ``net.shunt`` row k, whose ``p_mw`` and ``q_mvar`` are power drawn at 1 pu; write
           ``in_service`` to switch it or scale both to connect a part;
@@ -70,6 +72,8 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
     _create_impedances(pp, net, network)
     _create_switches(pp, net, network)
     _create_loads(pp, net, network, bus_loads)
+    if not bus_loads:
+        _create_static_generators(pp, net, network)
     shunts = network.shunts
     if len(shunts.name):
         pp.create_shunts(
@@ -159,23 +163,45 @@ def _create_transformers(pp: Any, net: Any, network: Network) -> None:
         raise NetworkError(f"pandapower cannot hold the capacitive or negative shunt of transformers {', '.join(odd)}")
     rating = branches.rating[rows]
     sn_mva = np.where(np.isnan(rating), _NOMINAL_MVA, rating)
+    vn_hv_kv, vn_lv_kv, step = _rated_voltages(network, rows)
     if len(rows):
+        referred = (vn_lv_kv / network.buses.vn_kv[branches.to_bus[rows]]) ** 2  # its data refer to its own voltage
+        z, y = z / referred, y * referred
+        tapped = step != 0
         pp.create_transformers_from_parameters(
-            net, branches.from_bus[rows], branches.to_bus[rows], sn_mva=sn_mva,
-            vn_hv_kv=network.buses.vn_kv[branches.from_bus[rows]] * branches.ratio[rows],
-            vn_lv_kv=network.buses.vn_kv[branches.to_bus[rows]],
+            net, branches.from_bus[rows], branches.to_bus[rows], sn_mva=sn_mva, vn_hv_kv=vn_hv_kv, vn_lv_kv=vn_lv_kv,
             vk_percent=np.where(z.imag < 0, -1, 1) * np.abs(z) * sn_mva / BASE_MVA * 100,
             vkr_percent=z.real * sn_mva / BASE_MVA * 100, pfe_kw=y.real * BASE_MVA * 1000,
             i0_percent=np.abs(y) * BASE_MVA / sn_mva * 100, shift_degree=branches.shift_degree[rows],
             name=[branches.name[k] for k in rows], in_service=branches.closed[rows],
+            tap_side=np.where(tapped, "hv", None), tap_neutral=np.where(tapped, 0.0, np.nan),
+            tap_pos=np.where(tapped, 1.0, np.nan), tap_step_percent=np.where(tapped, 100.0 * step, np.nan),
+            tap_changer_type=np.where(tapped, "Ratio", None),
         )  # fmt: skip
     net.trafo["branch"] = rows
     net.trafo["unrated"] = np.isnan(rating)
+    net.trafo["rated_from_kv"], net.trafo["rated_to_kv"] = branches.rated_from_kv[rows], branches.rated_to_kv[rows]
     place = np.searchsorted(rows, regulators.branch)
     for column in regulators._fields[1:]:
         values = np.full(len(rows), np.nan)
         values[place] = getattr(regulators, column)
         net.trafo[f"regulator_{column}"] = values
+
+
+def _rated_voltages(network: Network, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rated voltages of the windings of transformers [kV], and the step that brings the first to the ratio [1].
+
+    Where a transformer has none of its own, they are those of its buses, the first times the ratio.
+    """
+    branches, vn_kv = network.branches, network.buses.vn_kv
+    from_kv, to_kv = vn_kv[branches.from_bus[rows]], vn_kv[branches.to_bus[rows]]
+    own_from, own_to = branches.rated_from_kv[rows], branches.rated_to_kv[rows]
+    known = (own_from > 0) & (own_to > 0)
+    lv_kv = np.where(known, own_to, to_kv)
+    hv_kv = from_kv * branches.ratio[rows] * lv_kv / to_kv
+    gain = np.where(known, hv_kv / np.where(known, own_from, 1.0), 1.0)
+    tapped = known & (np.abs(gain - 1) > 1e-12)
+    return np.where(tapped, own_from, hv_kv), lv_kv, np.where(tapped, gain - 1, 0.0)
 
 
 def _create_impedances(pp: Any, net: Any, network: Network) -> None:
@@ -229,6 +255,15 @@ def _create_loads(pp: Any, net: Any, network: Network, bus_loads: bool) -> None:
         return
     for column, share in shares.items():
         net.load[column] = 100.0 * share
+
+
+def _create_static_generators(pp: Any, net: Any, network: Network) -> None:
+    static = network.static_generators
+    for name, kind, bus, p_mw, q_mvar in zip(*static, strict=True):
+        if kind == "storage":  # consumption positive; nothing is known of its energy
+            pp.create_storage(net, bus, p_mw=-p_mw, q_mvar=-q_mvar, max_e_mwh=np.nan, name=name)
+        else:
+            pp.create_sgen(net, bus, p_mw=p_mw, q_mvar=q_mvar, name=name)
 
 
 def _check_shares(network: Network) -> None:

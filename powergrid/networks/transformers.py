@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 
 class PiSection(NamedTuple):
-    """Series impedance and the shunt admittances at its two ends [pu], behind a ratio and a phase shift."""
+    """Series impedance and the shunt admittances at its two ends [pu], behind a ratio and a phase shift.
+
+    ``tap_shift_degree`` is that part of the shift which its tap changers make.
+    """
 
     z: np.ndarray
     y_from: np.ndarray
     y_to: np.ndarray
     ratio: np.ndarray
     shift_degree: np.ndarray
+    tap_shift_degree: np.ndarray
 
 
-def pi_section(trafo: pd.DataFrame, vn_hv_bus_kv: np.ndarray, vn_lv_bus_kv: np.ndarray) -> PiSection:
-    """Pi section of each row of a pandapower ``trafo`` table, equal to ``runpp`` with ``trafo_model="t"``."""
+def pi_section(trafo: pd.DataFrame, vn_hv_bus_kv: np.ndarray, vn_lv_bus_kv: np.ndarray, model: str = "t") -> PiSection:
+    """Pi section of each row of a pandapower ``trafo`` table, equal to ``runpp`` with ``trafo_model`` t or pi."""
     vn_hv, vn_lv, shift = _tapped_voltages(trafo)
     parallel = trafo.parallel.to_numpy(float)
     sn_mva = trafo.sn_mva.to_numpy(float)
@@ -41,10 +45,13 @@ def pi_section(trafo: pd.DataFrame, vn_hv_bus_kv: np.ndarray, vn_lv_bus_kv: np.n
     s_idle_mva = trafo.i0_percent.to_numpy(float) / 100 * sn_mva
     y = p_iron_mw - 1j * np.sqrt(np.maximum(s_idle_mva**2 - p_iron_mw**2, 0.0))
     y = y / BASE_MVA * parallel * (vn_lv_bus_kv / vn_lv) ** 2
+    ratio = vn_hv / vn_lv * vn_lv_bus_kv / vn_hv_bus_kv
+    tap_shift = shift - trafo.shift_degree.to_numpy(float)
+    if model == "pi":
+        return PiSection(z, y / 2, y / 2, ratio, shift, tap_shift)
     share_r, share_x = (_column(trafo, f"leakage_{part}_ratio_hv", 0.5) for part in ("resistance", "reactance"))
     z_hv = share_r * z.real + 1j * share_x * z.imag
-    ratio = vn_hv / vn_lv * vn_lv_bus_kv / vn_hv_bus_kv
-    return PiSection(*t_to_pi(z_hv, z - z_hv, y), ratio, shift)
+    return PiSection(*t_to_pi(z_hv, z - z_hv, y), ratio, shift, tap_shift)
 
 
 def t_to_pi(z_from: np.ndarray, z_to: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,9 +85,9 @@ def _tapped_voltages(trafo: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.nd
     rated = {"hv": trafo.vn_hv_kv.to_numpy(float).copy(), "lv": trafo.vn_lv_kv.to_numpy(float).copy()}
     shift = trafo.shift_degree.to_numpy(float).copy()
     for changer in ("tap", "tap2"):
-        if f"{changer}_changer_type" not in trafo.columns:
+        if f"{changer}_pos" not in trafo.columns:
             continue
-        kind = trafo[f"{changer}_changer_type"].astype(object).to_numpy()
+        kind = _changer_type(trafo, changer)
         steps = _column(trafo, f"{changer}_pos", 0.0) - _column(trafo, f"{changer}_neutral", 0.0)
         percent = _column(trafo, f"{changer}_step_percent", 0.0)
         degree = _column(trafo, f"{changer}_step_degree", 0.0)
@@ -95,6 +102,17 @@ def _tapped_voltages(trafo: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.nd
             shift += sign * np.rad2deg(np.angle(gain))
             rated[side] *= np.abs(gain)
     return rated["hv"], rated["lv"], shift
+
+
+def _changer_type(trafo: pd.DataFrame, changer: str) -> np.ndarray:
+    """Type of a tap changer; older tables have a flag for phase shifters instead, and ``None`` is no changer."""
+    if f"{changer}_changer_type" in trafo.columns:
+        return trafo[f"{changer}_changer_type"].astype(object).to_numpy()
+    if f"{changer}_phase_shifter" not in trafo.columns:
+        return np.full(len(trafo), None)
+    stepped = np.isfinite(_column(trafo, f"{changer}_step_percent", np.nan) + _column(trafo, f"{changer}_pos", np.nan))
+    ideal = trafo[f"{changer}_phase_shifter"].eq(True).to_numpy(bool)
+    return np.where(ideal, "Ideal", np.where(stepped, "Ratio", None))
 
 
 def _column(frame: pd.DataFrame, name: str, default: float) -> np.ndarray:

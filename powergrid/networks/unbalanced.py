@@ -18,7 +18,15 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import NodeLoad
-from powergrid.networks.network import Branches, Regulators, Shunts, index_of
+from powergrid.networks.network import (
+    NO_STATIC_GENERATORS,
+    Branches,
+    Regulators,
+    Shunts,
+    StaticGenerators,
+    filled,
+    index_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,6 +174,7 @@ class UnbalancedNetwork:
     source_note: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "branches", filled(self.branches, np.nan))
         for what, names in (("node", self.buses.name), ("branch", self.branches.name), ("load", self.loads.name)):
             repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
@@ -175,6 +184,11 @@ class UnbalancedNetwork:
     def phases(self) -> str:
         """``"three"``."""
         return "three"
+
+    @property
+    def static_generators(self) -> StaticGenerators:
+        """None; what feeds in phase by phase is a device."""
+        return NO_STATIC_GENERATORS
 
     @property
     def source_bus(self) -> int:

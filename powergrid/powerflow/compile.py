@@ -27,7 +27,7 @@ from powergrid.powerflow.inputs import batch_shape
 from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_elements
 
 if TYPE_CHECKING:
-    from powergrid.networks.network import Network
+    from powergrid.networks.network import Branches, Network
 
 __all__ = [
     "Compiled",
@@ -90,9 +90,7 @@ def compile_network(
     half_shunt = np.where(conducts, 0.5 * (np.asarray(branches.g_pu) + 1j * np.asarray(branches.b_pu)), 0)
     shift = np.deg2rad(np.asarray(branches.shift_degree, float))
     ratio, vn_kv = np.asarray(branches.ratio, float), np.asarray(buses.vn_kv, float)
-    percent_from, percent_to = _percent_per_pu(
-        kind, np.asarray(branches.rating, float), ratio, vn_kv[from_bus], vn_kv[to_bus]
-    )
+    percent_from, percent_to = _percent_per_pu(branches, kind, vn_kv[from_bus], vn_kv[to_bus])
     shunts = network.shunts
     shunt_bus, drawn = np.asarray(shunts.bus, np.int64), np.asarray(shunts.p_mw) + 1j * np.asarray(shunts.q_mvar)
     switchable = np.asarray(shunts.switchable, bool)
@@ -155,16 +153,23 @@ def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:
 
 
 def _percent_per_pu(
-    kind: np.ndarray, rating: np.ndarray, ratio: np.ndarray, from_kv: np.ndarray, to_kv: np.ndarray
+    branches: Branches, kind: np.ndarray, from_kv: np.ndarray, to_kv: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Loading per pu of current at either end [%/pu].
 
-    Lines are rated in kA. Everything else is rated in MVA: the current behind the ideal ratio at the to bus's nominal
-    voltage. A regulator, whose ratio moves, is read at its to end.
+    Lines are rated in kA. Everything else is rated in MVA: the rated current of a winding is that power over its rated
+    voltage (IEC 60076-1, 3.4), where none is known over the to bus's nominal voltage, seen through the ideal ratio. A
+    regulator, whose ratio moves, is read at its to end.
     """
-    line, root3 = kind == "line", np.sqrt(3.0)
-    rated_from = np.where(line, rating * root3 * from_kv, rating / ratio)
-    rated_to = np.where(line, rating * root3 * to_kv, rating)
+    line, root3, rating = kind == "line", np.sqrt(3.0), np.asarray(branches.rating, float)
+    winding_kv = [
+        np.where(np.isnan(rated_kv), usual_kv, rated_kv)
+        for rated_kv, usual_kv in ((branches.rated_from_kv, from_kv * branches.ratio), (branches.rated_to_kv, to_kv))
+    ]
+    rated_from, rated_to = (
+        np.where(line, rating * root3 * kv, rating * np.divide(kv, own, out=np.full(len(kind), np.inf), where=own > 0))
+        for kv, own in zip((from_kv, to_kv), winding_kv, strict=True)
+    )
     percent_from = np.divide(100.0, rated_from, out=np.zeros(len(kind)), where=rated_from > 0)
     percent_to = np.divide(100.0, rated_to, out=np.zeros(len(kind)), where=rated_to > 0)
     return np.where(kind == "regulator", 0.0, percent_from), percent_to

@@ -125,10 +125,10 @@ class _Case:
         name = "sparse_lu" if self.three else "newton"
         self.solver: Any = method(name, network)
         self.plan = self.solver.plan(network, tol_pu=1e-9, max_iter=_MAX_ITER[name])
-        self.own_load = network.node_load()
 
     def load(self, loading: float) -> NodeLoad:
-        return NodeLoad(*(None if part is None else loading * np.asarray(part) for part in self.own_load))
+        own: NodeLoad = self.network.node_load(loading)
+        return own
 
     def solve(self, loading: float, start: Flow | None = None) -> Flow:
         flow: Flow = self.solver.solve(self.plan, self.load(loading), None, start)

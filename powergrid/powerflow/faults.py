@@ -18,12 +18,12 @@ SHOWN = 10
 """Names of an island that are listed."""
 SAME_PU = 1e-9
 """Set voltages closer than this are equal [pu]."""
-TABLES = ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources")
+TABLES = ("buses", "branches", "regulators", "loads", "static_generators", "shunts", "generators", "sources")
 """Tables whose numbers are looked at."""
 
 _OPTIONAL = {
     "buses": ("x", "y"),
-    "branches": ("rating",),
+    "branches": ("rating", "rated_from_kv", "rated_to_kv"),
     "regulators": ("pt_ratio", "ct_a", "r_v", "x_v", "v_set_v", "bandwidth_v", "delay_s", "gang"),
 }
 """Columns in which a number may be missing."""
@@ -97,7 +97,7 @@ def numbers(network: Network | UnbalancedNetwork) -> Iterator[Issue]:
 def _name(network: Network | UnbalancedNetwork, table: str, row: int) -> str:
     """``branch "a-b"``; a regulator is called by its branch."""
     columns: Any = getattr(network, table)
-    what = {"buses": "bus", "branches": "branch"}.get(table, table.removesuffix("s"))
+    what = {"buses": "bus", "branches": "branch"}.get(table, table.removesuffix("s").replace("_", " "))
     names = network.branches.name if table == "regulators" else columns.name
     return f'{what} "{names[columns.branch[row] if table == "regulators" else row]}"'
 
@@ -191,7 +191,9 @@ def _set_points(network: Network, moving: np.ndarray) -> Iterator[Issue]:
 def loads(network: Network | UnbalancedNetwork) -> Sequence[Issue]:
     """Nothing drawn and nothing fed in; a load of 0 MW says that this is meant."""
     generators = getattr(network, "generators", None)
-    if len(network.loads.name) or (generators is not None and len(generators.name)):
+    if len(network.loads.name) or len(network.static_generators.name):
+        return ()
+    if generators is not None and len(generators.name):
         return ()
     hint = "add a load; one of 0 MW solves it at no load on purpose, or names where devices draw theirs"
     return (Issue("loads", "the network has no load and no generator", hint),)

@@ -23,7 +23,7 @@ def case118(*, source_v_pu: float | None = None, load_scale: float = 1.0) -> Net
     source_v_pu
         Voltage of the first source [pu]; by default the published one.
     load_scale
-        Factor on every load, static generators among them [1].
+        Factor on every load; generation stays as published [1].
 
     Notes
     -----

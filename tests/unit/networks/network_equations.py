@@ -49,6 +49,8 @@ def mismatch_mva(network: Network, v: np.ndarray) -> float:
     q = loads.q_mvar * (1 - loads.i_share_q - loads.z_share_q + loads.i_share_q * vm + loads.z_share_q * vm**2)
     np.add.at(s, loads.bus, p + 1j * q)
     np.add.at(s, generators.bus, -generators.p_mw)
+    static = network.static_generators
+    np.add.at(s, static.bus, -(static.p_mw + 1j * static.q_mvar))
     node = nodes(network)
     total = np.bincount(node, s.real) + 1j * np.bincount(node, s.imag)
     total[node[generators.bus]] = total[node[generators.bus]].real
@@ -58,7 +60,7 @@ def mismatch_mva(network: Network, v: np.ndarray) -> float:
 def columns_equal(first: Network, second: Network) -> list[str]:
     """Names of the columns in which two networks differ."""
     different = []
-    for table in ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources"):
+    for table in ("buses", "branches", "regulators", "loads", "shunts", "generators", "sources", "static_generators"):
         for field, a, b in zip(
             getattr(first, table)._fields, getattr(first, table), getattr(second, table), strict=True
         ):

@@ -172,11 +172,13 @@ def test_names_missing_or_repeated_are_made_unique():
     assert network.buses.y[network.bus("source")] == -2.0
 
 
-def test_generation_is_negative_load():
+def test_generation_and_storage_are_no_load():
     network = Network.from_pandapower(awkward_net())
-    pv = network.loads.name.index("pv")
-    assert network.loads.p_mw[pv] == pytest.approx(-0.56)
-    assert network.loads.q_mvar[pv] == pytest.approx(0.08)
+    static = network.static_generators
+    assert dict(zip(static.name, static.kind, strict=True)) == {"pv": "generator", "battery": "storage"}
+    assert static.p_mw.tolist() == pytest.approx([0.56, -0.2])
+    assert static.q_mvar.tolist() == pytest.approx([-0.08, 0.0])
+    assert not {"pv", "battery"} & set(network.loads.name)
     uneven = network.loads.name.index("uneven")
     assert network.loads.p_mw[uneven] == pytest.approx(0.03)
 
