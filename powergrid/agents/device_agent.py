@@ -185,6 +185,8 @@ class DeviceAgent(Agent):
     """What an environment has found out about a plain Python device; ``None`` for families with kernels."""
     own_bill: bool = False
     """Whether no meter charges for the energy, so that a plain Python device pays `electricity_price` itself."""
+    of_network: bool = False
+    """Whether it came with the network: like the network's own loads it is nobody's, and has no meter of its own."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

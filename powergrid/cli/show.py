@@ -57,7 +57,8 @@ def show_command(
         print_line(" ".join(resolved.config.description.split()) + "\n")
     console().print(hierarchy(resolved, env.world.agents))
     print_line()
-    for line in [*network_lines(env.world.network), *_method_lines(env.world.network), *_episode_lines(resolved)]:
+    network = env.world.network
+    for line in [*network_lines(network), *_static_lines(resolved), *_method_lines(network), *_episode_lines(resolved)]:
         print_line(line)
     if spaces:
         print_line()
@@ -132,6 +133,13 @@ def network_lines(network: Any) -> list[str]:
         f"loads        {full.loads.p_mw.sum():.3f} MW and {full.loads.q_mvar.sum():.3f} Mvar at their peak",
         f"controls     {len(full.regulators.branch)} regulators, {switchable} capacitors{', one a phase' * three}",
     ]
+    static = full.static_generators
+    if len(static.name):
+        counted = [
+            (static.kind.count(kind), what) for kind, what in (("generator", "static generator"), ("storage",) * 2)
+        ]
+        shown = ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counted if count)
+        lines.append(f"generation   {shown}: {static.p_mw.sum():.3f} MW and {static.q_mvar.sum():.3f} Mvar fed in")
     generators = getattr(network, "generators", None)
     if generators is not None and len(generators.name):
         lines.append(f"generators   {len(generators.name)} that hold a voltage, {generators.p_mw.sum():.3f} MW")
@@ -172,6 +180,25 @@ def _episode_lines(resolved: ResolvedConfig) -> list[str]:
     return [
         f"episode      {simulation.episode_length} ticks of {simulation.time_step} s ({hours:g} h)",
         f"data         {shown}",
+    ]
+
+
+def _static_lines(resolved: ResolvedConfig) -> list[str]:
+    """What the generation and storage that come with the network follow."""
+    from powergrid.config.build_network import static_series
+    from powergrid.core.types import CONSTANT_SERIES
+
+    network = resolved.network()
+    power: dict[str, float] = {}
+    for series, p_mw in zip(
+        static_series(resolved.config.network, network), network.static_generators.p_mw.tolist(), strict=True
+    ):
+        power[series] = power.get(series, 0.0) + p_mw
+    hint = " (network.sgen_series gives them another)"
+    return [
+        f"generation   {p_mw:.3f} MW of the network's own "
+        + (f"stay constant{hint}" if series == CONSTANT_SERIES else f"follow {series}")
+        for series, p_mw in power.items()
     ]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig
 from powergrid.core.errors import NetworkError, PowerGridError
+from powergrid.core.types import CONSTANT_SERIES
 from powergrid.engine.phases import three_phase
 
 if TYPE_CHECKING:
@@ -61,8 +63,8 @@ def _base(config: NetworkConfig, folder: Path) -> Network:
     else:
         assert config.base is not None, "the schema demands one of base and file"
         found = _registered(config.base, {"phases": config.phases, **config.options})
-    if config.load_scale != 1.0:
-        found = scaled(found, load=config.load_scale)
+    if config.load_scale != 1.0 or config.sgen_scale != 1.0:
+        found = scaled(found, load=config.load_scale, static=config.sgen_scale)
     return found if config.source_pu is None else replace(found, source_v_pu=config.source_pu)
 
 
@@ -91,6 +93,25 @@ def _modified(host: Network, modification: Modification) -> Network:
         transformer=attach.transformer.model_dump() if attach.transformer else DEFAULT_TRANSFORMER,
         load_scale=attach.load_scale,
     )
+
+
+def static_series(config: NetworkConfig, network: Network) -> list[str]:
+    """Series that each static generator of the network follows: that of its area's rule, else constant."""
+    rules = {"": config.sgen_series}
+    for change in config.modifications:
+        if change.attach is not None:
+            own = change.attach.sgen_series
+            rules[change.attach.name] = config.sgen_series if own is None else own
+    static, area = network.static_generators, network.buses.area
+    rows = zip(static.name, static.kind, static.bus, strict=True)
+    return [_series_of(rules[area[bus]], name, kind) for name, kind, bus in rows]
+
+
+def _series_of(rule: str | dict[str, str] | None, name: str, kind: str) -> str:
+    """Series by pattern, or one series for all generation, which storage does not follow."""
+    if isinstance(rule, dict):
+        return next((series for pattern, series in rule.items() if fnmatchcase(name, pattern)), CONSTANT_SERIES)
+    return CONSTANT_SERIES if rule is None or kind == "storage" else rule
 
 
 def regulator_names(network: Any) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, whole
 from powergrid.config.schema import DEFAULT_DATASET, TariffConfig, Training
 from powergrid.core.errors import PowerGridError
+from powergrid.core.types import CONSTANT_SERIES
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.plugins.registries import DATASETS
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
     from powergrid.datasets import Dataset
 
-_DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour")
+_DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
 """Series that the environment makes itself."""
 
 
@@ -46,7 +47,7 @@ def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list
     _check_days(found, section(data, "training"), dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
-            if path[-1] in ("load_series", "series"):  # a default that nobody wrote is nothing to mend
+            if {"load_series", "sgen_series", "series"} & set(path):  # a default that nobody wrote is nothing to mend
                 found.unchecked(path, name, "the data have a fault")
         elif name not in dataset.columns and not dataset.sites(name):
             quantities = {column.split(":")[0] for column in dataset.columns}
@@ -98,10 +99,9 @@ def _single(found: Findings, key: str, form: SeriesFile, folder: Path) -> bool:
 
 def _wanted(data: dict[str, Any], agents: list[Entry]) -> list[tuple[Keys, str]]:
     """Series that network and devices ask for by name, with the place where they do."""
-    asked: list[tuple[Keys, Any]] = [(("network", "load_series"), section(data, "network").get("load_series"))]
+    asked = _network_series(("network",), section(data, "network"))
     for i, item in entries(section(data, "network").get("modifications")):
-        path = ("network", "modifications", i, "attach", "load_series")
-        asked.append((path, section(item, "attach").get("load_series")))
+        asked += _network_series(("network", "modifications", i, "attach"), section(item, "attach"))
     capacitors = section(data, "network").get("capacitors")
     single = isinstance(capacitors, dict)
     for i, rule in entries([capacitors] if single else capacitors):
@@ -113,7 +113,16 @@ def _wanted(data: dict[str, Any], agents: list[Entry]) -> list[tuple[Keys, str]]
         ]
     for quantity in section(data, "forecast", "noise"):
         asked.append((("forecast", "noise", quantity), quantity))
-    return [(path, name) for path, name in asked if isinstance(name, str) and name]
+    return [(path, name) for path, name in asked if isinstance(name, str) and name and name != CONSTANT_SERIES]
+
+
+def _network_series(path: Keys, given: dict[str, Any]) -> list[tuple[Keys, Any]]:
+    """Series that the loads, and the generation and storage, of a network follow."""
+    rule = given.get("sgen_series")
+    rules = (
+        [((*path, "sgen_series", pattern), name) for pattern, name in rule.items()] if isinstance(rule, dict) else []
+    )
+    return [((*path, "load_series"), given.get("load_series")), *(rules or [((*path, "sgen_series"), rule)])]
 
 
 def _device_series(agent: Entry) -> list[str]:

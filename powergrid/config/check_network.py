@@ -72,6 +72,7 @@ def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
         _check_rules(found, given, "regulators", regulator_names(grid.network), grid)
         _check_rules(found, given, "capacitors", capacitor_names(grid.network), grid)
         _check_outages(found, given, opening_names(grid.network), grid)
+        _check_static(found, given, grid)
     return grid
 
 
@@ -199,6 +200,29 @@ def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...
                 found.unchecked(path, pattern, "a modification of the network has a fault")
             else:
                 found.add(path, f"no branch {show(pattern)} that can fail", choices(pattern, names))
+
+
+def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:
+    """Does every rule for generation and storage name some?"""
+    places: list[tuple[Keys, dict[str, Any], str]] = [(("network",), given, "")]
+    for i, item in entries(given.get("modifications")):
+        attach = section(item, "attach")
+        places.append((("network", "modifications", i, "attach"), attach, str(attach.get("name", ""))))
+    assert grid.network is not None, "rules are checked against a network"
+    static, area = grid.network.static_generators, grid.network.buses.area
+    for path, held, own in places:
+        here = [name for name, bus in zip(static.name, static.bus, strict=True) if not own or area[bus] == own]
+        rule = held.get("sgen_series")
+        keys = [key for key in ("sgen_series", "sgen_scale") if held.get(key) is not None]
+        if keys and not here:
+            if not grid.lost:
+                what = "the network" if not own else f'"{own}"'
+                found.add(
+                    (*path, keys[0]), f"{what} has no static generators and no storage of its own", "leave it out"
+                )
+        elif isinstance(rule, dict):
+            for pattern in (pattern for pattern in rule if not any(fnmatchcase(name, str(pattern)) for name in here)):
+                found.add((*path, "sgen_series", pattern), f"{show(pattern)} matches none", choices(str(pattern), here))
 
 
 def _check_rules(found: Findings, given: dict[str, Any], key: str, names: tuple[str, ...], grid: Grid) -> None:

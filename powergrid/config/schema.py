@@ -112,6 +112,9 @@ class Attach(Section):
     load_series: Name | None = Field(
         None, description="dataset column that its loads follow; omitted: the network's load_series"
     )
+    sgen_series: Name | dict[str, Name] | None = Field(
+        None, description="what its generation and storage follow, see the network's key; omitted: the network's"
+    )
     options: dict[str, JsonValue] = Field(default_factory=dict, description="options of the network's builder")
 
 
@@ -189,9 +192,20 @@ class NetworkConfig(Section):
         None, gt=0.8, lt=1.2, description="voltage of the source [pu]; omitted: as published"
     )
     options: dict[str, JsonValue] = Field(default_factory=dict, description="options of the network's builder")
-    load_scale: float = Field(1.0, ge=0, description="factor on the network's own published loads [1]")
+    load_scale: float = Field(
+        1.0, ge=0, description="factor on the network's own published loads, not on its generation and storage [1]"
+    )
     load_series: Name = Field(
         "load_p_pu", description="dataset column, or quantity, that the network's own loads follow"
+    )
+    sgen_scale: float = Field(
+        1.0, ge=0, description="factor on the generation and storage that come with the network [1]"
+    )
+    sgen_series: Name | dict[str, Name] | None = Field(
+        None,
+        description="dataset column, or quantity, that the network's own static generators follow [pu of their power], "
+        "while storage stays constant; or one for each pattern on the names of both, such as {PV*: pv_pu}, the first "
+        "that matches; constant where nothing is said",
     )
     modifications: list[Modification] = Field(default_factory=list, description="changes, made in this order")
     regulators: Annotated[list[RegulatorRule], _one_or_many(RegulatorRule)] = Field(

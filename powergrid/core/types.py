@@ -25,6 +25,10 @@ class Injection(NamedTuple):
     q_mvar: Array
 
 
+CONSTANT_SERIES = "constant"
+"""Series that every environment has: 1 at every tick."""
+
+
 class NodeLoad(NamedTuple):
     """What every bus draws from the network, ``(*batch, m)`` with one column a bus; negative values are generation.
 

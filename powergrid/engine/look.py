@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.core.types import Entry
+from powergrid.core.types import CONSTANT_SERIES, Entry
 from powergrid.engine import observe, phases
 from powergrid.engine.layout import Family, Ledger, Market, View
 from powergrid.engine.ownership import Ownership
@@ -149,10 +149,14 @@ class _Series:
         at = phases.node_of_place(parts.network)[parts.network.loads.bus]
         for name, bus in zip(parts.load_series, at, strict=True):
             self._loads[owners[bus]].append(self._names[parts.columns.column(name)])
+        for device in (device for device in parts.devices if device.of_network):
+            names = [name for name in device.series().values() if name != CONSTANT_SERIES]
+            owner = owners[phases.terminals(parts.network, device)[0]]
+            self._loads[owner] += [self._names[parts.columns.column(name)] for name in names]
 
     def own(self, account: int, devices: Sequence[Any]) -> Iterable[str]:
-        """Tariff and exogenous series of an account's devices, the load series of its area, and settlement prices of
-        devices that hold something of worth.
+        """Tariff and exogenous series of an account's devices, the series of loads and generation that its area has of
+        its own, and settlement prices of devices that hold something of worth.
         """
         rows = defaultdict(list)
         for f, row in sorted(self._place[device.id] for device in devices):

@@ -17,8 +17,8 @@ class Ownership:
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
     children speaks for it. An account is whoever pays: an actor, a coordinator with an area of its own, or a device
-    nobody above answers for. What belongs to none of them, such as the utility's feeder and its regulators, is shared
-    equally by the actors; where nobody acts, it is on the account of the utility.
+    nobody above answers for. What belongs to none of them, such as the utility's feeder, its regulators and the
+    generation that came with it, is shared equally by the actors; where nobody acts, it is on the account of the utility.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Ownership:
         for agent in chain:
             if agent.id in self._acting or getattr(agent, "area", None):
                 return str(agent.id)
-        if getattr(device, "role", "") in ("tap", "cap") and device.parent is None:
+        if device.parent is None and (getattr(device, "role", "") in ("tap", "cap") or device.of_network):
             return None
         return str(chain[-1].id)
 

@@ -26,6 +26,7 @@ from powergrid.engine.switching import Outage
 from powergrid.envs import exogenous, python_plugins
 from powergrid.envs.meters import add_meters
 from powergrid.envs.simulation import RewardSettings, World
+from powergrid.envs.static_units import static_units
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
@@ -67,6 +68,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     agents = _agents(config)
     _set_switches(agents, network)
     agents += _controllers(config, network, agents)
+    agents += static_units(config, network)
     _set_taps(agents, network)
     dt_s = config.simulation.time_step
     series = python_plugins.prepare(agents, dataset, dt_s, config.simulation.episode_length)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import DataError
+from powergrid.core.types import CONSTANT_SERIES
 from powergrid.datasets.resample import DAY_S
 from powergrid.datasets.tariff import check_tariff, tariff
 from powergrid.devices.grid_connection import tariff_series
@@ -131,6 +132,8 @@ class ExogenousTable:
             price = self._one(self._columns.series[self._columns.price], rows)
             feed_in, retail = tariff(np, price, *self._tariffs[name])
             return retail if name.startswith("retail") else feed_in
+        if name == CONSTANT_SERIES:
+            return np.ones(len(rows))
         if _derived(name):
             return _clock(name, rows, self._rows, self._dt_s)
         values: np.ndarray = self._dataset.at(name, self._dt_s, rows)
@@ -186,7 +189,8 @@ def build(
     bounds = {name: bounds_of(name, values) for name, values in reach.items()}
     retails = [values for name, values in reach.items() if name.startswith("retail_per_mwh")]
     bounds[priced] = bounds_of(priced, reach[priced], *retails)  # a market's price lies between those of the tariff
-    bounds.update({name: bounds_of(name, np.zeros(1)) for name in ("hour", *_CLOCK)})
+    constant = [CONSTANT_SERIES] if CONSTANT_SERIES in wanted else []
+    bounds.update({name: bounds_of(name, np.zeros(1)) for name in ("hour", *_CLOCK, *constant)})
     series = tuple(bounds)
     ahead = tuple(i for i, name in enumerate(series) if forecast_hours and name.split(":")[0] in forecast_noise)
     columns = Columns(
@@ -209,7 +213,8 @@ def _reach(dataset: Any, name: str) -> np.ndarray:
 
 
 def _derived(name: str) -> bool:
-    return name.split(":")[0] in ("retail_per_mwh", "feed_in_per_mwh", "hour") or name.startswith("clock_")
+    made = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
+    return name.split(":")[0] in made or name.startswith("clock_")
 
 
 def resolve(dataset: Any, name: str) -> str:

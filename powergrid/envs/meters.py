@@ -20,14 +20,18 @@ def add_meters(
     """Meters at the connection of each area, and at each device that no meter of its own account measures first.
 
     Meters that say nothing of their tariff take the document's, `tariff`. Plain Python devices that pay
-    `electricity_price` themselves need none. The new meters have their parents, but are not among `agents` yet.
+    `electricity_price` themselves need none, nor does generation that came with the network. The new meters have their parents, but are not among `agents` yet.
 
     Raises
     ------
     NetworkError
         If a metered branch does not separate what lies behind it from the source.
     """
-    units = [agent for agent in agents if isinstance(agent, DeviceAgent) and agent.role == "injection"]
+    units = [
+        agent
+        for agent in agents
+        if isinstance(agent, DeviceAgent) and agent.role == "injection" and not agent.of_network
+    ]
     nodes = {unit.id: phases.terminals(network, unit) for unit in units}
     moving = moving_branches(network, agents, outages)
     meters = [agent for agent in agents if isinstance(agent, GridConnection)]

@@ -144,17 +144,20 @@ def with_bus(network: Any, name: str, vn_kv: float, at_bus: str) -> Any:
     return replace(network, buses=joined(network.buses, bus), branches=joined(network.branches, branch))
 
 
-def scaled(network: Any, *, load: float = 1.0, shunt: float = 1.0) -> Any:
-    """The same network, balanced or three-phase, with all loads multiplied by `load` and all shunts by `shunt` [1].
+def scaled(network: Any, *, load: float = 1.0, shunt: float = 1.0, static: float = 1.0) -> Any:
+    """The same network with all loads multiplied by `load`, all shunts by `shunt`, static generators by `static` [1].
 
-    Generation and storage stay as they are.
+    Balanced or three-phase. A factor on the loads leaves generation and storage as they are.
     """
-    loads, shunts = network.loads, network.shunts
-    return replace(
+    loads, shunts, fed = network.loads, network.shunts, network.static_generators
+    changed = replace(
         network,
         loads=loads._replace(p_mw=loads.p_mw * load, q_mvar=loads.q_mvar * load),
         shunts=shunts._replace(p_mw=shunts.p_mw * shunt, q_mvar=shunts.q_mvar * shunt),
     )
+    if static == 1.0 or not len(fed.name):
+        return changed
+    return replace(changed, static_generators=fed._replace(p_mw=fed.p_mw * static, q_mvar=fed.q_mvar * static))
 
 
 def transformer_branch(name: str, from_bus: int, to_bus: int, data: Mapping[str, float]) -> Branches:
