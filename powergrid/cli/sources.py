@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,14 @@ def bare_network(source: str) -> Network | None:
     from powergrid.config import preset_names
     from powergrid.networks import NETWORKS, network
     from powergrid.networks.pandapower_file import read_pandapower
+    from powergrid.networks.pandapower_json import is_net
 
     if source in preset_names():
         return None
     if source in NETWORKS.names():
         return network(source)
     file = Path(source)
-    if file.suffix == ".json" and file.is_file() and _is_pandapower(file):
+    if file.suffix == ".json" and file.is_file() and is_net(file):
         return read_pandapower(file)
     if not file.suffix and not file.exists():
         raise unknown_name("preset, network or file", source, (*preset_names(), *NETWORKS.names()))
@@ -65,11 +65,3 @@ def any_network(source: str, plugins: bool = False) -> Network:
         raise ConfigError(resolved.unchecked)
     print_unread(source, resolved)
     return resolved.network()
-
-
-def _is_pandapower(file: Path) -> bool:
-    try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(held, dict) and held.get("_class") == "pandapowerNet"

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig
+from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig, OutageRule
 from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.core.types import CONSTANT_SERIES
-from powergrid.engine.phases import three_phase
+from powergrid.engine.phases import branch_rows, three_phase
 
 if TYPE_CHECKING:
     from powergrid.networks import Network
@@ -112,6 +112,12 @@ def _series_of(rule: str | dict[str, str] | None, name: str, kind: str) -> str:
     if isinstance(rule, dict):
         return next((series for pattern, series in rule.items() if fnmatchcase(name, pattern)), CONSTANT_SERIES)
     return CONSTANT_SERIES if rule is None or kind == "storage" else rule
+
+
+def outage_rows(rule: OutageRule, network: Any) -> tuple[tuple[int, ...], ...]:
+    """Rows of the branches of each candidate of an outage."""
+    chosen = [name for name in opening_names(network) if any(fnmatchcase(name, pattern) for pattern in rule.branch)]
+    return tuple(branch_rows(network, name) for name in chosen)
 
 
 def regulator_names(network: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,13 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from powergrid.config.build_network import build_network, capacitor_names, opening_names, regulator_names
+from powergrid.config.build_network import (
+    build_network,
+    capacitor_names,
+    opening_names,
+    outage_rows,
+    regulator_names,
+)
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
 from powergrid.config.schema import NetworkConfig
 from powergrid.core.errors import PowerGridError
 from powergrid.core.settings import options_model
-from powergrid.plugins.registries import NETWORKS
+from powergrid.engine.phases import branch_rows
+from powergrid.plugins.registries import DEVICES, NETWORKS
 
 if TYPE_CHECKING:
     from powergrid.networks import Network
@@ -67,12 +75,13 @@ def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
         return Grid(None, "the options of the network have faults")
     grid = _build(found, config, given, known, folder, faulty)
     if grid.network is not None:
-        if not grid.lost:
-            _check_solvable(found, given, grid.network)
+        sound = not grid.lost and _check_solvable(found, given, grid.network)
         _check_rules(found, given, "regulators", regulator_names(grid.network), grid)
         _check_rules(found, given, "capacitors", capacitor_names(grid.network), grid)
         _check_outages(found, given, opening_names(grid.network), grid)
         _check_static(found, given, grid)
+        if sound:
+            _check_topologies(found, config, entries(data.get("agents")), grid.network)
     return grid
 
 
@@ -162,16 +171,18 @@ def _build(
     return Grid(network, "", tuple(lost), config)
 
 
-def _check_solvable(found: Findings, given: dict[str, Any], network: Network) -> None:
-    """Note what would keep every power flow of the network from being tried."""
+def _check_solvable(found: Findings, given: dict[str, Any], network: Network) -> bool:
+    """Note what would keep every power flow of the network from being tried; true if nothing would."""
     import numpy as np
 
     from powergrid.powerflow.faults import find
 
     may_move = np.array([kind == "switch" for kind in network.branches.kind], bool)  # then its buses are not one
     place = () if given.get("modifications") else ("file",) if "file" in given else ("base",)
-    for issue in find(network, may_move):
+    issues = find(network, may_move)
+    for issue in issues:
         found.add(("network", *place), f"{issue.path}: {issue.message}", issue.hint)
+    return not issues
 
 
 def _add(found: Findings, path: tuple[str | int, ...], error: PowerGridError) -> None:
@@ -200,6 +211,39 @@ def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...
                 found.unchecked(path, pattern, "a modification of the network has a fault")
             else:
                 found.add(path, f"no branch {show(pattern)} that can fail", choices(pattern, names))
+
+
+def _check_topologies(
+    found: Findings, config: NetworkConfig, agents: Iterable[tuple[int, dict[str, Any]]], network: Network
+) -> None:
+    """Can the network change as its outages and the switches among the agents ask?"""
+    from powergrid.engine.switching import Outage, enumerate_topologies
+    from powergrid.powerflow import topology_issue
+    from powergrid.powerflow.topology import Topologies
+
+    outages = [Outage(outage_rows(rule, network), 0, 0, 1, 1.0) for rule in config.outages]
+    switches: dict[Keys, tuple[int, ...]] = {
+        ("agents", i, "bus"): branch_rows(network, str(agent.get("bus")))
+        for i, agent in agents
+        if (name := text(agent.get("type"))) in DEVICES and DEVICES.get(str(name)).role == "switch"
+    }
+    places: list[Keys] = [*([("network", "outages")] if outages else []), *switches]
+    if not places or not all(switches.values()):
+        return
+    issue = topology_issue(network)
+    if issue is not None:
+        for place in places:
+            found.add(place, issue.message, issue.hint)
+        return
+    try:
+        enumerate_topologies(network, list(switches.values()), outages)
+    except PowerGridError as error:
+        _add(found, places[0], error)
+    for place, rows in switches.items():
+        try:
+            Topologies(network, (rows,))
+        except PowerGridError as error:
+            _add(found, place, error)
 
 
 def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:

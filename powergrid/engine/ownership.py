@@ -17,8 +17,8 @@ class Ownership:
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
     children speaks for it. An account is whoever pays: an actor, a coordinator with an area of its own, or a device
-    nobody above answers for. What belongs to none of them, such as the utility's feeder, its regulators and the
-    generation that came with it, is shared equally by the actors; where nobody acts, it is on the account of the utility.
+    nobody above answers for. What belongs to none of them, such as the utility's feeder, its regulators and its own
+    generation, is shared equally by the actors; where nobody acts, it is on the account of the utility.
 
     Parameters
     ----------

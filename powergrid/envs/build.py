@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
 from powergrid.agents.device_agent import MEASURED, DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
-from powergrid.config.build_network import opening_names
+from powergrid.config.build_network import outage_rows
 from powergrid.config.local_control import controllers
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.core.errors import ConfigError
@@ -124,13 +123,11 @@ def _set_taps(agents: Sequence[Agent], network: Any) -> None:
 
 def _outages(config: Any, network: Any) -> list[Outage]:
     """Outages in ticks, their branches as rows."""
-    names, tick_s = opening_names(network), config.simulation.time_step
-    found = []
+    tick_s, found = config.simulation.time_step, []
     for rule in config.network.outages:
-        chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in rule.branch)]
         found.append(
             Outage(
-                branches=tuple(branch_rows(network, name) for name in chosen),
+                branches=outage_rows(rule, network),
                 earliest=round(rule.start[0] / tick_s),
                 latest=round(rule.start[1] / tick_s),
                 ticks=max(round(rule.duration / tick_s), 1),

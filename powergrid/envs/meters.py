@@ -20,7 +20,8 @@ def add_meters(
     """Meters at the connection of each area, and at each device that no meter of its own account measures first.
 
     Meters that say nothing of their tariff take the document's, `tariff`. Plain Python devices that pay
-    `electricity_price` themselves need none, nor does generation that came with the network. The new meters have their parents, but are not among `agents` yet.
+    `electricity_price` themselves need none, nor does generation that came with the network. The new meters have their
+    parents, but are not among `agents` yet.
 
     Raises
     ------

@@ -52,7 +52,8 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     Parameters
     ----------
     pp_net
-        A pandapower net (3.x), or the path of one saved with ``pandapower.to_json``.
+        A pandapower net (3.x), or the path of one saved with ``pandapower.to_json``, from which nothing is imported
+        or run.
     name
         Name of the network; by default the net's own.
 
@@ -70,9 +71,9 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
         another model; every element and option is named.
     """
     if isinstance(pp_net, str | os.PathLike):
-        import pandapower
+        from powergrid.networks.pandapower_file import read_pandapower
 
-        pp_net = pandapower.from_json(os.fspath(pp_net))
+        return read_pandapower(pp_net, name=name)
     options = refuse_unsupported(pp_net)
     rows = _Rows(pp_net, options)
     _add_lines(rows, pp_net)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from powergrid.core.errors import NetworkError
+from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.networks.network import Network
+from powergrid.networks.pandapower_json import read_json
 
 
-def read_pandapower(path: str | os.PathLike) -> Network:
+def read_pandapower(path: str | os.PathLike, *, name: str | None = None) -> Network:
     """Read a pandapower net saved as JSON and convert it.
+
+    The file is looked through first (:mod:`powergrid.networks.pandapower_json`): nothing that it names is imported or
+    run. Nets of older versions of pandapower are brought to the form of the installed one, as ``pandapower.from_json``
+    does.
 
     Parameters
     ----------
     path
         The file.
+    name
+        Name of the network; by default the net's own, else the file's.
 
     Raises
     ------
@@ -24,21 +30,22 @@ def read_pandapower(path: str | os.PathLike) -> Network:
         If the file cannot be read, is no saved pandapower net, or holds what a Network cannot represent.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-        held = json.loads(text)
-    except FileNotFoundError as error:
-        raise NetworkError(f"{file} does not exist; save a pandapower net there with pandapower.to_json") from error
-    except (OSError, ValueError) as error:  # not text, or not JSON
-        raise NetworkError(f"{file} cannot be read as JSON ({error}); save the net with pandapower.to_json") from error
-    if not isinstance(held, dict) or held.get("_class") != "pandapowerNet":
-        raise NetworkError(f"{file} holds no pandapower net; save the net with pandapower.to_json")
+    text = read_json(file)
     import pandapower
 
     try:
-        net = pandapower.from_json_string(text)
-    except (UserWarning, AttributeError, KeyError, TypeError, ValueError) as error:  # what its reader is known to raise
-        raise NetworkError(f"{file}: pandapower {pandapower.__version__} cannot read this net ({error})") from error
-    if not isinstance(net, pandapower.pandapowerNet):
-        raise NetworkError(f"{file} holds an incomplete pandapower net; save the net with pandapower.to_json")
-    return Network.from_pandapower(net, name=str(net.name or file.stem))
+        net = pandapower.from_json_string(text, convert=True)
+    except Exception as error:  # its reader raises whatever a damaged table leads to
+        raise NetworkError(
+            f"{file}: pandapower {pandapower.__version__} cannot read this net ({type(error).__name__}: "
+            f"{error!s:.200}); load it with the pandapower that wrote it and save it again"
+        ) from error
+    try:
+        return Network.from_pandapower(net, name=name or str(net.name or file.stem))
+    except PowerGridError:
+        raise
+    except Exception as error:  # a table without a column, a bus that is not there
+        raise NetworkError(
+            f"{file}: a table of the net cannot be converted ({type(error).__name__}: {error!s:.200}); "
+            "check that pandapower.runpp solves it, and save it again"
+        ) from error

@@ -57,6 +57,7 @@ def refuse_unsupported(pp_net: Any) -> Options:
     found += _fused_levels(pp_net)
     if options.consider_line_temperature and "temperature_degree_celsius" not in pp_net.line:
         found.append("consider_line_temperature without a column temperature_degree_celsius in line")
+    found += _unknown_buses(pp_net)
     found += _source_faults(pp_net)
     if found:
         raise NetworkError(
@@ -92,6 +93,17 @@ def _curve_faults(pp_net: Any, options: Options) -> list[str]:
     if options.enforce_q_lims:
         found += _describe("sgen", pp_net.sgen[flag(pp_net.sgen, "reactive_capability_curve")], what)
     return found
+
+
+def _unknown_buses(pp_net: Any) -> list[str]:
+    """Elements in service at a bus that the net does not have."""
+    known, found = pp_net.bus.index, []
+    for table in (*_BRANCHES - {"bus"}, *_AT_BUSES, *CONSUMES):
+        frame = pp_net[table]
+        ends = frame[[column for column in frame if column == "bus" or str(column).endswith("_bus")]]
+        lost = frame[~ends.isin(known).all(axis=1)]
+        found += _describe(table, lost, "a bus that the net does not have at ")
+    return sorted(found)
 
 
 def _fused_levels(pp_net: Any) -> list[str]:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from powergrid.core import machine_code
-from powergrid.core.errors import NotCompilableError, unknown_name
+from powergrid.core.errors import Issue, NotCompilableError, unknown_name
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -24,7 +24,7 @@ METHODS = ("sparse_lu", "newton", "zbus", "pandapower")
 """``sparse_lu``: the CPU default. ``newton``: generators and meshes. ``zbus``: JAX, for GPUs and inside jit.
 ``pandapower``: the oracle."""
 
-__all__ = ["METHODS", "Choice", "choose", "explain", "method"]
+__all__ = ["METHODS", "Choice", "choose", "explain", "method", "topology_issue"]
 
 
 class Choice(NamedTuple):
@@ -50,14 +50,10 @@ def choose(network: Any) -> Choice:
     """
     if hasattr(network, "blocks"):
         return Choice("sparse_lu", "the method that knows phases")
-    held, others = len(network.generators.name), len(network.sources.name)
-    if held or others:
-        found = [
-            f"{count} {what}{'s' * (count > 1)}" for count, what in ((held, "generator"), (others, "further source"))
-        ]
-        count = held + others
-        shown = " and ".join(text for text in found if not text.startswith("0 "))
-        return Choice("newton", f"{shown} hold{'s' * (count == 1)} a voltage")
+    from powergrid.powerflow.compile import holding
+
+    if holding(network):
+        return Choice("newton", holding(network))
     if machine_code.problem():
         return Choice(_instead(network), "the fixed point cannot be compiled here")
     from powergrid.powerflow import sparse_lu
@@ -68,6 +64,20 @@ def choose(network: Any) -> Choice:
     return Choice(
         "sparse_lu", f"one source; the fixed point takes {int(flow.iterations)} iterations at the network's own loads"
     )
+
+
+def topology_issue(network: Any) -> Issue | None:
+    """Why switches and outages cannot change a network while it runs; ``None`` where they can.
+
+    Raises
+    ------
+    NetworkError
+        If the network cannot be compiled.
+    """
+    from powergrid.powerflow.faults import fixed_topology
+
+    choice = choose(network)
+    return fixed_topology(network, choice.reason) if choice.name == "newton" else None
 
 
 def method(name: str = "auto", network: Network | None = None) -> ModuleType:

@@ -129,17 +129,24 @@ def _refuse_generators(network: Network, changing: bool) -> None:
     """Raise if something beside the source holds a voltage; say what to do, also where the topology changes."""
     names = [*network.generators.name, *network.sources.name]
     if names:
-        shown = ", ".join(f'"{name}"' for name in names[:5]) + (", ..." if len(names) > 5 else "")
-        remedy = 'solve it with method="newton"'
+        from powergrid.powerflow.faults import fixed_topology
+
         if changing:
-            remedy = (
-                "newton solves them in one topology a plan, so switches and outages cannot change it; open the "
-                "branches in the network itself, or let loads of negative power stand for the generators"
-            )
+            issue = fixed_topology(network, holding(network))
+            raise NetworkError(f"{issue.message}; {issue.hint}")
+        shown = ", ".join(f'"{name}"' for name in names[:5]) + (", ..." if len(names) > 5 else "")
         raise NetworkError(
             f'"{network.name}" holds {len(network.generators.name)} generators at a set voltage and '
-            f"{len(network.sources.name)} further sources ({shown}); {remedy}"
+            f'{len(network.sources.name)} further sources ({shown}); solve it with method="newton"'
         )
+
+
+def holding(network: Network) -> str:
+    """``3 generators and 1 further source hold a voltage``; an empty text where nothing beside the source does."""
+    counted = ((len(network.generators.name), "generator"), (len(network.sources.name), "further source"))
+    found = [f"{count} {what}{'s' * (count > 1)}" for count, what in counted if count]
+    total = sum(count for count, _ in counted)
+    return f"{' and '.join(found)} hold{'s' * (total == 1)} a voltage" if found else ""
 
 
 def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:

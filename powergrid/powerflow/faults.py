@@ -74,6 +74,16 @@ def find(network: Network | UnbalancedNetwork, moves: np.ndarray | None = None) 
     ]
 
 
+def fixed_topology(network: Network, reason: str) -> Issue:
+    """Why the topology of a network that needs Newton's method, for that `reason`, cannot change while it runs."""
+    return Issue(
+        "",
+        f'"{network.name}" is solved by newton ({reason}), which knows one topology: switches and outages cannot '
+        "change it",
+        "open the branches in the network itself, or let static generators stand for what holds a voltage",
+    )
+
+
 def numbers(network: Network | UnbalancedNetwork) -> Iterator[Issue]:
     """Missing and infinite numbers, one issue a row: what a row is made of often spoils several of its columns."""
     for table in TABLES:

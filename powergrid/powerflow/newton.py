@@ -22,7 +22,8 @@ from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control, Flow, NodeLoad
-from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network, injected_powers
+from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network, holding, injected_powers
+from powergrid.powerflow.faults import fixed_topology
 from powergrid.powerflow.generation import Units, generation, units
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def plan(
         be read; if the network has three phases.
     """
     if len(topologies):
-        raise NetworkError("newton solves one topology a plan; make a plan for each outage instead of topologies=")
+        issue = fixed_topology(network, holding(network) or "it was chosen, or the fixed point does not converge")
+        raise NetworkError(f"{issue.message}; {issue.hint}")
     if hasattr(network, "blocks"):
         raise NetworkError("newton solves balanced networks only; take sparse_lu for a three-phase one")
     compiled = compile_network(network, generators=True)
