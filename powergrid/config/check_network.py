@@ -219,7 +219,6 @@ def _check_topologies(
     """Can the network change as its outages and the switches among the agents ask?"""
     from powergrid.engine.switching import Outage, enumerate_topologies
     from powergrid.powerflow import topology_issue
-    from powergrid.powerflow.topology import Topologies
 
     outages = [Outage(outage_rows(rule, network), 0, 0, 1, 1.0) for rule in config.outages]
     switches: dict[Keys, tuple[int, ...]] = {
@@ -239,11 +238,6 @@ def _check_topologies(
         enumerate_topologies(network, list(switches.values()), outages)
     except PowerGridError as error:
         _add(found, places[0], error)
-    for place, rows in switches.items():
-        try:
-            Topologies(network, (rows,))
-        except PowerGridError as error:
-            _add(found, place, error)
 
 
 def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:
