@@ -85,6 +85,10 @@ class ActionError(PowerGridError):
     """An action that is missing, of the wrong shape or not a number; names the agent."""
 
 
+class ArgumentError(PowerGridError, ValueError):
+    """An argument of a method that cannot be used: a seed, an option, a state; names the value and what is allowed."""
+
+
 class DeviceError(PowerGridError):
     """A device of somebody else's that does what no device may; names the device, the method and the value.
 

@@ -18,9 +18,14 @@ _TO_UNIT = 2.0**-32
 
 
 def key_from_seed(xp: Any, seed: Array) -> Array:
-    """Key ``(*batch, 2)`` of uint32 for integer seeds ``(*batch,)``, equal to JAX's own key data for the seed."""
-    seed = xp.asarray(seed).astype(xp.uint32)
-    return xp.stack([xp.zeros_like(seed), seed], axis=-1)
+    """Key ``(*batch, 2)`` of uint32 for integer seeds ``(*batch,)``, equal to JAX's own key data for the seed.
+
+    All 64 bits of a seed count: the upper half is the first word. JAX's own keys drop it outside its 64-bit mode.
+    """
+    seed = xp.asarray(seed)
+    low = seed.astype(xp.uint32)
+    high = (seed >> 32).astype(xp.uint32) if seed.dtype.itemsize == 8 else xp.zeros_like(low)
+    return xp.stack([high, low], axis=-1)
 
 
 def threefry2x32(xp: Any, key: Array, counter_0: Array, counter_1: Array) -> tuple[Array, Array]:

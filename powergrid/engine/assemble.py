@@ -129,7 +129,7 @@ def _signal_slots(parts: Parts, book: SlotBook) -> dict[str, tuple[int, Entry]]:
         if protocol is None or agent.policy == "centralized":
             continue
         for entry in protocol.action_entries():
-            found[agent.id] = book.add(agent.id, entry, book.ownership.acts(agent.id), agent.policy), entry
+            found[agent.id] = book.add(agent.id, entry, agent.id, book.ownership.policy_of(agent)), entry
     return found
 
 
@@ -244,13 +244,13 @@ def _slots(
     actor = np.full(size, -1)
     given = np.zeros(size, dtype=int)
     names = np.array([""] * size, dtype=object)
-    for i, (who, policy, position) in enumerate(book.decider):
+    for i, (by, outside, policy, position) in enumerate(book.decider):
         names[i] = policy
-        if who:
-            actor[i] = actors.index(who)
+        if outside:
+            actor[i] = actors.index(by)
             given[i] = actor[i] * width + position
-    by_id = {agent.id: agent for agent in parts.agents}
-    tick_s = parts.settings.dt_h * 3600.0
+    turns = _turns(parts)
+    slot_turns = np.array([turns[by] for by, *_ in book.decider] or [turns[""]])
     local = tuple((name, names == name, parts.policies[name]) for name in sorted(set(names) - {"", PYTHON}))
     if python is not None:  # last, for plain devices do what everybody else has chosen
         local += ((PYTHON, names == PYTHON, python.act),)
@@ -263,10 +263,22 @@ def _slots(
         given=given,
         local=local,
         signal=np.array([slot for slot, _ in signals.values()], dtype=int),
-        interval=np.array([round((by_id[id].interval_s or tick_s) / tick_s) for id in actors], dtype=int),
-        offset=np.array([round(by_id[id].offset_s / tick_s) for id in actors], dtype=int),
+        interval=np.array([turns[id][0] for id in actors], dtype=int),
+        offset=np.array([turns[id][1] for id in actors], dtype=int),
         actor=actor,
+        slot_interval=slot_turns[:, 0],
+        slot_offset=slot_turns[:, 1],
     )
+
+
+def _turns(parts: Parts) -> dict[str, tuple[int, int]]:
+    """Ticks between two decisions of each agent, and its first; those of nobody's slots under an empty name."""
+    tick_s = parts.settings.dt_h * 3600.0
+    turns = {
+        agent.id: (round((agent.interval_s or tick_s) / tick_s), round(agent.offset_s / tick_s))
+        for agent in parts.agents
+    }
+    return {**turns, "": (1, 0)}
 
 
 def _ledger(

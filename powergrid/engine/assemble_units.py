@@ -84,7 +84,7 @@ def _answer_slots(
     """Slots for the answers of plain Python devices, which nobody else may choose."""
     fields = kernel.Command._fields
     entry = Entry("answer", "1", -1.0, 1.0)  # a slot that is its own physical value
-    slot = np.array([[book.add(agent.id, entry, None, PYTHON) for _ in fields] for agent in units], dtype=int)
+    slot = np.array([[book.add(agent.id, entry, "", PYTHON) for _ in fields] for agent in units], dtype=int)
     return slot, np.zeros(slot.shape, dtype=bool), (None,) * len(fields)
 
 
@@ -242,7 +242,7 @@ def market(
     entries = protocol.action_entries()
     slot = np.zeros((len(members), len(entries)), dtype=int)
     for i, id in enumerate(member_ids):
-        slot[i] = [book.add(id, entry, ownership.acts(id), agents[id].policy) for entry in entries]
+        slot[i] = [book.add(id, entry, id, ownership.policy_of(agents[id])) for entry in entries]
     target = np.full(len(meters.names), -1)
     tariffs = _Tariffs(parts, ownership, meters)
     tariff = [tariffs.account(account) for account in member_of]

@@ -226,6 +226,9 @@ class Slots:
         Ticks between two decisions and first tick of each acting agent, ``(A,)``.
     actor
         Acting agent of each slot, -1 for local policies.
+    slot_interval, slot_offset
+        Ticks between two decisions on each slot and the first of them, ``(K,)``: those of the agent that decides,
+        whatever its policy.
     """
 
     size: int
@@ -238,6 +241,13 @@ class Slots:
     interval: np.ndarray
     offset: np.ndarray
     actor: np.ndarray
+    slot_interval: np.ndarray
+    slot_offset: np.ndarray
+
+    def waits(self, mask: np.ndarray | None = None) -> bool:
+        """Whether any of some slots is decided on in some ticks only."""
+        chosen = slice(None) if mask is None else mask
+        return bool((self.slot_interval[chosen] > 1).any() or (self.slot_offset[chosen] > 0).any())
 
     def physical(self, slots: Array) -> Array:
         """Slots in physical units, ``(*batch, K)``."""

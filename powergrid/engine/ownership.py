@@ -39,7 +39,8 @@ class Ownership:
         self._vertical = vertical
         members = {id for protocol, ids in horizontal if protocol.action_entries() for id in ids}
         devices = [agent for agent in agents if hasattr(agent, "role")]
-        acting = {self.decider(agent)[0] for agent in devices if agent.action_entries()}
+        deciders = [self.decider(agent) for agent in devices if agent.action_entries()]
+        acting = {by for by, policy in deciders if not policy}
         for agent in agents:
             sends = agent.id in vertical and agent.policy != "centralized" and vertical[agent.id].action_entries()
             if agent.policy in _OUTSIDE and (sends or agent.id in members):
@@ -58,18 +59,17 @@ class Ownership:
         if len(self.actors) == 1 and self.actors[0] in at_source:
             self._areas[""] = self.actors[0]  # with nobody to share it with, the feeder is its operator's own
 
-    def acts(self, id: str) -> str | None:
-        """The agent itself if it acts from outside."""
-        return id if id in self._acting else None
+    def policy_of(self, agent: Any) -> str:
+        """Local policy that decides for an agent, empty if it acts from outside."""
+        return "" if agent.id in self._acting else str(agent.policy)
 
-    def decider(self, device: Any) -> tuple[str | None, str]:
-        """Actor that chooses a device's commands, or ``None`` and the local policy that does."""
-        if device.policy not in _OUTSIDE:
-            return None, device.policy
+    def decider(self, device: Any) -> tuple[str, str]:
+        """Agent that chooses a device's commands, and its local policy, which is empty if it acts from outside."""
         agent = device
-        while agent.parent is not None and self._commands(agent.parent):
-            agent = agent.parent
-        return (agent.id, "") if agent.policy in _OUTSIDE else (None, agent.policy)
+        if device.policy in _OUTSIDE:
+            while agent.parent is not None and self._commands(agent.parent):
+                agent = agent.parent
+        return agent.id, "" if agent.policy in _OUTSIDE else agent.policy
 
     def _commands(self, coordinator: Any) -> bool:
         protocol = self._vertical.get(coordinator.id)

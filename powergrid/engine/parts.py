@@ -130,17 +130,28 @@ class SlotBook:
     def __init__(self, ownership: Ownership):
         self.ownership = ownership
         self.actions: dict[str, list[tuple[str, Entry]]] = {actor: [] for actor in ownership.actors}
-        self.decider: list[tuple[str, str, int]] = []  # actor or "", local policy or "", position in the action
+        # who decides or "", whether from outside, local policy or "", position in the action
+        self.decider: list[tuple[str, bool, str, int]] = []
         self.ranges: list[tuple[float, float]] = []
         self.rest: list[float] = []  # held before the first decision
 
-    def add(self, owner: str, entry: Entry, actor: str | None, policy: str, idle: float | None = None) -> int:
-        """Number of a new slot that an actor or a local policy fills; before that it holds `idle`, or its middle."""
+    def add(self, owner: str, entry: Entry, by: str, policy: str, idle: float | None = None) -> int:
+        """Number of a new slot; before the first decision it holds `idle`, or its middle.
+
+        Parameters
+        ----------
+        owner
+            What the slot belongs to.
+        by
+            Agent that decides, at its own interval; empty for what is decided in every tick.
+        policy
+            Local policy of who decides, empty where that is an actor.
+        """
         position = 0
-        if actor is not None:
-            position = len(self.actions[actor])
-            self.actions[actor].append((owner, entry))
-        self.decider.append((actor or "", policy if actor is None else "", position))
+        if not policy:
+            position = len(self.actions[by])
+            self.actions[by].append((owner, entry))
+        self.decider.append((by, not policy, policy, position))
         self.ranges.append((entry.low, entry.high))
         span = entry.high - entry.low
         rest = 0.0 if idle is None or span <= 0.0 else 2.0 * (idle - entry.low) / span - 1.0
@@ -149,7 +160,7 @@ class SlotBook:
 
     def constant(self, value: float) -> int:
         """Number of a new slot that nobody fills."""
-        self.decider.append(("", "", 0))
+        self.decider.append(("", False, "", 0))
         self.ranges.append((value, value))
         self.rest.append(0.0)
         return len(self.decider) - 1

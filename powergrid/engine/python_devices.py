@@ -60,6 +60,24 @@ class _Episode:
         self.dataset = Windows(read, ticks)
 
 
+class Saved(NamedTuple):
+    """The objects of one episode as values.
+
+    Attributes
+    ----------
+    tick
+        Ticks done.
+    orders
+        Actions of all units [physical units].
+    devices
+        Attributes of each unit.
+    """
+
+    tick: int
+    orders: Array
+    devices: list[dict[str, Any]]
+
+
 class Surroundings(NamedTuple):
     """Where each unit finds its surroundings, ``(units,)`` each.
 
@@ -199,6 +217,40 @@ class PythonDevices:
         self._episodes[episode.number] = episode
         return episode
 
+    def saved(self, numbers: Array) -> list[Saved]:
+        """Copies of the objects of episodes, by their numbers ``(B,)``."""
+        return [self._saved(self._episodes[int(number)]) for number in numbers.tolist()]
+
+    def restored(self, owner: int, first: Array, saved: Sequence[Saved], single: bool) -> list[int]:
+        """Objects that go on as copies say: the numbers of their episodes.
+
+        Parameters
+        ----------
+        owner
+            As for `begin`.
+        first
+            First row of each episode in the year, ``(B,)``.
+        saved
+            What :meth:`saved` gave, which stays as it is.
+        single
+            Whether it is one environment, not a batch of them.
+        """
+        with self._lock:
+            self._release(owner, len(saved), single)
+            episodes = [self._new(owner) for _ in saved]
+        for episode, row, kept in zip(episodes, first.tolist(), saved, strict=True):
+            episode.dataset.begin(row)
+            for i, (device, template) in enumerate(zip(episode.devices, self.templates, strict=True)):
+                template.resume(device, episode.dataset, kept.devices[i])
+                device.action.c = episode.orders[self._orders[i]]
+            episode.orders[:], episode.tick = kept.orders, kept.tick
+            self._prepare(episode)
+        return [episode.number for episode in episodes]
+
+    def _saved(self, episode: _Episode) -> Saved:
+        pairs = zip(episode.devices, self.templates, strict=True)
+        return Saved(episode.tick, episode.orders.copy(), [template.saved(device) for device, template in pairs])
+
     def _restart(self, episode: _Episode, row: int, draws: list[float]) -> list[float]:
         episode.dataset.begin(row)
         for i, (device, template) in enumerate(zip(episode.devices, self.templates, strict=True)):
@@ -207,12 +259,16 @@ class PythonDevices:
             device.action.c[:] = device.action.idle()
             if type(device).reset is not DeviceAgent.reset:
                 guarded(device, "reset", draws[i])
+        self._prepare(episode)
+        return [answer for device in episode.devices for answer in answers_of(device)]
+
+    def _prepare(self, episode: _Episode) -> None:
+        """The loops of an episode's objects."""
         facts = [self.templates[alike.start].unit.facts for alike in self._alike]
         episode.calls = [
             (loop_of(kind.readings, kind.parameters), [row_of(device) for device in episode.devices[alike]], alike)
             for kind, alike in zip(facts, self._alike, strict=True)
         ]
-        return [answer for device in episode.devices for answer in answers_of(device)]
 
     # -- ticks ---------------------------------------------------------------------------------------------------
 

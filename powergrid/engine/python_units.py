@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from enum import Enum
 from operator import attrgetter
 from typing import Any
 
@@ -67,6 +68,26 @@ class Template:
         deep = {name: _copied(value, memo) for name, value in self._deep.items()}
         unit.__dict__.clear()
         unit.__dict__.update(kept, **self._fixed, **deep, dataset=dataset)
+
+    def saved(self, unit: Any) -> dict[str, Any]:
+        """Copies of a unit's own attributes, from which another one can go on."""
+        own = {name: value for name, value in vars(unit).items() if name not in _SHARED and name != "dataset"}
+        found: dict[str, Any] = copy.deepcopy(own, {id(unit): _Part.UNIT, id(unit.dataset): _Part.DATASET})
+        return found
+
+    def resume(self, unit: Any, dataset: Windows, saved: dict[str, Any]) -> None:
+        """Make a unit what another one was when it was saved."""
+        kept = {name: value for name, value in vars(unit).items() if name in _SHARED}
+        own = copy.deepcopy(saved, {id(_Part.UNIT): unit, id(_Part.DATASET): dataset})
+        unit.__dict__.clear()
+        unit.__dict__.update(kept, **own, dataset=dataset)
+
+
+class _Part(Enum):
+    """What stands in saved attributes for the unit itself and for its window on the data."""
+
+    UNIT = "unit"
+    DATASET = "dataset"
 
 
 def _immutable(value: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from powergrid.core.types import Array
 from powergrid.engine.layout import Family, Layout, Params
 from powergrid.engine.state import Exogenous, Noise, State
@@ -31,15 +33,22 @@ def choose(
     if layout.actors:
         flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
         slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
-        if (plan.interval > 1).any():
-            since = state.tick[..., None] - plan.offset
-            due = (since >= 0) & (since % plan.interval == 0)
+        if (plan.interval > 1).any() or (plan.offset > 0).any():
+            due = due_at(state.tick, plan.interval, plan.offset)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)
     for _, mask, act in plan.local:
         # local policies see what was chosen above them in this very tick, such as a parent's price
         told = state._replace(slots=slots)
-        slots = xp.where(mask, act(xp, layout, params, told, exogenous, noise), slots)
+        chosen = act(xp, layout, params, told, exogenous, noise)
+        due_slots = mask & due_at(state.tick, plan.slot_interval, plan.slot_offset) if plan.waits(mask) else mask
+        slots = xp.where(due_slots, chosen, slots)
     return slots, due
+
+
+def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:
+    """Whether each of several agents or slots is decided on at a tick, ``(*batch, n)``."""
+    since = tick[..., None] - offset
+    return (since >= 0) & (since % interval == 0)
 
 
 def command(family: Family, physical: Array) -> Any:

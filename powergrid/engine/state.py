@@ -45,6 +45,28 @@ class State(NamedTuple):
     outages: Outages
 
 
+class First(NamedTuple):
+    """What a reset gives.
+
+    Attributes
+    ----------
+    state
+        State before the first tick.
+    observation, central
+        As of :class:`Output`.
+    converged
+        Whether the power flow of the network with idle devices was solved, ``(*batch,)``.
+    available
+        As of :class:`Output`.
+    """
+
+    state: State
+    observation: Array
+    central: Array
+    converged: Array
+    available: Array
+
+
 class Exogenous(NamedTuple):
     """Rows of the exogenous table for the running tick and for the one that follows, ``(*batch, W)``."""
 

@@ -10,7 +10,7 @@ from powergrid.core.types import Array, Flow, Injection, NodeLoad, Tariff
 from powergrid.engine import carry, controls, ledger, observe, schedule
 from powergrid.engine.gather import join
 from powergrid.engine.layout import Family, Layout, Params
-from powergrid.engine.state import Exogenous, Noise, Output, State
+from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
 
 _TO_REST_H = 24.0
@@ -85,7 +85,7 @@ def step(
         done=done,
         last=last,
         frequency_hz=frequency_hz,
-        available=_available(xp, layout, topology, due),
+        available=_available(xp, layout, topology, due.shape),
     )
 
 
@@ -100,7 +100,7 @@ def reset(
     following: Array,
     noise: Noise,
     outages: Outages,
-) -> tuple[State, Array, Array]:
+) -> First:
     """Start episodes: draw device states, let the regulators come to rest with idle devices, and observe.
 
     Parameters
@@ -115,10 +115,6 @@ def reset(
         Exogenous row of the first tick ``(*batch, W)``.
     outages
         What will fail in the episode.
-
-    Returns
-    -------
-    state, observation, central
     """
     batch, dtype = row.shape, following.dtype
     devices, at = [], 0
@@ -156,7 +152,13 @@ def reset(
         nominal = xp.zeros((*batch, layout.islands.fallen.shape[1]), dtype=dtype)
         frequency_hz = layout.islands.frequency(xp, topology, nominal)
     vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw, frequency_hz)
-    return state, observe.observation(xp, layout, vector), vector[..., layout.view.central]
+    return First(
+        state=state,
+        observation=observe.observation(xp, layout, vector),
+        central=vector[..., layout.view.central],
+        converged=flow.converged,
+        available=_available(xp, layout, topology, (*batch, len(layout.actors))),
+    )
 
 
 def orders(market: Any, books: Any, physical: Array, now: Array, xp: Any) -> Any:
@@ -192,9 +194,9 @@ def _topology(xp: Any, layout: Layout, tick: Array, outages: Outages, devices: A
     return None if layout.switching is None else layout.switching.topology(xp, tick, outages, devices)
 
 
-def _available(xp: Any, layout: Layout, topology: Array | None, due: Array) -> Array:
+def _available(xp: Any, layout: Layout, topology: Array | None, shape: tuple[int, ...]) -> Array:
     """Whether each actor has a unit with voltage."""
-    return xp.ones(due.shape, dtype=bool) if topology is None else xp.asarray(layout.actor_alive)[topology]
+    return xp.ones(shape, dtype=bool) if topology is None else xp.asarray(layout.actor_alive)[topology]
 
 
 def _with_voltage(

@@ -99,6 +99,8 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         agents=tuple(agents),
         network=network,
         resolved=resolved,
+        method=method,
+        tol_pu=tol_pu,
     )
 
 

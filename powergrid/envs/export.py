@@ -13,6 +13,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
 from powergrid.engine.phases import node_of_place
+from powergrid.envs.arguments import checked_seed
 from powergrid.envs.simulation import Simulation, World
 
 
@@ -154,8 +155,8 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
     layout = world.layout
     table, ticks = world.table, layout.settings.episode_length
     rows = table[day * world.ticks_per_day + np.arange(ticks)][:, : len(layout.columns.series)]
-    key = random.fold_in(np, random.key_from_seed(np, np.array(seed % 2**32)), np.array(0))
-    state, _, _ = Simulation(world).reset(key, np.array(day, dtype=np.int32))
+    key = random.fold_in(np, random.key_from_seed(np, np.array(checked_seed(seed), dtype=np.uint64)), np.array(0))
+    state, *_ = Simulation(world).reset(key, np.array(day, dtype=np.int32))
     initial: dict[str, Any] = {}
     linear: dict[str, LinearDevice] = {}
     settlement: dict[str, float] = {}

@@ -20,7 +20,7 @@ def make(
     api: str = "parallel",
     backend: str = "auto",
     render_mode: str | None = None,
-    days: str | Sequence[int] = "train",
+    days: str | Sequence[int] | None = None,
     **overrides: Any,
 ) -> Any:
     """Make an environment.
@@ -35,9 +35,10 @@ def make(
     backend
         ``"fused"`` (the compiled step), ``"numpy"`` (the reference, for debugging), or ``"auto"`` for the faster one.
     render_mode
-        ``None`` or ``"rgb_array"``.
+        ``None``, ``"rgb_array"`` (a picture of the feeder) or ``"human"`` (a line of text a tick on the terminal).
     days
-        Split that episodes are drawn from (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices.
+        Split that episodes are drawn from (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices; by
+        default the training days, or the test days where the configuration says ``training.train: false``.
     **overrides
         Changes to the configuration by keyword, such as ``time_step=3600``.
 
@@ -53,9 +54,9 @@ def make(
     _check_choice("backend", backend, BACKENDS)
     env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, backend=backend, **overrides)
     if api == "aec":
-        from pettingzoo.utils import parallel_to_aec
+        from powergrid.envs.multi_agent.aec_env import AecPowerGridEnv
 
-        return parallel_to_aec(env)
+        return AecPowerGridEnv(env)
     if api == "gymnasium":
         from powergrid.envs.single_agent.gymnasium_env import SingleAgentPowerGridEnv
 
@@ -70,7 +71,7 @@ def make_vec(
     threads: int = 1,
     dtype: str = "float64",
     backend: str = "auto",
-    days: str | Sequence[int] = "train",
+    days: str | Sequence[int] | None = None,
     **overrides: Any,
 ) -> VectorPowerGridEnv:
     """Make many copies of an environment that step together on the CPU.
@@ -80,7 +81,7 @@ def make_vec(
     source
         As for :func:`make`.
     num_envs
-        Number of environments; environment i has seed ``seed + i``.
+        Number of environments; ``reset(seed=s)`` gives environment i the seed ``s + i``, without a seed fresh ones.
     threads
         Threads to share the work.
     dtype
@@ -114,7 +115,7 @@ def make_functional(
     *,
     dtype: str = "float32",
     auto_reset: bool = True,
-    days: str | Sequence[int] = "train",
+    days: str | Sequence[int] | None = None,
     tol_pu: float | None = None,
     **overrides: Any,
 ) -> FunctionalEnv:

@@ -167,7 +167,7 @@ class FunctionalEnv:
         if day is None:
             day = self.world.draw_day(jnp, key, self.days)
         row = (day * self.world.ticks_per_day).astype(jnp.int32)
-        state, observation, central = engine.reset(
+        state, observation, central, *_ = engine.reset(
             jnp,
             self._layout,
             self._params,
@@ -223,8 +223,8 @@ def _year(world: World, dtype: Any) -> np.ndarray:
                     "simulation.time_step",
                     f"the data at ticks of {tick_s} s take {needed / 2**30:.1f} GiB on the device, more than the "
                     f"{YEAR_BYTES / 2**30:g} GiB that an environment on JAX may hold",
-                    "take a longer time_step, fewer days of data or a shorter forecast.horizon, or make and make_vec, "
-                    "which hold the days that run",
+                    "take a longer time_step, fewer days of data or a shorter forecast.horizon_h, or make and "
+                    "make_vec, which hold the days that run",
                 )
             ]
         )

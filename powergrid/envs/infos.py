@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from powergrid.engine.layout import Layout
+from powergrid.engine.results import Results, blank_results
+from powergrid.engine.state import First
 
 _LATER: Any = object()
 """Stands for a value that is not made yet; never leaves this module."""
@@ -99,3 +103,41 @@ class Infos(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
+
+
+def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, dict[str, Any]]:
+    """Infos of a step by agent, from results with one row; the same keys as at a reset."""
+    converged = bool(results.converged[0])
+    columns = zip(
+        agents,
+        results.cost[0].tolist(),
+        results.costs[0],
+        results.money[0],
+        results.due[0].tolist(),
+        results.clipped[0].tolist(),
+        results.available[0].tolist(),
+        strict=False,  # behind the rows of acting agents there are those of others
+    )
+    return {
+        agent: {
+            "cost": cost,
+            "costs": costs,
+            "money": money,
+            "converged": converged,
+            "due": due,
+            "available": available,
+            "clipped": clipped,
+            "day": day,
+        }
+        for agent, cost, costs, money, due, clipped, available in columns
+    }
+
+
+def first_results(layout: Layout, first: First) -> Results:
+    """Results before the first tick, with one batch axis: nobody has acted, paid or violated anything."""
+    results = blank_results(layout, first.converged.size)
+    for array in results:
+        array.fill(0)
+    results.observation[:], results.available[:] = first.observation, first.available
+    results.converged[:] = first.converged
+    return results

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from powergrid.engine.kernel_trial import check_raised, check_states, from_outsi
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.observe import forecast_scale
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.state import Exogenous, Noise, Output, State
+from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
 from powergrid.envs.episode_rows import EpisodeRows
 from powergrid.envs.exogenous import ExogenousTable
@@ -77,6 +79,8 @@ class World:
         The network's columns.
     resolved
         The configuration it came from.
+    method, tol_pu
+        Power-flow method that was asked for, and its tolerance [pu].
     """
 
     layout: Layout
@@ -87,6 +91,14 @@ class World:
     agents: tuple[Any, ...]
     network: Any
     resolved: Any
+    method: str = "auto"
+    tol_pu: float = 1e-8
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the configuration, with everything that decides what a state of it means."""
+        text = self.resolved.to_yaml(self.resolved.base_dir)
+        return hashlib.sha256(f"{self.method} {self.tol_pu}\n{text}".encode()).hexdigest()
 
     def settlement(self, row: np.ndarray) -> np.ndarray:
         """Settlement prices of episodes that begin at each row: mean retail prices over them, ``(*row, s)``."""
@@ -168,6 +180,7 @@ class Simulation:
         self.layout = world.layout
         self.params = params_of(world.layout)
         self._noise: Noise | None = None
+        self._key = np.zeros(0, dtype=np.uint32)  # what the noise follows from
         self._rows = EpisodeRows(world.table, world.layout.settings.episode_length)
         self._first = np.zeros(0, dtype=np.int64)  # where the rows of each environment's episode begin
         self._watched = from_outside(world.layout)
@@ -193,7 +206,7 @@ class Simulation:
             _log.warning("%s; this environment steps on NumPy", error)
             return None
 
-    def reset(self, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray, np.ndarray]:
+    def reset(self, key: np.ndarray, day: np.ndarray) -> First:
         """Start episodes.
 
         Parameters
@@ -202,21 +215,13 @@ class Simulation:
             uint32, ``(*batch, 2)``.
         day
             First day of each episode, ``(*batch,)``.
-
-        Returns
-        -------
-        state, observation, central
         """
         return self._begin(key, day, np.zeros(0, dtype=np.int64))
 
-    def _begin(self, key: np.ndarray, day: np.ndarray, busy: np.ndarray) -> tuple[State, np.ndarray, np.ndarray]:
+    def _begin(self, key: np.ndarray, day: np.ndarray, busy: np.ndarray) -> First:
         """Start episodes beside others, which read the rows that begin at the places `busy`."""
         batch = np.shape(day)
-        length = self.layout.settings.episode_length
-        ticks = np.broadcast_to(np.arange(length + 1, dtype=np.int32), (*batch, length + 1))
-        # the numbers of a whole episode at once: they depend on the tick alone, and one large draw is cheap
-        noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
-        self._noise = Noise(*map(np.ascontiguousarray, noise))
+        self._draw(key)
         row = np.asarray(day, dtype=np.int32) * self.world.ticks_per_day
         self._first = self._rows.place(row, busy)
         return engine.reset(
@@ -232,6 +237,19 @@ class Simulation:
             self.world.outages(np, key),
         )
 
+    def _draw(self, key: np.ndarray) -> None:
+        """Noise of the episodes of keys: all of it at once, for it depends on the tick alone and one draw is cheap."""
+        length = self.layout.settings.episode_length
+        ticks = np.broadcast_to(np.arange(length + 1, dtype=np.int32), (*key.shape[:-1], length + 1))
+        noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
+        self._noise, self._key = Noise(*map(np.ascontiguousarray, noise)), key
+
+    def resume(self, state: State) -> None:
+        """Go on from a state of any origin: its noise and its rows of data follow from its key and its row."""
+        if not np.array_equal(self._key, state.key):
+            self._draw(state.key)
+        self._first = self._rows.place(state.row - state.tick, np.zeros(0, dtype=np.int64))
+
     def restart(self, state: State, who: np.ndarray, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray]:
         """Begin new episodes in the environments `who` of a batch, the others stay where they are.
 
@@ -241,11 +259,12 @@ class Simulation:
             Of the whole batch, and of those that begin ``(len(who), A, d_max)``.
         """
         if len(who) == len(state.tick):
-            fresh, observation, _ = self.reset(key, day)
+            fresh, observation, *_ = self.reset(key, day)
             return fresh, observation
-        noise, first = self._noise, self._first
-        fresh, observation, _ = self._begin(key, day, np.delete(first, who))
+        noise, first, keys = self._noise, self._first, self._key
+        fresh, observation, *_ = self._begin(key, day, np.delete(first, who))
         self._noise, self._first = _replaced(noise, who, self._noise), _replaced(first, who, self._first)
+        self._key = _replaced(keys, who, self._key)
         whole = state if isinstance(state, State) else state.state  # of the compiled step, which keeps rows
         merged: State = _replaced(whole, who, fresh)
         return merged, observation
@@ -368,11 +387,13 @@ def _replaced(tree: Any, who: np.ndarray, new: Any) -> Any:
 
 def episode_seed(seed: int, day: int) -> int:
     """Seed of one day of an evaluation: ``env.reset(seed=episode_seed(seed, day), options={"day": day})`` begins it."""
-    return (seed * 1_000_003 + day) % 2**32
+    return (seed * 1_000_003 + day) % 2**63
 
 
-def chosen_days(world: World, days: str | Sequence[int]) -> np.ndarray:
-    """Day indices of a split, or the given ones, checked."""
+def chosen_days(world: World, days: str | Sequence[int] | None) -> np.ndarray:
+    """Day indices of a split, or the given ones, checked; ``None`` is the split that the configuration trains on."""
+    if days is None:
+        days = "train" if world.resolved.config.training.train else "test"
     if isinstance(days, str):
         if days not in world.days:
             hint = nearest(days, world.days) or f"one of {', '.join(world.days)}"

@@ -22,9 +22,14 @@ from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.state import State
-from powergrid.envs.infos import Infos
+from powergrid.engine.state import First, State
+from powergrid.envs import snapshot
+from powergrid.envs.actions import checked_array, unknown_agent
+from powergrid.envs.arguments import checked_days, checked_options, checked_seeds, fresh_seed
+from powergrid.envs.build import build
+from powergrid.envs.infos import Infos, first_results
 from powergrid.envs.simulation import Simulation, World, chosen_days
+from powergrid.envs.snapshot import Snapshot
 
 ROWS = 2**15
 """Agents of a block's environments together: what a block works on stays in the cache from one array to the next."""
@@ -95,7 +100,7 @@ class VectorPowerGridEnv(VectorEnv):
     backend
         As for :func:`powergrid.make`.
     days
-        Split or day indices that episodes are drawn from.
+        Split or day indices that episodes are drawn from; by default the split that the configuration trains on.
 
     Attributes
     ----------
@@ -114,11 +119,13 @@ class VectorPowerGridEnv(VectorEnv):
         *,
         threads: int = 1,
         backend: str = "auto",
-        days: str | Sequence[int] = "train",
+        days: str | Sequence[int] | None = None,
     ):
         if num_envs < 1 or threads < 1:
             raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
         self.world, self.num_envs = world, num_envs
+        self._arguments = {"threads": threads, "backend": backend, "days": days}
+        self._seeds: Array | None = None
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
@@ -145,20 +152,48 @@ class VectorPowerGridEnv(VectorEnv):
         Parameters
         ----------
         seed
-            Seed of the first environment, counted up for the others; or one for each; ``None`` goes on with the seeds
-            there are, from the next episode.
+            Whole number from 0 to 2**64 - 1: seed of the first environment, counted up for the others; or one for each.
+            Without it every environment goes on with the next episode of its stream; a new vector environment begins
+            streams of its own, from the operating system's entropy. :attr:`np_random_seed` holds the seeds.
         options
             ``{"day": d}`` or ``{"day": [d, ...]}`` begins on given days instead of drawn ones.
+
+        Returns
+        -------
+        observations, infos
+            `infos` has the keys of those of `step`.
+
+        Raises
+        ------
+        ArgumentError
+            If a seed, an option or a day is none; names it and what is allowed.
         """
-        seeds = None if seed is None else self._seeds(seed)
-        day = (options or {}).get("day")
-        days = None if day is None else np.broadcast_to(np.asarray(day, np.int32), (self.num_envs,))
+        day = checked_options(options, ("day",)).get("day")
+        count = len(self.world.table) // self.world.ticks_per_day
+        days = None if day is None else checked_days(day, self.num_envs, count)
+        seeds = None if seed is None else checked_seeds(seed, self.num_envs)
+        if seeds is None and self._seeds is None:
+            seeds = checked_seeds(fresh_seed(), self.num_envs)
+        if seeds is not None:
+            self._seeds = seeds
+            if seed is not None or self._np_random is None:
+                super().reset(seed=int(seeds[0]))
         found = self._each(
             lambda block: block.reset(
                 None if seeds is None else seeds[block.rows], None if days is None else days[block.rows]
             )
         )
-        return self._by_agent(np.concatenate(found)), {"day": np.concatenate([block.day for block in self._blocks])}
+        observation, converged, available = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        first = First(None, observation, None, converged, available)
+        none = first_results(self.world.layout, first)
+        acting = len(self.possible_agents)
+        told = none._replace(money=none.money[:, :acting], costs=none.costs[:, :acting])
+        return self._by_agent(observation), self._infos(told)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...] | None:  # type: ignore[override]
+        """Seeds of the streams of episodes, ``None`` before the first reset; ``reset(seed=...)`` begins them again."""
+        return None if self._seeds is None else tuple(self._seeds.tolist())
 
     def step(
         self, actions: Mapping[str, Array]
@@ -173,21 +208,18 @@ class VectorPowerGridEnv(VectorEnv):
         Returns
         -------
         observations, rewards, terminations, truncations, infos
-            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due`` and ``available`` by agent, ``converged``
-            and, where episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask
-            ``_final_obs``.
+            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due`` and ``available`` by agent,
+            ``converged``, ``day`` (of the episode that the observation belongs to) and, where episodes ended,
+            ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
 
         Raises
         ------
         ActionError
-            If an action is missing, of the wrong shape or not finite; names the agent.
+            If an action is missing, of the wrong shape or not finite, or given for an agent that does not act; names
+            the agent.
         """
-        done = self.step_array(self._stack(actions))
-        infos = Infos(
-            ("cost", "costs", "money", "clipped", "due", "available"),
-            lambda name: {name: self._split(getattr(done, name))},
-        )
-        infos["converged"] = done.converged
+        done = self._step(self._stack(actions))
+        infos = self._infos(done)
         ended = done.terminated | done.truncated
         if ended.any():
             final = np.zeros_like(done.observation)
@@ -197,7 +229,17 @@ class VectorPowerGridEnv(VectorEnv):
         return self._by_agent(done.observation), rewards, done.terminated, done.truncated, infos
 
     def step_array(self, actions: Array) -> VectorStep:
-        """The same step without dictionaries, from actions ``(E, A, k_max)``."""
+        """The same step without dictionaries, from actions ``(E, A, k_max)``.
+
+        Raises
+        ------
+        ActionError
+            If the actions are of another shape or not finite; names the agent.
+        """
+        shape = (self.num_envs, len(self.possible_agents), self.world.layout.action_size)
+        return self._step(checked_array(actions, shape, self.possible_agents, self._sizes))
+
+    def _step(self, actions: Array) -> VectorStep:
         results = blank_results(self.world.layout, self.num_envs)
         found = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
         *ended, books = zip(*found, strict=True)
@@ -217,6 +259,49 @@ class VectorPowerGridEnv(VectorEnv):
             policy = POLICIES.get(policy)
         return np.concatenate(self._each(lambda block: block.decide(policy)))
 
+    def get_state(self) -> Snapshot:
+        """The running episodes as a value, from which `set_state` goes on, with the environments in front."""
+        parts = [block.saved() for block in self._blocks]
+        begun = parts[0][0] is not None
+        state, key, episode, day, tick = snapshot.joined([part[:5] for part in parts])
+        return Snapshot(
+            configuration=self.world.digest,
+            form=("vector", self.num_envs),
+            seed=None if self._seeds is None else self._seeds.copy(),
+            episode=episode,
+            day=day,
+            tick=tick,
+            ended=(False, False),
+            alive=begun,
+            state=state,
+            central=key,
+            devices=tuple(device for part in parts for device in part[5]),
+            mail={},
+        )
+
+    def set_state(self, state: Snapshot) -> None:
+        """Go on from a state of this vector environment or of another one of the same configuration and size.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no state, or one of another configuration or number of environments.
+        """
+        given = snapshot.check(state, self.world, ("vector", self.num_envs))
+        self._seeds = None if given.seed is None else given.seed.copy()
+        for block in self._blocks:
+            block.resume(given)
+
+    def __reduce__(self) -> tuple:
+        resolved, method = self.world.resolved, self.world.method
+        return _rebuild, (type(self), resolved, method, self.num_envs, self._arguments, self.get_state())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VectorPowerGridEnv:
+        twin = type(self)(snapshot.twin(self.world), self.num_envs, **self._arguments)
+        memo[id(self)] = twin
+        twin.set_state(self.get_state())
+        return twin
+
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads."""
         if self._pool is not None:
@@ -226,12 +311,15 @@ class VectorPowerGridEnv(VectorEnv):
     def _each(self, work: Any) -> list[Any]:
         return list(map(work, self._blocks) if self._pool is None else self._pool.map(work, self._blocks))
 
-    def _seeds(self, seed: int | Sequence[int]) -> Array:
-        if isinstance(seed, (int, np.integer)):
-            return (int(seed) + np.arange(self.num_envs)) % 2**32
-        if len(seed) != self.num_envs:
-            raise ValueError(f"{len(seed)} seeds were given for {self.num_envs} environments; give one for each")
-        return np.asarray(seed) % 2**32
+    def _infos(self, told: Any) -> Infos:
+        """Infos of a step or a reset, made when somebody looks."""
+        infos = Infos(
+            ("cost", "costs", "money", "clipped", "due", "available"),
+            lambda name: {name: self._split(getattr(told, name))},
+        )
+        infos["converged"] = told.converged
+        infos["day"] = np.concatenate([block.day for block in self._blocks])
+        return infos
 
     def _spaces(self) -> tuple[DictSpace, DictSpace]:
         view = self.world.layout.view
@@ -248,11 +336,16 @@ class VectorPowerGridEnv(VectorEnv):
         stacked = np.zeros((self.num_envs, len(self.possible_agents), self.world.layout.action_size))
         for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True)):
             if agent not in actions:
+                if unknown := [name for name in actions if name not in self.possible_agents]:
+                    raise unknown_agent(str(unknown[0]), self.possible_agents)
                 raise ActionError(f'no actions for agent "{agent}"; actions were given for: {", ".join(actions)}')
             given, wanted = np.asarray(actions[agent]), (self.num_envs, size)
             if given.shape != wanted:
                 raise ActionError(f'actions of agent "{agent}" have shape {given.shape}, expected {wanted}')
             stacked[:, row, :size] = given
+        if len(actions) > len(self.possible_agents):
+            unknown = [name for name in actions if name not in self.possible_agents]
+            raise unknown_agent(str(unknown[0]), self.possible_agents)
         if not np.isfinite(stacked).all():
             env, row, _ = np.argwhere(~np.isfinite(stacked))[0]
             raise ActionError(f'action of agent "{self.possible_agents[row]}" in environment {env} is not finite')
@@ -278,7 +371,7 @@ class _Block:
         self.world, self.rows, self.days = world, rows, days
         size = rows.stop - rows.start
         self.simulation = Simulation(world, backend, size)
-        self.seed_key = random.key_from_seed(np, np.arange(rows.start, rows.stop))
+        self.seed_key = np.zeros((size, 2), np.uint32)
         self.episode = np.zeros(size, np.int32)
         self.day = np.zeros(size, np.int32)
         self.tick = np.zeros(size, np.int32)
@@ -297,14 +390,32 @@ class _Block:
             raise ActionError("call reset() before the first step()")
         return self._state
 
-    def reset(self, seeds: Array | None, days: Array | None) -> Array:
-        """First observations of new episodes, float32 ``(E, A, d_max)``."""
+    def reset(self, seeds: Array | None, days: Array | None) -> tuple[Array, Array, Array]:
+        """New episodes: first observations, float32 ``(E, A, d_max)``; ``converged`` and ``available``."""
         if seeds is not None:
             self.seed_key = random.key_from_seed(np, seeds)
             self.episode[:] = 0
         key = self._keys(slice(None), days)
-        self._state, observation, _ = self.simulation.reset(key, self.day)
-        return observation.astype(np.float32)
+        first = self.simulation.reset(key, self.day)
+        self._state = first.state
+        return first.observation.astype(np.float32), first.converged, first.available
+
+    def saved(self) -> tuple[Any, ...]:
+        """Copies of everything that a step changes: state, keys, episodes, days, ticks, plain Python devices."""
+        state, devices = self._state, ()
+        if state is not None:
+            state = snapshot.value_of(getattr(state, "state", state))
+            devices = snapshot.saved_devices(self.simulation, state)
+        return (state, *snapshot.copied((self.seed_key, self.episode, self.day, self.tick)), devices)
+
+    def resume(self, given: Snapshot) -> None:
+        """Go on as this block's rows of a state say."""
+        rows = self.rows
+        self._state = None
+        if given.state is not None:
+            self._state = snapshot.resumed(self.simulation, snapshot.rows_of(given.state, rows), given.devices[rows])
+        parts = (given.central, given.episode, given.day, given.tick)
+        self.seed_key, self.episode, self.day, self.tick = snapshot.rows_of(parts, rows)
 
     def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Any]:
         """One tick, and the next episode where one ended; fills `results` but for ``money`` and ``costs``.
@@ -342,3 +453,11 @@ class _Block:
         self.tick[who] = 0
         self.day[who] = self.world.draw_day(np, key, self.days) if days is None else days
         return key
+
+
+def _rebuild(
+    cls: type[VectorPowerGridEnv], resolved: Any, method: str, num_envs: int, arguments: dict[str, Any], state: Snapshot
+) -> VectorPowerGridEnv:
+    env = cls(build(resolved, method=method), num_envs, **arguments)
+    env.set_state(state)
+    return env

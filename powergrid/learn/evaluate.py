@@ -287,7 +287,7 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
     simulation = Simulation(world)
     seeds = np.array([episode_seed(seed, int(day)) for day in days])
     key = random.fold_in(np, random.key_from_seed(np, seeds), np.zeros(len(days), np.int32))
-    state, observation, _ = simulation.reset(key, days)
+    state, observation, *_ = simulation.reset(key, days)
     seen = [observation.astype(np.float32)]
     rows: dict[str, list[np.ndarray]] = {"actions": [], "money": [], "costs": [], "reward": []}
     alive = np.ones(len(days), bool)

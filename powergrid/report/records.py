@@ -164,9 +164,9 @@ def record_days(world: World, policy: Policy, *, days: Sequence[int], seeds: Seq
         If given actions do not fit the environment.
     """
     simulation, layout = Simulation(world), world.layout
-    keys = random.key_from_seed(np, np.array([seed % 2**32 for seed in seeds]))
+    keys = random.key_from_seed(np, np.array(seeds, dtype=np.uint64))
     key = random.fold_in(np, keys, np.zeros(len(days), np.int32))
-    state, observation, _ = simulation.reset(key, np.asarray(days, np.int32))
+    state, observation, *_ = simulation.reset(key, np.asarray(days, np.int32))
     decide = _decider(simulation, policy, len(days))
     account_meters = _AccountMeters(layout)
     soc, rows = [_soc(layout, state)], []

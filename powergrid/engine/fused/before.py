@@ -85,7 +85,7 @@ def make_before(rows: Rows) -> Before:
             e = who[lane]
             for a in range(len(interval)):
                 since = clock[e, 0] - offset[a]
-                due[e, a] = always or interval[a] <= 1 or (since >= 0 and since % interval[a] == 0)
+                due[e, a] = always or (since >= 0 and since % interval[a] == 0)
         for k in range(len(actor)):
             a = actor[k]
             if a < 0:

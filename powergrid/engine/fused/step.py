@@ -25,6 +25,7 @@ from powergrid.engine.fused.rows import FEW, WIDE
 from powergrid.engine.fused.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.results import Results, blank_results
+from powergrid.engine.schedule import due_at
 from powergrid.engine.state import Exogenous, Noise, Output, State
 
 
@@ -292,7 +293,13 @@ class FusedStep:
         exogenous = Exogenous(*(_shaped(part, before.batch) for part in rows))
         for mask, act in self._policies:
             told = state._replace(slots=_shaped(slots.copy(), before.batch))
-            slots[:, mask] = _flat(act(np, layout, self.params, told, exogenous, drawn), before.batch)[:, mask]
+            chosen = _flat(act(np, layout, self.params, told, exogenous, drawn), before.batch)
+            plan = layout.slots
+            if plan.waits(mask):
+                due = mask & due_at(before.clock[:, 0], plan.slot_interval, plan.slot_offset)
+                slots[due] = chosen[due]
+            else:
+                slots[:, mask] = chosen[:, mask]
 
     def _solve(self, code: _Code, scratch: _Scratch, rows: Array, out: Array, iterations: Array) -> None:
         """The flow with regulators as far as the tick allows; environments at rest keep theirs to the bit."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +13,15 @@ from pettingzoo import ParallelEnv
 from powergrid.core import random
 from powergrid.core.errors import ActionError, nearest
 from powergrid.engine.results import Results, blank_results
+from powergrid.envs import snapshot
+from powergrid.envs.actions import ActionRows, checked_array
+from powergrid.envs.arguments import checked_days, checked_options, checked_seed, fresh_seed
 from powergrid.envs.build import build
+from powergrid.envs.describe import describe, tick_line
 from powergrid.envs.export import EpisodeData, export_episode
-from powergrid.envs.infos import Infos
+from powergrid.envs.infos import Infos, agent_infos, first_results
 from powergrid.envs.simulation import Simulation, World, chosen_days
+from powergrid.envs.snapshot import Snapshot
 
 
 class ArrayStep(NamedTuple):
@@ -51,11 +54,12 @@ class MultiAgentPowerGridEnv(ParallelEnv):
     config
         Preset name, path of a YAML file, mapping or resolved configuration.
     render_mode
-        ``None`` or ``"rgb_array"``.
+        ``None``, ``"rgb_array"`` (a picture of the feeder) or ``"human"`` (a line of text a tick on the terminal).
     max_cycles
         Episode length in ticks; the configuration's own if ``None``.
     days
-        Split that episodes are drawn from, or day indices of the dataset.
+        Split that episodes are drawn from, or day indices of the dataset; by default the training split, or the test
+        split where the configuration says ``training.train: false``.
     method
         Power-flow method, ``"auto"`` or a name.
     backend
@@ -71,7 +75,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     metadata = {  # noqa: RUF012  (PettingZoo reads it from the class)
         "name": "powergrid_v2",
-        "render_modes": ["rgb_array"],
+        "render_modes": ["human", "rgb_array"],
         "is_parallelizable": True,
         "render_fps": 4,
     }
@@ -82,40 +86,41 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         *,
         render_mode: str | None = None,
         max_cycles: int | None = None,
-        days: str | Sequence[int] = "train",
+        days: str | Sequence[int] | None = None,
         method: str = "auto",
         backend: str = "auto",
         **overrides: Any,
     ):
         if max_cycles is not None:
             overrides["episode_length"] = max_cycles
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f'render_mode "{render_mode}" is not available; use None or "rgb_array"')
-        self._arguments = (config, render_mode, days, method, backend, overrides)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            modes = ", ".join(f'"{mode}"' for mode in self.metadata["render_modes"])
+            raise ValueError(f'render_mode "{render_mode}" is not available; use None, {modes}')
+        self._arguments = (render_mode, days, backend)
         self.render_mode = render_mode
-        self.world: World = build(config, method=method, **overrides)
-        self._simulation = Simulation(self.world, backend)
-        self._days = chosen_days(self.world, days)
-        layout = self.world.layout
+        self._furnish(build(config, method=method, **overrides))
+
+    def _furnish(self, world: World) -> None:
+        """Everything but an episode."""
+        _, days, backend = self._arguments
+        self.world = world
+        self._simulation = Simulation(world, backend)
+        self._days = chosen_days(world, days)
+        layout = world.layout
         self.possible_agents = list(layout.actors)
         self.agents: list[str] = []
         self.constraint_names = layout.ledger.cost_names
         self.money_names = layout.ledger.money_names
-        sizes = [len(entries) for entries in layout.action_entries]
-        width = self._action_width = layout.action_size
-        self._action_rows = np.concatenate(
-            [row * width + np.arange(size) for row, size in enumerate(sizes)] or [np.zeros(0, dtype=int)]
-        ).astype(int)
-        self._action_sizes = sizes
-        several = len(self.possible_agents) > 1  # of one key, itemgetter gives the value itself
-        self._rows_of = itemgetter(*self.possible_agents) if several else self._each_row
+        self._action_sizes = [len(entries) for entries in layout.action_entries]
+        self._action_rows = ActionRows(layout.actors, self._action_sizes, layout.action_size, self.action_labels)
         self._low, self._high = layout.view.low.astype(np.float32), layout.view.high.astype(np.float32)
         self._state: Any = None
-        self._key = random.key_from_seed(np, np.array(0))
+        self._seed: int | None = None
+        self._key = np.zeros(2, dtype=np.uint32)
         self._episode = 0
         self._output: Any = None
-        self._first = np.zeros(0, dtype=np.float32)  # central state after a reset
-        self._tick, self._ended = 0, (False, False)
+        self._first = np.zeros(0, dtype=np.float32)  # central state where there is no output
+        self._day, self._tick, self._ended = 0, 0, (False, False)
         self._bind_agents()
 
     @classmethod
@@ -123,10 +128,59 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """The environment of a preset, YAML file or mapping."""
         return cls(source, **keywords)
 
+    # -- copies -----------------------------------------------------------------------------------------------
+
+    def get_state(self) -> Snapshot:
+        """The running episode as a value, from which `set_state` goes on: devices, markets, random position, flow.
+
+        ``env.output`` is no part of it.
+        """
+        state = self._state
+        if state is not None:
+            state = snapshot.value_of(getattr(state, "state", state))  # the compiled step keeps rows
+        return Snapshot(
+            configuration=self.world.digest,
+            form=("parallel", 1),
+            seed=self._seed,
+            episode=self._episode,
+            day=self._day,
+            tick=self._tick,
+            ended=self._ended,
+            alive=bool(self.agents),
+            state=state,
+            central=np.array(self._first if self._output is None else self._output.central),
+            devices=() if state is None else snapshot.saved_devices(self._simulation, state),
+            mail={agent.id: tuple(agent.mailbox) for agent in self.world.agents if agent.mailbox},
+        )
+
+    def set_state(self, state: Snapshot) -> None:
+        """Go on from a state of this environment or of another one of the same configuration, to the same bits.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no state, or one of another configuration.
+        """
+        given = snapshot.check(state, self.world, ("parallel", 1))
+        self._sow(given.seed)
+        self._episode, self._day, self._tick, self._ended = given.episode, given.day, given.tick, given.ended
+        self._state, self._output, self._first = None, None, given.central
+        if given.state is not None:
+            self._state = snapshot.resumed(self._simulation, given.state, given.devices)
+        self.agents = list(self.possible_agents) if given.alive else []
+        for agent in self.world.agents:
+            agent.mailbox[:] = given.mail.get(agent.id, ())
+
     def __reduce__(self) -> tuple:
-        config, render_mode, days, method, backend, overrides = self._arguments
-        given = {"render_mode": render_mode, "days": days, "method": method, "backend": backend}
-        return _rebuild, (type(self), config, {**given, **overrides})
+        return _rebuild, (type(self), self.world.resolved, self.world.method, self._arguments, self.get_state())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MultiAgentPowerGridEnv:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin._arguments, twin.render_mode = self._arguments, self.render_mode
+        twin._furnish(snapshot.twin(self.world))
+        twin.set_state(self.get_state())
+        return twin
 
     # -- spaces -----------------------------------------------------------------------------------------------
 
@@ -198,23 +252,49 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         Parameters
         ----------
         seed
-            Decides everything that follows; without it the next episode of the running seed begins.
+            Whole number from 0 to 2**64 - 1 that decides everything that follows. Without it the next episode of the
+            running stream begins; a new environment begins a stream of its own, from the operating system's entropy.
+            :attr:`np_random_seed` holds the stream's seed.
         options
             ``{"day": d}`` begins on day `d` of the dataset instead of a drawn one.
+
+        Raises
+        ------
+        ArgumentError
+            If the seed, an option or the day is none; names it and what is allowed.
         """
+        day = checked_options(options, ("day",)).get("day")
+        given = None if day is None else checked_days(day, 1, self._day_count)[0]
         if seed is not None:
-            self._key, self._episode = random.key_from_seed(np, np.array(seed % 2**32)), 0
+            self._sow(checked_seed(seed))
+        elif self._seed is None:
+            self._sow(fresh_seed())
         key = random.fold_in(np, self._key, np.array(self._episode))
         self._episode += 1
-        day = (options or {}).get("day")
-        drawn = np.int32(self._checked_day(day)) if day is not None else self.world.draw_day(np, key, self._days)
-        self._state, observation, self._first = self._simulation.reset(key, np.asarray(drawn, dtype=np.int32))
-        self._output, self._tick = None, 0
+        drawn = np.asarray(self.world.draw_day(np, key, self._days) if given is None else given, dtype=np.int32)
+        first = self._simulation.reset(key, drawn)
+        self._state, self._first = first.state, first.central
+        self._output, self._day, self._tick, self._ended = None, int(drawn), 0, (False, False)
         self.agents = list(self.possible_agents)
         for agent in self.world.agents:
             agent.forget()
-        seen = observation.astype(np.float32)
-        return self._by_agent(seen), {agent: {"day": int(drawn)} for agent in self.agents}
+        results = first_results(self.world.layout, first)
+        self._show()
+        return self._by_agent(results.observation[0]), self._told(results)
+
+    def _sow(self, seed: int | None) -> None:
+        """Begin the stream of episodes of a seed."""
+        self._seed, self._episode = seed, 0
+        if seed is not None:
+            self._key = random.key_from_seed(np, np.array(seed, dtype=np.uint64))
+
+    @property
+    def np_random_seed(self) -> int:
+        """Seed of the running stream of episodes: ``reset(seed=env.np_random_seed)`` begins it again."""
+        if self._seed is None:
+            self._sow(fresh_seed())
+        assert self._seed is not None
+        return self._seed
 
     def step(self, actions: Mapping[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
         """Advance by one tick.
@@ -227,16 +307,14 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         Raises
         ------
         ActionError
-            If an action is missing, of the wrong shape or not finite; names the agent.
+            If an action is missing, of the wrong shape or not finite, or given for an agent that does not act; names
+            the agent. If the episode is over.
         """
-        if not self.agents:
-            raise ActionError("the episode is over: call reset() before the next step()")
-        results = self._advance(self._stack(actions))
-        live, (terminated, truncated) = self.agents, self._ended
+        live = self._live()
+        results = self._advance(self._action_rows.stack(actions))
+        terminated, truncated = self._ended
         rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
-        observations, infos = self._by_agent(results.observation[0]), Infos(live, lambda _: self._infos(results))
-        if terminated or truncated:
-            self.agents = []
+        observations, infos = self._by_agent(results.observation[0]), self._told(results)
         return observations, rewards, dict.fromkeys(live, terminated), dict.fromkeys(live, truncated), infos
 
     def step_array(self, actions: np.ndarray) -> ArrayStep:
@@ -246,8 +324,15 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         ----------
         actions
             ``(A, k_max)``; agents with shorter actions ignore the rest of their row.
+
+        Raises
+        ------
+        ActionError
+            If the actions are of another shape or not finite; names the agent. If the episode is over.
         """
-        results = self._advance(actions)
+        shape = (len(self.possible_agents), self.world.layout.action_size)
+        self._live()
+        results = self._advance(checked_array(actions, shape, self.possible_agents, self._action_sizes))
         terminated, truncated = self._ended
         return ArrayStep(results.observation[0], results.reward[0], terminated, truncated, self._output)
 
@@ -258,8 +343,22 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self._tick += 1
         given = self.world.layout.settings
         terminated = given.terminate_on_divergence and not results.converged[0]
-        self._ended = terminated, self._tick >= given.episode_length and not terminated
+        self._ended = bool(terminated), self._tick >= given.episode_length and not terminated
+        if any(self._ended):
+            self.agents = []
+        self._show()
         return results
+
+    def _live(self) -> list[str]:
+        """Agents of the running episode."""
+        if self._state is None or any(self._ended):
+            raise ActionError("the episode is over: call reset() before the next step()")
+        return self.agents
+
+    def _told(self, results: Results) -> dict[str, dict[str, Any]]:
+        """Infos by agent, made when somebody looks."""
+        day = self._day
+        return Infos(self.possible_agents, lambda _: agent_infos(self.possible_agents, results, day))
 
     def state(self) -> np.ndarray:
         """State for a central critic: everything that any agent sees, once; float32."""
@@ -267,74 +366,11 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         central = self._first if self._output is None else self._output.central
         return np.clip(central, space.low, space.high).astype(np.float32)
 
-    def _stack(self, actions: Mapping[str, Any]) -> np.ndarray:
-        """Actions of all agents as ``(A, k_max)``, checked."""
-        stacked = np.zeros((len(self.possible_agents), self._action_width))
-        if not self.possible_agents:
-            return stacked
-        try:
-            rows = self._rows_of(actions)
-            flat = np.concatenate(rows, dtype=float, casting="same_kind")
-            fits = flat.ndim == 1 and list(map(len, rows)) == self._action_sizes
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._action_error(actions) from error
-        if not fits or not np.isfinite(flat).all():
-            raise self._action_error(actions)
-        stacked.reshape(-1)[self._action_rows] = flat
-        return stacked
-
-    def _each_row(self, actions: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(actions[agent] for agent in self.possible_agents)
-
-    def _action_error(self, actions: Mapping[str, Any]) -> ActionError:
-        """The sentence for the first action that is wrong."""
-        for agent, size in zip(self.possible_agents, self._action_sizes, strict=True):
-            shape = (size,)
-            if agent not in actions:
-                given = ", ".join(map(str, actions)) or "none"
-                return ActionError(f'no action for agent "{agent}"; actions were given for: {given}')
-            try:
-                row = np.asarray(actions[agent], dtype=float)
-            except (TypeError, ValueError):
-                return ActionError(f'action of agent "{agent}" is not a vector of numbers: {actions[agent]!r}')
-            if row.shape != shape:
-                labels = ", ".join(self.action_labels(agent))
-                return ActionError(f'action of agent "{agent}" has shape {row.shape}, expected {shape}: {labels}')
-            if not np.isfinite(row).all():
-                label = self.action_labels(agent)[int(np.flatnonzero(~np.isfinite(row))[0])]
-                return ActionError(f'action of agent "{agent}" is not finite at {label}: {row.tolist()}')
-        return ActionError("actions could not be read")
-
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         sizes = self.world.layout.view.sizes
         if min(sizes, default=0) == rows.shape[1]:  # nobody's row is padded
             return dict(zip(self.possible_agents, rows, strict=True))
         return {agent: row[:size] for agent, row, size in zip(self.possible_agents, rows, sizes, strict=True)}
-
-    def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
-        converged = bool(results.converged[0])
-        columns = zip(
-            self.possible_agents,
-            results.cost[0].tolist(),
-            results.costs[0],
-            results.money[0],
-            results.due[0].tolist(),
-            results.clipped[0].tolist(),
-            results.available[0].tolist(),
-            strict=False,  # behind the rows of acting agents there are those of others
-        )
-        return {
-            agent: {
-                "cost": cost,
-                "costs": costs,
-                "money": money,
-                "converged": converged,
-                "due": due,
-                "available": available,
-                "clipped": clipped,
-            }
-            for agent, cost, costs, money, due, clipped, available in columns
-        }
 
     def named(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """An agent's info with its rows turned into names."""
@@ -385,18 +421,14 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     def describe(self) -> str:
         """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""
-        view = self.world.layout.view
-        lines = []
-        for i, agent in enumerate(self.possible_agents):
-            seen = [view.entries[j] for j in view.index[i, : view.sizes[i]]]
-            acts = self.world.layout.action_entries[i]
-            lines += [f"{agent}", f"  observes {len(seen)} numbers", *_entry_lines(seen)]
-            lines += [f"  acts with {len(acts)} numbers", *_entry_lines(acts)]
-        return "\n".join(lines)
+        return describe(self.world.layout)
 
     def render(self) -> np.ndarray | None:
-        """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8; ``None`` without a render mode."""
-        if self.render_mode is None:
+        """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8, with ``"rgb_array"``.
+
+        ``None`` otherwise: with ``"human"`` each reset and step prints its line by itself.
+        """
+        if self.render_mode != "rgb_array":
             return None
         from powergrid.networks.drawing import picture
 
@@ -408,37 +440,25 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     def export_episode(self, day: int, seed: int = 0) -> EpisodeData:
         """All that an optimiser needs of one episode; see :func:`powergrid.envs.export.export_episode`."""
-        return export_episode(self.world, self._checked_day(day), seed)
+        return export_episode(self.world, int(checked_days(day, 1, self._day_count)[0]), seed)
 
-    def _checked_day(self, day: Any) -> int:
-        count = len(self.world.table) // self.world.ticks_per_day
-        if not (isinstance(day, (int, np.integer)) and 0 <= day < count):
-            raise ValueError(f"day {day!r} is not a whole number from 0 to {count - 1}")
-        return int(day)
+    @property
+    def _day_count(self) -> int:
+        return len(self.world.table) // self.world.ticks_per_day
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            print(tick_line(self.world, self._tick, self._day, self._output))
 
 
 class PowerGridEnv(MultiAgentPowerGridEnv):
     """The name the proposal's quickstart uses for :class:`MultiAgentPowerGridEnv`."""
 
 
-def _entry_lines(entries: Sequence[tuple[str, Any]]) -> list[str]:
-    """One line an entry; hours ahead of one series that follow each other, ``name+1h`` to ``name+24h``, share one."""
-    lines = []
-    for (owner, _, _, ahead), run in groupby(entries, key=_series_of):
-        found = [entry for _, entry in run]
-        first, last = found[0], found[-1]
-        if ahead and last is not first:
-            found = [first._replace(name=f"{first.name} ... +{last.name.rpartition('+')[2]}")]
-        lines += [f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}" for entry in found]
-    return lines
-
-
-def _series_of(item: tuple[str, Any]) -> tuple[str, str, str, bool]:
-    """Owner, name without its hours ahead, unit, and whether it lies ahead."""
-    owner, entry = item
-    name, plus, _ = entry.name.rpartition("+")
-    return owner, name if plus else entry.name, entry.unit, bool(plus)
-
-
-def _rebuild(cls: type, config: Any, keywords: dict[str, Any]) -> MultiAgentPowerGridEnv:
-    return cls(config, **keywords)
+def _rebuild(
+    cls: type[MultiAgentPowerGridEnv], resolved: Any, method: str, arguments: tuple[Any, ...], state: Snapshot
+) -> MultiAgentPowerGridEnv:
+    render_mode, days, backend = arguments
+    env = cls(resolved, render_mode=render_mode, days=days, method=method, backend=backend)
+    env.set_state(state)
+    return env

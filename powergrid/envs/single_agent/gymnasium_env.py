@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from powergrid.core.errors import ConfigError, Issue
+from powergrid.core.errors import ArgumentError, ConfigError, Issue
+from powergrid.envs.arguments import checked_seed
 from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
+from powergrid.envs.snapshot import Snapshot
 
 
 class SingleAgentPowerGridEnv(gym.Env):
@@ -40,9 +43,14 @@ class SingleAgentPowerGridEnv(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode; see :meth:`MultiAgentPowerGridEnv.reset`."""
-        super().reset(seed=seed)
+        """Start an episode; see :meth:`MultiAgentPowerGridEnv.reset`.
+
+        A seed also seeds :attr:`np_random`; without one neither it nor the stream of episodes begins anew.
+        """
+        if seed is not None:
+            super().reset(seed=checked_seed(seed))
         observations, infos = self.env.reset(seed, options)
+        self._seed_generator()
         return observations[self.agent], infos[self.agent]
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -50,6 +58,53 @@ class SingleAgentPowerGridEnv(gym.Env):
         results = self.env.step({self.agent: action})
         observation, reward, terminated, truncated, info = (result[self.agent] for result in results)
         return observation, float(reward), terminated, truncated, info
+
+    def get_state(self) -> tuple[Snapshot, dict[str, Any] | None]:
+        """The running episode, and the state of :attr:`np_random`; see :meth:`MultiAgentPowerGridEnv.get_state`."""
+        generator = self._np_random
+        drawn = None if generator is None else copy.deepcopy(generator.bit_generator.state)
+        return self.env.get_state(), drawn
+
+    def set_state(self, state: tuple[Snapshot, dict[str, Any] | None]) -> None:
+        """Go on from a state of this environment or of another one of the same configuration, to the same bits.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no state, or one of another configuration.
+        """
+        if not (isinstance(state, tuple) and len(state) == 2):
+            found = type(state).__name__
+            raise ArgumentError(f"{found} is no state of an environment; pass what get_state() has returned")
+        self.env.set_state(state[0])
+        self._np_random = self._np_random_seed = None
+        if state[1] is not None:
+            self._seed_generator()
+            self.np_random.bit_generator.state = copy.deepcopy(state[1])
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """A generator for whoever wants one; the episodes' own numbers follow from the seed, not from it."""
+        self._seed_generator()
+        return super().np_random
+
+    @np_random.setter
+    def np_random(self, value: np.random.Generator) -> None:
+        self._np_random, self._np_random_seed = value, -1
+
+    @property
+    def np_random_seed(self) -> int:
+        """Seed of the stream of episodes and of :attr:`np_random`: ``reset(seed=env.np_random_seed)`` begins it again.
+
+        -1 where :attr:`np_random` has been set by hand.
+        """
+        self._seed_generator()
+        return super().np_random_seed
+
+    def _seed_generator(self) -> None:
+        """Seed the generator like the stream of episodes, unless it is already seeded."""
+        if self._np_random is None:
+            super().reset(seed=self.env.np_random_seed)
 
     def render(self) -> Any:
         """Picture of the feeder; see :meth:`MultiAgentPowerGridEnv.render`."""

@@ -187,7 +187,7 @@ def test_jax_gives_the_same_day() -> None:
         reset, step = jax.jit(jax.vmap(env.reset)), jax.jit(env.step)
         _, state = reset(jnp.asarray(key))
         engine = jax.tree.map(np.asarray, state.engine)
-        mine, _, _ = simulation.reset(engine.key, np.full(len(seeds), DAY))
+        mine, *_ = simulation.reset(engine.key, np.full(len(seeds), DAY))
         actors, rng = list(env.world.layout.actors), np.random.default_rng(0)
         for _ in range(7):
             actions = rng.uniform(-1, 1, (len(seeds), len(actors), numpy_world.layout.action_size))
@@ -213,7 +213,7 @@ def test_each_environment_has_its_bits_in_any_batch() -> None:
     made, rng = build(batch_world()), np.random.default_rng(1)
     simulation, singles = Simulation(made), [Simulation(made) for _ in range(6)]
     key = rng.integers(0, 2**32, (6, 2), dtype=np.uint32)
-    together, _, _ = simulation.reset(key, np.full(6, DAY))
+    together, *_ = simulation.reset(key, np.full(6, DAY))
     alone = [single.reset(key[i], np.array(DAY))[0] for i, single in enumerate(singles)]
     for _ in range(6):
         actions = rng.uniform(-1, 1, (6, len(simulation.layout.actors), simulation.layout.action_size))

@@ -7,6 +7,9 @@ import pytest
 import small_worlds
 from small_worlds import DG, ESS, METER, PV, operator
 
+import powergrid
+from powergrid.core.backend import jax_float64
+
 HOUR = 3600
 
 
@@ -98,3 +101,67 @@ def test_the_random_policy_is_seeded_and_uniform():
     assert np.abs(drawn.mean(0)).max() < 5.0 / np.sqrt(3 * 300)
     assert drawn.std(0) == pytest.approx(np.full(2, 1.0 / np.sqrt(3.0)), abs=0.1)
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.25
+
+
+LARGE = {"type": "ESS", "params": {"capacity_mwh": 50.0}}
+RANDOM = [
+    {**LARGE, "id": "ess_1", "bus": "671", "policy": "random", "interval": 4 * HOUR},
+    {**DG, "policy": "random", "interval": 3 * HOUR, "offset": HOUR},
+    {**LARGE, "id": "ess_2", "bus": "634", "policy": "learned", "offset": HOUR},
+]
+
+
+@pytest.mark.parametrize("form", ["numpy", "fused", "vector", "jax"])
+def test_local_policies_hold_between_their_decisions(form):
+    """On every form: a random policy decides anew when its agent is due, and not before its offset."""
+    config = {
+        "name": "held",
+        "network": "ieee13",
+        "agents": RANDOM,
+        "simulation": {"time_step": HOUR, "episode_length": 12},
+    }
+    powers, due = _powers(config, form, 9)
+    changes = powers[1:] != powers[:-1]
+    at = dict(zip(("ess_1", DG["id"], "ess_2"), changes.T, strict=True))
+    assert np.flatnonzero(at["ess_1"]).tolist() == [3, 7]  # decided in ticks 0, 4 and 8
+    assert np.flatnonzero(at[DG["id"]]).tolist() == [0, 3, 6]  # in ticks 1, 4 and 7
+    assert powers[0, 2] == 0.0  # an offset counts without an interval, too
+    assert at["ess_2"].all()
+    assert due == [False] + [True] * 8
+
+
+def _powers(config, form: str, ticks: int) -> tuple[np.ndarray, list[bool]]:
+    """Injections of the units in the order of the configuration, and whether the learned battery was due."""
+    wanted = np.linspace(-0.8, 0.8, ticks)
+    powers, due = [], []
+    if form in ("numpy", "fused"):
+        env = powergrid.make(config, backend=form)
+        env.reset(seed=3, options={"day": 180})
+        for value in wanted:
+            *_, infos = env.step({"ess_2": np.array([value])})
+            powers.append(env.output.p_mw)
+            due.append(infos["ess_2"]["due"])
+    elif form == "vector":
+        env = powergrid.make_vec(config, 40)
+        env.reset(seed=3, options={"day": 180})
+        block, layout = env._blocks[0], env.world.layout
+        slots = [family.slot[row, 0] for family in layout.families for row in range(family.size) if family.free.any()]
+        for value in wanted:
+            step = env.step_array(np.full((40, 1, 1), value))
+            powers.append(layout.slots.physical(block.state.slots)[5, slots])
+            due.append(bool(step.due[5, 0]))
+    else:
+        import jax
+
+        with jax_float64():
+            env = powergrid.make_functional(config, dtype="float64")
+            step = jax.jit(env.step)
+            key = jax.random.key_data(jax.random.key(3))
+            _, state = env.reset(key, jax.numpy.asarray(180))
+            group = next(iter(env.groups))
+            for value in wanted:
+                _, state, _, _, info = step(key, state, {group: jax.numpy.full((1, 1), value)})
+                powers.append(np.asarray(info["output"].p_mw))
+                due.append(bool(info["output"].due[0]))
+    order = [env.world.layout.units.index(agent["id"]) for agent in RANDOM]
+    return np.array(powers)[:, order], due

@@ -217,14 +217,14 @@ def test_a_batch_is_its_environments_bit_for_bit():
     """Four lanes side by side give the bits of each alone, in every number that leaves the step."""
     simulation, alone = Simulation(build(small_worlds.microgrids())), Simulation(build(small_worlds.microgrids()))
     keys, days = random.key_from_seed(np, np.arange(4)), np.array([3, 100, 200, 364], dtype=np.int32)
-    state, _, _ = simulation.reset(keys, days)
+    state, *_ = simulation.reset(keys, days)
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, (8, 4, 2, 2))
     outputs = []
     for tick in range(8):
         state, output = simulation.step(state, actions[tick])
         outputs.append(output)
     for lane in range(4):
-        state, _, _ = alone.reset(keys[lane], days[lane])
+        state, *_ = alone.reset(keys[lane], days[lane])
         for tick in range(8):
             state, output = alone.step(state, actions[tick, lane])
             for name in ("observation", "money", "costs", "p_mw", "measured_mw"):

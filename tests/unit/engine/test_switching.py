@@ -111,7 +111,7 @@ def test_jax_gives_the_same_day() -> None:
         reset, step = jax.jit(jax.vmap(env.reset)), jax.jit(env.step)
         _, state = reset(jnp.asarray(key))
         engine = jax.tree.map(np.asarray, state.engine)
-        mine, _, _ = simulation.reset(engine.key, np.full(6, 30))
+        mine, *_ = simulation.reset(engine.key, np.full(6, 30))
         assert np.array_equal(mine.outages.begin, engine.outages.begin)
         assert np.array_equal(mine.outages.which, engine.outages.which)
         rng = np.random.default_rng(0)

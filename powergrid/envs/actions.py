@@ -1,0 +1,135 @@
+"""Actions of agents as rows of one array, checked: a wrong one is refused by the agent's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import ActionError, nearest
+
+
+class ActionRows:
+    """Turns ``{agent: vector}`` into ``(A, k_max)``.
+
+    Parameters
+    ----------
+    agents
+        Acting agents, in order.
+    sizes
+        How many numbers each of them has.
+    width
+        Numbers of a row, ``k_max``.
+    labels
+        What each number of an agent's action sets.
+    """
+
+    def __init__(
+        self, agents: Sequence[str], sizes: Sequence[int], width: int, labels: Callable[[str], tuple[str, ...]]
+    ):
+        self._agents, self._sizes, self._width, self._labels = list(agents), list(sizes), width, labels
+        rows = [row * width + np.arange(size) for row, size in enumerate(sizes)]
+        self._places = np.concatenate(rows or [np.zeros(0, dtype=int)]).astype(int)
+        # of one key, itemgetter gives the value itself
+        self._rows_of: Any = itemgetter(*agents) if len(agents) > 1 else self._each
+
+    def stack(self, actions: Mapping[str, Any]) -> np.ndarray:
+        """Actions of all agents, float64.
+
+        Raises
+        ------
+        ActionError
+            If an action is missing, of the wrong shape or not finite, or given for an agent that does not act; names
+            the agent.
+        """
+        stacked = np.zeros((len(self._agents), self._width))
+        if len(actions) != len(self._agents):
+            raise self._error(actions)
+        if not self._agents:
+            return stacked
+        try:
+            rows = self._rows_of(actions)
+            flat = np.concatenate(rows, dtype=float, casting="same_kind")
+            fits = flat.ndim == 1 and list(map(len, rows)) == self._sizes
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._error(actions) from error
+        if not fits or not np.isfinite(flat).all():
+            raise self._error(actions)
+        stacked.reshape(-1)[self._places] = flat
+        return stacked
+
+    def _each(self, actions: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(actions[agent] for agent in self._agents)
+
+    def _error(self, actions: Mapping[str, Any]) -> ActionError:
+        """The sentence for the first action that is wrong."""
+        for name in actions:
+            if name not in self._agents:
+                return unknown_agent(str(name), self._agents)
+        for agent, size in zip(self._agents, self._sizes, strict=True):
+            shape = (size,)
+            if agent not in actions:
+                given = ", ".join(map(str, actions)) or "none"
+                return ActionError(f'no action for agent "{agent}"; actions were given for: {given}')
+            try:
+                row = np.asarray(actions[agent], dtype=float)
+            except (TypeError, ValueError):
+                return ActionError(f'action of agent "{agent}" is not a vector of numbers: {actions[agent]!r}')
+            if row.shape != shape:
+                labels = ", ".join(self._labels(agent))
+                return ActionError(f'action of agent "{agent}" has shape {row.shape}, expected {shape}: {labels}')
+            if not np.isfinite(row).all():
+                label = self._labels(agent)[int(np.flatnonzero(~np.isfinite(row))[0])]
+                return ActionError(f'action of agent "{agent}" is not finite at {label}: {row.tolist()}')
+        return ActionError("actions could not be read")
+
+
+def checked_array(actions: Any, shape: tuple[int, ...], agents: Sequence[str], sizes: Sequence[int]) -> np.ndarray:
+    """Actions of `step_array`, float64.
+
+    Parameters
+    ----------
+    actions
+        ``(*batch, A, k_max)``; what lies behind an agent's own numbers does not count.
+    shape
+        The shape that they must have.
+    agents
+        Acting agents, in order.
+    sizes
+        How many numbers each of them has.
+
+    Raises
+    ------
+    ActionError
+        If they are no numbers, of another shape or not finite; names the agent.
+    """
+    try:
+        given = np.asarray(actions)
+        given = given.astype(np.float64, casting="same_kind", copy=False)
+    except (TypeError, ValueError):
+        raise ActionError(f"actions are not an array of numbers of shape {shape}: {actions!r}") from None
+    if given.shape != shape:
+        raise ActionError(
+            f"actions have shape {given.shape}, expected {shape}: rows are agents in the order of possible_agents"
+        )
+    if np.isfinite(given).all():
+        return given
+    own = np.arange(shape[-1]) < np.asarray(sizes)[:, None]
+    bad = np.argwhere(~np.isfinite(given) & own)
+    if len(bad):
+        *env, row, k = bad[0].tolist()
+        place = f" in environment {env[0]}" if env else ""
+        value = float(given[(*env, row, k)])
+        raise ActionError(f'action of agent "{agents[row]}"{place} is not finite: number {k} is {value}')
+    return np.where(own, given, 0.0)  # padding may be anything
+
+
+def unknown_agent(name: str, agents: Sequence[str]) -> ActionError:
+    """The sentence for an action of an agent that does not act."""
+    hint = nearest(name, agents)
+    return ActionError(
+        f'an action was given for agent "{name}", which does not act here; '
+        f"{hint + ' ' if hint else ''}acting agents: {', '.join(agents) or 'none'}"
+    )

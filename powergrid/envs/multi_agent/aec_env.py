@@ -1,0 +1,65 @@
+"""The same environment with agents in turn: PettingZoo's AEC form, with states to go back to."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+from pettingzoo.utils.conversions import parallel_to_aec_wrapper
+from pettingzoo.utils.wrappers import OrderEnforcingWrapper
+
+from powergrid.core.errors import ArgumentError
+from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
+from powergrid.envs.snapshot import Snapshot
+
+
+class AecSnapshot(NamedTuple):
+    """An AEC environment in mid-episode: the parallel environment's state, and whose turn it is.
+
+    Attributes
+    ----------
+    parallel
+        State of the parallel environment.
+    turn
+        Attributes of PettingZoo's conversion: actions collected so far, the agent to act, rewards, infos.
+    """
+
+    parallel: Snapshot
+    turn: dict[str, Any]
+
+
+class AecPowerGridEnv(OrderEnforcingWrapper):
+    """A parallel environment whose agents act one after the other; all actions take effect when the last is given.
+
+    Parameters
+    ----------
+    env
+        The parallel environment.
+    """
+
+    def __init__(self, env: MultiAgentPowerGridEnv):
+        super().__init__(parallel_to_aec_wrapper(env))
+        self._parallel = env
+        self._fixed = frozenset(vars(self.env))  # what the conversion sets at a reset is what changes
+
+    def get_state(self) -> AecSnapshot:
+        """The running episode as a value; see :meth:`MultiAgentPowerGridEnv.get_state`."""
+        turn = {name: value for name, value in vars(self.env).items() if name not in self._fixed}
+        return AecSnapshot(self._parallel.get_state(), copy.deepcopy(turn))
+
+    def set_state(self, state: AecSnapshot) -> None:
+        """Go on from a state of this environment or of another one of the same configuration.
+
+        Raises
+        ------
+        ArgumentError
+            If it is no state of an AEC environment, or one of another configuration.
+        """
+        if not isinstance(state, AecSnapshot):
+            found = type(state).__name__
+            raise ArgumentError(f"{found} is no state of an AEC environment; pass what its get_state() has returned")
+        self._parallel.set_state(state.parallel)
+        for name in set(vars(self.env)) - self._fixed:
+            delattr(self.env, name)
+        vars(self.env).update(copy.deepcopy(state.turn))
+        self._has_reset = self._has_updated = bool(state.turn)
