@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from powergrid.config.check_agents import COORDINATORS
 from powergrid.config.findings import known_names
 from powergrid.config.schema import SCHEMA_VERSION, EnvironmentConfig
+from powergrid.datasets.series_file import SeriesFile
 from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
 
 
@@ -20,9 +21,8 @@ def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = Non
     data = _without_none(config.model_dump(mode="json", by_alias=True))
     data["plugins"] = [_moved(place, base_dir, folder) for place in data["plugins"]]
     if isinstance(data["datasets"], dict):
-        for key, said in config.model_dump(mode="json", exclude_unset=True)["datasets"].items():
-            said["path"] = _place(said["path"], base_dir, folder)
-            data["datasets"][key] = said["path"] if list(said) == ["path"] else said
+        forms = cast(dict[str, SeriesFile], config.datasets)
+        data["datasets"] = {key: _series(form, base_dir, folder) for key, form in forms.items()}
     if "file" in data["network"]:
         data["network"]["file"] = _moved(data["network"]["file"], base_dir, folder)
     yaml: Any = YAML(typ="safe", pure=True)
@@ -67,6 +67,13 @@ def _without_none(value: Any, inside_params: bool = False) -> Any:
             if item is not None or inside_params
         }
     return [_without_none(item, inside_params) for item in value] if isinstance(value, list) else value
+
+
+def _series(form: SeriesFile, base_dir: Path, folder: Path | None) -> str | dict[str, Any]:
+    """A file that moves with the folder, and what is said about it; the path alone where nothing is."""
+    said = form.said()
+    said["path"] = _place(said["path"], base_dir, folder)
+    return str(said["path"]) if list(said) == ["path"] else said
 
 
 def _place(value: str, base_dir: Path, folder: Path | None) -> str:

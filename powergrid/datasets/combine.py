@@ -134,7 +134,7 @@ def _fetch(key: str, quantity: str, place: Place, folder: Path) -> Series:
     form = _form(key, place)
     head, colon, column = form.path.partition(":")
     if colon and head in DATASETS:
-        stated = sorted(form.model_fields_set - {"path"})
+        stated = sorted(form.said().keys() - {"path"})
         if stated:
             raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
         return _column(load(head), column, quantity)
@@ -169,7 +169,7 @@ def _told(place: Place) -> str:
     """A place for the dataset's source: its path, and the unit where one was stated."""
     if isinstance(place, str | os.PathLike):
         return os.fspath(place)
-    said = place.model_dump(exclude_unset=True) if isinstance(place, SeriesFile) else dict(place)
+    said = place.said() if isinstance(place, SeriesFile) else dict(place)
     more = ", ".join(f"{name} {value}" for name, value in said.items() if name != "path" and value is not None)
     return f"{said.get('path')}{f' ({more})' if more else ''}"
 

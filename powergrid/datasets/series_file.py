@@ -60,10 +60,13 @@ class SeriesFile(NumberSettings):
             raise ValueError("rating is given in `unit`, which is missing; write for example unit: kW")
         return self
 
+    def said(self) -> dict[str, Any]:
+        """What differs from the defaults, the path first."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
     def line(self, key: str, **changes: Any) -> str:
         """What to write into the YAML: this, with some keys changed."""
-        said = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
-        told = {name: value for name, value in {**said, **changes}.items() if value is not None}
+        told = {**self.said(), **changes}
         inside = ", ".join(f"{name}: {_flow(name, value)}" for name, value in told.items())
         return f"`{key}: {{{inside}}}`"
 

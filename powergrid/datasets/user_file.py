@@ -169,7 +169,7 @@ def _value_position(cells: Cells, time: int, clock: int | None, form: SeriesFile
     if form.column is not None:
         found = [k for k in others if header[k] == form.column]
         if not found:
-            told = unknown_name("column", form.column, [header[k] for k in others])
+            told = str(unknown_name("column", form.column, [header[k] for k in others]))
             if len(others) > _MOST_LISTED:
                 told = f'unknown column "{form.column}" among {len(others)}; {nearest(form.column, header)}'
             raise DataError(f"{cells.place}: {told}")

@@ -284,3 +284,14 @@ def test_a_file_of_gigabytes_is_not_read(tmp_path):
         stream.truncate(1 << 33)
     with pytest.raises(DataError, match="has 8,590 MB, a v1 data file at most 537"):
         read_pickle(path)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "value", "sentence"),
+    [("soon", "1", r'line 3: "soon" is no INTERVALSTARTTIME_GMT'), ("2023-03-01T09:00:00-00:00", "x", "is no MW")],
+)
+def test_caiso_lines_that_are_damaged_are_told(tmp_path, stamp, value, sentence):
+    rows = ["INTERVALSTARTTIME_GMT,TAC_AREA_NAME,MW", "2023-03-01T08:00:00-00:00,AVA,3", f"{stamp},AVA,{value}"]
+    (tmp_path / "load.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=sentence):
+        read_caiso(tmp_path)

@@ -108,6 +108,7 @@ def _sort_in(file: Path, raw: dict[str, dict[str, list[Any]]]) -> None:
             f"{file}: is no OASIS file of load (TAC_AREA_NAME), renewables (TRADING_HUB) or prices (LMP_TYPE); its "
             f"columns are {', '.join(map(str, frame.columns[:8]))}"
         )
+    frame = _understood(file, frame)
     if kind == "price":
         frame = frame[frame["LMP_TYPE"] == "LMP"]
         groups = [("price", str(node), part) for node, part in frame.groupby("NODE")]
@@ -119,6 +120,19 @@ def _sort_in(file: Path, raw: dict[str, dict[str, list[Any]]]) -> None:
     for quantity, name, part in groups:
         if quantity in raw:
             raw[quantity].setdefault(name, []).append((file, part))
+
+
+def _understood(file: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its stamps as times and its values as numbers; values may be missing, which is a gap."""
+    import pandas as pd
+
+    stamps = pd.to_datetime(frame[_START], utc=True, errors="coerce")
+    values = pd.to_numeric(frame["MW"], errors="coerce")
+    for name, wrong in ((_START, stamps.isna()), ("MW", values.isna() & frame["MW"].notna())):
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            raise DataError(f'{file}, line {row + 2}: "{frame[name].iloc[row]!s:.60}" is no {name}; download it again')
+    return frame.assign(**{_START: stamps, "MW": values})
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Files of series in a YAML: what is said about them is checked, exported and obeyed."""
 
+import pickle
+
 import jsonschema
 import numpy as np
 import pandas as pd
@@ -48,6 +50,16 @@ def test_a_file_and_how_it_is_written(folder):
     assert "max_mb" not in text
     again = powergrid.load_config(moved)
     np.testing.assert_array_equal(again.dataset().series("load_p_pu:user").values, KW / 3000)
+
+
+def test_a_configuration_that_travelled_to_another_process(folder):
+    file = config(folder, "{load: {path: netz.csv, column: Last, unit: kW}, price: 'ercot_2021:price'}")
+    resolved = powergrid.load_config(file)
+    again = pickle.loads(pickle.dumps(resolved))
+    assert again == resolved
+    assert again.to_yaml() == resolved.to_yaml()
+    for column in ("load_p_pu:user", "price_per_mwh:user"):
+        np.testing.assert_array_equal(again.dataset().series(column).values, resolved.dataset().series(column).values)
 
 
 def test_all_faults_come_at_once_with_the_line_to_write(folder):

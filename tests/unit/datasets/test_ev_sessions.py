@@ -64,6 +64,17 @@ def test_file_is_read_by_station(tmp_path: Path) -> None:
     file.write_text(f"{head}\nyesterday,today,1,CA-314\n")
     with pytest.raises(DataError, match="line 2"):
         read_sessions(file, "CA-314")
+    for line, sentence in (
+        ("2019-05-01,2019-05-02,nan,CA-314", "line 2: nan kWh requested"),
+        ("2019-05-01,2019-05-02,-3,CA-314", "from 0 to 5,000 kWh"),
+        ("2019-05-01,2019-05-02,21840,CA-314", "line 2: 21840 kWh requested"),
+        ("2019-05-01", "give ISO stamps"),
+    ):
+        file.write_text(f"{head}\n{line}\n")
+        with pytest.raises(DataError, match=sentence):
+            read_sessions(file, "CA-314")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_sessions(tmp_path / "absent.csv", "CA-314")
     file.write_text("arrival,departure\n")
     with pytest.raises(DataError, match="no column requested_energy"):
         read_sessions(file, "CA-314")
