@@ -9,7 +9,6 @@ from inspect import Parameter, signature
 from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, ValidationInfo, create_model, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -189,9 +188,8 @@ def _types(annotation: Any) -> Iterator[Any]:
 def _ranges(name: str, field: FieldInfo) -> tuple[Range, Range]:
     """The range to check, without the sides where the field has a bound of its own, and that to name in messages."""
     table = plausible(name)
-    own: list[Any] = field.metadata
-    lows = [item.ge if isinstance(item, Ge) else item.gt for item in own if isinstance(item, Ge | Gt)]
-    highs = [item.le if isinstance(item, Le) else item.lt for item in own if isinstance(item, Le | Lt)]
+    lows: list[Any] = [getattr(item, end) for item in field.metadata for end in ("ge", "gt") if hasattr(item, end)]
+    highs: list[Any] = [getattr(item, end) for item in field.metadata for end in ("le", "lt") if hasattr(item, end)]
     # `gt=0` excludes a sign; of a quantity that is never near zero it says nothing about the size
     lows = [low for low in lows if low > 0 or table.low <= 0]
     shown = table._replace(low=max(lows, default=table.low), high=min(highs, default=table.high))
