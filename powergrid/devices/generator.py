@@ -129,7 +129,7 @@ def _both_limits(given: dict[str, Any]) -> dict[str, Any]:
 def _usual(given: dict[str, Any]) -> dict[str, Any]:
     """Settings with the usual values of their kind where nothing is said."""
     kind, size = given.get("kind"), given.get("p_max_mw", Settings.model_fields["p_max_mw"].default)
-    if kind not in _USUAL or not isinstance(size, (int, float)):
+    if not isinstance(kind, str) or kind not in _USUAL or not isinstance(size, (int, float)):
         return given  # what is wrong is said by the fields' own checks
     usual = {name: value * size for name, value in _USUAL[kind].items()} | _USUAL_ANY_SIZE[kind] | {"commitment": True}
     if "fuel_cost" in given:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
+from made import made
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
@@ -53,6 +54,8 @@ class Mutant(NamedTuple):
 def mutant(seed: int, number: int) -> Mutant:
     """The configuration of a number: a text, or a mapping as a program gives it."""
     draw = random.Random(f"{seed}/{number}")
+    if draw.random() < 0.4:
+        return Mutant("made", made(draw))
     files = _files()
     origin = draw.choice(sorted(files))
     text = files[origin]
