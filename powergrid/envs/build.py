@@ -227,14 +227,10 @@ def _protocols(config: Any, agents: Sequence[Agent]) -> tuple[dict[str, Any], li
 
 def _load_series(config: Any, network: Any) -> list[str]:
     """Series that each of the network's own loads follows."""
+    usual = config.network.load_series  # also in areas that the base network has by itself
     attached = [change.attach for change in config.network.modifications if change.attach is not None]
     by_area = {attach.name: attach.load_series for attach in attached if attach.load_series}
-
-    def series(area: str) -> str:  # a network may have areas of its own, which stay below its name when it is attached
-        owner = next((name for name in by_area if area == name or area.startswith(f"{name}.")), "")
-        return by_area.get(owner) or config.network.load_series
-
-    return [series(network.buses.area[bus]) for bus in node_of_place(network)[network.loads.bus]]
+    return [by_area.get(network.buses.area[bus], usual) for bus in node_of_place(network)[network.loads.bus]]
 
 
 def _exogenous(

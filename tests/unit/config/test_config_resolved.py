@@ -198,3 +198,11 @@ def test_a_file_that_is_no_network(tmp_path, content):
     with pytest.raises(ConfigError) as caught:
         powergrid.load_config(tmp_path / "case.yaml")
     assert [issue.path for issue in caught.value.issues] == ["network.file", "agents[0].bus"]
+
+
+def test_a_base_network_with_areas_of_its_own_serves():
+    env = powergrid.make(
+        {"network": "microgrid_park", "agents": [{"id": "b", "type": "ESS", "bus": "mg1.671"}]}, backend="numpy"
+    )
+    _, infos = env.reset(seed=0)
+    assert infos["b"]["converged"]
