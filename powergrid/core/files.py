@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,6 +103,20 @@ def unwritable(path: Path, error: OSError, then: str = AGAIN) -> RunError:
             f"{path}: the disk is full; what was there before is kept. Free some space on the disk, then {then}"
         )
     return RunError(f"{path}: cannot be written ({error.strerror}); what was there before is kept")
+
+
+def size_of(path: Path) -> int:
+    """Size of a file [bytes].
+
+    Raises
+    ------
+    OSError
+        If there is none, or if it is a device or a pipe, whose size says nothing of what it gives.
+    """
+    seen = path.stat()
+    if not stat.S_ISREG(seen.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return seen.st_size
 
 
 def read_json(path: Path) -> dict[str, Any]:

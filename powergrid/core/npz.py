@@ -11,6 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from powergrid.core.files import size_of
+
 MOST_DIRECTORY_BYTES = 1 << 23
 """Largest table of contents of an archive; a member takes about a hundred bytes of it."""
 FREE_BYTES = 1 << 26
@@ -41,7 +43,7 @@ def open_archive(path: str | os.PathLike) -> zipfile.ZipFile:
         If it cannot be read.
     """
     file = Path(path)
-    own = file.stat().st_size
+    own = size_of(file)
     with file.open("rb") as stream:
         stream.seek(max(own - _END_BYTES - _MOST_COMMENT, 0))
         tail = stream.read()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import DataError, MissingExtraError
-from powergrid.core.npz import ArchiveError, open_archive
+from powergrid.core.errors import DataError
+from powergrid.core.files import size_of
+from powergrid.datasets.excel import read_sheet
 from powergrid.datasets.series_file import SeriesFile
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 8_000_000
 """Cells of the largest file that is read: a year of minutes in 15 columns."""
+
+MOST_COLUMNS = 2_000
+"""Columns of the widest file that is read."""
 
 _SEPARATORS = ("\t", ";", "|", ",")
 """The rarest in numbers and texts first: a comma may well be a decimal mark."""
@@ -75,7 +78,7 @@ def read_cells(file: Path, form: SeriesFile, key: str) -> Cells:
         If openpyxl is needed and absent.
     """
     try:
-        size_mb = file.stat().st_size / 1e6
+        size_mb = size_of(file) / 1e6
         if size_mb > form.max_mb:
             larger = form.line(key, max_mb=float(np.ceil(size_mb)))
             raise DataError(
@@ -98,6 +101,8 @@ def _csv(file: Path, content: bytes, form: SeriesFile, key: str) -> Cells:
     skipped = _before_header(text)
     head = _sample(text, skipped)
     sep = form.sep or _separator(head)
+    if head and head[0].count(sep) >= MOST_COLUMNS:
+        raise DataError(f"{file}: has more than {MOST_COLUMNS:,} columns; keep those that you use")
     if text.count(sep) > MOST_CELLS:
         raise DataError(f"{file}: has more than {MOST_CELLS:,} cells; keep the columns that you use")
     place = f'{file} (separator "{_shown(sep)}")'
@@ -192,48 +197,8 @@ def _parser_fault(message: str, sep: str, form: SeriesFile, key: str) -> str:
 def _excel(file: Path, form: SeriesFile, key: str) -> Cells:
     import pandas as pd
 
-    if importlib.util.find_spec("openpyxl") is None:
-        raise MissingExtraError("openpyxl", "excel", f"reading {file.name}")
-    try:
-        open_archive(file).close()
-        with pd.ExcelFile(file, engine="openpyxl") as book:
-            sheet = _sheet(file, form, key, [str(name) for name in book.sheet_names])
-            frame = book.parse(sheet, header=None, dtype=object, keep_default_na=False, na_filter=False)
-    except ArchiveError as error:
-        raise DataError(f"{file}: is no Excel file ({error}); save it as .xlsx or as CSV again") from error
-    except DataError:
-        raise
-    except Exception as error:  # whatever openpyxl makes of a damaged file
-        raise DataError(f"{file}: cannot be read ({type(error).__name__}: {error!s:.200}); save it again") from error
-    if frame.size > MOST_CELLS:
-        raise DataError(f"{file}: has more than {MOST_CELLS:,} cells; keep the columns that you use")
-    return _cells(f'{file} (sheet "{sheet}")', frame.map(_cell_text), 0, "")
-
-
-def _sheet(file: Path, form: SeriesFile, key: str, names: list[str]) -> str:
-    if form.sheet is None and len(names) > 1:
-        told = ", ".join(f'"{name}"' for name in names)
-        raise DataError(f"{file}: has the sheets {told}; write {form.line(key, sheet=names[0])}")
-    if isinstance(form.sheet, int):
-        if not 0 <= form.sheet < len(names):
-            raise DataError(f"{file}: has no sheet {form.sheet}; sheets are numbered from 0 to {len(names) - 1}")
-        return names[form.sheet]
-    if form.sheet is not None and form.sheet not in names:
-        raise DataError(f'{file}: has no sheet "{form.sheet}", only {", ".join(names)}')
-    return form.sheet or names[0]
-
-
-def _cell_text(cell: Any) -> str:
-    """A cell of Excel as one would write it in CSV; clock times are rounded to the second, as Excel shows them."""
-    import pandas as pd
-
-    if cell is None or cell is pd.NaT:
-        return ""
-    if hasattr(cell, "isoformat") and hasattr(cell, "year"):
-        return str(pd.Timestamp(cell).round("s").isoformat())
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
-    return str(cell).strip()
+    sheet, rows = read_sheet(file, form, key, MOST_COLUMNS, MOST_CELLS)
+    return _cells(f'{file} (sheet "{sheet}")', pd.DataFrame(rows, dtype=object), 0, "")
 
 
 def _cells(place: str, frame: pd.DataFrame, skipped: int, sep: str) -> Cells:

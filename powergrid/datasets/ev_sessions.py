@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.core.errors import DataError, unknown_name
-from powergrid.core.files import write_whole
+from powergrid.core.files import size_of, write_whole
 from powergrid.datasets.resample import DAY_S
 
 WEEK_H = 168.0
 """Longest time that `series` tells ahead [h]."""
+MOST_BYTES = 1 << 28
+"""Size of the largest file that is read; a year of a thousand stations has about 50 MB."""
 MOST_KWH = 5000.0
 """More than any vehicle's battery holds [kWh]; the largest lorries have about 1,000."""
 _YEAR_DAYS = 365
@@ -51,6 +53,8 @@ def read_sessions(path: str | os.PathLike, station: str) -> list[Session]:
     file = Path(path)
     found: dict[str, list[Session]] = {}
     try:
+        if size_of(file) > MOST_BYTES:
+            raise DataError(f"{file}: has more than {MOST_BYTES / 1e6:,.0f} MB; keep the sessions of one year")
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = csv.DictReader(stream)
             missing = [name for name in _HEAD if name not in (rows.fieldnames or ())]

@@ -237,16 +237,19 @@ resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 from powergrid.core.errors import DataError
 from powergrid.v1.datasets import read_pickle
+def held():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024
+before = held()
 for path in sys.argv[1:]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         print("read", read_pickle(path))
     except DataError as error:
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(grown // 1024, len(str(error)), str(error))
+        print(len(str(error)), str(error))
+print(held() - before)
 """
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not say what a process has held")
 def test_hostile_files_cost_a_sentence_and_little_memory(tmp_path):
     paths = []
     for k, (content, _) in enumerate(HOSTILE.values()):
@@ -255,14 +258,14 @@ def test_hostile_files_cost_a_sentence_and_little_memory(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *map(str, paths)], capture_output=True, text=True, check=False
     )
-    told = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
+    *told, grown_mb = done.stdout.splitlines()
     assert len(told) == len(HOSTILE)
-    for line, (name, (content, sentence)) in zip(told, HOSTILE.items(), strict=True):
-        grown_mb, length, message = line.split(" ", 2)
+    for line, (name, (_, sentence)) in zip(told, HOSTILE.items(), strict=True):
+        length, message = line.split(" ", 1)
         assert re.search(sentence, message), (name, message)
-        assert int(grown_mb) < 40 + 4 * len(content) / 1e6, (name, line[:200])
         assert int(length) < 600, name
+    assert int(grown_mb) < 80
 
 
 def test_one_content_is_not_copied_into_many_arrays(tmp_path):

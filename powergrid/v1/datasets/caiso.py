@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import DataError
+from powergrid.core.files import size_of
 from powergrid.core.npz import open_archive
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _read(file: Path) -> pd.DataFrame:
                 if len(inside) != 1:
                     raise DataError(f"{file}: holds {len(inside)} CSV files, one is expected")
                 return pd.read_csv(io.BytesIO(archive.read(inside[0])))
-        if file.stat().st_size > MOST_BYTES:
+        if size_of(file) > MOST_BYTES:
             raise DataError(f"{file}: has more than {MOST_BYTES / 1e6:,.0f} MB; give the files of single months")
         return pd.read_csv(file)
     except (OSError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

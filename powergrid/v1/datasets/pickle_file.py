@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import DataError
+from powergrid.core.files import size_of
 from powergrid.v1.datasets.array_pickle import ForeignImport, load
 
 SPLITS = ("train", "test")
@@ -43,7 +44,7 @@ def read_pickle(path: str | os.PathLike) -> dict[str, dict[str, dict[str, np.nda
     """
     file = Path(path).expanduser()
     try:
-        size = file.stat().st_size
+        size = size_of(file)
         if size > MOST_BYTES:
             raise DataError(
                 f"{file}: has {size / 1e6:,.0f} MB, a v1 data file at most {MOST_BYTES / 1e6:,.0f}; "

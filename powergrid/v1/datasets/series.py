@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import DataError, unknown_name
+from powergrid.core.files import size_of
 from powergrid.v1.datasets.pickle_file import read_pickle
 
 VARIABLE = "POWERGRID_V1_DATA"
@@ -102,7 +103,7 @@ def _fingerprint(file: Path) -> tuple[Any, ...] | None:
     """
     try:
         seen = file.stat()
-        small = seen.st_size <= _HASHED_BYTES
+        small = size_of(file) <= _HASHED_BYTES
         content = hashlib.blake2b(file.read_bytes()).hexdigest() if small else ""
     except OSError:
         return None

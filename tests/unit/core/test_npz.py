@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,14 +107,17 @@ import sys, resource
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 from powergrid.core.npz import ArchiveError, read_npz
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def held():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+before = held()
 try:
     read_npz(sys.argv[1])
 except ArchiveError as error:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+    print(held() - before, error)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process has held")
 def test_a_member_that_lies_about_its_size_costs_no_memory(tmp_path):
     """The directory states a small size over a large stream; what is stated is what is read."""
     path = archive(tmp_path / "liar.npz", x=header("(40000000,)") + bytes(60_000_000))
