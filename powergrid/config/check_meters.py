@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from powergrid.config.build_network import branch_names, opening_names
@@ -11,7 +12,7 @@ from powergrid.config.check_network import Grid
 from powergrid.config.findings import Findings, entries, section, show, text
 from powergrid.core.errors import NetworkError
 from powergrid.engine.metering import SOURCE, UNIT, metering
-from powergrid.engine.phases import branch_rows
+from powergrid.engine.phases import branch_rows, bus_names, terminals, three_phase
 
 if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
@@ -39,6 +40,29 @@ def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequ
         except NetworkError as error:
             message, _, hint = str(error).partition("; ")
             found.add(first[place].path("bus"), f"{message} (found {show(place)})", hint)
+            return
+    if branches and three_phase(grid.network):
+        _check_phases(found, grid.network, branches, moving, agents)
+
+
+def _check_phases(
+    found: Findings, network: Any, branches: list[str], moving: list[int], agents: Sequence[Entry]
+) -> None:
+    """Note devices whose phases different meters measure first."""
+    for agent in agents:
+        phases, bus = agent.raw.get("phases"), text(agent.raw.get("bus"))
+        if agent.kind is None or agent.kind.role != "injection" or agent.id is None or bus not in bus_names(network):
+            continue
+        unit = SimpleNamespace(id=agent.id, bus=bus, phases=phases if isinstance(phases, str) else None)
+        try:
+            nodes = terminals(network, unit)
+        except NetworkError:  # noted with the agent's place
+            continue
+        try:
+            metering(network, branches, {agent.id: nodes}, moving)
+        except NetworkError as error:
+            message, _, hint = str(error).partition("; ")
+            found.add(agent.path("bus"), message, hint)
 
 
 def _moving(data: dict[str, Any], network: Any, agents: Sequence[Entry]) -> list[int]:

@@ -98,7 +98,8 @@ def _table(given: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         what = f"has {strange[0]!r}" if strange else "is in another form"
         raise NetworkError(f"{place} is a table that {what}, which pandapower does not write; save the net again")
     dtype = given.get("dtype", {})
-    unknown = [kind for kind in dtype.values() if kind not in _DTYPES] if isinstance(dtype, dict) else [dtype]
+    kinds = list(dtype.values()) if isinstance(dtype, dict) else [dtype]
+    unknown = [kind for kind in kinds if not isinstance(kind, str) or kind not in _DTYPES]
     if unknown:
         raise NetworkError(f"{place} is a table with values of type {unknown[0]!r:.60}; {_ADVICE}")
     held = _load(text, place)
@@ -112,7 +113,10 @@ def _table(given: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
     if any(isinstance(label, list | dict) for label in (*columns, *index)):
         raise NetworkError(f"{place} is a table with more than one level of names; {_ADVICE}")
     _checked(data, place, depth + 1)
-    return {**given, "_object": json.dumps(held, allow_nan=False)}
+    try:
+        return {**given, "_object": json.dumps(held, allow_nan=False)}
+    except ValueError:
+        raise NetworkError(f"{place} is a table with numbers that are not finite; {_ADVICE}") from None
 
 
 def _checked(value: Any, place: str, depth: int) -> Any:

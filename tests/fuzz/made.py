@@ -41,10 +41,10 @@ def made(draw: random.Random) -> dict[str, Any]:
         network["options"] = {"n": draw.choice((2, 3, 30))}
     if draw.random() < 0.3:
         network["load_scale"] = draw.choice((0, 1e-6, 0.5, 1.5, 4))
-    for key, rule in (("regulators", schema.RegulatorRule), ("capacitors", schema.CapacitorRule)):
-        if draw.random() < 0.25:
-            network[key] = _some(draw, rule, draw.choice((1, 1, 2)), without=("match",))
     places = _places(base, phases)
+    for key, rule, role in (("regulators", schema.RegulatorRule, "tap"), ("capacitors", schema.CapacitorRule, "cap")):
+        if draw.random() < 0.25 and places[role]:
+            network[key] = _some(draw, rule, draw.choice((1, 1, 2)), without=("match",))
     if draw.random() < 0.25 and places["switch"]:
         branch = draw.choice((*places["switch"][:20], "*", "6*"))
         start = draw.choice((0, 900, [0, 3600], 1e6))
@@ -75,11 +75,9 @@ def _places(base: str, phases: str) -> dict[str, tuple[str, ...]]:
 
 
 def _agent(draw: random.Random, number: int, places: dict[str, tuple[str, ...]], phases: str) -> dict[str, Any]:
-    type = draw.choice(DEVICES.names())
+    type = draw.choice([name for name in DEVICES.names() if places[DEVICES.get(name).role]])
     kind = DEVICES.get(type)
-    agent: dict[str, Any] = {"id": f"a{number}", "type": type}
-    if places[kind.role]:
-        agent["bus"] = draw.choice(places[kind.role])
+    agent: dict[str, Any] = {"id": f"a{number}", "type": type, "bus": draw.choice(places[kind.role])}
     if draw.random() < 0.6:
         agent["params"] = _some(draw, kind.Settings, draw.choice((1, 1, 2, 3)))
     if draw.random() < 0.6:
@@ -103,16 +101,22 @@ def _coordinate(draw: random.Random, data: dict[str, Any]) -> None:
             coordinator: dict[str, Any] = {"id": f"g{number}", "type": "GridCoordinator", "sub_agents": children}
             coordinator["policy"] = draw.choice(("learned", "centralized", *known_names(POLICIES)))
             if draw.random() < 0.7:
-                name = draw.choice(known_names(PROTOCOLS))
+                name = _protocol(draw, "vertical")
                 params = _some(draw, PROTOCOLS.get(name).Settings, 1) if draw.random() < 0.4 else {}
                 coordinator["protocol"] = {"type": name, "params": params}
             agents.append(coordinator)
         if draw.random() < 0.4:
-            data["protocols"] = [{"type": draw.choice(known_names(PROTOCOLS))}]
+            data["protocols"] = [{"type": _protocol(draw, "horizontal")}]
         if draw.random() < 0.2:
             agents.append({"id": "top", "type": "SystemAgent", "sub_agents": ["g0", "g1"], "policy": "learned"})
     elif draw.random() < 0.1:
         data["coordination"] = draw.choice(known_names(PROTOCOLS))
+
+
+def _protocol(draw: random.Random, kind: str) -> str:
+    """Name of a protocol, nearly always of the kind that fits."""
+    fitting = [name for name in known_names(PROTOCOLS) if PROTOCOLS.get(name).kind == kind or draw.random() < 0.05]
+    return draw.choice(fitting)
 
 
 def _modification(draw: random.Random, buses: tuple[str, ...]) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def _number(draw: random.Random, model: type[BaseModel], name: str) -> float:
     span = high - low if math.isfinite(high - low) else 1.0
     return draw.choice(
         (
-            *(default * factor for factor in (0.1, 0.5, 0.9, 1.1, 2.0, 10.0)),
-            *(low, low + 1e-6 * span, high, high - 1e-6 * span, 0.0, 1e-9, low + draw.random() * span),
+            *(default * factor for factor in (0.1, 0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.5, 2.0, 10.0)),
+            *(low, low + 1e-6 * span, high, high - 1e-6 * span, 1e-9, low + draw.random() * span),
         )
     )

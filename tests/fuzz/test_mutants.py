@@ -54,7 +54,7 @@ def test_many_mutants_are_refused_or_run():
     examine("configuration", seed=20, count=10_000, processes=max((os.cpu_count() or 2) // 2, 1))
 
 
-@pytest.mark.parametrize("kind", ["series", "archive", "pickle"])
+@pytest.mark.parametrize("kind", ["network", "series", "archive", "pickle"])
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_mutated_files_are_refused_or_read(kind):
     examine(kind, seed=0, count=40 if kind in ("network", "series") else 300, processes=1)
@@ -62,7 +62,7 @@ def test_mutated_files_are_refused_or_read(kind):
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LIMIT_S)
-@pytest.mark.parametrize("kind", ["series", "archive", "pickle"])
+@pytest.mark.parametrize("kind", ["network", "series", "archive", "pickle"])
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_many_mutated_files_are_refused_or_read(kind):
     examine(kind, seed=21, count=500 if kind in ("network", "series") else 10_000, processes=1)

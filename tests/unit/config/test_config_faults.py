@@ -335,3 +335,10 @@ def test_numbers_count_however_they_are_written(tmp_path, text, path, said):
     (issue,) = issues_of(tmp_path, f"network: ieee13\n{text}\n")
     assert (issue.path, issue.line) == (path, 2)
     assert said in issue.message
+
+
+def test_a_device_behind_the_meter_of_one_phase_is_a_finding(tmp_path):
+    agents = "agents:\n  - {id: m, type: Grid, bus: 650-RG60.b}\n  - {id: b, type: ESS, bus: 671}\n"
+    issues = issues_of(tmp_path, "network: {base: ieee13, phases: three}\n" + agents)
+    assert [(issue.path, issue.line) for issue in issues] == [("agents[1].bus", 4)]
+    assert 'the phases of device "b" lie behind different meters' in issues[0].message
