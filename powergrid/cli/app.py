@@ -18,6 +18,7 @@ from powergrid.cli.schema import schema_command
 from powergrid.cli.show import show_command
 from powergrid.cli.train import train_command
 from powergrid.cli.validate import validate_command
+from powergrid.cli.warmup import warmup_command
 
 
 class _Commands(TyperGroup):
@@ -83,3 +84,4 @@ app.command("schema")(schema_command)
 app.command("new")(new_command)
 app.command("check")(check_command)
 app.command("migrate")(migrate_command)
+app.command("warmup")(warmup_command)

@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from powergrid.core import progress
 from powergrid.core.errors import NotCompilableError
 
 _log = logging.getLogger("powergrid")
@@ -29,7 +30,9 @@ _PRIVATE = {
     "numba.core.caching": ("FunctionCache.load_overload", "FunctionCache.save_overload"),
     "numba.core.ccallback": ("CFunc.compile",),
     "numba.core.codegen": ("JITCodeLibrary.get_pointer_to_function", "JITCodeLibrary._finalize_final_module"),
+    "numba.core.targetconfig": ("ConfigStack.top_or_none",),
     "numba.core.typed_passes": ("NativeLowering.run_pass",),
+    "numba.core.types": ("BaseFunction.get_call_type",),
     "numba.core.imputils": ("impl_ret_borrowed",),
     "numba.np.arrayobj": ("populate_array",),
 }
@@ -129,8 +132,12 @@ def c_function(signature: Any, *places: Path, **options: Any) -> Callable[[Calla
     def compiled(function: Callable[..., Any]) -> Any:
         made = CFunc(function, normalize_signature(signature), locals={}, options={"nopython": True, **options})
         made._cache = _kept(function, "", places, made._cache)
-        with compiling():
+        path = getattr(made._cache, "path", None)
+        if path is not None and path(made._sig, made._targetdescr.target_context.codegen()).exists():
             made.compile()
+        else:
+            with compiling(f"{function.__module__}.{function.__name__}", 4):
+                made.compile()
         return made
 
     return compiled
@@ -160,16 +167,59 @@ def part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 @contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """Collect garbage rarely: numba makes millions of objects, nearly all of which stay, and looking through them takes
-    a fifth of the time.
+def compiling(what: str, functions: int) -> Iterator[None]:
+    """Around code that compiles about so many functions, which are counted for :mod:`powergrid.core.progress`.
+
+    Garbage is collected rarely meanwhile: numba makes millions of objects, nearly all of which stay, and looking
+    through them takes a fifth of the time.
     """
+    from numba.core import event
+
+    from powergrid.core.code_parts import rules_looked_up_once
+
+    class Counter(event.Listener):
+        """Calls `count` at the end of each function."""
+
+        def on_start(self, event: Any) -> None:
+            """Nothing to do."""
+
+        def on_end(self, event: Any) -> None:
+            count()
+
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], 200_000), 20, 50)
     try:
-        yield
+        listener = event.install_listener("numba:compile", Counter())
+        with progress.piece(what, functions) as count, listener, rules_looked_up_once():
+            yield
     finally:
         gc.set_threshold(*before)
+
+
+def compile_for(function: Any, signature: tuple[Any, ...], what: str, functions: int) -> None:
+    """Compile a function of :func:`cached` for a signature, or take it from the disk."""
+    if not hasattr(function, "overloads") or signature in function.overloads:
+        return
+    if is_kept(function, signature):
+        function.compile(signature)
+        return
+    with compiling(what, functions):
+        function.compile(signature)
+
+
+def is_kept(function: Any, signature: tuple[Any, ...]) -> bool:
+    """Whether the disk has a file for a signature of a function of :func:`cached`."""
+    path = kept_at(function, signature)
+    return path is not None and path.exists()
+
+
+def kept_at(function: Any, signature: tuple[Any, ...]) -> Path | None:
+    """Where the disk has, or will have, a signature of a function of :func:`cached`; ``None`` where nothing is kept."""
+    kept = getattr(function, "_cache", None)
+    if not hasattr(kept, "path"):
+        return None
+    found: Path = kept.path(signature, function.targetctx.codegen())
+    return found
 
 
 @cache

@@ -48,11 +48,12 @@ def make(
         If the configuration or an argument cannot be used.
     """
     from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
-    from powergrid.envs.simulation import BACKENDS
+    from powergrid.envs.simulation import BACKENDS, first_use
 
     _check_choice("api", api, APIS)
     _check_choice("backend", backend, BACKENDS)
-    env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, backend=backend, **overrides)
+    with first_use(backend, 1):
+        env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, backend=backend, **overrides)
     if api == "aec":
         from powergrid.envs.multi_agent.aec_env import AecPowerGridEnv
 
@@ -97,7 +98,7 @@ def make_vec(
         If the configuration or an argument cannot be used.
     """
     from powergrid.envs.build import build
-    from powergrid.envs.simulation import BACKENDS
+    from powergrid.envs.simulation import BACKENDS, first_use
     from powergrid.envs.vector import VectorPowerGridEnv
 
     if dtype != "float64":
@@ -107,7 +108,8 @@ def make_vec(
     for name, value in (("num_envs", num_envs), ("threads", threads)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError([Issue(name, f"{value!r} is not a whole number of at least 1", "give how many you want")])
-    return VectorPowerGridEnv(build(source, **overrides), num_envs, threads=threads, backend=backend, days=days)
+    with first_use(backend, -(-num_envs // threads)):
+        return VectorPowerGridEnv(build(source, **overrides), num_envs, threads=threads, backend=backend, days=days)
 
 
 def make_functional(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue, NotCompilableError, nearest
-from powergrid.core.machine_code import require
+from powergrid.core.machine_code import problem, require
 from powergrid.engine import step as engine
 from powergrid.engine.kernel_trial import check_raised, check_states, from_outside
 from powergrid.engine.layout import Layout, params_of
@@ -154,6 +155,15 @@ BACKENDS = ("auto", "numpy", "fused")
 """Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
 
 _log = logging.getLogger("powergrid")
+
+
+def first_use(backend: str, count: int) -> AbstractContextManager[None]:
+    """Around the building of so many environments: what they need is compiled side by side with their building."""
+    if backend == "numpy" or problem():
+        return nullcontext()
+    from powergrid.engine.fused import ahead
+
+    return ahead.first_use(ahead.lanes_of(count))
 
 
 class Simulation:

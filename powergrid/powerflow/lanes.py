@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numba import types
 
-from powergrid.core.machine_code import cached, compiling
+from powergrid.core.machine_code import cached, compile_for
 from powergrid.powerflow.columns import into_lanes
 from powergrid.powerflow.lane_results import DIVERGED_PU, make_report
 from powergrid.powerflow.slots import (
@@ -156,8 +156,7 @@ SOLVER = (
 @cache
 def machine_code() -> int:
     """Address of :func:`solve_rows` as compiled for :data:`SOLVER`, in numba's calling convention."""
-    with compiling():
-        solve_rows.compile(SOLVER)
+    compile_for(solve_rows, SOLVER, "power flow", 55)
     found = solve_rows.overloads[SOLVER]
     return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
 

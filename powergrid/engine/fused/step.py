@@ -16,12 +16,12 @@ import numpy as np
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
 from powergrid.engine.controls import ROUNDS
-from powergrid.engine.fused import loops
+from powergrid.engine.fused import ahead, loops
 from powergrid.engine.fused import plan as at
 from powergrid.engine.fused.flow import RowFlow
 from powergrid.engine.fused.kernels import NotCompilableError, compile_family
 from powergrid.engine.fused.plan import floor_plan, pack
-from powergrid.engine.fused.rows import FEW, WIDE
+from powergrid.engine.fused.rows import WIDE
 from powergrid.engine.fused.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.results import Results, blank_results
@@ -145,9 +145,11 @@ class FusedStep:
 
     def _code(self, count: int) -> _Code:
         """What runs so many environments."""
-        lanes = WIDE if count > FEW else 1
+        lanes = ahead.lanes_of(count)
         if lanes not in self._codes:
-            kernels = [compile_family(family, lanes) for family in self.layout.families]
+            with ahead.first_use(lanes):
+                kernels = [compile_family(family, lanes) for family in self.layout.families]
+                ahead.ready(lanes)
             plan, self._fields = floor_plan(self.layout, kernels, self._flow.inputs, self._reward)
             self._widths = plan.widths
             self._codes[lanes] = _Code(lanes, loops.entries(lanes), *pack(plan))
