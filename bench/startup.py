@@ -2,16 +2,14 @@
 
     python bench/startup.py
 
-Each figure is the median wall time of whole processes, after one that is not counted but in the last two rows, which
-compile into an empty cache once and then find what was compiled.
+Each figure is the median wall time of whole processes, after one that is not counted; ``bench/first_use.py`` measures
+those that find nothing compiled.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from statistics import median
 
@@ -19,10 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 FIRST_RESET = "import powergrid; env = powergrid.make('p2p_microgrids'); env.reset(seed=0)"
-FIRST_STEP = (
-    "import powergrid; env = powergrid.make_vec('p2p_microgrids', 64); env.reset(seed=0); "
-    "env.step({agent: space.sample() for agent, space in env.action_space.items()})"
-)
 TEN_THOUSAND = "from powergrid.networks import network; network('radial', n=10_000, seed=1)"
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
@@ -33,10 +27,10 @@ COMMANDS = {
 }
 
 
-def wall_s(command: list[str], **variables: str) -> float:
-    """Wall time of one process [s], with further environment variables."""
+def wall_s(command: list[str]) -> float:
+    """Wall time of one process [s]."""
     begin = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | variables)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begin
 
 
@@ -50,10 +44,6 @@ def main() -> None:
         wall_s(command)
         found = [wall_s(command) for _ in range(7)]
         table.add_row(name, f"{median(found):.2f}", f"{max(found):.2f}")
-    with tempfile.TemporaryDirectory() as cache:
-        for name in ("make_vec and first step, nothing compiled", "make_vec and first step, compiled before"):
-            once = wall_s([sys.executable, "-c", FIRST_STEP], NUMBA_CACHE_DIR=cache)
-            table.add_row(name, f"{once:.2f}", f"{once:.2f}")
     Console().print(table)
 
 

@@ -14,13 +14,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from numba.core import types
+from numba.core import types as all_types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.targetconfig import ConfigStack
 from numba.core.typed_passes import NativeLowering
 
+types: Any = all_types
 _PLAIN = (types.Number, types.Boolean, types.Array, types.BaseTuple, types.Literal, types.NoneType, types.SliceType)
 """Types of arguments for which a function gives the same type at every place."""
 

@@ -130,7 +130,7 @@ def c_function(signature: Any, *places: Path, **options: Any) -> Callable[[Calla
     from numba.core.sigutils import normalize_signature
 
     def compiled(function: Callable[..., Any]) -> Any:
-        made = CFunc(function, normalize_signature(signature), locals={}, options={"nopython": True, **options})
+        made: Any = CFunc(function, normalize_signature(signature), locals={}, options={"nopython": True, **options})
         made._cache = _kept(function, "", places, made._cache)
         path = getattr(made._cache, "path", None)
         if path is not None and path(made._sig, made._targetdescr.target_context.codegen()).exists():
@@ -215,7 +215,7 @@ def is_kept(function: Any, signature: tuple[Any, ...]) -> bool:
 
 def kept_at(function: Any, signature: tuple[Any, ...]) -> Path | None:
     """Where the disk has, or will have, a signature of a function of :func:`cached`; ``None`` where nothing is kept."""
-    kept = getattr(function, "_cache", None)
+    kept: Any = getattr(function, "_cache", None)
     if not hasattr(kept, "path"):
         return None
     found: Path = kept.path(signature, function.targetctx.codegen())

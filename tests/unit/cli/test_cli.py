@@ -33,7 +33,8 @@ def run(*arguments: str):
 
 
 @pytest.mark.parametrize(
-    "command", ["list", "validate", "show", "explain", "train", "evaluate", "schema", "migrate", "new", "check"]
+    "command",
+    ["list", "validate", "show", "explain", "train", "evaluate", "schema", "migrate", "new", "check", "warmup"],
 )
 def test_every_command_has_help_with_examples(command):
     result = run(command, "--help")
@@ -307,3 +308,20 @@ def test_a_configuration_without_its_plugins_makes_nothing(plugged):
     with pytest.raises(powergrid.ConfigError, match="may come from a plugin"):
         powergrid.make(resolved, backend="numpy")
     assert not ran.exists()
+
+
+def test_warmup_compiles_ahead_and_says_what_it_found():
+    first, again = run("warmup", "ieee13_single"), run("warmup", "ieee13_single")
+    assert first.exit_code == again.exit_code == 0
+    assert "ieee13_single: " in first.stdout
+    assert "ieee13_single: all compiled before" in again.stdout
+    assert run("warmup", "ieee31_single").exit_code == 1
+
+
+def test_warmup_without_a_compiler_says_why(monkeypatch):
+    from powergrid.core import machine_code
+
+    monkeypatch.setattr(machine_code, "installed", lambda: "0.99.0")
+    result = run("warmup", "ieee13_single")
+    assert result.exit_code == 0
+    assert "nothing was compiled" in result.stderr
