@@ -102,6 +102,15 @@ def series_of_day() -> dict[str, np.ndarray]:
     return {**found, **dict(zip(names, clock, strict=True)), "hour": hours % 24}
 
 
+def _refill_price(made: Any, price: np.ndarray) -> float:
+    """What it costs to put energy back in the cheapest hours of the second day [$/MWh]."""
+    refill = made.refill()
+    if refill is None:
+        return 0.0
+    cheapest = np.sort(np.maximum(price[96::4], 0.0) + 45.0)[: max(int(np.ceil(refill.hours)), 1)]
+    return float(cheapest.mean() / refill.efficiency)
+
+
 def day(axes: Axes, name: str) -> None:
     """Power over the day under the device's own rule, and the first reading that is no power."""
     made, row = unit(name, **SHOWN.get(name, {}))
@@ -112,7 +121,8 @@ def day(axes: Axes, name: str) -> None:
     for tick in range(96):
         now = made.Exogenous(*(values[tick : tick + 1] for values in columns))
         spot, ahead = np.maximum(price[tick : tick + 1], 0.0), price[None, tick + 4 : tick + 97 : 4]
-        view = Outlook(spot, spot + 45.0, 0.9 * spot, ahead, np.array([0.3]), window["hour"][tick : tick + 1])
+        hour, load_mw = window["hour"][tick : tick + 1], np.array([0.3])
+        view = Outlook(spot, spot + 45.0, 0.9 * spot, ahead, load_mw, hour, np.array([_refill_price(made, price)]))
         state, injection = made.step(np, row, state, made.rule(np, row, state, now, view, DT_H), now, DT_H)
         power.append(float(injection.p_mw[0]))
         seen.append([float(value[0]) for value in made.readings(np, row, state, injection)])

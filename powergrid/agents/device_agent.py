@@ -49,6 +49,8 @@ class Outlook(NamedTuple):
         Load minus what sun, wind and water offer behind the unit's meter [MW], ``(*batch, n)``.
     hour
         Hour of the day [h], ``(*batch, n)``.
+    settlement_per_mwh
+        Price that what the unit holds at the end of the episode is settled at [$/MWh], ``(*batch, n)``.
     """
 
     price_per_mwh: Array
@@ -57,6 +59,25 @@ class Outlook(NamedTuple):
     price_ahead_per_mwh: Array
     net_load_mw: Array
     hour: Array
+    settlement_per_mwh: Array = 0.0
+
+
+class Refill(NamedTuple):
+    """How a store is filled again after an episode, which makes the price that what it holds is settled at.
+
+    Attributes
+    ----------
+    hours
+        Hours that filling it takes at full power [h]; whole hours count.
+    efficiency
+        Energy stored by energy drawn [1].
+    within_h
+        Hours after the episode in which it can happen [h]: a day, or less where what is stored cannot wait.
+    """
+
+    hours: float = 24.0
+    efficiency: float = 1.0
+    within_h: float = 24.0
 
 
 class Energy(NamedTuple):
@@ -275,6 +296,10 @@ class DeviceAgent(Agent):
         """The command, in physical units, of fields that nobody may choose."""
         return self.Command(*(0.0 for _ in self.Command._fields))
 
+    def refill(self) -> Refill | None:
+        """How what the unit holds is put back after an episode; ``None`` if its worth follows no price of energy."""
+        return Refill()
+
     def forming_mva(self) -> float:
         """Rating with which this unit can form the grid of an island [MVA]; 0 if it needs a grid to follow."""
         return 0.0
@@ -301,7 +326,8 @@ class DeviceAgent(Agent):
         """What the unit holds is worth this much [$]; ``None`` if the family holds nothing of value.
 
         Each tick books what the worth has fallen by, so that an episode as a whole settles the difference between its
-        start and its end. Stored energy counts at `settlement_per_mwh`, the episode's mean retail price [$/MWh].
+        start and its end. Stored energy counts at `settlement_per_mwh`, the price of putting it back [$/MWh]; see
+        :meth:`refill`.
         """
         return None
 

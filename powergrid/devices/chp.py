@@ -187,6 +187,10 @@ class CHP(DeviceAgent):
     worth, marginal_cost, readings = staticmethod(worth), staticmethod(marginal_cost), staticmethod(readings)
     rule, energy = staticmethod(rule), staticmethod(energy)
 
+    def refill(self) -> None:
+        """Its worth follows no price of energy."""
+        return None
+
     def observation_entries(self) -> tuple[Entry, ...]:
         """Power, and how full the buffer is."""
         return Entry("p", "MW", 0.0, self.settings.p_max_mw), Entry("fill", "1", 0.0, 1.0)

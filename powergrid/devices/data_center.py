@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, Refill, decide_on
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
@@ -164,6 +164,12 @@ class DataCenter(DeviceAgent):
     def series(self) -> dict[str, str]:
         """The column of the settings."""
         return {"load_pu": self.settings.series}
+
+    def refill(self) -> Refill:
+        """A full queue on all machines that interactive work leaves free, within the time that work waits."""
+        row = self.params()
+        free_mw = row.work_max_mw - row.interactive_mw
+        return Refill(row.queue_mwh / max(free_mw, 1e-9), within_h=self.settings.max_wait_h)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """How full the queue is, and power."""

@@ -13,6 +13,7 @@ from powergrid.agents.device_agent import (
     LinearDevice,
     NoColumns,
     Outlook,
+    Refill,
     decide_on,
     flag,
 )
@@ -171,6 +172,11 @@ class Electrolyzer(DeviceAgent):
         """This unit's row."""
         given = self.settings.model_dump()
         return Params(rated_kg_per_h=1000.0 * given["p_max_mw"] / given.pop("rated_kwh_per_kg"), **given)
+
+    def refill(self) -> Refill:
+        """The tank at full power; :func:`worth` counts hydrogen as the electricity that it takes."""
+        row = self.params()
+        return Refill(row.tank_kg / row.rated_kg_per_h)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """How full the tank is, and power."""

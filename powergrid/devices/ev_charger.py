@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on, flag
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    Outlook,
+    Refill,
+    decide_on,
+    flag,
+)
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
@@ -250,6 +259,12 @@ class EVCharger(DeviceAgent):
         """The clock, and the columns of the settings; without them the other fields do not count."""
         given = self.settings
         return {"hour": "hour", "stay_h": given.stay_series or "hour", "trip_mwh": given.trip_series or "hour"}
+
+    def refill(self) -> Refill:
+        """The whole window at full power; when the vehicle is away does not count."""
+        given = self.settings
+        window_mwh = (given.soc_max - given.soc_min) * given.capacity_mwh
+        return Refill(window_mwh / (given.p_max_mw * given.eta_charge), given.eta_charge)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """State of charge, connection, hours until it leaves, and power."""

@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on, flag
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    Outlook,
+    Refill,
+    decide_on,
+    flag,
+)
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
@@ -224,6 +233,12 @@ class EVFleet(DeviceAgent):
             v2g=float(given.pop("v2g")),
             **given,
         )
+
+    def refill(self) -> Refill:
+        """The whole window of all vehicles at full power; that some are away does not count."""
+        row = self.params()
+        window_mwh = (row.soc_max - row.soc_min) * row.capacity_mwh
+        return Refill(window_mwh / (row.p_mw * row.eta_charge), row.eta_charge)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """State of charge and share of those connected, and power."""

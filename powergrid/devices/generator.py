@@ -379,6 +379,10 @@ class Generator(DeviceAgent):
         """Its rating, if it forms grids."""
         return self.settings.sn_mva if self.settings.grid_forming else 0.0
 
+    def refill(self) -> None:
+        """Its worth follows no price of energy."""
+        return None
+
     def observation_entries(self) -> tuple[Entry, ...]:
         """Power, status (0 off, 1/3 stopping, 2/3 starting, 1 on) and hours until the mode may change."""
         row = self.params()

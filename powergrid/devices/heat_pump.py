@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook, Refill
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.devices import _room
 from powergrid.devices._room import Exogenous, State, heated, needed
@@ -137,6 +137,13 @@ class HeatPump(DeviceAgent):
             usual_cop=cop_0 - cop_1 * lift_k + cop_2 * lift_k**2,
             **given,
         )
+
+    def refill(self) -> Refill:
+        """The comfort band at full power, within the time constant of the room, which keeps heat no longer."""
+        row = self.params()
+        band_kwh = row.c_kwh_per_k * (row.t_max_c - row.t_min_c)
+        hours = band_kwh / (1000.0 * row.p_max_mw * row.usual_cop)
+        return Refill(hours, within_h=row.r_k_per_kw * row.c_kwh_per_k)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Room temperature, as far as the weather and full power could take it, and electrical power."""

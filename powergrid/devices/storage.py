@@ -16,6 +16,7 @@ from powergrid.agents.device_agent import (
     LinearDevice,
     NoColumns,
     Outlook,
+    Refill,
     decide_on,
     finite,
     flag,
@@ -231,24 +232,56 @@ def stiffness_mw(xp: Any, params: Params, state: State) -> Array:
 
 
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
-    """Buy well below and sell well above what stored energy is worth: the mean retail price of the next 24 hours.
+    """Buy in the cheapest hours before dear ones, sell in the dearest before cheap ones, with the refill price in mind.
 
-    It charges where energy at retail, with losses and wear, costs less than that. It discharges where even feed-in pays
-    more than buying back, but only in the dearest of the next hours, as many as the stored energy lasts at full power.
+    An hour is dear if energy bought now pays when it is sold then, with losses and wear, and cheap if energy sold now
+    can be bought back then at a profit; as many of them count as a full battery lasts. It charges for dear hours that
+    the stored energy does not last for, or where energy costs less than what is left at the end is settled at. It
+    discharges where energy brings more than that. Where the site imports, energy is worth its retail price, as far as
+    it imports; else the feed-in price.
     """
-    dear = xp.maximum(outlook.price_ahead_per_mwh, 0.0)
-    price = xp.maximum(outlook.price_per_mwh, 0.0)
-    worth = dear.mean(-1) + outlook.retail_per_mwh - price
-    wear = params.wear_cost_per_mwh + params.cycle_cost_per_mwh
-    buys = worth * params.eta_charge - outlook.retail_per_mwh - wear
-    sells = outlook.feed_in_per_mwh - wear - worth / params.eta_discharge
-    stored_mwh = (state.soc - params.soc_min) * params.capacity_mwh
-    lasts_h = decide_on(xp, stored_mwh * params.eta_discharge / params.max_p_mw)
-    dearer_h = flag(xp, outlook.price_ahead_per_mwh > outlook.price_per_mwh[..., None], dear).sum(-1)
-    discharge = (decide_on(xp, sells) > 0.0) & (dearer_h < lasts_h)
-    charge = decide_on(xp, buys) > 0.0
-    p_mw = (flag(xp, discharge, price) - flag(xp, charge, price)) * params.max_p_mw
+    wear, most = params.wear_cost_per_mwh + params.cycle_cost_per_mwh, params.max_p_mw
+    load_mw, retail, feed_in = outlook.net_load_mw, outlook.retail_per_mwh, outlook.feed_in_per_mwh
+    value, cost = xp.where(load_mw > 0.0, retail, feed_in), xp.where(load_mw < 0.0, feed_in, retail)
+    stored, back = (cost + wear) / params.eta_charge, (value - wear) * params.eta_discharge  # by energy stored
+    bought_ahead, sold_ahead = _prices_ahead(xp, outlook)
+    held_mwh = xp.maximum(state.soc - params.soc_min, 0.0) * params.capacity_mwh
+    room_mwh = xp.maximum(params.soc_max - state.soc, 0.0) * params.capacity_mwh
+    full_mwh = (params.soc_max - params.soc_min) * params.capacity_mwh
+    lasts_h, full_h = (decide_on(xp, mwh * params.eta_discharge / most) for mwh in (held_mwh, full_mwh + 0.0 * value))
+    fills_h = decide_on(xp, room_mwh / (params.eta_charge * most))
+
+    dear = _above(xp, sold_ahead, stored / params.eta_discharge + wear)
+    cheap = _above(xp, -bought_ahead, wear - back * params.eta_charge)
+    before_dear = _above(xp, -dear.cumsum(-1), -xp.minimum(full_h, dear.sum(-1)))
+    before_cheap = _above(xp, -cheap.cumsum(-1), -full_h)
+    cheaper_h = (_above(xp, -bought_ahead, -cost) * before_dear).sum(-1)
+    dearer_h = (_above(xp, sold_ahead, value) * before_cheap).sum(-1)
+    left = decide_on(xp, outlook.settlement_per_mwh - stored) > 0.0
+    charge = flag(xp, (cheaper_h < fills_h) & ((dear.sum(-1) > lasts_h) | left), value)
+    kept = decide_on(xp, outlook.settlement_per_mwh - back) >= 0.0
+    discharge = flag(xp, dearer_h < lasts_h, value) * (1.0 - flag(xp, kept, value))
+    sold_mw = xp.where(decide_on(xp, feed_in - value) >= 0.0, most, xp.minimum(most, load_mw))
+    bought_mw = xp.where(decide_on(xp, cost - retail) >= 0.0, most, xp.minimum(most, -load_mw))
+    p_mw = discharge * sold_mw - (1.0 - discharge) * charge * bought_mw
     return Command(p_mw, p_mw * 0.0)
+
+
+def _prices_ahead(xp: Any, outlook: Outlook) -> tuple[Array, Array]:
+    """What energy will cost and bring in the next 24 hours [$/MWh]: the tariff of now over the prices ahead.
+
+    It brings feed-in where nothing else is behind the meter that could use it, else it saves retail.
+    """
+    price, ahead = xp.maximum(outlook.price_per_mwh, 0.0), xp.maximum(outlook.price_ahead_per_mwh, 0.0)
+    bought = ahead + (outlook.retail_per_mwh - price)[..., None]
+    share = xp.where(price > 0.0, outlook.feed_in_per_mwh / xp.maximum(price, 1e-9), 0.0)
+    alone = decide_on(xp, outlook.net_load_mw) == 0.0
+    return bought, xp.where(alone[..., None], ahead * share[..., None], bought)
+
+
+def _above(xp: Any, ahead: Array, limit: Array) -> Array:
+    """One in each hour ahead whose value lies above a limit of now, else zero."""
+    return flag(xp, decide_on(xp, ahead - limit[..., None]) > 0.0, ahead)
 
 
 def energy(
@@ -331,6 +364,12 @@ class Storage(DeviceAgent):
     def forming_mva(self) -> float:
         """Its inverter's rating, if it forms grids."""
         return self.settings.sn_mva if self.settings.grid_forming else 0.0
+
+    def refill(self) -> Refill:
+        """The whole window at full power."""
+        given = self.settings
+        window_mwh = (given.soc_max - given.soc_min) * given.capacity_mwh
+        return Refill(window_mwh / (given.max_p_mw * given.eta_charge), given.eta_charge)
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """State of charge and power."""

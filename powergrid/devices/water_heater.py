@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, decide_on, flag
+from powergrid.agents.device_agent import (
+    DeviceAgent,
+    DeviceSettings,
+    Energy,
+    LinearDevice,
+    Outlook,
+    Refill,
+    decide_on,
+    flag,
+)
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.devices._shared import heat_to, inside, relax
 from powergrid.plugins import register_device
@@ -188,6 +197,11 @@ class WaterHeater(DeviceAgent):
             flow_peak_kw_per_k=peak_share * daily_kwh_per_k / given["peak_hours"],
             **given,
         )
+
+    def refill(self) -> Refill:
+        """The tank from cold to hot, as far as it is of use, at full power."""
+        row = self.params()
+        return Refill(row.c_kwh_per_k * (row.t_max_c - row.t_min_c) / (1000.0 * row.p_max_mw))
 
     def observation_entries(self) -> tuple[Entry, ...]:
         """Tank temperature and power."""

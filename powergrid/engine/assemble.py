@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from powergrid.agents.device_agent import Refill
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Entry
 from powergrid.engine import ledger, look, phases
@@ -295,8 +297,7 @@ def _ledger(
     bus_account = ownership.by_area(parts.network.buses.area)
     branch_account = bus_account[parts.network.branches.to_bus]
     settling = ledger.settling_families(families)
-    retail = [families[i].retail for i in settling]
-    settle_columns = np.unique(np.concatenate([np.zeros(0, dtype=int), *retail]))
+    settle_columns, refills, settle_at = _settlement(parts, [families[i] for i in settling])
     money = ledger.money_columns(families, markets, settling)
     three_phase = _three_phase_nodes(parts.network)
     costs = ledger.cost_columns(families, bus_account, branch_account, accounts, three_phase)
@@ -316,7 +317,35 @@ def _ledger(
         unserved_to_account=loads[1],
         sharing=ownership.sharing,
         settling=tuple(settling),
-        settle_at=tuple(np.searchsorted(settle_columns, columns) for columns in retail),
+        settle_at=settle_at,
         settle_columns=settle_columns,
+        settle_refill=refills,
         renewable_to_account=renewable_to_account,
     )
+
+
+def _settlement(
+    parts: Parts, settling: Sequence[Family]
+) -> tuple[np.ndarray, tuple[Refill, ...], tuple[np.ndarray, ...]]:
+    """Settlement prices, each once: retail series and how one refills; and the place of each unit's among them.
+
+    Units whose worth follows no price of energy point at the first.
+    """
+    agents = {agent.id: agent for agent in parts.devices}
+    keys = [
+        [(int(retail), _whole_hours(agents[id].refill())) for id, retail in zip(f.ids, f.retail, strict=True)]
+        for f in settling
+    ]
+    found = sorted({key for family in keys for key in family if key[1] is not None})
+    if not found and keys:
+        found = [(keys[0][0][0], Refill())]
+    places = tuple(np.array([found.index(key) if key in found else 0 for key in family], dtype=int) for family in keys)
+    return np.array([column for column, _ in found], dtype=int), tuple(refill for _, refill in found), places
+
+
+def _whole_hours(refill: Refill | None) -> Refill | None:
+    """Hours up to whole ones, at least one and no more than there are."""
+    if refill is None:
+        return None
+    within = min(max(math.ceil(refill.within_h - 1e-9), 1), 24)
+    return Refill(min(max(math.ceil(refill.hours - 1e-9), 1), within), refill.efficiency, within)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.agents.device_agent import Refill
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
@@ -275,8 +276,8 @@ class Ledger:
         Whether an account takes an equal part of what nobody owns, ``(accounts,)``.
     settling, settle_at
         Families that hold something of worth, and for each of their units the place of its settlement price.
-    settle_columns
-        Series whose means over an episode are settlement prices, ``(s,)``.
+    settle_columns, settle_refill
+        Settlement prices: retail series of each, ``(s,)``, and how what is settled at it is put back.
     renewable_to_account
         Power of each account's renewables at a series value of 1 [MW], ``(renewable series, accounts + 1)``.
     """
@@ -291,7 +292,15 @@ class Ledger:
     settling: tuple[int, ...]
     settle_at: tuple[np.ndarray, ...]
     settle_columns: np.ndarray
+    settle_refill: tuple[Refill, ...]
     renewable_to_account: np.ndarray
+
+    def settlement_names(self, columns: Columns) -> tuple[str, ...]:
+        """Names of the settlement prices by their retail series, and how long refilling takes where that differs."""
+        names = [f"settlement_per_mwh:{columns.series[i].partition(':')[2]}" for i in self.settle_columns]
+        refills = zip(names, self.settle_refill, strict=True)
+        full = [f"{name}:{r.hours:g}h:{r.within_h:g}h:{r.efficiency:g}" for name, r in refills]
+        return tuple(short if names.count(short) == 1 else long for short, long in zip(names, full, strict=True))
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _entries(
     found += observe.load_entries(
         ownership.accounts, np.flatnonzero(ledger.renewable_to_account[:, :-1].any(axis=0)).tolist()
     )
-    found += observe.settlement_entries(parts.columns, ledger.settle_columns.tolist())
+    found += observe.settlement_entries(parts.columns, ledger)
     for family in families:
         rows = [units[id].observation_entries() for id in family.ids]
         for column in range(len(rows[0])):
@@ -143,7 +143,9 @@ class _Series:
     """Which series concern which devices and accounts."""
 
     def __init__(self, parts: Any, owners: np.ndarray, families: Sequence[Family], ledger: Ledger):
-        self._names, self._families, self._settling = parts.columns.series, families, ledger.settling
+        self._names, self._families = parts.columns.series, families
+        self._settle_at = dict(zip(ledger.settling, ledger.settle_at, strict=True))
+        self._prices = ledger.settlement_names(parts.columns)
         self._place = {id: (f, row) for f, family in enumerate(families) for row, id in enumerate(family.ids)}
         self._loads = defaultdict(list)
         at = phases.node_of_place(parts.network)[parts.network.loads.bus]
@@ -167,8 +169,8 @@ class _Series:
             for place in (*places, family.retail, family.feed_in):
                 yield from (self._names[place[i]] for i in mine)
         yield from self._loads[account]
-        for f in self._settling:
-            yield from (observe.settlement_name(self._names[self._families[f].retail[i]]) for i in rows[f])
+        for f in self._settle_at:
+            yield from (self._prices[self._settle_at[f][i]] for i in rows[f])
 
 
 def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:

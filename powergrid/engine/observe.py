@@ -12,7 +12,7 @@ import numpy as np
 
 from powergrid.core.types import Array, Entry, Flow, Injection
 from powergrid.engine.gather import join
-from powergrid.engine.layout import Columns, Layout, Params
+from powergrid.engine.layout import Columns, Layout, Ledger, Params
 from powergrid.engine.state import Noise, State
 
 _POWER_BOUND = 1e4
@@ -84,14 +84,11 @@ def frequency_entries(units: Sequence[str], f_hz: float) -> list[Named]:
     return [(unit, Entry("frequency", "Hz", 0.0, 1.2 * f_hz)) for unit in units]
 
 
-def settlement_name(retail: str) -> str:
-    """Name of the settlement price that belongs to a retail series."""
-    return f"settlement_per_mwh:{retail.partition(':')[2]}"
-
-
-def settlement_entries(columns: Columns, settle_columns: Sequence[int]) -> list[Named]:
+def settlement_entries(columns: Columns, ledger: Ledger) -> list[Named]:
     """Prices at which stored energy is settled."""
-    return [("", Entry(settlement_name(columns.series[i]), "$/MWh", *columns.bounds[i])) for i in settle_columns]
+    prices = zip(ledger.settlement_names(columns), ledger.settle_columns, ledger.settle_refill, strict=True)
+    bounds = [(name, [bound / refill.efficiency for bound in columns.bounds[i]]) for name, i, refill in prices]
+    return [("", Entry(name, "$/MWh", *reach)) for name, reach in bounds]
 
 
 def forecast_scale(xp: Any, columns: Columns, rho: float, normal: Array) -> Array:

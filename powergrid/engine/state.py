@@ -28,7 +28,7 @@ class State(NamedTuple):
     v_re, v_im
         Bus voltages of the last solved tick [pu], ``(*batch, m)``.
     settlement_per_mwh
-        Mean of each retail price over the episode, at which stored energy is settled [$/MWh], ``(*batch, s)``.
+        Prices at which stored energy is settled: what putting it back after the episode costs [$/MWh], ``(*batch, s)``.
     outages
         What fails in this episode, and when.
     """

@@ -108,7 +108,7 @@ def reset(
     key, row
         Random key ``(*batch, 2)`` and first row of the exogenous table ``(*batch,)``.
     settlement_per_mwh
-        Mean of each retail price over the episode [$/MWh], ``(*batch, s)``.
+        Prices of putting stored energy back after the episode [$/MWh], ``(*batch, s)``.
     uniform
         Numbers in [0, 1) for initial states, ``(*batch, units)`` over all families.
     following

@@ -72,7 +72,8 @@ class Prices(NamedTuple):
     meters
         All meters at which energy is paid for.
     settlement_per_mwh
-        Price of the energy that a device has more or less at the end than at the start [$/MWh], by device.
+        Price of the energy that a device has more or less at the end than at the start [$/MWh], by device; 0 of those
+        that hold nothing.
     """
 
     meters: tuple[Meter, ...]
@@ -165,7 +166,9 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
             initial[unit] = type(devices)(*(float(column[i]) for column in devices))
         if family.kernel.role == "injection":
             linear.update(_linear(world, family, devices, rows))
-            settlement.update(zip(family.ids, rows[:, family.retail].mean(axis=0).tolist(), strict=True))
+            settlement.update(dict.fromkeys(family.ids, 0.0))
+    for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
+        settlement.update(zip(layout.families[i].ids, state.settlement_per_mwh[at].tolist(), strict=True))
     own = rows[:, layout.load_series]
     load_p_mw, load_q_mvar = (own @ table for table in _load_tables(world))
     placed = {unit: family.place[i] for family in _injecting(layout) for i, unit in enumerate(family.ids)}

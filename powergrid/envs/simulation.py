@@ -25,6 +25,8 @@ from powergrid.engine.switching import Outages
 from powergrid.envs.episode_rows import EpisodeRows
 from powergrid.envs.exogenous import ExogenousTable
 
+DAY_HOURS = 24
+"""Hours after an episode in which what is missing is put back."""
 FORECAST, POLICY, INITIAL, DAY, OUTAGE = 1, 2, 3, 4, 5
 """Streams of random numbers."""
 
@@ -102,13 +104,22 @@ class World:
         return hashlib.sha256(f"{self.method} {self.tol_pu}\n{text}".encode()).hexdigest()
 
     def settlement(self, row: np.ndarray) -> np.ndarray:
-        """Settlement prices of episodes that begin at each row: mean retail prices over them, ``(*row, s)``."""
+        """Settlement prices [$/MWh] of episodes that begin at each row, ``(*row, s)``.
+
+        What it costs to put energy back after the episode: the mean retail price of its `hours` cheapest hours within
+        `within_h`, over the efficiency. The price of an hour is the mean of its quarters'; after the last row of the
+        data the first follows.
+        """
         layout = self.layout
-        ticks = np.asarray(row)[..., None] + np.arange(layout.settings.episode_length)
-        prices = self.table.series(layout.ledger.settle_columns, ticks)
-        # contiguous, so that the sum is the same bits for any number of episodes
-        mean: np.ndarray = np.ascontiguousarray(np.swapaxes(prices, -1, -2)).mean(axis=-1)
-        return mean
+        quarters = np.floor(np.arange(4 * DAY_HOURS) * 0.25 / layout.settings.dt_h + 1e-9).astype(int)
+        after = np.asarray(row)[..., None] + layout.settings.episode_length + quarters
+        prices = self.table.series(layout.ledger.settle_columns, after)
+        hourly = _total(np.moveaxis(prices.reshape((*np.shape(row), DAY_HOURS, 4, -1)), -2, -1)) / 4.0
+        found = np.empty((*np.shape(row), len(layout.ledger.settle_columns)))
+        for k, refill in enumerate(layout.ledger.settle_refill):
+            cheapest = np.sort(hourly[..., : int(refill.within_h), k], axis=-1)[..., : int(refill.hours)]
+            found[..., k] = _total(cheapest) / (refill.hours * refill.efficiency)
+        return found
 
     @property
     def units(self) -> int:

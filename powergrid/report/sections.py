@@ -27,8 +27,8 @@ MEANING = {
     "tap": "tap changes of regulators",
     "switching": "switching of capacitors",
     "settlement": (
-        "stored energy at the day's mean retail price: bought back as it leaves a battery, credited as it enters; "
-        "and the restart of generators"
+        "stored energy at its refill price, what putting it back costs in the cheapest hours of the next 24: bought "
+        "back as it leaves a battery, credited as it enters; and the restart of generators"
     ),
 }
 """What the names of the money ledger mean, in the order of the table."""

@@ -178,6 +178,7 @@ def _outlook(random: np.random.Generator) -> Outlook:
         price_ahead_per_mwh=random.uniform(-50.0, 300.0, (*shape, 24)),
         net_load_mw=random.uniform(-1.0, 1.0, shape),
         hour=np.floor(random.uniform(0.0, 24.0, shape)),
+        settlement_per_mwh=random.uniform(0.0, 200.0, shape),
     )
 
 

@@ -29,7 +29,7 @@ def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: An
         if not family.free.any():
             commands.append(None)
             continue
-        outlook = _outlook(xp, layout, family, now, prices, net_load_mw)
+        outlook = _outlook(xp, layout, family, now, prices, net_load_mw, settle(xp, layout, family, state))
         values = readings(xp, family, now, state)
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         commands.append(command)
@@ -94,7 +94,17 @@ def _net_load(xp: Any, layout: Any, params: Any, state: Any, now: Array) -> Arra
     return net_load_mw
 
 
-def _outlook(xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array) -> Outlook:
+def settle(xp: Any, layout: Any, family: Any, state: Any) -> Array:
+    """Settlement price of each unit [$/MWh], ``(*batch, n)``; zero where it holds nothing of worth."""
+    at = {id(layout.families[i]): at for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True)}
+    if id(family) not in at:
+        return xp.zeros((*state.slots.shape[:-1], family.size), dtype=state.slots.dtype)
+    return state.settlement_per_mwh[..., at[id(family)]]
+
+
+def _outlook(
+    xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_load_mw: Array, settlement_per_mwh: Array
+) -> Outlook:
     columns = layout.columns
     start = len(columns.series)
     ahead = now[..., start : start + columns.price_hours]
@@ -109,6 +119,7 @@ def _outlook(xp: Any, layout: Any, family: Any, now: Array, prices: Array, net_l
         price_ahead_per_mwh=ahead[..., None, :],
         net_load_mw=net_load_mw[..., family.account],
         hour=hour[..., None],
+        settlement_per_mwh=settlement_per_mwh,
     )
 
 

@@ -45,44 +45,70 @@ def test_reactive_power_only_with_a_rating_and_inside_the_circle() -> None:
     assert injection.q_mvar == pytest.approx(0.4)
 
 
+def test_refilling_takes_the_window_at_full_power() -> None:
+    unit, _ = build("ESS", capacity_mwh=2.0, max_p_mw=0.5, eta_charge=0.8)
+    assert unit.refill() == (0.8 * 2.0 / (0.5 * 0.8), 0.8, 24.0)
+
+
 def test_stored_energy_is_worth_the_settlement_price() -> None:
     unit, row = build("ESS", capacity_mwh=2.0)
     fallen = unit.worth(np, row, charged(unit, 0.5), 80.0) - unit.worth(np, row, charged(unit, 0.3), 80.0)
     assert fallen == pytest.approx(0.2 * 2.0 * 80.0)
 
 
-def ruled(soc: float, price: float, ahead: list[float], retail: float | None = None, feed_in: float | None = None):
+def ruled(
+    soc: float,
+    price: float,
+    ahead: list[float],
+    retail: float | None = None,
+    feed_in: float | None = None,
+    settled: float = 0.0,
+    load_mw: float = 0.0,
+):
     """Power by the rule [MW] of a battery that lasts 3.04 h when full; without a tariff the price holds both ways."""
     unit, row = build("ESS", capacity_mwh=1.0, max_p_mw=0.25)
-    view = outlook(price if retail is None else retail, price if feed_in is None else feed_in, ahead=np.array(ahead))
-    view = view._replace(price_per_mwh=np.array([price]))
+    retail, feed_in = price if retail is None else retail, price if feed_in is None else feed_in
+    view = outlook(retail, feed_in, net_load_mw=load_mw, ahead=np.array(ahead))
+    view = view._replace(price_per_mwh=np.array([price]), settlement_per_mwh=np.array([settled]))
     return float(unit.rule(np, row, charged(unit, np.array([soc])), unit.Exogenous(), view, 0.25).p_mw[0])
 
 
-def test_rule_buys_below_and_sells_above_the_mean_price() -> None:
-    ahead = [20.0] * 12 + [200.0] * 12  # worth 110
-    assert ruled(0.5, 20.0, ahead) == -0.25
-    assert ruled(0.5, 200.0, ahead) == 0.25
-    assert ruled(0.5, 50.0, [50.0] * 24) == 0.0
-    assert ruled(0.5, 102.0, ahead) == -0.25  # 102 < 0.95 * 110 - 2
-    assert ruled(0.5, 103.0, ahead) == 0.0
-    assert ruled(0.5, 117.0, [20.0] * 12 + [80.0] * 12) == 0.25  # worth 50
+def test_rule_buys_for_dear_hours_in_the_cheapest_before_them() -> None:
+    dear = [200.0] * 3 + [20.0] * 21
+    assert ruled(0.1, 176.0, dear) == -0.25  # (176 + 2) / 0.95 / 0.95 + 2 < 200
+    assert ruled(0.1, 177.0, dear) == 0.0
+    assert ruled(0.9, 100.0, [200.0] * 4 + dear[4:]) == 0.0  # full
+    assert ruled(0.1, 100.0, [20.0] * 4 + dear[:20]) == 0.0  # four hours before are cheaper, and fill it in 3.4
+    assert ruled(0.1, 100.0, [20.0] * 3 + dear[:21]) == -0.25
+    assert ruled(0.1 + 0.25 / 0.95, 100.0, [200.0] + [20.0] * 23) == 0.0  # what it holds lasts for the dear hour
 
 
 def test_rule_waits_for_hours_that_are_dearer_still() -> None:
-    ahead = [100.0, 200.0, 300.0] + [20.0] * 21  # worth 42.5
+    ahead = [100.0, 200.0, 300.0] + [20.0] * 21
     assert ruled(0.9, 100.0, ahead) == 0.25  # two hours are dearer, the energy lasts 3.04
-    assert ruled(0.5, 100.0, ahead) == 0.0  # it lasts 1.52 hours
+    assert ruled(0.6, 199.0, [199.0, 200.0, 300.0] + [20.0] * 21) == 0.0  # it lasts 1.9 hours, and filling pays no more
+    assert ruled(0.5, 100.0, ahead) == -0.25  # it lasts 1.52 hours, and for two more than energy costs now
     assert ruled(0.5, 200.0, ahead) == 0.25
     assert ruled(0.1, 300.0, ahead) == 0.0  # nothing left
+    assert ruled(0.5, 100.0, [20.0] * 4 + ahead[:20]) == 0.25  # it can be bought back before the dearer ones
+
+
+def test_rule_counts_what_is_left_at_the_refill_price() -> None:
+    flat = [50.0] * 24
+    assert ruled(0.5, 50.0, flat, settled=(50.0 - 2.0) * 0.95) == 0.0  # selling brings no more
+    assert ruled(0.5, 50.0, flat, settled=45.0) == 0.25
+    assert ruled(0.5, 50.0, flat, settled=52.0 / 0.95) == 0.0  # nor is anything won by filling up
+    assert ruled(0.5, 50.0, flat, settled=55.0) == -0.25
 
 
 def test_rule_knows_the_two_sides_of_a_tariff() -> None:
-    ahead = [50.0] * 23 + [150.0]  # worth 54.2 + 45 of retail
-    assert ruled(0.5, 50.0, ahead, retail=95.0, feed_in=45.0) == 0.0  # 95 > 0.95 * 99.2 - 2
-    assert ruled(0.5, 40.0, ahead, retail=85.0, feed_in=36.0) == -0.25
-    assert ruled(0.5, 115.0, ahead, retail=160.0, feed_in=103.5) == 0.0  # buying back costs 104.4 + 2
-    assert ruled(0.5, 150.0, ahead, retail=195.0, feed_in=135.0) == 0.25
+    tariff = {"retail": 95.0, "feed_in": 45.0, "settled": 60.0}
+    ahead = [50.0] * 23 + [150.0]
+    assert ruled(0.5, 50.0, ahead, **tariff) == 0.0  # feeding in brings (45 - 2) 0.95
+    assert ruled(0.1, 50.0, ahead, **tariff) == -0.25  # (95 + 2) / 0.95 / 0.95 + 2 < 0.9 * 150
+    assert ruled(0.5, 50.0, [50.0] * 24, **tariff, load_mw=0.1) == 0.1  # saves 95 as far as there is load
+    assert ruled(0.1, 50.0, ahead, **tariff, load_mw=-0.1) == pytest.approx(-0.1)  # its own sun, worth 45
+    assert ruled(0.5, 150.0, ahead, retail=195.0, feed_in=135.0, settled=60.0) == 0.25
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,11 @@ def test_devices_carry_their_state_place_and_model():
         assert data.linear[f"ess_{k + 1}"].e_start_mwh == pytest.approx(soc[k] * 1.0)
     assert data.network.unit_bus["dg_2"] == "mg2.675"
     assert data.linear["pv_1"].p_max_mw == pytest.approx(0.6 * data.exogenous["pv_pu:south"])
-    mean_retail = data.exogenous["retail_per_mwh:45"].mean()
-    assert data.prices.settlement_per_mwh["ess_1"] == pytest.approx(mean_retail)
+    retail = env.world.layout.columns.series.index("retail_per_mwh:45")
+    hourly = env.world.table.series([retail], 21 * 96 + np.arange(96)).reshape(24, 4).mean(axis=1)
+    refill = np.sort(hourly)[:4].mean() / 0.95  # 0.8 MWh at 0.25 MW take 3.4 hours
+    assert data.prices.settlement_per_mwh["ess_1"] == pytest.approx(refill)
+    assert data.prices.settlement_per_mwh["pv_1"] == 0.0
     assert {meter.market for meter in data.prices.meters} == {"market_0"}
     assert (data.weights.voltage_per_pu_h, data.weights.v_max_pu) == (1000.0, 1.05)
 
