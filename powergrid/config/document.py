@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.files import path_fault
 
 Keys = tuple[str | int, ...]
 """Keys and positions from the top: ``("agents", 2, "params", "capacity")``."""
@@ -85,6 +86,11 @@ def open_document(source: str | Path | Mapping[str, Any]) -> Document:
 
     if isinstance(source, Mapping):
         return Document(plain(source))
+    if not isinstance(source, str | Path):
+        message = f"a configuration is the name of a preset, a file or a mapping, not {type(source).__name__}"
+        raise ConfigError([Issue("", message, f"presets: {', '.join(preset_names())}")])
+    if fault := path_fault(str(source)):
+        raise ConfigError([Issue("", f"{str(source)[:40]!r} is neither a preset nor a file: {fault}")])
     path = Path(source)
     if isinstance(source, str) and source in preset_names():
         path = PRESETS / f"{source}.yaml"

@@ -22,6 +22,7 @@ from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
 from powergrid.config.schema import AgentConfig, EnvironmentConfig
 from powergrid.core.errors import ConfigError, Issue
+from powergrid.core.files import path_fault
 from powergrid.plugins.load import PluginError, load_plugins, registered
 from powergrid.plugins.registries import DEVICES
 
@@ -212,7 +213,7 @@ def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
     folders = data.get("plugins")
     first: dict[tuple[str, str], str] = {}
     for i, folder in enumerate(folders if isinstance(folders, list) else []):
-        if not isinstance(folder, str):
+        if not isinstance(folder, str) or path_fault(folder):
             continue
         place = found.document.folder / Path(folder).expanduser()
         if found.unread:

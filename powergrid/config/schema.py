@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, JsonValue, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
+from powergrid.core.files import path_fault
 from powergrid.core.settings import NumberSettings
 from powergrid.datasets.series_file import SeriesFile
 
@@ -27,6 +37,16 @@ Name = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}),
 ]
 """A name; numbers such as ``bus: 800`` are read as text."""
+
+
+def _may_be_a_path(text: str) -> str:
+    if fault := path_fault(text):
+        raise ValueError(f"{text[:40]}{'...' if len(text) > 40 else ''} is no path: {fault}")
+    return text
+
+
+Place = Annotated[str, AfterValidator(_may_be_a_path)]
+"""Path of a file or folder."""
 
 
 def _from_text(section: Any, key: str) -> BeforeValidator:
@@ -186,7 +206,7 @@ class NetworkConfig(Section):
     """The network and how it is changed before use."""
 
     base: Name | None = Field(None, description="registered network, such as ieee34")
-    file: str | None = Field(None, description="pandapower network saved as JSON, relative to this file")
+    file: Place | None = Field(None, description="pandapower network saved as JSON, relative to this file")
     phases: Literal["balanced", "three"] = Field("balanced", description="balanced equivalent or three-phase network")
     source_pu: float | None = Field(
         None, gt=0.8, lt=1.2, description="voltage of the source [pu]; omitted: as published"
@@ -396,7 +416,7 @@ class EnvironmentConfig(Section):
         None, description="short form of a protocol"
     )
     messages: Messages = _defaults(Messages, "messages between agents")
-    plugins: list[str] = Field(
+    plugins: list[Place] = Field(
         default_factory=list, description="folders with device, protocol and other plugins, relative to this file"
     )
     datasets: Datasets = Field(

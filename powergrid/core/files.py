@@ -18,6 +18,19 @@ AGAIN = "run it again"
 """What to do once there is space, if a caller says nothing else."""
 
 
+def path_fault(text: str) -> str:
+    """Why a text cannot be the path of anything; an empty text if it can."""
+    if "\0" in text:
+        return "a path holds no null character"
+    if len(text) > 4095 or any(len(part.encode("utf-8", "replace")) > 255 for part in Path(text).parts):
+        return "it is too long for a path"
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        return "the home folder that ~ stands for is not known"
+    return ""
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object], then: str = AGAIN) -> None:
     """Write a file through `write` so that a crash leaves either the old file or the new one.
 

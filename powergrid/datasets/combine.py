@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from powergrid.core.errors import DataError, nearest
+from powergrid.core.files import path_fault
 from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import SHORT_NAMES, load
 from powergrid.datasets.resample import Series
@@ -138,6 +139,8 @@ def _fetch(key: str, quantity: str, place: Place, folder: Path) -> Series:
         if stated:
             raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
         return _column(load(head), column, quantity)
+    if fault := path_fault(form.path):
+        raise DataError(f"{key}: {form.path[:40]!r} is no path: {fault}")
     file = folder / Path(form.path).expanduser()
     if not file.exists() and colon and form.column is None:
         left, _, column = form.path.rpartition(":")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from powergrid.core.errors import PowerGridError
+from powergrid.core.files import path_fault
 from powergrid.core.registry import FOLDER
 from powergrid.plugins.registries import ALL, DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
 
@@ -67,6 +68,8 @@ def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
     PluginError
         If the folder does not exist or some file fails; the others are loaded first.
     """
+    if fault := path_fault(os.fspath(folder)):
+        raise PluginError({str(folder)[:40]: fault})
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():
         raise PluginError({str(folder): "there is no such folder"})

@@ -36,7 +36,7 @@ TEXTS = (
     "a" * 5000,
     "two\nlines",
 )
-PATHS = ("../../etc/passwd", ".", "/dev/null")
+PATHS = ("../../etc/passwd", ".", "/dev/null", "a\0b", "~nobody/x", "\ud800")
 LISTS = ([], {}, [None], [[1]], [1, 2], {"a": 1}, [True], ["671", "671"], {"": ""})
 STRANGE: tuple[Any, ...] = (None, True, False, *NUMBERS, -float("inf"), *TEXTS, *PATHS, *LISTS)
 """Values that stand where others belong."""

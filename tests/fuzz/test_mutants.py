@@ -42,6 +42,7 @@ def examine(kind: str, seed: int, count: int, processes: int) -> None:
     assert count // 20 < ran < count * 19 // 20, f"{ran} of {count} mutants ran: mutation is too strong or too weak"
 
 
+@pytest.mark.timeout(LIMIT_S)
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_mutants_are_refused_or_run():
     examine("configuration", seed=0, count=300, processes=1)
@@ -54,6 +55,7 @@ def test_many_mutants_are_refused_or_run():
     examine("configuration", seed=20, count=10_000, processes=max((os.cpu_count() or 2) // 2, 1))
 
 
+@pytest.mark.timeout(LIMIT_S)
 @pytest.mark.parametrize("kind", ["network", "series", "archive", "pickle"])
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_mutated_files_are_refused_or_read(kind):

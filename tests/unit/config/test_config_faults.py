@@ -342,3 +342,20 @@ def test_a_device_behind_the_meter_of_one_phase_is_a_finding(tmp_path):
     issues = issues_of(tmp_path, "network: {base: ieee13, phases: three}\n" + agents)
     assert [(issue.path, issue.line) for issue in issues] == [("agents[1].bus", 4)]
     assert 'the phases of device "b" lie behind different meters' in issues[0].message
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("a" * 5000, "too long"), ("a\0b", "null character"), ("~nobody_here/x", "home folder")]
+)
+def test_texts_that_are_no_path(path, said):
+    given = {"network": {"file": path}, "plugins": [path], "datasets": {"load": path}}
+    with pytest.raises(ConfigError) as caught:
+        powergrid.load_config(given)
+    assert {issue.path for issue in caught.value.issues} >= {"network.file", "plugins[0]", "datasets.load"}
+    assert all(said in issue.message for issue in caught.value.issues if issue.path in ("network.file", "plugins[0]"))
+
+
+@pytest.mark.parametrize("source", [None, 3, ["ieee13"], "a" * 5000, "a\0b"])
+def test_what_is_no_source_of_a_configuration(source):
+    with pytest.raises(ConfigError):
+        powergrid.load_config(source)
