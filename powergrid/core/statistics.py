@@ -7,6 +7,9 @@ import numpy as np
 RESAMPLES = 2000
 """Bootstrap samples of every interval."""
 
+INTERVAL = f"95 % bootstrap interval of the mean over the days (percentile method, {RESAMPLES:,} resamples of the days)"
+"""What the bounds of :func:`mean_interval` are, for people."""
+
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean, and the 2.5 % and 97.5 % quantiles of the means of bootstrap samples of the days.

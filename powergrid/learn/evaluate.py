@@ -112,7 +112,8 @@ class Evaluation:
                 f"[{low:,.2f}, {high:,.2f}]",
             )
         if self.bound is not None:
-            table.add_row("lower bound", "", "", "", f"{self.bound.mean():,.2f}", "")
+            mean, low, high = mean_interval(self.bound)
+            table.add_row("lower bound", "", "", "", f"{mean:,.2f}", f"[{low:,.2f}, {high:,.2f}]")
         return table
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +121,9 @@ class Evaluation:
         policies = {outcome.policy: self._summary(outcome) for outcome in self.outcomes}
         if self.bound is not None:
             by_day = {"money": self.bound.tolist(), "violations": [0.0] * len(self.bound)}
-            policies[BOUND] = {"objective_per_day": {"mean": float(self.bound.mean())}, "by_day": by_day}
+            mean, low, high = mean_interval(self.bound)
+            whole = {"mean": mean, "low_95": low, "high_95": high}
+            policies[BOUND] = {"objective_per_day": whole, "by_day": by_day}
         return {
             "name": self.name,
             "days": list(self.days),

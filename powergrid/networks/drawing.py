@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import MissingExtraError, NetworkError
+from powergrid.networks.labels import HEIGHT, SIDES, WIDTH, Labels
 from powergrid.networks.layout import crossings, positions
 
 if TYPE_CHECKING:
@@ -18,17 +19,24 @@ if TYPE_CHECKING:
 
 _INK, _FAINT, _PAPER = "#2b2b2b", "#9a9a9a", "white"
 _SOURCE, _TRANSFORMER, _REGULATOR, _CAPACITOR = "#111111", "#b3541e", "#6a3d9a", "#1f6f8b"
-_V_LIMITS_PU = (0.95, 1.05)
-_SIDES = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], float)
 _BENDS = (0.11, -0.11, 0.2, -0.2, 0.3, -0.3, 0.42, -0.42)
 """Heights of an open branch's curve that are tried, over its length."""
+_BEYOND = 1.2
+"""Least reach of the scale of voltages, over the distance of the limits from 1 pu."""
 DENSE, MANY = 150, 250
-"""Networks of more buses leave out names that cover others; of still more, all but the source's."""
+"""Networks of more buses leave out names that cross lines; of still more, all but the source's."""
+_ROOM = 0.6
+"""Least distance of a name to the next line in a dense network, over the size of the name."""
 _HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
 
 
 def draw(
-    network: Any, ax: Axes | None = None, *, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None
+    network: Any,
+    ax: Axes | None = None,
+    *,
+    v_pu: np.ndarray | None = None,
+    loading: np.ndarray | None = None,
+    v_limits_pu: tuple[float, float] = (0.95, 1.05),
 ) -> Axes:
     """Draw a network.
 
@@ -44,9 +52,11 @@ def draw(
     ax
         Axes to draw into; by default a new figure whose size follows the number of buses.
     v_pu
-        Voltage of each bus [pu], ``(m,)``: colours the buses on a scale that spans at least 0.95 to 1.05 pu.
+        Voltage of each bus [pu], ``(m,)``: colours the buses on a scale that holds the limits.
     loading
         Loading of each branch [%], ``(b,)``: colours the branches on a scale from 0 to at least 100 %.
+    v_limits_pu
+        Limits of voltages [pu], marked on their scale.
 
     Returns
     -------
@@ -83,12 +93,12 @@ def draw(
     picture.areas()
     picture.branches(loading)
     picture.equipment()
-    picture.buses(v_pu, label)
-    picture.labels()
+    picture.buses(v_pu, label, v_limits_pu)
     picture.legend()
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.06)
     ax.set_axis_off()
+    picture.labels()
     return ax
 
 
@@ -119,10 +129,7 @@ class _Picture:
         self.network, self.ax, self.xy = network, ax, xy
         self.scale = float(np.clip(np.sqrt(30 / len(xy)), 0.55 if len(xy) <= MANY else 0.3, 1.15))
         self.handles: dict[str, Any] = {}
-        frame, figure = ax.get_window_extent(), ax.figure
-        x_span, y_span = np.ptp(xy, axis=0)
-        # Coordinate units per point of text, with the margins and a colour bar allowed for.
-        self.per_point = 1.25 * max(x_span / frame.width, y_span / frame.height, 1e-12) * figure.dpi / 72
+        self.titles: list[tuple[np.ndarray, str]] = []
 
     def areas(self) -> None:
         """Tinted ground and name of each composed guest."""
@@ -139,6 +146,7 @@ class _Picture:
             corner = low[0], low[1] + size[1] + pad
             text = {"fontsize": 11 * self.scale + 2, "color": "#5a7a2c", "weight": "bold", "va": "bottom"}
             self.ax.text(*corner, area, **text)
+            self.titles.append((np.array(corner), area))
 
     def branches(self, loading: np.ndarray | None) -> None:
         """Closed branches as straight lines, open ones as dashed arcs, which never hide behind a line."""
@@ -195,7 +203,7 @@ class _Picture:
             drawn = self.ax.scatter(*at.T, linewidths=1.4, zorder=3, label=label, **style)
             self.handles.setdefault(label, drawn)
 
-    def buses(self, v_pu: np.ndarray | None, label: str) -> None:
+    def buses(self, v_pu: np.ndarray | None, label: str, limits: tuple[float, float]) -> None:
         """A dot per bus, the source a square."""
         size = 34 * self.scale**2
         source = self.xy[[self.network.source_bus, *self.network.sources.bus]]
@@ -204,48 +212,59 @@ class _Picture:
             self.ax.scatter(*self.xy.T, s=size, color=_INK, zorder=5)
             return
         values = np.asarray(v_pu, float)
-        low, high = min(_V_LIMITS_PU[0], np.nanmin(values)), max(_V_LIMITS_PU[1], np.nanmax(values))
-        reach = max(1 - low, high - 1)
+        limit, far = np.abs(np.subtract(limits, 1.0)).max(), np.abs(values - 1.0)
+        reach = max(_BEYOND * limit, float(np.nanmax(far, initial=0.0)))
         style = {"cmap": "RdYlBu_r", "vmin": 1 - reach, "vmax": 1 + reach, "edgecolors": _INK, "linewidths": 0.6}
         dots = self.ax.scatter(*self.xy.T, s=2.2 * size, c=values, zorder=5, **style)
-        self._colorbar(dots, label)
+        bar = self._colorbar(dots, label)
+        bar.ax.hlines(limits, 0.0, 1.0, colors=_INK, linewidth=1.6)
+        step = np.diff(bar.get_ticks()).min(initial=reach)
+        between = [tick for tick in bar.get_ticks() if np.abs(np.subtract(limits, tick)).min() > 0.6 * step]
+        bar.set_ticks([tick for tick in sorted([*between, *limits]) if abs(tick - 1.0) <= reach])
 
     def labels(self) -> None:
         """Bus names, each on the side of its bus that has most room; buses that a conversion added have none.
 
-        In large networks a name that would cover another is left out.
+        A name that would cover another or a bus is left out; in large networks also one that would cross a line.
         """
         from matplotlib.patheffects import withStroke
 
-        network, branches = self.network, self.network.branches
+        network, count = self.network, len(self.network.buses.name)
+        size, per_point = 4.5 + 4 * self.scale, self._per_point()
+        labels = Labels(*self._marks(per_point), per_point, size)
+        for corner, area in self.titles:
+            labels.cover(corner, corner + np.array([WIDTH * len(area), HEIGHT]) * (11 * self.scale + 2) * per_point)
+        banks = set(network.shunts.bus[network.shunts.q_mvar < 0].tolist())
+        halo = [withStroke(linewidth=2, foreground=_PAPER)]
+        style: dict[str, Any] = {"fontsize": size, "color": _INK, "zorder": 6, "path_effects": halo}
+        source = network.source_bus
+        for k in sorted(range(count), key=lambda k: k != source):  # the source's is never the one left out
+            name, area = network.buses.name[k], network.buses.area[k]
+            if "@" in name or (count > MANY and k != source):
+                continue
+            text = name.removeprefix(f"{area}.") if area else name
+            gap = 4.2 * self.scale + 1.5 + 7.0 * self.scale * (k in banks or k == source)
+            place = labels.place(self.xy[k], text, gap, _ROOM if count > DENSE else 0.0)
+            if place is not None:
+                where = {"ha": _HORIZONTAL[int(place.side[0])], "va": _VERTICAL[int(place.side[1])]}
+                name = self.ax.annotate(text, self.xy[k], place.offset, textcoords="offset points", **style, **where)
+                name.set_in_layout(False)  # the layout is settled: it must not move under the names
+
+    def _per_point(self) -> float:
+        """Coordinates per point of text, once legend and colour bars have taken their room."""
+        self.ax.figure.draw_without_rendering()
+        (x_0, _), (x_1, _) = self.ax.transData.transform([(0.0, 0.0), (1.0, 0.0)])
+        return float(self.ax.figure.dpi / 72 / (x_1 - x_0))
+
+    def _marks(self, per_point: float) -> tuple[np.ndarray, np.ndarray]:
+        """Buses and symbols, which no name may cover, and points along the branches."""
+        branches = self.network.branches
         steps = np.linspace(0, 1, 9)[:, None, None]
         along = self.xy[branches.from_bus] * (1 - steps) + self.xy[branches.to_bus] * steps
         wide = np.isin(branches.kind, ("transformer", "regulator"))
         symbols = (self.xy[branches.from_bus[wide]] + self.xy[branches.to_bus[wide]])[:, None] / 2
-        symbols = symbols + 7 * self.scale * self.per_point * _SIDES
-        taken = np.concatenate([self.xy, along.reshape(-1, 2), symbols.reshape(-1, 2)])
-        banks = set(network.shunts.bus[network.shunts.q_mvar < 0].tolist())
-        size = 4.5 + 4 * self.scale
-        halo = [withStroke(linewidth=2, foreground=_PAPER)]
-        for k, name in enumerate(network.buses.name):
-            if "@" in name or (len(network.buses.name) > MANY and k != network.source_bus):
-                continue
-            area = network.buses.area[k]
-            text = name.removeprefix(f"{area}.") if area else name
-            gap = 4.2 * self.scale + 1.5 + 7.0 * self.scale * (k in banks or k == network.source_bus)
-            half = np.array([0.33 * len(text), 0.5]) * size
-            centres = self.xy[k] + _SIDES * (gap + half) * self.per_point
-            others = taken[np.abs(taken - self.xy[k]).max(axis=1) > 1e-9]
-            reach = (half + 2.0) * self.per_point
-            room = np.min(np.abs((centres[:, None] - others) / reach).max(axis=2), axis=1)
-            best = int(np.argmax(np.minimum(room, 1.5) - 0.02 * np.arange(len(_SIDES))))
-            if len(network.buses.name) > DENSE and room[best] < 0.6:
-                continue
-            corners = centres[best] + 0.6 * half * self.per_point * _SIDES
-            taken = np.concatenate([taken, centres[best][None], corners])
-            style: dict[str, Any] = {"fontsize": size, "color": _INK, "zorder": 6, "path_effects": halo}
-            place = {"ha": _HORIZONTAL[int(_SIDES[best][0])], "va": _VERTICAL[int(_SIDES[best][1])]}
-            self.ax.annotate(text, self.xy[k], gap * _SIDES[best], textcoords="offset points", **style, **place)
+        symbols = symbols + 7 * self.scale * per_point * SIDES
+        return np.concatenate([self.xy, symbols.reshape(-1, 2)]), along.reshape(-1, 2)
 
     def legend(self) -> None:
         """What the marks mean, only those that occur."""
@@ -254,8 +273,8 @@ class _Picture:
             size = max(8.0, 0.6 * self.ax.figure.get_size_inches()[0])  # readable on a large sheet, too
             self.ax.legend(self.handles.values(), self.handles.keys(), ncols=len(self.handles), fontsize=size, **style)
 
-    def _colorbar(self, mappable: Any, label: str) -> None:
-        self.ax.figure.colorbar(mappable, ax=self.ax, label=label, shrink=0.7, pad=0.02)
+    def _colorbar(self, mappable: Any, label: str) -> Any:
+        return self.ax.figure.colorbar(mappable, ax=self.ax, label=label, shrink=0.7, pad=0.02)
 
 
 def _loading_colours() -> Any:

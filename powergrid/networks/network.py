@@ -344,11 +344,17 @@ class Network:
 
         return to_pandapower(self, bus_loads=bus_loads)
 
-    def draw(self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None) -> Axes:
+    def draw(
+        self,
+        ax: Axes | None = None,
+        v_pu: np.ndarray | None = None,
+        loading: np.ndarray | None = None,
+        v_limits_pu: tuple[float, float] = (0.95, 1.05),
+    ) -> Axes:
         """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
         from powergrid.networks.drawing import draw
 
-        return draw(self, ax, v_pu=v_pu, loading=loading)
+        return draw(self, ax, v_pu=v_pu, loading=loading, v_limits_pu=v_limits_pu)
 
     def power_flow(self, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
         """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`.

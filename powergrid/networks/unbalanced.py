@@ -283,8 +283,14 @@ class UnbalancedNetwork:
 
         return power_flow(controlled(self, control, method, tol_pu), method, tol_pu)
 
-    def draw(self, ax: Axes | None = None, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None) -> Axes:
+    def draw(
+        self,
+        ax: Axes | None = None,
+        v_pu: np.ndarray | None = None,
+        loading: np.ndarray | None = None,
+        v_limits_pu: tuple[float, float] = (0.95, 1.05),
+    ) -> Axes:
         """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
         from powergrid.networks.drawing import draw
 
-        return draw(self, ax, v_pu=v_pu, loading=loading)
+        return draw(self, ax, v_pu=v_pu, loading=loading, v_limits_pu=v_limits_pu)

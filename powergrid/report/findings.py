@@ -16,7 +16,7 @@ _BLOCK = 64
 
 
 class Saving(NamedTuple):
-    """What one policy saves against another [$/day]: mean and 95 % interval, paired by day."""
+    """Difference of two costs [$/day]: mean and 95 % interval, paired by day."""
 
     mean: float
     low: float
@@ -31,6 +31,11 @@ class Saving(NamedTuple):
 def saving(run: Run, other: Played) -> Saving:
     """What the main policy saves against another."""
     return Saving(*mean_interval(other.objective - run.main.objective))
+
+
+def gap(run: Run, policy: Played) -> Saving | None:
+    """What a policy costs above the lower bound, day by day; ``None`` where there is no bound."""
+    return None if run.bound is None else Saving(*mean_interval(policy.objective - run.bound))
 
 
 def rival(run: Run) -> Played | None:

@@ -11,7 +11,7 @@ import numpy as np
 from powergrid.core.statistics import mean_interval
 from powergrid.report import markup
 from powergrid.report.files import RunMeta
-from powergrid.report.findings import rival, saving, split_name
+from powergrid.report.findings import gap, rival, saving, split_name
 from powergrid.report.plots.trade import trading_percent
 from powergrid.report.plots.voltage import outside_percent
 from powergrid.report.run import Run
@@ -89,10 +89,11 @@ def _tiles(run: Run) -> str:
         number = f"{markup.dollars(saved.mean, sign=True)} $/day"
         below = f"saved; 95 % interval {markup.interval(saved.low, saved.high, sign=True)}"
         entries.append((f"Against {readable(other.name)}", number, below))
-    if run.bound is not None:
-        bound = float(run.bound.mean())
-        below = f"no policy can cost less than {markup.dollars(bound)} $/day"
-        entries.append(("Above the lower bound", f"{markup.dollars(mean - bound)} $/day", below))
+    above = gap(run, main)
+    if run.bound is not None and above is not None:
+        bound = markup.dollars(float(run.bound.mean()))
+        below = f"95 % interval {markup.interval(above.low, above.high)}; no policy can cost less than {bound} $/day"
+        entries.append(("Above the lower bound", f"{markup.dollars(above.mean)} $/day", below))
     settings, record = run.world.layout.settings, main.record
     if record is not None:
         outside = outside_percent(record, settings.v_min_pu, settings.v_max_pu)

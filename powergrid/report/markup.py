@@ -40,7 +40,7 @@ def figure(picture: Picture, caption: str) -> str:
     """A picture inside the page, and below it how to read it."""
     data = base64.b64encode(picture.svg).decode("ascii")
     image = f'<img alt="{escape(picture.alt)}" src="data:image/svg+xml;base64,{data}">'
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, last_is_sum: bool = False) -> str:

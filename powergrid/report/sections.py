@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from powergrid.core.statistics import mean_interval
+from powergrid.core.statistics import INTERVAL, mean_interval
 from powergrid.report import markup
-from powergrid.report.findings import money_table, rival, saving, training_levels
+from powergrid.report.findings import gap, money_table, rival, saving, training_levels
 from powergrid.report.plots import comparison, dispatch, feeder, learning, trade, voltage
 from powergrid.report.records import DayRecord
 from powergrid.report.run import Played, Run
@@ -50,12 +50,12 @@ def policies(run: Run) -> Section:
         words += f" These are only {len(run.days)} days, too few for the intervals to mean much."
     if run.bound is None:
         words += " A lower bound, the cost that no policy could beat, was not computed for these days."
+    bound = "" if run.bound is None else " The diamond is the lower bound, the mean over the same days."
     caption = (
-        "Left: the mean cost of a day (dot), and the range in which the means of 95 of 100 other samples of such "
-        "days would lie (bar, bootstrap). Days differ much, so these bars are wide and may overlap. Right, the "
-        f"comparison that counts: what {main} saves on one and the same day, with the same load, sun, wind and "
-        f"prices. Each small dot is a day, the large one their mean with its interval; right of the line {main} is "
-        "cheaper."
+        f"Left: the mean cost of a day (dot) and the {INTERVAL} (bar).{bound} Days differ much, so these bars are wide "
+        f"and may overlap. Right, the comparison that counts: what {main} saves on one and the same day, with the same "
+        "load, sun, wind and prices. Each small dot is a day, the large one their mean, the bar the interval of that "
+        f"mean, found in the same way; right of the line {main} is cheaper."
     )
     return markup.section(
         "Policies side by side", markup.paragraph(words), markup.figure(picture, caption), _policy_table(run)
@@ -64,12 +64,21 @@ def policies(run: Run) -> Section:
 
 def _policy_table(run: Run) -> str:
     headers = ["policy", "mean [$/day]", "95 % interval", "median [$/day]", "of it violations", "ticks violated a day"]
+    headers += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
     rows = [_policy_row(run, policy) for policy in run.policies]
     if run.bound is not None:
-        mean, middle = markup.dollars(float(run.bound.mean())), markup.dollars(float(np.median(run.bound)))
-        rows.append(["lower bound", mean, "", middle, "", "", "", "", ""])
-    headers += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
+        mean, low, high = mean_interval(run.bound)
+        middle = markup.dollars(float(np.median(run.bound)))
+        row = ["lower bound", markup.dollars(mean), markup.interval(low, high), middle]
+        rows.append([*row, *[""] * (len(headers) - len(row))])
+        headers += ["above the lower bound [$/day]", "95 % interval"]
+        rows = [[*row, *_above(run, policy)] for row, policy in zip(rows, (*run.policies, None), strict=True)]
     return markup.table(headers, rows)
+
+
+def _above(run: Run, policy: Played | None) -> list[str]:
+    above = None if policy is None else gap(run, policy)
+    return ["", ""] if above is None else [markup.dollars(above.mean), markup.interval(above.low, above.high)]
 
 
 def _policy_row(run: Run, policy: Played) -> list[str]:
@@ -220,9 +229,11 @@ def _worst_moment(run: Run, record: DayRecord) -> tuple[Picture, str]:
         f"The worst moment under {policy_phrase(run.main.name)}, {when}: the ringed bus {bus} stands at {v_pu:.4f} "
         "pu. Dots are buses, coloured by voltage: pale yellow is nominal, red high, blue low. Lines are coloured by "
         "loading: grey is idle, red is full. Power fed in lifts the voltage along its way, load lowers it; "
-        "regulators and capacitors hold against both. The drawing is a scheme, not a map."
+        "regulators and capacitors hold against both. Lines across the scale of voltages mark the limits, "
+        f"{settings.v_min_pu:g} and {settings.v_max_pu:g} pu. The drawing is a scheme, not a map."
     )
-    return feeder.draw(run.world.network, record, moment, when), caption
+    limits = settings.v_min_pu, settings.v_max_pu
+    return feeder.draw(run.world.network, record, moment, when, limits), caption
 
 
 def money(run: Run) -> Section:

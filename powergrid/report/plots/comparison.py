@@ -8,7 +8,7 @@ import numpy as np
 
 from powergrid.core.statistics import mean_interval
 from powergrid.report.run import Played, Run
-from powergrid.report.style import FAINT, INK, Picture, canvas, finish, policy_colours, readable, thousands
+from powergrid.report.style import INK, Picture, canvas, finish, policy_colours, readable, thousands
 
 
 def draw(run: Run) -> Picture:
@@ -17,16 +17,18 @@ def draw(run: Run) -> Picture:
     Both with 95 % bootstrap intervals over the days; the second is paired.
     """
     rows = sorted(run.policies, key=lambda policy: policy.objective.mean())
+    names = [readable(policy.name) for policy in rows] + (["lower bound"] if run.bound is not None else [])
     colours = policy_colours([policy.name for policy in run.policies])
-    with canvas(11.0, 1.5 + 0.55 * len(rows)) as figure:
+    with canvas(11.0, 1.5 + 0.55 * len(names)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for y, policy in enumerate(rows):
             _dot(left, y, policy.objective, colours[policy.name], "{:,.0f}")
             if policy is not run.main:
                 _days(right, y, run.main, policy, colours[policy.name])
-        _bound(left, run)
-        left.set_yticks(range(len(rows)), [readable(policy.name) for policy in rows])
-        left.set_ylim(len(rows) - 0.4, -0.75)
+        if run.bound is not None:
+            _bound(left, len(rows), run.bound)
+        left.set_yticks(range(len(names)), names)
+        left.set_ylim(len(names) - 0.4, -0.75)
         left.set_xlim(left.get_xlim()[0], left.get_xlim()[1] * 1.02)
         left.set_title("Cost of a day")
         left.set_xlabel("money and priced violations [$/day]")
@@ -40,11 +42,13 @@ def draw(run: Run) -> Picture:
         return finish(figure, "comparison", _alt(rows))
 
 
-def _dot(axes: Any, y: float, values: np.ndarray, colour: str, form: str) -> None:
+def _dot(axes: Any, y: float, values: np.ndarray, colour: str, form: str, mark: str = "o") -> None:
     """Mean with its interval and its number above."""
+    from matplotlib.patheffects import withStroke
+
     mean, low, high = mean_interval(values)
     axes.plot([low, high], [y, y], color=colour, linewidth=4.0, alpha=0.45, solid_capstyle="round", zorder=3)
-    axes.plot(mean, y, "o", color=colour, markersize=9, markeredgecolor="white", zorder=4)
+    axes.plot(mean, y, mark, color=colour, markersize=9, markeredgecolor="white", zorder=4)
     axes.annotate(
         form.format(mean).replace("-", "\N{MINUS SIGN}"),
         (mean, y),
@@ -55,6 +59,7 @@ def _dot(axes: Any, y: float, values: np.ndarray, colour: str, form: str) -> Non
         fontsize=9,
         weight="bold",
         zorder=5,
+        path_effects=[withStroke(linewidth=3, foreground="white")],
     )
 
 
@@ -68,20 +73,10 @@ def _days(axes: Any, y: float, main: Played, other: Played, colour: str) -> None
     _dot(axes, y, saved, colour, "{:+,.0f}")
 
 
-def _bound(axes: Any, run: Run) -> None:
-    if run.bound is None:
-        return
-    level = float(run.bound.mean())
-    axes.axvline(level, color=INK, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1)
-    axes.annotate(
-        f"lower bound {level:,.0f}",
-        (level, 0.0),
-        (4, 4),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        fontsize=8.5,
-        color=FAINT,
-    )
+def _bound(axes: Any, y: float, bound: np.ndarray) -> None:
+    """The bound with its interval, in a row of its own, and a line that the policies stand right of."""
+    axes.axvline(float(bound.mean()), color=INK, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1)
+    _dot(axes, y, bound, INK, "{:,.0f}", mark="D")
 
 
 def _alt(rows: list[Played]) -> str:

@@ -26,7 +26,7 @@ def worst(record: DayRecord, v_min_pu: float, v_max_pu: float) -> Moment:
     return Moment(*(int(i) for i in np.unravel_index(int(strain.argmax()), strain.shape)))
 
 
-def draw(network: Any, record: DayRecord, moment: Moment, when: str) -> Picture:
+def draw(network: Any, record: DayRecord, moment: Moment, when: str, v_limits_pu: tuple[float, float]) -> Picture:
     """Drawing of the whole network at one tick.
 
     Parameters
@@ -39,13 +39,15 @@ def draw(network: Any, record: DayRecord, moment: Moment, when: str) -> Picture:
         Which tick.
     when
         Date and time, for the description.
+    v_limits_pu
+        Limits of voltages [pu], marked on their scale.
     """
     v_pu, loading = (table[moment.row, moment.tick] for table in (record.v_pu, record.loading))
     with canvas(11.0, 7.0) as figure:
         axes = figure.subplots()
-        network.draw(axes, v_pu=v_pu, loading=loading)
+        network.draw(axes, v_pu=v_pu, loading=loading, v_limits_pu=v_limits_pu)
         x, y = positions(network)
-        ring: dict[str, Any] = {"s": 230, "facecolors": "none", "edgecolors": LIMIT, "linewidths": 2.0, "zorder": 7}
+        ring: dict[str, Any] = {"s": 230, "facecolors": "none", "edgecolors": LIMIT, "linewidths": 2.0, "zorder": 4}
         axes.scatter(x[moment.bus], y[moment.bus], **ring)
         layout: Any = figure.get_layout_engine()
         layout.set(h_pad=0.12)  # the legend's large marks need room below

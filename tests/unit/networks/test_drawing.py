@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib
 import numpy as np
 import pytest
@@ -98,6 +100,42 @@ def test_voltages_and_loadings_colour_buses_and_branches():
     assert "loading [%]" in labels
     scales = [drawn.get_clim() for drawn in ax.collections if drawn.get_array() is not None]
     assert (0.0, 130.0) in scales
+
+
+def overlapping(ax) -> list[tuple[str, str]]:
+    """Names that cover each other on the finished sheet, measured by the renderer."""
+    ax.figure.canvas.draw()
+    names = [text for text in ax.texts if text.get_text()]
+    boxes = [text.get_window_extent() for text in names]
+    pairs = itertools.combinations(range(len(boxes)), 2)
+    return [(names[i].get_text(), names[j].get_text()) for i, j in pairs if boxes[i].overlaps(boxes[j])]
+
+
+@pytest.mark.parametrize("name", ["mv_oberrhein", "ieee123", "case118", "kerber_village"])
+def test_no_name_covers_another(name):
+    ax = network(name).draw()
+    assert overlapping(ax) == []
+    wanted = [bus for bus in network(name).buses.name if "@" not in bus]
+    assert len(ax.texts) > 0.95 * len(wanted)
+
+
+def test_no_name_covers_another_beside_scales_and_titles():
+    grid = composed()
+    ax = grid.draw(v_pu=np.ones(len(grid.buses.name)), loading=np.zeros(len(grid.branches.name)))
+    assert overlapping(ax) == []
+
+
+@pytest.mark.parametrize(("limits", "v_pu"), [((0.95, 1.05), 1.01), ((0.95, 1.05), 1.3), ((0.9, 1.1), 0.99)])
+def test_limits_are_marked_on_the_scale_of_voltages(limits, v_pu):
+    grid = network("ieee13")
+    ax = grid.draw(v_pu=np.full(14, v_pu), v_limits_pu=limits)
+    bar = next(axis for axis in ax.figure.axes if axis.get_ylabel() == "voltage [pu]")
+    low, high = bar.get_ylim()
+    for limit in limits:
+        assert low < limit < high
+        assert np.isclose(bar.get_yticks(), limit).any()
+    marks = [path[0, 1] for lines in bar.collections for path in getattr(lines, "get_segments", list)()]
+    assert set(limits) <= {round(float(mark), 9) for mark in marks}
 
 
 def test_given_axes_are_used():

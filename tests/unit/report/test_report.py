@@ -12,7 +12,7 @@ from powergrid.core.errors import ConfigError, RunError
 from powergrid.envs.simulation import episode_seed
 from powergrid.learn.evaluate import evaluate
 from powergrid.report import markup, origins, sections, write_report
-from powergrid.report.findings import day_costs, days_below_bound, money_table, saving
+from powergrid.report.findings import day_costs, days_below_bound, gap, money_table, saving
 from powergrid.report.heading import headline, title
 from powergrid.report.plots import comparison
 from powergrid.report.run import load_run
@@ -101,7 +101,9 @@ def test_page_says_what_was_trained_and_where_numbers_come_from(trained):
         "ieee34 with mg1, mg2, mg3 attached",
         "jax 0.0.1",
         "only 3 days",
+        "95 % bootstrap interval of the mean over the days (percentile method, 2,000 resamples of the days)",
         "lower bound",
+        "above the lower bound [$/day]",
         "gives the recorded money",
     ):
         assert words in page.text, words
@@ -112,6 +114,17 @@ def test_costs_on_the_page_are_those_of_the_evaluation(trained):
     for entry in json.loads((folder / "evaluation.json").read_text())["policies"].values():
         cost = np.mean(entry["by_day"]["money"]) + np.mean(entry["by_day"]["violations"])
         assert (f"{cost:,.0f}" if cost else "0.00") in page.text
+
+
+def test_the_gap_above_the_bound_is_paired_by_day(run):
+    from powergrid.core.statistics import mean_interval
+
+    bounded = dataclasses.replace(run, bound=run.main.objective - np.array([1.0, 2.0, 6.0]))
+    above = gap(bounded, bounded.main)
+    assert above.mean == pytest.approx(3.0)
+    assert (above.low, above.high) == mean_interval(np.array([1.0, 2.0, 6.0]))[1:]
+    assert f"{above.mean:.2f}" in sections.policies(bounded)[0]
+    assert gap(run, run.main) is None
 
 
 def test_evaluation_writes_the_report_of_a_single_policy(tmp_path):
