@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from powergrid.config.build_network import build_network
 from powergrid.config.check_agents import COORDINATORS, check_agents, own_constructor
 from powergrid.config.check_data import build_dataset, check_data
+from powergrid.config.check_deciders import check_deciders
 from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
 from powergrid.config.document import Document, open_document
@@ -181,6 +182,7 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
         places = [str(agent.raw.get("bus")) for agent in agents if agent.kind and agent.kind.role in ("tap", "cap")]
         check_controllers(found, section(data, "network"), grid.section, grid.network, places)
     check_protocols(found, data, agents)
+    check_deciders(found, data, agents)
     dataset = check_data(found, data, document.folder, agents)
     if found.issues:
         raise ConfigError(found.issues)

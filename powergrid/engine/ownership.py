@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.agents.base import CENTRALIZED
+from powergrid.agents.deciders import Candidate, Deciders
 from powergrid.engine.layout import SHARED, UTILITY
-
-_OUTSIDE = ("learned", "centralized")
 
 
 class Ownership:
@@ -36,15 +36,10 @@ class Ownership:
         vertical: Mapping[str, Any],
         horizontal: Sequence[tuple[Any, Sequence[str]]],
     ):
-        self._vertical = vertical
         members = {id for protocol, ids in horizontal if protocol.action_entries() for id in ids}
         devices = [agent for agent in agents if hasattr(agent, "role")]
-        deciders = [self.decider(agent) for agent in devices if agent.action_entries()]
-        acting = {by for by, policy in deciders if not policy}
-        for agent in agents:
-            sends = agent.id in vertical and agent.policy != "centralized" and vertical[agent.id].action_entries()
-            if agent.policy in _OUTSIDE and (sends or agent.id in members):
-                acting.add(agent.id)
+        self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in members) for agent in agents)
+        acting = self._deciders.acting
         self.actors = [agent.id for agent in agents if agent.id in acting]
         self._acting = frozenset(self.actors)
         payers = {self.payer(agent) for agent in devices} | members
@@ -61,19 +56,12 @@ class Ownership:
 
     def policy_of(self, agent: Any) -> str:
         """Local policy that decides for an agent, empty if it acts from outside."""
-        return "" if agent.id in self._acting else str(agent.policy)
+        return self._deciders.policy_of(agent.id)
 
     def decider(self, device: Any) -> tuple[str, str]:
         """Agent that chooses a device's commands, and its local policy, which is empty if it acts from outside."""
-        agent = device
-        if device.policy in _OUTSIDE:
-            while agent.parent is not None and self._commands(agent.parent):
-                agent = agent.parent
-        return agent.id, "" if agent.policy in _OUTSIDE else agent.policy
-
-    def _commands(self, coordinator: Any) -> bool:
-        protocol = self._vertical.get(coordinator.id)
-        return coordinator.policy == "centralized" or (protocol is not None and protocol.commands_children)
+        by = self._deciders.decider(device.id)
+        return by, self._deciders.policy_of(by)
 
     def payer(self, device: Any) -> str | None:
         """Id of the account that pays for an agent; ``None`` where it is shared."""
@@ -102,3 +90,16 @@ class Ownership:
     def by_area(self, areas: Sequence[str]) -> np.ndarray:
         """Account of each area name; :data:`~powergrid.engine.layout.SHARED` where nobody owns it."""
         return np.array([self._row[self._areas[a]] if a in self._areas else SHARED for a in areas], dtype=int)
+
+
+def _candidate(agent: Any, protocol: Any, member: bool) -> Candidate:
+    central = agent.policy == CENTRALIZED
+    return Candidate(
+        id=agent.id,
+        policy=agent.policy,
+        parent=None if agent.parent is None else agent.parent.id,
+        device=hasattr(agent, "role"),
+        offers=hasattr(agent, "role") and bool(agent.action_entries()),
+        sends=member or (protocol is not None and not central and bool(protocol.action_entries())),
+        commands=central or (protocol is not None and protocol.commands_children),
+    )

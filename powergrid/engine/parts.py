@@ -55,7 +55,7 @@ class Parts:
     columns: Columns
     settings: Settings
     outages: Sequence[Outage] = ()
-    series: Callable[[str], np.ndarray] | None = None
+    series: Callable[[str, np.ndarray], np.ndarray] | None = None
 
     @property
     def devices(self) -> list[Any]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
 from powergrid.agents.device_agent import MEASURED, DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
@@ -235,7 +233,7 @@ def _load_series(config: Any, network: Any) -> list[str]:
 
 def _exogenous(
     config: Any, dataset: Any, agents: Sequence[Agent], load_series: Sequence[str]
-) -> tuple[Columns, np.ndarray]:
+) -> tuple[Columns, exogenous.ExogenousTable]:
     """Columns and table with all series that loads, devices and tariffs need."""
     tariffs = [(config.tariff.feed_in_share, config.tariff.retail_adder)]
     needed: list[str] = list(load_series)

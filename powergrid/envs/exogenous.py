@@ -107,7 +107,7 @@ class ExogenousTable:
         ]
         return np.concatenate([parts[0], *(part.reshape(*chosen.shape, -1) for part in parts[1:])], axis=-1)
 
-    def series(self, columns: Sequence[int], rows: np.ndarray) -> np.ndarray:
+    def series(self, columns: Sequence[int] | np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Some of the series, by their place in ``Columns.series``: ``(*rows, len(columns))``."""
         distinct, place = np.unique(np.asarray(rows, dtype=np.int64) % self._rows, return_inverse=True)
         found = np.empty((len(distinct), len(columns)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from powergrid.core.types import Array
 from powergrid.engine.layout import Layout
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.state import First
 
 _LATER: Any = object()
 """Stands for a value that is not made yet; never leaves this module."""
@@ -133,11 +135,11 @@ def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, 
     }
 
 
-def first_results(layout: Layout, first: First) -> Results:
+def first_results(layout: Layout, observation: Array, converged: Array, available: Array) -> Results:
     """Results before the first tick, with one batch axis: nobody has acted, paid or violated anything."""
-    results = blank_results(layout, first.converged.size)
+    results = blank_results(layout, np.size(converged))
     for array in results:
         array.fill(0)
-    results.observation[:], results.available[:] = first.observation, first.available
-    results.converged[:] = first.converged
+    results.observation[:], results.available[:] = observation, available
+    results.converged[:] = converged
     return results

@@ -162,4 +162,6 @@ def twin(world: World) -> World:
         return build(world.resolved, method=world.method, tol_pu=world.tol_pu)
     shared = [part for agent in world.agents for part in (agent.decide, getattr(agent, "facts", None))]
     memo = {id(part): part for part in shared if part is not None}
-    return dataclasses.replace(world, agents=copy.deepcopy(world.agents, memo))
+    made = dataclasses.replace(world, agents=copy.deepcopy(world.agents, memo))
+    made.__dict__["digest"] = world.digest  # what it takes longest to make
+    return made

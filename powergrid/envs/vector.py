@@ -22,7 +22,7 @@ from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.state import First, State
+from powergrid.engine.state import State
 from powergrid.envs import snapshot
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_days, checked_options, checked_seeds, fresh_seed
@@ -124,7 +124,7 @@ class VectorPowerGridEnv(VectorEnv):
         if num_envs < 1 or threads < 1:
             raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
         self.world, self.num_envs = world, num_envs
-        self._arguments = {"threads": threads, "backend": backend, "days": days}
+        self._arguments: dict[str, Any] = {"threads": threads, "backend": backend, "days": days}
         self._seeds: Array | None = None
         layout = world.layout
         self.possible_agents = list(layout.actors)
@@ -184,8 +184,7 @@ class VectorPowerGridEnv(VectorEnv):
             )
         )
         observation, converged, available = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        first = First(None, observation, None, converged, available)
-        none = first_results(self.world.layout, first)
+        none = first_results(self.world.layout, observation, converged, available)
         acting = len(self.possible_agents)
         told = none._replace(money=none.money[:, :acting], costs=none.costs[:, :acting])
         return self._by_agent(observation), self._infos(told)

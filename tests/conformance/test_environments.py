@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import warnings
@@ -139,6 +140,19 @@ def test_pickled_environments_go_on_alike(env):
         assert_same_bits(one, two)
 
 
+def test_episodes_go_on_from_their_states_alike(env):
+    env.reset(seed=6)
+    env.step(env.policy_actions("random"))
+    kept, twin = env.get_state(), copy.deepcopy(env)
+    later = [[made.step(made.policy_actions("random")) for _ in range(3)] for made in (env, twin)]
+    env.set_state(kept)
+    later.append([env.step(env.policy_actions("random")) for _ in range(3)])
+    for others in later[1:]:
+        for one, other in zip(later[0], others, strict=True):
+            for part, same in zip(one, other, strict=True):
+                assert_same_bits(part, same)
+
+
 def test_wrong_actions_name_the_agent(env):
     env.reset(seed=1)
     agent = env.possible_agents[-1]
@@ -150,6 +164,12 @@ def test_wrong_actions_name_the_agent(env):
     del incomplete[agent]
     with pytest.raises(ActionError, match=f'no action for agent "{agent}"'):
         env.step(incomplete)
+    with pytest.raises(ActionError, match='agent "nobody", which does not act here'):
+        env.step({**full_throttle(env, 0.0), "nobody": np.zeros(1)})
+    rows = np.zeros((len(env.possible_agents), env.world.layout.action_size))
+    rows[-1, 0] = np.nan
+    with pytest.raises(ActionError, match=f'"{agent}" is not finite'):
+        env.step_array(rows)
     env.step(full_throttle(env, 0.0))  # and nothing was broken by it
 
 

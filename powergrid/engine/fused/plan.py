@@ -308,7 +308,7 @@ def _delivery(layout: Layout) -> Delivery:
         series=series,
         load_p_mw=p_mw,
         load_q_mvar=q_mvar,
-        by_voltage=_floats(by_voltage).reshape(-1, len(p_mw)),
+        by_voltage=_floats(by_voltage).reshape(len(by_voltage), len(p_mw)),
         unit=_ints(layout.inject.source),
         unit_bus=_ints(layout.inject.target),
         unit_share=_floats(layout.inject.weights),

@@ -61,5 +61,5 @@ class AecPowerGridEnv(OrderEnforcingWrapper):
         self._parallel.set_state(state.parallel)
         for name in set(vars(self.env)) - self._fixed:
             delattr(self.env, name)
-        vars(self.env).update(copy.deepcopy(state.turn))
+        self.env.__dict__.update(copy.deepcopy(state.turn))
         self._has_reset = self._has_updated = bool(state.turn)

@@ -73,7 +73,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         If the configuration cannot be used; carries every problem found.
     """
 
-    metadata = {  # noqa: RUF012  (PettingZoo reads it from the class)
+    metadata: dict[str, Any] = {  # noqa: RUF012  (PettingZoo reads it from the class)
         "name": "powergrid_v2",
         "render_modes": ["human", "rgb_array"],
         "is_parallelizable": True,
@@ -278,7 +278,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self.agents = list(self.possible_agents)
         for agent in self.world.agents:
             agent.forget()
-        results = first_results(self.world.layout, first)
+        results = first_results(self.world.layout, first.observation, first.converged, first.available)
         self._show()
         return self._by_agent(results.observation[0]), self._told(results)
 

@@ -62,7 +62,7 @@ class SingleAgentPowerGridEnv(gym.Env):
     def get_state(self) -> tuple[Snapshot, dict[str, Any] | None]:
         """The running episode, and the state of :attr:`np_random`; see :meth:`MultiAgentPowerGridEnv.get_state`."""
         generator = self._np_random
-        drawn = None if generator is None else copy.deepcopy(generator.bit_generator.state)
+        drawn = None if generator is None else dict(copy.deepcopy(generator.bit_generator.state))
         return self.env.get_state(), drawn
 
     def set_state(self, state: tuple[Snapshot, dict[str, Any] | None]) -> None:

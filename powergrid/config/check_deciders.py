@@ -1,0 +1,198 @@
+"""Has every agent that is configured to learn something to choose, and does every interval belong to who decides?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from powergrid.agents.base import CENTRALIZED, LEARNED
+from powergrid.agents.deciders import OUTSIDE, Candidate, Deciders
+from powergrid.config.check_agents import Entry
+from powergrid.config.findings import Findings, entries, section, show, text
+from powergrid.plugins.registries import PROTOCOLS
+
+
+def check_deciders(found: Findings, data: dict[str, Any], agents: list[Entry]) -> None:
+    """Note agents that are learned by name and have nothing to choose, and intervals of agents that decide nothing.
+
+    A learned device whose numbers are part of the action of a learned coordinator above it executes that, as it should.
+    Nothing is noted while types, ids, parents or protocols have faults of their own.
+    """
+    by_id = {agent.id: agent for agent in agents if agent.id is not None and agent.level}
+    vertical, members = _protocols(data, by_id)
+    if len(by_id) != len(agents) or vertical is None:
+        return
+    parent = {child: agent.id for agent in by_id.values() for child in _children(agent)}
+    if not set(parent) <= set(by_id) or _goes_round(parent):
+        return
+    candidates = [
+        _candidate(agent, parent.get(id), vertical[id].protocol if id in vertical else None, id in members)
+        for id, agent in by_id.items()
+    ]
+    deciders = Deciders(candidates)
+    policies = {candidate.id: candidate for candidate in candidates}
+    for id, agent in by_id.items():
+        executes = agent.level == 1 and deciders.commander(id) is not None
+        if agent.raw.get("policy") in OUTSIDE and id not in deciders.acting and not executes:
+            message, hint = _why(agent, policies, deciders, vertical)
+            found.add(agent.path("policy"), f"policy {show(agent.raw['policy'])}: {message}", hint)
+            continue
+        for key in ("interval", "offset"):
+            if agent.raw.get(key) and id not in deciders.deciding:
+                by = deciders.decider(id)
+                message, hint = f'"{id}" decides nothing', "leave it out"
+                if by != id:
+                    message, hint = f'"{by}" decides for "{id}", at its own {key}', f'write it at "{by}"'
+                found.add(agent.path(key), f"{key} {show(agent.raw[key])}: {message}", hint)
+
+
+def _why(
+    agent: Entry, policies: Mapping[str, Candidate], deciders: Deciders, vertical: Mapping[str, _Made]
+) -> tuple[str, str]:
+    """Why a learned agent has nothing to choose, and what would give it something."""
+    own = policies[str(agent.id)]
+    by = deciders.decider(own.id)
+    if own.device and by != own.id:
+        local = policies[by].policy
+        return (
+            f'"{by}" commands "{own.id}" by its local policy "{local}", so nobody learns for it',
+            f'give "{by}" policy: learned, or "{own.id}" a local policy',
+        )
+    if own.device:
+        return f'"{own.id}" has nothing to choose: {_nothing(agent)}', _offer(agent)
+    below = [candidate for candidate in policies.values() if candidate.parent == own.id]
+    above = own.parent
+    while above is not None and not policies[above].commands:
+        above = policies[above].parent
+    if not own.commands:
+        return (
+            f'"{own.id}" has nothing to choose: it sends nothing and commands nobody',
+            "give it protocol: {type: setpoint} to command its devices, protocol: {type: price_signal} to send them a "
+            "price, policy: centralized, or a place in a market; or leave policy out",
+        )
+    if above is not None:
+        central = policies[above].policy == CENTRALIZED
+        how = "policy: centralized" if central else f"protocol: {vertical[above].name}"
+        return (
+            f'"{own.id}" has nothing to choose: "{above}" commands everything below it ({how})',
+            f'take {how} from "{above}", or leave policy out here',
+        )
+    coordinators = [candidate.id for candidate in below if not candidate.device]
+    if coordinators:
+        return (
+            f'"{own.id}" has nothing to choose: it commands {_listed(coordinators)}, which '
+            f"{'does' if len(coordinators) == 1 else 'do'} not hand commands on to devices",
+            f"give {_listed(coordinators)} protocol: {{type: setpoint}}, or "
+            f'"{own.id}" protocol: {{type: price_signal}}',
+        )
+    return (
+        f'"{own.id}" has nothing to choose: none of its devices is learned with something to choose',
+        "give one of its sub_agents policy: learned and parameters that offer a choice",
+    )
+
+
+def _nothing(agent: Entry) -> str:
+    return f"a {agent.raw.get('type')} with these parameters follows its data"
+
+
+def _offer(agent: Entry) -> str:
+    known = getattr(agent.kind.Settings, "model_fields", {}) if agent.kind is not None else {}
+    offers = [f"{key}: {value}" for key, value in _OFFERS.items() if key in known]
+    given = " or ".join(f"params: {{{offer}}}" for offer in offers)
+    return f"write {given}, or leave policy out" if given else "leave policy out: there is nothing to learn"
+
+
+_OFFERS = {"curtailable": "true", "sn_mva": "1.0", "curtailable_share": "0.2"}
+"""Parameters by which device types offer a choice."""
+
+
+def _listed(ids: list[str]) -> str:
+    return " and ".join(f'"{id}"' for id in ids)
+
+
+def _candidate(agent: Entry, parent: str | None, protocol: Any, member: bool) -> Candidate:
+    policy = text(agent.raw.get("policy"))
+    if policy is None:
+        policy = LEARNED if agent.kind is None else agent.kind.default_policy
+    central = policy == CENTRALIZED
+    return Candidate(
+        id=str(agent.id),
+        policy=policy,
+        parent=parent,
+        device=agent.level == 1,
+        offers=agent.level == 1 and _offers(agent),
+        sends=member or (protocol is not None and not central and bool(protocol.action_entries())),
+        commands=agent.level > 1 and (central or (protocol is not None and protocol.commands_children)),
+    )
+
+
+def _offers(agent: Entry) -> bool:
+    """Whether a device offers a choice; one that cannot be made has a fault of its own."""
+    assert agent.kind is not None, "it is a device"
+    params = agent.raw.get("params", {})
+    try:
+        made = agent.kind(id=str(agent.id), bus=text(agent.raw.get("bus")) or "", **params)
+        return bool(made.action_entries())
+    except Exception:  # a stranger's constructor may fail in any way, which is noted with its parameters
+        return True
+
+
+class _Made(NamedTuple):
+    """A protocol and its name."""
+
+    name: str
+    protocol: Any
+
+
+def _protocols(data: dict[str, Any], by_id: Mapping[str, Entry]) -> tuple[dict[str, _Made] | None, set[str]]:
+    """Vertical protocols of coordinators, ``None`` if one cannot be made; and who chooses something on a market."""
+    coordinators = {id: agent for id, agent in by_id.items() if agent.level > 1}
+    raw = data.get("coordination")
+    short = {"protocol": raw} if isinstance(raw, str) else section(data, "coordination")
+    try:
+        common = _made(short, "protocol")
+        vertical, members = {}, set()
+        for id, agent in coordinators.items():
+            given = agent.raw.get("protocol")
+            own = _made({"type": given} if isinstance(given, str) else given, "type")
+            if own is None or own.name == "none":
+                own = common if common is not None and common.protocol.kind == "vertical" else own
+            if own is not None and own.protocol.kind != "vertical":
+                return None, set()  # noted with the protocol
+            if own is not None:
+                vertical[id] = own
+        markets = [(_made(given, "type"), given.get("members")) for _, given in entries(data.get("protocols"))]
+        if common is not None and common.protocol.kind == "horizontal":
+            markets.append((common, None))
+        for market, named in markets:
+            if market is not None and market.protocol.action_entries():
+                members |= set(named or coordinators)
+    except Exception:  # noted with the protocol
+        return None, set()
+    return vertical, members
+
+
+def _made(given: Any, key: str) -> _Made | None:
+    name = text(given.get(key)) if isinstance(given, Mapping) else None
+    if name is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is only doubtful is said once, when the environment is built
+        return _Made(name, PROTOCOLS.get(name)(**(given.get("params") or {})))
+
+
+def _children(agent: Entry) -> list[str]:
+    given = agent.raw.get("sub_agents")
+    return [name for name in map(text, given if isinstance(given, list) else []) if name is not None]
+
+
+def _goes_round(parent: Mapping[str, str | None]) -> bool:
+    """Whether somebody stands above himself."""
+    for start in parent:
+        above, steps = parent.get(start), 0
+        while above is not None and steps <= len(parent):
+            above, steps = parent.get(above), steps + 1
+        if steps > len(parent):
+            return True
+    return False
