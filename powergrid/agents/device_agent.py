@@ -300,6 +300,14 @@ class DeviceAgent(Agent):
         """How what the unit holds is put back after an episode; ``None`` if its worth follows no price of energy."""
         return Refill()
 
+    def volt_var_curve(self) -> tuple[float, ...] | None:
+        """Volt-var curve that a unit follows by its own rule; ``None`` for none.
+
+        Corners [pu], lowest first, between the inner two of which it gives nothing, and the share of its rating at and
+        beyond the outer two [1].
+        """
+        return None
+
     def forming_mva(self) -> float:
         """Rating with which this unit can form the grid of an island [MVA]; 0 if it needs a grid to follow."""
         return 0.0

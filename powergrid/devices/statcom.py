@@ -123,6 +123,11 @@ class Statcom(DeviceAgent):
         rating = self.settings.sn_mva
         return {"q_mvar": Entry("q", "Mvar", -rating, rating)}
 
+    def volt_var_curve(self) -> tuple[float, ...]:
+        """The droop of :func:`rule`."""
+        v_pu, droop_pu = self.settings.v_set_pu, self.settings.droop_pu
+        return v_pu - droop_pu, v_pu, v_pu, v_pu + droop_pu, 1.0
+
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its losses, between no and full current."""
         given = self.settings

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.device_agent import Refill
+from powergrid.agents.policies._following import Following
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Entry
 from powergrid.engine import ledger, look, phases
@@ -22,6 +23,7 @@ from powergrid.engine.assemble_units import (
     switched_rows,
     unit_of_rows,
 )
+from powergrid.engine.followers import Followers, Unit
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import CORE_COSTS, SHARED, UNBALANCE, Family, Layout, Ledger, Market, Slots
 from powergrid.engine.metering import SOURCE, UNIT
@@ -31,6 +33,7 @@ from powergrid.engine.python_devices import PythonDevices
 from powergrid.engine.switching import FormingUnit, Switching, switching
 from powergrid.networks.regulation import relays_of, upstream
 from powergrid.powerflow.compile import compile_network, no_load_voltages
+from powergrid.powerflow.sensitivity import voltage_sensitivity
 from powergrid.powerflow.sequence import three_phase_buses
 
 __all__ = ["SOURCE", "UNIT", "Parts", "assemble"]
@@ -85,6 +88,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     islands = None if moves is None else moves.islands
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
     slots = _slots(parts, book, signals, python)
+    followers = _followers(parts, book, families, injecting, slots, 10.0 * tol_pu, islands is not None)
     view = look.view(parts, ownership, meters, families, markets, signals, accounts, forms)
     return Layout(
         settings=parts.settings,
@@ -120,6 +124,8 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         switching=moves,
         by_rows=solver.RowSolver(plan) if moves is None and hasattr(solver, "RowSolver") else None,
         python=None if python is None else python.attach(slots),
+        inverters=followers(),
+        following=followers,
     )
 
 
@@ -253,7 +259,8 @@ def _slots(
             given[i] = actor[i] * width + position
     turns = _turns(parts)
     slot_turns = np.array([turns[by] for by, *_ in book.decider] or [turns[""]])
-    local = tuple((name, names == name, parts.policies[name]) for name in sorted(set(names) - {"", PYTHON}))
+    decided = sorted(set(names) - {"", PYTHON})
+    local = tuple((name, names == name, _rule(parts.policies[name])) for name in decided)
     if python is not None:  # last, for plain devices do what everybody else has chosen
         local += ((PYTHON, names == PYTHON, python.act),)
     ranges = np.array(book.ranges or [(0.0, 0.0)], dtype=float)
@@ -281,6 +288,33 @@ def _turns(parts: Parts) -> dict[str, tuple[int, int]]:
         for agent in parts.agents
     }
     return {**turns, "": (1, 0)}
+
+
+def _rule(policy: Any) -> Any:
+    """What a policy commands besides the curves that the step settles."""
+    return policy.rule if isinstance(policy, Following) else policy
+
+
+def _followers(
+    parts: Parts,
+    book: SlotBook,
+    families: Sequence[Family],
+    injecting: Sequence[int],
+    slots: Slots,
+    rest_pu: float,
+    islands: bool,
+) -> Followers:
+    """Units that may follow their voltage: all that inject, but those that form the grid of an island hold theirs."""
+    agents = {agent.id: agent for agent in parts.devices}
+    placed = [(i, row, agents[id]) for i in injecting for row, id in enumerate(families[i].ids)]
+    units = [
+        Unit(i, row, number, phases.terminals(parts.network, agent), agent.volt_var_curve())
+        for number, (i, row, agent) in enumerate(placed)
+        if not (islands and agent.forming_mva() > 0.0)
+    ]
+    policies = [parts.policies.get(policy) for *_, policy, _ in book.decider] or [None]
+    network = parts.network
+    return Followers(families, slots, units, policies, lambda at: voltage_sensitivity(network, at), rest_pu)
 
 
 def _ledger(

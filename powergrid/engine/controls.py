@@ -1,7 +1,8 @@
 """The power flow together with the local controllers that act within a tick.
 
 Regulators act in seconds, a tick lasts minutes: within it they step until every relay voltage is inside its band or the
-time is used up, upstream first, because an upstream regulator has the shorter delay.
+time is used up, upstream first, because an upstream regulator has the shorter delay. Inverters that follow their
+voltage are faster: they come to rest at every position of the taps.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from powergrid.core.backend import is_numpy, while_loop
 from powergrid.core.types import Array, Control, Flow, NodeLoad
+from powergrid.engine.inverters import Tick, at_rest
 from powergrid.engine.layout import Layout, Params
 
 ROUNDS = 64
@@ -24,9 +26,12 @@ class Start(NamedTuple):
 
 
 class _Round(NamedTuple):
-    """Between two power flows: the last flow (or its voltages), the taps it had, the steps wanted, rounds left."""
+    """Between two power flows: the last flow (or its voltages), what inverters read in it, the taps it had, the steps
+    wanted, rounds left.
+    """
 
     flow: Any
+    read: Any
     taps: Any
     wanted: Array
     left: Array
@@ -41,35 +46,46 @@ def solve(
     start: Start,
     tick_h: float,
     topology: Array | None = None,
-) -> tuple[Flow, tuple[Any, ...]]:
+    inverters: Tick | None = None,
+) -> tuple[Flow, tuple[Any, ...], Any]:
     """Solve the flow in a topology and let the regulators move as far as `tick_h` hours allow.
 
     A regulator whose relay has no voltage stays where it is.
 
     Returns
     -------
-    flow, devices
-        The flow at the final taps, and the states with those taps.
+    flow, devices, read
+        The flow at the final taps, the states with those taps, and the voltages that `inverters` read [pu].
     """
     cap_on = None if layout.caps is None else devices[layout.caps].on
+
+    def solved(control: Control, start: Any, read: Any) -> tuple[Flow, Any]:
+        if inverters is None:
+            return layout.solve(load, control, start), None
+        return at_rest(inverters, lambda load, start: layout.solve(load, control, start), start, read)
+
+    read = None if inverters is None else inverters.start()
     if layout.taps is None:
-        return layout.solve(load, Control(cap_on=cap_on, topology=topology), start), devices
+        flow, read = solved(Control(cap_on=cap_on, topology=topology), start, read)
+        return flow, devices, read
     kernel = layout.families[layout.taps].kernel
     columns = params.families[layout.taps]
     allowed = kernel.allowed_moves(xp, columns, tick_h)
     alive = True if layout.switching is None else xp.asarray(layout.switching.alive_relay)[topology]
 
-    def flow_at(taps: Any, start: Any) -> Flow:
+    def flow_at(taps: Any, start: Any, read: Any) -> tuple[Flow, Any]:
         ratio = kernel.ratio(columns, taps)
         ratio = ratio if layout.tap_of is None else ratio[..., layout.tap_of]
-        return layout.solve(load, Control(tap_ratio=ratio, cap_on=cap_on, topology=topology), start)
+        return solved(Control(tap_ratio=ratio, cap_on=cap_on, topology=topology), start, read)
 
     def settle(now: _Round) -> _Round:
         waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
         taps = kernel.moved(xp, now.taps, xp.where(waits, 0.0, now.wanted))
-        flow = flow_at(taps, now.flow)
+        flow, read = flow_at(taps, now.flow, now.read)
         if is_numpy(xp) and now.wanted.ndim > 1 and now.left < ROUNDS:
-            flow = _kept(xp, xp.logical_not((now.wanted != 0.0).any(-1)), now.flow, flow)
+            rest = xp.logical_not((now.wanted != 0.0).any(-1))
+            flow = _kept(xp, rest, now.flow, flow)
+            read = None if read is None else xp.where(rest[..., None], now.read, read)
         if layout.relays is None:
             v_relay = flow.v_pu[..., layout.relay_bus]
         else:
@@ -77,13 +93,14 @@ def solve(
         wanted = kernel.wanted_steps(xp, columns, taps, v_relay, allowed)
         wanted = xp.where(flow.converged[..., None] & alive, wanted, 0.0)
         # on JAX only voltages are carried, so that the compiler leaves out of the loop what nobody reads there
-        return _Round(flow if is_numpy(xp) else Start(flow.v_re, flow.v_im), taps, wanted, _after(xp, wanted, now.left))
+        carried = flow if is_numpy(xp) else Start(flow.v_re, flow.v_im)
+        return _Round(carried, read, taps, wanted, _after(xp, wanted, now.left))
 
     taps = devices[layout.taps]
-    first = _Round(start, taps, taps.tap * 0.0, xp.asarray(ROUNDS))
+    first = _Round(start, read, taps, taps.tap * 0.0, xp.asarray(ROUNDS))
     final = while_loop(xp, lambda now: now.left > 0, settle, first)
-    flow = final.flow if is_numpy(xp) else flow_at(final.taps, final.flow)
-    return flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :])
+    flow, read = (final.flow, final.read) if is_numpy(xp) else flow_at(final.taps, final.flow, final.read)
+    return flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :]), read
 
 
 def _kept(xp: Any, rest: Array, old: Flow, new: Flow) -> Flow:

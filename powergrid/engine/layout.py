@@ -394,6 +394,11 @@ class Layout:
         Topologies that switches and outages make; ``None`` where nothing switches or fails.
     python
         Plain Python devices (:class:`powergrid.engine.python_devices.PythonDevices`); ``None`` where there are none.
+    inverters
+        Units that follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None`` where
+        no local policy says so.
+    following
+        The same where a policy decides for all who act from outside.
     """
 
     settings: Settings
@@ -429,6 +434,8 @@ class Layout:
     switching: Switching | None = None
     by_rows: Any = None
     python: Any = None
+    inverters: Any = None
+    following: Callable[[Any], Any] = lambda policy: None
 
     @property
     def islands(self) -> Islands | None:

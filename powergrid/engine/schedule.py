@@ -36,13 +36,33 @@ def choose(
         if (plan.interval > 1).any() or (plan.offset > 0).any():
             due = due_at(state.tick, plan.interval, plan.offset)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)
+    return decide_locally(xp, layout, params, state, slots, exogenous, noise), due
+
+
+def decide_locally(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    exogenous: Exogenous,
+    noise: Noise,
+    *,
+    plain: bool = True,
+) -> Array:
+    """The slots with what local policies decide, ``(*batch, K)``.
+
+    They see what was chosen above them in this very tick, such as a parent's price. Without `plain` those of plain
+    Python devices, which remember what they are given, stay as they are.
+    """
+    plan, python = layout.slots, None if layout.python is None else layout.python.act
     for _, mask, act in plan.local:
-        # local policies see what was chosen above them in this very tick, such as a parent's price
-        told = state._replace(slots=slots)
-        chosen = act(xp, layout, params, told, exogenous, noise)
+        if act == python and not plain:
+            continue
+        chosen = act(xp, layout, params, state._replace(slots=slots), exogenous, noise)
         due_slots = mask & due_at(state.tick, plan.slot_interval, plan.slot_offset) if plan.waits(mask) else mask
         slots = xp.where(due_slots, chosen, slots)
-    return slots, due
+    return slots
 
 
 def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:

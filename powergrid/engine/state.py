@@ -24,7 +24,7 @@ class State(NamedTuple):
     markets
         State of every horizontal protocol.
     slots
-        Actions held, ``(*batch, K)``.
+        Actions held, ``(*batch, K)``; before the curves of inverters that follow their voltage.
     v_re, v_im
         Bus voltages of the last solved tick [pu], ``(*batch, m)``.
     settlement_per_mwh

@@ -9,6 +9,7 @@ import numpy as np
 from powergrid.core.types import Array, Flow, Injection, NodeLoad, Tariff
 from powergrid.engine import carry, controls, ledger, observe, schedule
 from powergrid.engine.gather import join
+from powergrid.engine.inverters import Inverters, Tick
 from powergrid.engine.layout import Family, Layout, Params
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
@@ -34,23 +35,15 @@ def step(
     state, output
         The state after the tick, and what agents and ledgers see of it.
     """
-    now, dt_h = exogenous.now, layout.settings.dt_h
+    now = exogenous.now
     slots, due = schedule.choose(xp, layout, params, state, actions, exogenous, noise)
-    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    physical = layout.slots.physical(slots)
     books = [
-        orders(market, books, physical, now, xp) for market, books in zip(layout.markets, state.markets, strict=True)
+        orders(market, books, layout.slots.physical(slots), now, xp)
+        for market, books in zip(layout.markets, state.markets, strict=True)
     ]
-
-    devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
-    topology = _topology(xp, layout, state.tick, state.outages, devices)
-    devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
-    start, frequency_hz = controls.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
-    if layout.islands is not None:
-        tick = carry.Tick(xp, layout, params, state, physical, now, v_pu)
-        devices, injections, topology, start, frequency_hz = _carried(tick, topology, devices, injections, start)
-    load, p_mw, q_mvar = _node_load(xp, layout, params, injections, now)
-    flow, devices = controls.solve(xp, layout, params, devices, load, start, dt_h, topology)
+    _, devices, injections, (p_mw, q_mvar), flow, topology, frequency_hz = _delivered(
+        xp, layout, params, state, slots, now, layout.inverters
+    )
     measured_mw = _measured(xp, layout, flow, p_mw)
 
     received, books = settle(xp, layout, books, measured_mw)
@@ -87,6 +80,65 @@ def step(
         frequency_hz=frequency_hz,
         available=_available(xp, layout, topology, due.shape),
     )
+
+
+def settled_slots(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    exogenous: Exogenous,
+    noise: Noise,
+    inverters: Inverters,
+) -> Array:
+    """What is chosen in a tick, with the curves of `inverters` at rest in it, ``(*batch, K)``.
+
+    Parameters
+    ----------
+    slots
+        What those who act from outside command besides the curves. Plain Python devices repeat their last answers.
+    """
+    slots = schedule.decide_locally(xp, layout, params, state, slots, exogenous, noise, plain=False)
+    return _delivered(xp, layout, params, state, slots, exogenous.now, inverters)[0]
+
+
+def _delivered(
+    xp: Any, layout: Layout, params: Params, state: State, slots: Array, now: Array, inverters: Inverters | None
+) -> tuple[Array, tuple[Any, ...], list[Injection], tuple[Array, Array], Flow, Array | None, Array]:
+    """What devices and the network make of the commands of a tick.
+
+    Returns
+    -------
+    slots, devices, injections, powers, flow, topology, frequency
+        The commands with what inverters chose; states and powers after delivery, by family and of all units; the flow,
+        the topology it holds in, and the frequency at every unit [Hz].
+    """
+    physical, v_pu = layout.slots.physical(slots), xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
+    topology = _topology(xp, layout, state.tick, state.outages, devices)
+    devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
+    start, frequency_hz = controls.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
+    following = None
+    if inverters is not None:
+        offered_mw = inverters.offered(xp, layout, params, now, v_pu)
+        following = Tick(
+            xp, layout, params, inverters, state, slots, injections, now, v_pu, offered_mw, topology,
+            lambda injections: _node_load(xp, layout, params, injections, now)[0],
+        )  # fmt: skip
+    if layout.islands is not None:
+        tick = carry.Tick(xp, layout, params, state, physical, now, v_pu)
+        devices, injections, topology, start, frequency_hz = _carried(
+            tick, topology, devices, injections, start, following
+        )
+        following = None if following is None else following._replace(injections=injections, topology=topology)
+    load, *powers = _node_load(xp, layout, params, injections, now)
+    dt_h = layout.settings.dt_h
+    flow, devices, read = controls.solve(xp, layout, params, devices, load, start, dt_h, topology, following)
+    if following is not None:
+        slots, devices, injections = following.after(read, devices)
+        _, *powers = _node_load(xp, layout, params, injections, now)
+    return slots, devices, injections, (powers[0], powers[1]), flow, topology, frequency_hz
 
 
 def reset(
@@ -133,7 +185,7 @@ def reset(
     )
     tick = xp.zeros(batch, dtype=np.int32)
     topology = _topology(xp, layout, tick, outages, devices)
-    flow, settled = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H, topology)
+    flow, settled, _ = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H, topology)
     state = State(
         tick=tick,
         row=row,
@@ -221,7 +273,12 @@ def _with_voltage(
 
 
 def _carried(
-    tick: carry.Tick, topology: Array, devices: tuple[Any, ...], injections: list[Injection], start: controls.Start
+    tick: carry.Tick,
+    topology: Array,
+    devices: tuple[Any, ...],
+    injections: list[Injection],
+    start: controls.Start,
+    following: Tick | None,
 ) -> tuple[tuple[Any, ...], list[Injection], Array, controls.Start, Array]:
     """What devices do where islands carry themselves, and the topology with those that collapse."""
     xp, layout, params = tick.xp, tick.layout, tick.params
@@ -229,7 +286,9 @@ def _carried(
 
     def solve(delivered: list[Injection], begin: controls.Start) -> Flow:
         load, _, _ = _node_load(xp, layout, params, delivered, tick.now)
-        return controls.solve(xp, layout, params, devices, load, begin, layout.settings.dt_h, topology)[0]
+        inverters = None if following is None else following._replace(injections=delivered)
+        dt_h = layout.settings.dt_h
+        return controls.solve(xp, layout, params, devices, load, begin, dt_h, topology, inverters)[0]
 
     after, delivered, topology_after, begin, frequency_hz = carry.carry(
         tick, layout.islands, topology, devices, injections, start, solve

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.agents.policies._following import Following
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue, NotCompilableError, nearest
 from powergrid.core.machine_code import problem, require
@@ -373,10 +374,17 @@ class Simulation:
         return Exogenous(self._rows.rows[at], self._rows.rows[at + 1])
 
     def decide(self, state: State, policy: Any) -> np.ndarray:
-        """Actions ``(*batch, A, k_max)`` that a local policy would take in this state."""
+        """Actions ``(*batch, A, k_max)`` that a local policy would take in this state.
+
+        Where it lets units follow their voltage, they are what its curves ask for in the running tick.
+        """
         draw = self.world.policy_noise(np, state.key, state.tick, np.float64)
-        noise = self._noise_at(state.tick)._replace(policy=draw)
-        slots = policy(np, self.layout, self.params, state, self.exogenous(state), noise)
+        noise, exogenous = self._noise_at(state.tick)._replace(policy=draw), self.exogenous(state)
+        inverters = self.layout.following(policy) if isinstance(policy, Following) else None
+        rule = policy if inverters is None else policy.rule
+        slots = rule(np, self.layout, self.params, state, exogenous, noise)
+        if inverters is not None:
+            slots = engine.settled_slots(np, self.layout, self.params, state, slots, exogenous, noise, inverters)
         plan = self.layout.slots
         actions = np.zeros((*state.tick.shape, len(self.layout.actors) * self.layout.action_size))
         mine = plan.actor >= 0

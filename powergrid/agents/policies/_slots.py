@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.core.types import Array
-
 
 def mask(layout: Any, *fields: str) -> np.ndarray:
     """Whether a slot holds one of these command fields of any device, ``(K,)``."""
@@ -17,15 +15,6 @@ def mask(layout: Any, *fields: str) -> np.ndarray:
 def batteries(layout: Any) -> np.ndarray:
     """Whether a slot holds the active power of something with a state of charge, ``(K,)``."""
     return _mask(layout, [family for family in layout.families if "soc" in family.kernel.State._fields], ("p_mw",))
-
-
-def terminal_v_pu(xp: Any, layout: Any, v_pu: Array) -> Array:
-    """Voltage at the terminals of every injecting unit, the mean over its phases [pu], ``(*batch, units)``."""
-    at, unit, share = layout.inject.target, layout.inject.source, layout.inject.weights
-    mean = np.zeros((len(at), len(layout.units)))
-    mean[np.arange(len(at)), unit] = share
-    terminal: Array = v_pu[..., at] @ xp.asarray(mean, dtype=v_pu.dtype)
-    return terminal
 
 
 def _mask(layout: Any, families: Any, fields: tuple[str, ...]) -> np.ndarray:

@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.policies import rule_based
+from powergrid.agents.policies._following import following
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
 
 
 @register_policy("no_trade")
+@following()
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
     """As ``rule_based``, but importers bid feed-in and exporters ask retail.
 
     Who imports follows from loads and commands. A member in balance counts as an importer: it has losses to cover.
     """
-    slots = rule_based.act(xp, layout, params, state, exogenous, noise)
+    slots = rule_based.act.rule(xp, layout, params, state, exogenous, noise)
     imported_mw = _imported_mw(xp, layout, params, state, exogenous.now, slots)
     for market in layout.markets:
         place = np.eye(layout.slots.size)[market.slot[:, 0]]

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.device_agent import DeviceAgent, Outlook
+from powergrid.agents.policies._following import following
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
 
 
 @register_policy("rule_based", aliases=("price_response",))
+@following()
 def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
     """Every device follows its family's rule, every trader asks for its marginal cost.
 

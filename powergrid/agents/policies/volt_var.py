@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from powergrid.agents.policies import _slots, rule_based
+from powergrid.agents.policies import rule_based
+from powergrid.agents.policies._following import CATEGORY_A, CATEGORY_B, Curve, droop, following
 from powergrid.core.types import Array
 from powergrid.plugins import register_policy
 
+__all__ = ["CATEGORY_A", "CATEGORY_B", "Curve", "act", "droop"]
 
-class Curve(NamedTuple):
-    """Volt-var curve: corners [pu], and reactive power at and beyond the outer ones over the inverter's rating [1].
 
-    Between the inner two nothing is asked for.
+def commands(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
+    """What is commanded besides reactive power: steps of regulators that commands move, else as ``rule_based``.
+
+    Regulators make the steps that their relays would make on the last voltages, upstream first.
     """
-
-    full_low_pu: float
-    low_pu: float
-    high_pu: float
-    full_high_pu: float
-    full_share: float
-
-
-CATEGORY_A = Curve(0.90, 1.00, 1.00, 1.10, 0.25)
-CATEGORY_B = Curve(0.92, 0.98, 1.02, 1.08, 0.44)
-"""Default curves of IEEE Std 1547-2018, table 8."""
-
-
-@register_policy("volt_var")
-def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-    """Reactive power of every inverter by the voltage of its terminal in the last tick; taps as their relays ask.
-
-    The default curve of category B in IEEE Std 1547-2018, table 8: 44 % of the rating injected at 0.92 pu and below,
-    none between 0.98 and 1.02 pu, 44 % absorbed at 1.08 pu and above; the mean over the phases of a device. Regulators
-    that commands move make the steps their relays would make on the last voltages, upstream first; everything
-    else is as ``rule_based`` has it. Slots ``(*batch, K)``.
-    """
-    slots = rule_based.act(xp, layout, params, state, exogenous, noise)
-    return follow(xp, layout, params, state, slots, CATEGORY_B)
-
-
-def follow(xp: Any, layout: Any, params: Any, state: Any, slots: Array, curve: Curve) -> Array:
-    """The slots with reactive powers of a volt-var curve, and steps of regulators that commands move."""
-    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    wanted = droop(xp, _slots.terminal_v_pu(xp, layout, v_pu), curve)
-    moves, index, first = _moves(xp, layout, params, state, v_pu), np.arange(layout.slots.size), 0
-    if moves.shape[-1]:
-        free = layout.families[layout.taps].free[:, 0]
-        index[layout.families[layout.taps].slot[free, 0]] = layout.slots.size + len(layout.units) + np.flatnonzero(free)
-    for i in layout.injecting:
-        family = layout.families[i]
-        units = first + np.arange(family.size)
-        first += family.size
-        fields = family.kernel.Command._fields
-        if "q_mvar" in fields:
-            free = family.free[:, fields.index("q_mvar")]
-            index[family.slot[free, fields.index("q_mvar")]] = layout.slots.size + units[free]
-    return xp.concatenate([slots, wanted, moves], axis=-1)[..., index]
+    slots = rule_based.act.rule(xp, layout, params, state, exogenous, noise)
+    moves = _moves(xp, layout, params, state, xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im))
+    if not moves.shape[-1]:
+        return slots
+    free, index = layout.families[layout.taps].free[:, 0], np.arange(layout.slots.size)
+    index[layout.families[layout.taps].slot[free, 0]] = layout.slots.size + np.flatnonzero(free)
+    return xp.concatenate([slots, moves], axis=-1)[..., index]
 
 
 def _moves(xp: Any, layout: Any, params: Any, state: Any, v_pu: Array) -> Array:
@@ -75,9 +42,15 @@ def _moves(xp: Any, layout: Any, params: Any, state: Any, v_pu: Array) -> Array:
     return xp.where(waits, 0.0, steps) / columns.max_steps_per_tick
 
 
-def droop(xp: Any, v_pu: Array, curve: Curve = CATEGORY_B) -> Array:
-    """Reactive power over the rating [1], positive when injected, at a terminal voltage [pu]."""
-    inject = (curve.low_pu - v_pu) / (curve.low_pu - curve.full_low_pu)
-    absorb = (v_pu - curve.high_pu) / (curve.full_high_pu - curve.high_pu)
-    inject, absorb = (xp.minimum(xp.maximum(part, 0.0), 1.0) for part in (inject, absorb))
-    return curve.full_share * (inject - absorb)
+@register_policy("volt_var")
+@following(volt_var=CATEGORY_B)
+def act(xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
+    """Reactive power of every inverter by the voltage of its terminal; taps as their relays ask.
+
+    The default curve of category B in IEEE Std 1547-2018, table 8: 44 % of the rating injected at 0.92 pu and below,
+    none between 0.98 and 1.02 pu, 44 % absorbed at 1.08 pu and above; the mean over the phases of a device. Inverters
+    act in seconds, so they come to rest within the tick, together with the power flow. Regulators that commands move
+    make the steps their relays would make on the last voltages, upstream first; everything else is as ``rule_based``
+    has it. Slots ``(*batch, K)``.
+    """
+    return commands(xp, layout, params, state, exogenous, noise)

@@ -31,12 +31,21 @@ class Before(NamedTuple):
         Steps that regulators ask for at the voltages found.
     again
         Move regulators and prepare the next flow of some environments.
+    members
+        Environments of a group.
+    deliver_family
+        One family's devices, as they are after a tick.
+    draw
+        What the buses draw.
     """
 
     choose: Callable
     begin: Callable
     want: Callable
     again: Callable
+    members: Callable
+    deliver_family: Callable
+    draw: Callable
 
 
 def make_before(rows: Rows) -> Before:
@@ -105,10 +114,33 @@ def make_before(rows: Rows) -> Before:
             fill_slots(ints, who, clock, actions, acts, before[group], after[group], due, clipped)
 
     @leaf
+    def deliver_family(ints, floats, f, before, after, now, v_pu, delivered):
+        """One family's devices, whose row of ``Calls.table`` begins at `f`."""
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
+        numbers, places = real(ints, floats, at.CALLS_NUMBERS), whole(ints, at.CALLS_PLACES)
+        slots, units = widths[at.SLOTS], widths[at.UNITS_ALL]
+        state, unit = table[f + at.STATE] * lanes, table[f + at.UNIT]
+        invoke(
+            table[f + at.STEP],
+            (
+                table[f + at.UNITS],
+                address(numbers, table[f + at.NUMBERS_FROM]),
+                address(places, table[f + at.PLACES]),
+                address(before, state),
+                address(delivered, 0),
+                address(now, 0),
+                address(v_pu, 0),
+                real(ints, floats, at.NUMBERS)[at.DT_H],
+                address(after, state),
+                address(delivered, (slots + unit) * lanes),
+                address(delivered, (slots + units + unit) * lanes),
+            ),
+        )
+
+    @leaf
     def deliver(ints, floats, before, after, now, v_pu, delivered):
         """Slots in physical units, then every device."""
         widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
-        numbers, places = real(ints, floats, at.CALLS_NUMBERS), whole(ints, at.CALLS_PLACES)
         low, half_span = real(ints, floats, at.DELIVERY_LOW), real(ints, floats, at.DELIVERY_HALF_SPAN)
         first, slots, units = widths[at.STATES], widths[at.SLOTS], widths[at.UNITS_ALL]
         for k in range(slots):
@@ -117,23 +149,7 @@ def make_before(rows: Rows) -> Before:
             put(delivered, i, 0.0)
         for f in range(0, len(table), at.CALL_COLUMNS):
             if table[f + at.STEP]:
-                state, unit = table[f + at.STATE] * lanes, table[f + at.UNIT]
-                invoke(
-                    table[f + at.STEP],
-                    (
-                        table[f + at.UNITS],
-                        address(numbers, table[f + at.NUMBERS_FROM]),
-                        address(places, table[f + at.PLACES]),
-                        address(before, state),
-                        address(delivered, 0),
-                        address(now, 0),
-                        address(v_pu, 0),
-                        real(ints, floats, at.NUMBERS)[at.DT_H],
-                        address(after, state),
-                        address(delivered, (slots + unit) * lanes),
-                        address(delivered, (slots + units + unit) * lanes),
-                    ),
-                )
+                deliver_family(ints, floats, f, before, after, now, v_pu, delivered)
 
     @leaf
     def draw(ints, floats, now, delivered, drawn):
@@ -291,4 +307,4 @@ def make_before(rows: Rows) -> Before:
             for i in range(2 * whole(ints, at.WIDTHS)[at.BUSES]):
                 inputs[e, start + i] = out[e, i]
 
-    return Before(choose, begin, want, again)
+    return Before(choose, begin, want, again, members, deliver_family, draw)

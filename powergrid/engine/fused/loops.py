@@ -45,7 +45,7 @@ def entries(lanes: int) -> SimpleNamespace:
     rows = ONE if lanes == 1 else MANY
     compiled = cached(*_MADE_OF, name=f"-{lanes}", error_model="numpy", nogil=True)
     before = make_before(rows)
-    choose_, _, want_, again_ = before
+    choose_, want_, again_ = before.choose, before.want, before.again
 
     @compiled
     def choose(ints, floats, clock, actions, old, new, due, clipped):

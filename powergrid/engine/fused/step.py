@@ -19,6 +19,7 @@ from powergrid.engine.controls import ROUNDS
 from powergrid.engine.fused import ahead, loops
 from powergrid.engine.fused import plan as at
 from powergrid.engine.fused.flow import RowFlow
+from powergrid.engine.fused.inverters import Followed, units_of
 from powergrid.engine.fused.kernels import NotCompilableError, compile_family
 from powergrid.engine.fused.plan import floor_plan, pack
 from powergrid.engine.fused.rows import WIDE
@@ -39,6 +40,7 @@ class _Scratch(NamedTuple):
     nothing: Array
     untold: tuple[Array, Array]
     lean: tuple[Array, Array, Array, Array]
+    followed: Any
 
 
 class _Code(NamedTuple):
@@ -142,6 +144,7 @@ class FusedStep:
         plain = None if layout.python is None else layout.python.act
         self._policies = [(mask, act) for _, mask, act in layout.slots.local if act != plain]
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
+        self._followers = None if layout.inverters is None else units_of(layout, self._fields)
 
     def _code(self, count: int) -> _Code:
         """What runs so many environments."""
@@ -196,7 +199,8 @@ class FusedStep:
         chosen = bool(self.layout.slots.local)
         if chosen:
             self._choose(code, before, when, given, table, noise, rows, results)
-        at_once = bool(self._flow.compiled[0]) and not traded
+        compiled_flow = bool(self._flow.compiled[0]) and scratch.followed is None
+        at_once = compiled_flow and not traded
         delivered, out, iterations, work = scratch.lean
         if keep or not at_once:
             delivered = np.empty((groups, self._delivered * code.lanes))
@@ -226,9 +230,9 @@ class FusedStep:
         markets: tuple[Any, ...] = ()
         parts = (BEGIN, FINISH)
         if not at_once:
-            run((BEGIN, FLOW if self._flow.compiled[0] else BEGIN), results, tables, chosen, heard)
-            if not self._flow.compiled[0]:
-                self._solve(code, scratch, rows, out, iterations)
+            run((BEGIN, FLOW if compiled_flow else BEGIN), results, tables, chosen, heard)
+            if not compiled_flow:
+                self._solve(code, scratch, (table, when, before.rows, rows, delivered), out, iterations)
             markets, *traded_ = self._trade(before, table[when[:, 1]], delivered, out, scratch.nothing)
             heard, parts = (traded_[0], traded_[1]), (FINISH, FINISH)
         run(parts, results, tables, chosen, heard)
@@ -248,7 +252,13 @@ class FusedStep:
             wanted, ratio = np.zeros((2, -(-count // lanes), self._relays * lanes))
             ledger, rows = self.layout.ledger, len(self.layout.accounts) + 1
             untold = np.empty((0, rows, len(ledger.money_names))), np.empty((0, rows, len(ledger.cost_names)))
-            inputs = self._flow.rows(min(count, PIECE) if self._flow.compiled[0] else count)
+            given, followed = self.layout.inverters, None
+            if self._followers is not None:
+                code = self._code(count)
+                limits = (given.rest_pu, self._flow.tol_pu)
+                followed = Followed(self._followers, *limits, lanes, count, (code.ints, code.floats))
+            by_piece = bool(self._flow.compiled[0]) and followed is None
+            inputs = self._flow.rows(min(count, PIECE) if by_piece else count)
             empty = np.empty((count, 0))
             some = min(count, PIECE)
             lean = (
@@ -257,7 +267,8 @@ class FusedStep:
                 np.empty(some, np.int64),
                 np.empty((1, self._work * lanes)),
             )
-            self._scratch[count] = _Scratch(inputs, wanted, ratio, np.empty(count, bool), empty, untold, lean)
+            busy = np.empty(count, bool)
+            self._scratch[count] = _Scratch(inputs, wanted, ratio, busy, empty, untold, lean, followed)
         return self._scratch[count]
 
     def _choose(
@@ -303,19 +314,29 @@ class FusedStep:
             else:
                 slots[:, mask] = chosen[:, mask]
 
-    def _solve(self, code: _Code, scratch: _Scratch, rows: Array, out: Array, iterations: Array) -> None:
-        """The flow with regulators as far as the tick allows; environments at rest keep theirs to the bit."""
+    def _solve(self, code: _Code, scratch: _Scratch, tables: tuple[Array, ...], out: Array, iterations: Array) -> None:
+        """The flow with regulators as far as the tick allows; environments at rest keep theirs to the bit.
+
+        Inverters that follow their voltage come to rest at every position of the taps.
+        """
         flow, moves, plan = self._flow, (scratch.wanted, scratch.ratio), (code.ints, code.floats)
-        flow.solve(scratch.inputs, out, iterations)
+        inputs, followed, rows = scratch.inputs, scratch.followed, tables[3]
+        if followed is not None:
+            followed.begin(tables, inputs)
+        flow.solve(inputs, out, iterations)
+        if followed is not None:
+            followed.settle(tables, inputs, out, iterations, flow.solve, None)
         if not self._relays:
             return
         rounds, busy = 1, scratch.busy
         while code.entries.want(*plan, flow.tol_pu, rows, out, *moves, busy) and rounds < ROUNDS:
             who = np.flatnonzero(busy)
-            code.entries.again(*plan, who, rows, *moves, scratch.inputs, out)
+            code.entries.again(*plan, who, rows, *moves, inputs, out)
             found, taken = np.empty((len(who), flow.width)), np.empty(len(who), np.int64)
-            flow.solve(scratch.inputs[who], found, taken)
+            flow.solve(inputs[who], found, taken)
             out[who], iterations[who] = found, taken
+            if followed is not None:
+                followed.settle(tables, inputs, out, iterations, flow.solve, busy)
             rounds += 1
 
     def _trade(

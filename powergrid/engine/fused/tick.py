@@ -47,7 +47,7 @@ def call_solver(typingctx, code, ints, floats, rows, has_zip, has_start, tol_pu,
 def make_tick(lanes: Rows, before: Before, finish: Callable, compiled: Callable) -> Callable:
     """The whole tick for so many lanes, to be called from Python: `compiled` is the decorator that makes it so."""
     wide = lanes.lanes
-    _, begin, want, again = before
+    begin, want, again = before.begin, before.want, before.again
 
     @leaf
     def solve(solver, rows, out, iterations):

@@ -209,43 +209,48 @@ def test_volt_watt_falls_to_what_is_left():
 def test_volt_watt_holds_back_what_generates_where_the_voltage_is_high():
     """A feeder held near 1.08 pu: batteries, generators and the sun give what the curve leaves, loads are served."""
     network = {"base": "ieee13", "load_scale": 0.05, "source_pu": 1.05, "regulators": {"v_set_pu": 1.08}}
-    env = powergrid.make({**EVERYTHING, "network": network})
+    env = powergrid.make({**EVERYTHING, "network": network}, tol_pu=1e-11)
     env.reset(seed=0, options={"day": 180})
     rated = {"ess_1": ("671", -0.5, 0.5, 0.0), "dg_1": ("675", 0.2, 0.6, 0.2), "pv_1": ("680", 0.0, 0.1, 0.0)}
-    least, changed, sun = 1.0, set(), env.world.layout.columns.column("pv_pu:south")
+    least, changed, still, sun = 1.0, set(), 0, env.world.layout.columns.column("pv_pu:south")
     for tick in range(96):
-        v_pu = np.hypot(env._state.v_re, env._state.v_im)
         free, held = (env.policy_actions(name)["operator_1"] for name in ("rule_based", "volt_watt"))
         offered = {"pv_1": 0.1 * min(float(env.world.table[180 * 96 + tick][sun]), 1.0)}
+        env.step({"operator_1": held})
+        if env._state.devices[env.world.layout.taps].moves.any():  # then the commands were for other taps
+            continue
+        still += 1
         for label, before, after in zip(env.action_labels("operator_1"), free, held, strict=True):
             unit, name = label.split(" ")[0].split(".")
             if unit not in rated or name not in ("p", "p_share"):
                 assert after == before, label
                 continue
             bus, low, high, left = rated[unit]
-            cap = float(curve(np, v_pu[env.world.network.bus(bus)], min(left / high, 0.2))) * high
+            cap = float(curve(np, env.output.flow.v_pu[env.world.network.bus(bus)], min(left / high, 0.2))) * high
             top = offered.get(unit, high)
             most = np.clip(2.0 * (cap - low) / max(top - low, 1e-12) - 1.0, -1.0, 1.0)
             assert after == pytest.approx(min(before, most), abs=1e-5), (label, tick)
             least = min(least, cap / high)
             changed |= {unit} if after < before - 1e-6 else set()
-        env.step(env.policy_actions("volt_watt"))
+    assert still > 60
     assert least < 0.8
     assert "pv_1" in changed
 
 
 def test_volt_var_reads_the_phases_of_each_device():
-    """Reactive power of every inverter by hand from the voltages that the environment last solved."""
+    """Reactive power of every inverter by hand from the voltages that its commands lead to."""
     env = powergrid.make("voltage_control_13")
     env.reset(seed=0, options={"day": 180})
     largest = 0.0
-    for _ in range(70):
+    for _ in range(35):
         env.step(env.policy_actions("random"))
-        found, v, ruled = env.policy_actions("volt_var"), env.output.flow.v_pu, env.policy_actions("rule_based")
+        found, ruled = env.policy_actions("volt_var"), env.policy_actions("rule_based")
+        env.step(found)
+        v = env.output.flow.v_pu
         assert found["cap_1"] == ruled["cap_1"]
         for agent, bus, phases in (("pv_1", "671", "abc"), ("pv_2", "611", "c"), ("pv_4", "646", "bc")):
             mean = np.mean([v[env.world.network.bus(f"{bus}.{phase}")] for phase in phases])
-            assert found[agent][1] == pytest.approx(float(droop(np, mean)), abs=1e-6), agent
+            assert found[agent][1] == pytest.approx(float(droop(np, mean)), abs=2e-6), agent
             assert found[agent][0] == ruled[agent][0]
             largest = max(largest, abs(found[agent][1]))
     assert largest > 0.1

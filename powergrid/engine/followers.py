@@ -1,0 +1,162 @@
+"""Which units follow their voltage: their policy says so, and somebody may choose what they command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.agents.policies._following import Curve
+from powergrid.engine.inverters import Inverters
+
+MOST_LEFT = 0.2
+"""Largest share of the rated power that is left at high voltage [1]: the lowest power of the unit, if that is less."""
+NOTHING = Curve(0.5, 0.9, 1.1, 1.5, 0.0)
+"""Curve of units that only limit their active power."""
+
+
+class Unit(NamedTuple):
+    """What is known of a unit when it is given its curves.
+
+    Attributes
+    ----------
+    family, row, number
+        Family, row in it, and number among the injecting units.
+    nodes
+        Nodes of its terminal.
+    curve
+        Volt-var curve of its own, for policies that have none.
+    """
+
+    family: int
+    row: int
+    number: int
+    nodes: tuple[int, ...]
+    curve: tuple[float, ...] | None
+
+
+class Followers:
+    """Finds the units that follow their voltage under a policy.
+
+    Parameters
+    ----------
+    families, plan
+        Families of the layout, and its slots.
+    units
+        Units that may follow a curve.
+    policies
+        Local policy that decides each slot, ``None`` where somebody acts.
+    sensitivity
+        :func:`powergrid.powerflow.sensitivity.voltage_sensitivity` of the network.
+    rest_pu
+        Largest ``|r|`` at rest [pu].
+    """
+
+    def __init__(
+        self,
+        families: Sequence[Any],
+        plan: Any,
+        units: Sequence[Unit],
+        policies: Sequence[Any],
+        sensitivity: Callable[[Sequence[Sequence[int]]], tuple[np.ndarray, np.ndarray]],
+        rest_pu: float,
+    ):
+        self._families, self._plan, self._units, self._policies = families, plan, units, policies
+        self._sensitivity, self._rest_pu = sensitivity, rest_pu
+        self._found: dict[Any, Inverters | None] = {}
+
+    def __call__(self, policy: Any = None) -> Inverters | None:
+        """Inverters where `policy` decides for all who act from outside; ``None`` where no unit follows its voltage."""
+        if policy not in self._found:
+            self._found[policy] = self._make(policy)
+        return self._found[policy]
+
+    def _make(self, policy: Any) -> Inverters | None:
+        def policy_of(slot: int) -> Any:
+            local = self._policies[slot]
+            return policy if local is None and self._plan.actor[slot] >= 0 else local
+
+        return inverters_of(self._families, self._plan, self._units, policy_of, self._sensitivity, self._rest_pu)
+
+
+def inverters_of(
+    families: Sequence[Any],
+    plan: Any,
+    units: Sequence[Unit],
+    policy_of: Callable[[int], Any],
+    sensitivity: Callable[[Sequence[Sequence[int]]], tuple[np.ndarray, np.ndarray]],
+    rest_pu: float,
+) -> Inverters | None:
+    """The units that follow their voltage; ``None`` where none does.
+
+    Parameters
+    ----------
+    families
+        Families of the layout.
+    plan
+        Its slots.
+    policy_of
+        Policy that decides a slot; ``None`` where somebody else does.
+    sensitivity
+        :func:`powergrid.powerflow.sensitivity.voltage_sensitivity` of the network.
+    """
+    found = [_columns(families[unit.family], plan, unit, policy_of) for unit in units]
+    followers = [unit for unit, columns in zip(units, found, strict=True) if columns is not None]
+    if not followers:
+        return None
+    columns = list(zip(*(row for row in found if row is not None), strict=True))
+    q_slot, p_slot, by_share = (np.array(column) for column in columns[:3])
+    q_gain, left, rated_mw, low_mw, half_mw = (np.array(column, float) for column in columns[3:8])
+    r_pu, x_pu = sensitivity([unit.nodes for unit in followers])
+    return Inverters(
+        family=np.array([unit.family for unit in followers]),
+        row=np.array([unit.row for unit in followers]),
+        unit=np.array([unit.number for unit in followers]),
+        q_slot=q_slot,
+        p_slot=p_slot,
+        curve=Curve(*np.array(columns[8], float).T),
+        q_gain=q_gain,
+        left=left,
+        rated_mw=rated_mw,
+        low_mw=low_mw,
+        half_mw=half_mw,
+        by_share=by_share,
+        node=np.array([(*unit.nodes, *[unit.nodes[0]] * 2)[:3] for unit in followers]),
+        share=np.array([(*[1.0 / len(unit.nodes)] * len(unit.nodes), 0.0, 0.0)[:3] for unit in followers]),
+        r_pu=r_pu,
+        x_pu=x_pu,
+        rest_pu=rest_pu,
+    )
+
+
+def _columns(family: Any, plan: Any, unit: Unit, policy_of: Callable[[int], Any]) -> tuple[Any, ...] | None:
+    """Slots, whether the command is a share, gain, limits and curve of a unit; ``None`` where it follows nothing."""
+    params, row = family.params, unit.row
+    q_slot, q_policy = _decided(family, row, ("q_mvar",), policy_of)
+    p_slot, p_policy = _decided(family, row, ("p_mw", "p_share"), policy_of)
+    curve = getattr(q_policy, "volt_var", None)
+    if curve is None and getattr(q_policy, "own_curves", False) and unit.curve is not None:
+        curve = Curve(*unit.curve)
+    by_share = p_slot >= 0 and "p_share" in family.kernel.Command._fields
+    low_mw, half_mw = (0.0, 0.0) if by_share or p_slot < 0 else (plan.low[p_slot], plan.half_span[p_slot])
+    rated_mw = low_mw + 2.0 * half_mw
+    if by_share:
+        rated_mw = min(getattr(params, "p_max_mw", params.sn_mva)[row], params.sn_mva[row])
+    limits = getattr(p_policy, "volt_watt", False) and rated_mw > 0.0  # what only draws is left alone
+    if curve is None and not limits:
+        return None
+    left = 0.0 if by_share else min(max(low_mw, 0.0) / max(rated_mw, 1e-12), MOST_LEFT)
+    numbers = (left, rated_mw, low_mw, half_mw) if limits else (0.0, 1.0, 0.0, 0.5)
+    gain = 0.0 if curve is None else params.sn_mva[row] / plan.half_span[q_slot]
+    slots = (q_slot if curve is not None else -1, p_slot if limits else -1, by_share and limits)
+    return *slots, gain, *numbers, NOTHING if curve is None else curve
+
+
+def _decided(family: Any, row: int, names: tuple[str, ...], policy_of: Callable[[int], Any]) -> tuple[int, Any]:
+    """Slot of the first of some command fields that somebody may choose, and the policy that does; -1 and ``None``."""
+    for j, name in enumerate(family.kernel.Command._fields):
+        if name in names and family.free[row, j]:
+            slot = int(family.slot[row, j])
+            return slot, policy_of(slot)
+    return -1, None

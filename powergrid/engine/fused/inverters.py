@@ -1,0 +1,415 @@
+"""Inverters that follow their voltage, compiled: the twin of :mod:`powergrid.engine.inverters`.
+
+Environments without such units never compile these entries. A table of lanes, `memory`, holds for each environment
+``[w n, wanted n, base n, p n, q n, v n, step n, least, share, factor]``: voltages tried, active power commanded besides
+the curves, and what :class:`powergrid.engine.inverters.Round` has by the same names.
+"""
+
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.agents.policies import _following
+from powergrid.agents.policies._following import Curve
+from powergrid.core.errors import NotCompilableError
+from powergrid.core.machine_code import cached
+from powergrid.core.types import Array
+from powergrid.engine import inverters as engine
+from powergrid.engine.fused import plan as at
+from powergrid.engine.fused import words as xp
+from powergrid.engine.fused.before import make_before
+from powergrid.engine.fused.common import flat, inside, leaf, real, whole
+from powergrid.engine.fused.kernels import compiled as twin
+from powergrid.engine.fused.rows import MANY, ONE, Rows
+from powergrid.engine.inverters import LARGEST_STEP_PU, LEAST_SHARE, ROUNDS, SCALE
+from powergrid.engine.layout import Layout
+
+_reactive, _active = twin(_following.reactive_slot), twin(_following.active_slot)
+_NUDGE_PU = 4.0 * float(np.sqrt(np.finfo(float).eps))
+_UNKNOWN = 1e300
+Q_SLOT, P_SLOT, OFFERED, UNIT, NODE = range(5)
+"""Rows of ``Units.whole``; the nodes of the terminal take three."""
+FULL_LOW, LOW, HIGH, FULL_HIGH, FULL_SHARE, GAIN, LEFT, RATED, FROM, HALF, SHARE = range(11)
+"""Rows of ``Units.real``; the weights of the nodes take three."""
+W, WANTED, BASE, P_MW, Q_MVAR, V_PU, STEP, REST = range(8)
+"""Blocks of `n` in a row of memory; behind them ``[least, share, factor]``."""
+
+
+class Units(NamedTuple):
+    """The units as arrays.
+
+    Attributes
+    ----------
+    whole, real
+        One column a unit, see :data:`Q_SLOT` and :data:`FULL_LOW`.
+    families
+        First entries of their families' rows in ``Calls.table``.
+    r_pu, x_pu
+        As in :class:`powergrid.engine.inverters.Inverters`.
+    """
+
+    whole: Array
+    real: Array
+    families: Array
+    r_pu: Array
+    x_pu: Array
+
+
+def units_of(layout: Layout, fields: Any) -> Units:
+    """The units of a layout, where `fields` says where each field of each family's state lies.
+
+    Raises
+    ------
+    NotCompilableError
+        If a family does not keep what nature offers in its state.
+    """
+    given = layout.inverters
+    offered = np.full(len(given.unit), -1)
+    for k in np.flatnonzero(given.by_share).tolist():
+        family = layout.families[given.family[k]]
+        names = family.kernel.State._fields
+        if "available_mw" not in names:
+            raise NotCompilableError(f"the state of {family.kernel.__name__} does not hold available_mw")
+        offered[k] = fields[given.family[k]][names.index("available_mw")].start + given.row[k]
+    columns = (*given.curve, given.q_gain, given.left, given.rated_mw, given.low_mw, given.half_mw)
+    return Units(
+        whole=np.ascontiguousarray([given.q_slot, given.p_slot, offered, given.unit, *given.node.T], np.int64),
+        real=np.ascontiguousarray([*columns, *given.share.T], float),
+        families=np.unique(given.family).astype(np.int64) * at.CALL_COLUMNS,
+        r_pu=given.r_pu,
+        x_pu=given.x_pu,
+    )
+
+
+class Follow(NamedTuple):
+    """Compiled functions over all groups of environments.
+
+    Attributes
+    ----------
+    begin
+        Note what is commanded besides the curves, and command what they give at the last voltages.
+    follow
+        After a flow: who is at rest, and what the others try next.
+    """
+
+    begin: Callable
+    follow: Callable
+
+
+def make_follow(rows: Rows) -> Follow:
+    """The entries for so many lanes."""
+    lanes, get, put, fill, read, write = rows
+    before = make_before(rows)
+    members, deliver_family, draw = before.members, before.deliver_family, before.draw
+
+    @leaf
+    def terminal(units, real_, u, table, first):
+        """Mean voltage of a unit's phases in a table whose magnitudes begin at row `first`."""
+        total = get(table, first + units[NODE, u]) * real_[SHARE, u]
+        for k in range(1, 3):
+            total += get(table, first + units[NODE + k, u]) * real_[SHARE + k, u]
+        return total
+
+    @leaf
+    def command(ints, floats, units, real_, memory, nudge, after, delivered):
+        """Slots of the curves in physical units at the voltages tried, a `nudge` beyond them."""
+        n = units.shape[1]
+        low, half_span = real(ints, floats, at.DELIVERY_LOW), real(ints, floats, at.DELIVERY_HALF_SPAN)
+        for u in range(n):
+            w = get(memory, W * n + u) + get(nudge, u)
+            if units[Q_SLOT, u] >= 0:
+                k = units[Q_SLOT, u]
+                curve = Curve(
+                    real_[FULL_LOW, u], real_[LOW, u], real_[HIGH, u], real_[FULL_HIGH, u], real_[FULL_SHARE, u]
+                )
+                slot = _reactive(xp, w, curve, real_[GAIN, u])
+                put(delivered, k, low[k] + (slot + 1.0) * half_span[k])
+            if units[P_SLOT, u] >= 0:
+                k, half_mw = units[P_SLOT, u], fill(real_[HALF, u])
+                if units[OFFERED, u] >= 0:
+                    half_mw = get(after, units[OFFERED, u]) * 0.5
+                wanted = get(memory, WANTED * n + u)
+                slot = _active(xp, w, wanted, real_[LEFT, u], real_[RATED, u], real_[FROM, u], half_mw)
+                put(delivered, k, low[k] + (slot + 1.0) * half_span[k])
+
+    @leaf
+    def deliver(ints, floats, units, real_, families, memory, nudge, old, now, v_pu, after, delivered):
+        command(ints, floats, units, real_, memory, nudge, after, delivered)
+        for f in families:
+            deliver_family(ints, floats, f, old, after, now, v_pu, delivered)
+
+    @leaf
+    def load(ints, floats, now, delivered, drawn, inputs, who):
+        draw(ints, floats, now, delivered, drawn)
+        columns = whole(ints, at.NETWORK_AT)
+        write(drawn, 0, len(drawn) // lanes, flat(inputs), inputs.shape[1], who, columns[at.LOAD_P])
+
+    @leaf
+    def readings(ints, table, when, who, row, old, now, v_pu):
+        """Exogenous row and voltages that the kernels of a group read."""
+        widths = whole(ints, at.WIDTHS)
+        m, held = widths[at.BUSES], widths[at.STATES] + widths[at.SLOTS]
+        for lane in range(lanes):
+            row[lane] = when[who[lane], 1]
+        read(flat(table), table.shape[1], row, 0, table.shape[1], now, 0)
+        for bus in range(m):
+            re, im = get(old, held + bus), get(old, held + m + bus)
+            put(v_pu, bus, xp.sqrt(re * re + im * im))
+
+    @leaf
+    def places_of(ints, floats):
+        """Numbers that one environment's loads take."""
+        parts = 2 + len(real(ints, floats, at.DELIVERY_BY_VOLTAGE)) // max(
+            len(real(ints, floats, at.DELIVERY_LOAD_P_MW)), 1
+        )
+        return (len(whole(ints, at.DELIVERY_START)) - 1) * parts
+
+    @inside
+    def begin(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory):
+        n, m = units.shape[1], whole(ints, at.WIDTHS)[at.BUSES]
+        first = whole(ints, at.WIDTHS)[at.STATES]
+        who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        now, v_pu, nudge = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.zeros(n * lanes)
+        drawn = np.empty(places_of(ints, floats) * lanes)
+        for group in range(len(before)):
+            members(group, len(when), who)
+            old, new, made, own = before[group], after[group], delivered[group], memory[group]
+            readings(ints, table, when, who, row, old, now, v_pu)
+            for u in range(n):
+                put(own, W * n + u, terminal(units, real_, u, v_pu, 0))
+                put(own, WANTED * n + u, get(new, first + max(units[P_SLOT, u], 0)))
+            deliver(ints, floats, units, real_, families, own, nudge, old, now, v_pu, new, made)
+            load(ints, floats, now, made, drawn, inputs, who)
+
+    @leaf
+    def delivered_by(ints, units, u, delivered):
+        """Active and reactive power of a unit."""
+        widths = whole(ints, at.WIDTHS)
+        p = widths[at.SLOTS] + units[UNIT, u]
+        return get(delivered, p), get(delivered, p + widths[at.UNITS_ALL])
+
+    @leaf
+    def answer(table_r, table_x, i, n, p, q):
+        """Change of a unit's voltage for changes of power."""
+        total = fill(0.0)
+        for j in range(n):
+            total += get(p, j) * table_r[i, j] + get(q, j) * table_x[i, j]
+        return total
+
+    @leaf
+    def solve(matrix, r, step, n):
+        """Solve ``matrix step = r`` by elimination; the matrix, close to one plus a positive one, needs no pivots."""
+        for i in range(n):
+            put(step, i, get(r, i))
+        for k in range(n):
+            inverse = 1.0 / get(matrix, k * n + k)
+            for i in range(k + 1, n):
+                ratio = get(matrix, i * n + k) * inverse
+                for j in range(k + 1, n):
+                    put(matrix, i * n + j, get(matrix, i * n + j) - ratio * get(matrix, k * n + j))
+                put(step, i, get(step, i) - ratio * get(step, k))
+        for back in range(n):
+            k = n - 1 - back
+            total = get(step, k)
+            for j in range(k + 1, n):
+                total -= get(matrix, k * n + j) * get(step, j)
+            put(step, k, total / get(matrix, k * n + k))
+
+    @inside
+    def follow(
+        ints, floats, units, real_, families, r_pu, x_pu, limits, table, when, before, after, delivered, inputs, out,
+        memory, fresh, active, busy,
+    ):  # fmt: skip
+        """One round of the environments `active`, the first one at these taps if it is `fresh`; how many stay busy."""
+        tol_pu, rest_pu = limits
+        n, widths = units.shape[1], whole(ints, at.WIDTHS)
+        m, width, count = widths[at.BUSES], out.shape[1], 0
+        starts = whole(ints, at.NETWORK_AT)[at.START_RE]
+        who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
+        now, v_old, flow = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.empty(width * lanes)
+        nudge, p, q, r, step = np.empty((5, n * lanes))
+        matrix, marks = np.empty(n * n * lanes), np.empty(3 * lanes)
+        scratch, apart = np.empty(after.shape[1]), np.empty(delivered.shape[1])
+        drawn = np.empty(places_of(ints, floats) * lanes)
+        for group in range(len(before)):
+            members(group, len(when), who)
+            some = False
+            for lane in range(lanes):
+                some |= active[who[lane]]
+                marks[lane] = active[who[lane]]
+            if not some:
+                continue
+            old, new, made, own = before[group], after[group], delivered[group], memory[group]
+            readings(ints, table, when, who, row, old, now, v_old)
+            read(flat(out), width, who, 0, width, flow, 0)
+            act, solved = get(marks, 0) > 0.5, get(flow, width - 1) < tol_pu
+            least, share, factor = get(own, REST * n), get(own, REST * n + 1), get(own, REST * n + 2)
+            if fresh:
+                least = xp.where(act, fill(_UNKNOWN), least)
+                share, factor = xp.where(act, fill(1.0), share), xp.where(act, fill(1.0), factor)
+            largest = fill(0.0)
+            for u in range(n):
+                v = terminal(units, real_, u, flow, 2 * m)
+                put(r, u, v - get(own, W * n + u))
+                largest = xp.maximum(largest, xp.abs(get(r, u)))
+                p_mw, q_mvar = delivered_by(ints, units, u, made)
+                put(p, u, p_mw - get(own, P_MW * n + u))
+                put(q, u, q_mvar - get(own, Q_MVAR * n + u))
+            known = least < _UNKNOWN
+            refused = (~solved) | (largest > (1.0 - 0.1 * share) * least)
+            refused = refused & (share > LEAST_SHARE) & known
+            takes = act & solved & (~refused)
+            # factor on the sensitivities with which they explain best how the voltages have moved
+            size, fit = fill(0.0), fill(0.0)
+            for u in range(n):
+                expected = answer(r_pu, x_pu, u, n, p, q)
+                moved = terminal(units, real_, u, flow, 2 * m) - get(own, V_PU * n + u)
+                size += expected * expected
+                fit += expected * moved
+            fit = xp.minimum(xp.maximum(fit / xp.where(size > 0.0, size, 1.0), SCALE[0]), SCALE[1])
+            fit = xp.where(known & (size > 0.0), fit, factor)
+            # slopes of what is delivered, in the direction of the step
+            for u in range(n):
+                put(nudge, u, xp.where(get(r, u) < 0.0, fill(-_NUDGE_PU), _NUDGE_PU))
+            for i in range(len(scratch)):
+                scratch[i] = new[i]
+            for i in range(len(apart)):
+                apart[i] = made[i]
+            deliver(ints, floats, units, real_, families, own, nudge, old, now, v_old, scratch, apart)
+            for u in range(n):
+                here, there = delivered_by(ints, units, u, made), delivered_by(ints, units, u, apart)
+                put(p, u, xp.maximum((here[0] - there[0]) / get(nudge, u), 0.0))
+                put(q, u, xp.maximum((here[1] - there[1]) / get(nudge, u), 0.0))
+            for i in range(n):
+                for j in range(n):
+                    gain = get(p, j) * r_pu[i, j] + get(q, j) * x_pu[i, j]
+                    put(matrix, i * n + j, gain * fit + (1.0 if i == j else 0.0))
+            solve(matrix, r, step, n)
+            longest = fill(LARGEST_STEP_PU)
+            for u in range(n):
+                longest = xp.maximum(longest, xp.abs(get(step, u)))
+            share = xp.where(takes, LARGEST_STEP_PU / longest, xp.where(act, share * 0.5, share))
+            put(own, REST * n, xp.where(takes, largest, least))
+            put(own, REST * n + 1, share)
+            put(own, REST * n + 2, xp.where(takes, fit, factor))
+            stays = act & (~(solved & (largest <= rest_pu))) & (solved | refused)
+            for u in range(n):
+                p_mw, q_mvar = delivered_by(ints, units, u, made)
+                w, v = get(own, W * n + u), terminal(units, real_, u, flow, 2 * m)
+                put(own, BASE * n + u, xp.where(takes, w, get(own, BASE * n + u)))
+                put(own, P_MW * n + u, xp.where(takes, p_mw, get(own, P_MW * n + u)))
+                put(own, Q_MVAR * n + u, xp.where(takes, q_mvar, get(own, Q_MVAR * n + u)))
+                put(own, V_PU * n + u, xp.where(takes, v, get(own, V_PU * n + u)))
+                put(own, STEP * n + u, xp.where(takes, get(step, u), get(own, STEP * n + u)))
+                again = get(own, BASE * n + u) + share * get(own, STEP * n + u)
+                put(own, W * n + u, xp.where(stays, again, w))
+                put(nudge, u, fill(0.0))
+            put(marks, 1, xp.where(stays, fill(1.0), 0.0))
+            put(marks, 2, xp.where(act & solved, fill(1.0), 0.0))
+            some = False
+            for lane in range(lanes):
+                e = who[lane]
+                busy[e] = marks[lanes + lane] > 0.5
+                some |= busy[e]
+                if marks[2 * lanes + lane] > 0.5:
+                    for i in range(2 * m):
+                        inputs[e, starts + i] = out[e, i]
+            if some:
+                deliver(ints, floats, units, real_, families, own, nudge, old, now, v_old, new, made)
+                load(ints, floats, now, made, drawn, inputs, who)
+        for e in range(len(busy)):
+            if not active[e]:
+                busy[e] = False
+            count += busy[e]
+        return count
+
+    return Follow(begin, follow)
+
+
+_MADE_OF = (Path(__file__).parent, Path(engine.__file__), Path(_following.__file__))
+
+
+@cache
+def entries(lanes: int) -> Follow:
+    """The entries for so many lanes, compiled when they are first called."""
+    compiled = cached(*_MADE_OF, name=f"-{lanes}", error_model="numpy", nogil=True)
+    begin_, follow_ = make_follow(ONE if lanes == 1 else MANY)
+
+    @compiled
+    def begin(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory):
+        begin_(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory)
+
+    @compiled
+    def follow(
+        ints, floats, units, real_, families, r_pu, x_pu, limits, table, when, before, after, delivered, inputs, out,
+        memory, fresh, active, busy,
+    ):  # fmt: skip
+        return follow_(
+            ints, floats, units, real_, families, r_pu, x_pu, limits, table, when, before, after, delivered, inputs,
+            out, memory, fresh, active, busy,
+        )  # fmt: skip
+
+    return Follow(begin, follow)
+
+
+class Followed:
+    """Brings the inverters of a batch to rest between the compiled halves of a step.
+
+    Parameters
+    ----------
+    units
+        From :func:`units_of`.
+    rest_pu, tol_pu
+        Largest difference at rest, and the power flow's tolerance [pu].
+    lanes, count
+        Environments side by side, and in all.
+    plan
+        The floor plan as two arrays.
+    """
+
+    def __init__(self, units: Units, rest_pu: float, tol_pu: float, lanes: int, count: int, plan: tuple[Array, Array]):
+        n = units.whole.shape[1]
+        self._entries, self._plan, self._units = entries(lanes), plan, units
+        self._limits, self._memory = (tol_pu, rest_pu), np.zeros((-(-count // lanes), (REST * n + 3) * lanes))
+        self._busy, self._all = np.empty(count, bool), np.ones(count, bool)
+
+    def begin(self, tables: tuple[Array, ...], inputs: Array) -> None:
+        """Command what the curves give at the last voltages; `tables` as in :meth:`settle`."""
+        self._entries.begin(*self._plan, *self._units[:3], *tables, inputs, self._memory)
+
+    def settle(
+        self, tables: tuple[Array, ...], inputs: Array, out: Array, iterations: Array, solve: Any, who: Any
+    ) -> None:
+        """Bring environments to rest at their taps, whose flows are solved.
+
+        Parameters
+        ----------
+        tables
+            Exogenous rows, tick and row of each environment, tables of lanes before and after the tick, and delivered.
+        solve
+            ``solve(inputs, out, iterations)`` of the flow.
+        who
+            Environments ``(B,)``, ``None`` for all.
+        """
+        active = self._all if who is None else who.copy()
+        for left in reversed(range(ROUNDS)):
+            fresh = left == ROUNDS - 1
+            count = self._entries.follow(
+                *self._plan, *self._units, self._limits, *tables, inputs, out, self._memory, fresh, active, self._busy
+            )
+            if not count:
+                return
+            some, active = np.flatnonzero(self._busy), self._busy.copy()
+            if not left:
+                out[some, -1] = self._limits[0]  # inverters that do not come to rest are no solution
+                return
+            found, taken = np.empty((len(some), out.shape[1])), np.empty(len(some), np.int64)
+            solve(inputs[some], found, taken)
+            out[some], iterations[some] = found, taken
