@@ -20,7 +20,7 @@ from powergrid.plugins.registries import DATASETS
 
 if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
-    from powergrid.datasets import Dataset
+    from powergrid.datasets import Dataset, Series
 
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
 """Series that the environment makes itself."""
@@ -58,21 +58,35 @@ def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list
 
 def _dataset(found: Findings, given: Any, folder: Path) -> Dataset | None:
     """The dataset, noting each series that cannot be had."""
+    from powergrid.datasets import load
+    from powergrid.datasets.combine import combined, told
+
     if isinstance(given, str):
-        if given not in DATASETS:
-            found.unknown(("datasets",), "dataset", given, known_names(DATASETS))
-            return None
-        return _built(found, given, folder)
+        return _named(found, given)
     if not isinstance(given, dict):
         return None
     forms = {key: form for key, place in given.items() if (form := _form(place)) is not None}
-    faults = [_single(found, key, form, folder) for key, form in forms.items()]
-    return None if any(faults) or len(forms) < len(given) else _built(found, forms, folder)
-
-
-def _built(found: Findings, given: str | Mapping[str, SeriesFile], folder: Path) -> Dataset | None:
+    ground = load(DEFAULT_DATASET)
+    series = {key: _single(found, key, form, ground, folder) for key, form in forms.items()}
+    read = {key: one for key, one in series.items() if one is not None}
+    if len(read) < len(given):
+        return None
     try:
-        return build_dataset(given, folder)
+        return combined(read, {key: told(form) for key, form in forms.items()}, ground)
+    except PowerGridError as error:
+        message, _, hint = str(error).partition("; ")
+        found.add(("datasets",), message, hint)
+        return None
+
+
+def _named(found: Findings, name: str) -> Dataset | None:
+    from powergrid.datasets import load
+
+    if name not in DATASETS:
+        found.unknown(("datasets",), "dataset", name, known_names(DATASETS))
+        return None
+    try:
+        return load(name)
     except (PowerGridError, OSError) as error:
         found.add(("datasets",), str(error))
         return None
@@ -86,15 +100,16 @@ def _form(place: Any) -> SeriesFile | None:
         return None
 
 
-def _single(found: Findings, key: str, form: SeriesFile, folder: Path) -> bool:
-    """Note what is wrong with one series; true if something is."""
+def _single(found: Findings, key: str, form: SeriesFile, ground: Dataset, folder: Path) -> Series | None:
+    """One series; notes what is wrong with it."""
+    from powergrid.datasets.combine import series_at
+
     try:
-        build_dataset({key: form}, folder)
+        return series_at(key, form, ground, folder)
     except (PowerGridError, OSError) as error:
         message, _, hint = str(error).partition("; ")
         found.add(("datasets", key), f"{show(form.path)}: {message}", hint)
-        return True
-    return False
+        return None
 
 
 def _wanted(data: dict[str, Any], agents: list[Entry]) -> list[tuple[Keys, str]]:

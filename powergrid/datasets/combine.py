@@ -15,7 +15,7 @@ from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import SHORT_NAMES, load
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
-from powergrid.datasets.units import UNITS
+from powergrid.datasets.units import UNITS, parts_of
 from powergrid.datasets.user_file import read_series
 from powergrid.plugins.registries import DATASETS
 
@@ -89,27 +89,81 @@ def from_series(
         If a quantity or place is unknown, a file cannot be used, or days do not match those of the base.
     """
     ground = load(base) if isinstance(base, str) else base
-    columns = {column: ground.series(column) for column in ground.columns}
-    origins = [f"base {ground.name}: {ground.source}"]
-    found = {
-        SHORT_NAMES.get(key, key): _fetch(key, _checked(SHORT_NAMES.get(key, key), ground), place, Path(folder or "."))
-        for key, place in series.items()
-    }
+    found = {key: series_at(key, place, ground, folder) for key, place in series.items()}
+    return combined(found, {key: told(place) for key, place in series.items()}, ground, name)
+
+
+def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike | None = None) -> Series:
+    """One series, read and checked.
+
+    Parameters
+    ----------
+    key
+        Its quantity, as for `from_series`.
+    place, ground, folder
+        Where it comes from, the dataset that it is laid over, and the folder that relative paths start from.
+
+    Raises
+    ------
+    DataError
+        As for `from_series`.
+    """
+    quantity = _checked(key, ground)
+    form, start = _form(key, place), Path(folder or ".")
+    head, colon, column = form.path.partition(":")
+    if colon and head in DATASETS:
+        stated = sorted(form.said().keys() - {"path"})
+        if stated:
+            raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
+        return _column(load(head), column, quantity)
+    if fault := path_fault(form.path):
+        raise DataError(f"{key}: {form.path[:40]!r} is no path: {fault}")
+    file = start / Path(form.path).expanduser()
+    if not file.exists() and colon and form.column is None:
+        left, _, column = form.path.rpartition(":")
+        if (start / left).expanduser().is_file():
+            form = form.model_copy(update={"path": left, "column": column})
+            return read_series(form, quantity=quantity, key=key, folder=start)
+    if not file.exists():
+        hint = nearest(head, DATASETS.names()) if colon else ""
+        raise DataError(
+            f"{quantity}: {file} does not exist; give a CSV file, <file>:<column>, "
+            f"or <dataset>:<column> with a dataset of {', '.join(DATASETS.names())} {hint}".rstrip()
+        )
+    return read_series(form, quantity=quantity, key=key, folder=start)
+
+
+def combined(series: Mapping[str, Series], origins: Mapping[str, str], ground: Dataset, name: str = "user") -> Dataset:
+    """Series laid over a dataset: those without a site in place of all sites, then those of single sites.
+
+    Raises
+    ------
+    DataError
+        If a series is given under two names, or days do not match those of the base.
+    """
+    found: dict[str, Series] = {}
+    for key, one in sorted(series.items(), key=lambda item: ":" in item[0]):
+        full = SHORT_NAMES.get(key, key)
+        if full in found:
+            raise DataError(
+                f"{full} is given twice, as {' and '.join(k for k in series if SHORT_NAMES.get(k, k) == full)}"
+            )
+        found[full] = one
     if "load" in series and "load_q_pu" not in found:
-        found["load_q_pu"] = found["load_p_pu"]
+        found = {"load_q_pu": found["load_p_pu"], **found}
+    columns = {column: ground.series(column) for column in ground.columns}
     for full, one in found.items():
         quantity, _, site = full.partition(":")
         if not site:
             columns = {column: old for column, old in columns.items() if column.split(":")[0] != quantity}
         columns[f"{quantity}:{site or USER_SITE}"] = one
-    origins += [f"{key}: {_told(place)}" for key, place in series.items()]
     return Dataset.from_columns(
         name,
         columns,
         start=ground.start,
         utc_offset_h=ground.utc_offset_h,
         interval=ground.interval,
-        source="; ".join(origins),
+        source="; ".join([f"base {ground.name}: {ground.source}", *(f"{key}: {at}" for key, at in origins.items())]),
         licence=f"the files' own; base {ground.name}: {ground.licence}",
         first_day=ground.first_day,
         stress_price=ground.stress_price,
@@ -117,9 +171,9 @@ def from_series(
     )
 
 
-def _checked(full: str, ground: Dataset) -> str:
-    """The quantity of a name, if it is known or ends with a unit."""
-    quantity = full.partition(":")[0]
+def _checked(key: str, ground: Dataset) -> str:
+    """The quantity of a key, if it is known or ends with a unit."""
+    quantity = SHORT_NAMES.get(key, key).partition(":")[0]
     known = {column.split(":")[0] for column in ground.columns}
     if quantity not in known and not quantity.endswith(tuple(f"_{unit}" for unit in UNITS)):
         options = sorted([*SHORT_NAMES, *known])
@@ -130,33 +184,6 @@ def _checked(full: str, ground: Dataset) -> str:
     return quantity
 
 
-def _fetch(key: str, quantity: str, place: Place, folder: Path) -> Series:
-    """A column of a dataset, or of a file."""
-    form = _form(key, place)
-    head, colon, column = form.path.partition(":")
-    if colon and head in DATASETS:
-        stated = sorted(form.said().keys() - {"path"})
-        if stated:
-            raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
-        return _column(load(head), column, quantity)
-    if fault := path_fault(form.path):
-        raise DataError(f"{key}: {form.path[:40]!r} is no path: {fault}")
-    file = folder / Path(form.path).expanduser()
-    if not file.exists() and colon and form.column is None:
-        left, _, column = form.path.rpartition(":")
-        if (folder / left).expanduser().is_file():
-            return read_series(
-                form.model_copy(update={"path": left}), column, quantity=quantity, key=key, folder=folder
-            )
-    if not file.exists():
-        hint = nearest(head, DATASETS.names()) if colon else ""
-        raise DataError(
-            f"{quantity}: {file} does not exist; give a CSV file, <file>:<column>, "
-            f"or <dataset>:<column> with a dataset of {', '.join(DATASETS.names())} {hint}".rstrip()
-        )
-    return read_series(form, quantity=quantity, key=key, folder=folder)
-
-
 def _form(key: str, place: Place) -> SeriesFile:
     """A place with what is said about it."""
     if isinstance(place, SeriesFile):
@@ -164,12 +191,12 @@ def _form(key: str, place: Place) -> SeriesFile:
     try:
         return SeriesFile.model_validate(place if isinstance(place, Mapping) else {"path": os.fspath(place)})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise DataError(f"{key}: {told}; known: {', '.join(SeriesFile.model_fields)}") from error
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise DataError(f"{key}: {faults}; known: {', '.join(SeriesFile.model_fields)}") from error
 
 
-def _told(place: Place) -> str:
-    """A place for the dataset's source: its path, and the unit where one was stated."""
+def told(place: Place) -> str:
+    """A place in words: its path, and what was said about it."""
     if isinstance(place, str | os.PathLike):
         return os.fspath(place)
     said = place.said() if isinstance(place, SeriesFile) else dict(place)
@@ -182,4 +209,9 @@ def _column(dataset: Dataset, column: str, quantity: str) -> Series:
     full = column if ":" in column else next(iter(dataset.sites(SHORT_NAMES.get(column, column))), column)
     if not full:
         raise DataError(f"{quantity}: name a column of {dataset.name}, one of {', '.join(dataset.columns)}")
-    return dataset.series(full)
+    found, (own, unit) = dataset.series(full), parts_of(full.split(":")[0])
+    if unit != parts_of(quantity)[1]:
+        raise DataError(
+            f"{quantity}: {dataset.name}:{full} is {own} in {unit}; name a column in {parts_of(quantity)[1]}"
+        )
+    return found

@@ -428,7 +428,7 @@ def test_hostile_files_cost_a_sentence_and_bounded_memory(tmp_path):
     workbook(tmp_path / "corner.xlsx", corner.format(1_048_576))
     workbook(tmp_path / "far.xlsx", '<row r="1"><c r="B1"><v>1</v></c></row><row r="999999999999"/>')
     workbook(tmp_path / "row.xlsx", f'<row r="1">{"<c><v>1</v></c>" * 1_000_000}</row>')
-    laughs = "".join(f'<!ENTITY a{k} "{f"&a{k - 1};" * 10}">' for k in range(1, 10))
+    laughs = '<!ENTITY a0 "1">' + "".join(f'<!ENTITY a{k} "{f"&a{k - 1};" * 10}">' for k in range(1, 10))
     workbook(
         tmp_path / "laughs.xlsx", '<row r="1"><c><v>&a9;</v></c></row>', f'<!DOCTYPE x [<!ENTITY a0 "1">{laughs}]>'
     )

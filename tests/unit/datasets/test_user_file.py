@@ -210,6 +210,27 @@ def test_one_site_is_replaced_alone(tmp_path):
     np.testing.assert_allclose(mine[:24, 1], np.round(np.arange(24) / 24, 4))
 
 
+def test_one_site_keeps_its_own_beside_a_series_for_all_whatever_the_order(tmp_path):
+    file = write(tmp_path, [(time, "0.25") for time, _ in rows_of()])
+    given = {"load_p_pu:res_2": "embedded_2022:load_p_pu:com_1", "load": file}
+    for series in (given, dict(reversed(given.items()))):
+        dataset = from_series(series)
+        assert set(dataset.sites("load_p_pu")) == {"load_p_pu:user", "load_p_pu:res_2"}
+        np.testing.assert_array_equal(
+            dataset.series("load_p_pu:res_2").values, load("embedded_2022").series("load_p_pu:com_1").values
+        )
+        assert (dataset.series("load_q_pu:user").values == 0.25).all()
+    with pytest.raises(DataError, match="load_p_pu is given twice, as load and load_p_pu"):
+        from_series({"load": file, "load_p_pu": file})
+
+
+def test_a_column_in_another_unit_is_refused():
+    with pytest.raises(
+        DataError, match=r"price_per_mwh: embedded_2022:load_p_pu:res_1 is load_p in pu; name a column in"
+    ):
+        from_series({"price": "embedded_2022:load"})
+
+
 def test_column_of_another_dataset_brings_its_stress_days():
     dataset = from_series({"price": "ercot_2021:price_per_mwh:lz_north"})
     np.testing.assert_array_equal(dataset.split("stress"), load("ercot_2021").split("stress"))
