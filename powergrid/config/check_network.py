@@ -251,7 +251,8 @@ def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:
     for path, held, own in places:
         here = [name for name, bus in zip(static.name, static.bus, strict=True) if not own or area[bus] == own]
         rule = held.get("sgen_series")
-        keys = [key for key in ("sgen_series", "sgen_scale") if held.get(key) is not None]
+        # a factor of one changes nothing, and stands in every exported configuration
+        keys = [key for key, idle in (("sgen_series", None), ("sgen_scale", 1)) if held.get(key) not in (None, idle)]
         if keys and not here:
             if not grid.lost:
                 what = "the network" if not own else f'"{own}"'

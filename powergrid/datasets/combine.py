@@ -145,9 +145,8 @@ def combined(series: Mapping[str, Series], origins: Mapping[str, str], ground: D
     for key, one in sorted(series.items(), key=lambda item: ":" in item[0]):
         full = SHORT_NAMES.get(key, key)
         if full in found:
-            raise DataError(
-                f"{full} is given twice, as {' and '.join(k for k in series if SHORT_NAMES.get(k, k) == full)}"
-            )
+            twice = " and ".join(name for name in series if SHORT_NAMES.get(name, name) == full)
+            raise DataError(f"{full} is given twice, as {twice}; leave one of them out")
         found[full] = one
     if "load" in series and "load_q_pu" not in found:
         found = {"load_q_pu": found["load_p_pu"], **found}
@@ -209,9 +208,7 @@ def _column(dataset: Dataset, column: str, quantity: str) -> Series:
     full = column if ":" in column else next(iter(dataset.sites(SHORT_NAMES.get(column, column))), column)
     if not full:
         raise DataError(f"{quantity}: name a column of {dataset.name}, one of {', '.join(dataset.columns)}")
-    found, (own, unit) = dataset.series(full), parts_of(full.split(":")[0])
-    if unit != parts_of(quantity)[1]:
-        raise DataError(
-            f"{quantity}: {dataset.name}:{full} is {own} in {unit}; name a column in {parts_of(quantity)[1]}"
-        )
+    found, unit, wanted = dataset.series(full), parts_of(full.split(":")[0])[1], parts_of(quantity)[1]
+    if unit != wanted:
+        raise DataError(f"{quantity}: {dataset.name}:{full} is given in {unit}; name a column in {wanted}")
     return found

@@ -226,7 +226,7 @@ def test_one_site_keeps_its_own_beside_a_series_for_all_whatever_the_order(tmp_p
 
 def test_a_column_in_another_unit_is_refused():
     with pytest.raises(
-        DataError, match=r"price_per_mwh: embedded_2022:load_p_pu:res_1 is load_p in pu; name a column in"
+        DataError, match=r"price_per_mwh: embedded_2022:load_p_pu:res_1 is given in pu; name a column in per_mwh"
     ):
         from_series({"price": "embedded_2022:load"})
 
