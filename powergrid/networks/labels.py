@@ -88,7 +88,7 @@ class Labels:
         reach = (half + _APART) * self._per_point
         low, high = centres - reach, centres + reach
         dots = self._dots[np.abs(self._dots - at).max(axis=1) > 1e-9]
-        on_dot = ((dots > low[:, None]) & (dots < high[:, None])).all(axis=2).any(axis=1)
+        on_dot = np.any(np.all((dots > low[:, None]) & (dots < high[:, None]), axis=2), axis=1)
         boxes = self._boxes
-        on_name = ((boxes[:, :2] < high[:, None]) & (boxes[:, 2:] > low[:, None])).all(axis=2).any(axis=1)
+        on_name = np.any(np.all((boxes[:, :2] < high[:, None]) & (boxes[:, 2:] > low[:, None]), axis=2), axis=1)
         return ~(on_dot | on_name)

@@ -64,39 +64,38 @@ def policies(run: Run) -> Section:
 
 def _policy_table(run: Run) -> str:
     headers = ["policy", "mean [$/day]", "95 % interval", "median [$/day]", "of it violations", "ticks violated a day"]
-    headers += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
-    rows = [_policy_row(run, policy) for policy in run.policies]
+    rows = [_cost_row(policy) for policy in run.policies]
     if run.bound is not None:
-        mean, low, high = mean_interval(run.bound)
-        middle = markup.dollars(float(np.median(run.bound)))
-        row = ["lower bound", markup.dollars(mean), markup.interval(low, high), middle]
-        rows.append([*row, *[""] * (len(headers) - len(row))])
-        headers += ["above the lower bound [$/day]", "95 % interval"]
-        rows = [[*row, *_above(run, policy)] for row, policy in zip(rows, (*run.policies, None), strict=True)]
-    return markup.table(headers, rows)
+        rows.append([*_mean_row("lower bound", run.bound), "", ""])
+    compared, names = [_compared_row(run, policy) for policy in run.policies], ["policy"]
+    names += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
+    if run.bound is not None:
+        names += ["above the lower bound [$/day]", "95 % interval"]
+    compares = len(run.policies) > 1 or run.bound is not None
+    return markup.table(headers, rows) + (markup.table(names, compared) if compares else "")
 
 
-def _above(run: Run, policy: Played | None) -> list[str]:
-    above = None if policy is None else gap(run, policy)
-    return ["", ""] if above is None else [markup.dollars(above.mean), markup.interval(above.low, above.high)]
+def _mean_row(name: str, cost: np.ndarray) -> list[str]:
+    mean, low, high = mean_interval(cost)
+    return [name, markup.dollars(mean), markup.interval(low, high), markup.dollars(float(np.median(cost)))]
 
 
-def _policy_row(run: Run, policy: Played) -> list[str]:
-    mean, low, high = mean_interval(policy.objective)
-    row = [
-        readable(policy.name),
-        markup.dollars(mean),
-        markup.interval(low, high),
-        markup.dollars(float(np.median(policy.objective))),
-        markup.dollars(float(policy.violations.mean())),
-        f"{policy.violated_ticks.mean():.2f}",
-    ]
+def _cost_row(policy: Played) -> list[str]:
+    violations = markup.dollars(float(policy.violations.mean()))
+    return [*_mean_row(readable(policy.name), policy.objective), violations, f"{policy.violated_ticks.mean():.2f}"]
+
+
+def _compared_row(run: Run, policy: Played) -> list[str]:
+    """What the main policy saves against another, and what the other costs above the bound."""
+    row, above = [readable(policy.name)], gap(run, policy)
     if policy is run.main:
-        return [*row, "", "", ""]
-    saved = saving(run, policy)
-    winner = {1: readable(run.main.name), -1: readable(policy.name), 0: "not certain"}[saved.verdict]
-    between = markup.interval(saved.low, saved.high, sign=True)
-    return [*row, markup.dollars(saved.mean, sign=True), between, winner]
+        row += ["", "", ""]
+    else:
+        saved = saving(run, policy)
+        winner = {1: readable(run.main.name), -1: readable(policy.name), 0: "not certain"}[saved.verdict]
+        between = markup.interval(saved.low, saved.high, sign=True)
+        row += [markup.dollars(saved.mean, sign=True), between, winner]
+    return row + ([] if above is None else [markup.dollars(above.mean), markup.interval(above.low, above.high)])
 
 
 def curve(run: Run) -> Section:

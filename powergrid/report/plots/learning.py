@@ -76,7 +76,7 @@ def _end_labels(axes: Any, ends: Mapping[str, tuple[float, str]]) -> None:
     for name, (level, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
         place = max(level, place + gap)
         axes.annotate(
-            f"{name} {level:,.0f}",
+            f"{name} {level:,.0f}".replace("-", "\N{MINUS SIGN}"),
             (1.0, place),
             (6, 0),
             xycoords=("axes fraction", "data"),
