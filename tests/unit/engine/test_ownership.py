@@ -85,7 +85,8 @@ def test_devices_alone_each_act_and_pay_at_their_own_terminal():
 
 
 def test_a_device_without_a_decision_is_no_agent():
-    env = small_worlds.make(ESS, own(PV, params={"kind": "solar", "p_max_mw": 0.6, "curtailable": False}))
+    fixed = {"kind": "solar", "p_max_mw": 0.6, "curtailable": False}
+    env = small_worlds.make(ESS, own(PV, params=fixed, policy="mppt"))
     assert env.possible_agents == ["ess_1"]
     assert owner(env, "pv_1") == "pv_1"
     assert env.world.layout.accounts == ("ess_1", "pv_1")  # accounts that nobody acts for come last

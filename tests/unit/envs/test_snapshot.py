@@ -131,13 +131,13 @@ def test_a_search_ahead_leaves_the_episode_as_it_was(counting):
             assert len(set(best)) > 1
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_vector_environments_go_on_across_ends_of_episodes(threads, monkeypatch):
+@pytest.mark.parametrize(("name", "threads"), [("stored", 1), ("stored", 2), ("counting", 1)])
+def test_vector_environments_go_on_across_ends_of_episodes(name, threads, counting, monkeypatch):
     from powergrid.envs import vector
 
     monkeypatch.setattr(vector, "FEWEST", 3)
     monkeypatch.setattr(vector, "MOST", 3)
-    env = powergrid.make_vec(STORED, 7, threads=threads)
+    env = powergrid.make_vec(source_of(name, counting), 7, threads=threads)
     env.reset(seed=2)
 
     def run(env: Any, ticks: int) -> list[bytes]:
@@ -151,13 +151,13 @@ def test_vector_environments_go_on_across_ends_of_episodes(threads, monkeypatch)
     kept, twin, packed = env.get_state(), copy.deepcopy(env), pickle.dumps(env)
     expected = run(env, 12)
     assert run(twin, 12) == expected
-    other = powergrid.make_vec(STORED, 7, threads=3 - threads)
+    other = powergrid.make_vec(source_of(name, counting), 7, threads=3 - threads)
     for again in (env, other, pickle.loads(packed)):
         if again is env or again is other:
             again.set_state(kept)
         assert run(again, 12) == expected
     with pytest.raises(ArgumentError, match=r"7 vector environment.*expected one of 2 vector"):
-        powergrid.make_vec(STORED, 2).set_state(kept)
+        powergrid.make_vec(source_of(name, counting), 2).set_state(kept)
 
 
 def test_agents_in_turn_go_on_within_a_tick():
