@@ -19,7 +19,7 @@ from powergrid.core.settings import check_argument
 from powergrid.engine.layout import UTILITY
 from powergrid.engine.metering import UNIT
 from powergrid.engine.phases import bus_names, has_phases, three_phase
-from powergrid.networks.regulation import standing_tap
+from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
@@ -184,6 +184,8 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
             _check_phases(found, agent, bus, phases, grid.network)
         if role == "tap":
             _check_tap(found, agent, bus, grid.network)
+        if three and role != "injection" and isinstance(phases, str):
+            _check_controlled_phase(found, agent, bus, phases, grid.network)
         return
     if grid.lacks(bus):
         found.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
@@ -206,6 +208,20 @@ def _check_tap(found: Findings, agent: Entry, bus: str, network: Any) -> None:
         except NetworkError as error:
             message, _, hint = str(error).partition("; ")
             found.add(agent.path("params") if "params" in agent.raw else agent.path(), message, hint)
+
+
+def _check_controlled_phase(found: Findings, agent: Entry, bus: str, phases: str, network: Any) -> None:
+    """Of what has no bus of its own, only a regulator's relay reads a phase, and one that is there."""
+    assert agent.kind is not None, "it has a role"
+    if agent.kind.role != "tap":
+        message = f"phases {show(phases)}: a {agent.raw.get('type')} has those of its place"
+        found.add(agent.path("phases"), message, f"leave phases out; one phase alone is called {bus.split('.')[0]}.a")
+        return
+    branches = network.regulators.branch[list(regulators_at(network, bus))]
+    here = "".join(network.buses.phase[network.branches.to_bus[branch]] for branch in branches)
+    if phases not in tuple(here):
+        message = f'phases {show(phases)}: the relay of "{bus}" reads one phase'
+        found.add(agent.path("phases"), message, has_phases(here))
 
 
 def _check_phases(found: Findings, agent: Entry, bus: str, phases: str, network: Any) -> None:

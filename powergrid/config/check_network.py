@@ -224,7 +224,7 @@ def _check_topologies(
     switches: dict[Keys, tuple[int, ...]] = {
         ("agents", i, "bus"): branch_rows(network, str(agent.get("bus")))
         for i, agent in agents
-        if (name := text(agent.get("type"))) in DEVICES and DEVICES.get(str(name)).role == "switch"
+        if (name := text(agent.get("type"))) is not None and name in DEVICES and DEVICES.get(name).role == "switch"
     }
     places: list[Keys] = [*([("network", "outages")] if outages else []), *switches]
     if not places or not all(switches.values()):

@@ -39,6 +39,12 @@ Name = Annotated[
 """A name; numbers such as ``bus: 800`` are read as text."""
 
 
+def _once_each(phases: str) -> str:
+    if len(set(phases)) < len(phases):
+        raise ValueError(f'"{phases}" names a phase twice')
+    return phases
+
+
 def _may_be_a_path(text: str) -> str:
     if fault := path_fault(text):
         raise ValueError(f"{text[:40]}{'...' if len(text) > 40 else ''} is no path: {fault}")
@@ -261,7 +267,7 @@ class AgentConfig(Section):
     id: Name = Field(description="unique name")
     type: Name = Field(description="device type, GridCoordinator or SystemAgent")
     bus: Name | None = Field(None, description="bus of a device; regulators and meters: branch, capacitors: shunt")
-    phases: Annotated[str, Field(pattern="^[abc]{1,3}$")] | None = Field(
+    phases: Annotated[str, Field(pattern="^[abc]{1,3}$"), AfterValidator(_once_each)] | None = Field(
         None, description="phases of a device; omitted: all of the bus"
     )
     params: dict[str, JsonValue] = Field(default_factory=dict, description="parameters of the device type")

@@ -89,13 +89,13 @@ class Second:
 
     def __init__(self, network: Any, closed: np.ndarray, energised: np.ndarray, options: dict[str, Any]):
         branches, shunts, dead = network.branches, network.shunts, np.flatnonzero(~energised)
-        none, one = np.zeros(len(dead)), np.ones(len(dead))
+        none, one, unknown = np.zeros(len(dead)), np.ones(len(dead)), np.full(len(dead), np.nan)
         closed = closed & energised[branches.from_bus] & energised[branches.to_bus]
         stubs = branches._replace(
             name=tuple(f"without voltage: {network.buses.name[bus]}" for bus in dead),
             kind=("impedance",) * len(dead), from_bus=np.full(len(dead), network.source_bus), to_bus=dead, r_pu=none,
-            x_pu=one, g_pu=none, b_pu=none, ratio=one, shift_degree=none, rating=np.full(len(dead), np.nan),
-            closed=np.ones(len(dead), bool),
+            x_pu=one, g_pu=none, b_pu=none, ratio=one, shift_degree=none, rating=unknown, rated_from_kv=unknown,
+            rated_to_kv=unknown, closed=np.ones(len(dead), bool),
         )  # fmt: skip
         own = branches._replace(closed=closed)
         joined = [a + b if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(own, stubs, strict=True)]

@@ -359,3 +359,19 @@ def test_texts_that_are_no_path(path, said):
 def test_what_is_no_source_of_a_configuration(source):
     with pytest.raises(ConfigError):
         powergrid.load_config(source)
+
+
+@pytest.mark.parametrize(
+    ("agent", "said"),
+    [
+        ("{id: x, type: Regulator, bus: 650-RG60, phases: ab}", "reads one phase"),
+        ("{id: x, type: Regulator, bus: 650-RG60.b, phases: a}", "reads one phase"),
+        ("{id: x, type: Capacitor, bus: 675.a, phases: a}", "has those of its place"),
+        ("{id: x, type: Switch, bus: 671-692, phases: abc}", "has those of its place"),
+        ("{id: x, type: ESS, bus: 671, phases: aa}", "names a phase twice"),
+    ],
+)
+def test_phases_that_mean_nothing(tmp_path, agent, said):
+    (issue,) = issues_of(tmp_path, f"network: {{base: ieee13, phases: three}}\nagents:\n  - {agent}\n")
+    assert (issue.path, issue.line) == ("agents[0].phases", 3)
+    assert said in issue.message
