@@ -18,7 +18,7 @@ endif
 DEMO_STEPS ?= 1e6
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all lint docs demo bench clean
+.PHONY: help venv test test-quick test-all lint docs demo bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 # A fixed seed here, so that the same commit passes or fails the same way; test-all draws new property cases each time.
 test: $(VENV)/.installed-test  ## run the tests, without the slow ones
 	$(PYTEST) --hypothesis-seed=0
+
+# What may differ between versions of Python and of numba: compiling, the power flow, the step, environments.
+QUICK := tests/unit/test_package.py tests/unit/core tests/conformance/test_one_preset.py \
+	$(addprefix tests/unit/engine/test_,results.py ahead.py fused.py random.py step.py symbols.py) \
+	$(addprefix tests/unit/powerflow/test_,sparse_lu.py newton.py) tests/unit/envs/test_reset.py \
+	'tests/conformance/test_environments.py::test_numpy_and_jax_play_the_same_episode[ieee13_single]'
+test-quick: $(VENV)/.installed-test  ## a few minutes of tests that tell versions of Python apart
+	$(PYTEST) --hypothesis-seed=0 $(QUICK)
 
 test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
 	$(PYTEST) -m ''
