@@ -97,7 +97,7 @@ def read_cells(file: Path, form: SeriesFile, key: str) -> Cells:
 def _csv(file: Path, content: bytes, form: SeriesFile, key: str) -> Cells:
     import pandas as pd
 
-    text = _text(file, content)
+    text = _text(file, content).replace("\r\n", "\n").replace("\r", "\n")
     skipped = _before_header(text)
     head = _sample(text, skipped)
     sep = form.sep or _separator(head)
@@ -108,6 +108,7 @@ def _csv(file: Path, content: bytes, form: SeriesFile, key: str) -> Cells:
     place = f'{file} (separator "{_shown(sep)}")'
     if form.sep is not None and head and sep not in head[0]:
         raise DataError(f'{place}: the header "{head[0]:.80}" has no such separator; leave `sep` out, or write another')
+    _check_widths(place, head, sep, skipped)
     try:
         frame = pd.read_csv(
             io.StringIO(text),
@@ -163,16 +164,29 @@ def _sample(text: str, skipped: int) -> list[str]:
     return [line for line in lines if line]
 
 
+def _check_widths(place: str, head: list[str], sep: str, skipped: int) -> None:
+    """Refuse a table whose first line has fewer cells than the header: another separator cuts it."""
+    widths = [len(row) for row in _rows(head[:2], sep)]
+    if len(widths) == 2 and widths[1] < widths[0]:
+        told = f"line {skipped + 2}: {widths[1]} cells, the header has {widths[0]}"
+        raise DataError(f"{place}: {told}; part the cells of both by the same separator")
+
+
+def _rows(lines: list[str], sep: str) -> list[list[str]]:
+    """Lines as cells; none where they cannot be cut."""
+    try:
+        return list(csv.reader(lines, delimiter=sep))
+    except (csv.Error, TypeError, ValueError):
+        return []
+
+
 def _separator(lines: list[str]) -> str:
     """The separator that cuts every line into as many cells as the header."""
     if not lines:
         return ","
     counts = {}
     for sep in _SEPARATORS:
-        try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=sep)]
-        except csv.Error:
-            continue
+        widths = [len(row) for row in _rows(lines, sep)] or [0]
         if widths[0] > 1 and sum(width == widths[0] for width in widths) >= 0.9 * len(widths):
             return sep
         counts[sep] = widths[0]

@@ -11,6 +11,7 @@ UTC offset they are brought to the offset of the first, which undoes clock chang
 from __future__ import annotations
 
 import os
+import re
 from calendar import isleap
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from powergrid.core.errors import DataError, nearest, unknown_name
-from powergrid.datasets.cells import Cells, decimal_mark, numbers, read_cells
+from powergrid.datasets.cells import Cells, decimal_mark, number_form, numbers, read_cells
 from powergrid.datasets.resample import DAY_S, Series
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.datasets.stamps import UnclearStamps, read_stamps
@@ -138,6 +139,9 @@ def _column(cells: Cells, form: SeriesFile, key: str) -> _Column:
     header = cells.header
     time, clock = _time_positions(header)
     value = _value_position(cells, time, clock, form, key)
+    if header[time][:1].isdigit() and re.fullmatch(number_form("."), header[value]):
+        told = f"line {cells.lines[0] - 1} is no header but a row ({header[time]:.40} {header[value]:.40})"
+        raise DataError(f"{cells.place}: {told}; put names above the columns, such as time and load")
     times = cells.frame[time]
     if clock is not None:
         times = times + " " + cells.frame[clock]
@@ -222,6 +226,8 @@ def _clock(raw: _Column) -> _Clock:
     except UnclearStamps as error:
         where = "" if error.row is None else f" in column {raw.time_name}, line {raw.lines[error.row]}"
         lines = " or ".join(raw.form.line(raw.key, date_format=form) for form in error.forms)
+        if error.row is None and not lines:
+            raise DataError(f"{raw.place}: {error}") from error
         hint = f"write {lines}"
         if error.row is not None:
             hint = "write 2024-01-31T14:00, with or without a UTC offset, or count intervals in whole numbers"

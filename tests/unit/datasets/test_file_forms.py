@@ -131,6 +131,14 @@ def test_a_wrong_separator_is_told(tmp_path):
     np.testing.assert_array_equal(read(tmp_path, table().to_csv(index=False, sep="#"), sep="#"), VALUES)
 
 
+def test_lines_end_as_anywhere_and_begin_with_a_header(tmp_path):
+    text = table().to_csv(index=False)
+    for end in ("\r", "\r\n", "\n\n"):
+        np.testing.assert_array_equal(read(tmp_path, text.replace("\n", end).encode()), VALUES)
+    assert "line 1 is no header but a row (2023-01-01 00:00:00 0.3)" in refusal(tmp_path, text.partition("\n")[2])
+    assert "line 2: 1 cells, the header has 2" in refusal(tmp_path, text.replace(",", ";", 1))
+
+
 def test_columns_of_one_name_are_refused(tmp_path):
     frame = table().assign(q=1.0).set_axis(["time", "p", "p"], axis=1)
     told = refusal(tmp_path, frame.to_csv(index=False), column="p")
