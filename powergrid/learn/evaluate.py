@@ -17,6 +17,7 @@ from powergrid.core.errors import NetworkError, RunError
 from powergrid.core.files import make_folder, whole_folder, write_json, write_whole
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
+from powergrid.envs.arguments import checked_seed
 from powergrid.envs.simulation import Simulation, chosen_days, episode_seed
 from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
 from powergrid.report.files import BOUND, EVALUATION
@@ -191,6 +192,8 @@ def evaluate(
 
     Raises
     ------
+    ArgumentError
+        If the seed is no whole number from 0 to 2**64 - 1.
     ConfigError, UnknownNameError
         If the configuration, the days or a policy's name cannot be used.
     RunError
@@ -198,7 +201,7 @@ def evaluate(
     """
     import powergrid
 
-    run = _run_folder(source)
+    run, seed = _run_folder(source), checked_seed(seed)
     env = powergrid.make(source if run is None else run / "config.yaml", backend="numpy")
     chosen = chosen_days(env.world, days)
     names = (policy,) if isinstance(policy, str) else tuple(policy)

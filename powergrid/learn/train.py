@@ -14,8 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from powergrid.core.errors import MissingExtraError, RunError
+import numpy as np
+
+from powergrid.core.errors import ArgumentError, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
+from powergrid.envs.arguments import checked_seed
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
 from powergrid.learn.progress import Reporter
@@ -73,6 +76,8 @@ def train(
 
     Raises
     ------
+    ArgumentError
+        If the seed is no whole number from 0 to 2**64 - 1, or `steps` none of one or more.
     ConfigError
         If the configuration or a hyperparameter cannot be used.
     RunError
@@ -88,6 +93,7 @@ def train(
         raise MissingExtraError(error.name or "JAX", "rl", "training") from error
     if num_envs is not None:
         hyper["num_envs"] = num_envs
+    seed, steps = None if seed is None else checked_seed(seed), _checked_steps(steps)
     env = _open(source)
     resolved = env.world.resolved
     name = f"{resolved.config.name}-{algo or 'mappo'}-seed{seed or 0}"
@@ -187,6 +193,12 @@ def _open(source: Any) -> Any:
     import powergrid
 
     return powergrid.make_functional(source, days="train")
+
+
+def _checked_steps(steps: Any) -> int | None:
+    if steps is None or (isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and steps >= 1):
+        return None if steps is None else int(steps)
+    raise ArgumentError(f"steps {steps!r} is not a whole number of one or more, such as 1_000_000")
 
 
 def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:

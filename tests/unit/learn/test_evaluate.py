@@ -127,7 +127,7 @@ def test_no_bound_where_somebody_else_pays_a_part():
     """A coordinator that acts by rule pays for its own microgrid: the bound of all is not the learning agent's."""
     config = powergrid.load_config(PRESET).config.model_dump(exclude_none=True)
     for agent in config["agents"]:
-        if agent["id"] == "microgrid_2":
+        if agent["id"] in ("microgrid_2", "ess_2", "dg_2"):
             agent["policy"] = "rule_based"
     result = evaluate(config, policy="rule_based", days=[10], bound=True, show=False)
     assert result.bound is None

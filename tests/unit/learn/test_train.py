@@ -13,7 +13,7 @@ import pytest
 from toy_battery import HOURS, ToyBattery
 
 from powergrid.core import files
-from powergrid.core.errors import ConfigError, RunError, UnknownNameError
+from powergrid.core.errors import ArgumentError, ConfigError, RunError, UnknownNameError
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
 from powergrid.learn.train import train
@@ -185,6 +185,7 @@ def test_a_disk_that_is_full_at_once_leaves_no_half_of_a_run(tmp_path, monkeypat
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_learning_that_diverges_keeps_the_last_checkpoint(tmp_path):
     with pytest.raises(RunError, match=r"learning diverged.*smaller learning_rate"):
         train(toy(), steps=STEPS, out=tmp_path, progress=False, **{**SMALL, "learning_rate": 1e11})
@@ -199,6 +200,9 @@ def test_wrong_names_are_refused_before_a_folder_is_made(tmp_path):
         train(toy(), out=folder, progress=False, num_envs=10, minibatches=4)
     with pytest.raises(UnknownNameError, match='did you mean "mappo"'):
         train(toy(), algo="mapo", out=folder, progress=False)
+    for given, message in (({"seed": -1}, "seed -1"), ({"seed": "a"}, "seed 'a'"), ({"steps": 0}, "steps 0")):
+        with pytest.raises(ArgumentError, match=message):
+            train(toy(), out=folder, progress=False, **given)
     assert not folder.exists()
 
 
