@@ -151,12 +151,11 @@ def make_functional(
     jax_numpy()  # a readable error if JAX is missing
     from powergrid.envs.build import build
     from powergrid.envs.functional import FunctionalEnv
-    from powergrid.envs.simulation import chosen_days
 
     if tol_pu is None:
         tol_pu = 1e-6 if dtype == "float32" else 1e-8
     world = build(source, method="zbus", tol_pu=tol_pu, **overrides)
-    return FunctionalEnv(world, dtype=dtype, auto_reset=auto_reset, days=chosen_days(world, days))
+    return FunctionalEnv(world, dtype=dtype, auto_reset=auto_reset, days=days)
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

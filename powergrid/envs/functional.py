@@ -19,7 +19,7 @@ from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
 from powergrid.envs.python_plugins import refuse_on_jax
-from powergrid.envs.simulation import World
+from powergrid.envs.simulation import World, chosen_days
 
 Groups = dict[str, Array]
 
@@ -47,7 +47,7 @@ class FunctionalEnv:
     auto_reset
         Whether an episode that ends is followed by the next one in the same step.
     days
-        Day indices that episodes are drawn from.
+        Split or day indices that episodes are drawn from; by default the split that the configuration trains on.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class FunctionalEnv:
         self.world = world
         self.dtype = jnp.dtype(dtype)
         self.auto_reset = auto_reset
-        self.days = np.asarray(world.days["train"] if days is None else days, dtype=np.int32)
+        self.days = chosen_days(world, days)
         layout = self._layout = world.layout
         self.agents = layout.actors
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names

@@ -13,23 +13,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Space
 from gymnasium.spaces import Dict as DictSpace
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.state import State
 from powergrid.envs import snapshot
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_days, checked_options, checked_seeds, fresh_seed
+from powergrid.envs.block import Block
 from powergrid.envs.build import build
 from powergrid.envs.infos import Infos, first_results
-from powergrid.envs.simulation import Simulation, World, chosen_days
+from powergrid.envs.simulation import World, chosen_days
 from powergrid.envs.snapshot import Snapshot
+from powergrid.envs.spaces import agent_spaces
 
 ROWS = 2**15
 """Agents of a block's environments together: what a block works on stays in the cache from one array to the next."""
@@ -133,9 +132,10 @@ class VectorPowerGridEnv(VectorEnv):
         chosen = chosen_days(world, days)
         size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
         starts = range(0, num_envs, size)
-        self._blocks = [_Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
+        self._blocks = [Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
-        self.single_observation_space, self.single_action_space = self._spaces()
+        observations, actions = agent_spaces(layout)
+        self.single_observation_space, self.single_action_space = DictSpace(observations), DictSpace(actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -320,17 +320,6 @@ class VectorPowerGridEnv(VectorEnv):
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
 
-    def _spaces(self) -> tuple[DictSpace, DictSpace]:
-        view = self.world.layout.view
-        low, high = view.low.astype(np.float32), view.high.astype(np.float32)
-        observations: dict[str, Space[Any]] = {}
-        actions: dict[str, Space[Any]] = {}
-        for row, agent in enumerate(self.possible_agents):
-            size = view.sizes[row]
-            observations[agent] = Box(low[row, :size], high[row, :size], dtype=np.float32)
-            actions[agent] = Box(-1.0, 1.0, shape=(self._sizes[row],), dtype=np.float32)
-        return DictSpace(observations), DictSpace(actions)
-
     def _stack(self, actions: Mapping[str, Array]) -> Array:
         stacked = np.zeros((self.num_envs, len(self.possible_agents), self.world.layout.action_size))
         for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True)):
@@ -361,97 +350,6 @@ class VectorPowerGridEnv(VectorEnv):
 def _block_size(agents: int) -> int:
     """Environments of a block at most, in whole groups of the fewest."""
     return min(max(ROWS // max(agents, 1) // FEWEST * FEWEST, FEWEST), MOST)
-
-
-class _Block:
-    """Some of the environments, stepped as one batch."""
-
-    def __init__(self, world: World, rows: slice, backend: str, days: Array):
-        self.world, self.rows, self.days = world, rows, days
-        size = rows.stop - rows.start
-        self.simulation = Simulation(world, backend, size)
-        self.seed_key = np.zeros((size, 2), np.uint32)
-        self.episode = np.zeros(size, np.int32)
-        self.day = np.zeros(size, np.int32)
-        self.tick = np.zeros(size, np.int32)
-        self._state: State | None = None
-
-    @property
-    def state(self) -> State:
-        """The block's state.
-
-        Raises
-        ------
-        ActionError
-            Before the first reset.
-        """
-        if self._state is None:
-            raise ActionError("call reset() before the first step()")
-        return self._state
-
-    def reset(self, seeds: Array | None, days: Array | None) -> tuple[Array, Array, Array]:
-        """New episodes: first observations, float32 ``(E, A, d_max)``; ``converged`` and ``available``."""
-        if seeds is not None:
-            self.seed_key = random.key_from_seed(np, seeds)
-            self.episode[:] = 0
-        key = self._keys(slice(None), days)
-        first = self.simulation.reset(key, self.day)
-        self._state = first.state
-        return first.observation.astype(np.float32), first.converged, first.available
-
-    def saved(self) -> tuple[Any, ...]:
-        """Copies of everything that a step changes: state, keys, episodes, days, ticks, plain Python devices."""
-        state, devices = self._state, ()
-        if state is not None:
-            state = snapshot.value_of(getattr(state, "state", state))
-            devices = snapshot.saved_devices(self.simulation, state)
-        return (state, *snapshot.copied((self.seed_key, self.episode, self.day, self.tick)), devices)
-
-    def resume(self, given: Snapshot) -> None:
-        """Go on as this block's rows of a state say."""
-        rows = self.rows
-        self._state = None
-        if given.state is not None:
-            self._state = snapshot.resumed(self.simulation, snapshot.rows_of(given.state, rows), given.devices[rows])
-        parts = (given.central, given.episode, given.day, given.tick)
-        self.seed_key, self.episode, self.day, self.tick = snapshot.rows_of(parts, rows)
-
-    def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Any]:
-        """One tick, and the next episode where one ended; fills `results` but for ``money`` and ``costs``.
-
-        Returns
-        -------
-        terminated, truncated, final_observation, book
-            `book` fills ``money`` and ``costs``.
-        """
-        self._state, book = self.simulation.advance(self.state, actions, results, keep=False)
-        given, observation = self.world.layout.settings, results.observation
-        self.tick += 1
-        last = self.tick >= given.episode_length
-        terminated = ~results.converged if given.terminate_on_divergence else np.zeros_like(last)
-        ended, final = terminated | last, observation[:0]
-        if ended.any():
-            who = np.flatnonzero(ended)
-            final = observation[who]
-            observation[who] = self._begin(who)
-        return terminated, last & ~terminated, final, book
-
-    def decide(self, policy: Any) -> Array:
-        """Actions of a local policy."""
-        return self.simulation.decide(self.state, policy)
-
-    def _begin(self, who: Array) -> Array:
-        """Begin the next episode of the environments `who`; their first observations."""
-        self._state, observation = self.simulation.restart(self.state, who, self._keys(who, None), self.day[who])
-        return observation.astype(np.float32)
-
-    def _keys(self, who: Any, days: Array | None) -> Array:
-        """Keys of the episodes that begin, which are counted and whose days are drawn unless given."""
-        key = random.fold_in(np, self.seed_key[who], self.episode[who])
-        self.episode[who] += 1
-        self.tick[who] = 0
-        self.day[who] = self.world.draw_day(np, key, self.days) if days is None else days
-        return key
 
 
 def _rebuild(

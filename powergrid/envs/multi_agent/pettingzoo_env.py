@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from powergrid.envs.export import EpisodeData, export_episode
 from powergrid.envs.infos import Infos, agent_infos, first_results
 from powergrid.envs.simulation import Simulation, World, chosen_days
 from powergrid.envs.snapshot import Snapshot
+from powergrid.envs.spaces import agent_spaces, central_space
 
 
 class ArrayStep(NamedTuple):
@@ -66,6 +66,17 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         ``"fused"`` (the compiled step), ``"numpy"`` (the reference, for debugging) or ``"auto"`` for the faster one.
     **overrides
         Changes to the configuration by keyword, such as ``time_step=3600``.
+
+    Attributes
+    ----------
+    possible_agents, agents
+        Acting agents, and those of the running episode.
+    observation_spaces, action_spaces
+        Spaces by agent: float32 with finite bounds, and [-1, 1].
+    state_space
+        Space of `state`.
+    money_names, constraint_names
+        Columns of ``info[agent]["money"]`` and ``["costs"]``.
 
     Raises
     ------
@@ -113,7 +124,8 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self.money_names = layout.ledger.money_names
         self._action_sizes = [len(entries) for entries in layout.action_entries]
         self._action_rows = ActionRows(layout.actors, self._action_sizes, layout.action_size, self.action_labels)
-        self._low, self._high = layout.view.low.astype(np.float32), layout.view.high.astype(np.float32)
+        self.observation_spaces, self.action_spaces = agent_spaces(layout)
+        self.state_space = central_space(layout)
         self._state: Any = None
         self._seed: int | None = None
         self._key = np.zeros(2, dtype=np.uint32)
@@ -184,23 +196,6 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     # -- spaces -----------------------------------------------------------------------------------------------
 
-    @cached_property
-    def observation_spaces(self) -> dict[str, Box]:
-        """Spaces of all possible agents, float32 with finite bounds."""
-        sizes = self.world.layout.view.sizes
-        return {
-            agent: Box(self._low[row, : sizes[row]], self._high[row, : sizes[row]], dtype=np.float32)
-            for row, agent in enumerate(self.possible_agents)
-        }
-
-    @cached_property
-    def action_spaces(self) -> dict[str, Box]:
-        """Spaces of all possible agents, [-1, 1]."""
-        return {
-            agent: Box(-1.0, 1.0, shape=(size,), dtype=np.float32)
-            for agent, size in zip(self.possible_agents, self._action_sizes, strict=True)
-        }
-
     def observation_space(self, agent: str) -> Box:
         """Observation space of one agent, the same object at each call."""
         return self.observation_spaces[agent]
@@ -217,14 +212,6 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """What each number of the agent's action sets, with the unit of its physical range."""
         entries = self.world.layout.action_entries[self.possible_agents.index(agent)]
         return tuple(entry.label(owner) for owner, entry in entries)
-
-    @cached_property
-    def state_space(self) -> Box:
-        """Space of `state`."""
-        view = self.world.layout.view
-        entries = [view.entries[i][1] for i in view.central]
-        low, high = np.array([(entry.low, entry.high) for entry in entries], dtype=np.float32).reshape(-1, 2).T
-        return Box(low, high, dtype=np.float32)
 
     def agent(self, id: str) -> Any:
         """The agent object of that name, device, coordinator or operator."""

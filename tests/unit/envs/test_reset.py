@@ -166,6 +166,7 @@ def test_training_false_draws_test_days():
         test = set(env.world.days["test"].tolist())
         assert {env.reset(seed=k)[1][env.agents[0]]["day"] for k in range(8)} <= test
         assert set(vector.reset(seed=0)[1]["day"].tolist()) <= test
+    assert set(powergrid.make_functional(SMALL, train=False).days.tolist()) == test
     chosen = powergrid.make(SMALL, train=False, days=[4])  # who names days gets them
     assert chosen.reset(seed=0)[1]["ess_1"]["day"] == 4
     trained = powergrid.make(SMALL)
