@@ -122,6 +122,8 @@ class EpisodeData(NamedTuple):
         Meters with their tariffs, and the settlement at the end.
     weights
         Limits and prices of violations.
+    accounts
+        Whoever pays, agents that act first: of what they pay and what violations cost them nothing is left out.
     """
 
     dt_h: float
@@ -131,6 +133,7 @@ class EpisodeData(NamedTuple):
     initial_state: Mapping[str, Any]
     prices: Prices
     weights: Weights
+    accounts: tuple[str, ...] = ()
 
 
 def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
@@ -181,6 +184,7 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
         initial_state=initial,
         prices=Prices(tuple(_meters(world, rows, load_p_mw)), settlement),
         weights=_weights(world),
+        accounts=layout.accounts,
     )
 
 

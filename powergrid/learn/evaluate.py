@@ -46,6 +46,11 @@ class Outcome:
     arrays
         float32 arrays with days first: ``actions`` (ticks, A, k), ``obs`` (ticks + 1, A, d), ``money`` and ``costs``
         (ticks, A, names), ``reward`` (ticks, A).
+    other_accounts
+        What accounts that no agent owns pay by name, and what their violations cost [$/day], ``(days, names)`` each.
+        With `money` and `costs` they are all that an episode costs.
+    utility_receives
+        What all accounts pay the utility for energy, less what it pays them [$/day], ``(days,)``.
     """
 
     policy: str
@@ -55,6 +60,8 @@ class Outcome:
     ended_early: np.ndarray
     trajectory_hash: str
     arrays: Mapping[str, np.ndarray] = field(repr=False)
+    other_accounts: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    utility_receives: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     @property
     def objective(self) -> np.ndarray:
@@ -100,22 +107,28 @@ class Evaluation:
         from rich.table import Table
 
         table = Table(title=f"{self.name}: {len(self.days)} days, seed {self.seed}")
-        for header in ("policy", "money $/day", "violations $/day", "ticks/day violated", "J $/day", "95 % interval"):
+        headers = ("policy", "money $/day", "of it settlement", "violations $/day", "ticks/day violated", "J $/day")
+        for header in (*headers, "95 % interval"):
             table.add_column(header, justify="left" if header == "policy" else "right")
         for outcome in self.outcomes:
             mean, low, high = mean_interval(outcome.objective)
             table.add_row(
                 outcome.policy,
-                f"{outcome.money.sum(-1).mean():,.2f}",
-                f"{outcome.costs.sum(-1).mean():,.2f}",
+                *self._paid(outcome.money, outcome.costs),
                 f"{outcome.violated_ticks.mean():,.2f}",
                 f"{mean:,.2f}",
                 f"[{low:,.2f}, {high:,.2f}]",
             )
+            for account, (money, costs) in outcome.other_accounts.items():
+                table.add_row(f"  {account}, no agent's", *self._paid(money, costs), "", "", "")
         if self.bound is not None:
             mean, low, high = mean_interval(self.bound)
-            table.add_row("lower bound", "", "", "", f"{mean:,.2f}", f"[{low:,.2f}, {high:,.2f}]")
+            table.add_row("lower bound", "", "", "", "", f"{mean:,.2f}", f"[{low:,.2f}, {high:,.2f}]")
         return table
+
+    def _paid(self, money: np.ndarray, costs: np.ndarray) -> tuple[str, str, str]:
+        settled = [i for i, name in enumerate(self.money_names) if name == "settlement"]
+        return tuple(f"{part.sum(-1).mean():,.2f}" for part in (money, money[:, settled], costs))  # type: ignore[return-value]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain content of ``evaluation.json``."""
@@ -149,6 +162,14 @@ class Evaluation:
                 "violated_ticks": outcome.violated_ticks.tolist(),
             },
             "trajectory_hash": outcome.trajectory_hash,
+            "accounts_of_no_agent": {
+                account: {
+                    "money_per_day": dict(zip(self.money_names, money.mean(0).tolist(), strict=True)),
+                    "violations_per_day": dict(zip(self.cost_names, costs.mean(0).tolist(), strict=True)),
+                }
+                for account, (money, costs) in outcome.other_accounts.items()
+            },
+            "utility_receives_per_day": float(outcome.utility_receives.mean()),
         }
         if outcome.policy != first:
             mean, low, high = self.saving(first, outcome.policy)
@@ -297,12 +318,17 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
     seen = [observation.astype(np.float32)]
     rows: dict[str, list[np.ndarray]] = {"actions": [], "money": [], "costs": [], "reward": []}
     alive = np.ones(len(days), bool)
+    ledger, accounts = world.layout.ledger, len(world.layout.accounts)
+    names = ((accounts, len(ledger.money_names)), (accounts, len(ledger.cost_names)), (1, 1))
+    sums = [np.zeros((len(days), *shape)) for shape in names]
     for _ in range(world.layout.settings.episode_length):
         actions = np.asarray(decide(simulation, state, seen[-1]), np.float32)
         if not np.isfinite(actions).all():
             raise RunError(f'policy "{name}" chose an action that is not finite in tick {len(seen) - 1}')
         state, output = simulation.step(state, actions)
         live = alive[:, None, None]
+        for total, part in zip(sums, (output.money, output.costs, output.transfers[:, -1:, None]), strict=True):
+            total += np.where(live, part, 0.0)
         money, costs = (np.where(live, table[:, :acting], 0.0) for table in (output.money, output.costs))
         reward = np.where(alive[:, None], world.reward.reward(np, money, costs), 0.0)
         for column, value in zip(rows, (np.where(live, actions, 0.0), money, costs, reward), strict=True):
@@ -312,6 +338,7 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
     tables = {column: np.stack(values, 1) for column, values in rows.items()}
     arrays = {"obs": np.stack(seen, 1), **{column: table.astype(np.float32) for column, table in tables.items()}}
     per_day = 24.0 / (world.layout.settings.episode_length * world.layout.settings.dt_h)
+    paid, priced, received = (total * per_day for total in sums)
     return Outcome(
         policy=name,
         money=tables["money"].sum((1, 2)) * per_day,
@@ -320,6 +347,12 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
         ended_early=~alive,
         trajectory_hash=_hash(world.resolved, days, seed, arrays),
         arrays=arrays,
+        other_accounts={
+            account: (paid[:, row], priced[:, row])
+            for row, account in enumerate(world.layout.accounts)
+            if row >= acting
+        },
+        utility_receives=received[:, 0, 0],
     )
 
 

@@ -63,10 +63,11 @@ def policies(run: Run) -> Section:
 
 
 def _policy_table(run: Run) -> str:
-    headers = ["policy", "mean [$/day]", "95 % interval", "median [$/day]", "of it violations", "ticks violated a day"]
-    rows = [_cost_row(policy) for policy in run.policies]
+    headers = ["policy", "mean [$/day]", "95 % interval", "median [$/day]", "of it settled", "of it violations"]
+    headers += ["ticks violated a day"]
+    rows = [_cost_row(run, policy) for policy in run.policies]
     if run.bound is not None:
-        rows.append([*_mean_row("lower bound", run.bound), "", ""])
+        rows.append([*_mean_row("lower bound", run.bound), "", "", ""])
     compared, names = [_compared_row(run, policy) for policy in run.policies], ["policy"]
     names += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
     if run.bound is not None:
@@ -80,9 +81,11 @@ def _mean_row(name: str, cost: np.ndarray) -> list[str]:
     return [name, markup.dollars(mean), markup.interval(low, high), markup.dollars(float(np.median(cost)))]
 
 
-def _cost_row(policy: Played) -> list[str]:
+def _cost_row(run: Run, policy: Played) -> list[str]:
+    settled = "" if policy.record is None else markup.dollars(_settled(run, policy.record))
     violations = markup.dollars(float(policy.violations.mean()))
-    return [*_mean_row(readable(policy.name), policy.objective), violations, f"{policy.violated_ticks.mean():.2f}"]
+    row = [*_mean_row(readable(policy.name), policy.objective), settled, violations]
+    return [*row, f"{policy.violated_ticks.mean():.2f}"]
 
 
 def _compared_row(run: Run, policy: Played) -> list[str]:
@@ -96,6 +99,13 @@ def _compared_row(run: Run, policy: Played) -> list[str]:
         between = markup.interval(saved.low, saved.high, sign=True)
         row += [markup.dollars(saved.mean, sign=True), between, winner]
     return row + ([] if above is None else [markup.dollars(above.mean), markup.interval(above.low, above.high)])
+
+
+def _settled(run: Run, record: DayRecord) -> float:
+    """Mean settlement of what is stored, of all learning agents [$/day]."""
+    acting = len(run.world.layout.actors)
+    settled = record.money[:, :, :acting, record.names.money == "settlement"]
+    return float(settled.sum((1, 2, 3)).mean() * run.per_day)
 
 
 def curve(run: Run) -> Section:

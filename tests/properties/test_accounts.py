@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import powergrid
+from powergrid.learn.evaluate import evaluate
 
 UNITS: dict[str, dict[str, Any]] = {
     "ess_1": {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 4.0, "max_p_mw": 0.8}},
@@ -225,3 +227,31 @@ def test_a_meter_on_a_loop_is_refused():
     meter = {"id": "m_1", "type": "Grid", "bus": network.branches.name[0]}
     with pytest.raises(powergrid.ConfigError, match=r"agents\[0\].bus.*does not separate what lies behind it"):
         powergrid.make({"network": "case14", "agents": [meter, {"id": "ess_1", "type": "ESS", "bus": "5"}]})
+
+
+def test_accounts_that_no_agent_owns_are_shown_and_all_sum_to_the_total(tmp_path):
+    config = {**nested(), "agents": [dict(agent) for agent in nested()["agents"]]}
+    env = powergrid.make(config, backend="numpy")
+    assert env.export_episode(DAY).accounts == env.world.layout.accounts
+    env.reset(seed=0, options={"day": DAY})
+    assert env.accounts == {}
+    total = np.zeros(2)
+    while env.agents:
+        env.step(env.policy_actions("rule_based"))
+        shown = [[sum(account[part].values()) for part in ("money", "costs")] for account in env.accounts.values()]
+        assert list(env.accounts) == list(env.world.layout.accounts)
+        assert np.sum(shown, axis=0) == pytest.approx([env.output.money.sum(), env.output.costs.sum()])
+        total += np.sum(shown, axis=0)
+    found = evaluate(config, policy="rule_based", days=[DAY], out=tmp_path, show=False)
+    outcome = found["rule_based"]
+    assert list(outcome.other_accounts) == ["pv_1", "grid_1", "grid_3"]
+    others = [[part.sum() for part in parts] for parts in outcome.other_accounts.values()]
+    per_day = 24.0 / env.world.layout.settings.episode_length  # ticks of an hour
+    assert np.sum(others, axis=0) + [outcome.money.sum(), outcome.costs.sum()] == pytest.approx(total * per_day)
+    grid = found.money_names.index("grid")
+    paid = outcome.money[:, grid].sum() + sum(money[:, grid].sum() for money, _ in outcome.other_accounts.values())
+    assert outcome.utility_receives == pytest.approx(paid)
+    written = json.loads((tmp_path / "evaluation.json").read_text())["policies"]["rule_based"]
+    assert set(written["accounts_of_no_agent"]) == {"pv_1", "grid_1", "grid_3"}
+    assert written["utility_receives_per_day"] == pytest.approx(paid)
+    assert [column.header for column in found.table().columns][2] == "of it settlement"

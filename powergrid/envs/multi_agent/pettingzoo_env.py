@@ -368,6 +368,18 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         }
 
     @property
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        """What each account paid and what violations cost it in the last step [$], by name, ``{}`` after a reset.
+
+        Besides the agents there are accounts that no agent owns: devices and coordinators with local policies, and the
+        utility where nobody acts. All together they are all that the step cost.
+        """
+        if self._output is None:
+            return {}
+        rows = zip(self.world.layout.accounts, self._output.money, self._output.costs, strict=True)
+        return {account: self.named({"money": money, "costs": costs}) for account, money, costs in rows}
+
+    @property
     def cost_limits(self) -> np.ndarray:
         """Limit of each constraint over an episode [$], for constrained RL: no priced violation at all."""
         return np.zeros(len(self.constraint_names))
