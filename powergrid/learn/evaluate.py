@@ -106,10 +106,10 @@ class Evaluation:
         """A table to print with rich: one row a policy."""
         from rich.table import Table
 
-        table = Table(title=f"{self.name}: {len(self.days)} days, seed {self.seed}")
-        headers = ("policy", "money $/day", "of it settlement", "violations $/day", "ticks/day violated", "J $/day")
-        for header in (*headers, "95 % interval"):
-            table.add_column(header, justify="left" if header == "policy" else "right")
+        table = Table(title=f"{self.name}: {len(self.days)} days, seed {self.seed}; $/day")
+        table.add_column("policy", no_wrap=True)
+        for header in ("money", "of it settled", "violations", "ticks violated", "J", "95 % interval"):
+            table.add_column(header, justify="right")
         for outcome in self.outcomes:
             mean, low, high = mean_interval(outcome.objective)
             table.add_row(

@@ -254,4 +254,4 @@ def test_accounts_that_no_agent_owns_are_shown_and_all_sum_to_the_total(tmp_path
     written = json.loads((tmp_path / "evaluation.json").read_text())["policies"]["rule_based"]
     assert set(written["accounts_of_no_agent"]) == {"pv_1", "grid_1", "grid_3"}
     assert written["utility_receives_per_day"] == pytest.approx(paid)
-    assert [column.header for column in found.table().columns][2] == "of it settlement"
+    assert [column.header for column in found.table().columns][2] == "of it settled"
