@@ -197,10 +197,14 @@ class _Rows:
 
 
 def _coordinates(geo: str) -> tuple[float, float]:
+    """Place of a bus in GeoJSON; none where the text is none, for it is only drawn."""
     import json
 
-    x, y = json.loads(geo)["coordinates"][:2]
-    return float(x), float(y)
+    try:
+        x, y = json.loads(geo)["coordinates"][:2]
+        return float(x), float(y)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return np.nan, np.nan
 
 
 class _Table(NamedTuple):

@@ -131,6 +131,7 @@ MALFORMED = {
     "levels": lambda held: table_of(held, lambda table: table["index"].__setitem__(0, [0, 1])),
     "dtype": lambda held: held["_object"]["load"]["dtype"].update(name="S2000000000"),
     "orient": lambda held: held["_object"]["load"].update(orient="columns"),
+    "not finite": lambda held: table_of(held, lambda table: table["data"][0].__setitem__(2, float("inf"))),
     "path": lambda held: held["_object"]["load"].update(_object="/etc/passwd.json"),
     "keyword": lambda held: held["_object"]["load"].update(compression="zip"),
     "multiindex": lambda held: held["_object"]["load"].update(is_multiindex=True, index_names=["a"]),
@@ -140,8 +141,6 @@ MALFORMED = {
     "deep": lambda held: held["_object"].update(more=json.loads("[" * 90 + "]" * 90)),
     "very deep": lambda held: json.dumps(held).replace('"note":', '"more": ' + "[" * 10**5 + "]" * 10**5 + ', "note":'),
     "deep text": lambda held: held["_object"].update(more="[" * 10**5 + "]" * 10**5),
-    "bad geo": lambda held: in_geo(held, "{"),
-    "odd geo": lambda held: in_geo(held, '{"type": "Point", "coordinates": 3}'),
 }
 
 
@@ -149,6 +148,15 @@ def in_geo(held, text):
     table = json.loads(held["_object"]["bus"]["_object"])
     table["data"][3][table["columns"].index("geo")] = text
     held["_object"]["bus"]["_object"] = json.dumps(table)
+
+
+@pytest.mark.parametrize("text", ["{", '{"type": "Point", "coordinates": 3}', "no place", "[1, 2]"])
+def test_a_place_that_cannot_be_read_is_none(saved, tmp_path, text):
+    held = copy.deepcopy(saved)
+    in_geo(held, text)
+    network = Network.from_pandapower(write(tmp_path, held))
+    assert np.isnan(network.buses.x[3])
+    assert np.isfinite(network.buses.x[2])
 
 
 @pytest.mark.parametrize("kind", MALFORMED)

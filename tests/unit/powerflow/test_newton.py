@@ -116,6 +116,29 @@ def test_a_generator_takes_its_voltage_up_again(monkeypatch: pytest.MonkeyPatch)
     assert grid.power_flow(tol_pu=1e-10).generators.loc["strong", "at_limit"]
 
 
+def _on_the_wrong_side(bus, v_pu, v_set_pu, q_mvar, low_mvar, high_mvar) -> int:
+    """Buses whose generators neither hold the voltage within their limits nor stand at the limit that explains it."""
+    buses, at = np.unique(bus, return_inverse=True)
+    q, low, high = (np.bincount(at, values) for values in (q_mvar, low_mvar, high_mvar))
+    below = np.bincount(at, np.asarray(v_pu) - v_set_pu) / np.bincount(at)
+    holds = (np.abs(below) < 1e-6) & (q > low - 1e-4) & (q < high + 1e-4)
+    explained = np.where(below < 0, np.abs(q - high) < 1e-4, np.abs(q - low) < 1e-4)
+    assert len(buses) > 5
+    return int(np.sum(~holds & ~explained))
+
+
+def test_limits_are_complementary_where_runpp_leaves_a_generator_on_the_wrong_side() -> None:
+    net = nw.case24_ieee_rts()
+    grid = Network.from_pandapower(net)
+    own, found = grid.generators, grid.power_flow(tol_pu=1e-11).generators
+    limits = own.q_min_mvar, own.q_max_mvar
+    assert _on_the_wrong_side(own.bus, found.v_pu, own.v_set_pu, found.q_mvar, *limits) == 0
+    pp.runpp(net, enforce_q_lims=True, tolerance_mva=1e-9, numba=False)
+    gen = net.gen[~net.gen.slack.astype(bool)]
+    v, q = net.res_bus.vm_pu[gen.bus].to_numpy(), net.res_gen.q_mvar[gen.index]
+    assert _on_the_wrong_side(gen.bus, v, gen.vm_pu.to_numpy(), q, gen.min_q_mvar, gen.max_q_mvar) == 1
+
+
 def test_set_points_may_differ_from_scenario_to_scenario() -> None:
     grid = two_buses(-100, 100)
     plan = newton.plan(grid)
