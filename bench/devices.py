@@ -39,6 +39,8 @@ def params(name: str, share: float) -> dict[str, Any]:
     """Settings of one of several units that have `share` of their type's power each."""
     if name == "Load":
         return {"p_mw": 0.3 * share, "curtailable_share": 0.3}
+    if name == "StaticGenerator":
+        return {"p_mw": 0.3 * share, "series": "pv_pu"}
     if name == "Statcom":
         return {"sn_mva": 0.3 * share}
     if name == "EVFleet":

@@ -26,7 +26,7 @@ SHOWN: dict[str, dict[str, Any]] = {
     "Storage": {"wear_cost_per_mwh": 0.0},
 }
 """Parameters other than the defaults in the picture of the day; the page says so."""
-STEADY = ("RunOfRiver", "Statcom")
+STEADY = ("RunOfRiver", "StaticGenerator", "Statcom")
 """Types whose day is one level line, which is no picture."""
 
 Curve = Callable[[Axes], None]
