@@ -32,9 +32,10 @@ OTHER = {  # what a column becomes, where a number a little larger would say not
     ("trafo3w", "mv_bus"): 4, ("trafo3w", "hv_bus"): 2, ("trafo3w", "lv_bus"): 11, ("impedance", "from_bus"): 3,
     ("impedance", "to_bus"): 5, ("switch", "bus"): 8, ("switch", "element"): 5, ("switch", "et"): "l",
     ("dcline", "from_bus"): 2, ("dcline", "to_bus"): 1, ("ext_grid", "bus"): 14, ("gen", "bus"): 5,
-    **{(table, "bus"): 4 for table in (
-        "load", "sgen", "storage", "motor", "asymmetric_load", "asymmetric_sgen", "ward", "xward", "shunt"
-    )},
+    **{(table, "bus"): 6 for table in ("sgen", "storage", "asymmetric_load", "asymmetric_sgen", "ward", "xward")},
+    ("load", "bus"): 3, ("motor", "bus"): 12, ("shunt", "bus"): 12, ("gen", "min_q_mvar"): 40.0,
+    ("gen", "max_q_mvar"): 1.0, ("dcline", "min_q_from_mvar"): 50.0, ("dcline", "max_q_from_mvar"): -50.0,
+    ("dcline", "min_q_to_mvar"): 50.0, ("dcline", "max_q_to_mvar"): -50.0,
     ("trafo", "tap_side"): "lv", ("trafo", "tap_changer_type"): "Ideal", ("trafo3w", "tap_side"): "hv",
     ("trafo3w", "tap_changer_type"): "Ideal", ("trafo", "tap_dependency_table"): True,
     ("trafo3w", "tap_dependency_table"): True, ("shunt", "step_dependency_table"): True,
@@ -125,10 +126,10 @@ def every_element() -> Any:
     pp.create_asymmetric_sgen(net, bus[9], 0.02, 0.01, 0.02, 0.001, 0.002, 0.003, scaling=0.9)
     pp.create_ward(net, bus[12], ps_mw=0.4, qs_mvar=0.1, pz_mw=0.3, qz_mvar=0.2)
     pp.create_xward(net, bus[2], ps_mw=1.0, qs_mvar=0.2, pz_mw=0.3, qz_mvar=0.1, r_ohm=6.0, x_ohm=40.0, vm_pu=1.01)
-    pp.create_gen(net, bus[14], 12.0, vm_pu=1.015, min_q_mvar=-30.0, max_q_mvar=30.0, min_p_mw=0.0, max_p_mw=11.0,
+    pp.create_gen(net, bus[14], 12.0, vm_pu=1.015, min_q_mvar=-60.0, max_q_mvar=60.0, min_p_mw=0.0, max_p_mw=11.0,
                   scaling=0.95)  # fmt: skip
     pp.create_dcline(net, bus[1], bus[2], p_mw=3.0, loss_percent=1.5, loss_mw=0.1, vm_from_pu=1.02, vm_to_pu=1.015,
-                     min_q_from_mvar=-20.0, max_q_from_mvar=20.0, min_q_to_mvar=-20.0, max_q_to_mvar=20.0)  # fmt: skip
+                     min_q_from_mvar=-90.0, max_q_from_mvar=90.0, min_q_to_mvar=-90.0, max_q_to_mvar=90.0)  # fmt: skip
     pp.create_shunt(net, bus[6], q_mvar=-0.3, p_mw=0.01, vn_kv=20.5, step=2, max_step=4)
     pp.set_user_pf_options(net, enforce_q_lims=True)
     return net

@@ -135,10 +135,9 @@ def network_lines(network: Any) -> list[str]:
     ]
     static = full.static_generators
     if len(static.name):
-        counted = [
-            (static.kind.count(kind), what) for kind, what in (("generator", "static generator"), ("storage",) * 2)
-        ]
-        shown = ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in counted if count)
+        kinds_of = (("generator", "static generator"), ("storage", "storage"))
+        numbers = [(static.kind.count(kind), what) for kind, what in kinds_of]
+        shown = ", ".join(f"{count} {what}{'s' * (count > 1)}" for count, what in numbers if count)
         lines.append(f"generation   {shown}: {static.p_mw.sum():.3f} MW and {static.q_mvar.sum():.3f} Mvar fed in")
     generators = getattr(network, "generators", None)
     if generators is not None and len(generators.name):

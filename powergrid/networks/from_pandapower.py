@@ -256,7 +256,10 @@ def _add_sections(rows: _Rows, pp_net: Any, letter: str, table: _Table, pi: PiSe
         shift = pi.shift_degree[k] if rows.options.calculate_voltage_angles else pi.tap_shift_degree[k]
         values = pi.ratio[k], shift, float(rating[k])
         rated_kv = (np.nan, np.nan) if table.rated_kv is None else (table.rated_kv[0][k], table.rated_kv[1][k])
-        rows.add(_Branch(table.names[k], table.kinds[k], *at, pi.z[k], 2 * pi.y_from[k], *values, live, *rated_kv, k))
+        z, y = pi.z[k], 2 * pi.y_from[k]
+        rows.add(
+            _Branch(table.names[k], table.kinds[k], at[0], at[1], z, y, *values, live, rated_kv[0], rated_kv[1], k)
+        )
         uneven = pi.y_to[k] - pi.y_from[k]
         if live and not abs(uneven) <= 1e-12 * abs(pi.y_from[k]):  # also where it is not a number
             rows.end_shunts.append((f"{table.names[k]}.shunt", at[1], uneven))
@@ -337,7 +340,8 @@ def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
     inner = arms.winding.to_numpy() == "hv"  # the end that is no winding has no rated current
     rated_kv = np.where(inner, arms.vn_hv_kv, 0.0), np.where(inner, 0.0, arms.vn_lv_kv)
     table = _Table(names, index, ends, [True] * len(names), ["transformer"] * len(names), rated_kv)
-    pi = pi_section(arms, *np.array(kv, float).T, model)
+    from_kv, to_kv = np.array(kv, float).T
+    pi = pi_section(arms, from_kv, to_kv, model)
     _add_sections(rows, pp_net, "t3", table, pi, arms.sn_mva.to_numpy(float))
 
 

@@ -385,10 +385,10 @@ class Network:
                 p_mw * loads.z_share_p,
                 q_mvar * loads.z_share_q,
             ]
-        p_mw, q_mvar, *by_voltage = (np.bincount(loads.bus, part, m) for part in parts)
-        static = self.static_generators
-        fed_in = (np.bincount(static.bus, power, m) for power in (static.p_mw, static.q_mvar))
-        return NodeLoad(p_mw - next(fed_in), q_mvar - next(fed_in), *by_voltage)
+        drawn, static = [np.bincount(loads.bus, part, m).astype(float) for part in parts], self.static_generators
+        for part, fed_in in zip(drawn, (static.p_mw, static.q_mvar), strict=False):
+            part -= np.bincount(static.bus, fed_in, m)
+        return NodeLoad(*drawn)
 
     def bus(self, name: str) -> int:
         """Index of the bus called `name`.

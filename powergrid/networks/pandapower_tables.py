@@ -78,7 +78,8 @@ def _tap_faults(table: str, frame: pd.DataFrame) -> list[str]:
         kind = f"{changer}_changer_type"
         if kind in frame:
             steps = [frame.get(f"{changer}_step_{unit}", frame.in_service * 0.0) for unit in ("percent", "degree")]
-            both = np.logical_and(*(step.astype(float).fillna(0.0) != 0 for step in steps))
+            percent, degree = (step.astype(float).fillna(0.0) != 0 for step in steps)
+            both = percent & degree
             what = "ideal phase shifter with both a step in percent and one in degrees of "
             found += _describe(table, frame[frame[kind].eq("Ideal") & both], what)
     return found

@@ -245,7 +245,8 @@ def _columns(rows: list[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
 def _branches(rows: list[tuple[Any, ...]]) -> Branches:
     name, kind, first, second, r, x, g, b, ratio, shift, rating, closed = rows
     real = [_real(column) for column in (r, x, g, b, ratio, shift, rating)]
-    return Branches(name, kind, np.array(first, int), np.array(second, int), *real, np.array(closed, bool))
+    columns: list[Any] = [name, kind, np.array(first, int), np.array(second, int), *real, np.array(closed, bool)]
+    return Branches(*columns)
 
 
 def _real(values: Any) -> np.ndarray:

@@ -174,9 +174,9 @@ def _create_transformers(pp: Any, net: Any, network: Network) -> None:
             vkr_percent=z.real * sn_mva / BASE_MVA * 100, pfe_kw=y.real * BASE_MVA * 1000,
             i0_percent=np.abs(y) * BASE_MVA / sn_mva * 100, shift_degree=branches.shift_degree[rows],
             name=[branches.name[k] for k in rows], in_service=branches.closed[rows],
-            tap_side=np.where(tapped, "hv", None), tap_neutral=np.where(tapped, 0.0, np.nan),
+            tap_side=["hv" if tap else None for tap in tapped], tap_neutral=np.where(tapped, 0.0, np.nan),
             tap_pos=np.where(tapped, 1.0, np.nan), tap_step_percent=np.where(tapped, 100.0 * step, np.nan),
-            tap_changer_type=np.where(tapped, "Ratio", None),
+            tap_changer_type=["Ratio" if tap else None for tap in tapped],
         )  # fmt: skip
     net.trafo["branch"] = rows
     net.trafo["unrated"] = np.isnan(rating)

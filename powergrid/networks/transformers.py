@@ -112,7 +112,10 @@ def _changer_type(trafo: pd.DataFrame, changer: str) -> np.ndarray:
         return np.full(len(trafo), None)
     stepped = np.isfinite(_column(trafo, f"{changer}_step_percent", np.nan) + _column(trafo, f"{changer}_pos", np.nan))
     ideal = trafo[f"{changer}_phase_shifter"].eq(True).to_numpy(bool)
-    return np.where(ideal, "Ideal", np.where(stepped, "Ratio", None))
+    kind = np.full(len(trafo), None, dtype=object)
+    kind[stepped] = "Ratio"
+    kind[ideal] = "Ideal"
+    return kind
 
 
 def _column(frame: pd.DataFrame, name: str, default: float) -> np.ndarray:

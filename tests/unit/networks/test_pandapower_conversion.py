@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pandapower as pp
@@ -10,7 +11,7 @@ import pandapower.networks as nw
 import pytest
 from network_equations import columns_equal, mismatch_mva
 
-from powergrid.core.errors import NetworkError
+from powergrid.core.errors import NetworkError, NetworkWarning
 from powergrid.networks.network import Network
 
 TIGHT = {"tolerance_mva": 1e-10, "numba": False}
@@ -273,3 +274,136 @@ def test_several_shunts_at_one_bus_come_back() -> None:
     for solved in (net, back):
         pp.runpp(solved, tolerance_mva=1e-10)
     np.testing.assert_allclose(back.res_bus.vm_pu, net.res_bus.vm_pu, atol=1e-10)
+
+
+def two_windings(**columns):
+    """A 25 MVA transformer of 110/21 kV whose low side is at a bus of 20 kV."""
+    net = pp.create_empty_network(f_hz=50)
+    hv, lv = pp.create_bus(net, 110), pp.create_bus(net, 20)
+    pp.create_ext_grid(net, hv, 1.0)
+    pp.create_transformer_from_parameters(
+        net, hv, lv, sn_mva=25, vn_hv_kv=110, vn_lv_kv=21, vkr_percent=0.4, vk_percent=12, pfe_kw=14, i0_percent=0.07,
+        **columns,
+    )  # fmt: skip
+    pp.create_load(net, lv, 24.8, 3)
+    return net
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"parallel": 2, "df": 0.8},
+        {"tap_side": "lv", "tap_neutral": 0, "tap_pos": 3, "tap_step_percent": 2.0, "tap_changer_type": "Ratio"},
+        {"tap_side": "hv", "tap_neutral": 0, "tap_pos": -2, "tap_step_percent": 1.5, "tap_changer_type": "Ratio"},
+    ],
+)
+def test_the_loading_of_a_transformer_is_that_of_its_windings(columns):
+    net = two_windings(**columns)
+    network = Network.from_pandapower(net)
+    pp.runpp(net, **TIGHT)
+    found = network.power_flow(tol_pu=1e-11).branch.iloc[0]
+    assert found.loading_percent == pytest.approx(net.res_trafo.loading_percent[0], abs=1e-6)
+    if not columns:
+        assert found.loading_percent == pytest.approx(102.69, abs=0.01)
+    back = network.to_pandapower()
+    pp.runpp(back, **TIGHT)
+    assert back.res_trafo.loading_percent[0] == pytest.approx(net.res_trafo.loading_percent[0], abs=1e-6)
+    assert columns_equal(network, Network.from_pandapower(back)) == []
+
+
+def test_a_bus_without_a_name_takes_a_free_one():
+    net = nw.case14()  # names "1" to "14", index 0 to 13
+    new = pp.create_bus(net, vn_kv=net.bus.vn_kv[1])
+    pp.create_line_from_parameters(net, 1, new, 1.0, 0.1, 0.3, 10.0, 1.0)
+    network = Network.from_pandapower(net)
+    assert network.buses.name[14] == "14 #2"
+    assert len(set(network.buses.name)) == 15
+
+
+def test_open_switches_keep_their_names():
+    net = awkward_net()
+    net.switch.loc[net.switch.et == "l", "name"] = [f"Q{k}" for k in range((net.switch.et == "l").sum())]
+    network = Network.from_pandapower(net)
+    kinds = dict(zip(network.branches.name, network.branches.kind, strict=True))
+    assert {name for name in kinds if name.startswith("Q")} == {"Q0", "Q1"}  # at the ends that stay charged
+    assert kinds["Q0"] == kinds["tie"] == "switch"
+
+
+@pytest.mark.parametrize(("hv", "lv"), [("lv", "hv"), ("hv", "lv")])
+def test_a_rated_voltage_far_from_that_of_its_bus_is_told(hv, lv):
+    net = pp.create_empty_network(f_hz=50)
+    at = {"hv": pp.create_bus(net, 110), "lv": pp.create_bus(net, 20)}
+    pp.create_ext_grid(net, at["hv"], 1.0)
+    pp.create_transformer(net, at[hv], at[lv], "25 MVA 110/20 kV", name="T")
+    pp.create_load(net, at["lv"], 3, 1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        Network.from_pandapower(net)
+    said = [str(warning.message) for warning in told if warning.category is NetworkWarning]
+    if hv == "hv":
+        assert not said
+    else:
+        assert 'trafo 0 "T" has vn_hv_kv = 110 kV at bus 1 of vn_kv = 20 kV' in said[0]
+        assert "swapped" in said[0]
+
+
+def test_shares_that_runpp_spreads_over_a_bus_are_told():
+    net = two_windings()
+    pp.create_sgen(net, 1, 2.0)
+    assert not Network.from_pandapower(net).loads.by_voltage.any()
+    net.load["const_z_p_percent"] = 40.0
+    with pytest.warns(NetworkWarning, match="runpp applies the mean of the shares"):
+        Network.from_pandapower(net)
+
+
+def test_tap_dependent_impedance_of_older_nets_is_refused_by_name():
+    net = two_windings()
+    net.trafo = net.trafo.drop(columns=["tap_dependency_table", "id_characteristic_table"])
+    net.trafo["tap_dependent_impedance"] = True
+    with pytest.raises(NetworkError, match="tap-dependent impedance of trafo 0"):
+        Network.from_pandapower(net)
+
+
+@pytest.mark.parametrize("losses", ["hv", "mv", "lv", "star"])
+@pytest.mark.parametrize("model", ["t", "pi"])
+def test_user_options_are_obeyed(losses, model):
+    net = pp.create_empty_network(f_hz=50)
+    bus = [pp.create_bus(net, kv) for kv in (110, 20, 10)]
+    pp.create_ext_grid(net, bus[0], 1.02)
+    pp.create_transformer3w_from_parameters(
+        net, *bus, vn_hv_kv=110, vn_mv_kv=20, vn_lv_kv=10, sn_hv_mva=40, sn_mv_mva=25, sn_lv_mva=15, vk_hv_percent=10,
+        vk_mv_percent=11, vk_lv_percent=9, vkr_hv_percent=0.3, vkr_mv_percent=0.3, vkr_lv_percent=0.3, pfe_kw=300,
+        i0_percent=5,
+    )  # fmt: skip
+    for at in (1, 2):
+        pp.create_load(net, bus[at], 8, 3)
+    pp.set_user_pf_options(net, trafo3w_losses=losses, trafo_model=model)
+    found = Network.from_pandapower(net).power_flow(tol_pu=1e-11)
+    pp.runpp(net, **TIGHT)
+    assert np.abs(found.bus.v_pu[:3] - net.res_bus.vm_pu).max() < 1e-8
+    assert found.branch.loading_percent.max() == pytest.approx(net.res_trafo3w.loading_percent[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"distributed_slack": True}, "option distributed_slack = True"),
+        ({"trafo_loading": "power"}, "only 'current' is represented"),
+        ({"trafo_modl": "pi"}, 'did you mean "trafo_model"'),
+        ({"calculate_voltage_angles": "auto"}, "choose True or False"),
+    ],
+)
+def test_options_that_ask_for_another_model_are_refused(options, words):
+    net = two_windings()
+    pp.set_user_pf_options(net, **options)
+    with pytest.raises(NetworkError) as error:
+        Network.from_pandapower(net)
+    assert words in str(error.value)
+
+
+def test_elements_at_a_bus_that_is_not_there_are_refused():
+    net = two_windings()
+    net.load.loc[0, "bus"] = 99
+    with pytest.raises(NetworkError, match="a bus that the net does not have at load 0"):
+        Network.from_pandapower(net)
