@@ -101,7 +101,7 @@ def _powers(table: str, frame: pd.DataFrame, options: Options) -> tuple[np.ndarr
 def _clipped(frame: pd.DataFrame, options: Options) -> list[np.ndarray]:
     """Active and reactive power of generation before its scaling, within their limits where these are enforced."""
     return [
-        np.fmax(np.fmin(frame[name].to_numpy(float), _column(frame, f"max_{name}")), _column(frame, f"min_{name}"))
+        np.fmin(np.fmax(frame[name].to_numpy(float), _column(frame, f"min_{name}")), _column(frame, f"max_{name}"))
         if enforced
         else frame[name].to_numpy(float)
         for name, enforced in (("p_mw", options.enforce_p_lims), ("q_mvar", bool(options.enforce_q_lims)))
@@ -155,7 +155,7 @@ def generators(pp_net: Any, position: Position, options: Options) -> Generators:
     gen = pp_net.gen
     p_mw = gen.p_mw.to_numpy(float)
     if options.enforce_p_lims:
-        p_mw = np.fmax(np.fmin(p_mw, _column(gen, "max_p_mw")), _column(gen, "min_p_mw"))
+        p_mw = np.fmin(np.fmax(p_mw, _column(gen, "min_p_mw")), _column(gen, "max_p_mw"))
     p_mw = p_mw * gen.scaling.to_numpy(float)
     rows = [
         _Generator(name, position[bus], p, v, *_limits(low, high))
