@@ -121,6 +121,7 @@ def every_element() -> Any:
     pp.create_load(net, bus[11], 4.0, 1.5)
     pp.create_load(net, bus[9], 0.3, 0.1)
     pp.create_sgen(net, bus[5], 0.9, 0.05, scaling=0.8, min_p_mw=0.0, max_p_mw=1.0, min_q_mvar=-0.1, max_q_mvar=0.1)
+    pp.create_sgen(net, bus[5], 0.6, 0.2, min_p_mw=0.0, max_p_mw=0.5, min_q_mvar=-0.1, max_q_mvar=0.1)  # at limits
     pp.create_storage(net, bus[8], 0.4, max_e_mwh=1.0, q_mvar=0.1, scaling=0.9)
     pp.create_motor(net, bus[6], pn_mech_mw=0.2, cos_phi=0.86, efficiency_percent=95.0, loading_percent=80.0)
     pp.create_asymmetric_load(net, bus[9], 0.01, 0.02, 0.03, 0.004, 0.005, 0.006, scaling=0.9)

@@ -165,7 +165,7 @@ def generators(pp_net: Any, position: Position, options: Options) -> Generators:
         )
         if on
     ]  # fmt: skip
-    rows += _dc_line_ends(pp_net.dcline, position)
+    rows += _dc_line_ends(pp_net.dcline, position, options)
     for name, index, v in zip(
         unique_names(pp_net.xward, "xward_"), pp_net.xward.index, pp_net.xward.vm_pu, strict=True
     ):
@@ -178,12 +178,20 @@ def generators(pp_net: Any, position: Position, options: Options) -> Generators:
     return Generators(numbered(list(names)), bus.astype(int), *others)
 
 
-def _dc_line_ends(dcline: pd.DataFrame, position: Position) -> list[_Generator]:
+def _dc_line_ends(dcline: pd.DataFrame, position: Position, options: Options) -> list[_Generator]:
+    """A generator at either end; with limits of active power neither carries more than ``max_p_mw``, nor backwards."""
     found = []
     for name, (_, row) in zip(unique_names(dcline, "dcline_"), dcline.iterrows(), strict=True):
         sent = abs(row.p_mw)
         received = sent * (1 - row.loss_percent / 100) - row.loss_mw
         fed = {"from": -sent, "to": received} if row.p_mw > 0 else {"from": received, "to": -sent}
+        if options.enforce_p_lims:
+            forward = row.p_mw > 0
+            most = np.inf if np.isnan(row.max_p_mw) else float(row.max_p_mw)
+            fed = {
+                end: min(max(p_mw, 0.0), most) if forward == (end == "to") else max(min(p_mw, 0.0), -most)
+                for end, p_mw in fed.items()
+            }
         for end, p_mw in fed.items():
             if row.in_service and row[f"{end}_bus"] in position:
                 limits = _limits(row[f"min_q_{end}_mvar"], row[f"max_q_{end}_mvar"])

@@ -65,6 +65,14 @@ def test_options_are_obeyed_or_refused(name, before):
         assert f"option {name} = " in finding.note
 
 
+@pytest.mark.parametrize(("p_mw", "most_mw"), [(3.0, 2.0), (-3.0, 2.0), (3.0, float("nan")), (0.05, 2.0)])
+def test_a_dc_line_keeps_to_its_limit_as_that_of_runpp_does(before, p_mw, most_mw):
+    net, solved = before
+    changed = copy.deepcopy(net)
+    changed.dcline["p_mw"], changed.dcline["max_p_mw"] = p_mw, most_mw
+    assert walk.verdict("dcline", "p_mw", changed, solved).verdict in ("obeyed", "without effect")
+
+
 def test_the_walk_sees_what_runpp_reads(read):
     assert {("load", "const_i_p_percent"), ("trafo", "tap_step_percent"), ("gen", "max_q_mvar"), ("bus", "vn_kv"),
             ("line", "temperature_degree_celsius"), ("sgen", "max_p_mw"), ("switch", "z_ohm")} <= read  # fmt: skip
