@@ -12,6 +12,7 @@ import contextlib
 import gc
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
@@ -168,14 +169,8 @@ def part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @contextlib.contextmanager
 def compiling(what: str, functions: int) -> Iterator[None]:
-    """Around code that compiles about so many functions, which are counted for :mod:`powergrid.core.progress`.
-
-    Garbage is collected rarely meanwhile: numba makes millions of objects, nearly all of which stay, and looking
-    through them takes a fifth of the time.
-    """
+    """Around code that compiles about so many functions, which are counted for :mod:`powergrid.core.progress`."""
     from numba.core import event
-
-    from powergrid.core.code_parts import rules_looked_up_once
 
     class Counter(event.Listener):
         """Calls `count` at the end of each function."""
@@ -186,14 +181,40 @@ def compiling(what: str, functions: int) -> Iterator[None]:
         def on_end(self, event: Any) -> None:
             count()
 
-    before = gc.get_threshold()
-    gc.set_threshold(max(before[0], 200_000), 20, 50)
+    with _eased(), progress.piece(what, functions) as count, event.install_listener("numba:compile", Counter()):
+        yield
+
+
+class _Ease:
+    """What makes compiling cheaper, from the first of several threads that compile until the last."""
+
+    lock = threading.Lock()
+    depth = 0
+    undo = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _eased() -> Iterator[None]:
+    """Collect garbage rarely, and look rules of types up once.
+
+    numba makes millions of objects, nearly all of which stay, and looking through them takes a fifth of the time.
+    """
+    from powergrid.core.code_parts import rules_looked_up_once
+
+    with _Ease.lock:
+        if _Ease.depth == 0:
+            before = gc.get_threshold()
+            _Ease.undo.callback(gc.set_threshold, *before)
+            gc.set_threshold(max(before[0], 200_000), 20, 50)
+            _Ease.undo.enter_context(rules_looked_up_once())
+        _Ease.depth += 1
     try:
-        listener = event.install_listener("numba:compile", Counter())
-        with progress.piece(what, functions) as count, listener, rules_looked_up_once():
-            yield
+        yield
     finally:
-        gc.set_threshold(*before)
+        with _Ease.lock:
+            _Ease.depth -= 1
+            if _Ease.depth == 0:
+                _Ease.undo.close()
 
 
 def compile_for(function: Any, signature: tuple[Any, ...], what: str, functions: int) -> None:

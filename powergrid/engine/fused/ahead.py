@@ -104,6 +104,7 @@ class _Helper:
         with progress.piece(" and ".join(self._names) + _suffix(self._lanes), expected) as count:
             for _ in self._process.stdout:
                 count()
+        self._process.stdout.close()
 
     def wait(self) -> None:
         """Until it is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -113,3 +114,16 @@ def test_environments_step_on_numpy_where_nothing_can_be_compiled() -> None:
     for a, b in zip(ours, others, strict=True):
         values = [json.loads(line[line.index("[") : line.index("]") + 1]) for line in (a, b)]
         np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5)
+
+
+def test_compiling_leaves_everything_as_it_was_whoever_ends_first() -> None:
+    from numba.core import types
+
+    before = gc.get_threshold(), types.BaseFunction.get_call_type
+    first, second = (machine_code.compiling(name, 1) for name in ("first", "second"))
+    first.__enter__()
+    second.__enter__()
+    assert (gc.get_threshold(), types.BaseFunction.get_call_type) != before
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert (gc.get_threshold(), types.BaseFunction.get_call_type) == before
