@@ -26,13 +26,13 @@ def validate_command(
     """
     from powergrid.cli.output import print_error, print_line, print_unread
     from powergrid.config import load_config
-    from powergrid.core.errors import ConfigError
+    from powergrid.core.errors import PowerGridError
 
     faulty = False
     for file in files:
         try:
             resolved = load_config(file, plugins=plugins)
-        except ConfigError as error:
+        except (PowerGridError, OSError) as error:
             faulty = True
             print_error(error)
         else:
