@@ -18,7 +18,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.layout import UTILITY
 from powergrid.engine.metering import UNIT
-from powergrid.engine.phases import bus_names, has_phases, three_phase
+from powergrid.engine.phases import branch_rows, bus_names, has_phases, three_phase
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.plugins.registries import DEVICES, POLICIES
 
@@ -63,6 +63,7 @@ def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Entr
         _check_role(found, agent, grid)
         for key in ("interval", "offset"):
             check_tick_multiple(found, agent.path(key), agent.raw.get(key))
+    _check_once_moved(found, agents, grid)
     _check_ids(found, agents)
     _check_hierarchy(found, agents)
     check_meters(found, data, grid, agents)
@@ -79,6 +80,26 @@ def _read(found: Findings, at: int, raw: dict[str, Any]) -> Entry:
         found.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
         return Entry(at, id, None, 0, raw)
     return Entry(at, id, DEVICES.get(type), 1, raw)
+
+
+def _check_once_moved(found: Findings, agents: Iterable[Entry], grid: Grid) -> None:
+    """Does one agent alone move each regulator, capacitor and switch?"""
+    if grid.network is None:
+        return
+    network, first = grid.network, dict[tuple[str, Any], Entry]()
+    for agent in agents:
+        bus, role = text(agent.raw.get("bus")), agent.kind.role if agent.kind is not None else ""
+        if bus is None or role not in ("tap", "cap", "switch"):
+            continue
+        rows: Iterable[Any] = (bus,)
+        if role != "cap":
+            rows = regulators_at(network, bus) if role == "tap" else branch_rows(network, bus)
+        for row in rows:
+            other = first.setdefault((role, row), agent)
+            if other is not agent:
+                message = f'"{bus}" is moved by "{other.id}" already'
+                found.add(agent.path("bus"), message, "leave one of the two out, or give each a phase of its own")
+                break
 
 
 # -- one agent ------------------------------------------------------------------------------------------------------

@@ -359,7 +359,7 @@ class Forecast(Section):
 class Simulation(Section):
     """Time, limits and the end of an episode."""
 
-    episode_length: int = Field(96, ge=1, le=31_622_400, description="ticks of an episode")
+    episode_length: int = Field(96, ge=1, le=527_040, description="ticks of an episode, up to a year of minutes")
     time_step: int = Field(900, gt=0, description="length of a tick [s]")
     async_: bool | None = Field(
         None,

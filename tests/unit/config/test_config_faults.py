@@ -375,3 +375,19 @@ def test_phases_that_mean_nothing(tmp_path, agent, said):
     (issue,) = issues_of(tmp_path, f"network: {{base: ieee13, phases: three}}\nagents:\n  - {agent}\n")
     assert (issue.path, issue.line) == ("agents[0].phases", 3)
     assert said in issue.message
+
+
+@pytest.mark.parametrize(
+    ("phases", "one", "other"),
+    [
+        ("balanced", "Regulator, bus: 650-RG60", "Regulator, bus: 650-RG60"),
+        ("three", "Regulator, bus: 650-RG60", "Regulator, bus: 650-RG60.b"),
+        ("balanced", "Capacitor, bus: 675", "Capacitor, bus: 675"),
+        ("balanced", "Switch, bus: 671-692", "Switch, bus: 671-692"),
+    ],
+)
+def test_two_agents_that_move_the_same(tmp_path, phases, one, other):
+    agents = f"agents:\n  - {{id: x, type: {one}}}\n  - {{id: y, type: {other}}}\n"
+    (issue,) = issues_of(tmp_path, f"network: {{base: ieee13, phases: {phases}}}\n{agents}")
+    assert (issue.path, issue.line) == ("agents[1].bus", 4)
+    assert 'is moved by "x" already' in issue.message
