@@ -24,7 +24,7 @@ from powergrid.engine.layout import Layout, Params
 from powergrid.engine.state import State
 
 ROUNDS = 100
-"""Flows within which the inverters of a network come to rest; five or so are usual."""
+"""Flows within which the inverters of a network come to rest; three to five are usual."""
 LARGEST_STEP_PU = 0.1
 """No voltage moves by more in one step [pu]."""
 LEAST_SHARE = 1.0 / 128.0

@@ -199,7 +199,7 @@ def test_one_unit_rests_where_a_bisection_of_the_exact_flow_says(policy: str) ->
     assert found["q_mvar"][-1, 0, unit] == pytest.approx(wanted[1], abs=1e-8)
 
 
-@pytest.mark.parametrize("phases", ["balanced", "three"])
+@pytest.mark.parametrize("phases", ["balanced", pytest.param("three", marks=pytest.mark.slow)])
 def test_compiled_is_numpy(phases: str) -> None:
     config = everything(phases)
     plain, fused = (episode(config, backend, 170, 96, count=4) for backend in ("numpy", "fused"))
@@ -211,7 +211,7 @@ def test_compiled_is_numpy(phases: str) -> None:
         np.testing.assert_allclose(fused[name], values, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("phases", ["balanced", "three"])
+@pytest.mark.parametrize("phases", ["balanced", pytest.param("three", marks=pytest.mark.slow)])
 def test_jax_is_numpy(phases: str) -> None:
     jax = pytest.importorskip("jax")
     config, ticks = everything(phases), 24
@@ -268,3 +268,39 @@ def test_what_does_not_come_to_rest_has_not_converged(backend: str, monkeypatch:
     monkeypatch.setattr("powergrid.engine.fused.inverters.ROUNDS", 1)
     found = episode(weak_end("ieee34", 5, 0.93), backend, 0, 1)
     assert not found["converged"].any()
+
+
+def test_inverters_of_an_island_follow_the_voltage_that_its_battery_holds() -> None:
+    """A line fails, a battery carries what lies behind it, and the plants there stay on their curves."""
+    plants = [
+        {
+            "id": f"pv_{bus}",
+            "type": "RES",
+            "bus": bus,
+            "policy": "volt_var_a",
+            "params": {"p_max_mw": 0.1, "sn_mva": 0.15},
+        }
+        for bus in ("15", "17", "31")
+    ]
+    battery = {"max_p_mw": 2.0, "capacity_mwh": 20.0, "sn_mva": 3.0, "grid_forming": True}
+    given = {
+        "network": {
+            "base": "case33bw",
+            "load_scale": 0.6,
+            "outages": [{"branch": "line_12", "start": 1800, "duration": 2700}],
+        },
+        "agents": [*plants, {"id": "ess", "type": "ESS", "bus": "14", "policy": "learned", "params": battery}],
+        "simulation": {"episode_length": 8},
+    }
+    simulation = Simulation(build(given, **TIGHT))
+    state, *_ = simulation.reset(np.array([[3, 4]], np.uint32), np.array([200], np.int32))
+    inverters = simulation.layout.inverters
+    assert simulation.layout.islands is not None
+    alone = 0
+    for _ in range(8):
+        state, output = simulation.step(state, np.zeros((1, 1, simulation.layout.action_size)))
+        assert output.flow.converged.all()
+        asked = 0.15 * droop(np, inverters.terminal(np, output.flow.v_pu), inverters.curve)
+        np.testing.assert_allclose(output.q_mvar[:, inverters.unit], asked, atol=1e-8)
+        alone += int((np.abs(output.frequency_hz - 60.0) > 1e-9).any())
+    assert alone > 0
