@@ -57,7 +57,8 @@ class FunctionalEnv:
     Attributes
     ----------
     groups
-        Agents with equal spaces, by group name.
+        Agents with equal spaces, by group name. Address dictionaries of arrays by these names: JAX rebuilds them with
+        their keys sorted, so that their own order is not that of the groups.
     observation_size, action_size
         Length of one agent's vectors, by group.
     state_size

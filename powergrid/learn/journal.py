@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,18 +69,23 @@ class Journal:
 
 
 class _Board:
-    """TensorBoard event files, without any deep-learning library."""
+    """TensorBoard event files, without any deep-learning library; written at once, so that a full disk is told at once.
+
+    Records go through TensorBoard's own encoder; its writer of files would use a thread, which fails on its own.
+    """
 
     def __init__(self, folder: Path, step: int):
         from tensorboard.compat.proto import event_pb2
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event, self._summary = event_pb2.Event, Summary
-        self._writer = EventFileWriter(str(folder), flush_secs=10)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{platform.node()}.{os.getpid()}.{time.time_ns()}"
+        self._records = RecordWriter(open(folder / name, "xb"))  # noqa: SIM115  (closed by `close`)
+        self._add(file_version="brain.Event:2")
         if step:  # the viewer drops what an earlier process wrote beyond this step
-            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=start))
+            self._add(step=step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     @classmethod
     def open(cls, folder: Path, step: int) -> _Board | None:
@@ -94,8 +101,12 @@ class _Board:
             for name, value in row.items()
             if name != "step" and isinstance(value, (int, float))
         ]
-        event = self._event(wall_time=time.time(), step=row["step"], summary=self._summary(value=values))
-        self._writer.add_event(event)
+        self._add(step=row["step"], summary=self._summary(value=values))
 
     def close(self) -> None:
-        self._writer.close()
+        self._records.close()
+
+    def _add(self, **content: Any) -> None:
+        event = self._event(wall_time=time.time(), **content)
+        self._records.write(event.SerializeToString())
+        self._records.flush()

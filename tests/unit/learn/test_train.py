@@ -192,6 +192,44 @@ def test_learning_that_diverges_keeps_the_last_checkpoint(tmp_path):
     assert not (tmp_path / "checkpoint.npz").exists()
 
 
+def test_tensorboard_reads_the_curve(tmp_path):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    for step, rows in ((0, (10, 20, 30)), (20, (30, 40))):  # the second continues from the checkpoint at 20
+        journal = Journal(tmp_path, step)
+        for at in rows:
+            journal.write({"step": at, "episode_reward": float(at), "value_loss": float("nan")})
+        journal.close()
+    first, second = (
+        list(loader.LegacyEventFileLoader(str(path)).Load())
+        for path in sorted((tmp_path / "tb").iterdir(), key=lambda path: int(path.name.rsplit(".", 1)[1]))
+    )
+    assert first[0].file_version == "brain.Event:2"
+    assert [(event.step, event.summary.value[0].simple_value) for event in first[1:]] == [(10, 10), (20, 20), (30, 30)]
+    assert [value.tag for value in first[1].summary.value] == ["episode_reward"]
+    assert second[1].session_log.status == second[1].session_log.START
+    assert [event.step for event in second[1:]] == [21, 30, 40]
+
+
+@pytest.mark.parametrize("fails", ["flush", "open"])
+def test_a_disk_that_fills_up_while_learning_is_told_in_one_sentence(tmp_path, monkeypatch, fails, capfd):
+    """The curve for TensorBoard fails at the place where it is written, not in a thread of its own."""
+    writer = pytest.importorskip("tensorboard.summary.writer.record_writer").RecordWriter
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if fails == "open":
+        monkeypatch.setattr(writer, "__init__", full)
+        with pytest.raises(RunError, match=r"disk is full.*resume the run"):
+            Journal(tmp_path)
+    else:
+        journal = Journal(tmp_path)
+        monkeypatch.setattr(writer, "flush", full)
+        with pytest.raises(RunError, match=r"disk is full.*resume the run"):
+            journal.write({"step": 1, "episode_reward": 1.0})
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_wrong_names_are_refused_before_a_folder_is_made(tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(ConfigError, match='did you mean "learning_rate"'):
