@@ -1,4 +1,4 @@
-"""Nothing feeds in and batteries fill up: the other careless end, which hoards energy for the settlement of the day."""
+"""Nothing feeds in and batteries fill up: the other careless end, which hoards energy for the settlement."""
 
 from __future__ import annotations
 
