@@ -116,6 +116,10 @@ def _check_messages(found: Findings, given: dict[str, Any]) -> None:
     loss = given.get("loss", 0)
     if (number(loss) or 0) > 0:
         found.add(("messages", "loss"), f"loss {show(loss)}: lossy messages are not available yet", hint)
+    for key, usual in (("topology", "full"), ("width", 4)):
+        if given.get(key, usual) not in (usual, str(usual)):
+            message = f"{key} {show(given[key])}: agents send no messages yet, so that it would change nothing"
+            found.add(("messages", key), message, "leave it out")
     if given.get("links"):
         message = f"links {show(given['links'])}: links of their own are not available yet"
         found.add(("messages", "links"), message, "leave it out")

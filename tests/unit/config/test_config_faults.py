@@ -391,3 +391,10 @@ def test_two_agents_that_move_the_same(tmp_path, phases, one, other):
     (issue,) = issues_of(tmp_path, f"network: {{base: ieee13, phases: {phases}}}\n{agents}")
     assert (issue.path, issue.line) == ("agents[1].bus", 4)
     assert 'is moved by "x" already' in issue.message
+
+
+@pytest.mark.parametrize("key", ["topology: star", "topology: [[b, nobody]]", "width: 1000000000"])
+def test_keys_of_messages_that_nobody_sends_are_refused(tmp_path, key):
+    (issue,) = issues_of(tmp_path, f"network: ieee13\nmessages: {{{key}}}\n")
+    assert (issue.path, issue.line) == (f"messages.{key.partition(':')[0]}", 2)
+    assert "send no messages yet" in issue.message
