@@ -12,8 +12,8 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
-from powergrid.config.check_protocols import check_protocol, check_tick_multiple
-from powergrid.config.findings import Findings, choices, entries, field_names, known_names, show, text
+from powergrid.config.check_protocols import check_protocol, check_tick_multiple, tick_s
+from powergrid.config.findings import Findings, choices, entries, field_names, known_names, section, show, text, whole
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.layout import UTILITY
@@ -63,6 +63,7 @@ def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Entr
         _check_role(found, agent, grid)
         for key in ("interval", "offset"):
             check_tick_multiple(found, agent.path(key), agent.raw.get(key))
+    _check_own_times(found, data, agents)
     _check_once_moved(found, agents, grid)
     _check_ids(found, agents)
     _check_hierarchy(found, agents)
@@ -80,6 +81,17 @@ def _read(found: Findings, at: int, raw: dict[str, Any]) -> Entry:
         found.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
         return Entry(at, id, None, 0, raw)
     return Entry(at, id, DEVICES.get(type), 1, raw)
+
+
+def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[Entry]) -> None:
+    """Do agents keep times of their own where all are to act in every tick?"""
+    if section(data, "simulation").get("async") is not False:
+        return
+    for agent in agents:
+        seconds = whole(agent.raw.get("interval"))
+        if seconds is not None and seconds != tick_s(found):
+            message = f"interval {seconds}: simulation.async is false, so that every agent acts in every tick"
+            found.add(agent.path("interval"), message, "leave one of the two out")
 
 
 def _check_once_moved(found: Findings, agents: Iterable[Entry], grid: Grid) -> None:

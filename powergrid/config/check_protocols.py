@@ -63,7 +63,7 @@ def check_protocols(found: Findings, data: dict[str, Any], agents: list[Entry]) 
     """Note every fault of ``protocols``, ``coordination`` and ``messages`` that the schema cannot see."""
     ids = [agent.id for agent in agents if agent.id is not None]
     coordinators = [agent for agent in agents if agent.level > 1]
-    tick = _tick(found)
+    tick = tick_s(found)
     for i, given in entries(data.get("protocols")):
         path: Keys = ("protocols", i)
         kind = check_protocol(found, path, given, "type", wanted="horizontal")
@@ -125,7 +125,7 @@ def _check_messages(found: Findings, given: dict[str, Any]) -> None:
         found.add(("messages", "links"), message, "leave it out")
 
 
-def _tick(found: Findings) -> int | None:
+def tick_s(found: Findings) -> int | None:
     """The time step, unless it is itself at fault."""
     tick = whole(section(found.document.data, "simulation").get("time_step", DEFAULT_TICK_S))
     return tick if tick is not None and tick > 0 and DAY_S % tick == 0 else None
@@ -133,7 +133,7 @@ def _tick(found: Findings) -> int | None:
 
 def check_tick_multiple(found: Findings, path: Keys, seconds: Any) -> None:
     """A time between decisions must be a whole number of ticks."""
-    tick, seconds = _tick(found), whole(seconds)
+    tick, seconds = tick_s(found), whole(seconds)
     if not seconds:
         return
     if tick is None:

@@ -398,3 +398,10 @@ def test_keys_of_messages_that_nobody_sends_are_refused(tmp_path, key):
     (issue,) = issues_of(tmp_path, f"network: ieee13\nmessages: {{{key}}}\n")
     assert (issue.path, issue.line) == (f"messages.{key.partition(':')[0]}", 2)
     assert "send no messages yet" in issue.message
+
+
+def test_own_times_where_all_act_in_every_tick(tmp_path):
+    agents = "agents: [{id: b, type: ESS, bus: 671, interval: 1800}]\n"
+    (issue,) = issues_of(tmp_path, f"network: ieee13\nsimulation: {{async: false}}\n{agents}")
+    assert (issue.path, issue.line) == ("agents[0].interval", 3)
+    assert "simulation.async is false" in issue.message
