@@ -370,7 +370,7 @@ def _settlement(
         [(int(retail), _whole_hours(agents[id].refill())) for id, retail in zip(f.ids, f.retail, strict=True)]
         for f in settling
     ]
-    found = sorted({key for family in keys for key in family if key[1] is not None})
+    found = sorted({(column, refill) for family in keys for column, refill in family if refill is not None})
     if not found and keys:
         found = [(keys[0][0][0], Refill())]
     places = tuple(np.array([found.index(key) if key in found else 0 for key in family], dtype=int) for family in keys)
