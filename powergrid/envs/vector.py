@@ -135,7 +135,7 @@ class VectorPowerGridEnv(VectorEnv):
         self._blocks = [Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
         observations, actions = agent_spaces(layout)
-        self.single_observation_space, self.single_action_space = DictSpace(observations), DictSpace(actions)
+        self.single_observation_space, self.single_action_space = DictSpace({**observations}), DictSpace({**actions})
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
