@@ -82,8 +82,9 @@ def test_numbers_are_finite(value):
 
 @pytest.mark.parametrize("registry", [DEVICES, PROTOCOLS], ids=["devices", "protocols"])
 def test_defaults_lie_in_the_ranges(registry):
-    for name in registry.names():
-        settings = registry.get(name).Settings
+    kinds = [registry.get(name) for name in registry.names()]
+    for kind in [kind for kind in kinds if kind.__module__.startswith("powergrid.")]:  # other tests register more
+        settings = kind.Settings
         given = settings().model_dump(exclude_none=True)
         assert settings.model_validate(given).model_dump(exclude_none=True) == given
 
