@@ -18,8 +18,12 @@ FEED_IN_SHARE, RETAIL_ADDER = 0.9, 45.0
 class OwnTariff(DeviceSettings):
     """A tariff as the section `tariff` of a configuration has it."""
 
-    feed_in_share: float | None = Field(None, ge=0, le=1, description="share of the price paid for exported energy [1]")
-    retail_adder: float | None = Field(None, ge=0, description="charge on imported energy above the price [$/MWh]")
+    feed_in_share: float | None = Field(
+        default=None, ge=0, le=1, description="share of the price paid for exported energy [1]"
+    )
+    retail_adder: float | None = Field(
+        default=None, ge=0, description="charge on imported energy above the price [$/MWh]"
+    )
 
 
 class Settings(DeviceSettings):
