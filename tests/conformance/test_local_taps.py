@@ -53,7 +53,7 @@ def test_a_whole_network_stands_as_its_static_power_flow() -> None:
     env.reset(seed=0, options={"day": 0})
     env.step({"ess": np.zeros(1)})
     columns = env.world.layout.columns
-    load = float(env.world.table[0, columns.column("load_p_pu")])
+    load = env.world.table.series([columns.column("load_p_pu")], np.zeros(1, int)).item()
     static = powergrid.networks.scaled(env.world.network, load=load).power_flow(tol_pu=1e-12)
     np.testing.assert_allclose(env.output.flow.v_pu, static.bus.v_pu, atol=1e-9)
 

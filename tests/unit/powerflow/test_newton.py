@@ -8,7 +8,7 @@ import pandapower.networks as nw
 import pytest
 
 import powergrid
-from powergrid.core.errors import NetworkError
+from powergrid.core.errors import ConfigError, NetworkError
 from powergrid.core.types import Control, NodeLoad
 from powergrid.networks import Generators, Network, network, scaled
 from powergrid.powerflow import choose, method, newton, sparse_lu
@@ -173,7 +173,7 @@ def test_what_newton_cannot_do_is_refused_by_name() -> None:
         "network": {"base": "case118", "load_series": "load_p_pu:com_1", "outages": [outage]},
         "agents": [{"id": "ess_1", "type": "ESS", "bus": "5"}],
     }
-    with pytest.raises(NetworkError, match=r"53 generators hold a voltage.*switches and outages cannot change it"):
+    with pytest.raises(ConfigError, match=r"53 generators hold a voltage.*switches and outages cannot change it"):
         powergrid.make(config)
 
 
