@@ -162,6 +162,12 @@ class Compiled:
     phases: PhaseTables | None = None
 
     @property
+    def is_rated(self) -> np.ndarray:
+        """Whether each branch has a rating, at one end or both, ``(b,)``."""
+        rated: np.ndarray = (self.percent_from > 0) | (self.percent_to > 0)
+        return rated
+
+    @property
     def n_topology(self) -> int:
         """Number of topologies, the network as given among them."""
         return len(self.moving.closed)

@@ -229,23 +229,25 @@ def _flow(plan: Plan, topology: int) -> Flow:
     net, compiled = plan.net, plan.compiled
     v_pu = net.res_bus["vm_pu"].fillna(0.0).to_numpy()
     v = v_pu * np.exp(1j * np.deg2rad(net.res_bus["va_degree"].fillna(0.0).to_numpy()))
-    loading, p, q, loss = np.zeros(compiled.n_branch), np.zeros(compiled.n_branch), np.zeros(compiled.n_branch), 0.0
-    for kind, end in (("line", "from"), ("trafo", "hv"), ("impedance", "from")):
+    loss, power = 0.0, np.zeros((2, compiled.n_branch), complex)  # at the from ends and the to ends
+    for kind, ends in (("line", ("from", "to")), ("trafo", ("hv", "lv")), ("impedance", ("from", "to"))):
         table, result = net[kind], net[f"res_{kind}"]
         if not len(table):
             continue
-        rows = table["branch"].to_numpy()
-        p[rows], q[rows] = result[f"p_{end}_mw"].fillna(0.0), result[f"q_{end}_mvar"].fillna(0.0)
+        for side, end in enumerate(ends):
+            power[side, table["branch"].to_numpy()] = result[f"p_{end}_mw"].fillna(0.0) + 1j * result[
+                f"q_{end}_mvar"
+            ].fillna(0.0)
         loss += float(result["pl_mw"].sum())
-        if "loading_percent" in result:
-            loading[rows] = result["loading_percent"].fillna(0.0)
-    unrated = (compiled.percent_to == 0.0) | ~plan.closed[topology]
+    p, q = power[0].real, power[0].imag
+    at = np.maximum(v_pu[np.stack([compiled.from_bus, compiled.to_bus])], 1e-9)  # nothing flows where there is none
+    loading = (np.stack([compiled.percent_from, compiled.percent_to]) * np.abs(power) / at).max(0)  # pu on 1 MVA
     meters = list(plan.meters)
     return Flow(
         v_re=v.real,
         v_im=v.imag,
         v_pu=v_pu,
-        loading=np.where(unrated, 0.0, loading),
+        loading=np.where(plan.closed[topology], loading, 0.0),
         loss_mw=loss,
         p_slack_mw=float(net.res_ext_grid["p_mw"][0]),
         q_slack_mvar=float(net.res_ext_grid["q_mvar"][0]),

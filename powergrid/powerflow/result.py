@@ -184,7 +184,7 @@ def _branch_table(
         "to_bus": [names[bus] for bus in t],
         "phase": "",
         "i_ka": np.fmax(np.abs(s_from) / kv[f], np.abs(s_to) / kv[t]) / np.sqrt(3.0),
-        "loading_percent": np.where(compiled.percent_to > 0, loading, np.nan),
+        "loading_percent": np.where(compiled.is_rated, loading, np.nan),
         "p_from_mw": s_from.real,
         "q_from_mvar": s_from.imag,
         "p_to_mw": s_to.real,

@@ -116,8 +116,13 @@ def rated(compiled: Compiled) -> Compiled:
 
 
 def from_ends(compiled: Compiled) -> np.ndarray:
-    """Branches that carry another current at their from end than at their to end, and are rated there."""
-    differ = compiled.half_shunt != 0
+    """Branches whose loading is read at their from end, too.
+
+    Their shunt makes ``|i_from|`` another current than ``|gain| |i_to|``, or that end is the narrower one: at a
+    transformer whose tap is not in the middle, and at the high-voltage winding of a three-winding one.
+    """
+    narrower = compiled.percent_from * np.abs(compiled.gain) > compiled.percent_to * (1 + 1e-9)
+    differ = (compiled.half_shunt != 0) | narrower
     if compiled.phases is not None:
         differ = differ | (compiled.terminal_of[0] >= 0)
     return differ & (compiled.percent_from > 0)

@@ -66,7 +66,7 @@ def flow(plan: Plan, given: Scenario, loop: Loop, sources: Array, tol_pu: float)
 
 
 def _with_from_ends(plan: Plan, at_to: Array, i_ends: Array) -> Array:
-    """Loading: a branch with a shunt is read at both ends, any other carries one current."""
+    """Loading at the to end, and at the from end where that can be the larger one."""
     compiled, b = plan.compiled, plan.compiled.n_branch
     read = np.flatnonzero((plan.ends < b) & from_ends(compiled)[plan.ends % b])
     if not len(read):

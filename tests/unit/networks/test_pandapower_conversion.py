@@ -312,6 +312,36 @@ def test_the_loading_of_a_transformer_is_that_of_its_windings(columns):
     assert columns_equal(network, Network.from_pandapower(back)) == []
 
 
+@pytest.mark.parametrize("method", ["sparse_lu", "newton", "zbus", "pandapower"])
+@pytest.mark.parametrize("loss", [0.0, 60.0])
+@pytest.mark.parametrize(("loads", "fullest"), [((8.0, 8.0), "lv"), ((24.0, 1.0), "mv"), ((22.0, 13.0), "hv")])
+def test_every_winding_is_rated_on_every_method(method, loss, loads, fullest):
+    """The end of an arm that is no winding sets no limit, and a tap beside the middle makes one end fuller."""
+    net = pp.create_empty_network()
+    bus = [pp.create_bus(net, kv) for kv in (110.0, 20.0, 10.0, 0.4)]
+    pp.create_ext_grid(net, bus[0], 1.02)
+    pp.create_transformer3w_from_parameters(
+        net, *bus[:3], vn_hv_kv=113.0, vn_mv_kv=20.6, vn_lv_kv=10.4, sn_hv_mva=30.0, sn_mv_mva=25.0, sn_lv_mva=15.0,
+        vk_hv_percent=11.0, vk_mv_percent=12.0, vk_lv_percent=9.0, vkr_hv_percent=0.4, vkr_mv_percent=0.5,
+        vkr_lv_percent=0.3, pfe_kw=loss, i0_percent=loss / 150,
+    )  # fmt: skip
+    pp.create_transformer_from_parameters(
+        net, bus[2], bus[3], sn_mva=1.0, vn_hv_kv=10.0, vn_lv_kv=0.4, vkr_percent=1.0, vk_percent=6.0, pfe_kw=0.0,
+        i0_percent=0.0, tap_side="hv", tap_neutral=0, tap_min=-2, tap_max=2, tap_step_percent=2.5, tap_pos=2,
+        tap_changer_type="Ratio",
+    )  # fmt: skip
+    for at, p_mw in zip(bus[1:], (*loads, 0.7), strict=True):
+        pp.create_load(net, at, p_mw, 0.2 * p_mw)
+    pp.runpp(net, tolerance_mva=1e-9)
+    branch = Network.from_pandapower(net).power_flow(method=method, tol_pu=1e-6 if method == "zbus" else 1e-10).branch
+    arms = branch.loading_percent[branch.index.str.startswith("trafo3w")]
+    tolerance = 1e-3 if method == "zbus" else 1e-5  # float32 on JAX
+    assert arms.idxmax().endswith(fullest)
+    assert arms.max() == pytest.approx(net.res_trafo3w.loading_percent[0], rel=tolerance)
+    two = branch.loading_percent[~branch.index.str.startswith("trafo3w")]
+    assert two.max() == pytest.approx(net.res_trafo.loading_percent[0], rel=tolerance)
+
+
 def test_a_bus_without_a_name_takes_a_free_one():
     net = nw.case14()  # names "1" to "14", index 0 to 13
     new = pp.create_bus(net, vn_kv=net.bus.vn_kv[1])
