@@ -403,7 +403,7 @@ def _(axes: Axes) -> None:
     made, row = unit("GridConnection", p_max_mw=0.6)
     flow = np.linspace(-0.8, 0.8, 321)
     for price in (30.0, 100.0):
-        seen = made.Exogenous(flow * 0.0 + price + 45.0, flow * 0.0 + 0.9 * price, flow)
+        seen = made.Exogenous(flow * 0.0 + price + 45.0, flow * 0.0 + 0.9 * price, flow, flow)
         (bill,) = made.money(np, row, made.State(), None, seen, 1.0)
         axes.plot(flow, bill, label=f"price {price:.0f} $/MWh")
     axes.axvline(0.6, color=LIMIT, linestyle="--", linewidth=1.0, label="p_max_mw")
