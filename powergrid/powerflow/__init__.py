@@ -83,15 +83,15 @@ def topology_issue(network: Any) -> Issue | None:
 def method(name: str = "auto", network: Network | None = None) -> ModuleType:
     """Module of a power-flow method; heavy libraries are imported only now.
 
+    Where nothing can be compiled, see :func:`powergrid.core.machine_code.problem`, ``newton`` takes the place of
+    ``sparse_lu``, and ``zbus`` that of networks with phases.
+
     Parameters
     ----------
     name
         One of :data:`METHODS`, or ``"auto"``: what :func:`choose` chooses for `network`, ``sparse_lu`` without one.
     network
         The network to be solved.
-
-    Where nothing can be compiled, see :func:`powergrid.core.machine_code.problem`, ``newton`` takes the place of
-    ``sparse_lu``, and ``zbus`` that of networks with phases.
 
     Raises
     ------
