@@ -38,9 +38,10 @@ Decider = Callable[[Simulation, Any], np.ndarray]
 
 
 class Played(NamedTuple):
-    """Cost of each day, violations priced [$], ``(*batch,)``; share of ticks with trade and of bus-steps outside."""
+    """Cost of each day and what of it is settled [$], ``(*batch,)``; shares of trading ticks and bus-steps outside."""
 
     costs: np.ndarray
+    settled: np.ndarray
     traded: float
     outside: float
 
@@ -51,14 +52,15 @@ def play(env: Any, decide: Decider, days: np.ndarray) -> Played:
     seeds = np.vectorize(lambda day: episode_seed(0, int(day)))(days)
     key = random.fold_in(np, random.key_from_seed(np, seeds), np.zeros(days.shape, np.int32))
     state, *_ = simulation.reset(key, days)
-    costs, traded, outside = np.zeros(days.shape), [], []
+    costs, settled, traded, outside = np.zeros(days.shape), np.zeros(days.shape), [], []
     for _ in range(settings.episode_length):
         state, output = simulation.step(state, decide(simulation, state))
         costs += output.money.sum((-2, -1)) + output.costs.sum((-2, -1))
+        settled += output.money[..., env.money_names.index("settlement")].sum(-1)
         traded.append((np.abs(output.money[..., env.money_names.index("p2p")]) > 1e-9).any(-1).mean())
         v_pu = output.flow.v_pu
         outside.append(((v_pu < settings.v_min_pu) | (v_pu > settings.v_max_pu)).mean())
-    return Played(costs, float(np.mean(traded)), float(np.mean(outside)))
+    return Played(costs, settled, float(np.mean(traded)), float(np.mean(outside)))
 
 
 def local(name: str) -> Decider:
@@ -121,6 +123,7 @@ def main() -> None:
         "policy",
         "mean $/day",
         "median $/day",
+        "settled $/day",
         "ticks with trade",
         "bus-steps outside",
         f"minus {RULE} [95 %]",
@@ -131,7 +134,7 @@ def main() -> None:
     rule, not_worse = play(env, deciders[RULE], days), []
     for name, decide in deciders.items():
         played = rule if name == RULE else play(env, decide, days)
-        row = [f"{played.costs.mean():,.1f}", f"{np.median(played.costs):,.1f}"]
+        row = [f"{played.costs.mean():,.1f}", f"{np.median(played.costs):,.1f}", f"{played.settled.mean():,.1f}"]
         row += [f"{played.traded:.1%}", f"{played.outside:.3%}"]
         mean, low, high = mean_interval(played.costs - rule.costs)
         table.add_row(name, *row, *([] if name == RULE else [f"{mean:+,.1f} [{low:+,.1f}, {high:+,.1f}]"]))

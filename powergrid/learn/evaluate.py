@@ -109,7 +109,7 @@ class Evaluation:
         table = Table(title=f"{self.name}: {len(self.days)} days, seed {self.seed}; $/day")
         table.add_column("policy", no_wrap=True)
         for header in ("money", "of it settled", "violations", "ticks violated", "J", "95 % interval"):
-            table.add_column(header, justify="right")
+            table.add_column(header, justify="right", overflow="fold")  # a narrow terminal cuts no digits
         for outcome in self.outcomes:
             mean, low, high = mean_interval(outcome.objective)
             table.add_row(
@@ -117,13 +117,13 @@ class Evaluation:
                 *self._paid(outcome.money, outcome.costs),
                 f"{outcome.violated_ticks.mean():,.2f}",
                 f"{mean:,.2f}",
-                f"[{low:,.2f}, {high:,.2f}]",
+                f"{low:,.2f}\n{high:,.2f}",
             )
             for account, (money, costs) in outcome.other_accounts.items():
                 table.add_row(f"  {account}, no agent's", *self._paid(money, costs), "", "", "")
         if self.bound is not None:
             mean, low, high = mean_interval(self.bound)
-            table.add_row("lower bound", "", "", "", "", f"{mean:,.2f}", f"[{low:,.2f}, {high:,.2f}]")
+            table.add_row("lower bound", "", "", "", "", f"{mean:,.2f}", f"{low:,.2f}\n{high:,.2f}")
         return table
 
     def _paid(self, money: np.ndarray, costs: np.ndarray) -> tuple[str, str, str]:
