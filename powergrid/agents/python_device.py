@@ -1,7 +1,7 @@
 """What a plain Python device holds besides its own attributes: an action, a state, a window on the data.
 
 A plain Python device is a class with `update_state` and `update_cost_safety` and no `step` kernel. Its objects are run
-one by one by ``powergrid.engine.python_devices``.
+one by one by ``powergrid.engine.python.devices``.
 """
 
 from __future__ import annotations

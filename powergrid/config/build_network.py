@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig, OutageRule
 from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.core.types import CONSTANT_SERIES
-from powergrid.engine.phases import branch_rows, three_phase
+from powergrid.networks.terminals import branch_rows, three_phase
 
 if TYPE_CHECKING:
     from powergrid.networks import Network

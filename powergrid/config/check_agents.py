@@ -16,10 +16,10 @@ from powergrid.config.check_protocols import check_protocol, check_tick_multiple
 from powergrid.config.findings import Findings, choices, entries, field_names, known_names, section, show, text, whole
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
+from powergrid.engine.assembly.metering import UNIT
 from powergrid.engine.layout import UTILITY
-from powergrid.engine.metering import UNIT
-from powergrid.engine.phases import branch_rows, bus_names, has_phases, three_phase
 from powergrid.networks.regulation import regulators_at, standing_tap
+from powergrid.networks.terminals import branch_rows, bus_names, has_phases, three_phase
 from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}

@@ -11,8 +11,8 @@ from powergrid.config.build_network import branch_names, opening_names
 from powergrid.config.check_network import Grid
 from powergrid.config.findings import Findings, entries, section, show, text
 from powergrid.core.errors import NetworkError
-from powergrid.engine.metering import SOURCE, UNIT, metering
-from powergrid.engine.phases import branch_rows, bus_names, terminals, three_phase
+from powergrid.engine.assembly.metering import SOURCE, UNIT, metering
+from powergrid.networks.terminals import branch_rows, bus_names, device_nodes, three_phase
 
 if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
@@ -55,7 +55,7 @@ def _check_phases(
             continue
         unit = SimpleNamespace(id=agent.id, bus=bus, phases=phases if isinstance(phases, str) else None)
         try:
-            nodes = terminals(network, unit)
+            nodes = device_nodes(network, unit)
         except NetworkError:  # noted with the agent's place
             continue
         try:

@@ -22,7 +22,7 @@ from powergrid.config.findings import Findings, choices, entries, known_names, s
 from powergrid.config.schema import NetworkConfig
 from powergrid.core.errors import PowerGridError
 from powergrid.core.settings import options_model
-from powergrid.engine.phases import branch_rows
+from powergrid.networks.terminals import branch_rows
 from powergrid.plugins.registries import DEVICES, NETWORKS
 
 if TYPE_CHECKING:

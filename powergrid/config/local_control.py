@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings
 from powergrid.core.errors import NetworkError
-from powergrid.engine.phases import three_phase
 from powergrid.networks.regulation import regulators_at, relay_settings, standing_tap, upstream
+from powergrid.networks.terminals import three_phase
 from powergrid.plugins.registries import DEVICES
 
 VOLTS = 120.0

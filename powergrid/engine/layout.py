@@ -1,7 +1,7 @@
-"""The assembly hall's floor plan: index arrays and parameters that turn objects into one step over arrays.
+"""Index arrays and parameters that turn objects into one step over arrays.
 
-A :class:`Layout` is made once from a network, agents and protocols (``powergrid.engine.assemble``) and never changes.
-Index arrays are NumPy constants on every backend.
+A :class:`Layout` is made once from a network, agents and protocols, by ``powergrid.engine.assembly``, and never
+changes. Index arrays are NumPy constants on every backend.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from powergrid.agents.device_agent import Refill
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
+from powergrid.engine.assembly.metering import Metering
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
-from powergrid.engine.metering import Metering
 from powergrid.engine.switching import Switching
 from powergrid.networks.regulation import Relays
 
@@ -393,7 +393,7 @@ class Layout:
     switching
         Topologies that switches and outages make; ``None`` where nothing switches or fails.
     python
-        Plain Python devices (:class:`powergrid.engine.python_devices.PythonDevices`); ``None`` where there are none.
+        Plain Python devices (:class:`powergrid.engine.python.devices.PythonDevices`); ``None`` where there are none.
     inverters
         Units that follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None`` where
         no local policy says so.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Array, Flow, Injection, NodeLoad, Tariff
-from powergrid.engine import carry, controls, ledger, observe, schedule
+from powergrid.engine import island_droop, ledger, observations, regulation, schedule
 from powergrid.engine.gather import join
 from powergrid.engine.inverters import Inverters, Tick
 from powergrid.engine.layout import Family, Layout, Params
@@ -58,13 +58,13 @@ def step(
     costs = ledger.costs(xp, layout, params, now, flow, priced, topology)
 
     after = after._replace(tick=state.tick + 1, row=state.row + 1)
-    vector = observe.features(
+    vector = observations.features(
         xp, layout, params, after, injections, exogenous.following, noise, _shown(xp, flow, held), measured_mw,
         frequency_hz,
     )  # fmt: skip
     done = xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence
     return after, Output(
-        observation=observe.observation(xp, layout, vector),
+        observation=observations.observation(xp, layout, vector),
         central=vector[..., layout.view.central],
         money=money,
         costs=costs,
@@ -118,7 +118,7 @@ def _delivered(
     devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
     topology = _topology(xp, layout, state.tick, state.outages, devices)
     devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
-    start, frequency_hz = controls.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
+    start, frequency_hz = regulation.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
     following = None
     if inverters is not None:
         offered_mw = inverters.offered(xp, layout, params, now, v_pu)
@@ -127,14 +127,14 @@ def _delivered(
             lambda injections: _node_load(xp, layout, params, injections, now)[0],
         )  # fmt: skip
     if layout.islands is not None:
-        tick = carry.Tick(xp, layout, params, state, physical, now, v_pu)
+        tick = island_droop.Tick(xp, layout, params, state, physical, now, v_pu)
         devices, injections, topology, start, frequency_hz = _carried(
             tick, topology, devices, injections, start, following
         )
         following = None if following is None else following._replace(injections=injections, topology=topology)
     load, *powers = _node_load(xp, layout, params, injections, now)
     dt_h = layout.settings.dt_h
-    flow, devices, read = controls.solve(xp, layout, params, devices, load, start, dt_h, topology, following)
+    flow, devices, read = regulation.solve(xp, layout, params, devices, load, start, dt_h, topology, following)
     if following is not None:
         slots, devices, injections = following.after(read, devices)
         _, *powers = _node_load(xp, layout, params, injections, now)
@@ -180,12 +180,12 @@ def reset(
     injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
     load, p_mw, _ = _node_load(xp, layout, params, injections, following)
     unloaded = (layout.v_start.real, layout.v_start.imag)
-    begin = controls.Start(
+    begin = regulation.Start(
         *(xp.zeros((*batch, len(part)), dtype=dtype) + xp.asarray(part, dtype=dtype) for part in unloaded)
     )
     tick = xp.zeros(batch, dtype=np.int32)
     topology = _topology(xp, layout, tick, outages, devices)
-    flow, settled, _ = controls.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H, topology)
+    flow, settled, _ = regulation.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H, topology)
     state = State(
         tick=tick,
         row=row,
@@ -203,10 +203,12 @@ def reset(
     if layout.islands is not None:
         nominal = xp.zeros((*batch, layout.islands.fallen.shape[1]), dtype=dtype)
         frequency_hz = layout.islands.frequency(xp, topology, nominal)
-    vector = observe.features(xp, layout, params, state, injections, following, noise, flow, measured_mw, frequency_hz)
+    vector = observations.features(
+        xp, layout, params, state, injections, following, noise, flow, measured_mw, frequency_hz
+    )
     return First(
         state=state,
-        observation=observe.observation(xp, layout, vector),
+        observation=observations.observation(xp, layout, vector),
         central=vector[..., layout.view.central],
         converged=flow.converged,
         available=_available(xp, layout, topology, (*batch, len(layout.actors))),
@@ -273,24 +275,24 @@ def _with_voltage(
 
 
 def _carried(
-    tick: carry.Tick,
+    tick: island_droop.Tick,
     topology: Array,
     devices: tuple[Any, ...],
     injections: list[Injection],
-    start: controls.Start,
+    start: regulation.Start,
     following: Tick | None,
-) -> tuple[tuple[Any, ...], list[Injection], Array, controls.Start, Array]:
+) -> tuple[tuple[Any, ...], list[Injection], Array, regulation.Start, Array]:
     """What devices do where islands carry themselves, and the topology with those that collapse."""
     xp, layout, params = tick.xp, tick.layout, tick.params
     assert layout.islands is not None
 
-    def solve(delivered: list[Injection], begin: controls.Start) -> Flow:
+    def solve(delivered: list[Injection], begin: regulation.Start) -> Flow:
         load, _, _ = _node_load(xp, layout, params, delivered, tick.now)
         inverters = None if following is None else following._replace(injections=delivered)
         dt_h = layout.settings.dt_h
-        return controls.solve(xp, layout, params, devices, load, begin, dt_h, topology, inverters)[0]
+        return regulation.solve(xp, layout, params, devices, load, begin, dt_h, topology, inverters)[0]
 
-    after, delivered, topology_after, begin, frequency_hz = carry.carry(
+    after, delivered, topology_after, begin, frequency_hz = island_droop.carry(
         tick, layout.islands, topology, devices, injections, start, solve
     )
     after, delivered = _with_voltage(xp, layout, topology_after, tick.state.devices, after, delivered)

@@ -16,9 +16,9 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array
-from powergrid.engine import phases
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Held, Islands, hold_islands
+from powergrid.networks import terminals
 
 MAX_TOPOLOGIES = 4096
 """Combinations of switches and outages that a world may have; each holds a row of buses and of elements."""
@@ -220,7 +220,7 @@ def switching(
         family=family,
         as_given=np.array([closed[rows[0]] for rows in switches], bool),
         place_value=values,
-        energised=energised[:, phases.node_of_place(network)],
+        energised=energised[:, terminals.node_of_place(network)],
         energised_bus=energised,
         unit_alive=tuple(reachable),
         alive_relay=energised[:, relay_bus],

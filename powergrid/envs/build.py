@@ -15,16 +15,16 @@ from powergrid.config.local_control import controllers
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.core.errors import ConfigError
 from powergrid.devices.grid_connection import GridConnection
-from powergrid.engine.assemble import Parts, assemble
+from powergrid.engine.assembly.assemble import Parts, assemble
+from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.layout import Columns, Settings
-from powergrid.engine.ownership import Ownership
-from powergrid.engine.phases import branch_rows, node_of_place, three_phase
 from powergrid.engine.switching import Outage
 from powergrid.envs import exogenous, python_plugins
 from powergrid.envs.meters import add_meters
 from powergrid.envs.simulation import RewardSettings, World
 from powergrid.envs.static_units import static_units
 from powergrid.networks.regulation import regulators_at, standing_tap
+from powergrid.networks.terminals import branch_rows, node_of_place, three_phase
 from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method

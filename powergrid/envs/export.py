@@ -12,9 +12,9 @@ from powergrid.core import random
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
-from powergrid.engine.phases import node_of_place
 from powergrid.envs.arguments import checked_seed
 from powergrid.envs.simulation import Simulation, World
+from powergrid.networks.terminals import node_of_place
 
 
 class Feeder(NamedTuple):

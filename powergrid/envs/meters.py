@@ -9,9 +9,9 @@ from powergrid.agents.base import Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent
 from powergrid.devices.grid_connection import GridConnection
-from powergrid.engine import phases
-from powergrid.engine.metering import UNIT, Metering, metering, moving_branches
-from powergrid.engine.ownership import Ownership
+from powergrid.engine.assembly.metering import UNIT, Metering, metering, moving_branches
+from powergrid.engine.assembly.ownership import Ownership
+from powergrid.networks import terminals
 
 
 def add_meters(
@@ -33,7 +33,7 @@ def add_meters(
         for agent in agents
         if isinstance(agent, DeviceAgent) and agent.role == "injection" and not agent.of_network
     ]
-    nodes = {unit.id: phases.terminals(network, unit) for unit in units}
+    nodes = {unit.id: terminals.device_nodes(network, unit) for unit in units}
     moving = moving_branches(network, agents, outages)
     meters = [agent for agent in agents if isinstance(agent, GridConnection)]
     configured = len(meters)
@@ -45,7 +45,7 @@ def add_meters(
     found, payer = measured()
     for area in [agent for agent in agents if isinstance(agent, GridAgent) and agent.area]:
         place = f"{area.area}.pcc"
-        rows = phases.branch_rows(network, place)
+        rows = terminals.branch_rows(network, place)
         around = found.of_node[network.branches.to_bus[rows[0]]] if rows else -1
         if place not in payer and (around < 0 or payer[found.places[around]] != ownership.payer(area)):
             meters.append(_meter(area, place))

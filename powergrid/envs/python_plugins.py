@@ -9,8 +9,8 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.core.errors import ConfigError, DeviceError, Issue
 from powergrid.core.types import Array
 from powergrid.datasets.loaders import SHORT_NAMES
-from powergrid.engine.kernel_trial import check_kernels
-from powergrid.engine.python_trial import examined
+from powergrid.engine.assembly.kernel_trial import check_kernels
+from powergrid.engine.python.trial import examined
 from powergrid.envs.exogenous import resolve
 
 ALIASES = {**SHORT_NAMES, "ambient_temp": "ambient_temp_c", "electricity_price": "price_per_mwh"}

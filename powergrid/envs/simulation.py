@@ -17,9 +17,9 @@ from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue, NotCompilableError, nearest
 from powergrid.core.machine_code import problem, require
 from powergrid.engine import step as engine
-from powergrid.engine.kernel_trial import check_raised, check_states, from_outside
+from powergrid.engine.assembly.kernel_trial import check_raised, check_states, from_outside
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.observe import forecast_scale
+from powergrid.engine.observations import forecast_scale
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
@@ -173,7 +173,7 @@ def first_use(backend: str, count: int) -> AbstractContextManager[None]:
     """Around the building of so many environments: what they need is compiled side by side with their building."""
     if backend == "numpy" or problem():
         return nullcontext()
-    from powergrid.engine.fused import ahead
+    from powergrid.engine.compiled import ahead
 
     return ahead.first_use(ahead.lanes_of(count))
 
@@ -218,7 +218,7 @@ class Simulation:
     def _compile(self, may_fall_back: bool, count: int) -> Any:
         try:
             require()
-            from powergrid.engine.fused.step import FusedStep
+            from powergrid.engine.compiled.step import FusedStep
 
             given = self.world.reward
             return FusedStep(self.layout, (given.reward_scale, given.safety_scale, given.max_penalty), count)

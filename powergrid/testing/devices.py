@@ -12,7 +12,7 @@ from powergrid.agents.device_agent import DeviceAgent, LinearDevice
 from powergrid.core.errors import DeviceError, MissingExtraError, PowerGridError
 from powergrid.core.types import Entry
 from powergrid.datasets import load
-from powergrid.engine.kernel_trial import check_kernels, raised_by
+from powergrid.engine.assembly.kernel_trial import check_kernels, raised_by
 from powergrid.envs.python_plugins import reader
 from powergrid.plugins.registries import DEVICES
 from powergrid.testing.python_devices import check_python_device

@@ -13,8 +13,8 @@ from powergrid.agents.python_device import METHODS, Windows
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
 from powergrid.datasets import load
-from powergrid.engine.python_trial import examined
-from powergrid.engine.python_units import Template, answers_of, guarded
+from powergrid.engine.python.trial import examined
+from powergrid.engine.python.units import Template, answers_of, guarded
 from powergrid.envs.python_plugins import reader
 from powergrid.testing.trial import DeviceFaults, rating_faults
 

@@ -265,7 +265,7 @@ def test_commands_by_a_policy_rest_in_the_tick_they_are_for() -> None:
 @pytest.mark.parametrize("backend", ["numpy", "fused"])
 def test_what_does_not_come_to_rest_has_not_converged(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ROUNDS", 1)
-    monkeypatch.setattr("powergrid.engine.fused.inverters.ROUNDS", 1)
+    monkeypatch.setattr("powergrid.engine.compiled.inverters.ROUNDS", 1)
     found = episode(weak_end("ieee34", 5, 0.93), backend, 0, 1)
     assert not found["converged"].any()
 

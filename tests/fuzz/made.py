@@ -14,7 +14,7 @@ from powergrid.config import schema
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.findings import known_names
 from powergrid.core.settings import NumberSettings
-from powergrid.engine.phases import bus_names
+from powergrid.networks.terminals import bus_names
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 
 THREE = ("ieee13", "ieee34", "ieee123")

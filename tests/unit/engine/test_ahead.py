@@ -13,14 +13,14 @@ import pytest
 from numba import types
 
 import powergrid
-from powergrid.engine.fused import ahead
-from powergrid.engine.fused.loops import CHOOSE, TICK, entries
+from powergrid.engine.compiled import ahead
+from powergrid.engine.compiled.loops import CHOOSE, TICK, entries
 
 COLD = """
 import numpy as np
 import powergrid
 from powergrid.core import progress
-from powergrid.engine.fused.loops import entries
+from powergrid.engine.compiled.loops import entries
 
 env = powergrid.make("ieee13_single")
 env.reset(seed=0)

@@ -8,7 +8,7 @@ import small_worlds
 
 from powergrid.core import random
 from powergrid.engine.layout import Columns
-from powergrid.engine.observe import forecast_scale
+from powergrid.engine.observations import forecast_scale
 
 LOAD = "load_p_pu:com_1"
 

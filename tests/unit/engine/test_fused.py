@@ -17,12 +17,12 @@ from small_worlds import config
 import powergrid
 from powergrid.core import random
 from powergrid.devices.storage import Storage
-from powergrid.engine.fused import common, kernels, words
-from powergrid.engine.fused import plan as at
-from powergrid.engine.fused.flow import RowFlow
-from powergrid.engine.fused.kernels import NotCompilableError, compile_family
-from powergrid.engine.fused.plan import floor_plan, pack
-from powergrid.engine.fused.rows import MANY, ONE
+from powergrid.engine.compiled import common, kernels, vector_types
+from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled.flow import RowFlow
+from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
+from powergrid.engine.compiled.plan import floor_plan, pack
+from powergrid.engine.compiled.rows import MANY, ONE
 from powergrid.envs.build import build
 from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import DEVICES
@@ -53,22 +53,22 @@ def _with(lanes: Any, word: Callable, count: int) -> Callable:
 
 
 OPERATIONS: dict[str, tuple[Callable, int]] = {
-    "minimum": (njit(lambda a, b: words.minimum(a, b)), 2),
-    "maximum": (njit(lambda a, b: words.maximum(a, b)), 2),
-    "abs": (njit(lambda a: words.abs(a)), 1),
-    "sqrt": (njit(lambda a: words.sqrt(a)), 1),
-    "floor": (njit(lambda a: words.floor(a)), 1),
+    "minimum": (njit(lambda a, b: vector_types.minimum(a, b)), 2),
+    "maximum": (njit(lambda a, b: vector_types.maximum(a, b)), 2),
+    "abs": (njit(lambda a: vector_types.abs(a)), 1),
+    "sqrt": (njit(lambda a: vector_types.sqrt(a)), 1),
+    "floor": (njit(lambda a: vector_types.floor(a)), 1),
     "add": (njit(lambda a, b: a + b), 2),
     "subtract": (njit(lambda a, b: a - b), 2),
     "multiply": (njit(lambda a, b: a * b), 2),
     "divide": (njit(lambda a, b: a / b), 2),
     "negative": (njit(lambda a: -a), 1),
-    "less": (njit(lambda a, b: words.where(a < b, 1.0, 0.0)), 2),
-    "less_equal": (njit(lambda a, b: words.where(a <= b, 1, 0)), 2),
-    "greater": (njit(lambda a, b: words.where(words.logical_not(a > b), 0.0, 1)), 2),
-    "greater_equal": (njit(lambda a, b: words.where(~(a >= b), 0.0, 1.0)), 2),
+    "less": (njit(lambda a, b: vector_types.where(a < b, 1.0, 0.0)), 2),
+    "less_equal": (njit(lambda a, b: vector_types.where(a <= b, 1, 0)), 2),
+    "greater": (njit(lambda a, b: vector_types.where(vector_types.logical_not(a > b), 0.0, 1)), 2),
+    "greater_equal": (njit(lambda a, b: vector_types.where(~(a >= b), 0.0, 1.0)), 2),
     "equal": (njit(lambda a, b: (a == b) * 1.0), 2),
-    "not_equal": (njit(lambda a, b: words.where((a != b) | False, 1.0, 0.0)), 2),
+    "not_equal": (njit(lambda a, b: vector_types.where((a != b) | False, 1.0, 0.0)), 2),
 }
 SAID = {
     (name, lanes.lanes): _with(lanes, word, count)
@@ -90,12 +90,12 @@ def test_words_mean_what_numpy_means_in_every_lane(a, b):
 @pytest.mark.parametrize("lanes", [ONE, MANY], ids=["one", "many"])
 def test_words_of_the_library_are_the_same_in_every_lane(lanes):
     for name in ("exp", "log", "sin", "cos"):
-        word = getattr(words, name)
+        word = getattr(vector_types, name)
         said = _with(lanes, _on_a_float(word), 1)
         for number in (0.3, 1.0, 2.5):
             assert said(number) == pytest.approx(getattr(np, name)(number), rel=1e-15), name
             assert np.all(said(number) == SINGLE[name](number))
-    rounded = _with(lanes, njit(lambda a: words.round(a, 2)), 1)
+    rounded = _with(lanes, njit(lambda a: vector_types.round(a, 2)), 1)
     assert [rounded(x)[0] for x in (0.125, 0.135, -2.675)] == [np.round(x, 2) for x in (0.125, 0.135, -2.675)]
     assert _with(lanes, njit(lambda a: a**2), 1)(3.0)[0] == 9.0
 
@@ -104,7 +104,7 @@ def _on_a_float(word: Callable) -> Callable:
     return njit(lambda a: word(a))
 
 
-SINGLE = {name: _on_a_float(getattr(words, name)) for name in ("exp", "log", "sin", "cos")}
+SINGLE = {name: _on_a_float(getattr(vector_types, name)) for name in ("exp", "log", "sin", "cos")}
 
 
 @pytest.mark.parametrize("count", [3, 8, 21])

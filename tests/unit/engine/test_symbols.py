@@ -11,7 +11,7 @@ import pytest
 TEXT = """
 import os
 import powergrid.powerflow
-import powergrid.engine.fused.kernels
+import powergrid.engine.compiled.kernels
 from powergrid.powerflow.slots import leaf
 from numba import types
 

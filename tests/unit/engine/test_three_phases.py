@@ -12,10 +12,10 @@ import pytest
 import powergrid
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, NetworkError
-from powergrid.engine.phases import terminals
 from powergrid.envs.build import build
 from powergrid.envs.simulation import Simulation
 from powergrid.networks import network, scaled, settled, with_taps
+from powergrid.networks.terminals import device_nodes
 from powergrid.powerflow.sequence import three_phase_buses
 
 ESS = {"id": "ess_1", "type": "ESS", "bus": "675", "phases": "ac", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.3}}
@@ -236,7 +236,7 @@ def test_missing_phases_are_refused_by_name() -> None:
     grid = network("ieee13", phases="three")
     agent = SimpleNamespace(id="pv_9", bus="645", phases="ab")
     with pytest.raises(NetworkError, match='agent "pv_9": bus "645" has no phase a; it has b and c'):
-        terminals(grid, agent)
+        device_nodes(grid, agent)
     with pytest.raises(ConfigError, match="has phase c only"):
         powergrid.make(config(modifications=[{"add_bus": {"name": "x", "vn_kv": 0.48, "at_bus": "611"}}]))
     with pytest.raises(NetworkError, match='only "ieee13" has three phases'):

@@ -104,7 +104,7 @@ def test_words_that_kernels_do_not_have_are_stepped_on_numpy(tmp_path, caplog):
     text = hvac.KERNEL.replace("heat_loss =", "xp.tanh(state.temp_c); heat_loss =")
     env = powergrid.make(hvac.config(hvac.folder(tmp_path, text, "kernel.py"), KERNEL_AGENT))
     assert env.backend == "numpy"
-    assert "they use xp.tanh, which is not among the words of kernels" in caplog.text
+    assert "they use xp.tanh, which is not in the vocabulary of kernels" in caplog.text
 
 
 @pytest.mark.parametrize(

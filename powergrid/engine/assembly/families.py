@@ -9,12 +9,12 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.core.types import Entry
-from powergrid.engine import phases
+from powergrid.engine.assembly.ownership import Ownership
+from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import Family, Market, Source
-from powergrid.engine.ownership import Ownership
-from powergrid.engine.parts import Meters, Parts, SlotBook
-from powergrid.engine.python_devices import PythonDevices, Surroundings
+from powergrid.engine.python.devices import PythonDevices, Surroundings
+from powergrid.networks import terminals
 from powergrid.networks.regulation import regulators_at
 
 PYTHON = "plain Python devices"
@@ -127,7 +127,7 @@ def _place(network: Any, meters: Meters, agent: Any) -> int:
     if agent.role == "meter":
         return meters.rows[agent.bus]
     if agent.role == "injection":
-        return phases.terminals(network, agent)[0]
+        return terminals.device_nodes(network, agent)[0]
     if agent.role == "tap":
         return regulator_rows(network, agent)[0]
     if agent.role == "switch":
@@ -140,7 +140,7 @@ def _place(network: Any, meters: Meters, agent: Any) -> int:
 
 def switched_rows(network: Any, agent: Any) -> tuple[int, ...]:
     """Rows of ``network.branches`` that a switch opens and closes."""
-    rows = phases.branch_rows(network, agent.bus)
+    rows = terminals.branch_rows(network, agent.bus)
     if not rows:
         raise NetworkError(f'agent "{agent.id}": no branch "{agent.bus}"; {nearest(agent.bus, network.branches.name)}')
     return rows
@@ -157,13 +157,13 @@ def regulator_rows(network: Any, agent: Any) -> tuple[int, ...]:
 
 def leading_row(network: Any, agent: Any, rows: Sequence[int]) -> int:
     """Row whose phase the relay of a device reads: the one that it names, else the first."""
-    if agent.phases is None or not phases.three_phase(network):
+    if agent.phases is None or not terminals.three_phase(network):
         return rows[0]
     here = {network.buses.phase[network.branches.to_bus[network.regulators.branch[row]]]: row for row in rows}
     if agent.phases not in here:
         raise NetworkError(
             f'agent "{agent.id}": regulator "{agent.bus}" has no phase {agent.phases} to read; '
-            f"{phases.has_phases(''.join(here))}"
+            f"{terminals.has_phases(''.join(here))}"
         )
     return here[agent.phases]
 
@@ -185,7 +185,7 @@ def _sources(parts: Parts, meters: Meters, kernel: Any, units: Sequence[Any]) ->
             rows = meters.rows if name == "p_branch_mw" else meters.paid
             found.append(Source("p_branch_mw", np.array([rows[agent.bus] for agent in units], dtype=int)))
         elif name == "v_pu":
-            at = [phases.terminals(parts.network, agent)[0] for agent in units]
+            at = [terminals.device_nodes(parts.network, agent)[0] for agent in units]
             found.append(Source(name, np.array(at, dtype=int)))
         else:
             index = [parts.columns.column(agent.series()[name]) for agent in units]

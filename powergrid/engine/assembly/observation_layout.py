@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import CONSTANT_SERIES, Entry
-from powergrid.engine import observe, phases
+from powergrid.engine import observations
+from powergrid.engine.assembly.ownership import Ownership
+from powergrid.engine.assembly.parts import Meters
 from powergrid.engine.layout import Family, Ledger, Market, View
-from powergrid.engine.ownership import Ownership
-from powergrid.engine.parts import Meters
+from powergrid.networks import terminals
 
 _CLOCK = "clock_"
 
@@ -47,7 +48,7 @@ def view(
     ledger: Ledger,
     forming: Sequence[str] = (),
 ) -> View:
-    """Make the view: all features in the order in which ``observe.features`` fills them, and each actor's choice.
+    """Make the view: all features in the order in which ``observations.features`` fills them, and each actor's choice.
 
     Units in `forming` see their frequency.
     """
@@ -89,18 +90,18 @@ def _entries(
     forming: Sequence[str],
 ) -> list[tuple[str, Entry]]:
     units = {agent.id: agent for agent in parts.agents}
-    found = observe.exogenous_entries(parts.columns)
+    found = observations.exogenous_entries(parts.columns)
     branches = meters.measured[: len(meters.branches) + 1]
-    found += observe.network_entries(parts.network.buses.name, branches, meters.measured, meters.names)
-    found += observe.load_entries(
+    found += observations.network_entries(parts.network.buses.name, branches, meters.measured, meters.names)
+    found += observations.load_entries(
         ownership.accounts, np.flatnonzero(ledger.renewable_to_account[:, :-1].any(axis=0)).tolist()
     )
-    found += observe.settlement_entries(parts.columns, ledger)
+    found += observations.settlement_entries(parts.columns, ledger)
     for family in families:
         rows = [units[id].observation_entries() for id in family.ids]
         for column in range(len(rows[0])):
             found += [(id, row[column]) for id, row in zip(family.ids, rows, strict=True)]
-    found += observe.frequency_entries(forming, parts.network.f_hz)
+    found += observations.frequency_entries(forming, parts.network.f_hz)
     for market in markets:
         for member in market.members:
             entries = (_with_prices(entry, parts.columns) for entry in market.protocol.observation_entries())
@@ -129,7 +130,9 @@ def _local(
         chosen += book.of(device.id)
         if device.role == "injection":
             names = parts.network.buses.name
-            chosen += [i for node in phases.terminals(parts.network, device) for i in book.of(f"bus_{names[node]}")]
+            chosen += [
+                i for node in terminals.device_nodes(parts.network, device) for i in book.of(f"bus_{names[node]}")
+            ]
         elif device.role == "meter":
             chosen += book.of(device.bus) if device.bus in meters else book.of("source") if device.bus == "" else []
             chosen += _meter_buses(parts.network, book, device.bus)
@@ -148,12 +151,12 @@ class _Series:
         self._prices = ledger.settlement_names(parts.columns)
         self._place = {id: (f, row) for f, family in enumerate(families) for row, id in enumerate(family.ids)}
         self._loads = defaultdict(list)
-        at = phases.node_of_place(parts.network)[parts.network.loads.bus]
+        at = terminals.node_of_place(parts.network)[parts.network.loads.bus]
         for name, bus in zip(parts.load_series, at, strict=True):
             self._loads[owners[bus]].append(self._names[parts.columns.column(name)])
         for device in (device for device in parts.devices if device.of_network):
             names = [name for name in device.series().values() if name != CONSTANT_SERIES]
-            owner = owners[phases.terminals(parts.network, device)[0]]
+            owner = owners[terminals.device_nodes(parts.network, device)[0]]
             self._loads[owner] += [self._names[parts.columns.column(name)] for name in names]
 
     def own(self, account: int, devices: Sequence[Any]) -> Iterable[str]:
@@ -175,6 +178,6 @@ class _Series:
 
 def _meter_buses(network: Any, book: _Book, place: str) -> list[int]:
     """Voltage at both ends of a metered branch."""
-    branches = list(phases.branch_rows(network, place))
+    branches = list(terminals.branch_rows(network, place))
     ends = np.column_stack([network.branches.from_bus[branches], network.branches.to_bus[branches]]).ravel()
     return [i for bus in ends for i in book.of(f"bus_{network.buses.name[bus]}")]

@@ -12,8 +12,9 @@ from powergrid.agents.device_agent import Refill
 from powergrid.agents.policies._following import Following
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Entry
-from powergrid.engine import ledger, look, phases
-from powergrid.engine.assemble_units import (
+from powergrid.engine import ledger
+from powergrid.engine.assembly import observation_layout
+from powergrid.engine.assembly.families import (
     PYTHON,
     families_of,
     leading_row,
@@ -23,14 +24,15 @@ from powergrid.engine.assemble_units import (
     switched_rows,
     unit_of_rows,
 )
+from powergrid.engine.assembly.metering import SOURCE, UNIT
+from powergrid.engine.assembly.ownership import Ownership
+from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.followers import Followers, Unit
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import CORE_COSTS, SHARED, UNBALANCE, Family, Layout, Ledger, Market, Slots
-from powergrid.engine.metering import SOURCE, UNIT
-from powergrid.engine.ownership import Ownership
-from powergrid.engine.parts import Meters, Parts, SlotBook
-from powergrid.engine.python_devices import PythonDevices
+from powergrid.engine.python.devices import PythonDevices
 from powergrid.engine.switching import FormingUnit, Switching, switching
+from powergrid.networks import terminals
 from powergrid.networks.regulation import relays_of, upstream
 from powergrid.powerflow.compile import compile_network, no_load_voltages
 from powergrid.powerflow.sensitivity import voltage_sensitivity
@@ -77,7 +79,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         network,
         tol_pu=tol_pu,
         max_iter=max_iter,
-        meters=tuple(rows if phases.three_phase(network) else rows[0] for rows in meters.branches),
+        meters=tuple(rows if terminals.three_phase(network) else rows[0] for rows in meters.branches),
         buses=np.union1d(inject.target, drawing),
         topologies=() if moves is None else moves.topologies,
         forming=() if moves is None else moves.forming,
@@ -89,7 +91,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
     slots = _slots(parts, book, signals, python)
     followers = _followers(parts, book, families, injecting, slots, 10.0 * tol_pu, islands is not None)
-    view = look.view(parts, ownership, meters, families, markets, signals, accounts, forms)
+    view = observation_layout.view(parts, ownership, meters, families, markets, signals, accounts, forms)
     return Layout(
         settings=parts.settings,
         columns=parts.columns,
@@ -149,7 +151,7 @@ def _switching(
     found = [i for i, family in enumerate(families) if family.kernel.role == "switch"]
     if len(found) > 1:
         raise NetworkError(f"switches of {len(found)} device types in one environment; use one type")
-    nodes = phases.node_of_place(parts.network)
+    nodes = terminals.node_of_place(parts.network)
     at = [nodes[family.place] if family.kernel.role == "injection" else np.full(family.size, -1) for family in families]
     accounts = len(ownership.accounts)
     owner = ownership.by_area(parts.network.buses.area)[nodes]
@@ -170,7 +172,7 @@ def _forming(parts: Parts, families: Sequence[Family]) -> list[FormingUnit]:
     """Units that can form the grid of an island."""
     agents = {agent.id: agent for agent in parts.devices}
     return [
-        FormingUnit(i, row, phases.terminals(parts.network, agents[id]), agents[id].forming_mva())
+        FormingUnit(i, row, terminals.device_nodes(parts.network, agents[id]), agents[id].forming_mva())
         for i, family in enumerate(families)
         for row, id in enumerate(family.ids)
         if family.kernel.role == "injection" and agents[id].forming_mva() > 0.0
@@ -179,7 +181,7 @@ def _forming(parts: Parts, families: Sequence[Family]) -> list[FormingUnit]:
 
 def _injections(network: Any, units: Sequence[Any], places: int) -> SumTo:
     """Sum of unit injections into places, in equal shares where a unit has several phases."""
-    at = [phases.terminals(network, unit) for unit in units]
+    at = [terminals.device_nodes(network, unit) for unit in units]
     source = np.repeat(np.arange(len(at)), [len(nodes) for nodes in at])
     target = np.array([node for nodes in at for node in nodes], dtype=int)
     weight = np.array([1.0 / len(nodes) for nodes in at for _ in nodes])
@@ -192,7 +194,7 @@ def _loads(parts: Parts) -> tuple[np.ndarray, list[np.ndarray]]:
     Active and reactive: of constant power, and where any follows the voltage, of constant current and impedance.
     """
     names = list(dict.fromkeys(parts.load_series))
-    loads, places = parts.network.loads, len(phases.node_of_place(parts.network))
+    loads, places = parts.network.loads, len(terminals.node_of_place(parts.network))
     rows = np.array([names.index(name) for name in parts.load_series], dtype=int)
     powers = [loads.p_mw, loads.q_mvar]
     if any(np.any(share) for share in (loads.i_share_p, loads.i_share_q, loads.z_share_p, loads.z_share_q)):
@@ -207,7 +209,7 @@ def _loads(parts: Parts) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _three_phase_nodes(network: Any) -> np.ndarray:
-    return three_phase_buses(network.buses)[1] if phases.three_phase(network) else np.zeros((0, 3), dtype=int)
+    return three_phase_buses(network.buses)[1] if terminals.three_phase(network) else np.zeros((0, 3), dtype=int)
 
 
 def _renewables(families: Sequence[Family], accounts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -308,7 +310,7 @@ def _followers(
     agents = {agent.id: agent for agent in parts.devices}
     placed = [(i, row, agents[id]) for i in injecting for row, id in enumerate(families[i].ids)]
     units = [
-        Unit(i, row, number, phases.terminals(parts.network, agent), agent.volt_var_curve())
+        Unit(i, row, number, terminals.device_nodes(parts.network, agent), agent.volt_var_curve())
         for number, (i, row, agent) in enumerate(placed)
         if not (islands and agent.forming_mva() > 0.0)
     ]
@@ -338,7 +340,7 @@ def _ledger(
     core = (*CORE_COSTS, *((UNBALANCE, f"shared_{UNBALANCE}") if len(three_phase) else ()))
     money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
     cost_names = tuple(dict.fromkeys([*core, *(name for name, _ in costs)]))
-    at = phases.node_of_place(parts.network)
+    at = terminals.node_of_place(parts.network)
     loads = [np.zeros((len(load_series), accounts + 1)) for _ in range(2)]
     for table, owner in zip(loads, (meters.account_of_node(ownership), bus_account), strict=True):
         np.add.at(table.T, np.where(owner == SHARED, accounts, owner)[at], load_p_mw.T)

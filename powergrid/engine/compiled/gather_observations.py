@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from powergrid.engine.fused.common import leaf
+from powergrid.engine.compiled.common import leaf
 
 _PIECE = 16
 
@@ -31,7 +31,7 @@ def _copy_piece(typingctx, target, to, source, from_):
 
 
 @leaf
-def show(order, alike, shown, observation):
+def gather_observations(order, alike, shown, observation):
     """Write all agents' rows, one after the other.
 
     Entry i of the observation shows feature ``order[i]``. The first ``alike[a]`` entries of agent a's row equal those

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from powergrid.core import progress
 from powergrid.core.machine_code import compile_for, is_kept, kept_at
-from powergrid.engine.fused.loops import CHOOSE, TICK, entries
-from powergrid.engine.fused.rows import FEW, WIDE
+from powergrid.engine.compiled.loops import CHOOSE, TICK, entries
+from powergrid.engine.compiled.rows import FEW, WIDE
 from powergrid.powerflow.lanes import SOLVER, solve_rows
 
 _FUNCTIONS = {"tick": 75, "choose": 8}
@@ -78,7 +78,7 @@ class _Helper:
         import numba
 
         names = ("tick", "choose") if both else ("tick",)
-        code = f"from powergrid.engine.fused import ahead; ahead.help_with({lanes}, {names})"
+        code = f"from powergrid.engine.compiled import ahead; ahead.help_with({lanes}, {names})"
         variables = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         if numba.config.CACHE_DIR:
             variables["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR

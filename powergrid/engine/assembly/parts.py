@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Entry
-from powergrid.engine import phases
+from powergrid.engine.assembly.metering import SOURCE, UNIT, metering, moving_branches
+from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import SHARED, Columns, Settings
-from powergrid.engine.metering import SOURCE, UNIT, metering, moving_branches
-from powergrid.engine.ownership import Ownership
 from powergrid.engine.switching import Outage
+from powergrid.networks import terminals
 from powergrid.networks.regulation import regulators_at
 
 
@@ -85,7 +85,7 @@ class Meters:
         network, agents = parts.network, {agent.id: agent for agent in parts.devices}
         self._meters = [agent for agent in parts.devices if agent.role == "meter"]
         places = list(dict.fromkeys(agent.bus for agent in self._meters))
-        nodes = {id: phases.terminals(network, agents[id]) for id in injecting_units}
+        nodes = {id: terminals.device_nodes(network, agents[id]) for id in injecting_units}
         moving = moving_branches(network, parts.devices, parts.outages)
         self.metering = metering(network, places, nodes, moving)
         # whoever pays for energy without a meter that charges is measured where another meter would charge once more
@@ -95,7 +95,7 @@ class Meters:
             self.metering = metering(network, places, nodes, moving)
         branches = [place for place in places if place != SOURCE and not place.startswith(UNIT)]
         units = [place.removeprefix(UNIT) for place in places if place.startswith(UNIT)]
-        self.branches = tuple(phases.branch_rows(network, place) for place in branches)
+        self.branches = tuple(terminals.branch_rows(network, place) for place in branches)
         self.units = np.array([injecting_units.index(unit) for unit in units], dtype=int)
         self.measured = (*branches, "source", *units)
         self.rows = {place: row for row, place in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}

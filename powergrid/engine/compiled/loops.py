@@ -2,8 +2,8 @@
 
 What the reference writes as gathers and matrix products over a batch is here a loop over what is really there, so that
 the cost is linear in devices, buses and agents. The loops run over groups of ``lanes`` environments, as many as their
-name says: each number is one vector, see :mod:`powergrid.engine.fused.words`. Every environment is computed by itself,
-hence to the same bits in any batch. Functions release the interpreter lock.
+name says: each number is one vector, see :mod:`powergrid.engine.compiled.vector_types`. Every environment is computed
+by itself, hence to the same bits in any batch. Functions release the interpreter lock.
 
 Tables of lanes, ``(groups, numbers * lanes)``, hold for each environment:
 
@@ -13,7 +13,7 @@ Tables of lanes, ``(groups, numbers * lanes)``, hold for each environment:
 - `wanted` and `ratio` of regulators.
 
 Tables with one row an environment, ``(B, numbers)``, are inputs and outputs of the flow, see
-:mod:`powergrid.engine.fused.flow`, ``clock`` with tick and exogenous row, and what agents are told.
+:mod:`powergrid.engine.compiled.flow`, ``clock`` with tick and exogenous row, and what agents are told.
 
 Only these entries are kept on disk, with all that they call inside, as long as no file changes that they are made of.
 """
@@ -29,19 +29,19 @@ from types import SimpleNamespace
 from numba import types
 
 from powergrid.core.machine_code import cached
-from powergrid.engine import controls
-from powergrid.engine.fused.after import make_finish
-from powergrid.engine.fused.before import make_before
-from powergrid.engine.fused.rows import MANY, ONE
-from powergrid.engine.fused.tick import make_tick
+from powergrid.engine import regulation
+from powergrid.engine.compiled.after import make_finish
+from powergrid.engine.compiled.before import make_before
+from powergrid.engine.compiled.rows import MANY, ONE
+from powergrid.engine.compiled.tick import make_tick
 from powergrid.powerflow import columns
 
-_MADE_OF = (Path(__file__).parent, Path(controls.__file__), Path(columns.__file__).parent)
+_MADE_OF = (Path(__file__).parent, Path(regulation.__file__), Path(columns.__file__).parent)
 
 
 @cache
 def entries(lanes: int) -> SimpleNamespace:
-    """The entries for so many lanes; see :mod:`powergrid.engine.fused.before` and ``tick`` for what they do."""
+    """The entries for so many lanes; see :mod:`powergrid.engine.compiled.before` and ``tick`` for what they do."""
     rows = ONE if lanes == 1 else MANY
     compiled = cached(*_MADE_OF, name=f"-{lanes}", error_model="numpy", nogil=True)
     before = make_before(rows)

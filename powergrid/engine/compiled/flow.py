@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.core.types import Array, Control, Flow, NodeLoad
-from powergrid.engine.controls import Start
 from powergrid.engine.layout import Layout
+from powergrid.engine.regulation import Start
 
 
 class Inputs(NamedTuple):

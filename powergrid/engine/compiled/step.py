@@ -15,16 +15,16 @@ import numpy as np
 
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
-from powergrid.engine.controls import ROUNDS
-from powergrid.engine.fused import ahead, loops
-from powergrid.engine.fused import plan as at
-from powergrid.engine.fused.flow import RowFlow
-from powergrid.engine.fused.inverters import Followed, units_of
-from powergrid.engine.fused.kernels import NotCompilableError, compile_family
-from powergrid.engine.fused.plan import floor_plan, pack
-from powergrid.engine.fused.rows import WIDE
-from powergrid.engine.fused.tick import BEGIN, FINISH, FLOW, PIECE
+from powergrid.engine.compiled import ahead, loops
+from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled.flow import RowFlow
+from powergrid.engine.compiled.inverters import Followed, units_of
+from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
+from powergrid.engine.compiled.plan import floor_plan, pack
+from powergrid.engine.compiled.rows import WIDE
+from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
+from powergrid.engine.regulation import ROUNDS
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.schedule import due_at
 from powergrid.engine.state import Exogenous, Noise, Output, State
@@ -63,7 +63,7 @@ class Carried:
     clock
         Tick and exogenous row, ``(B, 2)``.
     rows
-        Table of lanes, see ``powergrid.engine.fused.loops``.
+        Table of lanes, see ``powergrid.engine.compiled.loops``.
     key, markets, outages
         As in the state, with its batch axes.
     """

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.core.types import Array
-from powergrid.engine.fused.flow import Inputs
-from powergrid.engine.fused.kernels import Kernels
+from powergrid.engine.compiled.flow import Inputs
+from powergrid.engine.compiled.kernels import Kernels
 from powergrid.engine.layout import Family, Layout
 
 STEP, ACCOUNT, UNITS, NUMBERS_FROM, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATION, READING = range(11)

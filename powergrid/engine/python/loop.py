@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from powergrid.core.errors import DeviceError
-from powergrid.engine.python_units import changed, failed
+from powergrid.engine.python.units import changed, failed
 
 _TEXT = """
 def loop(units, tick, seen, paid, v_pu, answers):

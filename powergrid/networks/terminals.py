@@ -25,7 +25,7 @@ def bus_names(network: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(network.buses.bus)) if three_phase(network) else tuple(network.buses.name)
 
 
-def terminals(network: Any, agent: Any) -> tuple[int, ...]:
+def device_nodes(network: Any, agent: Any) -> tuple[int, ...]:
     """Rows of ``network.buses`` that an injecting device is connected to, one a phase.
 
     Raises

@@ -22,12 +22,12 @@ from powergrid.core.errors import NotCompilableError
 from powergrid.core.machine_code import cached
 from powergrid.core.types import Array
 from powergrid.engine import inverters as engine
-from powergrid.engine.fused import plan as at
-from powergrid.engine.fused import words as xp
-from powergrid.engine.fused.before import make_before
-from powergrid.engine.fused.common import flat, inside, leaf, real, whole
-from powergrid.engine.fused.kernels import compiled as twin
-from powergrid.engine.fused.rows import MANY, ONE, Rows
+from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.before import make_before
+from powergrid.engine.compiled.common import flat, inside, leaf, real, whole
+from powergrid.engine.compiled.kernels import compiled as twin
+from powergrid.engine.compiled.rows import MANY, ONE, Rows
 from powergrid.engine.inverters import LARGEST_STEP_PU, LEAST_SHARE, ROUNDS, SCALE
 from powergrid.engine.layout import Layout
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from powergrid.core.machine_code import part
-from powergrid.engine.fused.words import LanesType
+from powergrid.engine.compiled.vector_types import LanesType
 from powergrid.powerflow.columns import SIDE, turned
 
 WIDE = SIDE

@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from powergrid.core.errors import NetworkError, nearest
-from powergrid.engine import phases
+from powergrid.networks import terminals
 
 SOURCE = ""
 """Place of a meter that sits at the network's source."""
@@ -55,7 +55,7 @@ class Metering(NamedTuple):
 def moving_branches(network: Any, agents: Sequence[Any], outages: Sequence[Any] = ()) -> list[int]:
     """Rows of the branches that switches move and outages open during an episode."""
     switched = [agent.bus for agent in agents if getattr(agent, "role", "") == "switch"]
-    found = [row for place in switched for row in phases.branch_rows(network, place)]
+    found = [row for place in switched for row in terminals.branch_rows(network, place)]
     return found + [row for outage in outages for rows in outage.branches for row in rows]
 
 
@@ -81,7 +81,7 @@ def metering(
         If a metered branch does not exist, or what lies behind it is also fed another way.
     """
     at_branch = [place for place in places if place != SOURCE and not place.startswith(UNIT)]
-    rows = {place: phases.branch_rows(network, place) for place in at_branch}
+    rows = {place: terminals.branch_rows(network, place) for place in at_branch}
     for place in at_branch:
         if not rows[place]:
             raise NetworkError(f'no branch "{place}" to meter; {nearest(place, network.branches.name)}')
@@ -113,7 +113,7 @@ def _zones(network: Any, rows: Mapping[str, Sequence[int]], moving: Sequence[int
     closed[list(moving)] = True
     for metered in rows.values():
         closed[list(metered)] = False
-    source = np.array(network.source_nodes if phases.three_phase(network) else [network.source_bus])
+    source = np.array(network.source_nodes if terminals.three_phase(network) else [network.source_bus])
     alike = [source]  # the phases of a meter, and those of the source, lie on the same side
     alike += [side[list(metered)] for metered in rows.values() for side in (branches.from_bus, branches.to_bus)]
     one = np.concatenate([branches.from_bus[closed], *(nodes[:1].repeat(len(nodes)) for nodes in alike)])

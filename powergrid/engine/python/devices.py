@@ -2,7 +2,7 @@
 
 A plain device enters the step as a local policy does. Its objects are asked once a tick, after everybody has chosen;
 what they answer (power, cost, safety, readings) goes into slots, from which a family whose kernels just pass them on
-(``powergrid.engine.python_family``) takes them. So neither the step nor its compiled twin know of plain devices, and
+(``powergrid.engine.python.family``) takes them. So neither the step nor its compiled twin know of plain devices, and
 worlds that have none pay nothing. One more slot holds the number of the episode whose objects belong to an environment.
 """
 
@@ -21,10 +21,10 @@ from powergrid.agents.python_device import Windows
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
 from powergrid.engine.layout import Layout, Params, Slots
-from powergrid.engine.python_family import Told
-from powergrid.engine.python_loop import loop_of
-from powergrid.engine.python_loop import row as row_of
-from powergrid.engine.python_units import Template, answers_of, guarded
+from powergrid.engine.python.family import Told
+from powergrid.engine.python.loop import loop_of
+from powergrid.engine.python.loop import row as row_of
+from powergrid.engine.python.units import Template, answers_of, guarded
 from powergrid.engine.schedule import command
 from powergrid.engine.state import Exogenous, Noise, State
 

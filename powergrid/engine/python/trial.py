@@ -17,8 +17,8 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.python_device import METHODS, Facts, Windows, check_action, default_entries
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
-from powergrid.engine.python_family import family_of
-from powergrid.engine.python_units import Template, answers_of, changed, guarded
+from powergrid.engine.python.family import family_of
+from powergrid.engine.python.units import Template, answers_of, changed, guarded
 
 TRIAL_TICKS = 96
 """Longest trial run [ticks]."""

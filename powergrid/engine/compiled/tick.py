@@ -14,10 +14,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from powergrid.engine.controls import ROUNDS
-from powergrid.engine.fused.before import Before
-from powergrid.engine.fused.common import inside, leaf
-from powergrid.engine.fused.rows import Rows
+from powergrid.engine.compiled.before import Before
+from powergrid.engine.compiled.common import inside, leaf
+from powergrid.engine.compiled.rows import Rows
+from powergrid.engine.regulation import ROUNDS
 from powergrid.powerflow.lanes import SOLVER
 
 PIECE = 32

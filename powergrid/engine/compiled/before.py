@@ -1,6 +1,6 @@
 """The compiled step before the power flow: choose, run every device, and write the inputs of the flow.
 
-Written once for any number of lanes; see :mod:`powergrid.engine.fused.loops` for the tables.
+Written once for any number of lanes; see :mod:`powergrid.engine.compiled.loops` for the tables.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from powergrid.engine.fused import plan as at
-from powergrid.engine.fused import words as xp
-from powergrid.engine.fused.common import address, flat, inside, invoke, leaf, real, whole
-from powergrid.engine.fused.rows import Rows
+from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
+from powergrid.engine.compiled.rows import Rows
 
 
 class Before(NamedTuple):

@@ -15,9 +15,9 @@ import numpy as np
 from powergrid.core.backend import while_loop
 from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import schedule
-from powergrid.engine.controls import Start
 from powergrid.engine.islands import Islands
 from powergrid.engine.layout import Layout, Params
+from powergrid.engine.regulation import Start
 from powergrid.engine.state import State
 
 ROUNDS = 12

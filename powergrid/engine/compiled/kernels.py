@@ -2,9 +2,9 @@
 
 For each family a small module is written into the user's cache folder: loops over units that gather one unit's
 parameters, state, command and series, and call the family's own kernels on lanes, see
-:mod:`powergrid.engine.fused.words`. numba keeps what it compiled beside that file, so the cost, about a second a
-family, is paid once on a machine, whatever network or preset the family is used in. The file's name holds a fingerprint
-of the kernels; a file that does not read as it should is written anew.
+:mod:`powergrid.engine.compiled.vector_types`. numba keeps what it compiled beside that file, so the cost, about a
+second per family, is paid once on a machine, whatever network or preset the family is used in. The file's name holds a
+fingerprint of the kernels; a file that does not read as it should is written anew.
 
 Arguments are plain C: counts, numbers and pointers to float64 or int64. A block of ``k`` fields of ``n`` units lies
 field by field; parameters are numbers, everything that differs between environments a row of lanes.
@@ -33,7 +33,7 @@ from powergrid.core import machine_code
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.files import write_whole
 from powergrid.core.types import Injection
-from powergrid.engine.fused import words
+from powergrid.engine.compiled import vector_types
 from powergrid.engine.layout import Family
 
 _log = logging.getLogger("powergrid")
@@ -85,8 +85,8 @@ def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool,
         reason = str(error).strip().splitlines()[0]
         raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
     except Exception as error:  # whatever a truncated or foreign cache file makes numba raise
-        if isinstance(error, AttributeError) and error.obj is words:
-            reason = f"they use xp.{error.name}, which is not among the words of kernels"
+        if isinstance(error, AttributeError) and error.obj is vector_types:
+            reason = f"they use xp.{error.name}, which is not in the vocabulary of kernels"
             raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
         _log.warning("the kept kernels of %s cannot be read (%r): compiling them anew", kernel.__name__, error)
         module = _load(kernel, source, _own_folder())
@@ -108,14 +108,14 @@ def _outputs(family: Family) -> tuple[int, bool]:
 
 # -- the module that is written ---------------------------------------------------------------------------------
 
-_HEAD = '''"""Compiled loops over the units of {name}; written by powergrid.engine.fused, safe to delete."""
+_HEAD = '''"""Compiled loops over the units of {name}; written by powergrid.engine.compiled, safe to delete."""
 
 from numba import types
 
 from powergrid.core.types import Injection
-from powergrid.engine.fused import words as xp
-from powergrid.engine.fused.kernels import c_function, compiled
-from powergrid.engine.fused.rows import {rows}
+from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.kernels import c_function, compiled
+from powergrid.engine.compiled.rows import {rows}
 
 Params, State, Command, Exogenous = KERNEL.Params, KERNEL.State, KERNEL.Command, KERNEL.Exogenous
 get, put, fill = {rows}.get, {rows}.put, {rows}.fill
@@ -300,7 +300,9 @@ def _fingerprint(kernel: Any, source: str) -> str:
     """Hash over the kernels, everything they refer to, and the versions that compile them."""
     digest = hashlib.sha256(source.encode())
     digest.update(f"{numba.__version__} {np.__version__} {platform.python_version()} {platform.machine()}".encode())
-    digest.update(machine_code.stamp(*(Path(__file__).with_name(name) for name in ("words.py", "rows.py"))).encode())
+    digest.update(
+        machine_code.stamp(*(Path(__file__).with_name(name) for name in ("vector_types.py", "rows.py"))).encode()
+    )
     seen: set[Any] = set()
     for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
         if hasattr(kernel, name):

@@ -1,6 +1,6 @@
 """The compiled step after the power flow: account, book, reward and observe.
 
-Written once for any number of lanes; see :mod:`powergrid.engine.fused.loops` for the tables.
+Written once for any number of lanes; see :mod:`powergrid.engine.compiled.loops` for the tables.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from powergrid.engine.fused import plan as at
-from powergrid.engine.fused import words as xp
-from powergrid.engine.fused.common import address, flat, inside, invoke, leaf, real, whole
-from powergrid.engine.fused.rows import Rows
-from powergrid.engine.fused.show import show
+from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
+from powergrid.engine.compiled.gather_observations import gather_observations
+from powergrid.engine.compiled.rows import Rows
 
 _COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
 
@@ -248,7 +248,7 @@ def make_finish(rows: Rows) -> Callable:
         write(clipped, 0, len(low), own, width, alone, 0)
         for lane in range(lanes):
             if lane == 0 or who[lane] != who[lane - 1]:
-                show(order, alike, own[lane * width : (lane + 1) * width], observation[who[lane]])
+                gather_observations(order, alike, own[lane * width : (lane + 1) * width], observation[who[lane]])
 
     @inside
     def finish(
