@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import powergrid
+from powergrid.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,12 +54,16 @@ def test_the_yaml_example_is_an_environment(tmp_path):
 
 @pytest.mark.parametrize("line", [line for block in blocks("shell") for line in block.splitlines()])
 def test_the_commands_exist(line):
-    command = line.split("#")[0].split()
+    command = shlex.split(line, comments=True)
     if command[0] == "make":
         subprocess.run(["make", "--dry-run", *command[1:]], cwd=ROOT, check=True, capture_output=True)
+    elif command[0] == "powergrid":
+        shown = CliRunner().invoke(app, [command[1], "--help"], env={"COLUMNS": "120"})
+        assert shown.exit_code == 0
+        assert all(option in shown.output for option in command[2:] if option.startswith("--"))
     else:
-        extra = re.fullmatch(r"'powergrid-marl\[(\w+)\]'", command[-1])
         assert command[:2] == ["pip", "install"]
+        extra = re.fullmatch(r"\.\[(\w+)\]", command[2])
         assert f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
