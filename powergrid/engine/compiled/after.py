@@ -35,15 +35,19 @@ def make_finish(rows: Rows) -> Callable:
     @leaf
     def measure(ints, floats, served, flow, delivered, measured_mw):
         """Metered branches, the source, devices with their own meter, and net readings; 0 where the flow diverged."""
-        widths, unit_meter = whole(ints, at.WIDTHS), whole(ints, at.UNIT_METER)
-        width, branches = len(flow) // lanes, widths[at.BRANCH_METERS]
+        widths, unit_meter = whole(ints, at.WIDTHS), whole(ints, at.METERS.unit)
+        width, branches = len(flow) // lanes, widths[at.WIDTH.branch_meters]
         for i in range(branches):
             put(measured_mw, i, xp.where(served, get(flow, width - 4 - 2 * branches + i), 0.0))
         put(measured_mw, branches, xp.where(served, get(flow, width - 3), 0.0))
         for i in range(len(unit_meter)):
-            own = -get(delivered, widths[at.SLOTS] + unit_meter[i])
+            own = -get(delivered, widths[at.WIDTH.slots] + unit_meter[i])
             put(measured_mw, branches + 1 + i, xp.where(served, own, 0.0))
-        start, of, sign = whole(ints, at.NET_START), whole(ints, at.NET_OF), real(ints, floats, at.NET_SIGN)
+        start, of, sign = (
+            whole(ints, at.METERS.net_start),
+            whole(ints, at.METERS.net_of),
+            real(ints, floats, at.METERS.net_sign),
+        )
         for i in range(len(start) - 1):
             net = fill(0.0)
             for term in range(start[i], start[i + 1]):
@@ -53,22 +57,22 @@ def make_finish(rows: Rows) -> Callable:
     @leaf
     def account(ints, floats, before, after, delivered, now, flow, work):
         """Every family's money, settlement, priced violations and readings, each into its columns of `work`."""
-        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
-        numbers, places = real(ints, floats, at.CALLS_NUMBERS), whole(ints, at.CALLS_PLACES)
-        slots, units, m = widths[at.SLOTS], widths[at.UNITS_ALL], widths[at.BUSES]
-        money = widths[at.MEASURED]
-        costs = money + widths[at.MONEY_COLUMNS]
-        readings = costs + widths[at.COST_COLUMNS]
-        prices = widths[at.STATES] + slots + 2 * m
-        for f in range(0, len(table), at.CALL_COLUMNS):
-            if table[f + at.ACCOUNT]:
-                state, unit = table[f + at.STATE] * lanes, table[f + at.UNIT]
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS.table)
+        numbers, places = real(ints, floats, at.CALLS.numbers), whole(ints, at.CALLS.places)
+        slots, units, m = widths[at.WIDTH.slots], widths[at.WIDTH.units], widths[at.WIDTH.buses]
+        money = widths[at.WIDTH.measured]
+        costs = money + widths[at.WIDTH.money]
+        readings = costs + widths[at.WIDTH.costs]
+        prices = widths[at.WIDTH.states] + slots + 2 * m
+        for f in range(0, len(table), at.CALL_WIDTH):
+            if table[f + at.CALL.account]:
+                state, unit = table[f + at.CALL.state] * lanes, table[f + at.CALL.unit]
                 invoke(
-                    table[f + at.ACCOUNT],
+                    table[f + at.CALL.account],
                     (
-                        table[f + at.UNITS],
-                        address(numbers, table[f + at.NUMBERS_FROM]),
-                        address(places, table[f + at.PLACES]),
+                        table[f + at.CALL.units],
+                        address(numbers, table[f + at.CALL.numbers]),
+                        address(places, table[f + at.CALL.places]),
                         address(before, state),
                         address(after, state),
                         address(delivered, (slots + unit) * lanes),
@@ -77,11 +81,11 @@ def make_finish(rows: Rows) -> Callable:
                         address(flow, 2 * m * lanes),
                         address(work, 0),
                         address(after, prices * lanes),
-                        real(ints, floats, at.NUMBERS)[at.DT_H],
-                        address(work, (money + table[f + at.MONEY]) * lanes),
-                        address(work, (money + table[f + at.SETTLED]) * lanes),
-                        address(work, (costs + table[f + at.VIOLATION]) * lanes),
-                        address(work, (readings + table[f + at.READING]) * lanes),
+                        real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                        address(work, (money + table[f + at.CALL.money]) * lanes),
+                        address(work, (money + table[f + at.CALL.settled]) * lanes),
+                        address(work, (costs + table[f + at.CALL.violation]) * lanes),
+                        address(work, (readings + table[f + at.CALL.reading]) * lanes),
                     ),
                 )
 
@@ -101,41 +105,41 @@ def make_finish(rows: Rows) -> Callable:
     def price(ints, floats, served, now, flow, work, first):
         """Price what the network suffered: voltage, overload, unserved load and unbalance, the first cost columns."""
         numbers, widths = real(ints, floats, at.NUMBERS), whole(ints, at.WIDTHS)
-        m, meters = widths[at.BUSES], widths[at.BRANCH_METERS]
+        m, meters = widths[at.WIDTH.buses], widths[at.WIDTH.branch_meters]
         branches = len(flow) // lanes - 4 - 3 * m - 2 * meters
-        v_min, v_max, alive = numbers[at.V_MIN], numbers[at.V_MAX], xp.where(served, fill(1.0), 0.0)
+        v_min, v_max, alive = numbers[at.NUMBER.v_min_pu], numbers[at.NUMBER.v_max_pu], xp.where(served, fill(1.0), 0.0)
         for bus in range(m):
             v_pu = get(flow, 2 * m + bus)
             outside = xp.maximum(v_pu - v_max, 0.0) + xp.maximum(v_min - v_pu, 0.0)
-            put(work, first + bus, outside * numbers[at.VOLTAGE] * alive)
+            put(work, first + bus, outside * numbers[at.NUMBER.voltage] * alive)
         for branch in range(branches):
             excess = xp.maximum(get(flow, 3 * m + branch) - 100.0, 0.0)
-            put(work, first + m + branch, excess * numbers[at.OVERLOAD] * alive)
+            put(work, first + m + branch, excess * numbers[at.NUMBER.overload] * alive)
         first += m + branches
-        start, series = whole(ints, at.BOOKS_START), whole(ints, at.BOOKS_SERIES)
-        load_mw, nodes = real(ints, floats, at.BOOKS_LOAD_P_MW), whole(ints, at.BOOKS_THREE_PHASE)
+        start, series = whole(ints, at.BOOKS.start), whole(ints, at.BOOKS.series)
+        load_mw, nodes = real(ints, floats, at.BOOKS.load_p_mw), whole(ints, at.BOOKS.three_phase)
         for a in range(len(start) - 1):
             lost = xp.maximum(sum_of(start, series, load_mw, now, a), 0.0)
-            put(work, first + a, xp.where(served, 0.0, lost) * numbers[at.UNSERVED])
+            put(work, first + a, xp.where(served, 0.0, lost) * numbers[at.NUMBER.unserved])
         first += len(start) - 1
         for t in range(len(nodes) // 3):
             share = unbalance(flow, m, nodes[3 * t], nodes[3 * t + 1], nodes[3 * t + 2])
-            excess = xp.maximum(share * 100.0 - numbers[at.UNBALANCE_MAX], 0.0)
-            put(work, first + t, excess * numbers[at.UNBALANCE] * alive)
+            excess = xp.maximum(share * 100.0 - numbers[at.NUMBER.unbalance_max_percent], 0.0)
+            put(work, first + t, excess * numbers[at.NUMBER.unbalance] * alive)
 
     @leaf
     def charge(ints, floats, served, who, before, after, delivered, now, flow, received, work):
         """Fill measurements, money, costs and readings of a group."""
         widths = whole(ints, at.WIDTHS)
-        money = widths[at.MEASURED]
-        costs = money + widths[at.MONEY_COLUMNS]
+        money = widths[at.WIDTH.measured]
+        costs = money + widths[at.WIDTH.money]
         measure(ints, floats, served, flow, delivered, work)
         for i in range(money * lanes, costs * lanes):
             work[i] = 0.0
         account(ints, floats, before, after, delivered, now, flow, work)
         count = received.shape[1]
         if count:
-            read(flat(received), count, who, 0, count, work, money + widths[at.DEVICE_MONEY])
+            read(flat(received), count, who, 0, count, work, money + widths[at.WIDTH.device_money])
         price(ints, floats, served, now, flow, work, costs)
 
     @leaf
@@ -156,10 +160,10 @@ def make_finish(rows: Rows) -> Callable:
     @leaf
     def post_all(ints, work, table, money, costs, who):
         widths, accounts = whole(ints, at.WIDTHS), money.shape[1] - 1
-        first, sharing = widths[at.MEASURED], widths[at.SHARE_FIRST : at.SHARE_COUNT + 1]
-        second, names = first + widths[at.MONEY_COLUMNS], (money.shape[2], costs.shape[2])
-        post(work, first, whole(ints, at.BOOKS_MONEY_CELL), table, accounts, names[0], sharing, flat(money), who)
-        post(work, second, whole(ints, at.BOOKS_COST_CELL), table, accounts, names[1], sharing, flat(costs), who)
+        first, sharing = widths[at.WIDTH.measured], widths[at.WIDTH.share_first : at.WIDTH.share_count + 1]
+        second, names = first + widths[at.WIDTH.money], (money.shape[2], costs.shape[2])
+        post(work, first, whole(ints, at.BOOKS.money_cell), table, accounts, names[0], sharing, flat(money), who)
+        post(work, second, whole(ints, at.BOOKS.cost_cell), table, accounts, names[1], sharing, flat(costs), who)
 
     @leaf
     def total(work, first, account_of, sums, accounts, sharing):
@@ -178,13 +182,13 @@ def make_finish(rows: Rows) -> Callable:
     def reward_of(ints, floats, work, paid, suffered, accounts, acting):
         """Reward, in place of what was paid, and priced violations: as ``RewardSettings.reward`` has them."""
         widths, numbers = whole(ints, at.WIDTHS), real(ints, floats, at.NUMBERS)
-        first, sharing = widths[at.MEASURED], widths[at.SHARE_FIRST : at.SHARE_COUNT + 1]
-        total(work, first, whole(ints, at.BOOKS_MONEY_ACCOUNT), paid, accounts, sharing)
-        first += widths[at.MONEY_COLUMNS]
-        total(work, first, whole(ints, at.BOOKS_COST_ACCOUNT), suffered, accounts, sharing)
+        first, sharing = widths[at.WIDTH.measured], widths[at.WIDTH.share_first : at.WIDTH.share_count + 1]
+        total(work, first, whole(ints, at.BOOKS.money_account), paid, accounts, sharing)
+        first += widths[at.WIDTH.money]
+        total(work, first, whole(ints, at.BOOKS.cost_account), suffered, accounts, sharing)
         for a in range(acting):
-            penalty = xp.minimum(get(suffered, a) * numbers[at.SAFETY_SCALE], numbers[at.MAX_PENALTY])
-            put(paid, a, get(paid, a) * -numbers[at.REWARD_SCALE] - penalty)
+            penalty = xp.minimum(get(suffered, a) * numbers[at.NUMBER.safety_scale], numbers[at.NUMBER.max_penalty])
+            put(paid, a, get(paid, a) * -numbers[at.NUMBER.reward_scale] - penalty)
 
     @leaf
     def copy(source, first, count, work, f):
@@ -203,9 +207,9 @@ def make_finish(rows: Rows) -> Callable:
     @leaf
     def feature(ints, floats, served, who, following, forecast, held, flow, readings, seen, delivered, work, f):
         """Fill the feature vector, rows `f` of `work` on, in the order of ``observe.features``."""
-        widths, signal = whole(ints, at.WIDTHS), whole(ints, at.SIGHT_SIGNAL)
-        m, first, measured = widths[at.BUSES], widths[at.AHEAD_START], widths[at.MEASURED]
-        width, series, branches = len(flow) // lanes, len(following) // lanes, widths[at.BRANCH_METERS]
+        widths, signal = whole(ints, at.WIDTHS), whole(ints, at.SIGHT.signal)
+        m, first, measured = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start], widths[at.WIDTH.measured]
+        width, series, branches = len(flow) // lanes, len(following) // lanes, widths[at.WIDTH.branch_meters]
         f = copy(following, 0, first, work, f)
         for i in range(first, series):
             put(work, f + i - first, get(following, i) * get(forecast, i - first))
@@ -217,12 +221,12 @@ def make_finish(rows: Rows) -> Callable:
         for i in range(branches):
             put(work, f + i, xp.where(served, get(flow, width - 4 - branches + i), 0.0))
         put(work, f + branches, xp.where(served, get(flow, width - 2), 0.0))
-        start, of, net = whole(ints, at.SIGHT_START), whole(ints, at.SIGHT_SERIES), whole(ints, at.SIGHT_NET_START)
-        load_mw, net_mw = real(ints, floats, at.SIGHT_LOAD_P_MW), real(ints, floats, at.SIGHT_NET_P_MW)
+        start, of, net = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series), whole(ints, at.SIGHT.net_start)
+        load_mw, net_mw = real(ints, floats, at.SIGHT.load_p_mw), real(ints, floats, at.SIGHT.net_p_mw)
         f = sums(start, of, load_mw, len(start) - 2, following, work, f + branches + 1)
-        f = sums(net, whole(ints, at.SIGHT_NET_SERIES), net_mw, len(net) - 1, following, work, f)
+        f = sums(net, whole(ints, at.SIGHT.net_series), net_mw, len(net) - 1, following, work, f)
         f = copy(held, 2 * m, len(held) // lanes - 2 * m, work, f)
-        f = copy(work, readings, widths[at.READINGS], work, f)
+        f = copy(work, readings, widths[at.WIDTH.readings], work, f)
         count = seen.shape[1]
         if count:
             read(flat(seen), count, who, 0, count, work, f)
@@ -241,8 +245,8 @@ def make_finish(rows: Rows) -> Callable:
     @leaf
     def told(ints, floats, work, f, clipped, alone, own, who, observation):
         """Everybody's observation of the features in rows `f` of `work` on, clipped to their bounds."""
-        low, high = real(ints, floats, at.SIGHT_LOW), real(ints, floats, at.SIGHT_HIGH)
-        order, alike, width = whole(ints, at.SIGHT_SHOWN), whole(ints, at.SIGHT_ALIKE), len(low) + 1
+        low, high = real(ints, floats, at.SIGHT.low), real(ints, floats, at.SIGHT.high)
+        order, alike, width = whole(ints, at.SIGHT.shown), whole(ints, at.SIGHT.alike), len(low) + 1
         for i in range(len(low)):
             put(clipped, i, xp.minimum(xp.maximum(get(work, f + i), low[i]), high[i]))
         write(clipped, 0, len(low), own, width, alone, 0)
@@ -256,10 +260,10 @@ def make_finish(rows: Rows) -> Callable:
         observation, reward, cost, money, costs, converged,
     ):  # fmt: skip
         widths, last = whole(ints, at.WIDTHS), out.shape[1] - 1
-        m, held, acting = widths[at.BUSES], widths[at.STATES] + widths[at.SLOTS], reward.shape[1]
-        accounts = len(whole(ints, at.SIGHT_START)) - 2
-        readings = widths[at.MEASURED] + widths[at.MONEY_COLUMNS] + widths[at.COST_COLUMNS]
-        f, features = readings + widths[at.READINGS], widths[at.FEATURES]
+        m, held, acting = widths[at.WIDTH.buses], widths[at.WIDTH.states] + widths[at.WIDTH.slots], reward.shape[1]
+        accounts = len(whole(ints, at.SIGHT.start)) - 2
+        readings = widths[at.WIDTH.measured] + widths[at.WIDTH.money] + widths[at.WIDTH.costs]
+        f, features = readings + widths[at.WIDTH.readings], widths[at.WIDTH.features]
         width, ticks, factors = table.shape[1], forecast.shape[1], forecast.shape[2]
         series, scales, ends, rewards, suffering = flat(table), flat(forecast), flat(out), flat(reward), flat(cost)
         now, next_, scale = np.empty(width * lanes), np.empty(width * lanes), np.empty(factors * lanes)

@@ -78,12 +78,12 @@ def make_before(rows: Rows) -> Before:
 
     @leaf
     def fill_slots(ints, who, clock, actions, acts, before, after, due, clipped):
-        actor, position = whole(ints, at.CHOICE_ACTOR), whole(ints, at.CHOICE_POSITION)
-        interval, offset = whole(ints, at.CHOICE_INTERVAL), whole(ints, at.CHOICE_OFFSET)
+        actor, position = whole(ints, at.CHOICE.actor), whole(ints, at.CHOICE.position)
+        interval, offset = whole(ints, at.CHOICE.interval), whole(ints, at.CHOICE.offset)
         numbers, width, first = (
             actions.shape[1] * actions.shape[2],
             actions.shape[2],
-            whole(ints, at.WIDTHS)[at.STATES],
+            whole(ints, at.WIDTHS)[at.WIDTH.states],
         )
         read(flat(actions), numbers, who, 0, numbers, acts, 0)
         count_outside(actions, acts, who, clipped)
@@ -116,21 +116,21 @@ def make_before(rows: Rows) -> Before:
     @leaf
     def deliver_family(ints, floats, f, before, after, now, v_pu, delivered):
         """One family's devices, whose row of ``Calls.table`` begins at `f`."""
-        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
-        numbers, places = real(ints, floats, at.CALLS_NUMBERS), whole(ints, at.CALLS_PLACES)
-        slots, units = widths[at.SLOTS], widths[at.UNITS_ALL]
-        state, unit = table[f + at.STATE] * lanes, table[f + at.UNIT]
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS.table)
+        numbers, places = real(ints, floats, at.CALLS.numbers), whole(ints, at.CALLS.places)
+        slots, units = widths[at.WIDTH.slots], widths[at.WIDTH.units]
+        state, unit = table[f + at.CALL.state] * lanes, table[f + at.CALL.unit]
         invoke(
-            table[f + at.STEP],
+            table[f + at.CALL.step],
             (
-                table[f + at.UNITS],
-                address(numbers, table[f + at.NUMBERS_FROM]),
-                address(places, table[f + at.PLACES]),
+                table[f + at.CALL.units],
+                address(numbers, table[f + at.CALL.numbers]),
+                address(places, table[f + at.CALL.places]),
                 address(before, state),
                 address(delivered, 0),
                 address(now, 0),
                 address(v_pu, 0),
-                real(ints, floats, at.NUMBERS)[at.DT_H],
+                real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
                 address(after, state),
                 address(delivered, (slots + unit) * lanes),
                 address(delivered, (slots + units + unit) * lanes),
@@ -140,25 +140,25 @@ def make_before(rows: Rows) -> Before:
     @leaf
     def deliver(ints, floats, before, after, now, v_pu, delivered):
         """Slots in physical units, then every device."""
-        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS_TABLE)
-        low, half_span = real(ints, floats, at.DELIVERY_LOW), real(ints, floats, at.DELIVERY_HALF_SPAN)
-        first, slots, units = widths[at.STATES], widths[at.SLOTS], widths[at.UNITS_ALL]
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS.table)
+        low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
+        first, slots, units = widths[at.WIDTH.states], widths[at.WIDTH.slots], widths[at.WIDTH.units]
         for k in range(slots):
             put(delivered, k, low[k] + (get(after, first + k) + 1.0) * half_span[k])
         for i in range(slots, slots + 2 * units):
             put(delivered, i, 0.0)
-        for f in range(0, len(table), at.CALL_COLUMNS):
-            if table[f + at.STEP]:
+        for f in range(0, len(table), at.CALL_WIDTH):
+            if table[f + at.CALL.step]:
                 deliver_family(ints, floats, f, before, after, now, v_pu, delivered)
 
     @leaf
     def draw(ints, floats, now, delivered, drawn):
         """What the buses draw: the network's own loads less what devices inject."""
-        start, series = whole(ints, at.DELIVERY_START), whole(ints, at.DELIVERY_SERIES)
-        p_mw, q_mvar = real(ints, floats, at.DELIVERY_LOAD_P_MW), real(ints, floats, at.DELIVERY_LOAD_Q_MVAR)
-        by_voltage, share = real(ints, floats, at.DELIVERY_BY_VOLTAGE), real(ints, floats, at.DELIVERY_UNIT_SHARE)
-        unit_of, bus_of = whole(ints, at.DELIVERY_UNIT), whole(ints, at.DELIVERY_UNIT_BUS)
-        slots, units = whole(ints, at.WIDTHS)[at.SLOTS], whole(ints, at.WIDTHS)[at.UNITS_ALL]
+        start, series = whole(ints, at.DELIVERY.start), whole(ints, at.DELIVERY.series)
+        p_mw, q_mvar = real(ints, floats, at.DELIVERY.load_p_mw), real(ints, floats, at.DELIVERY.load_q_mvar)
+        by_voltage, share = real(ints, floats, at.DELIVERY.by_voltage), real(ints, floats, at.DELIVERY.unit_share)
+        unit_of, bus_of = whole(ints, at.DELIVERY.unit), whole(ints, at.DELIVERY.unit_bus)
+        slots, units = whole(ints, at.WIDTHS)[at.WIDTH.slots], whole(ints, at.WIDTHS)[at.WIDTH.units]
         places, terms = len(start) - 1, len(p_mw)
         for bus in range(places):
             p = q = fill(0.0)
@@ -182,18 +182,18 @@ def make_before(rows: Rows) -> Before:
     @leaf
     def control(ints, floats, who, after, wanted, ratio, inputs):
         """Regulators take the steps they want, unless one upstream wants any; gains and capacitors for the flow."""
-        relay, columns = whole(ints, at.RELAY_FAMILY), whole(ints, at.NETWORK_AT)
-        tap_unit, cap_state = whole(ints, at.NETWORK_TAP_UNIT), whole(ints, at.NETWORK_CAP_STATE)
+        relay, columns = whole(ints, at.RELAY.family), whole(ints, at.NETWORK.at)
+        tap_unit, cap_state = whole(ints, at.NETWORK.tap_unit), whole(ints, at.NETWORK.cap_state)
         if len(relay):
-            call = relay[0] * at.CALL_COLUMNS
-            table, upstream = whole(ints, at.CALLS_TABLE), real(ints, floats, at.RELAY_UPSTREAM)
-            numbers = real(ints, floats, at.CALLS_NUMBERS)
+            call = relay[0] * at.CALL_WIDTH
+            table, upstream = whole(ints, at.CALLS.table), real(ints, floats, at.RELAY.upstream)
+            numbers = real(ints, floats, at.CALLS.numbers)
             invoke(
                 relay[1],
                 (
-                    table[call + at.UNITS],
-                    address(numbers, table[call + at.NUMBERS_FROM]),
-                    address(after, table[call + at.STATE] * lanes),
+                    table[call + at.CALL.units],
+                    address(numbers, table[call + at.CALL.numbers]),
+                    address(after, table[call + at.CALL.state] * lanes),
                     address(upstream, 0),
                     address(wanted, 0),
                     address(ratio, 0),
@@ -202,22 +202,22 @@ def make_before(rows: Rows) -> Before:
         for lane in range(lanes):
             e = who[lane]
             for k in range(len(tap_unit)):
-                inputs[e, columns[at.TAP] + k] = ratio[tap_unit[k] * lanes + lane]
+                inputs[e, columns[at.INPUT.tap] + k] = ratio[tap_unit[k] * lanes + lane]
             for c in range(len(cap_state)):
-                inputs[e, columns[at.CAP] + c] = after[cap_state[c] * lanes + lane]
+                inputs[e, columns[at.INPUT.cap] + c] = after[cap_state[c] * lanes + lane]
 
     @inside
     def begin(
         ints, floats, table, clock, actions, chosen, before, after, delivered, inputs, wanted, ratio, due, clipped
     ):  # fmt: skip
-        widths, columns = whole(ints, at.WIDTHS), whole(ints, at.NETWORK_AT)
-        states, m, width = widths[at.STATES], widths[at.BUSES], table.shape[1]
-        held, series, flows = states + widths[at.SLOTS], flat(table), flat(inputs)
-        parts = 2 + len(real(ints, floats, at.DELIVERY_BY_VOLTAGE)) // max(
-            len(real(ints, floats, at.DELIVERY_LOAD_P_MW)), 1
+        widths, columns = whole(ints, at.WIDTHS), whole(ints, at.NETWORK.at)
+        states, m, width = widths[at.WIDTH.states], widths[at.WIDTH.buses], table.shape[1]
+        held, series, flows = states + widths[at.WIDTH.slots], flat(table), flat(inputs)
+        parts = 2 + len(real(ints, floats, at.DELIVERY.by_voltage)) // max(
+            len(real(ints, floats, at.DELIVERY.load_p_mw)), 1
         )
         v_pu, now = np.empty(m * lanes), np.empty(width * lanes)
-        drawn = np.empty((len(whole(ints, at.DELIVERY_START)) - 1) * parts * lanes)
+        drawn = np.empty((len(whole(ints, at.DELIVERY.start)) - 1) * parts * lanes)
         acts = np.empty((actions.shape[1] * actions.shape[2] + 1) * lanes)
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         for group in range(len(before)):
@@ -232,13 +232,13 @@ def make_before(rows: Rows) -> Before:
                 new[i] = old[i]
             for i in range((held + 2 * m) * lanes, len(old)):
                 new[i] = old[i]
-            write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.START_RE])
+            write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.INPUT.start_re])
             for bus in range(m):
                 re, im = get(old, held + bus), get(old, held + m + bus)
                 put(v_pu, bus, xp.sqrt(re * re + im * im))
             deliver(ints, floats, old, new, now, v_pu, made)
             draw(ints, floats, now, made, drawn)
-            write(drawn, 0, len(drawn) // lanes, flows, inputs.shape[1], who, columns[at.LOAD_P])
+            write(drawn, 0, len(drawn) // lanes, flows, inputs.shape[1], who, columns[at.INPUT.load_p])
             for i in range(wanted.shape[1]):
                 wanted[group, i] = 0.0
             control(ints, floats, who, new, wanted[group], ratio[group], inputs)
@@ -246,11 +246,11 @@ def make_before(rows: Rows) -> Before:
     @leaf
     def sense(ints, floats, row, m, ratio, lane, reading):
         """What compensated relays read [pu], ``(u,)``: see ``powergrid.networks.regulation.Relays.read``."""
-        from_bus, to_bus = whole(ints, at.RELAY_FROM_BUS), whole(ints, at.RELAY_TO_BUS)
-        y_re, y_im = real(ints, floats, at.RELAY_Y_RE), real(ints, floats, at.RELAY_Y_IM)
-        r_pu, x_pu = real(ints, floats, at.RELAY_R_PU), real(ints, floats, at.RELAY_X_PU)
+        from_bus, to_bus = whole(ints, at.RELAY.from_bus), whole(ints, at.RELAY.to_bus)
+        y_re, y_im = real(ints, floats, at.RELAY.y_re), real(ints, floats, at.RELAY.y_im)
+        r_pu, x_pu = real(ints, floats, at.RELAY.r_pu), real(ints, floats, at.RELAY.x_pu)
         for u in range(len(from_bus)):
-            f, t, gain, k = from_bus[u], to_bus[u], real(ints, floats, at.RELAY_GAIN)[u], ratio[u * lanes + lane]
+            f, t, gain, k = from_bus[u], to_bus[u], real(ints, floats, at.RELAY.gain)[u], ratio[u * lanes + lane]
             drop_re, drop_im = k * row[f] - row[t], k * row[m + f] - row[m + t]
             i_re = y_re[u] * drop_re - y_im[u] * drop_im
             i_im = y_re[u] * drop_im + y_im[u] * drop_re
@@ -260,9 +260,9 @@ def make_before(rows: Rows) -> Before:
 
     @inside
     def want(ints, floats, tol_pu, after, out, wanted, ratio, busy):
-        relay, bus, table = whole(ints, at.RELAY_FAMILY), whole(ints, at.RELAY_BUS), whole(ints, at.CALLS_TABLE)
-        numbers, allowed = real(ints, floats, at.CALLS_NUMBERS), real(ints, floats, at.RELAY_ALLOWED)
-        m, call, last, count = whole(ints, at.WIDTHS)[at.BUSES], relay[0] * at.CALL_COLUMNS, out.shape[1] - 1, 0
+        relay, bus, table = whole(ints, at.RELAY.family), whole(ints, at.RELAY.bus), whole(ints, at.CALLS.table)
+        numbers, allowed = real(ints, floats, at.CALLS.numbers), real(ints, floats, at.RELAY.allowed)
+        m, call, last, count = whole(ints, at.WIDTHS)[at.WIDTH.buses], relay[0] * at.CALL_WIDTH, out.shape[1] - 1, 0
         units, v_pu, who = np.arange(len(bus)), np.empty(len(bus) * lanes), np.empty(lanes, np.int64)
         for group in range(len(after)):
             members(group, len(out), who)
@@ -275,8 +275,8 @@ def make_before(rows: Rows) -> Before:
                 relay[2],
                 (
                     len(units),
-                    address(numbers, table[call + at.NUMBERS_FROM]),
-                    address(after[group], table[call + at.STATE] * lanes),
+                    address(numbers, table[call + at.CALL.numbers]),
+                    address(after[group], table[call + at.CALL.state] * lanes),
                     address(v_pu, 0),
                     address(units, 0),
                     address(allowed, 0),
@@ -297,14 +297,14 @@ def make_before(rows: Rows) -> Before:
     @inside
     def again(ints, floats, chosen, after, wanted, ratio, inputs, out):
         """Environments `chosen` ascend; the others of their groups want nothing, so nothing of theirs moves."""
-        start, who, done = whole(ints, at.NETWORK_AT)[at.START_RE], np.empty(lanes, np.int64), -1
+        start, who, done = whole(ints, at.NETWORK.at)[at.INPUT.start_re], np.empty(lanes, np.int64), -1
         for e in chosen:
             group = e // lanes
             if group != done:
                 members(group, len(out), who)
                 control(ints, floats, who, after[group], wanted[group], ratio[group], inputs)
                 done = group
-            for i in range(2 * whole(ints, at.WIDTHS)[at.BUSES]):
+            for i in range(2 * whole(ints, at.WIDTHS)[at.WIDTH.buses]):
                 inputs[e, start + i] = out[e, i]
 
     return Before(choose, begin, want, again, members, deliver_family, draw)

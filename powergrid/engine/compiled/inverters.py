@@ -82,7 +82,7 @@ def units_of(layout: Layout, fields: Any) -> Units:
     return Units(
         whole=np.ascontiguousarray([given.q_slot, given.p_slot, offered, given.unit, *given.node.T], np.int64),
         real=np.ascontiguousarray([*columns, *given.share.T], float),
-        families=np.unique(given.family).astype(np.int64) * at.CALL_COLUMNS,
+        families=np.unique(given.family).astype(np.int64) * at.CALL_WIDTH,
         r_pu=given.r_pu,
         x_pu=given.x_pu,
     )
@@ -121,7 +121,7 @@ def make_follow(rows: Rows) -> Follow:
     def command(ints, floats, units, real_, memory, nudge, after, delivered):
         """Slots of the curves in physical units at the voltages tried, a `nudge` beyond them."""
         n = units.shape[1]
-        low, half_span = real(ints, floats, at.DELIVERY_LOW), real(ints, floats, at.DELIVERY_HALF_SPAN)
+        low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         for u in range(n):
             w = get(memory, W * n + u) + get(nudge, u)
             if units[Q_SLOT, u] >= 0:
@@ -148,14 +148,14 @@ def make_follow(rows: Rows) -> Follow:
     @leaf
     def load(ints, floats, now, delivered, drawn, inputs, who):
         draw(ints, floats, now, delivered, drawn)
-        columns = whole(ints, at.NETWORK_AT)
-        write(drawn, 0, len(drawn) // lanes, flat(inputs), inputs.shape[1], who, columns[at.LOAD_P])
+        columns = whole(ints, at.NETWORK.at)
+        write(drawn, 0, len(drawn) // lanes, flat(inputs), inputs.shape[1], who, columns[at.INPUT.load_p])
 
     @leaf
     def readings(ints, table, when, who, row, old, now, v_pu):
         """Exogenous row and voltages that the kernels of a group read."""
         widths = whole(ints, at.WIDTHS)
-        m, held = widths[at.BUSES], widths[at.STATES] + widths[at.SLOTS]
+        m, held = widths[at.WIDTH.buses], widths[at.WIDTH.states] + widths[at.WIDTH.slots]
         for lane in range(lanes):
             row[lane] = when[who[lane], 1]
         read(flat(table), table.shape[1], row, 0, table.shape[1], now, 0)
@@ -166,15 +166,15 @@ def make_follow(rows: Rows) -> Follow:
     @leaf
     def places_of(ints, floats):
         """Numbers that one environment's loads take."""
-        parts = 2 + len(real(ints, floats, at.DELIVERY_BY_VOLTAGE)) // max(
-            len(real(ints, floats, at.DELIVERY_LOAD_P_MW)), 1
+        parts = 2 + len(real(ints, floats, at.DELIVERY.by_voltage)) // max(
+            len(real(ints, floats, at.DELIVERY.load_p_mw)), 1
         )
-        return (len(whole(ints, at.DELIVERY_START)) - 1) * parts
+        return (len(whole(ints, at.DELIVERY.start)) - 1) * parts
 
     @inside
     def begin(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory):
-        n, m = units.shape[1], whole(ints, at.WIDTHS)[at.BUSES]
-        first = whole(ints, at.WIDTHS)[at.STATES]
+        n, m = units.shape[1], whole(ints, at.WIDTHS)[at.WIDTH.buses]
+        first = whole(ints, at.WIDTHS)[at.WIDTH.states]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_pu, nudge = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.zeros(n * lanes)
         drawn = np.empty(places_of(ints, floats) * lanes)
@@ -192,8 +192,8 @@ def make_follow(rows: Rows) -> Follow:
     def delivered_by(ints, units, u, delivered):
         """Active and reactive power of a unit."""
         widths = whole(ints, at.WIDTHS)
-        p = widths[at.SLOTS] + units[UNIT, u]
-        return get(delivered, p), get(delivered, p + widths[at.UNITS_ALL])
+        p = widths[at.WIDTH.slots] + units[UNIT, u]
+        return get(delivered, p), get(delivered, p + widths[at.WIDTH.units])
 
     @leaf
     def answer(table_r, table_x, i, n, p, q):
@@ -230,8 +230,8 @@ def make_follow(rows: Rows) -> Follow:
         """One round of the environments `active`, the first one at these taps if it is `fresh`; how many stay busy."""
         tol_pu, rest_pu = limits
         n, widths = units.shape[1], whole(ints, at.WIDTHS)
-        m, width, count = widths[at.BUSES], out.shape[1], 0
-        starts = whole(ints, at.NETWORK_AT)[at.START_RE]
+        m, width, count = widths[at.WIDTH.buses], out.shape[1], 0
+        starts = whole(ints, at.NETWORK.at)[at.INPUT.start_re]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_old, flow = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.empty(width * lanes)
         nudge, p, q, r, step = np.empty((5, n * lanes))

@@ -9,7 +9,9 @@ plan crosses as two arrays, made by :func:`pack`, and is read there by the numbe
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -18,17 +20,101 @@ from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
 from powergrid.engine.layout import Family, Layout
 
-STEP, ACCOUNT, UNITS, NUMBERS_FROM, PLACES, STATE, UNIT, MONEY, SETTLED, VIOLATION, READING = range(11)
-"""Columns of ``Calls.table``: addresses, number of units, and where each block of a family begins."""
-CALL_COLUMNS = 11
-(UNITS_ALL, STATES, SLOTS, BUSES, PRICES, DEVICE_MONEY, MONEY_COLUMNS, COST_COLUMNS, READINGS, FEATURES, MEASURED,
- AHEAD_START, ACTING, BRANCH_METERS, SHARE_FIRST, SHARE_COUNT) = range(16)  # fmt: skip
-"""Entries of ``FloorPlan.widths``."""
-(V_MIN, V_MAX, VOLTAGE, OVERLOAD, UNSERVED, UNBALANCE_MAX, UNBALANCE, REWARD_SCALE, SAFETY_SCALE, MAX_PENALTY,
- DT_H) = range(11)  # fmt: skip
-"""Entries of ``FloorPlan.numbers``."""
-TAP, CAP, LOAD_P, LOAD_Q, BY_VOLTAGE, START_RE, START_IM = range(7)
-"""Entries of ``Network.at``."""
+
+class CallRow(NamedTuple):
+    """One family's row of ``Calls.table``: addresses, number of units, and where each of its blocks begins.
+
+    Attributes
+    ----------
+    step, account
+        Addresses of the family's compiled functions, 0 where it has none.
+    units
+        Number of units.
+    numbers, places
+        First entries of the family in ``Calls.numbers`` and ``Calls.places``.
+    state
+        First column of the states.
+    unit
+        Number of the first unit.
+    money, settled, violation, reading
+        First money column, first column of settled energy, first cost column and first reading.
+    """
+
+    step: int
+    account: int
+    units: int
+    numbers: int
+    places: int
+    state: int
+    unit: int
+    money: int
+    settled: int
+    violation: int
+    reading: int
+
+
+class Widths(NamedTuple):
+    """Numbers of columns.
+
+    Attributes
+    ----------
+    units, states, slots, buses, prices
+        Of what is carried from tick to tick and of what is delivered.
+    device_money, money, costs, readings, features, measured
+        Of what is worked out after the flow; `device_money` counts the money columns before those of markets.
+    ahead_start
+        First forecast of an exogenous row.
+    branch_meters
+        Metered branches.
+    share_first, share_count
+        First of the accounts that share what nobody owns, and their number.
+    """
+
+    units: int
+    states: int
+    slots: int
+    buses: int
+    prices: int
+    device_money: int
+    money: int
+    costs: int
+    readings: int
+    features: int
+    measured: int
+    ahead_start: int
+    branch_meters: int
+    share_first: int
+    share_count: int
+
+
+class Numbers(NamedTuple):
+    """Numbers that hold for a whole environment.
+
+    Attributes
+    ----------
+    v_min_pu, v_max_pu
+        Voltage band.
+    voltage, overload, unserved
+        Prices of violations over one tick [$/pu, $/%, $/MW].
+    unbalance_max_percent, unbalance
+        Limit of unbalance, and the price of more over one tick [$/%].
+    reward_scale, safety_scale, max_penalty
+        What makes a reward.
+    dt_h
+        Length of a tick.
+    """
+
+    v_min_pu: float
+    v_max_pu: float
+    voltage: float
+    overload: float
+    unserved: float
+    unbalance_max_percent: float
+    unbalance: float
+    reward_scale: float
+    safety_scale: float
+    max_penalty: float
+    dt_h: float
 
 
 class Choice(NamedTuple):
@@ -54,7 +140,7 @@ class Calls(NamedTuple):
     Attributes
     ----------
     table
-        One row a family, ``(families, 11)``.
+        One :class:`CallRow` per family.
     numbers
         Parameters and idle commands of all families.
     places
@@ -141,7 +227,7 @@ class Network(NamedTuple):
     Attributes
     ----------
     at
-        First column of each kind of input, ``(7,)``: taps, capacitors, loads and voltages to start from.
+        First column of each kind of input, in the order of :class:`powergrid.engine.compiled.flow.Inputs`.
     tap_unit
         Unit of the regulators' family that moves each regulator; empty where none does.
     cap_state
@@ -181,22 +267,36 @@ class Relay(NamedTuple):
     x_pu: Array
 
 
+class Meters(NamedTuple):
+    """What is measured besides branches and the source.
+
+    Attributes
+    ----------
+    unit
+        Units that have a meter of their own.
+    net_start, net_of, net_sign
+        Net readings: measurements that each adds up, and their signs.
+    """
+
+    unit: Array
+    net_start: Array
+    net_of: Array
+    net_sign: Array
+
+
+_WHOLE = ("family", "bus", "from_bus", "to_bus")
+"""Fields of :class:`Relay` that are integers."""
+
+
 class FloorPlan(NamedTuple):
     """Everything the compiled step needs of a layout.
 
     Attributes
     ----------
-    choice, calls, delivery, network, relay, books, sight
+    choice, calls, delivery, network, relay, books, sight, meters
         See there.
-    unit_meter
-        Units that have a meter of their own.
-    net_start, net_of, net_sign
-        Net readings: measurements that each adds up, and their signs.
-    widths
-        Numbers of columns, in the order of :data:`UNITS_ALL` and so on.
-    numbers
-        Voltage band [pu], limit of unbalance [%], prices of violations over one tick [$/pu, $/%, $/MW, $/%], what makes
-        a reward, and the length of a tick [h], in the order of :data:`V_MIN` and so on.
+    widths, numbers
+        A :class:`Widths` and a :class:`Numbers` as arrays.
     """
 
     choice: Choice
@@ -206,24 +306,33 @@ class FloorPlan(NamedTuple):
     relay: Relay
     books: Books
     sight: Sight
-    unit_meter: Array
-    net_start: Array
-    net_of: Array
-    net_sign: Array
+    meters: Meters
     widths: Array
     numbers: Array
 
 
-(CHOICE_ACTOR, CHOICE_POSITION, CHOICE_INTERVAL, CHOICE_OFFSET, CALLS_TABLE, CALLS_NUMBERS, CALLS_PLACES, DELIVERY_LOW,
- DELIVERY_HALF_SPAN, DELIVERY_START, DELIVERY_SERIES, DELIVERY_LOAD_P_MW, DELIVERY_LOAD_Q_MVAR, DELIVERY_BY_VOLTAGE,
- DELIVERY_UNIT, DELIVERY_UNIT_BUS, DELIVERY_UNIT_SHARE, NETWORK_AT, NETWORK_TAP_UNIT, NETWORK_CAP_STATE, RELAY_FAMILY,
- RELAY_UPSTREAM, RELAY_BUS, RELAY_ALLOWED, RELAY_FROM_BUS, RELAY_TO_BUS, RELAY_Y_RE, RELAY_Y_IM, RELAY_GAIN,
- RELAY_R_PU, RELAY_X_PU, BOOKS_START, BOOKS_SERIES, BOOKS_LOAD_P_MW, BOOKS_MONEY_CELL, BOOKS_COST_CELL,
- BOOKS_MONEY_ACCOUNT, BOOKS_COST_ACCOUNT, BOOKS_THREE_PHASE, SIGHT_START, SIGHT_SERIES, SIGHT_LOAD_P_MW,
- SIGHT_NET_START, SIGHT_NET_SERIES, SIGHT_NET_P_MW, SIGHT_SHOWN, SIGHT_ALIKE, SIGHT_LOW, SIGHT_HIGH, SIGHT_SIGNAL,
- UNIT_METER, NET_START, NET_OF, NET_SIGN, WIDTHS, NUMBERS,
- ) = range(56)  # fmt: skip
-"""Numbers of the arrays of a floor plan in what :func:`pack` makes, by part and field."""
+T = TypeVar("T")
+
+
+def numbered(kind: type[T], counter: Iterator[int] | None = None) -> T:
+    """A named tuple that holds the positions of its own fields, those of named tuples within it counted through.
+
+    Compiled code takes the positions as constants. They are nowhere written by hand, so a field can be inserted
+    anywhere.
+    """
+    counter = itertools.count() if counter is None else counter
+    hints = get_type_hints(kind).values()
+    return kind(*(numbered(hint, counter) if hasattr(hint, "_fields") else next(counter) for hint in hints))
+
+
+CALL, WIDTH, NUMBER, INPUT = numbered(CallRow), numbered(Widths), numbered(Numbers), numbered(Inputs)
+"""Positions in a row of ``Calls.table``, in ``FloorPlan.widths``, in ``FloorPlan.numbers`` and in ``Network.at``."""
+CALL_WIDTH = len(CallRow._fields)
+PLAN = numbered(FloorPlan)
+"""Numbers of the arrays of a floor plan in what :func:`pack` makes."""
+CHOICE, CALLS, DELIVERY, NETWORK = PLAN.choice, PLAN.calls, PLAN.delivery, PLAN.network
+RELAY, BOOKS, SIGHT, METERS = PLAN.relay, PLAN.books, PLAN.sight, PLAN.meters
+WIDTHS, NUMBERS = PLAN.widths, PLAN.numbers
 
 
 def pack(plan: FloorPlan) -> tuple[Array, Array]:
@@ -254,16 +363,19 @@ def floor_plan(
     slots = layout.slots
     width = max(layout.action_size, 1)
     given = layout.settings
-    numbers = (
-        given.v_min_pu,
-        given.v_max_pu,
-        given.voltage_price * given.dt_h,
-        given.overload_price * given.dt_h,
-        given.unserved_price * given.dt_h,
-        given.unbalance_max_percent,
-        given.unbalance_price * given.dt_h,
-        *reward,
-        given.dt_h,
+    reward_scale, safety_scale, max_penalty = reward
+    numbers = Numbers(
+        v_min_pu=given.v_min_pu,
+        v_max_pu=given.v_max_pu,
+        voltage=given.voltage_price * given.dt_h,
+        overload=given.overload_price * given.dt_h,
+        unserved=given.unserved_price * given.dt_h,
+        unbalance_max_percent=given.unbalance_max_percent,
+        unbalance=given.unbalance_price * given.dt_h,
+        reward_scale=reward_scale,
+        safety_scale=safety_scale,
+        max_penalty=max_penalty,
+        dt_h=given.dt_h,
     )
     unserved, own = (
         _sparse(layout.load_series, table)
@@ -271,26 +383,33 @@ def floor_plan(
     )
     net = layout.net
     plan = FloorPlan(
-        choice=Choice(_ints(slots.actor), _ints(slots.given % width), _ints(slots.interval), _ints(slots.offset)),
+        choice=Choice(
+            actor=_ints(slots.actor),
+            position=_ints(slots.given % width),
+            interval=_ints(slots.interval),
+            offset=_ints(slots.offset),
+        ),
         calls=calls,
         delivery=_delivery(layout),
         network=_network(layout, inputs, state),
         relay=_relay(layout, kernels),
         books=Books(
-            unserved[0],
-            unserved[1],
-            unserved[2],
-            _ints(layout.ledger.money.target),
-            _ints(layout.ledger.costs.target),
-            _ints(layout.ledger.money.target // max(len(layout.ledger.money_names), 1)),
-            _ints(layout.ledger.costs.target // max(len(layout.ledger.cost_names), 1)),
-            _ints(layout.three_phase),
+            start=unserved[0],
+            series=unserved[1],
+            load_p_mw=unserved[2],
+            money_cell=_ints(layout.ledger.money.target),
+            cost_cell=_ints(layout.ledger.costs.target),
+            money_account=_ints(layout.ledger.money.target // max(len(layout.ledger.money_names), 1)),
+            cost_account=_ints(layout.ledger.costs.target // max(len(layout.ledger.cost_names), 1)),
+            three_phase=_ints(layout.three_phase),
         ),
         sight=_sight(layout, own),
-        unit_meter=_ints(layout.unit_meter),
-        net_start=_ints(np.searchsorted(net.target, np.arange(net.size + 1))),
-        net_of=_ints(net.source),
-        net_sign=_floats(net.weights),
+        meters=Meters(
+            unit=_ints(layout.unit_meter),
+            net_start=_ints(np.searchsorted(net.target, np.arange(net.size + 1))),
+            net_of=_ints(net.source),
+            net_sign=_floats(net.weights),
+        ),
         widths=widths,
         numbers=_floats(numbers),
     )
@@ -327,20 +446,18 @@ def _network(layout: Layout, inputs: Inputs, state: Fields) -> Network:
 
 
 def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
-    none = _floats(())
+    found = Relay(*(np.zeros(0, np.int64 if name in _WHOLE else float) for name in Relay._fields))
     if layout.taps is None:
-        return Relay(_ints(()), none, _ints(()), none, _ints(()), _ints(()), *[none] * 5)
-    family, kernel, given = layout.families[layout.taps], kernels[layout.taps], layout.relays
-    own = (_ints(()), _ints(()), *[none] * 5)
-    if given is not None:
-        columns = (given.y_re, given.y_im, given.gain, given.r_pu, given.x_pu)
-        own = (_ints(given.from_bus), _ints(given.to_bus), *map(_floats, columns))
-    return Relay(
-        _ints((layout.taps, kernel.move, kernel.want)),
-        _floats(layout.upstream).ravel(),
-        _ints(layout.relay_bus),
-        block([family.kernel.allowed_moves(np, family.params, layout.settings.dt_h)]),
-        *own,
+        return found
+    family, kernel = layout.families[layout.taps], kernels[layout.taps]
+    if layout.relays is not None:
+        own = layout.relays._asdict().items()
+        found = found._replace(**{name: (_ints if name in _WHOLE else _floats)(column) for name, column in own})
+    return found._replace(
+        family=_ints((layout.taps, kernel.move, kernel.want)),
+        upstream=_floats(layout.upstream).ravel(),
+        bus=_ints(layout.relay_bus),
+        allowed=block([family.kernel.allowed_moves(np, family.params, layout.settings.dt_h)]),
     )
 
 
@@ -352,12 +469,17 @@ def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:
     view = layout.view
     shown = np.where(view.valid, view.index, len(view.entries))
     return Sight(
-        *(own[0], own[1], own[2], net[0], net[1], net[2]),
-        _ints(shown.ravel()),
-        _alike(shown),
-        _floats([entry.low for _, entry in view.entries]),
-        _floats([entry.high for _, entry in view.entries]),
-        _ints(layout.slots.signal),
+        start=own[0],
+        series=own[1],
+        load_p_mw=own[2],
+        net_start=net[0],
+        net_series=net[1],
+        net_p_mw=net[2],
+        shown=_ints(shown.ravel()),
+        alike=_alike(shown),
+        low=_floats([entry.low for _, entry in view.entries]),
+        high=_floats([entry.high for _, entry in view.entries]),
+        signal=_ints(layout.slots.signal),
     )
 
 
@@ -374,7 +496,7 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
     families, first_unit = layout.families, _first_units(layout)
     violations = sum(len(family.kernel.violation_names) * family.size for family in families)
     settle_at = dict(zip(layout.ledger.settling, layout.ledger.settle_at, strict=True))
-    table = np.zeros((len(families), CALL_COLUMNS), np.int64)
+    rows: list[CallRow] = []
     numbers: list[Array] = []
     places: list[Array] = []
     fields: list[tuple[slice, ...]] = []
@@ -383,8 +505,21 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
     violation = len(layout.ledger.costs.target) - violations  # behind voltage, overload and unserved load
     for i, (family, kernel) in enumerate(zip(families, kernels, strict=True)):
         size, kind = family.size, family.kernel
-        begins = (sum(map(len, numbers)), sum(map(len, places)), state, first_unit[i])
-        table[i] = (kernel.step, kernel.account, size, *begins, money, settled, violation, readings)
+        rows.append(
+            CallRow(
+                step=kernel.step,
+                account=kernel.account,
+                units=size,
+                numbers=sum(map(len, numbers)),
+                places=sum(map(len, places)),
+                state=state,
+                unit=first_unit[i],
+                money=money,
+                settled=settled,
+                violation=violation,
+                reading=readings,
+            )
+        )
         numbers.append(block(family.params, *_idle(family)))
         series = [source.place for source in family.sources]
         places.append(_joined(np.int64, *_slots(family), *series, settle_at.get(i, np.zeros(0))))
@@ -394,25 +529,29 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         settled += size if i in settle_at else 0
         violation += len(kind.violation_names) * size
         readings += kernel.readings * size
-    widths = (
-        sum(family.size for family in families),
-        state,
-        layout.slots.size,
-        len(layout.v_start),
-        len(layout.ledger.settle_columns),
-        settled,
-        len(layout.ledger.money.target),
-        len(layout.ledger.costs.target),
-        readings,
-        len(layout.view.entries),
-        len(layout.meters),
-        layout.columns.ahead_start,
-        len(layout.actors),
-        layout.metered_branches,
-        int(layout.ledger.sharing.argmax()),
-        int(layout.ledger.sharing.sum()),
+    widths = Widths(
+        units=sum(family.size for family in families),
+        states=state,
+        slots=layout.slots.size,
+        buses=len(layout.v_start),
+        prices=len(layout.ledger.settle_columns),
+        device_money=settled,
+        money=len(layout.ledger.money.target),
+        costs=len(layout.ledger.costs.target),
+        readings=readings,
+        features=len(layout.view.entries),
+        measured=len(layout.meters),
+        ahead_start=layout.columns.ahead_start,
+        branch_meters=layout.metered_branches,
+        share_first=int(layout.ledger.sharing.argmax()),
+        share_count=int(layout.ledger.sharing.sum()),
     )
-    return Calls(table, _joined(float, *numbers), _joined(np.int64, *places)), _ints(widths), tuple(fields)
+    calls = Calls(
+        table=np.array(rows, np.int64).reshape(-1, CALL_WIDTH),
+        numbers=_joined(float, *numbers),
+        places=_joined(np.int64, *places),
+    )
+    return calls, _ints(widths), tuple(fields)
 
 
 def _first_units(layout: Layout) -> dict[int, int]:

@@ -16,11 +16,10 @@ import numpy as np
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
 from powergrid.engine.compiled import ahead, loops
-from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverters import Followed, units_of
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
-from powergrid.engine.compiled.plan import floor_plan, pack
+from powergrid.engine.compiled.plan import Widths, floor_plan, pack
 from powergrid.engine.compiled.rows import WIDE
 from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
@@ -136,10 +135,11 @@ class FusedStep:
         self._codes: dict[int, _Code] = {}
         self._code(count)
         self._scratch: dict[int, _Scratch] = {}
-        units, states, slots, m, prices, _, *columns = self._widths[: at.AHEAD_START].tolist()
-        self._columns = np.cumsum([states, slots, m, m]).tolist()
-        self._carried, self._delivered = self._columns[-1] + prices, slots + 2 * units
-        self._work, self._slots, self._units = sum(columns), slots, units
+        w = Widths(*self._widths.tolist())
+        self._columns = np.cumsum([w.states, w.slots, w.buses, w.buses]).tolist()
+        self._carried, self._delivered = self._columns[-1] + w.prices, w.slots + 2 * w.units
+        self._work = w.measured + w.money + w.costs + w.readings + w.features
+        self._slots, self._units = w.slots, w.units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
         plain = None if layout.python is None else layout.python.act
         self._policies = [(mask, act) for _, mask, act in layout.slots.local if act != plain]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -259,11 +259,52 @@ def test_loops_find_the_parts_of_the_floor_plan_that_was_packed():
     def found(ints, floats, number):
         return common.whole(ints, number).copy(), common.real(ints, floats, number).copy()
 
-    parts: list[tuple[str, np.ndarray]] = []
-    for name, part in plan._asdict().items():
-        fields = part._asdict().items() if isinstance(part, tuple) else [("", part)]
-        parts += [(f"{name}_{field}".rstrip("_"), array) for field, array in fields]
-    for number, (name, array) in enumerate(parts):
-        assert getattr(at, name.upper()) == number
+    parts: list[tuple[str, int, np.ndarray]] = []
+    for name, array in plan._asdict().items():
+        number = getattr(at.PLAN, name)
+        if isinstance(array, tuple):
+            parts += [(f"{name}.{field}", *both) for field, *both in zip(array._fields, number, array, strict=True)]
+        else:
+            parts.append((name, number, array))
+    for name, number, array in parts:
         part = found(ints, floats, number)[array.dtype.kind == "f"]
         assert np.array_equal(part, array.ravel()), name
+    assert [number for _, number, _ in parts] == list(range(len(parts)))
+
+
+class Before(NamedTuple):
+    """A table with a named tuple inside."""
+
+    first: Any
+    inside: at.Meters
+    last: Any
+
+
+class After(NamedTuple):
+    """The same with a column that somebody has inserted."""
+
+    first: Any
+    inserted: Any
+    inside: at.Meters
+    last: Any
+
+
+def test_columns_are_numbered_by_their_names():
+    before, after = at.numbered(Before), at.numbered(After)
+    assert (before.first, *before.inside, before.last) == (0, 1, 2, 3, 4, 5)
+    assert (after.first, *after.inside, after.last) == (0, 2, 3, 4, 5, 6)
+    for numbers in (at.CALL, at.WIDTH, at.NUMBER, at.INPUT):
+        assert [getattr(numbers, name) for name in type(numbers)._fields] == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("name", ["CallRow", "Widths", "Numbers", "Meters", "FloorPlan"])
+def test_a_column_that_nobody_fills_is_refused(name: str, monkeypatch: pytest.MonkeyPatch):
+    """No other column takes its place, as it would in a table that is filled by position."""
+    own: Any = getattr(at, name)
+    longer = NamedTuple(name, [("inserted", Any), *((field, Any) for field in own._fields)])  # type: ignore[misc]
+    monkeypatch.setattr(at, name, longer)
+    layout = build(config()).layout
+    with pytest.raises(TypeError, match="inserted"):
+        floor_plan(
+            layout, [kernels.Kernels(0, 0, 0, 0, 0) for _ in layout.families], RowFlow(layout).inputs, (1.0, 2.0, 3.0)
+        )
