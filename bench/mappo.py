@@ -26,9 +26,9 @@ from rich.progress import track
 from rich.table import Table
 
 import powergrid
-from powergrid.envs.simulation import episode_seed
 from powergrid.learn.bound import lower_bound
 from powergrid.learn.evaluate import Evaluation, evaluate
+from powergrid.worlds.seeds import episode_seed
 
 RULE, LEARNED = "rule_based", "learned"
 TARGET_SHARE = 0.2

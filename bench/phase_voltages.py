@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from powergrid.core import random
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation, World
 from powergrid.plugins.registries import POLICIES
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.world import World
 
 PRESETS = ("voltage_control_13", "voltage_control_34", "voltage_control_123")
 COLOURS = {"a": "#b3541e", "b": "#1f6f8b", "c": "#5a7a2c"}

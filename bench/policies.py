@@ -22,9 +22,10 @@ from scipy.optimize import differential_evolution
 import powergrid
 from powergrid.core import random
 from powergrid.core.statistics import mean_interval
-from powergrid.envs.simulation import Simulation, episode_seed
 from powergrid.learn.bound import lower_bound
 from powergrid.plugins.registries import POLICIES
+from powergrid.worlds.seeds import episode_seed
+from powergrid.worlds.simulation import Simulation
 
 PRESET = "p2p_microgrids"
 RULE = "rule_based"

@@ -11,9 +11,10 @@ from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Results
 from powergrid.engine.state import State
-from powergrid.envs import snapshot
-from powergrid.envs.simulation import Simulation, World
-from powergrid.envs.snapshot import Snapshot
+from powergrid.worlds import snapshot
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.snapshot import Snapshot
+from powergrid.worlds.world import World
 
 
 class Block:

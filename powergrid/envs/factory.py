@@ -48,7 +48,7 @@ def make(
         If the configuration or an argument cannot be used.
     """
     from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
-    from powergrid.envs.simulation import BACKENDS, first_use
+    from powergrid.worlds.simulation import BACKENDS, first_use
 
     _check_choice("api", api, APIS)
     _check_choice("backend", backend, BACKENDS)
@@ -97,9 +97,9 @@ def make_vec(
     ConfigError
         If the configuration or an argument cannot be used.
     """
-    from powergrid.envs.build import build
-    from powergrid.envs.simulation import BACKENDS, first_use
     from powergrid.envs.vector import VectorPowerGridEnv
+    from powergrid.worlds.build import build
+    from powergrid.worlds.simulation import BACKENDS, first_use
 
     if dtype != "float64":
         told = "steps on the CPU are computed in float64; for float32 take make_functional, which runs on JAX"
@@ -149,8 +149,8 @@ def make_functional(
 
     _check_choice("dtype", dtype, ("float32", "float64"))
     jax_numpy()  # a readable error if JAX is missing
-    from powergrid.envs.build import build
     from powergrid.envs.functional import FunctionalEnv
+    from powergrid.worlds.build import build
 
     if tol_pu is None:
         tol_pu = 1e-6 if dtype == "float32" else 1e-8

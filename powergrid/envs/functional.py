@@ -18,8 +18,9 @@ from powergrid.core.types import Array
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
-from powergrid.envs.python_plugins import refuse_on_jax
-from powergrid.envs.simulation import World, chosen_days
+from powergrid.worlds.days import chosen_days
+from powergrid.worlds.python_devices import refuse_on_jax
+from powergrid.worlds.world import World
 
 Groups = dict[str, Array]
 

@@ -20,15 +20,17 @@ from gymnasium.vector.utils import batch_space
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Results, blank_results
-from powergrid.envs import snapshot
 from powergrid.envs.actions import checked_array, unknown_agent
-from powergrid.envs.arguments import checked_days, checked_options, checked_seeds, fresh_seed
+from powergrid.envs.arguments import checked_options
 from powergrid.envs.block import Block
-from powergrid.envs.build import build
 from powergrid.envs.infos import Infos, first_results
-from powergrid.envs.simulation import World, chosen_days
-from powergrid.envs.snapshot import Snapshot
 from powergrid.envs.spaces import agent_spaces
+from powergrid.worlds import snapshot
+from powergrid.worlds.build import build
+from powergrid.worlds.days import checked_days, chosen_days
+from powergrid.worlds.seeds import checked_seeds, fresh_seed
+from powergrid.worlds.snapshot import Snapshot
+from powergrid.worlds.world import World
 
 ROWS = 2**15
 """Agents of a block's environments together: what a block works on stays in the cache from one array to the next."""

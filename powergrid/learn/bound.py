@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 
 from powergrid.agents.device_agent import LinearDevice
 from powergrid.core.errors import PowerGridError
-from powergrid.envs.export import EpisodeData, Meter
+from powergrid.worlds.export import EpisodeData, Meter
 
 
 class NoBoundError(PowerGridError):

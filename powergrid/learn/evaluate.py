@@ -17,10 +17,11 @@ from powergrid.core.errors import NetworkError, RunError
 from powergrid.core.files import make_folder, whole_folder, write_json, write_whole
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
-from powergrid.envs.arguments import checked_seed
-from powergrid.envs.simulation import Simulation, chosen_days, episode_seed
 from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
 from powergrid.report.files import BOUND, EVALUATION
+from powergrid.worlds.days import chosen_days
+from powergrid.worlds.seeds import checked_seed, episode_seed
+from powergrid.worlds.simulation import Simulation
 
 LEARNED = "learned"
 

@@ -18,12 +18,12 @@ import numpy as np
 
 from powergrid.core.errors import ArgumentError, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
-from powergrid.envs.arguments import checked_seed
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
 from powergrid.learn.progress import Reporter
 from powergrid.plugins.registries import ALGORITHMS
 from powergrid.report.files import META, read_meta, read_metrics
+from powergrid.worlds.seeds import checked_seed
 
 CONFIG = "config.yaml"
 STEPS = 1_000_000

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.core.statistics import mean_interval
-from powergrid.envs.simulation import World, chosen_days, episode_seed
 from powergrid.report.records import DayRecord, record_days
 from powergrid.report.run import Played, Run
+from powergrid.worlds.days import chosen_days
+from powergrid.worlds.seeds import episode_seed
+from powergrid.worlds.world import World
 
 _BLOCK = 64
 """Days replayed side by side where only their cost is wanted."""

@@ -13,7 +13,8 @@ from powergrid.core.errors import RunError
 from powergrid.core.files import write_whole
 from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.engine.state import Output, State
-from powergrid.envs.simulation import Simulation, World
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.world import World
 
 
 class Names(NamedTuple):

@@ -12,9 +12,11 @@ import numpy as np
 
 from powergrid.core.errors import RunError
 from powergrid.core.npz import ArchiveError, read_npz
-from powergrid.envs.simulation import World, chosen_days, episode_seed
 from powergrid.report.files import BOUND, PolicyEntry, RunMeta, read_evaluation, read_meta, read_metrics
 from powergrid.report.records import DayRecord, record_days
+from powergrid.worlds.days import chosen_days
+from powergrid.worlds.seeds import episode_seed
+from powergrid.worlds.world import World
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def load_run(folder: str | Path) -> Run:
     ConfigError
         If its configuration cannot be used.
     """
-    from powergrid.envs.build import build
+    from powergrid.worlds.build import build
 
     folder = Path(folder)
     try:

@@ -13,7 +13,6 @@ from powergrid.core.errors import DeviceError, MissingExtraError, PowerGridError
 from powergrid.core.types import Entry
 from powergrid.datasets import load
 from powergrid.engine.assembly.kernel_trial import check_kernels, raised_by
-from powergrid.envs.python_plugins import reader
 from powergrid.plugins.registries import DEVICES
 from powergrid.testing.python_devices import check_python_device
 from powergrid.testing.trial import (
@@ -37,6 +36,7 @@ from powergrid.testing.trial import (
     run_floats,
     run_jax,
 )
+from powergrid.worlds.python_devices import reader
 
 _TOLERANCE = 1e-9
 _STEPS = 33

@@ -12,10 +12,11 @@ from powergrid.core.errors import PowerGridError
 from powergrid.datasets import Dataset
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation, World
 from powergrid.networks import Network, UnbalancedNetwork, network
 from powergrid.plugins.registries import DATASETS, POLICIES, PROTOCOLS
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.world import World
 
 _BATTERY: dict[str, Any] = {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
 _GENERATOR: dict[str, Any] = {"type": "DG", "bus": "675", "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 60.0}}

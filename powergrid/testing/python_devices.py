@@ -15,8 +15,8 @@ from powergrid.core.types import Array
 from powergrid.datasets import load
 from powergrid.engine.python.trial import examined
 from powergrid.engine.python.units import Template, answers_of, guarded
-from powergrid.envs.python_plugins import reader
 from powergrid.testing.trial import DeviceFaults, rating_faults
+from powergrid.worlds.python_devices import reader
 
 DT_S = 900.0
 TICKS = 96

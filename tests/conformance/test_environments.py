@@ -16,8 +16,8 @@ import powergrid
 from powergrid.config.document import preset_names
 from powergrid.core import random
 from powergrid.core.errors import ActionError
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:lmp_solver"),  # the example configuration asks for what does not exist yet

@@ -17,11 +17,11 @@ from powergrid.core.types import Control, NodeLoad
 from powergrid.datasets import Dataset
 from powergrid.datasets.resample import Series
 from powergrid.engine import inverters as engine
-from powergrid.envs.build import build
 from powergrid.envs.functional import FunctionalEnv
-from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import POLICIES
 from powergrid.powerflow import method
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 TIGHT = {"tol_pu": 1e-12}
 WEAK = {

@@ -8,9 +8,10 @@ import pytest
 import powergrid
 from powergrid.core import random
 from powergrid.core.statistics import mean_interval
-from powergrid.envs.simulation import Simulation, episode_seed
 from powergrid.learn.bound import lower_bound
 from powergrid.plugins.registries import POLICIES
+from powergrid.worlds.seeds import episode_seed
+from powergrid.worlds.simulation import Simulation
 
 BASELINES = ("random", "idle", "drain", "hoard", "all_export", "all_import", "no_trade")
 

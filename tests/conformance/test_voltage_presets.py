@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from powergrid.core import random
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import POLICIES
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 DAYS = np.array([1, 79, 106, 135, 180, 276, 326, 335, 356], np.int32)
 """Extremes of the year under one policy or another among them."""

@@ -10,7 +10,7 @@ from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
 from powergrid.core.errors import ArgumentError
 from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
-from powergrid.envs.snapshot import Snapshot
+from powergrid.worlds.snapshot import Snapshot
 
 
 class AecSnapshot(NamedTuple):

@@ -12,16 +12,19 @@ from pettingzoo import ParallelEnv
 from powergrid.core import random
 from powergrid.core.errors import ActionError, nearest
 from powergrid.engine.results import Results, blank_results
-from powergrid.envs import snapshot
 from powergrid.envs.actions import ActionRows, checked_array
-from powergrid.envs.arguments import checked_days, checked_options, checked_seed, fresh_seed
-from powergrid.envs.build import build
+from powergrid.envs.arguments import checked_options
 from powergrid.envs.describe import describe, tick_line
-from powergrid.envs.export import EpisodeData, export_episode
 from powergrid.envs.infos import Infos, agent_infos, first_results
-from powergrid.envs.simulation import Simulation, World, chosen_days
-from powergrid.envs.snapshot import Snapshot
 from powergrid.envs.spaces import agent_spaces, central_space
+from powergrid.worlds import snapshot
+from powergrid.worlds.build import build
+from powergrid.worlds.days import checked_days, chosen_days
+from powergrid.worlds.export import EpisodeData, export_episode
+from powergrid.worlds.seeds import checked_seed, fresh_seed
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.snapshot import Snapshot
+from powergrid.worlds.world import World
 
 
 class ArrayStep(NamedTuple):
@@ -438,7 +441,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """Nothing to release."""
 
     def export_episode(self, day: int, seed: int = 0) -> EpisodeData:
-        """All that an optimiser needs of one episode; see :func:`powergrid.envs.export.export_episode`."""
+        """All that an optimiser needs of one episode; see :func:`powergrid.worlds.export.export_episode`."""
         return export_episode(self.world, int(checked_days(day, 1, self._day_count)[0]), seed)
 
     @property

@@ -9,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 
 from powergrid.core.errors import ArgumentError, ConfigError, Issue
-from powergrid.envs.arguments import checked_seed
 from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
-from powergrid.envs.snapshot import Snapshot
+from powergrid.worlds.seeds import checked_seed
+from powergrid.worlds.snapshot import Snapshot
 
 
 class SingleAgentPowerGridEnv(gym.Env):

@@ -9,8 +9,8 @@ import powergrid
 from powergrid.agents.policies.volt_var import CATEGORY_A, droop
 from powergrid.agents.policies.volt_watt import curve
 from powergrid.config.document import preset_names
-from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import POLICIES
+from powergrid.worlds.simulation import Simulation
 
 BASELINES = (
     "idle",

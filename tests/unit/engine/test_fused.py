@@ -23,9 +23,9 @@ from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
 from powergrid.engine.compiled.plan import floor_plan, pack
 from powergrid.engine.compiled.rows import MANY, ONE
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
 from powergrid.plugins.registries import DEVICES
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 NUMBERS = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 0.5, 1.5, 2.5, float("inf"), -float("inf"), float("nan")])
 

@@ -11,9 +11,9 @@ import powergrid
 from powergrid.core.errors import ConfigError, NetworkError
 from powergrid.core.types import Control, NodeLoad
 from powergrid.engine.islands import hold_islands
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
 from powergrid.powerflow import pandapower
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 DAY = 30
 FAULT = {"branch": "line_12", "start": 900, "duration": 1800}  # cuts buses 13 to 17 off in ticks 1 and 2

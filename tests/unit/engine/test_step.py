@@ -8,8 +8,8 @@ import small_worlds
 
 import powergrid
 from powergrid.core import random
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 DT_H = 1.0
 

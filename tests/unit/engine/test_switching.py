@@ -10,8 +10,8 @@ import pytest
 import powergrid
 from powergrid.core.errors import ConfigError, NetworkError
 from powergrid.engine.switching import enumerate_topologies
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 HOUR = 4  # ticks
 

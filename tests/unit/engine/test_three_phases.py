@@ -12,11 +12,11 @@ import pytest
 import powergrid
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, NetworkError
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation
 from powergrid.networks import network, scaled, settled, with_taps
 from powergrid.networks.terminals import device_nodes
 from powergrid.powerflow.sequence import three_phase_buses
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
 
 ESS = {"id": "ess_1", "type": "ESS", "bus": "675", "phases": "ac", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.3}}
 PV = {"id": "pv_1", "type": "RES", "bus": "671", "params": {"kind": "solar", "p_max_mw": 0.6}, "policy": "learned"}

@@ -12,7 +12,7 @@ from pettingzoo.test import api_test, render_test
 
 import powergrid
 from powergrid.core.errors import ActionError, ArgumentError
-from powergrid.envs.arguments import checked_seeds
+from powergrid.worlds.seeds import checked_seeds
 
 SMALL = {
     "name": "small",

@@ -7,8 +7,8 @@ import pytest
 
 import powergrid
 from powergrid.agents.device_agent import LinearDevice
-from powergrid.envs.export import EpisodeData, Feeder, Meter, Prices, Weights
 from powergrid.learn.bound import NoBoundError, lower_bound
+from powergrid.worlds.export import EpisodeData, Feeder, Meter, Prices, Weights
 
 WEIGHTS = Weights(0.95, 1.05, 1000.0, 10.0, 10_000.0, 1.0, 1.0, np.inf)
 

@@ -11,7 +11,7 @@ import pytest
 
 import powergrid
 from powergrid.core.errors import ConfigError, DeviceError
-from powergrid.envs.simulation import Simulation
+from powergrid.worlds.simulation import Simulation
 
 DAY = 40
 

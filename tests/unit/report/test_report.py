@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from powergrid.core.errors import ConfigError, RunError
-from powergrid.envs.simulation import episode_seed
 from powergrid.learn.evaluate import evaluate
 from powergrid.report import markup, origins, sections, write_report
 from powergrid.report.findings import day_costs, days_below_bound, gap, money_table, saving
@@ -17,6 +16,7 @@ from powergrid.report.heading import headline, title
 from powergrid.report.plots import comparison
 from powergrid.report.run import load_run
 from powergrid.report.style import policy_colours, technology_colour
+from powergrid.worlds.seeds import episode_seed
 
 VOID = {"meta", "img"}
 

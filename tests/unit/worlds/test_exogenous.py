@@ -8,8 +8,8 @@ import pytest
 import powergrid
 from powergrid.core.errors import ConfigError
 from powergrid.datasets import load
-from powergrid.envs.build import build
-from powergrid.envs.episode_rows import EpisodeRows
+from powergrid.worlds.build import build
+from powergrid.worlds.episode_rows import EpisodeRows
 
 SECONDS = {
     "name": "seconds",

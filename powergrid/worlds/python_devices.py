@@ -11,7 +11,7 @@ from powergrid.core.types import Array
 from powergrid.datasets.loaders import SHORT_NAMES
 from powergrid.engine.assembly.kernel_trial import check_kernels
 from powergrid.engine.python.trial import examined
-from powergrid.envs.exogenous import resolve
+from powergrid.worlds.exogenous import resolve
 
 ALIASES = {**SHORT_NAMES, "ambient_temp": "ambient_temp_c", "electricity_price": "price_per_mwh"}
 """Words that stand for a quantity in ``self.dataset[...]``."""

@@ -11,8 +11,9 @@ import numpy as np
 from powergrid.core.errors import ArgumentError
 from powergrid.engine.layout import Layout
 from powergrid.engine.state import State
-from powergrid.envs.build import build
-from powergrid.envs.simulation import Simulation, World
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.world import World
 
 
 class Snapshot(NamedTuple):

@@ -1,4 +1,4 @@
-"""From a configuration to a :class:`~powergrid.envs.simulation.World`: network, agents, data and layout."""
+"""From a configuration to a :class:`~powergrid.worlds.world.World`: network, agents, data and layout."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from powergrid.engine.assembly.assemble import Parts, assemble
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.layout import Columns, Settings
 from powergrid.engine.switching import Outage
-from powergrid.envs import exogenous, python_plugins
-from powergrid.envs.meters import add_meters
-from powergrid.envs.simulation import RewardSettings, World
-from powergrid.envs.static_units import static_units
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.networks.terminals import branch_rows, node_of_place, three_phase
 from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
 from powergrid.powerflow.retry import with_retry
+from powergrid.worlds import exogenous, python_devices
+from powergrid.worlds.meters import add_meters
+from powergrid.worlds.static_units import static_units
+from powergrid.worlds.world import RewardSettings, World
 
 COORDINATORS = {"GridCoordinator": GridCoordinatorAgent, "GridAgent": GridAgent, "SystemAgent": SystemAgent}
 """Agent types that are not devices."""
@@ -68,7 +68,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     agents += static_units(config, network)
     _set_taps(agents, network)
     dt_s = config.simulation.time_step
-    series = python_plugins.prepare(agents, dataset, dt_s, config.simulation.episode_length)
+    series = python_devices.prepare(agents, dataset, dt_s, config.simulation.episode_length)
     vertical, horizontal = _protocols(config, agents)
     outages = _outages(config, network)
     agents += add_meters(config.tariff, network, agents, Ownership(agents, vertical, horizontal), outages)
@@ -87,7 +87,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
         series=series,
     )
     layout = assemble(parts, _solver(method, network), tol_pu=tol_pu)
-    python_plugins.refuse_switching(layout)
+    python_devices.refuse_switching(layout)
     return World(
         layout=layout,
         table=table,

@@ -2,166 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from powergrid.agents.policies._following import Following
-from powergrid.core import random
-from powergrid.core.errors import ConfigError, Issue, NotCompilableError, nearest
+from powergrid.core.errors import NotCompilableError
 from powergrid.core.machine_code import problem, require
 from powergrid.engine import step as engine
 from powergrid.engine.assembly.kernel_trial import check_raised, check_states, from_outside
-from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.observations import forecast_scale
+from powergrid.engine.layout import params_of
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
-from powergrid.engine.switching import Outages
-from powergrid.envs.episode_rows import EpisodeRows
-from powergrid.envs.exogenous import ExogenousTable
-
-DAY_HOURS = 24
-"""Hours after an episode in which what is missing is put back."""
-FORECAST, POLICY, INITIAL, DAY, OUTAGE = 1, 2, 3, 4, 5
-"""Streams of random numbers."""
-
-
-@dataclass(frozen=True)
-class RewardSettings:
-    """How money and violations become a reward.
-
-    Attributes
-    ----------
-    reward_scale
-        Factor on money [1/$].
-    safety_scale
-        Factor on priced violations [1/$].
-    max_penalty
-        Largest penalty of a tick; infinite for no limit.
-    """
-
-    reward_scale: float = 1.0
-    safety_scale: float = 1.0
-    max_penalty: float = float("inf")
-
-    def reward(self, xp: Any, money: Any, costs: Any) -> Any:
-        """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
-        penalty = xp.minimum(self.safety_scale * _total(costs), self.max_penalty)
-        return -self.reward_scale * _total(money) - penalty
-
-
-def _total(columns: Any) -> Any:
-    """Sum over the last axis, which is short: column by column is faster there, and the same bits in any batch."""
-    return sum((columns[..., i] for i in range(1, columns.shape[-1])), start=columns[..., 0])
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything static that an environment of any kind is made of.
-
-    Attributes
-    ----------
-    layout
-        The engine's floor plan.
-    table
-        Exogenous rows of the year, which are computed when they are read.
-    days
-        Days that episodes may begin on, by split.
-    ticks_per_day
-        Rows of one day.
-    reward
-        How rewards are made.
-    agents
-        All agents as objects, in configuration order.
-    network
-        The network's columns.
-    resolved
-        The configuration it came from.
-    method, tol_pu
-        Power-flow method that was asked for, and its tolerance [pu].
-    """
-
-    layout: Layout
-    table: ExogenousTable
-    days: dict[str, np.ndarray]
-    ticks_per_day: int
-    reward: RewardSettings
-    agents: tuple[Any, ...]
-    network: Any
-    resolved: Any
-    method: str = "auto"
-    tol_pu: float = 1e-8
-
-    @cached_property
-    def digest(self) -> str:
-        """Names the configuration, with everything that decides what a state of it means."""
-        text = self.resolved.to_yaml(self.resolved.base_dir)
-        return hashlib.sha256(f"{self.method} {self.tol_pu}\n{text}".encode()).hexdigest()
-
-    def settlement(self, row: np.ndarray) -> np.ndarray:
-        """Settlement prices [$/MWh] of episodes that begin at each row, ``(*row, s)``.
-
-        What it costs to put energy back after the episode: the mean retail price of its `hours` cheapest hours within
-        `within_h`, over the efficiency. The price of an hour is the mean of its quarters'; after the last row of the
-        data the first follows.
-        """
-        layout = self.layout
-        quarters = np.floor(np.arange(4 * DAY_HOURS) * 0.25 / layout.settings.dt_h + 1e-9).astype(int)
-        after = np.asarray(row)[..., None] + layout.settings.episode_length + quarters
-        prices = self.table.series(layout.ledger.settle_columns, after)
-        hourly = _total(np.moveaxis(prices.reshape((*np.shape(row), DAY_HOURS, 4, -1)), -2, -1)) / 4.0
-        found = np.empty((*np.shape(row), len(layout.ledger.settle_columns)))
-        for k, refill in enumerate(layout.ledger.settle_refill):
-            cheapest = np.sort(hourly[..., : int(refill.within_h), k], axis=-1)[..., : int(refill.hours)]
-            found[..., k] = _total(cheapest) / (refill.hours * refill.efficiency)
-        return found
-
-    @property
-    def units(self) -> int:
-        """Device units over all families."""
-        return sum(family.size for family in self.layout.families)
-
-    def draw_day(self, xp: Any, key: Any, days: Any) -> Any:
-        """A day for each key ``(*batch, 2)``."""
-        draw = random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), DAY, (1,), np.float32)[..., 0]
-        return xp.asarray(days)[(draw * len(days)).astype(np.int32)]
-
-    def noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Noise:
-        """Random numbers that belong to the observation made at `tick` and to the decisions taken on it."""
-        columns, slots = self.layout.columns, self.layout.slots
-        if any(columns.ahead_noise):
-            draw = random.normal(xp, key, tick, FORECAST, (columns.ahead_hours, len(columns.ahead)), dtype)
-            forecast = forecast_scale(xp, columns, self.layout.settings.forecast_rho, draw)
-        else:
-            forecast = xp.ones((*tick.shape, columns.ahead_hours * len(columns.ahead)), dtype=dtype)
-        if any(name == "random" for name, _, _ in slots.local):
-            policy = self.policy_noise(xp, key, tick, dtype)
-        else:
-            policy = xp.zeros((*tick.shape, slots.size), dtype=dtype)
-        return Noise(forecast, policy)
-
-    def policy_noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Any:
-        """Uniform numbers in [0, 1) that random policies turn into actions at `tick`, ``(*batch, K)``."""
-        return random.uniform(xp, key, tick, POLICY, (self.layout.slots.size,), dtype)
-
-    def initial(self, xp: Any, key: Any, dtype: Any) -> Any:
-        """Numbers in [0, 1) for the devices' initial states."""
-        return random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), INITIAL, (self.units,), dtype)
-
-    def outages(self, xp: Any, key: Any) -> Outages:
-        """What fails in the episode of each key, and when."""
-        switching, batch = self.layout.switching, key.shape[:-1]
-        if switching is None or not switching.outages:
-            return Outages(*(xp.zeros((*batch, 0), dtype=np.int32) for _ in Outages._fields))
-        shape = (3 * len(switching.outages),)
-        return switching.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), OUTAGE, shape, np.float32))
-
+from powergrid.worlds.episode_rows import EpisodeRows
+from powergrid.worlds.world import World
 
 BACKENDS = ("auto", "numpy", "fused")
 """Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
@@ -412,28 +268,3 @@ def _replaced(tree: Any, who: np.ndarray, new: Any) -> Any:
     rows = np.array(tree)
     rows[who] = new
     return rows
-
-
-def episode_seed(seed: int, day: int) -> int:
-    """Seed of one day of an evaluation: ``env.reset(seed=episode_seed(seed, day), options={"day": day})`` begins it."""
-    return (seed * 1_000_003 + day) % 2**63
-
-
-def chosen_days(world: World, days: str | Sequence[int] | None) -> np.ndarray:
-    """Day indices of a split, or the given ones, checked; ``None`` is the split that the configuration trains on."""
-    if days is None:
-        days = "train" if world.resolved.config.training.train else "test"
-    if isinstance(days, str):
-        if days not in world.days:
-            hint = nearest(days, world.days) or f"one of {', '.join(world.days)}"
-            raise ConfigError([Issue("days", f'unknown split "{days}"', hint)])
-        chosen = world.days[days]
-        if len(chosen) == 0:
-            why, hint = world.resolved.dataset().why_empty(days)
-            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}": {why}', hint)])
-        return np.asarray(chosen, dtype=np.int32)
-    count = len(world.table) // world.ticks_per_day
-    chosen = np.asarray(days, dtype=np.int32)
-    if chosen.size == 0 or (chosen < 0).any() or (chosen >= count).any():
-        raise ConfigError([Issue("days", f"days {list(days)} are not all from 0 to {count - 1}", "list day indices")])
-    return chosen

@@ -16,7 +16,7 @@ class EpisodeRows:
     Parameters
     ----------
     table
-        Rows of the year, ``table[rows]``; see :class:`~powergrid.envs.exogenous.ExogenousTable`.
+        Rows of the year, ``table[rows]``; see :class:`~powergrid.worlds.exogenous.ExogenousTable`.
     ticks
         Ticks of an episode. Of the last tick agents still see the row that follows, and so does who decides after it.
 

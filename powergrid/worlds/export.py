@@ -12,9 +12,10 @@ from powergrid.core import random
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
-from powergrid.envs.arguments import checked_seed
-from powergrid.envs.simulation import Simulation, World
 from powergrid.networks.terminals import node_of_place
+from powergrid.worlds.seeds import checked_seed
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.world import World
 
 
 class Feeder(NamedTuple):
@@ -142,7 +143,7 @@ def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
     Parameters
     ----------
     env
-        An environment, or the :class:`~powergrid.envs.simulation.World` it is made of.
+        An environment, or the :class:`~powergrid.worlds.world.World` it is made of.
     day
         Day of the dataset.
     seed
