@@ -2,8 +2,8 @@
 
     python docs/device_pages.py        # the same by hand, into docs/reference/devices
 
-A page holds what the code says: the class and its kernels' docstrings, the parameters with units, defaults and bounds,
-what a unit reads, sees and decides, what it costs, pictures, and a piece of YAML. Nothing here is typed in twice.
+All content comes from the code: docstrings of the class and its kernels, parameters with units, defaults and bounds,
+commands, observations and inputs of a unit, its money, plots, and an example in YAML.
 """
 
 from __future__ import annotations
@@ -76,22 +76,22 @@ def bounds(field: dict[str, Any]) -> str:
 
 def kernels(device: Any) -> list[str]:
     """The formulas of the step, and of the functions it is made of."""
-    lines = [f"**In a tick.** {' '.join(paragraphs(device.step))}", ""]
+    lines = [f"**Step.** {' '.join(paragraphs(device.step))}", ""]
     module = sys.modules[device.__module__]
     for key, value in vars(module).items():
         own = inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
         if own and key not in _USUAL:
-            told = [part for part in paragraphs(value) if not re.match(r"(Parameters|Returns|Raises) -", part)]
-            lines += [f"**`{key}`.** {' '.join(told)}", ""]
+            kept = [part for part in paragraphs(value) if not re.match(r"(Parameters|Returns|Raises) -", part)]
+            lines += [f"**`{key}`.** {' '.join(kept)}", ""]
     if {"relax", "heated"} & set(vars(module)):
         lines += [f"**Temperature.** {' '.join(paragraphs(relax))}", ""]
-    lines += [f"**Its rule** (policy `rule_based`). {' '.join(paragraphs(device.rule))}", ""]
+    lines += [f"**Rule** (policy `rule_based`). {' '.join(paragraphs(device.rule))}", ""]
     lines += [f"**Energy account.** {' '.join(paragraphs(device.energy))}", ""]
     return lines
 
 
 def money(device: Any, made: Any) -> list[str]:
-    """What the unit pays, what is priced as a violation, and what it holds of worth."""
+    """Money, priced violations, and the worth of what the unit stores."""
     lines = []
     for names, kernel, word in (
         (device.money_names, device.money, "Money"),
@@ -102,24 +102,27 @@ def money(device: Any, made: Any) -> list[str]:
             lines += [f"**{word}** ({listed}). {' '.join(paragraphs(kernel))}", ""]
     base = inspect.getattr_static(device.__mro__[1], "worth").__func__
     if device.worth is not base:
-        lines += [f"**Settled at the end of an episode.** {' '.join(paragraphs(device.worth))}", ""]
-    return lines or ["It costs nothing by itself.", ""]
+        lines += [f"**Settlement of stored energy.** {' '.join(paragraphs(device.worth))}", ""]
+    return lines or ["The device has no costs of its own.", ""]
 
 
 def spaces(made: Any) -> list[str]:
-    """What is decided, seen and read."""
+    """Commands, observations and inputs."""
     acts, seen = made.action_entries(), made.observation_entries()
     every = made.Command._fields
     lines = [
         f"Commands: {', '.join(f'`{name}`' for name in every) or 'none'}"
-        + (f", of which a unit with the default parameters leaves {_listed(acts)} to its agent." if every else "."),
+        + (f". With default parameters the agent chooses {_listed(acts)}." if every else "."),
         "",
-        *table(["sees", "unit", "from", "to"], [[e.name, e.unit, f"{e.low:.4g}", f"{e.high:.4g}"] for e in seen]),
+        *table(
+            ["observation", "unit", "lowest", "highest"],
+            [[e.name, e.unit, f"{e.low:.4g}", f"{e.high:.4g}"] for e in seen],
+        ),
     ]
     if made.Exogenous._fields:
         source = made.series()
         rows = [[f"`{name}`", f"`{source.get(name, name)}`"] for name in made.Exogenous._fields]
-        lines += table(["reads", "dataset column, or measurement"], rows)
+        lines += table(["input", "dataset column or measurement"], rows)
     return lines
 
 
@@ -128,7 +131,7 @@ def _listed(names: Any) -> str:
 
 
 def example(name: str, device: Any) -> list[str]:
-    """A unit in a configuration, with its first three numbers spelled out."""
+    """A unit in a configuration, with its first three numeric parameters."""
     properties = device.Settings.model_json_schema(by_alias=False)["properties"]
     numbers = [(key, field["default"]) for key, field in properties.items() if isinstance(field.get("default"), float)]
     params = ", ".join(f"{key}: {_short(value)}" for key, value in numbers[:3])
@@ -154,29 +157,29 @@ def page(name: str) -> str:
     lines = [f"# {name}", "", about, "", *(f"{part}\n" for part in more), f"Also known as {also}.", ""]
     if device_plots.picture(name, FOLDER / f"{name}.png"):
         shown = device_plots.SHOWN.get(name)
-        odd = "" if not shown else f" The day is shown with {', '.join(f'`{k}: {v}`' for k, v in shown.items())}."
-        told = f"Default parameters unless the picture says otherwise.{odd}"
-        lines += [f"![How {name} behaves]({name}.png)", "", told, ""]
+        odd = "" if not shown else f" The day is computed with {', '.join(f'`{k}: {v}`' for k, v in shown.items())}."
+        caption = f"The plots use the default parameters unless a legend gives others.{odd}"
+        lines += [f"![Characteristic and behaviour of {name}]({name}.png)", "", caption, ""]
     lines += ["## Physics", "", *kernels(device)]
     lines += ["## Money", "", *money(device, made)]
     lines += ["## Parameters", "", *(f"{part}\n" for part in paragraphs(device.Settings))]
     lines += table(["parameter", "default", "bounds", "unit", "meaning"], parameter_rows(device))
-    lines += ["## What its agent decides and sees", "", *spaces(made)]
+    lines += ["## Commands and observations", "", *spaces(made)]
     lines += ["## In a configuration", "", *example(name, device)]
     return "\n".join(lines)
 
 
 def write() -> None:
-    """Write all pages and their index; pages that have not changed are left alone, so that builds stay short."""
+    """Write all pages and their index. Unchanged pages keep their time stamps, so that builds stay short."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     names = [name for name in DEVICES.names() if DEVICES.get(name).__module__.startswith("powergrid.")]
     rows = [[f"[{name}]({name}.md)", paragraphs(DEVICES.get(name))[0]] for name in names]
     index = [
         "# Devices",
         "",
-        "One page for each device type, made from the code.",
+        "Each device type has one page, generated from the code.",
         "",
-        *table(["type", "what it is"], rows),
+        *table(["type", "description"], rows),
     ]
     index += ["```{toctree}", ":hidden:", "", *names, "```", ""]
     for name, text in [("index", "\n".join(index)), *((name, page(name)) for name in names)]:

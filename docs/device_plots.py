@@ -27,7 +27,7 @@ SHOWN: dict[str, dict[str, Any]] = {
 }
 """Parameters other than the defaults in the picture of the day; the page says so."""
 STEADY = ("RunOfRiver", "StaticGenerator", "Statcom")
-"""Types whose day is one level line, which is no picture."""
+"""Types with constant power over the day; they have no plot of it."""
 
 Curve = Callable[[Axes], None]
 CURVES: dict[str, Curve] = {}
@@ -112,7 +112,7 @@ def _refill_price(made: Any, price: np.ndarray) -> float:
 
 
 def day(axes: Axes, name: str) -> None:
-    """Power over the day under the device's own rule, and the first reading that is no power."""
+    """Power over the day under the device's rule, and its first observation that is not a power."""
     made, row = unit(name, **SHOWN.get(name, {}))
     window, wanted = series_of_day(), made.series()
     price = window["price_per_mwh"]
@@ -130,7 +130,7 @@ def day(axes: Axes, name: str) -> None:
     hours = np.arange(97) * DT_H
     axes.stairs(scale * np.array(power), hours, baseline=None, color=MICROGRID[0], linewidth=1.6)
     axes.set(title="A winter day under its rule", xlabel="hour", xlim=(0, 24), xticks=range(0, 25, 6))
-    axes.set_ylabel(f"power fed in [{word}]", color=MICROGRID[0])
+    axes.set_ylabel(f"injected power [{word}]", color=MICROGRID[0])
     entries = made.observation_entries()
     other = next((k for k, entry in enumerate(entries) if entry.unit not in ("MW", "Mvar")), None)
     level = [] if other is None else [values[other] for values in seen]
@@ -212,7 +212,7 @@ def _(axes: Axes) -> None:
         now = made.Exogenous(*(window[name] for name in names), np.zeros(96), *clock)
         axes.plot(hours + DT_H / 2, 1000.0 * made.available(np, row, now, DT_H), label=label)
     axes.set(xticks=range(0, 25, 6), ylim=(0.0, 145.0))
-    labelled(axes, "A clear day, 30 June", "hour", "power offered [kW]")
+    labelled(axes, "A clear day, 30 June", "hour", "available power [kW]")
 
 
 @curve("RunOfRiver")
@@ -222,7 +222,7 @@ def _(axes: Axes) -> None:
     zero = np.zeros(601)
     _, injection = once(made, row, (zero + 1.0, zero), (zero, zero, flow))
     axes.plot(flow, 1000.0 * injection.p_mw)
-    labelled(axes, "Power over the river's flow", "flow [m3/s]", "power [kW]")
+    labelled(axes, "Power over river flow", "flow [m3/s]", "power [kW]")
 
 
 @curve("FuelCell")
@@ -240,7 +240,7 @@ def _(axes: Axes) -> None:
     power = np.linspace(0.025, 0.5, 200)
     state, _ = once(made, row, (-power,))
     axes.plot(1000.0 * power, 1000.0 * power * DT_H / state.made_kg)
-    labelled(axes, "Electricity for a kilogram", "power [kW]", "consumption [kWh/kg]")
+    labelled(axes, "Electricity per kilogram of hydrogen", "power [kW]", "consumption [kWh/kg]")
 
 
 @curve("CHP")
@@ -342,7 +342,7 @@ def _(axes: Axes) -> None:
     axes.plot(hours, -power, label="power used [MW]")
     axes.plot(hours, [state.queue_mwh / row.queue_mwh for state in states], label="queue [1]")
     axes.set(xticks=range(0, 25, 6), ylim=(0.0, 2.1))
-    labelled(axes, "Told to wait, to work at hour 10, to wait", "hours", "")
+    labelled(axes, "Commands: wait, work from hour 10, wait", "hours", "")
 
 
 @curve("Load")
@@ -356,7 +356,7 @@ def _(axes: Axes) -> None:
         _, injection = once(made, row, command, (zero + 1.0,))
         axes.plot(retail, -1000.0 * injection.p_mw, label=f"curtailable_share {share}")
     axes.set_ylim(0.0, 125.0)
-    labelled(axes, "Demand over price, by its rule", "retail price [$/MWh]", "power used [kW]")
+    labelled(axes, "Demand over price under its rule", "retail price [$/MWh]", "power used [kW]")
 
 
 @curve("Statcom")
@@ -368,7 +368,7 @@ def _(axes: Axes) -> None:
         axes.plot(injection.q_mvar, voltage, color=MICROGRID[0], label="limits" if sign > 0 else None)
     close = np.linspace(0.95, 1.05, 100)
     wanted = made.rule(np, row, None, made.Exogenous(close), None, DT_H)
-    axes.plot(np.clip(wanted.q_mvar, -row.sn_mva, row.sn_mva), close, color=MICROGRID[1], label="its rule")
+    axes.plot(np.clip(wanted.q_mvar, -row.sn_mva, row.sn_mva), close, color=MICROGRID[1], label="rule")
     labelled(axes, "Range over voltage", "reactive power [Mvar]", "voltage [pu]")
 
 
@@ -395,7 +395,7 @@ def _(axes: Axes) -> None:
         allowed = made.allowed_moves(np, row, dt_h)
         steps = made.wanted_steps(np, row, made.State(zero, zero), reading, allowed + zero)
         axes.plot(reading, steps, label=label)
-    labelled(axes, "Steps its relay asks for", "reading [pu]", "steps")
+    labelled(axes, "Steps that the relay requests", "reading [pu]", "steps")
 
 
 @curve("GridConnection")

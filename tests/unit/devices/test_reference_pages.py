@@ -38,7 +38,7 @@ def test_every_type_has_a_characteristic(pages: ModuleType) -> None:
 def test_page_is_complete(pages: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(pages.device_plots, "picture", lambda *given: True)
     text = pages.page(name)
-    for section in ("Physics", "Money", "Parameters", "What its agent decides and sees", "In a configuration"):
+    for section in ("Physics", "Money", "Parameters", "Commands and observations", "In a configuration"):
         assert f"\n## {section}\n" in text
     for key in DEVICES.get(name).Settings.model_fields:
         assert f"| `{key}` |" in text
