@@ -22,10 +22,10 @@ from powergrid.cli.warmup import warmup_command
 
 
 class _Commands(TyperGroup):
-    """Turns errors meant for people into one readable message and exit code 1, and warnings into notes."""
+    """Turns user errors into one readable message and exit code 1, and warnings into notes."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run a command; no terminal is too plain for what it prints."""
+        """Run a command; output works on every terminal, plain ASCII included."""
         from powergrid.core.terminal import accept_all_text
 
         accept_all_text()
@@ -70,7 +70,7 @@ def _root(
 ) -> None:
     """Multi-agent reinforcement learning on real power systems.
 
-    Start with `powergrid list presets`, look at one with `powergrid show p2p_microgrids`, then `powergrid train` it.
+    Start with `powergrid list presets`, then `powergrid show p2p_microgrids` and `powergrid train p2p_microgrids`.
     """
 
 

@@ -11,10 +11,11 @@ import typer
 def check_command(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Plugin folders.")],
 ) -> None:
-    """Examine the plugins of a folder, and say of each fault what it is and where.
+    """Check the plugins in a folder and report each fault with its place.
 
-    Every file is loaded, everything that it registers is examined as `powergrid.testing` does it, and every YAML in
-    the folder is checked. The exit code is 1 if anything has a fault. Files run with your rights: check what you trust.
+    The command loads every file, examines everything that a file registers with `powergrid.testing`, and checks every
+    YAML file in the folder. The exit code is 1 if there is a fault. The files run with your rights, so check only files
+    that you trust.
 
     Examples:
 
@@ -31,7 +32,7 @@ def check_command(
 
 
 def _check_folder(folder: Path) -> int:
-    """Print what there is and what is wrong with it; number of faults."""
+    """Print the plugins and their faults; return the number of faults."""
     from powergrid.cli.output import print_error, print_line
     from powergrid.core.errors import PowerGridError
     from powergrid.plugins.load import PluginError, load_plugins, registered
@@ -55,12 +56,12 @@ def _check_folder(folder: Path) -> int:
             print_error(error)
             faults += 1
         else:
-            print_line(f"  {config.name}: valid, and runs a tick")
+            print_line(f"  {config.name}: valid, and one tick runs")
     return faults
 
 
 def _examine(kind: str, name: str) -> int:
-    """Examine one plugin and print the result; the number of faults."""
+    """Examine one plugin and print the result; return the number of faults."""
     from powergrid import testing
     from powergrid.cli.output import print_error, print_line
     from powergrid.core.errors import PowerGridError
@@ -73,7 +74,7 @@ def _examine(kind: str, name: str) -> int:
         "protocol": testing.check_protocol,
     }
     if kind not in examiners:
-        print_line(f'  {kind} "{name}": there is no examiner for it')
+        print_line(f'  {kind} "{name}": there is no check for this kind')
         return 0
     try:
         examiners[kind](name)

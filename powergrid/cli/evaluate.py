@@ -1,4 +1,4 @@
-"""``powergrid evaluate``: how good policies are on days they have not seen."""
+"""``powergrid evaluate``: compare policies on days that training did not use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evaluate_command(
         typer.Option(help="Folder for the results; left out: the run's own, and for a preset's report runs/<name>."),
     ] = None,
 ) -> None:
-    """Evaluate policies on the same days and set them side by side.
+    """Evaluate policies on the same days and compare them.
 
     Examples:
 

@@ -22,9 +22,9 @@ def explain_command(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Length of the tables.")] = 8,
     plugins: Annotated[bool, typer.Option("--plugins", help=PLUGINS_HELP)] = False,
 ) -> None:
-    """Say why a power flow has no solution: which buses and branches lack most power, and up to which load it has one.
+    """Explain why a power flow has no solution: the buses and branches that lack most power, and the loading limit.
 
-    All loads of the network are scaled together. Of a flow that has a solution it says how far the loads may grow.
+    All loads of the network are scaled together. If there is a solution, the command prints how far the loads may grow.
 
     Examples:
 
@@ -59,7 +59,7 @@ def _summary(found: Explanation) -> list[str]:
 def _limit(found: Explanation) -> str:
     solved, failed = found.solved_loading, found.failed_loading
     if solved != solved:
-        return "no solution even without any load; look at the impedances and the set voltages"
+        return "no solution even without load; check the impedances and the voltage set points"
     if failed != failed:
         return f"still solved at {solved:g} times"
     return f"solved up to {solved:.4g} times, not from {failed:.4g} times on"

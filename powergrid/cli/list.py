@@ -1,4 +1,4 @@
-"""``powergrid list``: what there is, by name."""
+"""``powergrid list``: names of everything that is registered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``powergrid migrate``: what a version 1 script uses, and its environments as YAML."""
+"""``powergrid migrate``: names of version 1 in a script, and its environments as YAML."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def migrate_command(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the YAML files, nets and data.")] = Path("migrated"),
 ) -> None:
-    """List what a script uses of version 1 and what replaces it; write its environments as YAML.
+    """List the names of version 1 in a script with their replacements, and write its environments as YAML.
 
-    The script is only read, unless `--env` asks for a class in it.
+    The script is read and not executed. With `--env` it is executed.
 
     Examples:
 
@@ -46,7 +46,7 @@ def migrate_command(
 
 
 def _print_use(use: Any) -> None:
-    """Line and name, what replaces it below, within the width of the terminal."""
+    """Line and name with the replacement below, within the width of the terminal."""
     import shutil
     import textwrap
 
@@ -61,7 +61,7 @@ def _print_use(use: Any) -> None:
 
 
 def _built(script: Path, name: str) -> Any:
-    """An environment of the script, which is run for it: of a class, or the one that a variable holds."""
+    """An environment of the script: an instance of a class, or the value of a variable. This executes the script."""
     import runpy
 
     from powergrid.core.errors import PowerGridError, unknown_name

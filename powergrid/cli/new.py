@@ -1,4 +1,4 @@
-"""``powergrid new``: a plugin to start from, with its test and its YAML."""
+"""``powergrid new``: a plugin template with its test and its YAML file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Kind(StrEnum):
-    """What can be added by a plugin."""
+    """Kinds of plugins."""
 
     device = "device"
     protocol = "protocol"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 def new_command(
     kind: Annotated[Kind, typer.Argument(help="What to write.")],
-    name: Annotated[str, typer.Argument(help="Its name: lower case, words joined by underscores.")],
+    name: Annotated[str, typer.Argument(help="Name in lower case, words joined by underscores.")],
     folder: Annotated[
         Path | None, typer.Option("--folder", "-f", help="Plugin folder; my_devices, my_networks ... if left out.")
     ] = None,
@@ -35,9 +35,9 @@ def new_command(
         bool, typer.Option("--plain", help="A device as a plain Python class instead of a kernel; CPU only.")
     ] = False,
 ) -> None:
-    """Write a plugin to start from: the commented file, its test and its YAML.
+    """Write a plugin template: a commented file, its test and its YAML file.
 
-    All three work as they are written. Nothing that exists is overwritten.
+    All three work without changes. Existing files are not overwritten.
 
     Examples:
 
@@ -79,7 +79,7 @@ def new_command(
 
 
 def _names(kind: Kind, name: str) -> dict[str, str]:
-    """Class and registered type: devices are called like classes, everything else like files."""
+    """Class and registered type: a device type has the name of its class, all others have the name of their file."""
     pascal = _pascal(name)
     own = pascal if kind is Kind.device else name
     if _taken(kind, name):
@@ -88,7 +88,7 @@ def _names(kind: Kind, name: str) -> dict[str, str]:
 
 
 def _taken(kind: Kind, name: str) -> bool:
-    """Whether the name, as a file or as a class, belongs to something already."""
+    """Whether the name is taken, as a file or as a class."""
     return name in _registry(kind) or _pascal(name) in _registry(kind)
 
 

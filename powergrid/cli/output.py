@@ -1,4 +1,4 @@
-"""Printing for people: wide lines are never cut, brackets are never taken for markup."""
+"""Printed output: wide lines are never cut, and brackets are not read as markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from powergrid.core import terminal
 from powergrid.core.errors import ConfigError, Issue
 
 WIDTH = 160
-"""Characters of a line where there is no terminal."""
+"""Width of a line without a terminal."""
 
 
 def console(stderr: bool = False) -> Console:
@@ -41,7 +41,7 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]
 
 
 def print_issues(issues: Iterable[Issue]) -> None:
-    """Each issue on a line of its own, what to do below it, on standard error."""
+    """Print each issue on a line, with the remedy below it, on standard error."""
     for issue in issues:
         place = issue.file + (f":{issue.line}" if issue.line is not None else "")
         head = Text()
@@ -54,7 +54,7 @@ def print_issues(issues: Iterable[Issue]) -> None:
 
 
 def print_unread(source: str, resolved: Any) -> None:
-    """That the files of plugin folders have not been run, and what could not be checked for that reason."""
+    """Print that files of plugin folders did not run, and what could not be checked for this reason."""
     folders = resolved.config.plugins
     if resolved.plugins or not folders:
         return
@@ -68,12 +68,12 @@ def print_unread(source: str, resolved: Any) -> None:
 
 
 def print_note(text: str) -> None:
-    """Something worth knowing that stops nothing, on standard error."""
+    """Print a note on standard error; the command continues."""
     console(stderr=True).print(Text.assemble(("note: ", "bold yellow"), text))
 
 
 def print_error(error: Any) -> None:
-    """An error that was meant for people."""
+    """Print a user error."""
     if isinstance(error, ConfigError):
         print_issues(error.issues)
         count = len(error.issues)

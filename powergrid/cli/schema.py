@@ -11,13 +11,13 @@ import typer
 def schema_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; standard output if left out.")] = None,
 ) -> None:
-    """Print the JSON Schema of a configuration, with which editors complete keys and mark faults while typing.
+    """Print the JSON Schema of a configuration; editors use it to complete keys and to mark faults.
 
     Examples:
 
     - `powergrid schema --out powergrid.schema.json`
 
-    - then begin a configuration with `# yaml-language-server: $schema=powergrid.schema.json`
+    - then start a configuration with `# yaml-language-server: $schema=powergrid.schema.json`
     """
     import json
 

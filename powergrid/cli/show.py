@@ -1,4 +1,4 @@
-"""``powergrid show``: what a configuration describes, as one reads it aloud."""
+"""``powergrid show``: a configuration or a network in plain text."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def show_command(
     spaces: Annotated[bool, typer.Option(help="List every entry of observations and actions.")] = True,
     plugins: Annotated[bool, typer.Option("--plugins", help=PLUGINS_HELP)] = False,
 ) -> None:
-    """Show a configuration: who coordinates whom, the network, and every agent's observations and actions by name.
+    """Show a configuration: agents and protocols, the network, and all observations and actions by name.
 
-    Of a network without a configuration, registered or a pandapower file, its size, and what its own loads make of it.
+    For a registered network or a pandapower file: its size, and the voltages under its own loads.
 
     Examples:
 
@@ -90,7 +90,7 @@ def hierarchy(resolved: ResolvedConfig, agents: Sequence[Any]) -> Tree:
 
 
 def _moved_by(agent: Any) -> str:
-    """Who moves a regulator or capacitor that no agent of the configuration stands for."""
+    """What controls a regulator or capacitor that no agent of the configuration controls."""
     if agent.role == "tap" and not agent.settings.local_control:
         return "at the tap that it has there"
     if agent.role == "cap" and agent.settings.control == "fixed":
@@ -157,7 +157,7 @@ def network_lines(network: Any) -> list[str]:
 
 
 def _method_lines(network: Any) -> list[str]:
-    """Which method solves a network, and why."""
+    """The method that solves a network, and the reason."""
     from powergrid.powerflow import choose
 
     choice = choose(network)
@@ -183,7 +183,7 @@ def _episode_lines(resolved: ResolvedConfig) -> list[str]:
 
 
 def _static_lines(resolved: ResolvedConfig) -> list[str]:
-    """What the generation and storage that come with the network follow."""
+    """Series of the generation and storage that belong to the network."""
     from powergrid.config.build_network import static_series
     from powergrid.core.types import CONSTANT_SERIES
 
@@ -202,7 +202,7 @@ def _static_lines(resolved: ResolvedConfig) -> list[str]:
 
 
 def draw(network: Any, file: Path) -> None:
-    """Draw the network into a file; the ending says the format."""
+    """Draw the network into a file; the file's extension selects the format."""
     from powergrid.core.errors import PowerGridError
     from powergrid.core.files import write_whole
 

@@ -1,4 +1,4 @@
-"""Which network a word on the command line means."""
+"""The network that a command-line argument names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from powergrid.core.errors import unknown_name
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
-PLUGINS_HELP = "Run the Python files of the folders under `plugins:`, with your rights: do so where you trust them."
+PLUGINS_HELP = "Run the Python files of the folders under `plugins:` with your rights; use it only if you trust them."
 
 
 def bare_network(source: str) -> Network | None:

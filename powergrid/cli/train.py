@@ -1,4 +1,4 @@
-"""``powergrid train``: learn policies for a configuration."""
+"""``powergrid train``: train policies for a configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def train_command(
 ) -> None:
     """Train the learned agents of a configuration.
 
-    Stop with Ctrl-C at any time: the run keeps a checkpoint, and `--resume` continues from it.
+    Press Ctrl-C to stop: the run keeps a checkpoint, and `--resume` continues from it.
 
     Examples:
 

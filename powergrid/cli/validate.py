@@ -1,4 +1,4 @@
-"""``powergrid validate``: every fault of a configuration at once."""
+"""``powergrid validate``: report all faults of a configuration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def validate_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Configuration files, or names of presets.")],
     plugins: Annotated[bool, typer.Option("--plugins", help=PLUGINS_HELP)] = False,
 ) -> None:
-    """Check configurations: every fault at once, with file, line, path, value and what is allowed.
+    """Check configurations and report all faults with file, line, path, value and what is allowed.
 
-    Nothing is built or written, and no file under `plugins:` runs unless `--plugins` is given: what depends on them is
-    then listed, and is no fault. The exit code is 1 if any file has a fault.
+    The command builds and writes nothing. Files under `plugins:` run only with `--plugins`; without it, a list contains
+    what depends on them, which is no fault. The exit code is 1 if a file has a fault.
 
     Examples:
 

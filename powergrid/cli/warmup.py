@@ -1,4 +1,4 @@
-"""``powergrid warmup``: compile ahead what the first use of a preset would compile."""
+"""``powergrid warmup``: compile ahead of the first use of a preset."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def warmup_command(
         list[str] | None, typer.Argument(metavar="[PRESET]...", help="Presets or YAML files; all presets by default.")
     ] = None,
 ) -> None:
-    """Compile what presets need, for one environment and for many, onto the disk.
+    """Compile what presets need, for one environment and for batches, and store it on the disk.
 
-    The first environment on a machine waits for the compiler, every later one finds what it made. Installers, images
-    of containers and continuous integration run this ahead. `NUMBA_CACHE_DIR` and `XDG_CACHE_HOME` say where compiled
-    code is kept.
+    The first environment on a machine waits for the compiler; later ones load the stored code. Use this command in
+    installers, container images and continuous integration. `NUMBA_CACHE_DIR` and `XDG_CACHE_HOME` set the folders of
+    the compiled code.
 
     Examples:
 
@@ -48,7 +48,7 @@ def warmup_command(
 
 
 def _step_once(source: str) -> set[str]:
-    """One step of one environment and of a few; the backends that ran them."""
+    """Step one environment and a few together; return the backends that ran them."""
     import numpy as np
 
     import powergrid
