@@ -13,8 +13,8 @@ def migrate_command(
     env: Annotated[
         list[str] | None,
         typer.Option(
-            help="A GridBaseEnv subclass of the script, or a variable that holds an instance, to write as YAML; may be "
-            "repeated. Runs the script."
+            help="A GridBaseEnv subclass of the script, or a variable with an instance, to write as YAML; may be "
+            "repeated. Executes the script."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the YAML files, nets and data.")] = Path("migrated"),
