@@ -61,7 +61,9 @@ class RowFlow:
         violations = sum(len(family.kernel.violation_names) * family.size for family in families)
         others = m + len(layout.accounts) + 1 + len(layout.three_phase) + violations
         b, meters = len(ledger.costs.target) - others, layout.metered_branches
-        self._has_zip = bool(layout.load_by_voltage)
+        # without any load the step fills no columns of loads that follow the voltage
+        drawn = (layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage)
+        self._has_zip = bool(layout.load_by_voltage) and any(np.any(part) for part in drawn)
         stops = np.cumsum([1, taps, caps + 1, w, w, 4 * w * self._has_zip, m, m]).tolist()
         self.inputs = Inputs(*stops[:-1])
         self._width_in = stops[-1]
