@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from powergrid.devices.regulator import Regulator
-from powergrid.networks import network, settled, with_taps
+from powergrid.networks import network, with_taps
 from powergrid.networks.regulation import regulator_units, relay_settings, relays_of
 
 STARTS = {"published": None, "neutral": 0.0, "+16": 16.0, "-8": -8.0}
@@ -44,7 +44,7 @@ def main() -> None:
         for name in ("ieee13", "ieee34", "ieee123"):
             grid = network(name, phases=phases)
             for start, taps in STARTS.items():
-                rest = settled(grid if taps is None else with_taps(grid, taps))
+                rest = (grid if taps is None else with_taps(grid, taps)).settled()
                 shown = " ".join(f"{tap:g}" for tap in np.round(rest.regulators.tap, 2))
                 table.add_row(name, start, shown, f"{furthest(rest):.2f}")
         Console(width=110).print(table)

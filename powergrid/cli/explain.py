@@ -11,7 +11,7 @@ from powergrid.cli.sources import PLUGINS_HELP, any_network
 if TYPE_CHECKING:
     import pandas as pd
 
-    from powergrid.powerflow.diagnosis import Explanation
+    from powergrid.studies.diagnosis import Explanation
 
 
 def explain_command(
@@ -33,7 +33,7 @@ def explain_command(
     - `powergrid explain p2p_microgrids`
     """
     from powergrid.cli.output import print_line
-    from powergrid.powerflow import explain
+    from powergrid.studies import explain
 
     found = explain(any_network(source, plugins), loading, rows)
     for line in _summary(found):

@@ -116,9 +116,9 @@ def network_lines(network: Any) -> list[str]:
     """Size, voltages, loads and connections of a network in plain lines."""
     import numpy as np
 
-    three, full = hasattr(network, "blocks"), network
+    three, full = network.is_three_phase, network
     if three:
-        from powergrid.networks.one_line import one_line
+        from powergrid.studies.one_line import one_line
 
         network = one_line(network)
     buses, branches = network.buses, network.branches

@@ -24,8 +24,7 @@ def bare_network(source: str) -> Network | None:
         If it is a plain name of neither a preset, a network nor a file; names the nearest.
     """
     from powergrid.config import preset_names
-    from powergrid.networks import NETWORKS, network
-    from powergrid.networks.pandapower_file import read_pandapower
+    from powergrid.networks import NETWORKS, Network, network
     from powergrid.networks.pandapower_json import is_net
 
     if source in preset_names():
@@ -34,7 +33,7 @@ def bare_network(source: str) -> Network | None:
         return network(source)
     file = Path(source)
     if file.suffix == ".json" and file.is_file() and is_net(file):
-        return read_pandapower(file)
+        return Network.from_pandapower(file)
     if not file.suffix and not file.exists():
         raise unknown_name("preset, network or file", source, (*preset_names(), *NETWORKS.names()))
     return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig, OutageRule
 from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.core.types import CONSTANT_SERIES
-from powergrid.networks.terminals import branch_rows, three_phase
+from powergrid.networks.terminals import branch_rows
 
 if TYPE_CHECKING:
     from powergrid.networks import Network
@@ -55,11 +55,10 @@ def build_network(
 
 
 def _base(config: NetworkConfig, folder: Path) -> Network:
-    from powergrid.networks import scaled
-    from powergrid.networks.pandapower_file import read_pandapower
+    from powergrid.networks import Network, scaled
 
     if config.file is not None:
-        found = read_pandapower(folder / Path(config.file).expanduser())
+        found = Network.from_pandapower(folder / Path(config.file).expanduser())
     else:
         assert config.base is not None, "the schema demands one of base and file"
         found = _registered(config.base, {"phases": config.phases, **config.options})
@@ -87,7 +86,7 @@ def _modified(host: Network, modification: Modification) -> Network:
     attach = modification.attach
     return compose(
         host,
-        _registered(attach.network, {"phases": "three" if three_phase(host) else "balanced", **attach.options}),
+        _registered(attach.network, {"phases": "three" if host.is_three_phase else "balanced", **attach.options}),
         attach.at_bus,
         name=attach.name,
         transformer=attach.transformer.model_dump() if attach.transformer else DEFAULT_TRANSFORMER,
@@ -134,11 +133,11 @@ def opening_names(network: Any) -> tuple[str, ...]:
     """Names of the branches that may be opened: all but regulators; of whole elements in a three-phase network."""
     kinds = zip(network.branches.name, network.branches.kind, strict=True)
     names = [name for name, kind in kinds if kind != "regulator"]
-    return tuple(dict.fromkeys(name[:-2] for name in names)) if three_phase(network) else tuple(names)
+    return tuple(dict.fromkeys(name[:-2] for name in names)) if network.is_three_phase else tuple(names)
 
 
 def _with_elements(network: Any, names: Sequence[str]) -> tuple[str, ...]:
-    if not three_phase(network):
+    if not network.is_three_phase:
         return tuple(names)
     return (*dict.fromkeys(name[:-2] for name in names), *names)
 

@@ -19,7 +19,7 @@ from powergrid.core.settings import check_argument
 from powergrid.engine.assembly.metering import UNIT
 from powergrid.engine.layout import UTILITY
 from powergrid.networks.regulation import regulators_at, standing_tap
-from powergrid.networks.terminals import branch_rows, bus_names, has_phases, three_phase
+from powergrid.networks.terminals import branch_rows, bus_names, has_phases
 from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
@@ -185,7 +185,7 @@ def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], par
 def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Entry]) -> None:
     bus = text(agent.raw.get("bus"))
     phases = agent.raw.get("phases")
-    three = three_phase(grid.network)
+    three = grid.network is not None and grid.network.is_three_phase
     if phases is not None and agent.level == 1 and not three:
         found.add(agent.path("phases"), f"phases {show(phases)}: the network is balanced", "leave phases out")
     if agent.level > 1:

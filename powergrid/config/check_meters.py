@@ -12,7 +12,7 @@ from powergrid.config.check_network import Grid
 from powergrid.config.findings import Findings, entries, section, show, text
 from powergrid.core.errors import NetworkError
 from powergrid.engine.assembly.metering import SOURCE, UNIT, metering
-from powergrid.networks.terminals import branch_rows, bus_names, device_nodes, three_phase
+from powergrid.networks.terminals import branch_rows, bus_names, device_nodes
 
 if TYPE_CHECKING:
     from powergrid.config.check_agents import Entry
@@ -41,7 +41,7 @@ def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequ
             message, _, hint = str(error).partition("; ")
             found.add(first[place].path("bus"), f"{message} (found {show(place)})", hint)
             return
-    if branches and three_phase(grid.network):
+    if branches and grid.network.is_three_phase:
         _check_phases(found, grid.network, branches, moving, agents)
 
 

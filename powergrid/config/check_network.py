@@ -175,11 +175,11 @@ def _check_solvable(found: Findings, given: dict[str, Any], network: Network) ->
     """Note what would keep every power flow of the network from being tried; true if nothing would."""
     import numpy as np
 
-    from powergrid.powerflow.faults import find
+    from powergrid.studies import find_faults
 
     may_move = np.array([kind == "switch" for kind in network.branches.kind], bool)  # then its buses are not one
     place = () if given.get("modifications") else ("file",) if "file" in given else ("base",)
-    issues = find(network, may_move)
+    issues = find_faults(network, may_move)
     for issue in issues:
         found.add(("network", *place), f"{issue.path}: {issue.message}", issue.hint)
     return not issues

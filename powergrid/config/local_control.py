@@ -14,7 +14,6 @@ from powergrid.config.document import Keys
 from powergrid.config.findings import Findings
 from powergrid.core.errors import NetworkError
 from powergrid.networks.regulation import regulators_at, relay_settings, standing_tap, upstream
-from powergrid.networks.terminals import three_phase
 from powergrid.plugins.registries import DEVICES
 
 VOLTS = 120.0
@@ -121,7 +120,7 @@ def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> lis
         ruled = _ruled(rules, name)
         gang = ruled.get("gang", network.regulators.gang[k] == 1.0) and ruled.get("local_control", True)
         if k not in moved:
-            found.setdefault(name[:-2] if gang and three_phase(network) else name, k)
+            found.setdefault(name[:-2] if gang and network.is_three_phase else name, k)
     return list(found.items())
 
 
@@ -134,7 +133,7 @@ def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, fol
         "tap_min": int(regulators.tap_min[k]),
         "tap_max": int(regulators.tap_max[k]),
     }
-    if ruled.pop("relay", "published" if three_phase(network) else "plain") == "published":
+    if ruled.pop("relay", "published" if network.is_three_phase else "plain") == "published":
         params.update(relay_settings(network, k))
     params["delay_s"] = 45.0 if follows else 30.0  # what an attached network cannot know
     params.update(ruled)

@@ -6,9 +6,11 @@ import inspect
 from typing import Any, Literal, overload
 
 from powergrid.core.errors import NetworkError, nearest
-from powergrid.networks.compose import compose, scaled, with_bus
-from powergrid.networks.network import Branches, Buses, Generators, Loads, Network, Regulators, Shunts, Sources
-from powergrid.networks.regulation import settled, with_taps
+from powergrid.networks.compose import compose, with_bus
+from powergrid.networks.compose_tables import scaled
+from powergrid.networks.network import Network
+from powergrid.networks.regulation import with_taps
+from powergrid.networks.tables import Branches, Buses, Generators, Loads, Regulators, Shunts, Sources
 from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import NETWORKS, register_network
 
@@ -74,7 +76,6 @@ __all__ = [
     "compose",
     "network",
     "scaled",
-    "settled",
     "with_bus",
     "with_taps",
     "register_network",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.compose import (
+from powergrid.networks.compose_tables import (
     NEW_BUS_TRANSFORMER,
     joined,
     prefixed,
@@ -19,9 +19,9 @@ from powergrid.networks.compose import (
     transformer_branch,
 )
 from powergrid.networks.layout import free_spot, guest_positions
-from powergrid.networks.network import BASE_MVA, Branches
 from powergrid.networks.phase_elements import transformer_matrix
-from powergrid.networks.unbalanced import PHASES, Blocks, Nodes, Pairs, UnbalancedNetwork
+from powergrid.networks.tables import BASE_MVA, PHASES, Blocks, Branches, Nodes, Pairs
+from powergrid.networks.unbalanced import UnbalancedNetwork
 
 VECTOR_GROUP = "YNyn0"
 """Of the transformer at the connection: earthed on both sides, so that unbalance passes through it."""

@@ -25,7 +25,8 @@ from typing import Any, Literal
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.network import BASE_MVA, Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.network import Network
+from powergrid.networks.tables import BASE_MVA, Branches, Buses, Loads, Regulators, Shunts
 
 Taps = Literal["published", "neutral"]
 Phases = Literal["balanced", "three"]

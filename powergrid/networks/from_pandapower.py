@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.networks import pandapower_injections as injections
-from powergrid.networks.network import BASE_MVA, Branches, Buses, Network, Regulators, Sources
+from powergrid.networks.columns import NetworkColumns
 from powergrid.networks.pandapower_doubts import tell_doubtful
+from powergrid.networks.pandapower_file import read_net
 from powergrid.networks.pandapower_options import Options
 from powergrid.networks.pandapower_tables import fed_in, flag, free_name, is_empty, refuse_unsupported, unique_names
+from powergrid.networks.tables import BASE_MVA, Branches, Buses, Regulators, Sources
 from powergrid.networks.three_winding import SIDES, star_arms, star_losses
 from powergrid.networks.transformers import PiSection, pi_section
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Own = TypeVar("Own", bound=NetworkColumns)
+
 _ALPHA_PER_K = 0.004  # pandapower's temperature coefficient of resistance where the line table has none [1/K]
 
 
-def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
+def from_pandapower(pp_net: Any, network_type: type[Own], *, name: str | None = None) -> Own:
     """Convert a pandapower net; the net itself is never altered.
 
     - Static generators and storages, and whatever else feeds in a given power, become
-      :class:`~powergrid.networks.network.StaticGenerators`; what draws one becomes a load, motors and asymmetric loads
+      :class:`~powergrid.networks.tables.StaticGenerators`; what draws one becomes a load, motors and asymmetric loads
       included (phases summed, as ``runpp`` does), with its shares of constant current and impedance. ``runpp`` applies
       the mean of these shares to all power of a bus; a Network keeps each load's own, and a warning names the bus where
       that makes a difference.
     - Generators hold their voltage within their reactive limits. At the solution each either holds its voltage, or
       stands at a limit with its voltage on the side that the limit explains. ``runpp(enforce_q_lims=True)`` fixes a
       generator that passes a limit for good and may leave it there with its voltage on the other side. Slack
-      generators and further external grids become :class:`~powergrid.networks.network.Sources`.
+      generators and further external grids become :class:`~powergrid.networks.tables.Sources`.
     - A three-winding transformer becomes three branches ``"<name>.hv"``, ``.mv``, ``.lv`` that meet at the bus
       ``"<name>@star"``. An extended ward becomes a load, a shunt and a generator behind an impedance, at
       ``"<name>@inner"``; a ward a load and a shunt; a DC line a generator at either end.
@@ -54,8 +60,10 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     pp_net
         A pandapower net (3.x), or the path of one saved with ``pandapower.to_json``, from which nothing is imported
         or run.
+    network_type
+        :class:`~powergrid.networks.Network`, or a class with more methods.
     name
-        Name of the network; by default the net's own.
+        Name of the network; by default the net's own, else that of its file.
 
     Returns
     -------
@@ -71,9 +79,24 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
         another model; every element and option is named.
     """
     if isinstance(pp_net, str | os.PathLike):
-        from powergrid.networks.pandapower_file import read_pandapower
+        return _from_file(Path(pp_net), network_type, name)
+    return _from_net(pp_net, network_type, name)
 
-        return read_pandapower(pp_net, name=name)
+
+def _from_file(file: Path, network_type: type[Own], name: str | None) -> Own:
+    net = read_net(file)
+    try:
+        return _from_net(net, network_type, name or str(net.name or file.stem))
+    except PowerGridError:
+        raise
+    except Exception as error:  # a table without a column, a bus that is not there
+        raise NetworkError(
+            f"{file}: a table of the net cannot be converted ({type(error).__name__}: {error!s:.200}); "
+            "check that pandapower.runpp solves it, and save it again"
+        ) from error
+
+
+def _from_net(pp_net: Any, network_type: type[Own], name: str | None) -> Own:
     options = refuse_unsupported(pp_net)
     rows = _Rows(pp_net, options)
     _add_lines(rows, pp_net)
@@ -85,7 +108,7 @@ def from_pandapower(pp_net: Any, *, name: str | None = None) -> Network:
     rows.add_cut_ends()
     sources = injections.sources(pp_net, rows.position, options)
     demand = injections.demand(pp_net, rows.position, options)
-    network = Network(
+    network = network_type(
         name=name or str(pp_net.name or "pandapower"),
         buses=rows.buses(pp_net),
         branches=rows.branches(),

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from powergrid.networks.network import Buses, Network
+from powergrid.networks.network import Network
+from powergrid.networks.tables import Buses
 
 _GUEST_SIZE = 0.34  # diagonal of a guest over that of its host
 _DISTANCES = (0.1, 0.15, 0.2, 0.26, 0.32)  # of a guest's first bus from the host's, over the host's diagonal
 _CLEARANCE = 0.08  # as good as any larger one, over the host's diagonal
-
-
-def positions(network: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of every bus or node: the network's own, or :func:`tree_layout` where any are missing."""
-    buses = network.buses
-    if np.isfinite(buses.x).all() and np.isfinite(buses.y).all():
-        return buses.x, buses.y
-    if hasattr(network, "blocks"):
-        from powergrid.networks.one_line import bus_of_node, one_line
-
-        x, y = tree_layout(one_line(network))
-        return x[bus_of_node(network)], y[bus_of_node(network)]
-    return tree_layout(network)
 
 
 def tree_layout(network: Network) -> tuple[np.ndarray, np.ndarray]:

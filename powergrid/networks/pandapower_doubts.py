@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from powergrid.core.errors import NetworkWarning
-from powergrid.networks.network import Network
+from powergrid.networks.columns import NetworkColumns
 
 FAR_FROM_NOMINAL = 1.25
 """A rated voltage beyond this factor of the nominal voltage of its bus, up or down, is hardly meant [1]."""
@@ -18,7 +18,7 @@ SHOWN = 5
 """Findings of one kind that a warning lists."""
 
 
-def tell_doubtful(network: Network, pp_net: Any) -> None:
+def tell_doubtful(network: NetworkColumns, pp_net: Any) -> None:
     """Warn once of every finding."""
     kinds = (
         [*_far_from_nominal(pp_net, "trafo", ("hv", "lv")), *_far_from_nominal(pp_net, "trafo3w", ("hv", "mv", "lv"))],
@@ -67,7 +67,7 @@ def _lines_between_levels(pp_net: Any) -> list[str]:
     ]
 
 
-def _uneven_shares(network: Network) -> list[str]:
+def _uneven_shares(network: NetworkColumns) -> list[str]:
     """Nodes at which ``runpp`` applies the mean of the loads' voltage-dependent shares to power that has others."""
     loads, static = network.loads, network.static_generators
     if not loads.by_voltage.any():
@@ -87,7 +87,7 @@ def _uneven_shares(network: Network) -> list[str]:
     return found
 
 
-def _nodes(network: Network) -> np.ndarray:
+def _nodes(network: NetworkColumns) -> np.ndarray:
     """Node of each bus: buses joined by closed switches share one."""
     branches, count = network.branches, len(network.buses.name)
     joined = branches.closed & (np.array(branches.kind) == "switch")

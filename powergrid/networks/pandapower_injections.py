@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from powergrid.networks.network import BASE_MVA, Generators, Loads, Shunts, Sources, StaticGenerators
 from powergrid.networks.pandapower_options import Options
 from powergrid.networks.pandapower_tables import CONSUMES, GENERATES, WARDS, fed_in, flag, free_name, unique_names
+from powergrid.networks.tables import BASE_MVA, Generators, Loads, Shunts, Sources, StaticGenerators
 
 if TYPE_CHECKING:
     import pandas as pd

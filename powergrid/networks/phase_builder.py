@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.network import BASE_MVA, Branches, Regulators, Shunts
 from powergrid.networks.phase_elements import line_matrix, transformer_matrix
-from powergrid.networks.unbalanced import (
-    PHASES,
-    Blocks,
-    Nodes,
-    Pairs,
-    PhaseLoads,
-    UnbalancedNetwork,
-)
+from powergrid.networks.tables import BASE_MVA, PHASES, Blocks, Branches, Nodes, Pairs, PhaseLoads, Regulators, Shunts
+from powergrid.networks.unbalanced import UnbalancedNetwork
 
 REGULATOR_X_PU = 0.001 * BASE_MVA / (10.0 / 3)
 """Series reactance of a regulator: 0.1 % on 10 MVA of three phases."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.networks.compose import scaled
+from powergrid.networks.compose_tables import scaled
 from powergrid.networks.layout import apart, radial_layout
 from powergrid.networks.network import Network
 

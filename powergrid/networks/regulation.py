@@ -1,4 +1,4 @@
-"""Voltage regulators under their own relays: what a relay reads, who lies upstream of whom, where taps come to rest.
+"""Voltage regulators under their own relays: what a relay reads, who lies upstream of whom, taps by hand.
 
 A relay reads a potential transformer and a current transformer and takes off the voltage that the current would lose
 on the way to a point down the line, ``|V / PT - (R + jX) I / CT|`` with `R` and `X` in volts at the current
@@ -11,20 +11,37 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Array, Control
-from powergrid.networks.network import BASE_MVA, RELAY_V, Regulators
-from powergrid.powerflow import method as powerflow_method
+from powergrid.core.types import Array
+from powergrid.networks.tables import BASE_MVA, RELAY_V, Regulators
 
-if TYPE_CHECKING:
-    from powergrid.devices.regulator import Settings
 
-ROUNDS = 64
-"""More rounds than any regulator has steps; a guard, not a tuning."""
+class RelaySettings(Protocol):
+    """Settings of a regulator's relay, as devices have them."""
+
+    @property
+    def pt_ratio(self) -> float | None: ...
+    @property
+    def ct_a(self) -> float | None: ...
+    @property
+    def r_v(self) -> float: ...
+    @property
+    def x_v(self) -> float: ...
+
+
+class TapSettings(Protocol):
+    """Steps and range of a regulator, as devices have them."""
+
+    @property
+    def step_pu(self) -> float: ...
+    @property
+    def tap_min(self) -> float: ...
+    @property
+    def tap_max(self) -> float: ...
 
 
 class Relays(NamedTuple):
@@ -68,7 +85,7 @@ class Relays(NamedTuple):
         return xp.sqrt(re * re + im * im)
 
 
-def relays_of(network: Any, rows: Sequence[int], settings: Sequence[Settings]) -> Relays | None:
+def relays_of(network: Any, rows: Sequence[int], settings: Sequence[RelaySettings]) -> Relays | None:
     """Relays at the regulators `rows` of a network; ``None`` where all of them read their to bus as it is.
 
     Parameters
@@ -83,7 +100,7 @@ def relays_of(network: Any, rows: Sequence[int], settings: Sequence[Settings]) -
     branches = network.branches
     branch = np.asarray(network.regulators.branch)[np.asarray(rows, int)]
     volts = 1000.0 * np.asarray(network.buses.vn_kv)[branches.to_bus[branch]] / np.sqrt(3.0)
-    phases = 1 if getattr(network, "phases", "balanced") == "three" else 3
+    phases = 1 if network.is_three_phase else 3
     base_a = 1e6 * BASE_MVA / phases / volts
     pt = np.array([np.nan if unit.pt_ratio is None else unit.pt_ratio for unit in settings])
     ct_a = np.array([np.inf if unit.ct_a is None else unit.ct_a for unit in settings])
@@ -105,14 +122,14 @@ def regulators_at(network: Any, place: str) -> tuple[int, ...]:
     names = [network.branches.name[branch] for branch in network.regulators.branch]
     if place in names:
         return (names.index(place),)
-    if getattr(network, "phases", "balanced") != "three":
+    if not network.is_three_phase:
         return ()
     return tuple(row for row, name in enumerate(names) if name[:-2] == place)
 
 
 def regulator_units(network: Any, gang: bool | None = None) -> list[tuple[int, ...]]:
     """Rows of ``network.regulators`` that move together, in their order; `gang` as in :func:`settled`."""
-    three = getattr(network, "phases", "balanced") == "three"
+    three = network.is_three_phase
     units: dict[str, list[int]] = {}
     for row, branch in enumerate(network.regulators.branch):
         together = network.regulators.gang[row] == 1.0 if gang is None else gang
@@ -121,7 +138,7 @@ def regulator_units(network: Any, gang: bool | None = None) -> list[tuple[int, .
     return [tuple(rows) for rows in units.values()]
 
 
-def standing_tap(network: Any, name: str, settings: Settings) -> float:
+def standing_tap(network: Any, name: str, settings: TapSettings) -> float:
     """Tap at which the regulator or bank called `name` stands in the network, in steps of `settings`.
 
     Raises
@@ -217,76 +234,3 @@ def with_taps(network: Any, taps: Any) -> Any:
     ratio = branches.ratio.copy()
     ratio[regulators.branch] = 1.0 / (1.0 + tap * regulators.step_pu)
     return replace(network, branches=branches._replace(ratio=ratio), regulators=regulators._replace(tap=tap))
-
-
-def settled(network: Any, *, gang: bool | None = None, method: str = "auto", tol_pu: float = 1e-8) -> Any:
-    """The network with its regulators where their published relays bring them, under its own loads.
-
-    They start from the network's own taps and step upstream first until every relay reads inside its band or stands at
-    the end of its range.
-
-    Parameters
-    ----------
-    network
-        A network whose regulators' relay settings are known.
-    gang
-        Whether the phases of each three-phase regulator move together, led by the relay of its first phase; ``None``
-        is as its network says.
-    method, tol_pu
-        As in ``network.power_flow``.
-
-    Raises
-    ------
-    NetworkError
-        If a relay's settings are not known, the flow does not converge, or the relays do not come to rest.
-    """
-    from powergrid.devices.regulator import Regulator
-
-    regulators, names = network.regulators, network.branches.name
-    if not len(regulators.branch):
-        return network
-    units = regulator_units(network, gang)
-    unit_of, rows = np.empty(len(regulators.branch), int), [unit[0] for unit in units]
-    for number, unit in enumerate(units):
-        unit_of[list(unit)] = number
-    agents = []
-    for row in rows:
-        name = names[regulators.branch[row]]
-        given: dict[str, Any] = relay_settings(network, row)
-        if not given:
-            raise NetworkError(f'"{network.name}": the relay settings of regulator "{name}" are not known')
-        given |= {key: float(getattr(regulators, key)[row]) for key in ("step_pu", "tap_min", "tap_max")}
-        agents.append(Regulator(name, name, tap_init=float(regulators.tap[row]), **given))
-    params = Regulator.Params(*np.array([agent.params() for agent in agents], float).T)
-    relays = relays_of(network, rows, [agent.settings for agent in agents])
-    assert relays is not None, "known settings hold a ratio of the potential transformer"
-    above = upstream(network)[np.ix_(rows, rows)]
-    solver = powerflow_method(method, network)
-    plan, load = solver.plan(network, tol_pu=tol_pu), network.node_load()
-    state, start = Regulator.reset(np, params, np.zeros(len(rows))), None
-    for _ in range(ROUNDS):
-        ratio = Regulator.ratio(params, state)
-        start = solver.solve(plan, load, Control(tap_ratio=ratio[unit_of]), start)
-        if not start.converged:
-            raise NetworkError(f'"{network.name}" has no power flow at taps {state.tap.tolist()}')
-        reading = relays.read(np, np.asarray(start.v_re, float), np.asarray(start.v_im, float), ratio)
-        wanted = Regulator.wanted_steps(np, params, state, reading, np.full(len(rows), np.inf))
-        if not wanted.any():
-            return with_taps(network, state.tap[unit_of])
-        state = Regulator.moved(np, state, np.where(np.abs(wanted) @ above > 0.0, 0.0, wanted))
-    raise NetworkError(f'"{network.name}": its regulators do not come to rest; the last taps are {state.tap.tolist()}')
-
-
-def controlled(network: Any, control: str, method: str, tol_pu: float) -> Any:
-    """The network as it is (``"fixed"``) or :func:`settled` (``"local"``).
-
-    Raises
-    ------
-    NetworkError
-        If `control` is neither.
-    """
-    if control == "fixed":
-        return network
-    if control == "local":
-        return settled(network, method=method, tol_pu=tol_pu)
-    raise NetworkError(f'network "{network.name}": control must be "fixed" or "local", not "{control}"')

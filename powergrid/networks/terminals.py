@@ -10,19 +10,14 @@ import numpy as np
 from powergrid.core.errors import NetworkError, nearest
 
 
-def three_phase(network: Any) -> bool:
-    """Whether the rows of ``network.buses`` are phases of buses."""
-    return bool(getattr(network, "phases", "balanced") == "three")
-
-
 def node_of_place(network: Any) -> np.ndarray:
     """Row of ``network.buses`` of every place that a load may have."""
-    return network.places if three_phase(network) else np.arange(len(network.buses.name))
+    return network.places if network.is_three_phase else np.arange(len(network.buses.name))
 
 
 def bus_names(network: Any) -> tuple[str, ...]:
     """Names of the buses, each once."""
-    return tuple(dict.fromkeys(network.buses.bus)) if three_phase(network) else tuple(network.buses.name)
+    return tuple(dict.fromkeys(network.buses.bus)) if network.is_three_phase else tuple(network.buses.name)
 
 
 def device_nodes(network: Any, agent: Any) -> tuple[int, ...]:
@@ -36,7 +31,7 @@ def device_nodes(network: Any, agent: Any) -> tuple[int, ...]:
     names = bus_names(network)
     if agent.bus not in names:
         raise NetworkError(f'agent "{agent.id}": no bus "{agent.bus}"; {nearest(agent.bus, names)}')
-    if not three_phase(network):
+    if not network.is_three_phase:
         return (names.index(agent.bus),)
     here = network.phases_of(agent.bus)
     for phase in agent.phases or "":
@@ -52,7 +47,7 @@ def has_phases(phases: str) -> str:
 
 def branch_rows(network: Any, place: str) -> tuple[int, ...]:
     """Rows of ``network.branches`` that a meter adds up: a branch, or all phases of an element."""
-    if three_phase(network):
+    if network.is_three_phase:
         return tuple(network.rows(place))
     names: Sequence[str] = network.branches.name
     return (names.index(place),) if place in names else ()

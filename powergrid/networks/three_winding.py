@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from powergrid.networks.network import BASE_MVA
+from powergrid.networks.tables import BASE_MVA
 
 if TYPE_CHECKING:
     import pandas as pd

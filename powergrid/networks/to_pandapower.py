@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.network import BASE_MVA
+from powergrid.networks.tables import BASE_MVA
 from powergrid.networks.transformers import pi_to_t
 
 if TYPE_CHECKING:
-    from powergrid.networks.network import Network
+    from powergrid.networks.columns import NetworkColumns
 
 _NOMINAL_MVA = 10.0  # rating written for a transformer that has none; its loading then means nothing
 
 
-def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
+def to_pandapower(network: NetworkColumns, *, bus_loads: bool = False) -> Any:
     """Build a pandapower net whose ``runpp`` (default options) solves the very equations of `network`.
 
     Regulators and networks with large ratios need the start values of :func:`upstream_gain`::
@@ -84,7 +84,7 @@ def to_pandapower(network: Network, *, bus_loads: bool = False) -> Any:
     return net
 
 
-def write_gains(net: Any, network: Network, gain: np.ndarray) -> None:
+def write_gains(net: Any, network: NetworkColumns, gain: np.ndarray) -> None:
     """Set the voltage gain of every regulator of a converted net, ``(k,)`` as ``network.regulators``."""
     row = {branch: k for k, branch in enumerate(net.trafo.branch)}
     rows = [row[branch] for branch in network.regulators.branch]
@@ -92,7 +92,7 @@ def write_gains(net: Any, network: Network, gain: np.ndarray) -> None:
     net.trafo.iloc[rows, net.trafo.columns.get_loc("vn_hv_kv")] = from_kv / np.asarray(gain, float)
 
 
-def upstream_gain(network: Network, gain: np.ndarray | None = None) -> np.ndarray:
+def upstream_gain(network: NetworkColumns, gain: np.ndarray | None = None) -> np.ndarray:
     """No-load voltage of each bus over the source voltage: the product of all ratios on the way.
 
     ``runpp`` diverges from flat and from DC starts where regulators boost by several steps, for 0.1 % on 10
@@ -133,11 +133,11 @@ def upstream_gain(network: Network, gain: np.ndarray | None = None) -> np.ndarra
     return np.where(np.isnan(result), 1.0, result)
 
 
-def _of_kind(network: Network, *kinds: str) -> np.ndarray:
+def _of_kind(network: NetworkColumns, *kinds: str) -> np.ndarray:
     return np.array([k for k, kind in enumerate(network.branches.kind) if kind in kinds], int)
 
 
-def _create_lines(pp: Any, net: Any, network: Network) -> None:
+def _create_lines(pp: Any, net: Any, network: NetworkColumns) -> None:
     rows, branches = _of_kind(network, "line"), network.branches
     if len(rows):
         z_base_ohm = network.buses.vn_kv[branches.from_bus[rows]] ** 2 / BASE_MVA
@@ -151,7 +151,7 @@ def _create_lines(pp: Any, net: Any, network: Network) -> None:
     net.line["branch"] = rows
 
 
-def _create_transformers(pp: Any, net: Any, network: Network) -> None:
+def _create_transformers(pp: Any, net: Any, network: NetworkColumns) -> None:
     rows, branches, regulators = (
         _of_kind(network, "transformer", "regulator"),
         network.branches,
@@ -188,7 +188,7 @@ def _create_transformers(pp: Any, net: Any, network: Network) -> None:
         net.trafo[f"regulator_{column}"] = values
 
 
-def _rated_voltages(network: Network, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rated_voltages(network: NetworkColumns, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rated voltages of the windings of transformers [kV], and the step that brings the first to the ratio [1].
 
     Where a transformer has none of its own, they are those of its buses, the first times the ratio.
@@ -204,7 +204,7 @@ def _rated_voltages(network: Network, rows: np.ndarray) -> tuple[np.ndarray, np.
     return np.where(tapped, own_from, hv_kv), lv_kv, np.where(tapped, gain - 1, 0.0)
 
 
-def _create_impedances(pp: Any, net: Any, network: Network) -> None:
+def _create_impedances(pp: Any, net: Any, network: NetworkColumns) -> None:
     rows, branches = _of_kind(network, "impedance"), network.branches
     for k in rows:
         half = {"gf_pu": branches.g_pu[k] / 2, "bf_pu": branches.b_pu[k] / 2}
@@ -215,7 +215,7 @@ def _create_impedances(pp: Any, net: Any, network: Network) -> None:
     net.impedance["branch"] = rows
 
 
-def _create_switches(pp: Any, net: Any, network: Network) -> None:
+def _create_switches(pp: Any, net: Any, network: NetworkColumns) -> None:
     rows, branches = _of_kind(network, "switch"), network.branches
     for k in rows:
         ends = branches.from_bus[k], branches.to_bus[k]
@@ -223,7 +223,7 @@ def _create_switches(pp: Any, net: Any, network: Network) -> None:
     net.switch["branch"] = rows
 
 
-def _create_sources(pp: Any, net: Any, network: Network) -> None:
+def _create_sources(pp: Any, net: Any, network: NetworkColumns) -> None:
     sources, generators = network.sources, network.generators
     pp.create_ext_grid(net, network.source_bus, vm_pu=network.source_v_pu, name="source")
     for name, bus, v_pu, angle in zip(*sources, strict=True):
@@ -234,7 +234,7 @@ def _create_sources(pp: Any, net: Any, network: Network) -> None:
         pp.create_gen(net, bus, p_mw=p_mw, vm_pu=v_set_pu, name=name, **known)
 
 
-def _create_loads(pp: Any, net: Any, network: Network, bus_loads: bool) -> None:
+def _create_loads(pp: Any, net: Any, network: NetworkColumns, bus_loads: bool) -> None:
     loads, buses = network.loads, len(network.buses.name)
     if bus_loads:
         own = network.node_load()
@@ -257,7 +257,7 @@ def _create_loads(pp: Any, net: Any, network: Network, bus_loads: bool) -> None:
         net.load[column] = 100.0 * share
 
 
-def _create_static_generators(pp: Any, net: Any, network: Network) -> None:
+def _create_static_generators(pp: Any, net: Any, network: NetworkColumns) -> None:
     static = network.static_generators
     for name, kind, bus, p_mw, q_mvar in zip(*static, strict=True):
         if kind == "storage":  # consumption positive; nothing is known of its energy
@@ -266,7 +266,7 @@ def _create_static_generators(pp: Any, net: Any, network: Network) -> None:
             pp.create_sgen(net, bus, p_mw=p_mw, q_mvar=q_mvar, name=name)
 
 
-def _check_shares(network: Network) -> None:
+def _check_shares(network: NetworkColumns) -> None:
     """Refuse loads of one bus with different shares, for pandapower averages them whatever the loads' powers."""
     loads, shares = network.loads, np.array(network.loads[4:]).T
     first: dict[int, int] = {}

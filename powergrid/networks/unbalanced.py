@@ -12,15 +12,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import NodeLoad
-from powergrid.networks.network import (
+from powergrid.networks.studied import Studied
+from powergrid.networks.tables import (
     NO_STATIC_GENERATORS,
+    Blocks,
     Branches,
+    Nodes,
+    Pairs,
+    PhaseLoads,
     Regulators,
     Shunts,
     StaticGenerators,
@@ -28,111 +33,9 @@ from powergrid.networks.network import (
     index_of,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from powergrid.powerflow.result import FlowResult
-
-PHASES = "abc"
-"""Phases in positive sequence: b follows a by 120 degrees."""
-
-
-class Nodes(NamedTuple):
-    """One row a node.
-
-    Attributes
-    ----------
-    name
-        ``"<bus>.<phase>"``, unique.
-    vn_kv
-        Nominal line-to-line voltage of its bus [kV].
-    area
-        ``""``, or the prefix of an attached network.
-    x, y
-        Drawing coordinates of its bus, NaN where none are known.
-    bus
-        Its bus.
-    phase
-        ``"a"``, ``"b"`` or ``"c"``.
-    """
-
-    name: tuple[str, ...]
-    vn_kv: np.ndarray
-    area: tuple[str, ...]
-    x: np.ndarray
-    y: np.ndarray
-    bus: tuple[str, ...]
-    phase: tuple[str, ...]
-
-
-class Blocks(NamedTuple):
-    """Elements that couple several nodes: a line's conductors, a transformer's windings.
-
-    A terminal is where a block touches a node; the current into terminal `i` is ``sum_j y[i, j] v[node of j]``.
-
-    Attributes
-    ----------
-    size
-        Terminals of each block, ``(n,)``.
-    node
-        Node of each terminal, block by block, ``(t,)``.
-    y_pu
-        Admittance matrices by rows, block by block [pu], ``(sum of size^2,)``, complex.
-    row
-        Row of ``branches`` that shows each terminal, ``(t,)``.
-    at_to
-        Whether the terminal is that row's to end, ``(t,)``.
-    rated_pu
-        Current at which the terminal is loaded by 100 % [pu], NaN for none, ``(t,)``.
-    """
-
-    size: np.ndarray
-    node: np.ndarray
-    y_pu: np.ndarray
-    row: np.ndarray
-    at_to: np.ndarray
-    rated_pu: np.ndarray
-
-
-class Pairs(NamedTuple):
-    """Pairs of nodes that loads or devices lie between: their current leaves the first and enters the second.
-
-    Their power at 1 pu is that at the nominal line-to-line voltage.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-
-
-class PhaseLoads(NamedTuple):
-    """The network's own loads, one row a phase, consumption positive.
-
-    Their power follows the voltage as ``p_mw * (1 - i_share_p - z_share_p + i_share_p * v + z_share_p * v**2)``.
-
-    Attributes
-    ----------
-    name
-        ``"<load>.<phase>"`` or ``"<load>.<phase><phase>"``, unique.
-    bus
-        Place: a node, or ``nodes + k`` for the k-th of :class:`Pairs`.
-    p_mw, q_mvar
-        Power at 1 pu [MW, Mvar].
-    i_share_p, i_share_q, z_share_p, z_share_q
-        Parts of constant current and of constant impedance [1].
-    """
-
-    name: tuple[str, ...]
-    bus: np.ndarray
-    p_mw: np.ndarray
-    q_mvar: np.ndarray
-    i_share_p: np.ndarray
-    i_share_q: np.ndarray
-    z_share_p: np.ndarray
-    z_share_q: np.ndarray
-
 
 @dataclass(frozen=True, eq=False)
-class UnbalancedNetwork:
+class UnbalancedNetwork(Studied):
     """A three-phase network as columns.
 
     Parameters
@@ -181,9 +84,9 @@ class UnbalancedNetwork:
                 raise NetworkError(f'network "{self.name}": {what} names must be unique; repeated: {repeated}')
 
     @property
-    def phases(self) -> str:
-        """``"three"``."""
-        return "three"
+    def is_three_phase(self) -> Literal[True]:
+        """True: a row of `buses` is one phase of a bus."""
+        return True
 
     @property
     def static_generators(self) -> StaticGenerators:
@@ -271,26 +174,3 @@ class UnbalancedNetwork:
         if element in names:
             return (names.index(element),)
         return tuple(i for i, name in enumerate(names) if name[:-2] == element and name[-2] == ".")
-
-    def power_flow(self, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
-        """Solve with the network's own loads: see :func:`powergrid.powerflow.result.power_flow`.
-
-        With ``control="local"`` its regulators first step to where their relays bring them, see
-        :func:`powergrid.networks.settled`; ``"fixed"`` keeps their taps.
-        """
-        from powergrid.networks.regulation import controlled
-        from powergrid.powerflow.result import power_flow
-
-        return power_flow(controlled(self, control, method, tol_pu), method, tol_pu)
-
-    def draw(
-        self,
-        ax: Axes | None = None,
-        v_pu: np.ndarray | None = None,
-        loading: np.ndarray | None = None,
-        v_limits_pu: tuple[float, float] = (0.95, 1.05),
-    ) -> Axes:
-        """Draw the feeder: see :func:`powergrid.networks.drawing.draw`."""
-        from powergrid.networks.drawing import draw
-
-        return draw(self, ax, v_pu=v_pu, loading=loading, v_limits_pu=v_limits_pu)

@@ -13,6 +13,8 @@ POLICIES: Registry[Any] = Registry("policy", "powergrid.agents.policies", "power
 PROTOCOLS: Registry[Any] = Registry("protocol", "powergrid.agents.protocols", "powergrid.protocols")
 ALGORITHMS: Registry[Any] = Registry("algorithm", "powergrid.learn.algorithms", "powergrid.algorithms")
 BENCHMARKS: Registry[Any] = Registry("benchmark", "powergrid.benchmarks", "powergrid.benchmarks")
+STUDIES: Registry[Any] = Registry("study", "powergrid.studies", "powergrid.studies")
+"""What a network can be asked by calling one of its methods; no configuration names one."""
 ALL: tuple[Registry[Any], ...] = (NETWORKS, DEVICES, DATASETS, POLICIES, PROTOCOLS, ALGORITHMS, BENCHMARKS)
 
 register_network = NETWORKS.register
@@ -22,3 +24,4 @@ register_policy = POLICIES.register
 register_protocol = PROTOCOLS.register
 register_algorithm = ALGORITHMS.register
 register_benchmark = BENCHMARKS.register
+register_study = STUDIES.register

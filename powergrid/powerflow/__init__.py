@@ -18,13 +18,12 @@ from powergrid.core.errors import Issue, NotCompilableError, unknown_name
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
-    from powergrid.powerflow.diagnosis import Explanation
 
 METHODS = ("sparse_lu", "newton", "zbus", "pandapower")
 """``sparse_lu``: the CPU default. ``newton``: generators and meshes. ``zbus``: JAX, for GPUs and inside jit.
 ``pandapower``: the oracle."""
 
-__all__ = ["METHODS", "Choice", "choose", "explain", "method", "topology_issue"]
+__all__ = ["METHODS", "Choice", "choose", "method", "topology_issue"]
 
 
 class Choice(NamedTuple):
@@ -48,7 +47,7 @@ def choose(network: Any) -> Choice:
     NetworkError
         If the network cannot be compiled.
     """
-    if hasattr(network, "blocks"):
+    if network.is_three_phase:
         return Choice("sparse_lu", "the method that knows phases")
     from powergrid.powerflow.compile import holding
 
@@ -115,7 +114,7 @@ def _instead(network: Any) -> str:
     NotCompilableError
         If the network has phases, which only ``zbus`` knows as well, and JAX is not installed.
     """
-    name = "zbus" if hasattr(network, "blocks") else "newton"
+    name = "zbus" if network.is_three_phase else "newton"
     if name == "zbus" and importlib.util.find_spec("jax") is None:
         raise NotCompilableError(f"no power flow with phases: {machine_code.problem()}, or install JAX for zbus")
     _tell(f"{machine_code.problem()}; until then {name}, which is slower, solves the power flow")
@@ -125,10 +124,3 @@ def _instead(network: Any) -> str:
 @cache
 def _tell(what: str) -> None:
     logging.getLogger("powergrid").warning("%s", what)
-
-
-def explain(network: Any, loading: float = 1.0, rows: int = 8) -> Explanation:
-    """Why a power flow has no solution, or how far it is from that: :func:`powergrid.powerflow.diagnosis.explain`."""
-    from powergrid.powerflow import diagnosis
-
-    return diagnosis.explain(network, loading, rows)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
+from powergrid.powerflow.compile_phases import compile_phases
 from powergrid.powerflow.compiled import (
     Compiled,
     PhaseTables,
@@ -23,11 +24,13 @@ from powergrid.powerflow.compiled import (
     injected_powers,
     no_load_voltages,
 )
+from powergrid.powerflow.faults import check, fixed_topology
 from powergrid.powerflow.inputs import batch_shape
 from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_elements
 
 if TYPE_CHECKING:
-    from powergrid.networks.network import Branches, Network
+    from powergrid.networks.network import Network
+    from powergrid.networks.tables import Branches
 
 __all__ = [
     "Compiled",
@@ -65,12 +68,8 @@ def compile_network(
     NetworkError
         If it holds generators or several sources and the caller cannot handle them.
     """
-    if hasattr(network, "blocks"):
-        from powergrid.powerflow.compile_phases import compile_phases
-
+    if network.is_three_phase:
         return compile_phases(network, topologies, forming)
-    from powergrid.powerflow.faults import check
-
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
@@ -129,8 +128,6 @@ def _refuse_generators(network: Network, changing: bool) -> None:
     """Raise if something beside the source holds a voltage; say what to do, also where the topology changes."""
     names = [*network.generators.name, *network.sources.name]
     if names:
-        from powergrid.powerflow.faults import fixed_topology
-
         if changing:
             issue = fixed_topology(network, holding(network))
             raise NetworkError(f"{issue.message}; {issue.hint}")

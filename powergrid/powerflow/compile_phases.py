@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from powergrid.powerflow.compile import Compiled, PhaseTables, connected_parts
+from powergrid.powerflow.compiled import Compiled, connected_parts
+from powergrid.powerflow.phase_faults import check_phases
+from powergrid.powerflow.phase_tables import edges, phase_tables
 from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_blocks
 
 if TYPE_CHECKING:
@@ -20,10 +22,9 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), f
     Raises
     ------
     NetworkFaults
-        If the network cannot be solved as it stands, with every fault: see :func:`powergrid.powerflow.faults.check`.
+        If the network cannot be solved as it stands, with every fault: see
+        :func:`powergrid.powerflow.phase_faults.check_phases`.
     """
-    from powergrid.powerflow.faults import check
-
     branches, m = network.branches, len(network.buses.name)
     kind, closed = np.array(branches.kind, dtype=object), np.asarray(branches.closed, bool)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
@@ -31,7 +32,7 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), f
     switch, live = closed & (kind == "switch") & ~given.moves, closed & (kind == "regulator")
     part = connected_parts(m, from_bus[switch], to_bus[switch])
     tables = phase_tables(network)
-    check(network)
+    check_phases(network)
     node = _node_of_bus(part, network.source_nodes)
     series = np.divide(1.0, np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu), where=live,
                        out=np.zeros(len(live), complex))  # fmt: skip
@@ -66,27 +67,6 @@ def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), f
         source_phasor=np.exp(1j * np.deg2rad(network.source_angle_degree)),
         phases=tables,
         moving=moving_blocks(given, tables, m, lambda closed: edges(network, tables, closed)),
-    )
-
-
-def phase_tables(network: UnbalancedNetwork) -> PhaseTables:
-    """Blocks, pairs and source nodes of a network."""
-    blocks = network.blocks
-    return PhaseTables(
-        blocks.size, blocks.node, blocks.y_pu, blocks.row, blocks.at_to,
-        np.divide(100.0, blocks.rated_pu, out=np.zeros(len(blocks.node)), where=blocks.rated_pu > 0),
-        network.pairs.first, network.pairs.second, network.source_nodes,
-    )  # fmt: skip
-
-
-def edges(network: UnbalancedNetwork, tables: PhaseTables, closed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges between nodes with the branches `closed`: switches and regulators, and what blocks couple."""
-    branches = network.branches
-    (rows, columns), own = tables.entries, closed & np.isin(branches.kind, ("switch", "regulator"))
-    couples = closed[tables.row[rows]] & (tables.y != 0)
-    return (
-        np.concatenate([np.asarray(branches.from_bus, np.int64)[own], tables.bus[rows[couples]]]),
-        np.concatenate([np.asarray(branches.to_bus, np.int64)[own], tables.bus[columns[couples]]]),
     )
 
 

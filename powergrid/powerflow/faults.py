@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import Issue, NetworkFaults
-from powergrid.powerflow.compile import connected_parts
+from powergrid.powerflow.compiled import connected_parts
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -31,8 +31,8 @@ _UNBOUNDED = ("q_min_mvar", "q_max_mvar")
 """Columns that may be infinite."""
 
 
-def check(network: Network | UnbalancedNetwork, moves: np.ndarray | None = None) -> None:
-    """Raise one error that names every fault of a network by its table and row.
+def check(network: Network, moves: np.ndarray | None = None) -> None:
+    """Raise one error that names every fault of a balanced network by its table and row.
 
     Found are numbers that are missing or infinite, nominal voltages that are not positive, negative ratings, branches
     without impedance, islands and single buses without a source, sources that share a bus, generators that
@@ -55,13 +55,8 @@ def check(network: Network | UnbalancedNetwork, moves: np.ndarray | None = None)
         raise NetworkFaults(network.name, issues)
 
 
-def find(network: Network | UnbalancedNetwork, moves: np.ndarray | None = None) -> list[Issue]:
+def find(network: Network, moves: np.ndarray | None = None) -> list[Issue]:
     """Every fault that :func:`check` raises, empty for a sound network."""
-    if hasattr(network, "blocks"):
-        from powergrid.powerflow.phase_faults import find_in_phases
-
-        in_phases: Any = network
-        return find_in_phases(in_phases)
     moving = np.zeros(len(network.branches.name), bool) if moves is None else moves
     return [
         *numbers(network),

@@ -138,7 +138,7 @@ def plan(
     if len(topologies):
         issue = fixed_topology(network, holding(network) or "it was chosen, or the fixed point does not converge")
         raise NetworkError(f"{issue.message}; {issue.hint}")
-    if hasattr(network, "blocks"):
+    if network.is_three_phase:
         raise NetworkError("newton solves balanced networks only; take sparse_lu for a three-phase one")
     compiled = compile_network(network, generators=True)
     ybus = _sorted(compiled.ybus())

@@ -7,13 +7,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from powergrid.core.errors import Issue
-from powergrid.powerflow.compile import connected_parts
-from powergrid.powerflow.compile_phases import edges, phase_tables
+from powergrid.core.errors import Issue, NetworkFaults
+from powergrid.powerflow.compiled import connected_parts
 from powergrid.powerflow.faults import islands, loads, numbers, voltages
+from powergrid.powerflow.phase_tables import edges, phase_tables
 
 if TYPE_CHECKING:
     from powergrid.networks.unbalanced import UnbalancedNetwork
+
+
+def check_phases(network: UnbalancedNetwork) -> None:
+    """Raise one error that names every fault of a three-phase network by its table and row.
+
+    Raises
+    ------
+    NetworkFaults
+        If anything is found; its ``issues`` hold place, finding and remedy.
+    """
+    issues = find_in_phases(network)
+    if issues:
+        raise NetworkFaults(network.name, issues)
 
 
 def find_in_phases(network: UnbalancedNetwork) -> list[Issue]:

@@ -20,7 +20,7 @@ from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.layout import Columns, Settings
 from powergrid.engine.switching import Outage
 from powergrid.networks.regulation import regulators_at, standing_tap
-from powergrid.networks.terminals import branch_rows, node_of_place, three_phase
+from powergrid.networks.terminals import branch_rows, node_of_place
 from powergrid.plugins.load import load_plugins
 from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
@@ -139,7 +139,7 @@ def _outages(config: Any, network: Any) -> list[Outage]:
 
 def _solver(method: str, network: Any) -> Any:
     """The power-flow method; of a balanced network the CPU's fixed point leaves what it does not solve to Newton's."""
-    if three_phase(network):
+    if network.is_three_phase:
         return powerflow_method("sparse_lu" if method == "auto" else method, network)
     solver = powerflow_method(method, network)
     return with_retry(solver) if solver.__name__ == "powergrid.powerflow.sparse_lu" else solver

@@ -18,7 +18,7 @@ DAYS = np.array([1, 79, 106, 135, 180, 276, 326, 335, 356], np.int32)
 def test_a_droop_holds_every_phase_and_carelessness_does_not(preset: str) -> None:
     world, costs, outside = build(preset), {}, {}
     names, given = world.layout.ledger.cost_names, world.layout.settings
-    assert world.network.phases == "three"
+    assert world.network.is_three_phase
     key = random.key_from_seed(np, np.arange(len(DAYS)))
     for policy in ("volt_var", "random"):
         simulation = Simulation(world)

@@ -20,7 +20,7 @@ from mutants import STRANGE, _drop, _place, _rename, _scale, _swap
 import powergrid
 from powergrid.core.errors import PowerGridError
 from powergrid.core.npz import ArchiveError, read_npz
-from powergrid.networks.pandapower_file import read_pandapower
+from powergrid.networks import Network
 from powergrid.v1.datasets.pickle_file import read_pickle
 
 
@@ -33,7 +33,7 @@ def network_file(draw: random.Random, folder: Path) -> str:
     file = folder / "net.json"
     file.write_bytes(_damaged(draw, text.encode()) if draw.random() < 0.1 else text.encode())
     try:
-        network = read_pandapower(file)
+        network = Network.from_pandapower(file)
         flow = network.power_flow()
     except PowerGridError:
         return "refused"

@@ -79,7 +79,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         network,
         tol_pu=tol_pu,
         max_iter=max_iter,
-        meters=tuple(rows if terminals.three_phase(network) else rows[0] for rows in meters.branches),
+        meters=tuple(rows if network.is_three_phase else rows[0] for rows in meters.branches),
         buses=np.union1d(inject.target, drawing),
         topologies=() if moves is None else moves.topologies,
         forming=() if moves is None else moves.forming,
@@ -209,7 +209,7 @@ def _loads(parts: Parts) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _three_phase_nodes(network: Any) -> np.ndarray:
-    return three_phase_buses(network.buses)[1] if terminals.three_phase(network) else np.zeros((0, 3), dtype=int)
+    return three_phase_buses(network.buses)[1] if network.is_three_phase else np.zeros((0, 3), dtype=int)
 
 
 def _renewables(families: Sequence[Family], accounts: int) -> tuple[np.ndarray, np.ndarray]:

@@ -157,7 +157,7 @@ def regulator_rows(network: Any, agent: Any) -> tuple[int, ...]:
 
 def leading_row(network: Any, agent: Any, rows: Sequence[int]) -> int:
     """Row whose phase the relay of a device reads: the one that it names, else the first."""
-    if agent.phases is None or not terminals.three_phase(network):
+    if agent.phases is None or not network.is_three_phase:
         return rows[0]
     here = {network.buses.phase[network.branches.to_bus[network.regulators.branch[row]]]: row for row in rows}
     if agent.phases not in here:

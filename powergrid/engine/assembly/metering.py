@@ -113,7 +113,7 @@ def _zones(network: Any, rows: Mapping[str, Sequence[int]], moving: Sequence[int
     closed[list(moving)] = True
     for metered in rows.values():
         closed[list(metered)] = False
-    source = np.array(network.source_nodes if terminals.three_phase(network) else [network.source_bus])
+    source = np.array(network.source_nodes if network.is_three_phase else [network.source_bus])
     alike = [source]  # the phases of a meter, and those of the source, lie on the same side
     alike += [side[list(metered)] for metered in rows.values() for side in (branches.from_bus, branches.to_bus)]
     one = np.concatenate([branches.from_bus[closed], *(nodes[:1].repeat(len(nodes)) for nodes in alike)])

@@ -432,7 +432,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         """
         if self.render_mode != "rgb_array":
             return None
-        from powergrid.networks.drawing import picture
+        from powergrid.studies.drawing import picture
 
         flow = None if self._output is None else self._output.flow
         return picture(self.world.network, None if flow is None else flow.v_pu, None if flow is None else flow.loading)

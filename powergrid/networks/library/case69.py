@@ -9,7 +9,8 @@ from importlib.resources import files
 import numpy as np
 
 from powergrid.networks.layout import tree_layout
-from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads, Network
+from powergrid.networks.network import Network
+from powergrid.networks.tables import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads
 from powergrid.plugins.registries import register_network
 
 

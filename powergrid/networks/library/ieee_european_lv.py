@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.compose import scaled
+from powergrid.networks.compose_tables import scaled
 from powergrid.networks.feeders import Phases
 from powergrid.networks.network import Network
 from powergrid.networks.phase_builder import PhaseBuilder

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.compose import compose, scaled
-from powergrid.networks.network import RELAY_V, Network
-from powergrid.networks.regulation import settled
+from powergrid.networks.compose import compose
+from powergrid.networks.compose_tables import scaled
+from powergrid.networks.network import Network
+from powergrid.networks.tables import RELAY_V
 from powergrid.plugins.registries import register_network
 
 PLACES = ("808", "830", "834", "816", "854", "860")
@@ -60,7 +61,7 @@ def microgrid_park(*, microgrids: int = 3, source_v_pu: float = 1.04, load_scale
     for k, at in enumerate(places, start=1):
         park = compose(park, guest, at, name=f"mg{k}", transformer=PCC, load_scale=0.2)
     park = replace(scaled(park, load=load_scale), name="microgrid_park", source_note="IEEE 34 and 13 node test feeders")
-    return settled(_with_plain_relays(park))
+    return _with_plain_relays(park).settled()
 
 
 def _with_circuits(feeder: Network, places: tuple[str, ...], circuits: int) -> Network:

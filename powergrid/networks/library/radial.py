@@ -9,7 +9,8 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks.layout import radial_layout
-from powergrid.networks.network import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads, Network
+from powergrid.networks.network import Network
+from powergrid.networks.tables import BASE_MVA, NO_REGULATORS, NO_SHUNTS, Branches, Buses, Loads
 from powergrid.plugins.registries import register_network
 
 VN_KV = 12.47

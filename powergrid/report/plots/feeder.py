@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.networks.layout import positions
 from powergrid.report.records import DayRecord
 from powergrid.report.style import LIMIT, Picture, canvas, finish
+from powergrid.studies.one_line import positions
 
 
 class Moment(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from powergrid.networks.network import BASE_MVA, Network
+from powergrid.networks.network import Network
+from powergrid.networks.tables import BASE_MVA
 
 
 def admittance(network: Network) -> np.ndarray:

@@ -125,7 +125,7 @@ def test_the_new_bus_is_fed_through_its_transformer() -> None:
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_runs_a_day_on_every_phase(preset: str) -> None:
     env = powergrid.make(preset, phases="three", backend="numpy")
-    assert env.world.network.phases == "three"
+    assert env.world.network.is_three_phase
     observations, _ = env.reset(seed=0)
     while env.agents:
         observations, rewards, *_ = env.step(env.policy_actions("rule_based"))

@@ -11,7 +11,7 @@ import pytest
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks import NETWORKS, Network, network
-from powergrid.networks.layout import positions
+from powergrid.studies.one_line import positions
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 NAMES = NETWORKS.names()

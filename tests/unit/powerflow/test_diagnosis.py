@@ -9,7 +9,7 @@ import pytest
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks import network
-from powergrid.powerflow import explain
+from powergrid.studies import explain
 
 from .nose import nose
 

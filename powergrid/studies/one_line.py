@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from powergrid.networks.network import Branches, Buses, Loads, Network, Regulators, Shunts
+from powergrid.networks.layout import tree_layout
+from powergrid.networks.network import Network
+from powergrid.networks.tables import Branches, Buses, Loads, Regulators, Shunts
 from powergrid.networks.unbalanced import UnbalancedNetwork
 
 
@@ -47,6 +49,17 @@ def one_line(network: UnbalancedNetwork) -> Network:
         f_hz=network.f_hz,
         source_note=network.source_note,
     )
+
+
+def positions(network: Network | UnbalancedNetwork) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of every bus or node: the network's own, or :func:`tree_layout` where any are missing."""
+    buses = network.buses
+    if np.isfinite(buses.x).all() and np.isfinite(buses.y).all():
+        return buses.x, buses.y
+    if network.is_three_phase:
+        x, y = tree_layout(one_line(network))
+        return x[bus_of_node(network)], y[bus_of_node(network)]
+    return tree_layout(network)
 
 
 def first_nodes(network: UnbalancedNetwork) -> np.ndarray:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import MissingExtraError, NetworkError
-from powergrid.networks.labels import HEIGHT, SIDES, WIDTH, Labels
-from powergrid.networks.layout import crossings, positions
+from powergrid.networks.layout import crossings
+from powergrid.plugins.registries import register_study
+from powergrid.studies.labels import HEIGHT, SIDES, WIDTH, Labels
+from powergrid.studies.one_line import furthest, highest, one_line, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +32,7 @@ _ROOM = 0.6
 _HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
 
 
+@register_study("drawing")
 def draw(
     network: Any,
     ax: Axes | None = None,
@@ -74,9 +77,7 @@ def draw(
         if values is not None and np.shape(values) != (len(names),):
             raise NetworkError(f"{what} must have shape ({len(names)},), not {np.shape(values)}")
     label = "voltage [pu]"
-    if hasattr(network, "blocks"):
-        from powergrid.networks.one_line import furthest, highest, one_line
-
+    if network.is_three_phase:
         v_pu = None if v_pu is None else furthest(network, v_pu)
         loading = None if loading is None else highest(network, loading)
         network, label = one_line(network), "voltage of the phase furthest from 1 [pu]"

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from powergrid.core.errors import NetworkError
 from powergrid.core.types import NodeLoad
-from powergrid.powerflow.compile import Compiled, compile_network, injected_powers
+from powergrid.powerflow.compile import compile_network
+from powergrid.powerflow.compiled import Compiled, Terms, injected_powers
 from powergrid.powerflow.sequence import three_phase_buses, unbalance
 
 if TYPE_CHECKING:
@@ -80,13 +82,11 @@ def _branch_table(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    from powergrid.powerflow.result import _through_switch
-
     assert grid.phases is not None
     b, buses = grid.n_branch, network.buses
     s_from, s_to = powers[:b].copy(), powers[b : 2 * b].copy()
     for branch in np.flatnonzero(grid.switch):
-        s_from[branch] = _through_switch(grid, int(branch), powers)
+        s_from[branch] = through_switch(grid, int(branch), powers)
         s_to[branch] = -s_from[branch]
     kv = np.asarray(buses.vn_kv, float) * np.abs(v) / np.sqrt(3.0)
     rated = np.zeros(b, bool)
@@ -106,6 +106,16 @@ def _branch_table(
         "q_to_mvar": s_to.imag,
     }
     return pd.DataFrame(columns, index=pd.Index(grid.branch_name, name="name"))
+
+
+def through_switch(compiled: Compiled, branch: int, powers: np.ndarray) -> complex:
+    """Power through a closed switch [MW + j Mvar]; NaN in a loop of closed switches."""
+    try:
+        terms: Terms = compiled.terms([branch])
+    except NetworkError:  # a loop of closed switches shares the current in an undetermined way
+        return complex(np.nan, np.nan)
+    stop = terms.start[1]
+    return complex(terms.sign[:stop] @ powers[terms.power[:stop]])
 
 
 def _unbalance_table(network: UnbalancedNetwork, v: np.ndarray) -> pd.DataFrame:

@@ -121,7 +121,7 @@ class _Case:
 
     def __init__(self, network: Any):
         self.network = network
-        self.three = hasattr(network, "blocks")
+        self.three = network.is_three_phase
         name = "sparse_lu" if self.three else "newton"
         self.solver: Any = method(name, network)
         self.plan = self.solver.plan(network, tol_pu=1e-9, max_iter=_MAX_ITER[name])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from powergrid.core.errors import NetworkError
+from powergrid.networks.flow_result import FlowResult, Slack
+from powergrid.plugins.registries import register_study
 from powergrid.powerflow import method as method_module
 from powergrid.powerflow import newton
-from powergrid.powerflow.compile import Compiled, Terms, compile_network, injected_powers
+from powergrid.powerflow.compile import compile_network
+from powergrid.powerflow.compiled import Compiled, injected_powers
 from powergrid.powerflow.generation import Fed, generation, units
-from powergrid.powerflow.result_phases import solve_tables
+from powergrid.studies.power_flow_phases import solve_tables, through_switch
+from powergrid.studies.settled import controlled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,65 +22,8 @@ if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
 
-class Slack(NamedTuple):
-    """Power the sources feed in [MW, Mvar]."""
-
-    p_mw: float
-    q_mvar: float
-
-
-@dataclass(frozen=True, eq=False)
-class FlowResult:
-    """Tables of one power flow.
-
-    Attributes
-    ----------
-    converged
-        Look at it before believing the rest.
-    iterations
-        Iterations taken.
-    losses_mw
-        Active losses of all branches [MW].
-    slack
-        What all sources feed in [MW, Mvar].
-    bus
-        One row a node: ``bus``, ``phase`` (empty for a balanced network), ``v_pu``, ``va_degree``, and ``p_mw``,
-        ``q_mvar``, the net power that sources, generators, loads and shunts inject there (positive into the network).
-    branch
-        One row a branch, named by its index: ``element`` (its kind), ``index`` (its row in ``network.branches``),
-        ``from_bus``, ``to_bus``, ``phase``, ``i_ka`` (the larger of both ends), ``loading_percent`` (NaN without a
-        rating), and the power entering it at its ends, ``p_from_mw``, ``q_from_mvar``, ``p_to_mw``, ``q_to_mvar``. A
-        closed switch in a loop of closed switches has NaN.
-    generators
-        One row a generator, named: ``bus``, ``p_mw``, ``q_mvar``, ``v_pu``, ``v_set_pu``, and ``at_limit``, True where
-        it feeds in a reactive limit and does not hold its voltage.
-    method
-        The method that solved it.
-    unbalance
-        Of a three-phase network: ``bus`` and ``unbalance_percent``, the negative over the positive sequence voltage of
-        every bus that has three phases.
-    """
-
-    converged: bool
-    iterations: int
-    losses_mw: float
-    slack: Slack
-    bus: pd.DataFrame
-    branch: pd.DataFrame
-    generators: pd.DataFrame
-    method: str
-    unbalance: pd.DataFrame | None = None
-
-    def __str__(self) -> str:
-        v = self.bus["v_pu"]
-        state = f"converged in {self.iterations} iterations" if self.converged else "NOT CONVERGED"
-        return (
-            f"power flow {state}: source {self.slack.p_mw:.4f} MW, {self.slack.q_mvar:.4f} Mvar; "
-            f"losses {1000 * self.losses_mw:.2f} kW; voltages {v.min():.4f} to {v.max():.4f} pu"
-        )
-
-
-def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8) -> FlowResult:
+@register_study("power_flow")
+def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
     """Solve a network with its own loads, taps and shunts.
 
     Parameters
@@ -90,15 +35,19 @@ def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8) -> Flow
         gives up or where generators hold a voltage.
     tol_pu
         Largest change of a voltage in the last iteration [pu].
+    control
+        ``"fixed"`` keeps the taps of regulators; ``"local"`` has them step to where their relays bring them first, see
+        :func:`powergrid.studies.settled.settled`.
 
     Raises
     ------
     UnknownNameError
         If there is no such method.
     NetworkError
-        If the network cannot be solved by any method.
+        If the network cannot be solved by any method, or `control` is neither.
     """
-    if hasattr(network, "blocks"):
+    network = controlled(network, control, method, tol_pu)
+    if network.is_three_phase:
         found = solve_tables(network, method_module(method, network), tol_pu)
         return FlowResult(**{**found, "slack": Slack(*found["slack"])})
     held = len(network.generators.name) + len(network.sources.name)
@@ -173,7 +122,7 @@ def _branch_table(
     b = compiled.n_branch
     s_from, s_to = powers[:b].copy(), powers[b : 2 * b].copy()
     for branch in np.flatnonzero(compiled.switch):
-        s_from[branch] = _through_switch(compiled, int(branch), powers)
+        s_from[branch] = through_switch(compiled, int(branch), powers)
         s_to[branch] = -s_from[branch]
     kv = np.asarray(network.buses.vn_kv, float) * np.abs(v)
     names, f, t = network.buses.name, compiled.from_bus, compiled.to_bus
@@ -191,12 +140,3 @@ def _branch_table(
         "q_to_mvar": s_to.imag,
     }
     return pd.DataFrame(columns, index=pd.Index(compiled.branch_name, name="name"))
-
-
-def _through_switch(compiled: Compiled, branch: int, powers: np.ndarray) -> complex:
-    try:
-        terms: Terms = compiled.terms([branch])
-    except NetworkError:  # a loop of closed switches shares the current in an undetermined way
-        return complex(np.nan, np.nan)
-    stop = terms.start[1]
-    return complex(terms.sign[:stop] @ powers[terms.power[:stop]])

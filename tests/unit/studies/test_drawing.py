@@ -11,8 +11,9 @@ from matplotlib.collections import LineCollection
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks import compose, network
-from powergrid.networks.layout import positions, tree_layout
+from powergrid.networks.layout import tree_layout
 from powergrid.networks.phase_builder import PhaseBuilder
+from powergrid.studies.one_line import positions
 
 matplotlib.use("Agg")
 
