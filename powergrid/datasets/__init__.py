@@ -1,4 +1,4 @@
-"""Time series for environments: the embedded year, its stress set, users' files, and the two prices of a prosumer.
+"""Time series for environments: the embedded year, its stress set, users' files, and the two prices at a meter.
 
 Files of this folder register themselves under their own name, see `powergrid.plugins.register_dataset`. A registered
 dataset is a function ``(start=None, end=None, cache_dir=None, download=False) -> Dataset``.

@@ -1,4 +1,4 @@
-"""Cells of CSV and Excel files as text: separators and decimal marks are found where they are not stated."""
+"""Cells of CSV and Excel files as text. Separators and decimal marks are detected unless they are stated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_COLUMNS = 2_000
 """Columns of the widest file that is read."""
 
 _SEPARATORS = ("\t", ";", "|", ",")
-"""The rarest in numbers and texts first: a comma may well be a decimal mark."""
+"""The separators that are rarest in numbers and texts come first: a comma may be a decimal mark."""
 _SAMPLE = 50
 _LONGEST_NAME = 300
 _EXCEL = (".xlsx", ".xlsm")
@@ -46,7 +46,7 @@ class Cells(NamedTuple):
     frame
         One column of texts each, numbered from 0; the header and empty rows are left out.
     lines
-        Line, or row of the sheet, on which each row stands, from 1.
+        Line of the file, or row of the sheet, of each row, from 1.
     sep
         Separator; empty for Excel.
     """
@@ -66,7 +66,7 @@ def read_cells(file: Path, form: SeriesFile, key: str) -> Cells:
     file
         CSV file, or Excel file by its ending.
     form
-        What is known of it.
+        How the file is written, as far as it is stated.
     key
         Its key in the YAML, for messages.
 
@@ -128,14 +128,14 @@ def _csv(file: Path, content: bytes, form: SeriesFile, key: str) -> Cells:
 
 
 def _text(file: Path, content: bytes) -> str:
-    """A file's text: Unicode where it is, else the code page of Western Windows; numbers are the same in both."""
+    """Text of a file: Unicode if it decodes, else the Western code page of Windows. Numbers are the same in both."""
     packed = next((name for start, name in _PACKED.items() if content.startswith(start)), "")
     if packed:
-        raise DataError(f"{file}: is a {packed} file under another ending; unpack it, or name it as what it is")
+        raise DataError(f"{file}: is a {packed} file under another ending; unpack it, or correct its ending")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     if b"\0" in content[:10_000]:
-        raise DataError(f"{file}: is no text; give a CSV file in UTF-8, or an Excel file ending with .xlsx")
+        raise DataError(f"{file}: is not a text file; give a CSV file in UTF-8, or an Excel file with the ending .xlsx")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -165,15 +165,15 @@ def _sample(text: str, skipped: int) -> list[str]:
 
 
 def _check_widths(place: str, head: list[str], sep: str, skipped: int) -> None:
-    """Refuse a table whose first line has fewer cells than the header: another separator cuts it."""
+    """Refuse a table whose first line has fewer cells than the header; its separator is a different one."""
     widths = [len(row) for row in _rows(head[:2], sep)]
     if len(widths) == 2 and widths[1] < widths[0]:
         told = f"line {skipped + 2}: {widths[1]} cells, the header has {widths[0]}"
-        raise DataError(f"{place}: {told}; part the cells of both by the same separator")
+        raise DataError(f"{place}: {told}; use the same separator in both")
 
 
 def _rows(lines: list[str], sep: str) -> list[list[str]]:
-    """Lines as cells; none where they cannot be cut."""
+    """Lines as cells; empty if they cannot be split."""
     try:
         return list(csv.reader(lines, delimiter=sep))
     except (csv.Error, TypeError, ValueError):
@@ -181,7 +181,7 @@ def _rows(lines: list[str], sep: str) -> list[list[str]]:
 
 
 def _separator(lines: list[str]) -> str:
-    """The separator that cuts every line into as many cells as the header."""
+    """The separator that splits every line into as many cells as the header."""
     if not lines:
         return ","
     counts = {}
@@ -194,7 +194,7 @@ def _separator(lines: list[str]) -> str:
 
 
 def _parser_fault(message: str, sep: str, form: SeriesFile, key: str) -> str:
-    """What pandas says about a line that does not fit."""
+    """The error of pandas about a line that does not fit, as a message."""
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
     if found is None:
         return f"cannot be read ({message.strip():.200}); save it as plain CSV again"
@@ -225,7 +225,7 @@ def _cells(place: str, frame: pd.DataFrame, skipped: int, sep: str) -> Cells:
         kept &= ~(comment & (np.cumsum(kept & ~comment) == 0))
     frame, lines = frame[kept].reset_index(drop=True), lines[kept]
     if len(frame) < 2:
-        raise DataError(f"{place}: no data; expected a header line and one line an interval")
+        raise DataError(f"{place}: no data; expected a header line and one line per interval")
     header = [str(name) for name in frame.iloc[0]]
     if max(map(len, header)) > _LONGEST_NAME:
         raise DataError(f"{place}: line {lines[0]} is no header, it has a name of {max(map(len, header)):,} letters")
@@ -240,7 +240,7 @@ def decimal_mark(texts: pd.Series, sep: str) -> str | None:
     """The decimal mark of a column of numbers, by their form; ``None`` where both readings are possible and differ.
 
     ``1.234`` may be a thousand or a little more than one; ``0,5``, ``12.25`` and ``1.234,5`` have one reading. In
-    Excel, and where the comma parts the cells, numbers with points alone have decimal points.
+    Excel, and if the comma separates cells, numbers with points only have decimal points.
     """
     if sep in (",", "") and "," not in "".join(texts):
         return "."
@@ -251,12 +251,12 @@ def decimal_mark(texts: pd.Series, sep: str) -> str | None:
 
 
 def number_form(decimal: str) -> str:
-    """Regular expression of a number with a decimal mark, and thousands parted by the other mark or not at all."""
+    """Regular expression of a number with a decimal mark, and with or without the other mark between thousands."""
     return _NUMBER.format(decimal=re.escape(decimal), thousands=re.escape("," if decimal == "." else "."))
 
 
 def numbers(texts: pd.Series, decimal: str) -> np.ndarray:
-    """Values of texts in `number_form`, NaN where a text is none."""
+    """Values of texts in `number_form`; NaN if a text is no number."""
     plain = texts.where(texts.str.fullmatch(number_form(decimal)), "nan")
     if decimal == "," or "," in "".join(texts):
         thousands = "," if decimal == "." else "."

@@ -1,4 +1,4 @@
-"""A dataset put together from CSV and Excel files, columns of other datasets, and a base for whatever is not named."""
+"""A dataset made of CSV and Excel files, columns of other datasets, and a base for all series that are not named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USER_SITE = "user"
 
 
 Place = str | os.PathLike | SeriesFile | Mapping[str, Any]
-"""Where a series comes from: a path, a column of a dataset, or a file and how it is written."""
+"""Source of a series: a path, a column of a dataset, or a file with its format."""
 
 
 def from_csv(
@@ -64,7 +64,7 @@ def from_series(
     folder: str | os.PathLike | None = None,
     name: str = "user",
 ) -> Dataset:
-    """A year whose named quantities come from elsewhere.
+    """A year in which other sources replace the named quantities.
 
     A quantity without a site replaces all sites of the base by one, called ``user``; with a site, that column only.
     ``load`` replaces active and reactive load alike (both follow the file's shape), unless ``load_q_pu`` is given too.
@@ -75,7 +75,7 @@ def from_series(
         ``{quantity: place}``. A quantity is ``load``, ``solar``, ``wind``, ``price``, ``temperature`` or a name with
         its unit such as ``load_q_pu`` or ``load_p_pu:res_1``. A place is the path of a CSV or Excel file (see
         `read_series`), ``"<path>:<column>"`` where the file has several value columns, ``"<dataset>:<column>"``, or a
-        `SeriesFile`, or a mapping with its fields, that says how the file is written.
+        `SeriesFile` with the format of the file, or a mapping with its fields.
     base
         Dataset, or its name, for the quantities that are not named.
     folder
@@ -134,7 +134,7 @@ def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike
 
 
 def combined(series: Mapping[str, Series], origins: Mapping[str, str], ground: Dataset, name: str = "user") -> Dataset:
-    """Series laid over a dataset: those without a site in place of all sites, then those of single sites.
+    """Series that replace those of a dataset: first those without a site, which replace all sites, then single sites.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _checked(key: str, ground: Dataset) -> str:
 
 
 def _form(key: str, place: Place) -> SeriesFile:
-    """A place with what is said about it."""
+    """A place with its format."""
     if isinstance(place, SeriesFile):
         return place
     try:
@@ -195,7 +195,7 @@ def _form(key: str, place: Place) -> SeriesFile:
 
 
 def told(place: Place) -> str:
-    """A place in words: its path, and what was said about it."""
+    """A place as text: its path and the stated format."""
     if isinstance(place, str | os.PathLike):
         return os.fspath(place)
     said = place.said() if isinstance(place, SeriesFile) else dict(place)

@@ -1,4 +1,4 @@
-"""Dataset: one or more days of named series on a regular interval, and the questions an environment asks of them."""
+"""Dataset: one or more days of named series on a regular interval, with splits, windows and resampling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASE_S = 900
-"""Interval of a dataset's frame unless it says otherwise [s]."""
+"""Default interval of a dataset's frame [s]."""
 
 
 class Dataset:
@@ -31,7 +31,7 @@ class Dataset:
     name
         Name of the dataset.
     frame
-        One row an interval, indexed by the interval start, time zone UTC, beginning at a local midnight.
+        One row per interval, indexed by the interval start in UTC, from a local midnight on.
     missing
         True where a value is missing, shaped like `frame`; by default where it is NaN.
     interval
@@ -97,7 +97,7 @@ class Dataset:
         stress_price
             As for the class.
         stress
-            Stress days where they are known already, such as those of the year of which this is a part, ``(days,)``.
+            Stress days if they are known, for example for a part of a year, ``(days,)``.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Dataset:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """All series on the dataset's interval, indexed by the interval start in UTC. Made when first asked for."""
+        """All series on the dataset's interval, indexed by the interval start in UTC; made at the first use."""
         if self._frame is None:
             import pandas as pd
 
@@ -179,10 +179,10 @@ class Dataset:
     def split(self, name: str) -> np.ndarray:
         """Day indices of one split, ascending.
 
-        Whole weeks ``w = day of the year // 7`` go by ``w % 5``: 0, 1 and 2 train, 3 validation, 4 test. Stress days
-        are the split ``stress`` and in no other. They are the days with a price above `stress_price`. Where that is
-        not given, they are the days with a price above ten times the price that nine tenths of the year stay below,
-        or, if there are none, the dearest day of each hundred; so a currency changes nothing.
+        Whole weeks ``w = day of the year // 7`` are assigned by ``w % 5``: 0, 1 and 2 to train, 3 to validation, 4 to
+        test. Stress days are in the split ``stress`` and in no other. They are the days with a price above
+        `stress_price`; by default with a price above ten times the 90th percentile of the year or, if there are none,
+        the 1 % of days with the highest prices. The default is independent of the currency.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class Dataset:
         return np.flatnonzero(stress if name == "stress" else of_weeks(name, self._days_of_year()) & ~stress)
 
     def why_empty(self, name: str) -> tuple[str, str]:
-        """Why a split has no day, and what to do about it."""
+        """The reason why a split has no day, and the remedy."""
         prices = self._prices()
         if name == "stress":
             told = f"no price exceeds the stress price of {self.stress_price:g}" if self.stress_price else "no prices"
@@ -208,7 +208,7 @@ class Dataset:
         return told, "set training.stress_price, or choose another split or day indices"
 
     def with_stress_price(self, price: float | None) -> Dataset:
-        """The same data, their stress days chosen by a price [the prices' own unit]; ``None`` changes nothing."""
+        """The same data with stress days above a price [unit of the prices]; ``None`` changes nothing."""
         if price is None:
             return self
         return self._copy(self._series, 0, stress_price=price, stress=None)
@@ -269,8 +269,8 @@ class Dataset:
         dt_s
             Tick length [s], a divisor of a day.
         ticks
-            Indices of ticks from local 00:00 of day 0, any shape, past the last day from the first again; all if
-            ``None``.
+            Indices of ticks from local 00:00 of day 0, any shape. After the last day the first follows. ``None`` means
+            all.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class Dataset:
         return means(column, self._complete(column), check_tick(dt_s), ticks)
 
     def window(self, day: int, ticks: int, dt_s: int) -> dict[str, np.ndarray]:
-        """All series for `ticks` ticks of `dt_s` seconds from local 00:00 of `day`; past the last day comes the first.
+        """All series for `ticks` ticks of `dt_s` seconds from local 00:00 of `day`; the first day follows the last.
 
         Raises
         ------
@@ -347,7 +347,7 @@ class Dataset:
         return means(column, series, self.interval)
 
     def _complete(self, column: str) -> Series:
-        """A series, of which no value may be missing."""
+        """A series; no value may be missing."""
         series = self.series(column)
         if column in self._checked:
             return series

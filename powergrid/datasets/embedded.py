@@ -1,9 +1,9 @@
 """The embedded year: real series of unrelated places on one calendar, shipped with the package.
 
 San Francisco load and PV (SMART-DS), North Texas prices (ERCOT), offshore Pacific wind (WIND Toolkit) and North
-Carolina temperature and sun (TMY3), all in local standard time with the weekdays of 2022. Each is published data on its
-own; that they happen together is not real. ``scripts/build_embedded_year.py`` compiles the file, ``data/LICENSE-*``
-give terms and credits.
+Carolina temperature and sun (TMY3), all in local standard time with the weekdays of 2022. Each series comes from a
+published source; their coincidence is not real. ``scripts/build_embedded_year.py`` compiles the file.
+``data/LICENSE-*`` contain terms and credits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from powergrid.plugins.registries import register_dataset
 FILE = Path(__file__).parent / "data" / "embedded_year.npz"
 
 UTC_OFFSET_H = -6.0
-"""The calendar of the composite is central standard time, the prices' own."""
+"""The calendar of the composite is central standard time, as that of the prices."""
 
 PROFILES = {
     "load_p_pu:res_1": "res_kw_10747_pu",
@@ -39,7 +39,7 @@ PROFILES = {
     "pv_pu:south": "SFO_37.7452_-122.4074_15_180",
     "pv_pu:southwest": "SFO_37.7452_-122.4074_15_225",
 }
-"""Columns from SMART-DS and their names there; the order of the rows of ``profiles`` in the file."""
+"""Columns from SMART-DS with their names there, in the order of the rows of ``profiles`` in the file."""
 
 SCALES = {"profiles": 1e-4, "price": 1e-2, "wind_speed": 1e-2, "temperature": 1e-1, "irradiance": 1.0}
 """Value of one unit of the whole numbers in the file [pu, $/MWh, m/s, degC, W/m2]."""
@@ -73,7 +73,7 @@ def year(name: str, prices: str, start: datetime) -> Dataset:
     name
         Name of the dataset.
     prices
-        Array of the file that holds the prices.
+        Array of the file with the prices.
     start
         First interval, UTC.
     """

@@ -1,7 +1,7 @@
 """The embedded year with the ERCOT prices of 2021, the year of the February winter storm: a stress set.
 
-Its calendar begins on 2 January 2021, a Saturday like the first day of the embedded year, so prices keep their true
-stamps and every series its weekdays; the other series are those of the embedded year, day for day.
+Its calendar begins on 2 January 2021, a Saturday like the first day of the embedded year. Prices therefore keep their
+true stamps, and every series keeps its weekdays. The other series are those of the embedded year, day by day.
 """
 
 from __future__ import annotations

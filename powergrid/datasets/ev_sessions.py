@@ -1,4 +1,4 @@
-"""From charging sessions to the two series that an EV charger reads."""
+"""Conversion of charging sessions into the two series that an EV charger reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from powergrid.core.files import size_of, write_whole
 from powergrid.datasets.resample import DAY_S
 
 WEEK_H = 168.0
-"""Longest time that `series` tells ahead [h]."""
+"""Longest time to the departure in `series` [h]."""
 MOST_BYTES = 1 << 28
 """Size of the largest file that is read; a year of a thousand stations has about 50 MB."""
 MOST_KWH = 5000.0
@@ -70,7 +70,7 @@ def read_sessions(path: str | os.PathLike, station: str) -> list[Session]:
 
 
 def _session(row: dict[str, str | None], place: str) -> Session:
-    """One line of a file; refuses what is no stamp, and energy that no vehicle takes."""
+    """One line of a file. Refuses texts that are no stamp, and energy that no vehicle takes."""
     try:
         begin, end = (datetime.fromisoformat(row[name] or "").replace(tzinfo=None) for name in _HEAD[:2])
         energy_kwh = float(row[_HEAD[2]] or "")
@@ -84,8 +84,8 @@ def _session(row: dict[str, str | None], place: str) -> Session:
 def series(sessions: Iterable[Session], year: int, interval_s: int = 900) -> tuple[np.ndarray, np.ndarray]:
     """Hours until a vehicle leaves, and energy that it needs on arrival, over a year of 365 days.
 
-    A vehicle counts as there in the intervals that it covers from begin to end. Where sessions overlap, the later
-    begins when the earlier has ended. 29 February is left out.
+    A vehicle is present in the intervals that its stay covers completely. If sessions overlap, the later begins at the
+    end of the earlier. 29 February is left out.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def series(sessions: Iterable[Session], year: int, interval_s: int = 900) -> tup
     year
         Calendar year of the first row.
     interval_s
-        Interval [s]; an environment whose ticks are as long loses nothing.
+        Interval [s]; use the length of a tick of the environment.
 
     Returns
     -------
     stay_h, trip_mwh
-        Hours until the vehicle leaves, a week at most, 0 while nobody is there; and, while nobody is there, the energy
-        that the next vehicle needs. Both ``(365 * 86400 / interval_s,)``.
+        Hours until the vehicle leaves, at most a week, and 0 while there is no vehicle; and, while there is none, the
+        energy that the next vehicle needs. Both ``(365 * 86400 / interval_s,)``.
 
     Raises
     ------

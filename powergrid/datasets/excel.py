@@ -30,14 +30,14 @@ def read_sheet(
     Parameters
     ----------
     file, form, key
-        The file, what is known of it, and its key in the YAML.
+        The file, its stated format, and its key in the YAML file.
     most_columns, most_cells
         Largest sheet that is read.
 
     Raises
     ------
     DataError
-        If it is no Excel file or too large, or if it is not said which of its sheets is meant.
+        If it is no Excel file, is too large, or has several sheets and none is stated.
     MissingExtraError
         If openpyxl is absent.
     """

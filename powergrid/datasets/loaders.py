@@ -18,7 +18,7 @@ SHORT_NAMES = {
     "price": "price_per_mwh",
     "temperature": "ambient_temp_c",
 }
-"""Words that stand for a quantity in configurations."""
+"""Short names of quantities in configurations."""
 
 
 def load(
@@ -73,7 +73,7 @@ class DatasetRegistry:
         Returns
         -------
         dict
-            Arrays of one value a quarter hour, read-only.
+            Arrays with one value per quarter hour, read-only.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Bringing pandas frames of different sources to common stamps."""
+"""Alignment of pandas frames from different sources."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class TimeseriesAligner:
-    """Cuts frames to the time they share and resamples them to one interval.
+    """Cut frames to their common time and resample them to one interval.
 
-    Powers and prices are averaged on the way to longer intervals and held on the way to shorter ones; columns whose
-    unit says that they are points (``_c``, ``_m_s``) are interpolated. Missing values stay missing (NaN).
+    Powers and prices are averaged over longer intervals and repeated in shorter ones. Columns with the unit of an
+    instant (``_c``, ``_m_s``) are interpolated. Missing values stay missing (NaN).
 
     Parameters
     ----------

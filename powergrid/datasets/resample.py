@@ -1,9 +1,9 @@
-"""Bringing a regular series to another tick length: every row is the mean of its signal over the tick.
+"""Resampling of a regular series to another tick length: every row is the mean of its signal over the tick.
 
-Two kinds of signal are known. Powers and prices are constant within their interval (`held_means`): cutting an interval
-repeats its value, joining intervals averages them, so energy is kept. Temperature and wind speed are points joined by
-straight lines (`linear_means`), and a turbine's power is the exact mean of its power curve along such a line
-(`curve_means`), so it too has the same energy at every tick length. The end of the data joins its beginning.
+There are two kinds of signal. Powers and prices are constant within their interval (`held_means`): shorter ticks repeat
+the value, longer ticks average it, and the energy stays the same. Temperature and wind speed are points on straight
+lines (`linear_means`). The power of a turbine is the exact mean of its power curve along such a line (`curve_means`),
+so its energy does not depend on the tick length either. After the end of the data its beginning follows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DAY_S = 86_400
 _POINT_UNITS = ("_c", "_m_s")
 
 _FLAT_M_S = 1e-6
-"""Below this change of wind speed [m/s] the mean of the curve is taken by its trapezoid, which rounds better."""
+"""Below this change of wind speed [m/s] the mean of the curve is its trapezoid, which has a smaller rounding error."""
 
 
 class PowerCurve(NamedTuple):
@@ -110,8 +110,8 @@ def means(column: str, series: Series, dt_s: int, ticks: np.ndarray | None = Non
     Parameters
     ----------
     ticks
-        Indices of the ticks from the beginning of the data, any shape, beyond the end from the beginning again; all if
-        ``None``. The mean of a tick is the same bits whichever others are computed with it.
+        Indices of the ticks from the beginning of the data, any shape; after the end the beginning follows. ``None``
+        means all. The mean of a tick has the same bits whichever other ticks are computed.
     """
     if series.curve is not None:
         return curve_means(series.values, series.interval_s, dt_s, series.curve, ticks)

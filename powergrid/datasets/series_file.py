@@ -1,4 +1,4 @@
-"""What people say about a file that holds a series, in YAML and in Python alike."""
+"""Format of a file with a series, as stated in YAML or Python."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from powergrid.core.settings import NumberSettings
 
 
 class SeriesFile(NumberSettings):
-    """A file with a series, and how it is written where that cannot be seen from the file itself."""
+    """A file with a series, and the parts of its format that cannot be detected."""
 
     path: str = Field(
         min_length=1,
         description='CSV or Excel file, relative to this YAML, or "file:column", or "dataset:column"',
     )
-    column: str | None = Field(None, description="value column; omitted: the only one beside the time")
+    column: str | None = Field(None, description="value column; omitted: the only one besides the time")
     sep: str | None = Field(
-        None, min_length=1, max_length=1, description="separator of cells in CSV; omitted: as the lines show"
+        None, min_length=1, max_length=1, description="separator of cells in CSV; omitted: detected from the lines"
     )
     decimal: Literal[".", ","] | None = Field(
-        None, description="decimal mark of numbers in CSV; omitted: as the numbers show"
+        None, description="decimal mark of numbers in CSV; omitted: detected from the numbers"
     )
     date_format: str | None = Field(
         None,
         min_length=2,
-        description='form of the stamps, such as "%d/%m/%Y %H:%M"; omitted: as the stamps show',
+        description='form of the stamps, such as "%d/%m/%Y %H:%M"; omitted: detected from the stamps',
     )
     sheet: str | int | None = Field(
         None, description="sheet of an Excel file, by name or number from 0; omitted: the only one"
@@ -36,7 +36,7 @@ class SeriesFile(NumberSettings):
         None,
         min_length=1,
         description="unit of the values, such as kW, kWh (per interval), percent, EUR/MWh, ct/kWh, K, km/h; omitted: "
-        "the quantity's own, which the size of the values must fit",
+        "the unit of the quantity, which must fit the size of the values",
     )
     rating: float | None = Field(
         None,
@@ -51,7 +51,7 @@ class SeriesFile(NumberSettings):
         description="local standard time minus UTC [h]; stamps without an offset then are UTC; omitted: stamps are in "
         "local standard time",
     )
-    check: bool = Field(True, description="whether values of an unusual size are refused")
+    check: bool = Field(True, description="whether unusual values are refused")
     max_mb: float = Field(200.0, gt=0, le=10_000, description="size of the largest file that is read [MB]")
 
     @model_validator(mode="after")
@@ -61,18 +61,18 @@ class SeriesFile(NumberSettings):
         return self
 
     def said(self) -> dict[str, Any]:
-        """What differs from the defaults, the path first."""
+        """Fields that differ from the defaults, the path first."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def line(self, key: str, **changes: Any) -> str:
-        """What to write into the YAML: this, with some keys changed."""
+        """The line for the YAML file: this format with some keys changed."""
         told = {**self.said(), **changes}
         inside = ", ".join(f"{name}: {_flow(name, value)}" for name, value in told.items())
         return f"`{key}: {{{inside}}}`"
 
 
 def _flow(name: str, value: Any) -> str:
-    """A value as one writes it in YAML."""
+    """A value in YAML notation."""
     if (
         isinstance(value, str)
         and name not in ("sep", "decimal", "date_format")

@@ -1,4 +1,4 @@
-"""Which days are for training, validation and test, and which stand apart because their prices do."""
+"""Days for training, validation and test, and stress days with extreme prices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STRESS_SHARE, STRESS_MULTIPLE = 0.9, 10.0
 """A day is a stress day if a price exceeds this multiple of the price that this share of the year stays below [1]."""
 
 STRESS_DAYS = 100
-"""Where no day is so dear, one day of so many is a stress day: the dearest."""
+"""If no price exceeds that multiple, one of so many days is a stress day: the one with the highest price."""
 
 SPLITS = ("train", "validation", "test", "stress")
 
@@ -28,12 +28,12 @@ def stress_days(prices: Mapping[str, np.ndarray], days: int, stress_price: float
     Parameters
     ----------
     prices
-        Price series; their currency does not matter.
+        Price series in any currency.
     days
         Days that they cover.
     stress_price
-        Price above which a day is one; by default ten times the price that nine tenths of the values stay below.
-        Where no day is so dear by that default, the dearest day of each hundred is one.
+        Price above which a day is a stress day; by default ten times the 90th percentile. If no price exceeds the
+        default, the 1 % of days with the highest prices are stress days.
     """
     found, dearest = np.zeros(days, dtype=bool), np.full(days, -np.inf)
     for values in prices.values():
@@ -46,7 +46,7 @@ def stress_days(prices: Mapping[str, np.ndarray], days: int, stress_price: float
 
 
 def usual_limit(prices: np.ndarray) -> float:
-    """Price beyond which a day is out of the ordinary; infinite where most prices are zero or below."""
+    """Price above which a day is a stress day; infinite if most prices are zero or negative."""
     known = prices[~np.isnan(prices)]
     usual = float(np.quantile(known, STRESS_SHARE)) if known.size else 0.0
     return STRESS_MULTIPLE * usual if usual > 0 else np.inf

@@ -35,7 +35,7 @@ class Stamps(NamedTuple):
     local
         Wall clock of each row, without offset: of the first row's offset, or of the stated one.
     offset_s
-        Offset of that clock from UTC [s]; ``None`` where the stamps have none.
+        Offset of that clock from UTC [s]; ``None`` if the stamps have none.
     """
 
     local: pd.Series
@@ -43,12 +43,12 @@ class Stamps(NamedTuple):
 
 
 class UnclearStamps(DataError):
-    """Stamps that cannot be read, with the row at fault and the form to state.
+    """Stamps that cannot be read, with the row and the format to state.
 
     Attributes
     ----------
     row
-        Row at fault; ``None`` where no single one is.
+        Row with the fault; ``None`` if it is not a single row.
     forms
         Forms that they may have.
     """
@@ -66,8 +66,8 @@ def read_stamps(texts: pd.Series, date_format: str | None) -> Stamps:
     texts
         One stamp a row.
     date_format
-        Their form as for ``strptime``; by default it is found by the stamps: year first, day first with points, and
-        day or month first with strokes where a number above 12 decides.
+        Their format as for ``strptime``; by default it is detected: year first, day first with points, and day or
+        month first with slashes if a number above 12 decides.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def read_stamps(texts: pd.Series, date_format: str | None) -> Stamps:
 
 
 def _without_24(texts: pd.Series) -> tuple[pd.Series, pd.Series | None]:
-    """Stamps at 24:00 as those at 00:00, and which they are: they belong to the day after."""
+    """Stamps with 24:00 replaced by 00:00, and which they are; they belong to the next day."""
     if "24:00" not in " ".join(texts):
         return texts, None
     late = texts.str.contains(_MIDNIGHT, regex=True)
@@ -165,7 +165,7 @@ def _form(texts: pd.Series) -> str | None:
     pair = texts.str.extract(rf"^(\d{{1,2}}){re.escape(mark)}(\d{{1,2}}){re.escape(mark)}")
     one, two = (int(np.nan_to_num(pair[k].astype(float)).max()) for k in (0, 1))
     if one > 12 and two > 12:
-        raise UnclearStamps("days and months change places in the dates; write all of them alike", None, (day_first,))
+        raise UnclearStamps("days and months change places in the dates; use one order", None, (day_first,))
     if one <= 12 and two <= 12:
         raise UnclearStamps("the dates can be read with the day or the month first", None, (day_first, month_first))
     return day_first if one > 12 else month_first

@@ -1,4 +1,4 @@
-"""The two prices of a small prosumer: what the utility pays for a fed-in MWh and what it charges for a drawn one."""
+"""The two prices at a meter: the utility pays the feed-in price and charges the retail price."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tariff(
 
 
 def check_tariff(price_per_mwh: np.ndarray, feed_in_share: float = 0.9, retail_adder: float = 45.0) -> None:
-    """Refuse a tariff that pays more for feeding in than drawing costs: it could be turned into money without end.
+    """Refuse a tariff with a feed-in price above the retail price, with which money could be made without limit.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Units in which files give their values, and the sizes that values of a quantity have."""
+"""Units of values in files, and usual sizes of the values of a quantity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from powergrid.core.settings import plausible
 from powergrid.datasets.resample import DAY_S
 
 UNITS = ("pu", "mw", "mvar", "mwh", "per_mwh", "c", "m_s", "w_m2", "t_per_mwh", "h")
-"""Units a quantity may end with, which are those inside of a dataset."""
+"""Units at the end of a quantity's name, which are the units of a dataset."""
 
 
 class Conversion(NamedTuple):
@@ -68,7 +68,7 @@ TABLE: dict[str, dict[str, Conversion]] = {
     "t_per_mwh": {"t/MWh": Conversion(), **_all({"kg/MWh": 1e-3, "g/kWh": 1e-3, "kg/kWh": 1.0})},
     "h": {"h": Conversion(), **_all({"min": 1 / 60, "s": 1 / 3600})},
 }
-"""Units that a file may state, by the unit inside; the first of each is that unit itself."""
+"""Units that a file may state, by unit of the dataset; the first of each is that unit itself."""
 
 _PRICE = re.compile(r"(?P<money>[^\W\d_]+|[$€£¥¢₹])\s*/\s*(?P<energy>kwh|mwh|gwh|wh)", re.IGNORECASE)
 _HUNDREDTHS = ("ct", "cent", "cents", "c", "¢", "p", "rp", "øre", "öre")
@@ -84,7 +84,7 @@ def parts_of(quantity: str) -> tuple[str, str]:
 
 
 def conversion(quantity: str, unit: str) -> Conversion:
-    """How values in a stated unit become those of a quantity.
+    """Conversion of values from a stated unit to the unit of a quantity.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def conversion(quantity: str, unit: str) -> Conversion:
     Raises
     ------
     DataError
-        If the unit is none of the quantity's; names those that are.
+        If the quantity has no such unit; lists its units.
     """
     inside = parts_of(quantity)[1]
     if inside == "per_mwh":
@@ -115,18 +115,18 @@ def conversion(quantity: str, unit: str) -> Conversion:
 
 
 class Doubt(NamedTuple):
-    """Why values are not what their quantity takes, and the key that would make them so.
+    """Reason why values do not fit their quantity, and the key that corrects it.
 
     Attributes
     ----------
     told
-        Value seen, value expected, and what it looks like.
+        The value, the expected value, and the probable unit.
     unit
         Unit to state.
     other
-        Other ways to mend it.
+        Other corrections.
     never
-        Whether nothing makes such values possible.
+        Whether such values are impossible in every unit.
     """
 
     told: str
@@ -136,7 +136,7 @@ class Doubt(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """Sizes of a quantity's values: its range, that range in words, and what other sizes look like, in rising order."""
+    """Sizes of a quantity's values: its range, the range as text, and probable units of other sizes in rising order."""
 
     low: float
     high: float
@@ -157,7 +157,7 @@ USUAL: dict[str, Usual] = {
     "ghi_w_m2": _SUN,
     "dni_w_m2": _SUN,
 }
-"""Usual sizes by quantity; the looks are bounds of the largest value."""
+"""Usual sizes by quantity, with bounds of the largest value."""
 
 _SUN_QUANTITIES = ("pv_pu", "ghi_w_m2", "dni_w_m2")
 _NEVER_NEGATIVE = ("pv_pu", "wind_pu")
@@ -167,11 +167,11 @@ _KW_PER_M2 = 2.0
 _NIGHT_SHARE = 0.1
 """Mean power from 22:00 to 02:00 over the mean of all hours, above which the clock is wrong [1]."""
 _NOON_WITHIN_H = 3.0
-"""Farthest that the middle of the sun's day is from 12:00 by zone and by a roof to the east or west [h]."""
+"""Largest distance of the middle of the solar day from 12:00, caused by the time zone and by east or west roofs [h]."""
 
 
 def beyond_sense(quantity: str, values: np.ndarray) -> str:
-    """A sentence if a value lies beyond physical sense, or an empty text; missing values are none."""
+    """A message if a value is beyond physical limits, else an empty text. Missing values are ignored."""
     known = values[~np.isnan(values)]
     if not known.size:
         return ""
@@ -187,7 +187,7 @@ def beyond_sense(quantity: str, values: np.ndarray) -> str:
 
 
 def doubt(quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool = True) -> Doubt | None:
-    """What speaks against values being what their quantity takes; ``None`` if nothing does.
+    """Reason against values being those of their quantity; ``None`` if there is none.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def doubt(quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool = T
     values, interval_s
         A year from midnight and its interval [s].
     sizes
-        Whether sizes count: not where the unit was stated and is the quantity's own.
+        Whether sizes are checked: not if the unit was stated and is the quantity's unit.
     """
     largest = float(np.abs(values).max())
     found = _size(quantity, values, largest) if sizes else None
@@ -208,12 +208,12 @@ def doubt(quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool = T
         if quantity in _NEVER_NEGATIVE:
             other = "generation available is never negative: set the plant's own use at night to zero"
             return Doubt(told, other=other, never=True)
-        return Doubt(told, other="check the sign: a load counts what is drawn")
+        return Doubt(told, other="check the sign: a load is positive when power is drawn")
     return _night(values, interval_s) if quantity in _SUN_QUANTITIES else None
 
 
 def never_negative(quantity: str, values: np.ndarray) -> bool:
-    """Whether a quantity that cannot be negative is."""
+    """Whether a quantity that cannot be negative has negative values."""
     return quantity in _NEVER_NEGATIVE and bool(values.min() < 0)
 
 
@@ -230,7 +230,7 @@ def _size(quantity: str, values: np.ndarray, largest: float) -> Doubt | None:
     told = f"largest value {values[np.abs(values).argmax()]:g}, expected {usual.expected}"
     unit = next((name for limit, name in usual.looks_like if largest <= limit), "")
     own = next(iter(TABLE[inside]))
-    other = f"state `unit: {own}` if it is meant so"
+    other = f"state `unit: {own}` if the values are correct"
     if not unit:
         return Doubt(told, other=other)
     if inside == "pu" and conversion(quantity, unit).rated:
@@ -239,7 +239,7 @@ def _size(quantity: str, values: np.ndarray, largest: float) -> Doubt | None:
 
 
 def _night(values: np.ndarray, interval_s: int) -> Doubt | None:
-    """Sun that shines at midnight, and the offset of the clock that would mend it.
+    """Solar power at midnight, and the offset of the clock that corrects it.
 
     The hour of the sun's power is the direction of ``sum p exp(2 pi i h / 24)``, its circular mean.
     """

@@ -1,11 +1,11 @@
-"""One series from a user's CSV or Excel file, checked before it is believed.
+"""One series from a user's CSV or Excel file, checked before use.
 
-A file holds a header, one time column and value columns; lines that begin with ``#`` before the header are comments.
-The time column is the one called ``time``, ``timestamp``, ``datetime``, ``date``, ``hour`` and the like, else the
-first; a date and a clock column beside each other are read together. It holds stamps or whole numbers that count
-intervals. Stamps mark the start of an interval, in local standard time, unless the file is said to be otherwise; with a
-UTC offset they are brought to the offset of the first, which undoes clock changes. A file covers one calendar year from
-1 January 00:00; 29 February is dropped. Days are used by their place in the year, so weekdays are the file's own.
+A file has a header, one time column and value columns. Lines that begin with ``#`` before the header are comments. The
+time column has a name such as ``time``, ``timestamp``, ``datetime``, ``date`` or ``hour``, else it is the first; a date
+column beside a clock column is read together with it. It contains stamps, or integers that count intervals. Stamps mark
+the start of an interval in local standard time, unless a key says otherwise; stamps with a UTC offset are converted to
+the offset of the first, which removes clock changes. A file covers one calendar year from 1 January 00:00; 29 February
+is dropped. Days are used by their position in the year, so weekdays are those of the file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CLOCK_CHANGES = "clock changes need UTC offsets, or local standard time all yea
 
 
 class _Column(NamedTuple):
-    """Two columns of a file as texts, with the line each row stands on, and what is known of the file."""
+    """Two columns of a file as texts, with the line of each row and the stated format."""
 
     place: str
     key: str
@@ -56,7 +56,7 @@ class _Column(NamedTuple):
     sep: str
 
     def row(self, row: int) -> str:
-        """A row in words."""
+        """A row as text."""
         return f"line {self.lines[row]} ({self.time_name} {self.times.iloc[row]})"
 
     def write(self, **changes: Any) -> str:
@@ -74,7 +74,7 @@ class _Clock(NamedTuple):
     offset_s
         Its offset from UTC [s]; ``None`` where the stamps have none.
     counted
-        Whether the file counts intervals in place of giving stamps.
+        Whether the file counts intervals instead of giving stamps.
     """
 
     seconds: np.ndarray
@@ -95,11 +95,11 @@ def read_series(
     Parameters
     ----------
     file
-        Path, or a `SeriesFile` that says how the file is written.
+        Path, or a `SeriesFile` with the format of the file.
     column
         Value column; may be left out where the file has only one.
     quantity
-        What the values are, with their unit inside of a dataset: ``"load_p_pu"``, ``"price_per_mwh"``.
+        Quantity of the values, with its unit in a dataset: ``"load_p_pu"``, ``"price_per_mwh"``.
     key
         Name of the series in a YAML, for messages; by default the quantity.
     folder
@@ -113,9 +113,9 @@ def read_series(
     Raises
     ------
     DataError
-        If the file or column is missing, a time or number cannot be read, values are missing or of an unusual size for
-        their unit, stamps are doubled or have gaps, or the file does not cover one year. Names file, separator, column,
-        line and time, and the line to write into the YAML where one helps.
+        If the file or column is missing, a time or number cannot be read, values are missing or unusual for their unit,
+        stamps are repeated or have gaps, or the file does not cover one year. The message contains file, separator,
+        column, line and time, and the line for the YAML file if one helps.
     MissingExtraError
         If an Excel file needs openpyxl and it is absent.
     """
@@ -158,7 +158,7 @@ def _column(cells: Cells, form: SeriesFile, key: str) -> _Column:
 
 
 def _time_positions(header: list[str]) -> tuple[int, int | None]:
-    """Positions of the time column and, beside a column of dates, of that of the clock."""
+    """Positions of the time column and, if it contains dates only, of the clock column."""
     names = [name.lower() for name in header]
     date = next((names.index(name) for name in _DATE_NAMES if name in names), None)
     clock = next((names.index(name) for name in _CLOCK_NAMES if name in names), None)
@@ -250,7 +250,7 @@ def _counted_interval(raw: _Column) -> int:
 
 
 def _interval(raw: _Column, seconds: np.ndarray, order: np.ndarray) -> int:
-    """Interval of the rows in time order [s]; refuses doubled stamps and gaps."""
+    """Interval of the rows in time order [s]; refuses repeated stamps and gaps."""
     steps = np.diff(seconds[order])
     if not len(steps):
         raise DataError(f"{raw.place}: one row only; a file covers one year")
@@ -272,10 +272,10 @@ def _interval(raw: _Column, seconds: np.ndarray, order: np.ndarray) -> int:
 
 
 def _new_year(raw: _Column, clock: _Clock, interval_s: int) -> tuple[bool | None, int]:
-    """Whether the year has a 29 February (``None`` for plain counts), and how far its rows are to be turned [s].
+    """Whether the year has a 29 February (``None`` for plain counts), and by how much its rows are shifted [s].
 
-    Stamps of another clock than the place's are brought to it. If the file then begins with the year, nothing is left
-    to do; else its own clock does, and the hours beyond the end of the year go to its beginning.
+    Stamps of another clock are converted to local standard time. If the file then starts with the year, no shift is
+    needed. Otherwise the file's own clock starts with the year, and the hours beyond its end move to its beginning.
     """
     form = raw.form
     turn_s = 0 if form.utc_offset_h is None else round(form.utc_offset_h * 3600) - (clock.offset_s or 0)
@@ -323,7 +323,7 @@ def _one_year(raw: _Column, values: np.ndarray, interval_s: int, leap: bool | No
 
 
 def _converted(raw: _Column, values: np.ndarray, interval_s: int, stated: Conversion) -> np.ndarray:
-    """Values in the unit inside; powers are divided by the rating, by default by the largest of the year."""
+    """Values in the unit of the dataset. Powers are divided by the rating, by default the largest value of the year."""
     rating = raw.form.rating
     if rating is not None and not stated.rated:
         raise DataError(f"{raw.place}: a rating has no meaning for values in {raw.form.unit}; leave it out")
@@ -332,12 +332,12 @@ def _converted(raw: _Column, values: np.ndarray, interval_s: int, stated: Conver
         return (power + stated.offset) * stated.factor
     base = float(np.abs(power).max()) if rating is None else rating
     if base == 0.0:
-        raise DataError(f"{raw.place}: all values are zero, so that none of them can be 1 per unit; state a rating")
+        raise DataError(f"{raw.place}: all values are zero, so none of them can be 1 per unit; state a rating")
     return power / base
 
 
 def _check(raw: _Column, quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool) -> None:
-    """Refuse values that are in another unit, of another clock, or beyond sense."""
+    """Refuse values in another unit, on another clock, or beyond physical limits."""
     checked, found = raw.form.check, None
     senseless = beyond_sense(quantity, values)
     if checked or never_negative(quantity, values):

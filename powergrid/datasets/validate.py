@@ -1,4 +1,4 @@
-"""What a frame or a set of series must satisfy to be a dataset."""
+"""Checks of a frame or a set of series before it becomes a dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports that a person reads: one page with pictures for a run, and the records of days behind them."""
+"""Reports: one page with plots about a run, and the records of days that the plots use."""
 
 from powergrid.report.records import DayRecord, load_record, record_day, record_days, save_record
 from powergrid.report.write import write_report

@@ -1,4 +1,4 @@
-"""Where an account's power comes from and where it goes, tick by tick."""
+"""Sources and uses of an account's power, tick by tick."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Balance(NamedTuple):
     Attributes
     ----------
     sources
-        What feeds it, by technology: its devices, ``"p2p"`` for peers and ``"grid"`` for the utility.
+        Sources by technology: its devices, ``"p2p"`` for peers and ``"grid"`` for the utility.
     uses
-        Where power goes besides the load: charging, sales to peers, export.
+        Uses besides the load: charging, sales to peers, export.
     load_mw
         Load of its buses and of its load devices.
     """
@@ -60,7 +60,7 @@ def balance(record: DayRecord, account: str) -> Balance:
 
 
 def _ordered(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Own devices first, then peers and utility; what never happens is left out."""
+    """Own devices first, then peers and utility; sources that never occur are left out."""
     rank = {kind: place for place, kind in enumerate(reversed(TECHNOLOGY))}
     happens = [kind for kind, values in parts.items() if values.max(initial=0.0) > 1e-9]
     return {kind: parts[kind] for kind in sorted(happens, key=lambda kind: rank.get(kind, 3.5))}

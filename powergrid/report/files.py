@@ -1,4 +1,4 @@
-"""What the JSON files of a run's folder hold, read once and checked against what a run writes."""
+"""Content of the JSON files in a run's folder, read once and validated."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from powergrid.core.files import read_json, read_json_lines
 
 META, EVALUATION, METRICS = "meta.json", "evaluation.json", "metrics.jsonl"
 BOUND = "lower_bound"
-"""Name under which ``evaluation.json`` holds costs that no policy can go below; it has no trajectories."""
+"""Name of the lower bound in ``evaluation.json``; it has no trajectories."""
 
 
 class _File(BaseModel):
-    """Names that a later version adds are let through; a wrong type or a value that is not finite is not."""
+    """Unknown names are accepted; a wrong type or a value that is not finite is refused."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class RunMeta(_File):
-    """``meta.json``: what is trained, with which settings."""
+    """``meta.json``: the training and its settings."""
 
     algorithm: str
     steps: PositiveInt
@@ -34,7 +34,7 @@ class RunMeta(_File):
 
 
 class ByDay(_File):
-    """Costs [$/day] of one policy, one entry a day."""
+    """Costs [$/day] of one policy, one entry per day."""
 
     money: list[float]
     violations: list[float]
@@ -49,7 +49,7 @@ class PolicyEntry(_File):
 
 
 class EvaluationFile(_File):
-    """``evaluation.json``: which policies were played on which days."""
+    """``evaluation.json``: policies and days of an evaluation."""
 
     days: list[NonNegativeInt] = Field(min_length=1)
     seed: NonNegativeInt
@@ -76,7 +76,7 @@ def read_meta(folder: Path) -> RunMeta:
     FileNotFoundError
         If there is none.
     RunError
-        If it cannot be read, or is none of a run.
+        If it cannot be read, or is not such a file of a run.
     """
     return _checked(RunMeta, folder / META, "put a copy in its place, or train again into another folder")
 
@@ -87,7 +87,7 @@ def read_evaluation(folder: Path) -> EvaluationFile:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Rows of a run's learning curve, none where there is no such file; a last line cut short by a kill is left out.
+    """Rows of a run's learning curve, empty without a file. An incomplete last line is left out.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Numbers that the report states in words and tables, each from the replayed days or from ``evaluation.json``."""
+"""Numbers in the text and tables of the report, from the replayed days or from ``evaluation.json``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from powergrid.worlds.seeds import episode_seed
 from powergrid.worlds.world import World
 
 _BLOCK = 64
-"""Days replayed side by side where only their cost is wanted."""
+"""Number of days replayed together if only their cost is needed."""
 
 
 class Saving(NamedTuple):
@@ -26,28 +26,28 @@ class Saving(NamedTuple):
 
     @property
     def verdict(self) -> int:
-        """1 where it is cheaper, -1 where it is dearer, 0 where the interval holds zero."""
+        """1 if it is cheaper, -1 if it costs more, 0 if the interval contains zero."""
         return int(self.low > 0.0) - int(self.high < 0.0)
 
 
 def saving(run: Run, other: Played) -> Saving:
-    """What the main policy saves against another."""
+    """Saving of the main policy relative to another."""
     return Saving(*mean_interval(other.objective - run.main.objective))
 
 
 def gap(run: Run, policy: Played) -> Saving | None:
-    """What a policy costs above the lower bound, day by day; ``None`` where there is no bound."""
+    """Cost of a policy above the lower bound, day by day; ``None`` without a bound."""
     return None if run.bound is None else Saving(*mean_interval(policy.objective - run.bound))
 
 
 def rival(run: Run) -> Played | None:
-    """The policy that the headline compares with: the rule where it was played, else the second policy."""
+    """The policy that the headline compares with: the rule if it was evaluated, else the second policy."""
     others = run.policies[1:]
     return next((policy for policy in others if policy.name == "rule_based"), others[0] if others else None)
 
 
 def split_name(run: Run) -> str:
-    """``"test "`` or ``"training "`` if all days belong to one split of the dataset, else nothing."""
+    """``"test "`` or ``"training "`` if all days belong to one split of the dataset, else an empty text."""
     found = [split for split, days in run.world.days.items() if set(run.days) <= {int(day) for day in days}]
     return {"train": "training "}.get(found[0], f"{found[0]} ") if found else ""
 
@@ -55,7 +55,7 @@ def split_name(run: Run) -> str:
 class MoneyTable(NamedTuple):
     """Mean of a day [$/day]: money by account (rows) and name (columns), and priced violations by account.
 
-    Names under which nobody pays anything are left out.
+    Names without any payment are left out.
     """
 
     accounts: tuple[str, ...]
@@ -65,7 +65,7 @@ class MoneyTable(NamedTuple):
 
 
 def money_table(run: Run, record: DayRecord) -> MoneyTable:
-    """Who pays for what, over all days."""
+    """Costs by account and name over all days."""
     money = record.money.sum(1).mean(0) * run.per_day
     used = np.flatnonzero(np.abs(money).max(0) > 1e-9)
     return MoneyTable(
@@ -100,12 +100,12 @@ def training_levels(run: Run) -> dict[str, np.ndarray]:
 
 
 def largest_imbalance(record: DayRecord) -> float:
-    """Largest sum over all accounts and the utility of what is transferred in a tick [$]; zero but for rounding."""
+    """Largest sum of the transfers of a tick over all accounts and the utility [$]; zero except for rounding."""
     return float(np.abs(record.transfers.sum(-1)).max(initial=0.0))
 
 
 def days_below_bound(run: Run) -> int:
-    """Days on which any policy costs less than the lower bound by more than rounding: none, or the bound is wrong."""
+    """Days on which a policy costs less than the lower bound, beyond rounding. A nonzero count means a wrong bound."""
     if run.bound is None:
         return 0
     tolerance = 1e-6 * np.maximum(np.abs(run.bound), 1.0)

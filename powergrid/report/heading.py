@@ -1,4 +1,4 @@
-"""The first sections: the result, and what was played on what."""
+"""The first sections: the result, and the setting of the evaluation."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from powergrid.report.run import Run
 from powergrid.report.style import policy_phrase, readable
 
 COMPOSITE = (
-    "The data are a composite of unrelated places: load and sun of San Francisco, prices of North Texas, wind off "
-    "California. Each series is published data, but that they happen together is not real. The page therefore "
-    "compares policies; it says nothing about any real system."
+    "The data are a composite of unrelated places: load and solar power of San Francisco, prices of North Texas, wind "
+    "off California. Each series comes from a published source, but their coincidence is not real. This page therefore "
+    "compares policies and describes no real system."
 )
 AGENTS_NAMED = 6
-"""Most agents that are listed by name."""
+"""Largest number of agents that are listed by name."""
 
 
 def title(run: Run) -> str:
-    """What was trained, or else played, on which configuration."""
+    """Title: the trained or evaluated policy, and the configuration."""
     what = run.meta.algorithm.upper() if run.meta else policy_phrase(run.main.name).capitalize()
     return f"{what} on {run.world.resolved.config.name}"
 
 
 def byline(run: Run) -> str:
-    """The facts in one line; `setting` has them in full."""
+    """The setting in one line; `setting` has the details."""
     network, trained = run.world.network, _steps(run.metrics)
     parts = [
         f"{trained} training steps, seed {run.meta.seed}" if trained and run.meta else "nothing trained",
@@ -46,13 +46,13 @@ def byline(run: Run) -> str:
 
 
 def result(run: Run) -> str:
-    """The result in a sentence and in large numbers."""
+    """The result as a sentence and as large numbers."""
     note = markup.paragraph(COMPOSITE, "note") if is_composite(run.world.resolved.dataset().source) else ""
     return markup.section("Result", markup.paragraph(headline(run), "lead"), _tiles(run), note)
 
 
 def setting(run: Run) -> str:
-    """What was played, on which network and data, with which software."""
+    """The evaluated policies, network, data and software."""
     return markup.section("What was played", markup.facts(_facts(run)))
 
 
@@ -62,18 +62,18 @@ def is_composite(source: str) -> bool:
 
 
 def headline(run: Run) -> str:
-    """The result as a sentence that does not say more than the interval allows."""
+    """The result as a sentence, no stronger than the interval allows."""
     main, other = run.main, rival(run)
     name, cost = policy_phrase(main.name), markup.dollars(main.objective.mean())
     count = f"{len(run.days)} {split_name(run)}day{'s' if len(run.days) != 1 else ''}"
     start = f"Averaged over {count}, a day costs {cost} $ under {name}"
     if other is None:
-        return f"{start}. No other policy was played, so there is nothing to compare it with."
+        return f"{start}. No other policy was evaluated, so there is no comparison."
     saved, rule = saving(run, other), policy_phrase(other.name)
     start += f" and {markup.dollars(other.objective.mean())} $ under {rule}."
     if saved.verdict == 0:
         between = markup.interval(saved.low, saved.high, sign=True)
-        return f"{start} Which of the two is cheaper is not certain: {name} saves {between} $ a day (95 % interval)."
+        return f"{start} The difference is not significant: {name} saves {between} $ a day (95 % interval)."
     better, amount = (name if saved.verdict > 0 else rule), markup.dollars(abs(saved.mean))
     low, high = sorted((abs(saved.low), abs(saved.high)))
     return f"{start} {better.capitalize()} is cheaper by {amount} $ a day (95 % interval {markup.interval(low, high)})."
@@ -92,7 +92,7 @@ def _tiles(run: Run) -> str:
     above = gap(run, main)
     if run.bound is not None and above is not None:
         bound = markup.dollars(float(run.bound.mean()))
-        below = f"95 % interval {markup.interval(above.low, above.high)}; no policy can cost less than {bound} $/day"
+        below = f"95 % interval {markup.interval(above.low, above.high)}; no policy costs less than {bound} $/day"
         entries.append(("Above the lower bound", f"{markup.dollars(above.mean)} $/day", below))
     settings, record = run.world.layout.settings, main.record
     if record is not None:
@@ -137,7 +137,7 @@ def _steps(metrics: list[dict[str, Any]]) -> str:
 
 def _training(meta: RunMeta | None, metrics: list[dict[str, Any]]) -> str:
     if meta is None or not metrics:
-        return "none; all policies played here are given rules"
+        return "none; all evaluated policies are fixed rules"
     minutes = metrics[-1].get("time_s", 0.0) / 60.0
     return (
         f"{meta.algorithm.upper()}, {_steps(metrics)} environment steps, seed {meta.seed}, on "

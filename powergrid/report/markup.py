@@ -1,4 +1,4 @@
-"""The few pieces of HTML that the page is made of; all text is escaped here."""
+"""HTML elements of the page; all text is escaped here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def escape(text: str) -> str:
-    """Text for HTML; a unit stays on the line of its number."""
+    """Text for HTML; no line break separates a unit from its number."""
     return re.sub(r"(?<=\d) (?=[%$]|pu\b)", "&nbsp;", plain_escape(text))
 
 
@@ -27,7 +27,7 @@ def dollars(value: float, sign: bool = False) -> str:
 
 
 def interval(low: float, high: float, sign: bool = False) -> str:
-    """``"1,347 to 1,605"``, which does not break into lines."""
+    """``"1,347 to 1,605"`` without a line break."""
     return f"{dollars(low, sign)} to {dollars(high, sign)}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
@@ -37,7 +37,7 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def figure(picture: Picture, caption: str) -> str:
-    """A picture inside the page, and below it how to read it."""
+    """An embedded plot with a caption."""
     data = base64.b64encode(picture.svg).decode("ascii")
     image = f'<img alt="{escape(picture.alt)}" src="data:image/svg+xml;base64,{data}">'
     return f'<figure><div class="wide">{image}</div><figcaption>{escape(caption)}</figcaption></figure>'
@@ -67,7 +67,7 @@ def tiles(entries: Iterable[tuple[str, str, str]]) -> str:
 
 
 def more(title: str, content: str) -> str:
-    """Content that opens on a click."""
+    """Content that a click opens."""
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
@@ -77,7 +77,7 @@ def section(title: str, *parts: str) -> str:
 
 
 def document(title: str, subtitle: str, byline: str, body: str) -> str:
-    """The whole page, needing nothing from outside."""
+    """The complete page; it needs no other file."""
     css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     heading = f"<header><h1>{escape(title)}</h1>{paragraph(subtitle)}{paragraph(byline, 'byline')}</header>"
     return (

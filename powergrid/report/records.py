@@ -1,4 +1,4 @@
-"""Everything that happened on one day, as arrays with names: what plots, tables and notebooks read."""
+"""Record of a day as named arrays, for plots, tables and notebooks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from powergrid.worlds.world import World
 
 
 class Names(NamedTuple):
-    """What the columns of a :class:`DayRecord` are; arrays of text.
+    """Names of the columns of a :class:`DayRecord`, as arrays of text.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Names(NamedTuple):
         Names of the two ledgers.
     unit_kind, unit_account
         Technology (``"storage"``, ``"generator"``, ``"solar"``, ``"wind"``, ``"load"`` ...) and account of each unit;
-        ``""`` where nobody owns it.
+        ``""`` without an account.
     storage_account
         Account of each unit with a state of charge.
     """
@@ -55,7 +55,7 @@ class DayRecord(NamedTuple):
     Attributes
     ----------
     names
-        What the columns are.
+        Names of the columns.
     dt_h
         Length of a tick [h], ``()``.
     actions
@@ -65,7 +65,8 @@ class DayRecord(NamedTuple):
     soc
         State of charge [1] at reset and after each tick, ``(T + 1, storage)``.
     load_mw
-        The network's own load of each account and, last, of nobody [MW], consumption positive, ``(T, accounts + 1)``.
+        The network's own load of each account and, last, of no account [MW], consumption positive,
+        ``(T, accounts + 1)``.
     measured_mw
         Metered branches, source and metered devices [MW], import positive, ``(T, meters)``.
     metered_mw
@@ -76,7 +77,7 @@ class DayRecord(NamedTuple):
         Money received from peers and utility [$], the utility last, ``(T, accounts + 1)``.
     p2p_bought_mwh, p2p_price_per_mwh, p2p_limit_per_mwh
         Energy bought from peers [MWh] (negative: sold), clearing price and own limit price [$/MWh]; NaN for accounts
-        that are in no such market, ``(T, accounts)``. The price is 0 where nobody traded.
+        without such a market, ``(T, accounts)``. The price is 0 without trades.
     v_pu
         Voltage of every bus [pu], the last solved one where the flow diverged, ``(T, buses)``.
     loading
@@ -84,7 +85,7 @@ class DayRecord(NamedTuple):
     loss_mw
         Losses of the network [MW], ``(T,)``.
     converged
-        Whether the power flow was solved, ``(T,)``.
+        Whether the power flow converged, ``(T,)``.
     alive
         False for ticks after physics ended the episode, ``(T,)``.
     series
@@ -129,9 +130,9 @@ actions ``(days, A, k_max)``."""
 
 
 def record_day(env: Any, policy: Policy, *, day: int, seed: int = 0) -> DayRecord:
-    """Play one day and keep everything.
+    """Run one day and record everything.
 
-    It is the episode that begins with ``env.reset(seed=seed, options={"day": day})``; `env` itself is left alone.
+    The episode is that of ``env.reset(seed=seed, options={"day": day})``. `env` itself does not change.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def record_day(env: Any, policy: Policy, *, day: int, seed: int = 0) -> DayRecor
     day
         Day of the dataset.
     seed
-        Decides forecast errors and initial states.
+        Seed of forecast errors and initial states.
     """
     given: Policy
     if isinstance(policy, str):
@@ -157,7 +158,7 @@ def record_day(env: Any, policy: Policy, *, day: int, seed: int = 0) -> DayRecor
 
 
 def record_days(world: World, policy: Policy, *, days: Sequence[int], seeds: Sequence[int]) -> DayRecord:
-    """As :func:`record_day` for several days side by side, with one seed a day.
+    """Record several days together, each with its own seed; see :func:`record_day`.
 
     Raises
     ------
@@ -199,7 +200,7 @@ def _decider(simulation: Simulation, policy: Policy, days: int) -> Callable[[int
     if given.shape != wanted:
         raise RunError(
             f"actions of shape {given.shape} do not fit the configuration, which needs {wanted}: days, ticks, agents "
-            "and numbers an agent; evaluate the run again"
+            "and numbers per agent; evaluate the run again"
         )
     return lambda tick, state, observation: given[:, tick]
 
@@ -231,7 +232,7 @@ def _row(
     output: Output,
     alive: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """What one tick leaves, days first."""
+    """Results of one tick, days first."""
     bought, price, limit = _trades(layout, state, len(alive))
     live = alive[:, None, None]
     return {
@@ -273,7 +274,7 @@ def _trades(layout: Any, state: State, days: int) -> tuple[np.ndarray, np.ndarra
 
 
 def names_of(world: World) -> Names:
-    """Names of everything that a record of this world holds."""
+    """Names of all columns in a record of this world."""
     layout, network = world.layout, world.network
     agents = {agent.id: agent for agent in world.agents}
     families = [layout.families[i] for i in layout.injecting]
@@ -298,7 +299,7 @@ _BY_CLASS = {"SolarPlant": "solar", "WindTurbine": "wind"}
 
 
 def technology(agent: Any) -> str:
-    """``"solar"`` or ``"wind"`` where settings or device class say so, else the class in lower case."""
+    """``"solar"`` or ``"wind"`` according to settings or device class, else the class name in lower case."""
     kind, name = getattr(getattr(agent, "settings", None), "kind", None), type(agent).__name__
     return kind if kind in ("solar", "wind") else _BY_CLASS.get(name, name.lower())
 
@@ -316,7 +317,7 @@ def _text(names: Sequence[str]) -> np.ndarray:
 
 
 def save_record(path: str | Path, record: DayRecord) -> None:
-    """Write a record as ``.npz``, whole or not at all: names under ``names/<field>``, nothing pickled.
+    """Write a record as ``.npz``, completely or not at all, with names under ``names/<field>`` and without pickles.
 
     Raises
     ------
@@ -329,12 +330,12 @@ def save_record(path: str | Path, record: DayRecord) -> None:
 
 
 def load_record(path: str | Path) -> DayRecord:
-    """Read what :func:`save_record` wrote.
+    """Read a file of :func:`save_record`.
 
     Raises
     ------
     RunError
-        If the file is missing or holds something else.
+        If the file is missing or is no record.
     """
     try:
         fields = [*(f"names/{field}" for field in Names._fields), *DayRecord._fields[1:]]

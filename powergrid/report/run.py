@@ -1,4 +1,4 @@
-"""What a run's folder holds, read once and checked against a replay of the recorded actions."""
+"""Content of a run's folder, read once and checked against a replay of the recorded actions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Played:
     violated_ticks
         Ticks with any violation [1/day], ``(days,)``.
     trajectory_hash
-        SHA-256 of its trajectories, ``""`` where there are none.
+        SHA-256 of its trajectories, ``""`` without any.
     record
         All days replayed; ``None`` without trajectories.
     replay_error
@@ -55,22 +55,22 @@ class Played:
 
 @dataclass(frozen=True)
 class Run:
-    """A folder as :func:`powergrid.learn.train.train` and ``evaluate`` leave it.
+    """A folder that :func:`powergrid.learn.train.train` and ``evaluate`` wrote.
 
     Attributes
     ----------
     folder
-        Where it lies.
+        Path of the folder.
     world
-        Its configuration, built.
+        World of its configuration.
     meta
-        Content of ``meta.json``; ``None`` where nothing was trained.
+        Content of ``meta.json``; ``None`` without training.
     metrics
         Rows of ``metrics.jsonl``.
     seed, days, machine
-        What ``evaluation.json`` says of the evaluation.
+        Seed, days and machine of the evaluation.
     policies
-        Everything that was evaluated, the compared policy first, the lower bound not among them.
+        All evaluated policies without the lower bound, the compared policy first.
     bound
         Cost of the lower bound [$/day], ``(days,)``, if it is known.
     """
@@ -87,17 +87,17 @@ class Run:
 
     @property
     def main(self) -> Played:
-        """The policy that the report is about."""
+        """The main policy of the report."""
         return self.policies[0]
 
     @property
     def recorded(self) -> list[tuple[Played, DayRecord]]:
-        """Policies with trajectories, and these."""
+        """Policies with trajectories."""
         return [(policy, policy.record) for policy in self.policies if policy.record is not None]
 
     @property
     def per_day(self) -> float:
-        """Days in an episode's time, inverted: what is summed over an episode times this is per day."""
+        """Factor from a sum over an episode to a value per day."""
         settings = self.world.layout.settings
         return 24.0 / (settings.episode_length * settings.dt_h)
 
@@ -112,17 +112,17 @@ class Run:
         return f"{day:%A} {day.day} {day:%B %Y}"
 
     def file(self, policy: Played, row: int) -> Path:
-        """Where a trajectory lies: the first policy's directly in ``trajectories/``."""
+        """Path of a trajectory; those of the first policy are directly in ``trajectories/``."""
         return trajectory_file(self.folder, policy.name, self.days[row], first=policy is self.main)
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a folder and replay what was recorded.
+    """Read a folder and replay the recorded actions.
 
     Raises
     ------
     RunError
-        If the folder holds no evaluation, or a file of it cannot be read.
+        If the folder contains no evaluation, or a file cannot be read.
     ConfigError
         If its configuration cannot be used.
     """
@@ -160,7 +160,7 @@ def load_run(folder: str | Path) -> Run:
 
 
 def trajectory_file(folder: Path, policy: str, day: int, *, first: bool) -> Path:
-    """Where the trajectory of a policy and day lies; the first policy's lie without a folder of their own."""
+    """Path of the trajectory of a policy and day; those of the first policy have no folder of their own."""
     shared = folder / "trajectories" / f"{day}.npz"
     return shared if first and shared.exists() else folder / "trajectories" / Path(policy).name / f"{day}.npz"
 

@@ -1,4 +1,4 @@
-"""The sections with pictures and tables, each with the words that say how to read it."""
+"""The sections with plots and tables, each with a caption that explains it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from powergrid.report.style import Picture, policy_phrase, readable
 
 ACCOUNTS_A_PICTURE = 3
 ACCOUNTS_SHOWN = 6
-"""Most accounts whose day is drawn."""
+"""Largest number of accounts in the plots of a day."""
 FEW_DAYS = 10
-"""Fewer days than this make no interval that one should trust."""
+"""Number of days below which the interval is unreliable."""
 
 MEANING = {
     "fuel": "fuel of generators",
@@ -27,35 +27,35 @@ MEANING = {
     "tap": "tap changes of regulators",
     "switching": "switching of capacitors",
     "settlement": (
-        "stored energy at its refill price, what putting it back costs in the cheapest hours of the next 24: bought "
-        "back as it leaves a battery, credited as it enters; and the restart of generators"
+        "stored energy at its refill price, the cost of putting it back in the cheapest of the next 24 hours: charged "
+        "when it leaves a battery, credited when it enters; and the restart of generators"
     ),
 }
-"""What the names of the money ledger mean, in the order of the table."""
+"""Meaning of the names in the money ledger, in the order of the table."""
 
 Section = tuple[str, list[Picture]]
-"""HTML of a section, and its pictures for ``plots/``."""
+"""HTML of a section, and its plots for ``plots/``."""
 
 
 def policies(run: Run) -> Section:
     """Comparison of all policies on the same days."""
     picture, main = comparison.draw(run), policy_phrase(run.main.name)
     words = (
-        "The cost of a day is all the money the learning agents pay (fuel, wear, energy), plus a price for voltage "
-        "outside its band, for overload and for energy not served. Less is better, negative is earned. All policies "
-        "play the same days with the same forecast errors. A winner is named only where the 95 % interval excludes "
-        "zero."
+        "The cost of a day is the money that the learning agents pay (fuel, wear, energy) plus the priced violations "
+        "(voltage outside its band, overload, energy not served). Lower is better; a negative cost is a profit. All "
+        "policies run on the same days with the same forecast errors. One is called cheaper only if the 95 % interval "
+        "excludes zero."
     )
     if len(run.days) < FEW_DAYS:
-        words += f" These are only {len(run.days)} days, too few for the intervals to mean much."
+        words += f" There are only {len(run.days)} days, too few for reliable intervals."
     if run.bound is None:
-        words += " A lower bound, the cost that no policy could beat, was not computed for these days."
+        words += " The lower bound, below which no policy can cost, was not computed for these days."
     bound = "" if run.bound is None else " The diamond is the lower bound, the mean over the same days."
     caption = (
-        f"Left: the mean cost of a day (dot) and the {INTERVAL} (bar).{bound} Days differ much, so these bars are wide "
-        f"and may overlap. Right, the comparison that counts: what {main} saves on one and the same day, with the same "
-        "load, sun, wind and prices. Each small dot is a day, the large one their mean, the bar the interval of that "
-        f"mean, found in the same way; right of the line {main} is cheaper."
+        f"Left: the mean cost of a day (dot) and the {INTERVAL} (bar).{bound} Days differ, so these bars are wide and "
+        f"may overlap. Right, the comparison that matters: the saving of {main} on the same day, with the same load, "
+        "solar power, wind and prices. Each small dot is a day, the large dot is their mean, and the bar is the "
+        f"interval of the mean. To the right of the line {main} is cheaper."
     )
     return markup.section(
         "Policies side by side", markup.paragraph(words), markup.figure(picture, caption), _policy_table(run)
@@ -89,7 +89,7 @@ def _cost_row(run: Run, policy: Played) -> list[str]:
 
 
 def _compared_row(run: Run, policy: Played) -> list[str]:
-    """What the main policy saves against another, and what the other costs above the bound."""
+    """Saving of the main policy relative to each other policy, and cost of the others above the bound."""
     row, above = [readable(policy.name)], gap(run, policy)
     if policy is run.main:
         row += ["", "", ""]
@@ -102,60 +102,58 @@ def _compared_row(run: Run, policy: Played) -> list[str]:
 
 
 def _settled(run: Run, record: DayRecord) -> float:
-    """Mean settlement of what is stored, of all learning agents [$/day]."""
+    """Mean settlement of stored energy of all learning agents [$/day]."""
     acting = len(run.world.layout.actors)
     settled = record.money[:, :, :acting, record.names.money == "settlement"]
     return float(settled.sum((1, 2, 3)).mean() * run.per_day)
 
 
 def curve(run: Run) -> Section:
-    """The learning curve, if anything was trained."""
+    """The learning curve of a training."""
     levels = training_levels(run)
     picture = learning.draw(run, levels)
     if picture is None:
         return "", []
-    lines = "Dashed: what other policies cost on the very same training days. " if levels else ""
+    lines = "Dashed: the cost of other policies on the same training days. " if levels else ""
     caption = (
-        "Thin: the mean cost of the episodes that ended in one update; it jumps because each update meets other "
-        f"days. Thick: its running mean. {lines}While learning, the agents try things out, which costs; the "
-        "comparison above is without exploration and on days they have not seen."
+        "Thin: the mean cost of the episodes that ended in one update; it varies because each update uses other "
+        f"days. Thick: its running mean. {lines}During training the agents explore, which increases the cost. The "
+        "comparison above is without exploration, on days that training did not use."
     )
     return markup.section("Learning", markup.figure(picture, caption)), [picture]
 
 
 def one_day(run: Run) -> Section:
-    """Dispatch on the typical day, under the main policy and, folded, under its rival."""
+    """Dispatch on the typical day, under the main policy and, folded, under the compared policy."""
     if run.main.record is None:
         return "", []
     date, cost = run.date(run.typical), markup.dollars(float(run.main.objective[run.typical]))
     words = (
-        f"{date}: its cost under {policy_phrase(run.main.name)}, {cost} $, is the median of the {len(run.days)} "
-        "days, so it is neither a lucky day nor an unlucky one."
+        f"{date}: its cost under {policy_phrase(run.main.name)}, {cost} $, is the median of the {len(run.days)} days."
     )
     pictures = _day_pictures(run.main.record.day(run.typical), run.main.name, date)
     shown = markup.figure(pictures[0], _how_to_read(run.main.record))
-    shown += "".join(markup.figure(picture, "The same for more accounts.") for picture in pictures[1:])
+    shown += "".join(markup.figure(picture, "The same for further accounts.") for picture in pictures[1:])
     other = rival(run)
     if other is not None and other.record is not None:
         drawn = _day_pictures(other.record.day(run.typical), other.name, date)
         cost = markup.dollars(float(other.objective[run.typical]))
-        caption = f"The same load, sun, wind and utility prices under {policy_phrase(other.name)}: {cost} $."
+        caption = f"The same load, solar power, wind and utility prices under {policy_phrase(other.name)}: {cost} $."
         figures = "".join(markup.figure(picture, caption) for picture in drawn)
         shown += markup.more(f"The same day under {policy_phrase(other.name)}", figures)
         pictures += drawn
-    return markup.section("A day in the middle", markup.paragraph(words), shown), pictures
+    return markup.section("A typical day", markup.paragraph(words), shown), pictures
 
 
 _TOP = (
-    "Top: the coloured areas above zero are where power comes from; those below zero are where it goes besides the "
-    "load, which is the black line. Where the areas rise above that line, the rest is what lies below zero. Dark "
-    "blue is the exchange with the utility: bought above zero, sold below. "
+    "Top: the coloured areas above zero are the sources of power. The areas below zero are its uses besides the load, "
+    "which is the black line. Power above that line goes into the uses below zero. Dark blue is the exchange with the "
+    "utility: bought above zero, sold below. "
 )
-_PEERS = "Pink is the trade with peers, in the same way; the pink dots are its price. "
+_PEERS = "Pink is the trade with peers in the same way, and the pink dots are its price. "
 _BELOW = (
-    "Middle: how full the battery is. Bottom: energy from the utility costs the upper line, energy sold to it earns "
-    "the lower one. Cheap hours are for charging, dear ones for selling. Hours are the local standard time of the "
-    "data's calendar."
+    "Middle: state of charge of the battery. Bottom: the upper line is the price of energy from the utility, the lower "
+    "line the price of energy sold to it. Hours are in the local standard time of the data."
 )
 
 
@@ -176,7 +174,7 @@ def _day_pictures(record: DayRecord, policy: str, date: str) -> list[Picture]:
 
 
 def trading(run: Run) -> Section:
-    """Who sells to whom over the day, where there is a peer-to-peer market."""
+    """Trade over the day in a peer-to-peer market."""
     record = run.main.record
     picture = trade.draw(record) if record is not None else None
     if picture is None:
@@ -186,9 +184,9 @@ def trading(run: Run) -> Section:
         for policy, played in run.recorded
     ]
     caption = (
-        f"Under {policy_phrase(run.main.name)}, mean of all {len(run.days)} days. What one sells another buys, so "
-        "both halves have the same height. Trade happens where one has power to spare while another would have to "
-        "buy at retail, and where their limit prices meet."
+        f"Under {policy_phrase(run.main.name)}, mean of all {len(run.days)} days. One member buys what another "
+        "sells, so both halves have the same height. Members trade if one has surplus power while another would buy at "
+        "the retail price, and if their limit prices match."
     )
     table = markup.table(["policy", "ticks with trade", "energy traded [MWh/day]"], rows)
     return markup.section("Trade between peers", markup.figure(picture, caption), table), [picture]
@@ -199,7 +197,7 @@ def _traded_mwh(record: DayRecord) -> float:
 
 
 def voltages(run: Run) -> Section:
-    """Voltage band over the day, the share outside, and the feeder at its worst moment."""
+    """Voltages over the day, the share outside the band, and the feeder at its worst moment."""
     record = run.main.record
     if record is None:
         return "", []
@@ -207,9 +205,8 @@ def voltages(run: Run) -> Section:
     band = voltage.draw(record, run.typical, low, high, run.date(run.typical))
     caption = (
         f"Voltage of all {record.v_pu.shape[2]} buses under {policy_phrase(run.main.name)}; 1.00 pu is the nominal "
-        f"voltage. Orange: outside the limits of {low:g} and {high:g} pu, where every bus costs money. Left the day "
-        "shown above, right all days together: the dark band holds nine tenths of the values, the pale one all of "
-        "them."
+        f"voltage. Orange: outside the limits of {low:g} and {high:g} pu, where every bus has a cost. Left: the day "
+        "above. Right: all days together; the dark band contains nine tenths of the values, the pale band all of them."
     )
     rows = [
         [
@@ -235,24 +232,23 @@ def _worst_moment(run: Run, record: DayRecord) -> tuple[Picture, str]:
     when = f"{run.date(moment.row)}, {minutes // 60 % 24:02d}:{minutes % 60:02d}"
     v_pu, bus = record.v_pu[moment], record.names.buses[moment.bus]
     caption = (
-        f"The worst moment under {policy_phrase(run.main.name)}, {when}: the ringed bus {bus} stands at {v_pu:.4f} "
-        "pu. Dots are buses, coloured by voltage: pale yellow is nominal, red high, blue low. Lines are coloured by "
-        "loading: grey is idle, red is full. Power fed in lifts the voltage along its way, load lowers it; "
-        "regulators and capacitors hold against both. Lines across the scale of voltages mark the limits, "
-        f"{settings.v_min_pu:g} and {settings.v_max_pu:g} pu. The drawing is a scheme, not a map."
+        f"The worst moment under {policy_phrase(run.main.name)}, {when}: the circled bus {bus} has {v_pu:.4f} pu. "
+        "Dots are buses, coloured by voltage: pale yellow is nominal, red is high, blue is low. Lines are coloured by "
+        "loading: grey is no load, red is full load. Power fed in raises the voltage along its path, load lowers it, "
+        "and regulators and capacitors counteract both. Marks on the voltage scale are the limits, "
+        f"{settings.v_min_pu:g} and {settings.v_max_pu:g} pu. The drawing is a diagram, not a map."
     )
     limits = settings.v_min_pu, settings.v_max_pu
     return feeder.draw(run.world.network, record, moment, when, limits), caption
 
 
 def money(run: Run) -> Section:
-    """Who pays for what."""
+    """Costs by account and name."""
     if run.main.record is None:
         return "", []
     words = (
-        f"Mean cost of a day under {policy_phrase(run.main.name)} [$/day]. Positive is paid, negative earned. "
-        "Violations are not money, but have a price so that they count; those of the utility's own feeder are "
-        "shared equally."
+        f"Mean cost of a day under {policy_phrase(run.main.name)} [$/day]. Positive is paid, negative is "
+        "received. Violations are priced and are no payments; those of the utility's feeder are shared equally."
     )
     used = set(money_table(run, run.main.record).names)
     meanings = markup.facts((readable(name), text) for name, text in MEANING.items() if name in used)

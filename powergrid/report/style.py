@@ -1,4 +1,4 @@
-"""One look for all pictures: colours that colour-blind readers tell apart, fonts, and files."""
+"""Style of all plots: colours that colour-blind readers can distinguish, fonts, and files."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ RC: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished picture.
+    """A finished plot.
 
     Attributes
     ----------
     name
         File name without ending.
     alt
-        What it shows, for those who cannot see it.
+        Text alternative.
     svg, png
         The two files.
     """
@@ -112,18 +112,18 @@ def _file(figure: Figure, ending: str) -> bytes:
 
 
 def technology_colour(kind: str, others: list[str]) -> str:
-    """Colour of a technology; those that have none of their own take the next free one, in the order of `others`."""
+    """Colour of a technology. Technologies without a fixed colour take the next free one, in the order of `others`."""
     return TECHNOLOGY.get(kind) or _OTHER[others.index(kind) % len(_OTHER)]
 
 
 def policy_colours(names: list[str]) -> dict[str, str]:
-    """Colour of each policy, the same in every picture."""
+    """Colour of each policy, the same in every plot."""
     free = iter(_POLICIES * (1 + len(names) // len(_POLICIES)))
     return {name: POLICY.get(name) or next(free) for name in names}
 
 
 def readable(name: str) -> str:
-    """``rule_based`` as ``rule based``; of a path only its last part."""
+    """``rule_based`` as ``rule based``; a path is shortened to its last part."""
     return name.rstrip("/").rsplit("/", 1)[-1].replace("_", " ")
 
 
@@ -133,7 +133,7 @@ def policy_phrase(name: str) -> str:
 
 
 def hours(axes: Any, last_h: float) -> None:
-    """Time axis of an episode: hours of the day, or days where it is long."""
+    """Time axis of an episode: hours of the day, or days if it is long."""
     from matplotlib.ticker import MultipleLocator
 
     axes.set_xlim(0.0, last_h)
@@ -148,6 +148,6 @@ def thousands(axis: Any) -> None:
 
 
 def darker(colour: str) -> str:
-    """A shade of a colour that text can have on white."""
+    """A shade of a colour for text on white."""
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(0.68 * part):02x}" for part in parts)

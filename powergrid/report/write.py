@@ -1,4 +1,4 @@
-"""One page for a run: ``report.html`` with everything inside, and its pictures in ``plots/``."""
+"""One page about a run: the self-contained ``report.html``, and its plots in ``plots/``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def write_report(run_dir: str | Path) -> Path:
     ----------
     run_dir
         Folder with ``config.yaml``, ``evaluation.json`` and ``trajectories/``; with ``meta.json`` and
-        ``metrics.jsonl`` if something was trained. A policy named ``"lower_bound"`` in ``evaluation.json`` is drawn as
-        the bound that it is.
+        ``metrics.jsonl`` after a training. A policy named ``"lower_bound"`` in ``evaluation.json`` is drawn as
+        the lower bound.
 
     Returns
     -------
     Path
-        ``report.html``, which needs no other file and no network. The pictures are also in ``plots/*.png``.
+        ``report.html``, which needs no other file and no network. The plots are also in ``plots/*.png``.
 
     Raises
     ------
     RunError
-        If the folder holds no evaluation, a file cannot be read, or the report cannot be written.
+        If the folder contains no evaluation, a file cannot be read, or the report cannot be written.
     MissingExtraError
         If matplotlib is not installed.
     """

@@ -1,1 +1,1 @@
-"""The report's pictures, one file each."""
+"""Plots of the report, one file each."""

@@ -1,4 +1,4 @@
-"""What each policy costs, and what the first one saves against the others."""
+"""Cost of each policy, and saving of the first one relative to the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from powergrid.report.style import INK, Picture, canvas, finish, policy_colours,
 
 
 def draw(run: Run) -> Picture:
-    """Two panels with one row a policy: mean cost of a day, and the saving of the first policy day by day.
+    """Two panels with one row per policy: mean cost of a day, and the saving of the first policy day by day.
 
     Both with 95 % bootstrap intervals over the days; the second is paired.
     """
@@ -74,7 +74,7 @@ def _days(axes: Any, y: float, main: Played, other: Played, colour: str) -> None
 
 
 def _bound(axes: Any, y: float, bound: np.ndarray) -> None:
-    """The bound with its interval, in a row of its own, and a line that the policies stand right of."""
+    """The bound with its interval, in a separate row, and a line below which no policy can cost."""
     axes.axvline(float(bound.mean()), color=INK, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1)
     _dot(axes, y, bound, INK, "{:,.0f}", mark="D")
 

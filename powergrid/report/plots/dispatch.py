@@ -26,7 +26,7 @@ _BAND = "#c9d3dc"
 
 
 def draw(record: DayRecord, accounts: Sequence[str], name: str, about: str) -> Picture:
-    """One column an account.
+    """One column per account.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def draw(record: DayRecord, accounts: Sequence[str], name: str, about: str) -> P
     accounts
         Which accounts to show.
     name, about
-        File name, and whose day it is, for the description.
+        File name, and policy and day for the description.
     """
     books = [balance(record, account) for account in accounts]
     stored = np.isin(record.names.storage_account, accounts).any()
@@ -91,7 +91,7 @@ def _charge(axes: Any, record: DayRecord, account: str) -> None:
 
 
 def _prices(axes: Any, record: DayRecord, account: str) -> None:
-    """Band between feed-in and retail, and what peers paid where this account traded."""
+    """Band between feed-in and retail price, and the price of this account's trades."""
     edges = record.hours
     retail, feed_in = (_series(record, quantity) for quantity in ("retail_per_mwh", "feed_in_per_mwh"))
     if retail is not None and feed_in is not None:

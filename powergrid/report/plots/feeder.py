@@ -20,7 +20,7 @@ class Moment(NamedTuple):
 
 
 def worst(record: DayRecord, v_min_pu: float, v_max_pu: float) -> Moment:
-    """Where a voltage comes nearest to the limits of the band, or goes furthest beyond them."""
+    """Tick and bus with the voltage nearest to the limits of the band, or furthest beyond them."""
     strain = np.maximum(record.v_pu - v_max_pu, v_min_pu - record.v_pu)
     strain = np.where((record.alive & record.converged)[..., None], strain, -np.inf)
     return Moment(*(int(i) for i in np.unravel_index(int(strain.argmax()), strain.shape)))
@@ -36,7 +36,7 @@ def draw(network: Any, record: DayRecord, moment: Moment, when: str, v_limits_pu
     record
         All days.
     moment
-        Which tick.
+        The tick.
     when
         Date and time, for the description.
     v_limits_pu

@@ -1,4 +1,4 @@
-"""The learning curve, with what other policies cost on the same training days."""
+"""The learning curve, with the cost of other policies on the same training days."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from powergrid.report.run import Run
 from powergrid.report.style import INK, POLICY, Picture, canvas, darker, finish, policy_colours, readable, thousands
 
 _SHOWN = 0.05
-"""Share of the curve's height that the first, wild updates may lie above the picture."""
+"""Share of the curve's height by which the first updates may exceed the plot."""
 
 
 def draw(run: Run, levels: Mapping[str, np.ndarray]) -> Picture | None:
@@ -62,7 +62,7 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def _height(axes: Any, cost: np.ndarray, levels: list[float]) -> None:
-    """A scale that the first, wild updates do not flatten."""
+    """A scale that the first, extreme updates do not determine."""
     low, high = min([cost.min(), *levels]), max([float(np.quantile(cost, 1.0 - _SHOWN)), *levels])
     room = max(high - low, 1e-9)
     axes.set_ylim(low - 0.08 * room, high + 0.12 * room)

@@ -1,4 +1,4 @@
-"""Energy that peers trade with each other over the day."""
+"""Energy traded between peers over the day."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from powergrid.report.records import DayRecord
 from powergrid.report.style import INK, MICROGRID, Picture, canvas, finish, hours, readable
 
 TRADED_MWH = 1e-6
-"""Energy of a tick [MWh] from which on it counts as trade."""
+"""Energy of a tick [MWh] above which it counts as trade."""
 
 
 def trading_percent(record: DayRecord) -> float | None:
-    """Share of ticks in which peers trade [%]; ``None`` where nobody is in a peer-to-peer market."""
+    """Share of ticks in which peers trade [%]; ``None`` without a peer-to-peer market."""
     members = np.isfinite(record.p2p_bought_mwh).all((0, 1))
     if not members.any():
         return None

@@ -13,7 +13,7 @@ _COLOUR = MICROGRID[0]
 
 
 def outside_percent(record: DayRecord, v_min_pu: float, v_max_pu: float) -> float:
-    """Share of bus-ticks outside the band [%] over all ticks that were played."""
+    """Share of bus-ticks outside the band [%] over all ticks."""
     outside = (record.v_pu < v_min_pu) | (record.v_pu > v_max_pu)
     return 100.0 * float(outside[record.alive].mean())
 
@@ -26,7 +26,7 @@ def draw(record: DayRecord, row: int, v_min_pu: float, v_max_pu: float, date: st
     record
         All days.
     row
-        The day to show alone.
+        The day in the left panel.
     v_min_pu, v_max_pu
         Limits [pu].
     date
@@ -70,7 +70,7 @@ def _band(
 
 
 def _limits(axes: Any, v_min_pu: float, v_max_pu: float, low: float, high: float) -> None:
-    """What lies outside the band, shaded; its edges as lines."""
+    """The range outside the band, shaded, with the limits as lines."""
     for edge, far in ((v_min_pu, low), (v_max_pu, high)):
         axes.axhspan(edge, far, color=LIMIT, alpha=0.10, linewidth=0)
         axes.axhline(edge, color=LIMIT, linewidth=1.3, label="limits" if edge == v_min_pu else None)

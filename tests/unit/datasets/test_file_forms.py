@@ -368,7 +368,7 @@ def test_excel_without_openpyxl_names_the_extra(book, monkeypatch):
 def test_files_of_other_kinds(tmp_path):
     assert "is a gzip file under another ending" in refusal(tmp_path, b"\x1f\x8b" + bytes(99))
     assert "is a zip file" in refusal(tmp_path, b"PK\x03\x04" + bytes(99))
-    assert "is no text" in refusal(tmp_path, b"time\0p")
+    assert "is not a text file" in refusal(tmp_path, b"time\0p")
     assert "no data" in refusal(tmp_path, "")
     assert "no data" in refusal(tmp_path, "# only\n# comments\n")
     (tmp_path / "x.xls").write_bytes(b"\xd0\xcf\x11\xe0")

@@ -130,7 +130,7 @@ def test_the_gap_above_the_bound_is_paired_by_day(run):
 def test_evaluation_writes_the_report_of_a_single_policy(tmp_path):
     evaluate("ieee13_single", policy="rule_based", days=[10], out=tmp_path, report=True, show=False)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "No other policy was played" in page.text
+    assert "No other policy was evaluated" in page.text
     assert "Averaged over 1 training day," in page.text
     assert "Trade between peers" not in page.text
     assert len(page.sources) == 4  # comparison, day, voltage, feeder
@@ -163,7 +163,7 @@ def test_a_replay_that_differs_is_told(copied):
     arrays["money"] = arrays["money"] + np.float32(0.5)
     np.savez(path, **arrays)
     text = origins.section(load_run(copied))
-    assert "Warning: replaying the actions of rule based gives other money than was recorded, by up to 0.5" in text
+    assert "Warning: replaying the actions of rule based gives money that differs from the record by up to 0.5" in text
     assert "recorded actions (random) gives the recorded money" in text
 
 
@@ -171,7 +171,7 @@ def test_costs_alone_still_make_a_page(copied):
     shutil.rmtree(copied / "trajectories")
     page = Page(write_report(copied).read_text(encoding="utf-8"))
     assert len(page.sources) == 1
-    assert "shown by their cost alone: rule based, random" in page.text
+    assert "for which only the cost is shown: rule based, random" in page.text
 
 
 def test_folders_that_hold_no_evaluation_are_refused(copied):
@@ -267,7 +267,7 @@ def _with_saving(run, saved):
     [
         (np.linspace(5.0, 15.0, 20), 1, "The learned policy is cheaper by 10 $ a day"),
         (np.linspace(-15.0, -5.0, 20), -1, "The rule-based policy is cheaper by 10 $ a day"),
-        (np.linspace(-10.0, 10.5, 20), 0, "not certain"),
+        (np.linspace(-10.0, 10.5, 20), 0, "not significant"),
     ],
 )
 def test_a_winner_is_named_only_where_the_interval_excludes_zero(run, saved, verdict, words):
