@@ -255,17 +255,16 @@ def make_finish(rows: Rows) -> Callable:
                 gather_observations(order, alike, own[lane * width : (lane + 1) * width], observation[who[lane]])
 
     @inside
-    def finish(
-        ints, floats, table, tol_pu, clock, forecast, before, after, delivered, out, received, seen, work,
-        observation, reward, cost, money, costs, converged,
-    ):  # fmt: skip
+    def finish(p):
+        ints, floats, table, clock, forecast, out, work = p.ints, p.floats, p.table, p.clock, p.forecast, p.out, p.work
+        observation, reward, money, costs = p.observation, p.reward, p.money, p.costs
         widths, last = whole(ints, at.WIDTHS), out.shape[1] - 1
         m, held, acting = widths[at.WIDTH.buses], widths[at.WIDTH.states] + widths[at.WIDTH.slots], reward.shape[1]
         accounts = len(whole(ints, at.SIGHT.start)) - 2
         readings = widths[at.WIDTH.measured] + widths[at.WIDTH.money] + widths[at.WIDTH.costs]
         f, features = readings + widths[at.WIDTH.readings], widths[at.WIDTH.features]
         width, ticks, factors = table.shape[1], forecast.shape[1], forecast.shape[2]
-        series, scales, ends, rewards, suffering = flat(table), flat(forecast), flat(out), flat(reward), flat(cost)
+        series, scales, ends, rewards, suffering = flat(table), flat(forecast), flat(out), flat(reward), flat(p.cost)
         now, next_, scale = np.empty(width * lanes), np.empty(width * lanes), np.empty(factors * lanes)
         flow, clipped = np.empty(out.shape[1] * lanes), np.empty(features * lanes)
         paid, suffered = np.empty((accounts + 1) * lanes), np.empty((accounts + 1) * lanes)
@@ -274,26 +273,26 @@ def make_finish(rows: Rows) -> Callable:
         own = np.zeros(lanes * (features + 1), observation.dtype)  # the last of each row is what padding shows
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         following, tick = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
-        for group in range(len(before)):
+        for group in range(len(p.before)):
             rows_of(group, clock, ticks, table, who, row, following, tick)
-            old, new, made, into = before[group], after[group], delivered[group], work[group % len(work)]
+            old, new, made, into = p.before[group], p.after[group], p.delivered[group], work[group % len(work)]
             read(series, width, row, 0, width, now, 0)
             read(series, width, following, 0, width, next_, 0)
             read(scales, factors, tick, 0, factors, scale, 0)
             read(ends, out.shape[1], who, 0, out.shape[1], flow, 0)
-            served = get(flow, last) < tol_pu
+            served = get(flow, last) < p.tol_pu
             for lane in range(lanes):
-                converged[who[lane]] = flow[last * lanes + lane] < tol_pu
+                p.converged[who[lane]] = flow[last * lanes + lane] < p.tol_pu
             for i in range(2 * m):
                 put(new, held + i, xp.where(served, get(flow, i), get(old, held + i)))
-            charge(ints, floats, served, who, old, new, made, now, flow, received, into)
+            charge(ints, floats, served, who, old, new, made, now, flow, p.received, into)
             reward_of(ints, floats, into, paid, suffered, accounts, acting)
             write(paid, 0, acting, rewards, acting, who, 0)
             write(suffered, 0, acting, suffering, acting, who, 0)
             if len(money):
                 post_all(ints, into, cell, money, costs, who)
             now_held = new[held * lanes :]
-            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, seen, made, into, f)
+            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, p.seen, made, into, f)
             told(ints, floats, into, f, clipped, alone, own, who, observation)
 
     return finish

@@ -19,7 +19,7 @@ from powergrid.engine.compiled.rows import Rows
 
 
 class Before(NamedTuple):
-    """Compiled functions over all groups of environments.
+    """Compiled functions over all groups of environments; the first four take ``TickArguments``.
 
     Attributes
     ----------
@@ -28,9 +28,9 @@ class Before(NamedTuple):
     begin
         All that a tick does before its power flow.
     want
-        Steps that regulators ask for at the voltages found.
+        Steps that regulators ask for at the voltages found; which environments are busy, and whether any is.
     again
-        Move regulators and prepare the next flow of some environments.
+        Move regulators and prepare the next flow of busy environments.
     members
         Environments of a group.
     deliver_family
@@ -107,11 +107,11 @@ def make_before(rows: Rows) -> Before:
                         after[(first + k) * lanes + lane] = before[(first + k) * lanes + lane]
 
     @inside
-    def choose(ints, clock, actions, before, after, due, clipped):
-        who, acts = np.empty(lanes, np.int64), np.empty((actions.shape[1] * actions.shape[2] + 1) * lanes)
-        for group in range(len(before)):
-            members(group, len(clock), who)
-            fill_slots(ints, who, clock, actions, acts, before[group], after[group], due, clipped)
+    def choose(p):
+        who, acts = np.empty(lanes, np.int64), np.empty((p.actions.shape[1] * p.actions.shape[2] + 1) * lanes)
+        for group in range(len(p.before)):
+            members(group, len(p.clock), who)
+            fill_slots(p.ints, who, p.clock, p.actions, acts, p.before[group], p.after[group], p.due, p.clipped)
 
     @leaf
     def deliver_family(ints, floats, f, before, after, now, v_pu, delivered):
@@ -207,9 +207,9 @@ def make_before(rows: Rows) -> Before:
                 inputs[e, columns[at.INPUT.cap] + c] = after[cap_state[c] * lanes + lane]
 
     @inside
-    def begin(
-        ints, floats, table, clock, actions, chosen, before, after, delivered, inputs, wanted, ratio, due, clipped
-    ):  # fmt: skip
+    def begin(p):
+        ints, floats, table, clock, actions, inputs = p.ints, p.floats, p.table, p.clock, p.actions, p.inputs
+        wanted, ratio = p.wanted, p.ratio
         widths, columns = whole(ints, at.WIDTHS), whole(ints, at.NETWORK.at)
         states, m, width = widths[at.WIDTH.states], widths[at.WIDTH.buses], table.shape[1]
         held, series, flows = states + widths[at.WIDTH.slots], flat(table), flat(inputs)
@@ -220,14 +220,14 @@ def make_before(rows: Rows) -> Before:
         drawn = np.empty((len(whole(ints, at.DELIVERY.start)) - 1) * parts * lanes)
         acts = np.empty((actions.shape[1] * actions.shape[2] + 1) * lanes)
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
-        for group in range(len(before)):
-            old, new, made = before[group], after[group], delivered[group]
+        for group in range(len(p.before)):
+            old, new, made = p.before[group], p.after[group], p.delivered[group]
             members(group, len(clock), who)
             for lane in range(lanes):
                 row[lane] = clock[who[lane], 1] % len(table)
             read(series, width, row, 0, width, now, 0)
-            if not chosen:
-                fill_slots(ints, who, clock, actions, acts, old, new, due, clipped)
+            if not p.chosen:
+                fill_slots(ints, who, clock, actions, acts, old, new, p.due, p.clipped)
             for i in range(states * lanes):
                 new[i] = old[i]
             for i in range((held + 2 * m) * lanes, len(old)):
@@ -259,7 +259,8 @@ def make_before(rows: Rows) -> Before:
             reading[u * lanes + lane] = np.sqrt(re * re + im * im)
 
     @inside
-    def want(ints, floats, tol_pu, after, out, wanted, ratio, busy):
+    def want(p):
+        ints, floats, after, out, wanted, ratio = p.ints, p.floats, p.after, p.out, p.wanted, p.ratio
         relay, bus, table = whole(ints, at.RELAY.family), whole(ints, at.RELAY.bus), whole(ints, at.CALLS.table)
         numbers, allowed = real(ints, floats, at.CALLS.numbers), real(ints, floats, at.RELAY.allowed)
         m, call, last, count = whole(ints, at.WIDTHS)[at.WIDTH.buses], relay[0] * at.CALL_WIDTH, out.shape[1] - 1, 0
@@ -286,25 +287,26 @@ def make_before(rows: Rows) -> Before:
             for lane in range(lanes):
                 e, asks = who[lane], False
                 for u in range(len(units)):
-                    if not out[e, last] < tol_pu:
+                    if not out[e, last] < p.tol_pu:
                         wanted[group, u * lanes + lane] = 0.0
                     asks |= wanted[group, u * lanes + lane] != 0.0
-                busy[e] = asks
+                p.busy[e] = asks
         for e in range(len(out)):
-            count += busy[e]
-        return count
+            count += p.busy[e]
+        return count > 0
 
     @inside
-    def again(ints, floats, chosen, after, wanted, ratio, inputs, out):
-        """Environments `chosen` ascend; the others of their groups want nothing, so nothing of theirs moves."""
-        start, who, done = whole(ints, at.NETWORK.at)[at.INPUT.start_re], np.empty(lanes, np.int64), -1
-        for e in chosen:
+    def again(p):
+        start, who, done = whole(p.ints, at.NETWORK.at)[at.INPUT.start_re], np.empty(lanes, np.int64), -1
+        for e in range(len(p.busy)):
+            if not p.busy[e]:
+                continue
             group = e // lanes
-            if group != done:
-                members(group, len(out), who)
-                control(ints, floats, who, after[group], wanted[group], ratio[group], inputs)
+            if group != done:  # the others of the group want nothing, so nothing of theirs moves
+                members(group, len(p.out), who)
+                control(p.ints, p.floats, who, p.after[group], p.wanted[group], p.ratio[group], p.inputs)
                 done = group
-            for i in range(2 * whole(ints, at.WIDTHS)[at.WIDTH.buses]):
-                inputs[e, start + i] = out[e, i]
+            for i in range(2 * whole(p.ints, at.WIDTHS)[at.WIDTH.buses]):
+                p.inputs[e, start + i] = p.out[e, i]
 
     return Before(choose, begin, want, again, members, deliver_family, draw)

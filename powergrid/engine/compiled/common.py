@@ -16,7 +16,8 @@ from numba.np.arrayobj import populate_array
 import powergrid.core.symbols  # noqa: F401  (names of what is compiled here)
 from powergrid.core.machine_code import part
 
-inside = part(error_model="numpy", nogil=True)
+inside = part(error_model="numpy", nogil=True, _nrt=True)
+"""For functions that allocate; numba would make them as what calls them is made."""
 leaf = part(error_model="numpy", nogil=True, _nrt=False)
 """For functions that allocate nothing: without reference counting they compile sooner and run faster."""
 

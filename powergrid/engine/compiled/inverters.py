@@ -24,6 +24,7 @@ from powergrid.core.types import Array
 from powergrid.engine import inverters as engine
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.arguments import ENTRY, TickArguments, entry
 from powergrid.engine.compiled.before import make_before
 from powergrid.engine.compiled.common import flat, inside, leaf, real, whole
 from powergrid.engine.compiled.kernels import compiled as twin
@@ -86,6 +87,47 @@ def units_of(layout: Layout, fields: Any) -> Units:
         r_pu=given.r_pu,
         x_pu=given.x_pu,
     )
+
+
+class FollowArguments(NamedTuple):
+    """What both entries take.
+
+    Attributes
+    ----------
+    ints, floats, table, clock, before, after, delivered, inputs, out
+        As in :class:`powergrid.engine.compiled.arguments.TickArguments`.
+    units, real, families, r_pu, x_pu
+        See :class:`Units`.
+    tol_pu, rest_pu
+        Tolerance of the flow, and largest difference at rest [pu].
+    memory
+        Table of lanes, see above.
+    fresh
+        Whether no flow has been solved at these taps.
+    active, busy
+        Environments to bring to rest, and those that are not yet, ``(B,)``.
+    """
+
+    ints: Array
+    floats: Array
+    units: Array
+    real: Array
+    families: Array
+    r_pu: Array
+    x_pu: Array
+    tol_pu: float
+    rest_pu: float
+    table: Array
+    clock: Array
+    before: Array
+    after: Array
+    delivered: Array
+    inputs: Array
+    out: Array
+    memory: Array
+    fresh: bool
+    active: Array
+    busy: Array
 
 
 class Follow(NamedTuple):
@@ -172,15 +214,17 @@ def make_follow(rows: Rows) -> Follow:
         return (len(whole(ints, at.DELIVERY.start)) - 1) * parts
 
     @inside
-    def begin(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory):
+    def begin(p):
+        ints, floats, units, real_, families = p.ints, p.floats, p.units, p.real, p.families
+        table, when, inputs = p.table, p.clock, p.inputs
         n, m = units.shape[1], whole(ints, at.WIDTHS)[at.WIDTH.buses]
         first = whole(ints, at.WIDTHS)[at.WIDTH.states]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_pu, nudge = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.zeros(n * lanes)
         drawn = np.empty(places_of(ints, floats) * lanes)
-        for group in range(len(before)):
+        for group in range(len(p.before)):
             members(group, len(when), who)
-            old, new, made, own = before[group], after[group], delivered[group], memory[group]
+            old, new, made, own = p.before[group], p.after[group], p.delivered[group], p.memory[group]
             readings(ints, table, when, who, row, old, now, v_pu)
             for u in range(n):
                 put(own, W * n + u, terminal(units, real_, u, v_pu, 0))
@@ -223,22 +267,21 @@ def make_follow(rows: Rows) -> Follow:
             put(step, k, total / get(matrix, k * n + k))
 
     @inside
-    def follow(
-        ints, floats, units, real_, families, r_pu, x_pu, limits, table, when, before, after, delivered, inputs, out,
-        memory, fresh, active, busy,
-    ):  # fmt: skip
+    def follow(p):
         """One round of the environments `active`, the first one at these taps if it is `fresh`; how many stay busy."""
-        tol_pu, rest_pu = limits
+        ints, floats, units, real_, families, r_pu, x_pu = p.ints, p.floats, p.units, p.real, p.families, p.r_pu, p.x_pu
+        tol_pu, rest_pu, fresh, active, busy = p.tol_pu, p.rest_pu, p.fresh, p.active, p.busy
+        table, when, inputs, out = p.table, p.clock, p.inputs, p.out
         n, widths = units.shape[1], whole(ints, at.WIDTHS)
         m, width, count = widths[at.WIDTH.buses], out.shape[1], 0
         starts = whole(ints, at.NETWORK.at)[at.INPUT.start_re]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_old, flow = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.empty(width * lanes)
-        nudge, p, q, r, step = np.empty((5, n * lanes))
+        nudge, dp, dq, r, step = np.empty((5, n * lanes))
         matrix, marks = np.empty(n * n * lanes), np.empty(3 * lanes)
-        scratch, apart = np.empty(after.shape[1]), np.empty(delivered.shape[1])
+        scratch, apart = np.empty(p.after.shape[1]), np.empty(p.delivered.shape[1])
         drawn = np.empty(places_of(ints, floats) * lanes)
-        for group in range(len(before)):
+        for group in range(len(p.before)):
             members(group, len(when), who)
             some = False
             for lane in range(lanes):
@@ -246,7 +289,7 @@ def make_follow(rows: Rows) -> Follow:
                 marks[lane] = active[who[lane]]
             if not some:
                 continue
-            old, new, made, own = before[group], after[group], delivered[group], memory[group]
+            old, new, made, own = p.before[group], p.after[group], p.delivered[group], p.memory[group]
             readings(ints, table, when, who, row, old, now, v_old)
             read(flat(out), width, who, 0, width, flow, 0)
             act, solved = get(marks, 0) > 0.5, get(flow, width - 1) < tol_pu
@@ -260,8 +303,8 @@ def make_follow(rows: Rows) -> Follow:
                 put(r, u, v - get(own, W * n + u))
                 largest = xp.maximum(largest, xp.abs(get(r, u)))
                 p_mw, q_mvar = delivered_by(ints, units, u, made)
-                put(p, u, p_mw - get(own, P_MW * n + u))
-                put(q, u, q_mvar - get(own, Q_MVAR * n + u))
+                put(dp, u, p_mw - get(own, P_MW * n + u))
+                put(dq, u, q_mvar - get(own, Q_MVAR * n + u))
             known = least < _UNKNOWN
             refused = (~solved) | (largest > (1.0 - 0.1 * share) * least)
             refused = refused & (share > LEAST_SHARE) & known
@@ -269,7 +312,7 @@ def make_follow(rows: Rows) -> Follow:
             # factor on the sensitivities with which they explain best how the voltages have moved
             size, fit = fill(0.0), fill(0.0)
             for u in range(n):
-                expected = answer(r_pu, x_pu, u, n, p, q)
+                expected = answer(r_pu, x_pu, u, n, dp, dq)
                 moved = terminal(units, real_, u, flow, 2 * m) - get(own, V_PU * n + u)
                 size += expected * expected
                 fit += expected * moved
@@ -285,11 +328,11 @@ def make_follow(rows: Rows) -> Follow:
             deliver(ints, floats, units, real_, families, own, nudge, old, now, v_old, scratch, apart)
             for u in range(n):
                 here, there = delivered_by(ints, units, u, made), delivered_by(ints, units, u, apart)
-                put(p, u, xp.maximum((here[0] - there[0]) / get(nudge, u), 0.0))
-                put(q, u, xp.maximum((here[1] - there[1]) / get(nudge, u), 0.0))
+                put(dp, u, xp.maximum((here[0] - there[0]) / get(nudge, u), 0.0))
+                put(dq, u, xp.maximum((here[1] - there[1]) / get(nudge, u), 0.0))
             for i in range(n):
                 for j in range(n):
-                    gain = get(p, j) * r_pu[i, j] + get(q, j) * x_pu[i, j]
+                    gain = get(dp, j) * r_pu[i, j] + get(dq, j) * x_pu[i, j]
                     put(matrix, i * n + j, gain * fit + (1.0 if i == j else 0.0))
             solve(matrix, r, step, n)
             longest = fill(LARGEST_STEP_PU)
@@ -339,24 +382,8 @@ _MADE_OF = (Path(__file__).parent, Path(engine.__file__), Path(_following.__file
 @cache
 def entries(lanes: int) -> Follow:
     """The entries for so many lanes, compiled when they are first called."""
-    compiled = cached(*_MADE_OF, name=f"-{lanes}", error_model="numpy", nogil=True)
-    begin_, follow_ = make_follow(ONE if lanes == 1 else MANY)
-
-    @compiled
-    def begin(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory):
-        begin_(ints, floats, units, real_, families, table, when, before, after, delivered, inputs, memory)
-
-    @compiled
-    def follow(
-        ints, floats, units, real_, families, r_pu, x_pu, limits, table, when, before, after, delivered, inputs, out,
-        memory, fresh, active, busy,
-    ):  # fmt: skip
-        return follow_(
-            ints, floats, units, real_, families, r_pu, x_pu, limits, table, when, before, after, delivered, inputs,
-            out, memory, fresh, active, busy,
-        )  # fmt: skip
-
-    return Follow(begin, follow)
+    compiled = cached(*_MADE_OF, name=f"-{lanes}", **ENTRY)
+    return Follow(*(entry(FollowArguments, body, compiled) for body in make_follow(ONE if lanes == 1 else MANY)))
 
 
 class Followed:
@@ -370,46 +397,48 @@ class Followed:
         Largest difference at rest, and the power flow's tolerance [pu].
     lanes, count
         Environments side by side, and in all.
-    plan
-        The floor plan as two arrays.
     """
 
-    def __init__(self, units: Units, rest_pu: float, tol_pu: float, lanes: int, count: int, plan: tuple[Array, Array]):
+    def __init__(self, units: Units, rest_pu: float, tol_pu: float, lanes: int, count: int):
         n = units.whole.shape[1]
-        self._entries, self._plan, self._units = entries(lanes), plan, units
-        self._limits, self._memory = (tol_pu, rest_pu), np.zeros((-(-count // lanes), (REST * n + 3) * lanes))
-        self._busy, self._all = np.empty(count, bool), np.ones(count, bool)
+        self._entries, self._units, self._limits = entries(lanes), units, (tol_pu, rest_pu)
+        self._memory = np.zeros((-(-count // lanes), (REST * n + 3) * lanes))
+        self._busy = np.empty(count, bool)
 
-    def begin(self, tables: tuple[Array, ...], inputs: Array) -> None:
-        """Command what the curves give at the last voltages; `tables` as in :meth:`settle`."""
-        self._entries.begin(*self._plan, *self._units[:3], *tables, inputs, self._memory)
+    def begin(self, tick: TickArguments) -> None:
+        """Command what the curves give at the last voltages."""
+        self._entries.begin(*self._arguments(tick))
 
-    def settle(
-        self, tables: tuple[Array, ...], inputs: Array, out: Array, iterations: Array, solve: Any, who: Any
-    ) -> None:
-        """Bring environments to rest at their taps, whose flows are solved.
+    def settle(self, tick: TickArguments, solve: Any) -> None:
+        """Bring busy environments to rest at their taps, whose flows are solved.
 
         Parameters
         ----------
-        tables
-            Exogenous rows, tick and row of each environment, tables of lanes before and after the tick, and delivered.
+        tick
+            The running tick.
         solve
             ``solve(inputs, out, iterations)`` of the flow.
-        who
-            Environments ``(B,)``, ``None`` for all.
         """
-        active = self._all if who is None else who.copy()
+        inputs, out, iterations = tick.inputs, tick.out, tick.iterations
+        arguments = self._arguments(tick)
         for left in reversed(range(ROUNDS)):
-            fresh = left == ROUNDS - 1
-            count = self._entries.follow(
-                *self._plan, *self._units, self._limits, *tables, inputs, out, self._memory, fresh, active, self._busy
-            )
+            count = self._entries.follow(*arguments)
             if not count:
                 return
-            some, active = np.flatnonzero(self._busy), self._busy.copy()
+            some = np.flatnonzero(self._busy)
+            arguments = arguments._replace(fresh=False, active=self._busy.copy())
             if not left:
                 out[some, -1] = self._limits[0]  # inverters that do not come to rest are no solution
                 return
             found, taken = np.empty((len(some), out.shape[1])), np.empty(len(some), np.int64)
             solve(inputs[some], found, taken)
             out[some], iterations[some] = found, taken
+
+    def _arguments(self, tick: TickArguments) -> FollowArguments:
+        units, (tol_pu, rest_pu) = self._units, self._limits
+        return FollowArguments(
+            ints=tick.ints, floats=tick.floats, units=units.whole, real=units.real, families=units.families,
+            r_pu=units.r_pu, x_pu=units.x_pu, tol_pu=tol_pu, rest_pu=rest_pu, table=tick.table, clock=tick.clock,
+            before=tick.before, after=tick.after, delivered=tick.delivered, inputs=tick.inputs, out=tick.out,
+            memory=self._memory, fresh=True, active=tick.busy.copy(), busy=self._busy,
+        )  # fmt: skip

@@ -16,6 +16,7 @@ import numpy as np
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
 from powergrid.engine.compiled import ahead, loops
+from powergrid.engine.compiled.arguments import ChooseArguments, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverters import Followed, units_of
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
@@ -23,7 +24,6 @@ from powergrid.engine.compiled.plan import Widths, floor_plan, pack
 from powergrid.engine.compiled.rows import WIDE
 from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.regulation import ROUNDS
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.schedule import due_at
 from powergrid.engine.state import Exogenous, Noise, Output, State
@@ -209,42 +209,71 @@ class FusedStep:
             work = np.empty((groups, self._work * code.lanes))
         forecast = _flat(noise.forecast, before.batch)
 
-        def run(
-            parts: tuple[int, int], told: Results, tables: tuple[Array, Array], chosen: bool, heard: tuple[Array, Array]
-        ) -> None:
-            env, rounds, inputs = 0, 0, scratch.inputs
-            while env < count:
-                env, rounds = code.entries.tick(
-                    code.ints, code.floats, self._flow.compiled, parts, env, rounds, self._flow.retries, table,
-                    when, given, chosen, forecast, before.rows, rows, delivered, inputs, out, iterations,
-                    scratch.wanted, scratch.ratio, scratch.busy, *heard, work,
-                    told.observation.reshape(count, self._seen), told.reward, told.cost, *tables, told.due,
-                    told.clipped, told.converged,
-                )  # fmt: skip
-                if env < count:
-                    some = slice(env, env + PIECE) if len(out) == count else slice(0, count - env)
-                    self._flow.retry(inputs[: min(PIECE, count - env)], out[some], iterations[some])
-
+        address, flow_ints, flow_floats, has_zip, tol_pu, max_iter, space = self._flow.compiled
         tables = (results.money, results.costs) if keep else scratch.untold
-        heard = (scratch.nothing, scratch.nothing)
+        arguments = TickArguments(
+            ints=code.ints, floats=code.floats, code=address if compiled_flow else 0, flow_ints=flow_ints,
+            flow_floats=flow_floats, has_zip=has_zip, tol_pu=tol_pu, max_iter=max_iter, space=space, begin_with=BEGIN,
+            end_with=FINISH if at_once else FLOW, piece=PIECE if compiled_flow else count, first=0, rounds=0,
+            retries=self._flow.retries, chosen=chosen, table=table, clock=when, actions=given, forecast=forecast,
+            before=before.rows, after=rows, delivered=delivered, inputs=scratch.inputs, out=out, iterations=iterations,
+            wanted=scratch.wanted, ratio=scratch.ratio, busy=scratch.busy, received=scratch.nothing,
+            seen=scratch.nothing, work=work, observation=results.observation.reshape(count, self._seen),
+            reward=results.reward, cost=results.cost, money=tables[0], costs=tables[1], due=results.due,
+            clipped=results.clipped, converged=results.converged,
+        )  # fmt: skip
+        self._run(code, scratch, arguments)
         markets: tuple[Any, ...] = ()
-        parts = (BEGIN, FINISH)
         if not at_once:
-            run((BEGIN, FLOW if compiled_flow else BEGIN), results, tables, chosen, heard)
-            if not compiled_flow:
-                self._solve(code, scratch, (table, when, before.rows, rows, delivered), out, iterations)
-            markets, *traded_ = self._trade(before, table[when[:, 1]], delivered, out, scratch.nothing)
-            heard, parts = (traded_[0], traded_[1]), (FINISH, FINISH)
-        run(parts, results, tables, chosen, heard)
+            markets, received, seen = self._trade(before, table[when[:, 1]], delivered, out, scratch.nothing)
+            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=received, seen=seen)
+            self._run(code, scratch, arguments)
         after = Carried(self, before.batch, clock, rows, (before.key, markets, before.outages))
         if keep:
             return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations))
 
         def book(money: Array, costs: Array) -> None:
             # the same once more, from slots that are chosen by now: who asks pays, not who does not
-            run(parts, blank_results(self.layout, count), (money, costs), True, heard)
+            told = blank_results(self.layout, count)
+            again = arguments._replace(
+                chosen=True, observation=told.observation.reshape(count, self._seen), reward=told.reward,
+                cost=told.cost, money=money, costs=costs, due=told.due, clipped=told.clipped, converged=told.converged,
+            )  # fmt: skip
+            self._run(code, scratch, again)
 
         return after, book
+
+    def _run(self, code: _Code, scratch: _Scratch, arguments: TickArguments) -> None:
+        """Run the parts of a tick, and solve the flows that compiled code leaves to others."""
+        count, tick, piece = len(arguments.clock), code.entries.tick, arguments.piece
+        first, rounds = tick(*arguments)
+        while first < count:
+            if arguments.code:
+                some = slice(0, min(piece, count - first))
+                ends = some if len(arguments.out) < count else slice(first, first + piece)
+                self._flow.retry(arguments.inputs[some], arguments.out[ends], arguments.iterations[ends])
+            else:
+                self._solve(scratch, arguments, rounds)
+            first, rounds = tick(*arguments._replace(first=first, rounds=rounds))
+
+    def _solve(self, scratch: _Scratch, arguments: TickArguments, rounds: int) -> None:
+        """Solve the flows of busy environments; the others keep theirs to the bit.
+
+        Inverters that follow their voltage come to rest at every position of the taps.
+        """
+        flow, followed, busy = self._flow, scratch.followed, arguments.busy
+        inputs, out, iterations = arguments.inputs, arguments.out, arguments.iterations
+        if followed is not None and rounds == 1:
+            followed.begin(arguments)
+        if busy.all():
+            flow.solve(inputs, out, iterations)
+        else:
+            who = np.flatnonzero(busy)
+            found, taken = np.empty((len(who), flow.width)), np.empty(len(who), np.int64)
+            flow.solve(inputs[who], found, taken)
+            out[who], iterations[who] = found, taken
+        if followed is not None:
+            followed.settle(arguments, flow.solve)
 
     def _scratch_of(self, count: int) -> _Scratch:
         if count not in self._scratch:
@@ -254,9 +283,7 @@ class FusedStep:
             untold = np.empty((0, rows, len(ledger.money_names))), np.empty((0, rows, len(ledger.cost_names)))
             given, followed = self.layout.inverters, None
             if self._followers is not None:
-                code = self._code(count)
-                limits = (given.rest_pu, self._flow.tol_pu)
-                followed = Followed(self._followers, *limits, lanes, count, (code.ints, code.floats))
+                followed = Followed(self._followers, given.rest_pu, self._flow.tol_pu, lanes, count)
             by_piece = bool(self._flow.compiled[0]) and followed is None
             inputs = self._flow.rows(min(count, PIECE) if by_piece else count)
             empty = np.empty((count, 0))
@@ -283,8 +310,11 @@ class FusedStep:
         results: Results,
     ) -> None:
         """Slots of acting agents, of those that local policies act for, and what plain Python devices answer."""
-        plan = (code.ints, code.floats)
-        code.entries.choose(*plan, when, actions, before.rows, rows, results.due, results.clipped)
+        arguments = ChooseArguments(
+            ints=code.ints, clock=when, actions=actions, before=before.rows, after=rows, due=results.due,
+            clipped=results.clipped,
+        )  # fmt: skip
+        code.entries.choose(*arguments)
         place, count = slice(*self._columns[:2]), len(when)
         slots = _by_env(rows, count, place)
         if self._policies:
@@ -313,31 +343,6 @@ class FusedStep:
                 slots[due] = chosen[due]
             else:
                 slots[:, mask] = chosen[:, mask]
-
-    def _solve(self, code: _Code, scratch: _Scratch, tables: tuple[Array, ...], out: Array, iterations: Array) -> None:
-        """The flow with regulators as far as the tick allows; environments at rest keep theirs to the bit.
-
-        Inverters that follow their voltage come to rest at every position of the taps.
-        """
-        flow, moves, plan = self._flow, (scratch.wanted, scratch.ratio), (code.ints, code.floats)
-        inputs, followed, rows = scratch.inputs, scratch.followed, tables[3]
-        if followed is not None:
-            followed.begin(tables, inputs)
-        flow.solve(inputs, out, iterations)
-        if followed is not None:
-            followed.settle(tables, inputs, out, iterations, flow.solve, None)
-        if not self._relays:
-            return
-        rounds, busy = 1, scratch.busy
-        while code.entries.want(*plan, flow.tol_pu, rows, out, *moves, busy) and rounds < ROUNDS:
-            who = np.flatnonzero(busy)
-            code.entries.again(*plan, who, rows, *moves, inputs, out)
-            found, taken = np.empty((len(who), flow.width)), np.empty(len(who), np.int64)
-            flow.solve(inputs[who], found, taken)
-            out[who], iterations[who] = found, taken
-            if followed is not None:
-                followed.settle(tables, inputs, out, iterations, flow.solve, busy)
-            rounds += 1
 
     def _trade(
         self, before: Carried, now: Array, delivered: Array, out: Array, nothing: Array

@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from powergrid.engine.compiled.arguments import TickArguments
 from powergrid.engine.compiled.before import Before
 from powergrid.engine.compiled.common import inside, leaf
 from powergrid.engine.compiled.rows import Rows
@@ -44,15 +45,16 @@ def call_solver(typingctx, code, ints, floats, rows, has_zip, has_start, tol_pu,
     return types.void(code, *kinds), generate
 
 
-def make_tick(lanes: Rows, before: Before, finish: Callable, compiled: Callable) -> Callable:
-    """The whole tick for so many lanes, to be called from Python: `compiled` is the decorator that makes it so."""
+def make_tick(lanes: Rows, before: Before, finish: Callable) -> Callable:
+    """The whole tick for so many lanes, a function of :class:`TickArguments`."""
     wide = lanes.lanes
     begin, want, again = before.begin, before.want, before.again
 
     @leaf
-    def solve(solver, rows, out, iterations):
-        code, ints, floats, has_zip, tol_pu, max_iter, space = solver
-        call_solver(code, ints, floats, rows, has_zip, True, tol_pu, max_iter, space, out, iterations)
+    def solve(p, rows, out, iterations):
+        call_solver(
+            p.code, p.flow_ints, p.flow_floats, rows, p.has_zip, True, p.tol_pu, p.max_iter, p.space, out, iterations
+        )
 
     @leaf
     def failed(out, tol_pu):
@@ -62,74 +64,88 @@ def make_tick(lanes: Rows, before: Before, finish: Callable, compiled: Callable)
         return count > 0
 
     @inside
-    def regulate(ints, floats, solver, new, inputs, out, iterations, moves):
-        """Move regulators that ask for it and solve those environments anew; whether any did."""
-        wanted, ratio, busy = moves
-        if not want(ints, floats, solver[4], new, out, wanted, ratio, busy):
-            return False
-        who, count = np.empty(len(busy), np.int64), 0
-        for e in range(len(busy)):
-            if busy[e]:
+    def solve_busy(p):
+        """Solve the environments that are busy and leave the others' flows as they are."""
+        count = 0
+        for e in range(len(p.busy)):
+            count += p.busy[e]
+        if count == len(p.busy):
+            solve(p, p.inputs, p.out, p.iterations)
+            return
+        who, count = np.empty(count, np.int64), 0
+        for e in range(len(p.busy)):
+            if p.busy[e]:
                 who[count] = e
                 count += 1
-        who = who[:count]
-        again(ints, floats, who, new, wanted, ratio, inputs, out)
-        rows, found = np.empty((count, inputs.shape[1])), np.empty((count, out.shape[1]))
+        rows, found = np.empty((count, p.inputs.shape[1])), np.empty((count, p.out.shape[1]))
         taken = np.empty(count, np.int64)
         for i in range(count):
-            for k in range(inputs.shape[1]):
-                rows[i, k] = inputs[who[i], k]
-        solve(solver, rows, found, taken)
+            for k in range(p.inputs.shape[1]):
+                rows[i, k] = p.inputs[who[i], k]
+        solve(p, rows, found, taken)
         for i in range(count):
-            iterations[who[i]] = taken[i]
-            for k in range(out.shape[1]):
-                out[who[i], k] = found[i, k]
-        return True
+            p.iterations[who[i]] = taken[i]
+            for k in range(p.out.shape[1]):
+                p.out[who[i], k] = found[i, k]
 
-    @compiled
-    def tick(
-        ints, floats, solver, parts, first, rounds, may_fail, table, clock, actions, chosen, forecast, old, new, made,
-        inputs, out, iterations, wanted, ratio, busy, received, seen, work, observation, reward, cost, money, costs,
-        due, clipped, converged,
-    ):  # fmt: skip
-        """Run `parts` ``(from, to)`` of a tick for the environments from `first` on.
+    @leaf
+    def piece_of(t, first, last):
+        """The arguments of some environments: whole groups, but for the last."""
+        groups = slice(first // wide, (last + wide - 1) // wide)
+        some, total = slice(first, last), len(t.clock)
+        # tables that nobody looks at afterwards are only as long as a piece
+        short, rows = slice(0, last - first), slice(0, (last - first + wide - 1) // wide)
+        flows, made = (short, rows) if len(t.out) < total else (some, groups)
+        given, worked = (short if len(t.inputs) < total else some), (groups if len(t.work) > 1 else slice(0, 1))
+        return TickArguments(
+            ints=t.ints, floats=t.floats, code=t.code, flow_ints=t.flow_ints, flow_floats=t.flow_floats,
+            has_zip=t.has_zip, tol_pu=t.tol_pu, max_iter=t.max_iter, space=t.space, begin_with=t.begin_with,
+            end_with=t.end_with, piece=t.piece, first=first, rounds=t.rounds, retries=t.retries, chosen=t.chosen,
+            table=t.table, clock=t.clock[some], actions=t.actions[some], forecast=t.forecast[some],
+            before=t.before[groups], after=t.after[groups], delivered=t.delivered[made],
+            inputs=t.inputs[given], out=t.out[flows],
+            iterations=t.iterations[flows], wanted=t.wanted[groups], ratio=t.ratio[groups],
+            busy=t.busy[some], received=t.received[some], seen=t.seen[some],
+            work=t.work[worked], observation=t.observation[some],
+            reward=t.reward[some], cost=t.cost[some], money=t.money[some], costs=t.costs[some], due=t.due[some],
+            clipped=t.clipped[some], converged=t.converged[some],
+        )  # fmt: skip
 
-        Where a flow fails and `may_fail` says that somebody else can try, stop and say where, else give the end.
-        `rounds` is 0, or how many flows of the first environments have been solved by whomever.
+    @leaf
+    def flows(p, rounds):
+        """Solve flows while regulators ask for another one; the number solved, negative where others must solve."""
+        while rounds == 0 or (rounds < ROUNDS and p.wanted.shape[1] and want(p)):
+            if rounds == 0:
+                p.busy[:] = True
+            else:
+                again(p)
+            rounds += 1
+            if p.code == 0:
+                return -rounds
+            solve_busy(p)
+            if p.retries and failed(p.out, p.tol_pu):
+                return -rounds
+        return rounds
+
+    @leaf
+    def tick(t):
+        """Run parts of a tick for the environments from ``t.first`` on, piece by piece.
+
+        Where others must solve the flows of a piece, or can try those that failed, stop and give its first environment
+        and how many flows are then solved; at the end give the number of environments and 0.
         """
-        total, tol_pu = len(clock), solver[4]
+        first, rounds, total = t.first, t.rounds, len(t.clock)
         while first < total:
-            last = min(first + PIECE, total)
-            groups = slice(first // wide, (last + wide - 1) // wide)
-            some, here = slice(first, last), slice(0, last - first)
-            # tables that nobody looks at afterwards are only as long as a piece
-            rows, apart = inputs[here if len(inputs) < total else some], len(out) < total
-            ends, taken = out[here if apart else some], iterations[here if apart else some]
-            power = made[slice(0, (last - first + wide - 1) // wide) if apart else groups]
-            if parts[0] == BEGIN and rounds == 0:
-                begin(
-                    ints, floats, table, clock[some], actions[some], chosen, old[groups], new[groups], power, rows,
-                    wanted[groups], ratio[groups], due[some], clipped[some],
-                )  # fmt: skip
-            if parts[0] <= FLOW <= parts[1]:
-                if rounds == 0:
-                    solve(solver, rows, ends, taken)
-                    rounds = 1
-                    if may_fail and failed(ends, tol_pu):
-                        return first, rounds
-                while wanted.shape[1] and rounds < ROUNDS:
-                    moves = wanted[groups], ratio[groups], busy[some]
-                    if not regulate(ints, floats, solver, new[groups], rows, ends, taken, moves):
-                        break
-                    rounds += 1
-                    if may_fail and failed(ends, tol_pu):
-                        return first, rounds
-            if parts[1] == FINISH:
-                finish(
-                    ints, floats, table, tol_pu, clock[some], forecast[some], old[groups], new[groups], power, ends,
-                    received[some], seen[some], work[groups if len(work) > 1 else slice(0, 1)], observation[some],
-                    reward[some], cost[some], money[some], costs[some], converged[some],
-                )  # fmt: skip
+            last = min(first + t.piece, total)
+            p = piece_of(t, first, last)
+            if t.begin_with == BEGIN and rounds == 0:
+                begin(p)
+            if t.begin_with <= FLOW <= t.end_with:
+                rounds = flows(p, rounds)
+                if rounds < 0:
+                    return first, -rounds
+            if t.end_with == FINISH:
+                finish(p)
             first, rounds = last, 0
         return total, 0
 
