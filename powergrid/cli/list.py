@@ -46,7 +46,7 @@ def list_command(
 
 
 def _preset_rows() -> tuple[list[str], list[list[str]]]:
-    from powergrid.config.document import open_document, preset_names
+    from powergrid.config.sources import open_document, preset_names
 
     rows = []
     for name in preset_names():

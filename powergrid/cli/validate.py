@@ -26,12 +26,15 @@ def validate_command(
     """
     from powergrid.cli.output import print_error, print_line, print_unread
     from powergrid.config import load_config
-    from powergrid.core.errors import PowerGridError
+    from powergrid.core.errors import ConfigError, PowerGridError
 
     faulty = False
     for file in files:
         try:
             resolved = load_config(file, plugins=plugins)
+            issue = None if resolved.unchecked else resolved.empty_split(resolved.default_split)
+            if issue is not None:
+                raise ConfigError([issue])
         except (PowerGridError, OSError) as error:
             faulty = True
             print_error(error)

@@ -11,7 +11,7 @@ _HOME = {
     "ResolvedConfig": "powergrid.config.resolve:ResolvedConfig",
     "EnvironmentConfig": "powergrid.config.schema:EnvironmentConfig",
     "json_schema": "powergrid.config.export:json_schema",
-    "preset_names": "powergrid.config.document:preset_names",
+    "preset_names": "powergrid.config.sources:preset_names",
 }
 __all__ = list(_HOME)
 

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from powergrid.config.schema import EnvironmentConfig, Modification, NetworkConfig, OutageRule
+from powergrid.config.schema import EnvironmentConfig
+from powergrid.config.schema_network import Modification, NetworkConfig, OutageRule
 from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.core.types import CONSTANT_SERIES
 from powergrid.networks.terminals import branch_rows

@@ -3,60 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.agents.device_agent import DeviceAgent
+from powergrid.config.agent_entries import AgentEntry, agent_entries, own_constructor
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple, tick_s
-from powergrid.config.findings import Findings, choices, entries, field_names, known_names, section, show, text, whole
+from powergrid.config.findings import Findings, choices, field_names, known_names, section, show, text, whole
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.assembly.metering import UNIT
 from powergrid.engine.layout import UTILITY
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.networks.terminals import branch_rows, bus_names, has_phases
-from powergrid.plugins.registries import DEVICES, POLICIES
-
-COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
-"""Agent types that are not devices, and their level."""
+from powergrid.plugins.registries import POLICIES
 
 
-class Entry(NamedTuple):
-    """One agent as written.
-
-    Attributes
-    ----------
-    at
-        Position in the list.
-    id
-        Its id, or ``None`` where none can be read.
-    kind
-        Device class; ``None`` for coordinators and unknown types.
-    level
-        1 device, 2 and 3 coordinators, 0 unknown.
-    raw
-        Its keys.
-    """
-
-    at: int
-    id: str | None
-    kind: type[DeviceAgent] | None
-    level: int
-    raw: dict[str, Any]
-
-    def path(self, *keys: str | int) -> tuple[str | int, ...]:
-        """Path of one of its keys."""
-        return ("agents", self.at, *keys)
-
-
-def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Entry]:
+def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[AgentEntry]:
     """Note every fault of the agents that the schema cannot see; returns them as far as they can be read."""
-    agents = [_read(found, at, raw) for at, raw in entries(data.get("agents"))]
+    agents = agent_entries(found, data)
     for agent in agents:
         _check_params(found, agent)
         _check_place(found, agent, grid, agents)
@@ -71,19 +41,7 @@ def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Entr
     return agents
 
 
-def _read(found: Findings, at: int, raw: dict[str, Any]) -> Entry:
-    id, type = text(raw.get("id")), text(raw.get("type"))
-    if type in COORDINATORS:
-        return Entry(at, id, None, COORDINATORS[type], raw)
-    if type is None:
-        return Entry(at, id, None, 0, raw)
-    if type not in DEVICES:
-        found.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
-        return Entry(at, id, None, 0, raw)
-    return Entry(at, id, DEVICES.get(type), 1, raw)
-
-
-def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[Entry]) -> None:
+def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[AgentEntry]) -> None:
     """Do agents keep times of their own where all are to act in every tick?"""
     if section(data, "simulation").get("async") is not False:
         return
@@ -94,11 +52,11 @@ def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[Ent
             found.add(agent.path("interval"), message, "leave one of the two out")
 
 
-def _check_once_moved(found: Findings, agents: Iterable[Entry], grid: Grid) -> None:
+def _check_once_moved(found: Findings, agents: Iterable[AgentEntry], grid: Grid) -> None:
     """Does one agent alone move each regulator, capacitor and switch?"""
     if grid.network is None:
         return
-    network, first = grid.network, dict[tuple[str, Any], Entry]()
+    network, first = grid.network, dict[tuple[str, Any], AgentEntry]()
     for agent in agents:
         bus, role = text(agent.raw.get("bus")), agent.kind.role if agent.kind is not None else ""
         if bus is None or role not in ("tap", "cap", "switch"):
@@ -117,7 +75,7 @@ def _check_once_moved(found: Findings, agents: Iterable[Entry], grid: Grid) -> N
 # -- one agent ------------------------------------------------------------------------------------------------------
 
 
-def _check_params(found: Findings, agent: Entry) -> None:
+def _check_params(found: Findings, agent: AgentEntry) -> None:
     params = agent.raw.get("params", {})
     if not isinstance(params, dict):
         return
@@ -140,12 +98,7 @@ def _check_params(found: Findings, agent: Entry) -> None:
             found.invalid(agent.path("params"), params, agent.kind.Settings, error)
 
 
-def own_constructor(kind: type[DeviceAgent]) -> bool:
-    """True for plain Python devices, and others that take their parameters in a constructor of their own."""
-    return kind.__init__ is not DeviceAgent.__init__ or kind.is_python()
-
-
-def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
+def _try_constructor(found: Findings, agent: AgentEntry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
     import inspect
 
     named = {
@@ -182,7 +135,7 @@ def _try_constructor(found: Findings, agent: Entry, kind: type[DeviceAgent], par
         found.add(agent.path("params"), f"{kind.__name__} cannot be made: {type(error).__name__}: {error}")
 
 
-def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Entry]) -> None:
+def _check_place(found: Findings, agent: AgentEntry, grid: Grid, agents: Iterable[AgentEntry]) -> None:
     bus = text(agent.raw.get("bus"))
     phases = agent.raw.get("phases")
     three = grid.network is not None and grid.network.is_three_phase
@@ -228,7 +181,7 @@ def _check_place(found: Findings, agent: Entry, grid: Grid, agents: Iterable[Ent
         found.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
 
 
-def _check_tap(found: Findings, agent: Entry, bus: str, network: Any) -> None:
+def _check_tap(found: Findings, agent: AgentEntry, bus: str, network: Any) -> None:
     """Has a regulator that keeps the network's tap a tap to keep?"""
     assert agent.kind is not None, "it has a role"
     try:
@@ -243,7 +196,7 @@ def _check_tap(found: Findings, agent: Entry, bus: str, network: Any) -> None:
             found.add(agent.path("params") if "params" in agent.raw else agent.path(), message, hint)
 
 
-def _check_controlled_phase(found: Findings, agent: Entry, bus: str, phases: str, network: Any) -> None:
+def _check_controlled_phase(found: Findings, agent: AgentEntry, bus: str, phases: str, network: Any) -> None:
     """Of what has no bus of its own, only a regulator's relay reads a phase, and one that is there."""
     assert agent.kind is not None, "it has a role"
     if agent.kind.role != "tap":
@@ -257,7 +210,7 @@ def _check_controlled_phase(found: Findings, agent: Entry, bus: str, phases: str
         found.add(agent.path("phases"), message, has_phases(here))
 
 
-def _check_phases(found: Findings, agent: Entry, bus: str, phases: str, network: Any) -> None:
+def _check_phases(found: Findings, agent: AgentEntry, bus: str, phases: str, network: Any) -> None:
     """Does the bus have every phase that a device names?"""
     here = network.phases_of(bus)
     missing = [phase for phase in phases if phase not in here]
@@ -274,7 +227,7 @@ _WHERE = {
 }
 
 
-def _check_role(found: Findings, agent: Entry, grid: Grid) -> None:
+def _check_role(found: Findings, agent: AgentEntry, grid: Grid) -> None:
     """Policy, protocol and area."""
     policy = text(agent.raw.get("policy"))
     local = known_names(POLICIES)
@@ -307,9 +260,9 @@ def _check_role(found: Findings, agent: Entry, grid: Grid) -> None:
 # -- all agents together -------------------------------------------------------------------------------------------
 
 
-def _check_ids(found: Findings, agents: list[Entry]) -> None:
-    first: dict[str, Entry] = {}
-    areas: dict[str, Entry] = {}
+def _check_ids(found: Findings, agents: list[AgentEntry]) -> None:
+    first: dict[str, AgentEntry] = {}
+    areas: dict[str, AgentEntry] = {}
     for agent in agents:
         if agent.id is not None and agent.id in first:
             other = first[agent.id]
@@ -331,8 +284,8 @@ def _check_ids(found: Findings, agents: list[Entry]) -> None:
             areas.setdefault(area, agent)
 
 
-def _check_hierarchy(found: Findings, agents: list[Entry]) -> None:
-    by_id: dict[str, Entry] = {}
+def _check_hierarchy(found: Findings, agents: list[AgentEntry]) -> None:
+    by_id: dict[str, AgentEntry] = {}
     for agent in agents:
         if agent.id is not None:
             by_id.setdefault(agent.id, agent)
@@ -361,7 +314,7 @@ def _check_hierarchy(found: Findings, agents: list[Entry]) -> None:
     _check_cycles(found, by_id, parent)
 
 
-def _check_cycles(found: Findings, by_id: dict[str, Entry], parent: dict[str, str]) -> None:
+def _check_cycles(found: Findings, by_id: dict[str, AgentEntry], parent: dict[str, str]) -> None:
     """With one parent each, a knot is a closed walk upwards; it is noted at its first member."""
     reported: set[str] = set()
     for start in by_id:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from powergrid.agents.device_agent import MEASURED
+from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, whole
-from powergrid.config.schema import DEFAULT_DATASET, TariffConfig, Training
+from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
 from powergrid.core.errors import PowerGridError
 from powergrid.core.types import CONSTANT_SERIES
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.plugins.registries import DATASETS
 
 if TYPE_CHECKING:
-    from powergrid.config.check_agents import Entry
     from powergrid.datasets import Dataset, Series
 
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
@@ -39,12 +39,11 @@ def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dat
     return load(datasets) if isinstance(datasets, str) else from_series(datasets, DEFAULT_DATASET, folder=folder)
 
 
-def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[Entry]) -> Dataset | None:
+def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[AgentEntry]) -> Dataset | None:
     """Note every fault of data, time and tariff that the schema cannot see; the dataset, if it can be had."""
     _check_time(found, section(data, "simulation"))
     dataset = _dataset(found, data.get("datasets", DEFAULT_DATASET), folder)
     _check_tariff(found, section(data, "tariff"), dataset)
-    _check_days(found, section(data, "training"), dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
             if {"load_series", "sgen_series", "series"} & set(path):  # a default that nobody wrote is nothing to mend
@@ -112,7 +111,7 @@ def _single(found: Findings, key: str, form: SeriesFile, ground: Dataset, folder
         return None
 
 
-def _wanted(data: dict[str, Any], agents: list[Entry]) -> list[tuple[Keys, str]]:
+def _wanted(data: dict[str, Any], agents: list[AgentEntry]) -> list[tuple[Keys, str]]:
     """Series that network and devices ask for by name, with the place where they do."""
     asked = _network_series(("network",), section(data, "network"))
     for i, item in entries(section(data, "network").get("modifications")):
@@ -140,7 +139,7 @@ def _network_series(path: Keys, given: dict[str, Any]) -> list[tuple[Keys, Any]]
     return [((*path, "load_series"), given.get("load_series")), *(rules or [((*path, "sgen_series"), rule)])]
 
 
-def _device_series(agent: Entry) -> list[str]:
+def _device_series(agent: AgentEntry) -> list[str]:
     """Series that a device reads, if it can be made at all."""
     params = agent.raw.get("params", {})
     if agent.kind is None or not isinstance(params, dict) or not agent.kind.Exogenous._fields:
@@ -162,21 +161,6 @@ def _check_time(found: Findings, simulation: dict[str, Any]) -> None:
         near = " and ".join(str(d) for d in dict.fromkeys((below, above)))
         hint = f"nearest: {near} s; usual are 60, 300, 900 and 3600 s"
         found.add(("simulation", "time_step"), f"a time step of {tick} s does not divide a day", hint)
-
-
-def _check_days(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:
-    """Are there days to draw episodes from?"""
-    try:
-        training = Training.model_validate(given)
-    except ValidationError:
-        return
-    if dataset is None:
-        return
-    split, data = "train" if training.train else "test", dataset.with_stress_price(training.stress_price)
-    if not len(data.split(split)):
-        why, hint = data.why_empty(split)
-        path = ("training", "stress_price") if "stress_price" in given else ("datasets",)
-        found.add(path, f'no day is left in the split "{split}": {why}', hint)
 
 
 def _check_tariff(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.agents.deciders import OUTSIDE, Candidate, Deciders
-from powergrid.config.check_agents import Entry
+from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.findings import Findings, entries, section, show, text
 from powergrid.plugins.registries import PROTOCOLS
 
 
-def check_deciders(found: Findings, data: dict[str, Any], agents: list[Entry]) -> None:
+def check_deciders(found: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
     """Note agents that are learned by name and have nothing to choose, and intervals of agents that decide nothing.
 
     A learned device whose numbers are part of the action of a learned coordinator above it executes that, as it should.
@@ -48,7 +48,7 @@ def check_deciders(found: Findings, data: dict[str, Any], agents: list[Entry]) -
 
 
 def _why(
-    agent: Entry, policies: Mapping[str, Candidate], deciders: Deciders, vertical: Mapping[str, _Made]
+    agent: AgentEntry, policies: Mapping[str, Candidate], deciders: Deciders, vertical: Mapping[str, _Made]
 ) -> tuple[str, str]:
     """Why a learned agent has nothing to choose, and what would give it something."""
     own = policies[str(agent.id)]
@@ -92,11 +92,11 @@ def _why(
     )
 
 
-def _nothing(agent: Entry) -> str:
+def _nothing(agent: AgentEntry) -> str:
     return f"a {agent.raw.get('type')} with these parameters follows its data"
 
 
-def _offer(agent: Entry) -> str:
+def _offer(agent: AgentEntry) -> str:
     known = getattr(agent.kind.Settings, "model_fields", {}) if agent.kind is not None else {}
     offers = [f"{key}: {value}" for key, value in _OFFERS.items() if key in known]
     given = " or ".join(f"params: {{{offer}}}" for offer in offers)
@@ -111,7 +111,7 @@ def _listed(ids: list[str]) -> str:
     return " and ".join(f'"{id}"' for id in ids)
 
 
-def _candidate(agent: Entry, parent: str | None, protocol: Any, member: bool) -> Candidate:
+def _candidate(agent: AgentEntry, parent: str | None, protocol: Any, member: bool) -> Candidate:
     policy = text(agent.raw.get("policy"))
     if policy is None:
         policy = LEARNED if agent.kind is None else agent.kind.default_policy
@@ -127,7 +127,7 @@ def _candidate(agent: Entry, parent: str | None, protocol: Any, member: bool) ->
     )
 
 
-def _offers(agent: Entry) -> bool:
+def _offers(agent: AgentEntry) -> bool:
     """Whether a device offers a choice; one that cannot be made has a fault of its own."""
     assert agent.kind is not None, "it is a device"
     params = agent.raw.get("params", {})
@@ -145,7 +145,7 @@ class _Made(NamedTuple):
     protocol: Any
 
 
-def _protocols(data: dict[str, Any], by_id: Mapping[str, Entry]) -> tuple[dict[str, _Made] | None, set[str]]:
+def _protocols(data: dict[str, Any], by_id: Mapping[str, AgentEntry]) -> tuple[dict[str, _Made] | None, set[str]]:
     """Vertical protocols of coordinators, ``None`` if one cannot be made; and who chooses something on a market."""
     coordinators = {id: agent for id, agent in by_id.items() if agent.level > 1}
     raw = data.get("coordination")
@@ -182,7 +182,7 @@ def _made(given: Any, key: str) -> _Made | None:
         return _Made(name, PROTOCOLS.get(name)(**(given.get("params") or {})))
 
 
-def _children(agent: Entry) -> list[str]:
+def _children(agent: AgentEntry) -> list[str]:
     given = agent.raw.get("sub_agents")
     return [name for name in map(text, given if isinstance(given, list) else []) if name is not None]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.build_network import branch_names, opening_names
 from powergrid.config.check_network import Grid
 from powergrid.config.findings import Findings, entries, section, show, text
@@ -14,14 +15,11 @@ from powergrid.core.errors import NetworkError
 from powergrid.engine.assembly.metering import SOURCE, UNIT, metering
 from powergrid.networks.terminals import branch_rows, bus_names, device_nodes
 
-if TYPE_CHECKING:
-    from powergrid.config.check_agents import Entry
 
-
-def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequence[Entry]) -> None:
+def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequence[AgentEntry]) -> None:
     """Note meters that stand at one place, or that would charge for energy that goes another way."""
     meters = [agent for agent in agents if agent.kind is not None and agent.kind.role == "meter"]
-    first: dict[str, Entry] = {}
+    first: dict[str, AgentEntry] = {}
     for agent in meters:
         place = text(agent.raw.get("bus")) or SOURCE
         if place in first:
@@ -46,7 +44,7 @@ def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequ
 
 
 def _check_phases(
-    found: Findings, network: Any, branches: list[str], moving: list[int], agents: Sequence[Entry]
+    found: Findings, network: Any, branches: list[str], moving: list[int], agents: Sequence[AgentEntry]
 ) -> None:
     """Note devices whose phases different meters measure first."""
     for agent in agents:
@@ -65,7 +63,7 @@ def _check_phases(
             found.add(agent.path("bus"), message, hint)
 
 
-def _moving(data: dict[str, Any], network: Any, agents: Sequence[Entry]) -> list[int]:
+def _moving(data: dict[str, Any], network: Any, agents: Sequence[AgentEntry]) -> list[int]:
     """Rows of the branches that switches and outages of a configuration move, as far as they can be read."""
     names = opening_names(network)
     patterns = [

@@ -19,7 +19,7 @@ from powergrid.config.build_network import (
 )
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
-from powergrid.config.schema import NetworkConfig
+from powergrid.config.schema_network import NetworkConfig
 from powergrid.core.errors import PowerGridError
 from powergrid.core.settings import options_model
 from powergrid.networks.terminals import branch_rows

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
+from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, number, section, show, text, whole
 from powergrid.plugins.registries import PROTOCOLS
-
-if TYPE_CHECKING:
-    from powergrid.config.check_agents import Entry
 
 DAY_S = 86_400
 DEFAULT_TICK_S = 900
@@ -59,7 +57,7 @@ def check_protocol(
     return kind
 
 
-def check_protocols(found: Findings, data: dict[str, Any], agents: list[Entry]) -> None:
+def check_protocols(found: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
     """Note every fault of ``protocols``, ``coordination`` and ``messages`` that the schema cannot see."""
     ids = [agent.id for agent in agents if agent.id is not None]
     coordinators = [agent for agent in agents if agent.level > 1]
@@ -95,7 +93,7 @@ def _check_members(found: Findings, path: Keys, given: dict[str, Any], ids: list
         seen.add(name)
 
 
-def _check_coordination(found: Findings, data: dict[str, Any], coordinators: list[Entry]) -> None:
+def _check_coordination(found: Findings, data: dict[str, Any], coordinators: list[AgentEntry]) -> None:
     raw = data.get("coordination")
     short = isinstance(raw, str)
     given = {"protocol": raw} if short else section(data, "coordination")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from powergrid.config.check_agents import COORDINATORS
+from powergrid.config.agent_entries import COORDINATORS
 from powergrid.config.findings import known_names
 from powergrid.config.schema import SCHEMA_VERSION, EnvironmentConfig
 from powergrid.datasets.series_file import SeriesFile

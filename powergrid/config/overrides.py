@@ -9,7 +9,8 @@ from typing import Any
 
 from powergrid.config.document import Document, Keys, plain
 from powergrid.config.findings import choices, field_names, spellings
-from powergrid.config.schema import EnvironmentConfig, Forecast, Penalties, Section, Simulation, TariffConfig, Training
+from powergrid.config.schema import EnvironmentConfig, Forecast, Penalties, Simulation, TariffConfig, Training
+from powergrid.config.schema_types import Section
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.plugins.registries import DEVICES
 

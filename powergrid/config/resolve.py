@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from powergrid.config.agent_entries import COORDINATORS, own_constructor
 from powergrid.config.build_network import build_network
-from powergrid.config.check_agents import COORDINATORS, check_agents, own_constructor
+from powergrid.config.check_agents import check_agents
 from powergrid.config.check_data import build_dataset, check_data
 from powergrid.config.check_deciders import check_deciders
 from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
-from powergrid.config.document import Document, open_document
+from powergrid.config.document import Document
 from powergrid.config.findings import Findings, section, show
 from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
-from powergrid.config.schema import AgentConfig, EnvironmentConfig
+from powergrid.config.schema import EnvironmentConfig
+from powergrid.config.schema_agents import AgentConfig
+from powergrid.config.sources import open_document
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.files import path_fault
 from powergrid.plugins.load import PluginError, load_plugins, registered
@@ -76,6 +79,20 @@ class ResolvedConfig:
                 self.config.training.stress_price
             ),
         )
+
+    @property
+    def default_split(self) -> str:
+        """The split that episodes are drawn from where no other days are named."""
+        return "train" if self.config.training.train else "test"
+
+    def empty_split(self, split: str) -> Issue | None:
+        """Why the data have no day in a split, at the key that decides it; ``None`` where they have one."""
+        dataset = self.dataset()
+        if len(dataset.split(split)):
+            return None
+        reason, hint = dataset.why_empty(split)
+        path = ("datasets",) if self.config.training.stress_price is None else ("training", "stress_price")
+        return self.document.issue(path, f'the data have no day in the split "{split}": {reason}', hint)
 
     def to_yaml(self, folder: Path | None = None) -> str:
         """This configuration as YAML with every default and the schema version.

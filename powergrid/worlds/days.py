@@ -12,18 +12,36 @@ from powergrid.worlds.world import World
 
 
 def chosen_days(world: World, days: str | Sequence[int] | None) -> np.ndarray:
-    """Day indices of a split, or the given ones, checked; ``None`` is the split that the configuration trains on."""
+    """Days that episodes begin on.
+
+    Parameters
+    ----------
+    world
+        The world whose data the days belong to.
+    days
+        Name of a split, or day indices; ``None`` for the split that the configuration trains on.
+
+    Returns
+    -------
+    np.ndarray
+        Day indices, int32 ``(days,)``.
+
+    Raises
+    ------
+    ConfigError
+        If the split is unknown or has no day, or a day index lies outside of the data.
+    """
     if days is None:
-        days = "train" if world.resolved.config.training.train else "test"
+        days = world.resolved.default_split
+        if issue := world.resolved.empty_split(days):
+            raise ConfigError([issue])
     if isinstance(days, str):
         if days not in world.days:
             hint = nearest(days, world.days) or f"one of {', '.join(world.days)}"
             raise ConfigError([Issue("days", f'unknown split "{days}"', hint)])
-        chosen = world.days[days]
-        if len(chosen) == 0:
-            why, hint = world.resolved.dataset().why_empty(days)
-            raise ConfigError([Issue("days", f'the dataset has no day in the split "{days}": {why}', hint)])
-        return np.asarray(chosen, dtype=np.int32)
+        if issue := world.resolved.empty_split(days):
+            raise ConfigError([Issue("days", issue.message, issue.hint)])
+        return np.asarray(world.days[days], dtype=np.int32)
     count = len(world.table) // world.ticks_per_day
     chosen = np.asarray(days, dtype=np.int32)
     if chosen.size == 0 or (chosen < 0).any() or (chosen >= count).any():

@@ -13,7 +13,7 @@ import pytest
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 import powergrid
-from powergrid.config.document import preset_names
+from powergrid.config.sources import preset_names
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.worlds.build import build

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import powergrid
-from powergrid.config.document import preset_names
+from powergrid.config.sources import preset_names
 from powergrid.learn.algorithms.ippo import ippo
 from powergrid.learn.algorithms.mappo import PolicyGradient, mappo
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from powergrid.config import preset_names, schema
-from powergrid.config.document import PRESETS
 from powergrid.config.findings import known_names
+from powergrid.config.sources import PRESETS
 from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
 
 SEEDS = Path(__file__).parent / "seeds"

@@ -8,7 +8,7 @@ import pytest
 import powergrid
 from powergrid.agents.policies.volt_var import CATEGORY_A, droop
 from powergrid.agents.policies.volt_watt import curve
-from powergrid.config.document import preset_names
+from powergrid.config.sources import preset_names
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.simulation import Simulation
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import powergrid
-from powergrid.config.document import open_document
+from powergrid.config.sources import open_document
 from powergrid.core.errors import ConfigError
 
 GOOD = """\
@@ -323,12 +323,6 @@ def test_rules_for_what_an_agent_stands_for_are_not_tried():
         ("simulation: {time_step: '7'}", "simulation.time_step", "does not divide a day"),
         ("messages: {loss: '0.5'}", "messages.loss", "lossy messages are not available"),
         ("agents: [{id: b, type: ESS, bus: 671, interval: '1000'}]", "agents[0].interval", "not a multiple"),
-        ("training: {stress_price: 1.0e-9}", "training.stress_price", 'no day is left in the split "train"'),
-        (
-            "training: {stress_price: 1.0e-9, train: false}",
-            "training.stress_price",
-            'no day is left in the split "test"',
-        ),
     ],
 )
 def test_numbers_count_however_they_are_written(tmp_path, text, path, said):

@@ -11,7 +11,7 @@ import pytest
 
 import powergrid
 from powergrid.config import json_schema, preset_names, with_overrides
-from powergrid.config.document import open_document
+from powergrid.config.sources import open_document
 from powergrid.config.yaml_reader import read_yaml
 from powergrid.core.errors import ConfigError
 

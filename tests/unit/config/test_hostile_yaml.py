@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from powergrid.config.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, open_document
+from powergrid.config.document import MAX_DEPTH, MAX_VALUES
+from powergrid.config.sources import MAX_BYTES, open_document
 from powergrid.core.errors import ConfigError
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))

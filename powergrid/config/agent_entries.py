@@ -1,0 +1,62 @@
+"""Agents of a configuration as they are written, before anything about them is checked."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.config.findings import Findings, entries, known_names, text
+from powergrid.plugins.registries import DEVICES
+
+COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
+"""Agent types that are not devices, and their level."""
+
+
+class AgentEntry(NamedTuple):
+    """One agent as written.
+
+    Attributes
+    ----------
+    at
+        Position in the list.
+    id
+        Its id, or ``None`` where none can be read.
+    kind
+        Device class; ``None`` for coordinators and unknown types.
+    level
+        1 device, 2 and 3 coordinators, 0 unknown.
+    raw
+        Its keys.
+    """
+
+    at: int
+    id: str | None
+    kind: type[DeviceAgent] | None
+    level: int
+    raw: dict[str, Any]
+
+    def path(self, *keys: str | int) -> tuple[str | int, ...]:
+        """Path of one of its keys."""
+        return ("agents", self.at, *keys)
+
+
+def agent_entries(found: Findings, data: dict[str, Any]) -> list[AgentEntry]:
+    """Every agent of a configuration; notes each type that does not exist."""
+    return [_read(found, at, raw) for at, raw in entries(data.get("agents"))]
+
+
+def _read(found: Findings, at: int, raw: dict[str, Any]) -> AgentEntry:
+    id, type = text(raw.get("id")), text(raw.get("type"))
+    if type in COORDINATORS:
+        return AgentEntry(at, id, None, COORDINATORS[type], raw)
+    if type is None:
+        return AgentEntry(at, id, None, 0, raw)
+    if type not in DEVICES:
+        found.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
+        return AgentEntry(at, id, None, 0, raw)
+    return AgentEntry(at, id, DEVICES.get(type), 1, raw)
+
+
+def own_constructor(kind: type[DeviceAgent]) -> bool:
+    """True for plain Python devices, and others that take their parameters in a constructor of their own."""
+    return kind.__init__ is not DeviceAgent.__init__ or kind.is_python()

@@ -1,0 +1,92 @@
+"""Agents, protocols and messages of a configuration: every key with its unit, its default and its meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+
+from powergrid.config.schema_types import Name, Section, defaults, from_text
+
+
+def _once_each(phases: str) -> str:
+    if len(set(phases)) < len(phases):
+        raise ValueError(f'"{phases}" names a phase twice')
+    return phases
+
+
+def _fixed_delay(value: Any) -> Any:
+    return {"mean": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class ProtocolConfig(Section):
+    """A coordination protocol and its parameters."""
+
+    type: Name = Field(description="registered protocol")
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="its parameters")
+
+
+class AgentConfig(Section):
+    """One agent: a device, a coordinator of devices or an operator above the coordinators."""
+
+    id: Name = Field(description="unique name")
+    type: Name = Field(description="device type, GridCoordinator or SystemAgent")
+    bus: Name | None = Field(None, description="bus of a device; regulators and meters: branch, capacitors: shunt")
+    phases: Annotated[str, Field(pattern="^[abc]{1,3}$"), AfterValidator(_once_each)] | None = Field(
+        None, description="phases of a device; omitted: all of the bus"
+    )
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="parameters of the device type")
+    policy: Name | None = Field(
+        None, description="learned, centralized (coordinators) or a registered local policy; omitted: the type's own"
+    )
+    sub_agents: list[Name] = Field(default_factory=list, description="ids of the agents it coordinates")
+    area: str | None = Field(
+        None, description="part of the network that a coordinator answers for: the name given at attach"
+    )
+    protocol: Annotated[ProtocolConfig, from_text(ProtocolConfig, "type")] | None = Field(
+        None, description="vertical protocol of a coordinator"
+    )
+    interval: int | None = Field(None, gt=0, description="seconds between two of its decisions; omitted: every tick")
+    offset: int = Field(0, ge=0, description="time of its first decision [s]")
+    observability: Literal["local", "full"] = Field("local", description="what it sees: its surroundings or everything")
+
+
+class HorizontalConfig(Section):
+    """A protocol among peers, run by the environment."""
+
+    type: Name = Field(description="registered protocol")
+    members: list[Name] = Field(
+        default_factory=list, description="ids of the agents that take part; omitted: all coordinators"
+    )
+    topology: Literal["full"] | list[tuple[Name, Name]] = Field("full", description="who may deal with whom")
+    interval: int | None = Field(None, gt=0, description="seconds between two runs; omitted: every tick")
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="its parameters")
+
+
+class Coordination(Section):
+    """Short form: a vertical protocol goes to every coordinator without one, a horizontal one to `protocols`."""
+
+    protocol: Name = Field(description="registered protocol")
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="its parameters")
+
+
+class Delay(Section):
+    """Delay of messages."""
+
+    dist: Literal["fixed", "uniform", "normal"] = Field("fixed", description="distribution")
+    mean: float = Field(0.0, ge=0, description="mean [s]")
+    std: float = Field(0.0, ge=0, description="standard deviation [s]")
+
+
+class Messages(Section):
+    """How messages between agents travel."""
+
+    delay: Annotated[Delay, BeforeValidator(_fixed_delay, json_schema_input_type=Delay | float)] = defaults(
+        Delay, "seconds, or a distribution"
+    )
+    loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
+    topology: Literal["full", "neighbours", "star", "feeder"] | list[tuple[Name, Name]] = Field(
+        "full", description="who hears whom"
+    )
+    width: int = Field(4, ge=1, description="numbers in a message")
+    links: list[dict[str, JsonValue]] = Field(default_factory=list, description="links with their own delay and loss")
