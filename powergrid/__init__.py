@@ -28,13 +28,9 @@ _HOME = {
     "PowerGridError": "powergrid.core.errors",
     "ConfigError": "powergrid.core.errors",
 }
-_V1_NAMES = ("DG", "RES", "ESS", "Shunt", "Transformer", "Grid", "Action", "DeviceState")
-_HOME |= dict.fromkeys(_V1_NAMES, "powergrid.v1.devices")
+# Programs written for version 1 keep their names and import paths, and Gymnasium gets the ids of its environments.
+_HOME |= import_module("powergrid.v1.aliases").install()
 __all__ = ["__version__", *_HOME]
-
-# Programs written for version 1 keep their import paths, and Gymnasium learns the ids of its environments.
-import_module("powergrid.v1.aliases").install()
-import_module("powergrid.v1.registration").install()
 
 
 def __getattr__(name: str) -> Any:

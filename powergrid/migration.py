@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from powergrid.core.errors import PowerGridError
+from powergrid.core.errors import PowerGridError, unknown_name
 from powergrid.v1.devices import Grid
 from powergrid.v1.grid_base_env import SERIES, GridBaseEnv
 from powergrid.v1.net_file import write_net
@@ -15,7 +15,15 @@ from powergrid.v1.script_uses import Use, script_environments, script_uses
 from powergrid.v1.split_env import SplitGridEnv, to_multi_agent
 from powergrid.v1.yaml_agents import agents
 
-__all__ = ["SplitGridEnv", "Use", "script_environments", "script_uses", "to_multi_agent", "write_yaml"]
+__all__ = [
+    "SplitGridEnv",
+    "Use",
+    "script_environment",
+    "script_environments",
+    "script_uses",
+    "to_multi_agent",
+    "write_yaml",
+]
 
 
 def write_yaml(env: Any, folder: str | Path, name: str = "") -> Path:
@@ -73,6 +81,58 @@ def write_yaml(env: Any, folder: str | Path, name: str = "") -> Path:
             stream.write(f"# {note}\n")
         yaml.dump(document, stream)
     return path
+
+
+def script_environment(script: str | Path, name: str) -> GridBaseEnv:
+    """Execute a script and return one of its environments: an instance of a class, or the value of a variable.
+
+    Parameters
+    ----------
+    script
+        Python file. It is executed.
+    name
+        A subclass of ``GridBaseEnv`` or a variable with an instance, wrapped or not.
+
+    Returns
+    -------
+    GridBaseEnv
+        The instance; one of a class is made with an empty ``env_config``.
+
+    Raises
+    ------
+    PowerGridError
+        If the script fails, has no such class or variable, or the class cannot be made.
+    """
+    import runpy
+
+    try:
+        scope = runpy.run_path(str(script))
+    except (Exception, SystemExit) as error:
+        raise PowerGridError(
+            f"{script}: running it, which --env needs, failed ({type(error).__name__}: {error}); put what trains or "
+            'plots below `if __name__ == "__main__":`'
+        ) from error
+    found = {
+        key: item
+        for key, item in scope.items()
+        if isinstance(getattr(item, "unwrapped", None), GridBaseEnv)
+        or (isinstance(item, type) and issubclass(item, GridBaseEnv) and item is not GridBaseEnv)
+    }
+    if not found:
+        raise PowerGridError(
+            f"{script}: has no subclass or instance of GridBaseEnv; only those are written as YAML. For several "
+            'microgrids begin with "powergrid show p2p_microgrids"'
+        )
+    if name not in found:
+        raise unknown_name(f"GridBaseEnv in {script}", name, found)
+    if not isinstance(found[name], type):
+        return found[name]
+    try:
+        return found[name]({})
+    except PowerGridError:
+        raise
+    except Exception as error:
+        raise PowerGridError(f"{script}: {name}({{}}) failed ({type(error).__name__}: {error})") from error
 
 
 def _grid(env: GridBaseEnv) -> Grid | None:

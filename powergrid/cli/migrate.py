@@ -30,7 +30,7 @@ def migrate_command(
     - `powergrid migrate my_env.py --env MyEnv --out migrated/`
     """
     from powergrid.cli.output import print_line
-    from powergrid.migration import script_environments, script_uses, write_yaml
+    from powergrid.migration import script_environment, script_environments, script_uses, write_yaml
 
     uses = script_uses(script)
     count = f"{len(uses)} use{'' if len(uses) == 1 else 's'}" if uses else "nothing"
@@ -38,7 +38,7 @@ def migrate_command(
     for use in uses:
         _print_use(use)
     for name in env or ():
-        path = write_yaml(_built(script, name), out)
+        path = write_yaml(script_environment(script, name), out)
         print_line(f"{name}: {path}")
     if not env:
         for name in script_environments(script):
@@ -58,40 +58,3 @@ def _print_use(use: Any) -> None:
     width = max(shutil.get_terminal_size().columns - 1, 40)
     for line in textwrap.wrap(use.replacement, width, initial_indent=" " * 7, subsequent_indent=" " * 7):
         print_line(Text(line, style="dim"))
-
-
-def _built(script: Path, name: str) -> Any:
-    """An environment of the script: an instance of a class, or the value of a variable. This executes the script."""
-    import runpy
-
-    from powergrid.core.errors import PowerGridError, unknown_name
-    from powergrid.v1.grid_base_env import GridBaseEnv
-
-    try:
-        scope = runpy.run_path(str(script))
-    except (Exception, SystemExit) as error:
-        raise PowerGridError(
-            f"{script}: running it, which --env needs, failed ({type(error).__name__}: {error}); put what trains or "
-            'plots below `if __name__ == "__main__":`'
-        ) from error
-    found = {
-        key: item
-        for key, item in scope.items()
-        if isinstance(getattr(item, "unwrapped", None), GridBaseEnv)
-        or (isinstance(item, type) and issubclass(item, GridBaseEnv) and item is not GridBaseEnv)
-    }
-    if not found:
-        raise PowerGridError(
-            f"{script}: has no subclass or instance of GridBaseEnv; only those are written as YAML. For several "
-            'microgrids begin with "powergrid show p2p_microgrids"'
-        )
-    if name not in found:
-        raise unknown_name(f"GridBaseEnv in {script}", name, found)
-    if not isinstance(found[name], type):
-        return found[name]
-    try:
-        return found[name]({})
-    except PowerGridError:
-        raise
-    except Exception as error:
-        raise PowerGridError(f"{script}: {name}({{}}) failed ({type(error).__name__}: {error})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from math import acos, inf, tan
 from typing import Any, Literal, NamedTuple
 
@@ -438,10 +437,3 @@ def _blocks(row: Params) -> tuple[tuple[float, ...], tuple[float, ...]]:
     at = [k * width for k in range(_BLOCKS + 1)]
     widths = (width / 2, *[width] * (_BLOCKS - 1), width / 2)
     return widths, tuple(row.marginal_cost_per_mwh + row.marginal_cost_slope_per_mw2h * p_mw for p_mw in at)
-
-
-def __getattr__(name: str) -> Any:
-    """Version 1 kept ``DG`` and ``RES`` in a module of this name."""
-    if name not in ("DG", "RES"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("powergrid.v1.devices.generator"), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from math import exp
 from typing import Any, NamedTuple
 
@@ -406,10 +405,3 @@ class AgeingStorage(Storage):
     State = AgeingState  # type: ignore[assignment]
     reset, step = staticmethod(reset_ageing), staticmethod(step_ageing)  # type: ignore[assignment]
     money = staticmethod(money_ageing)  # type: ignore[assignment]
-
-
-def __getattr__(name: str) -> Any:
-    """Version 1 kept ``ESS`` in a module of this name."""
-    if name != "ESS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("powergrid.v1.devices.storage"), name)

@@ -1,7 +1,8 @@
-"""The old import paths: ``import powergrid.utils.utils`` and the like find the modules of :mod:`powergrid.v1`.
+"""The import paths of version 1: ``import powergrid.utils.utils`` and the like load the modules of :mod:`powergrid.v1`.
 
-``powergrid`` puts one finder before the others. It answers for the names below and nothing else, costs a dictionary
-look-up, and imports nothing until a v1 program asks.
+``powergrid`` puts one finder before the others. The finder serves the names below and nothing else, costs one look-up
+in a dictionary, and imports nothing before a program of version 1 does. Modules of version 2 that have the path of a
+module of version 1 get its names by a module ``__getattr__``.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import importlib
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
+
+from powergrid.v1 import registration
 
 MODULES = {
     "core.actions": "actions",
@@ -40,11 +44,22 @@ MODULES = {
     "envs.multiagent.base": "multiagent.base",
     "envs.multiagent.ieee34_ieee13": "multiagent.ieee34_ieee13",
 }
-"""Old module below ``powergrid`` -> module below ``powergrid.v1``."""
+"""Module of version 1 below ``powergrid`` -> module below ``powergrid.v1``."""
+
+SHARED = {
+    "devices": ("DG", "RES", "ESS", "Shunt", "Transformer", "Grid", "Switch", "Device"),
+    "devices.generator": ("DG", "RES"),
+    "devices.storage": ("ESS",),
+}
+"""Module below ``powergrid`` that version 2 has too -> its names of version 1, which ``powergrid.v1`` keeps under the
+same path."""
+
+TOP_NAMES = ("DG", "RES", "ESS", "Shunt", "Transformer", "Grid", "Action", "DeviceState")
+"""Names of version 1 in ``powergrid`` itself."""
 
 
 class _AliasLoader(Loader):
-    """Hands over a module that bears another name."""
+    """Loads a module under another name."""
 
     def __init__(self, target: str):
         self.target = target
@@ -61,20 +76,55 @@ class _AliasLoader(Loader):
 
 
 class AliasFinder(MetaPathFinder):
-    """Finds the modules of v1 under their old names."""
+    """Finds the modules of version 1 under their old paths, and adds its names to modules of version 2."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Spec of an old name, None for every other."""
+        """Spec of a module of version 1 or of a shared module, ``None`` for every other."""
         package, _, name = fullname.partition(".")
+        if package == "powergrid" and name in SHARED:
+            return _with_names(PathFinder.find_spec(fullname, path, target), name)
         new = MODULES.get(name) if package == "powergrid" else None
         if new is None:
             return None
         return ModuleSpec(fullname, _AliasLoader(f"powergrid.v1.{new}"))
 
 
-def install() -> None:
-    """Put the finder first, once."""
+def _with_names(spec: ModuleSpec | None, name: str) -> ModuleSpec | None:
+    """The spec of a module of version 2, whose loader adds the names of version 1 to it."""
+    if spec is None or spec.loader is None:
+        return spec
+    load = spec.loader.exec_module
+
+    def load_and_add(module: ModuleType) -> None:
+        load(module)
+        own = getattr(module, "__getattr__", None)
+
+        def version_1(attribute: str) -> Any:
+            if attribute in SHARED[name]:
+                return getattr(importlib.import_module(f"powergrid.v1.{name}"), attribute)
+            if own is not None:
+                return own(attribute)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {attribute!r}")
+
+        vars(module)["__getattr__"] = version_1
+        if hasattr(module, "__path__"):  # of the package, programs of version 1 import *
+            vars(module)["__all__"] = list(SHARED[name])
+
+    spec.loader.exec_module = load_and_add  # type: ignore[method-assign]
+    return spec
+
+
+def install() -> dict[str, str]:
+    """Put the finder first, once, and let Gymnasium know the environments of version 1.
+
+    Returns
+    -------
+    dict[str, str]
+        Names of version 1 in ``powergrid`` itself -> the module that has them.
+    """
     if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, AliasFinder())
+    registration.install()
+    return dict.fromkeys(TOP_NAMES, "powergrid.v1.devices")
