@@ -30,6 +30,8 @@ exclude_patterns = ["_build", "jupyter_execute", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
 html_title = f"PowerGrid {release}"
 
 # Pages with code are executed at every build, so no page shows outdated output.

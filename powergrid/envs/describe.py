@@ -18,13 +18,13 @@ def describe(layout: Layout) -> str:
     for i, agent in enumerate(layout.actors):
         seen = [view.entries[j] for j in view.index[i, : view.sizes[i]]]
         acts = layout.action_entries[i]
-        lines += [f"{agent}", f"  observes {len(seen)} numbers", *_entry_lines(seen)]
-        lines += [f"  acts with {len(acts)} numbers", *_entry_lines(acts)]
+        lines += [f"{agent}", f"  observation, size {len(seen)}", *_entry_lines(seen)]
+        lines += [f"  action, size {len(acts)}", *_entry_lines(acts)]
     return "\n".join(lines)
 
 
 def _entry_lines(entries: Sequence[tuple[str, Any]]) -> list[str]:
-    """One line an entry; hours ahead of one series that follow each other, ``name+1h`` to ``name+24h``, share one."""
+    """One line per entry; consecutive hours ahead of a series, ``name+1h`` to ``name+24h``, share one line."""
     lines = []
     for (owner, _, _, ahead), run in groupby(entries, key=_series_of):
         found = [entry for _, entry in run]

@@ -108,7 +108,7 @@ def test_show_tells_hierarchy_network_and_spaces():
 def test_show_prints_the_transformer_that_add_bus_inserts():
     result = run("show", "ieee34_microgrid", "--no-spaces")
     assert "800-MG1_PCC (800 - MG1_PCC): 2.5 MVA, 5.75 %, X/R 8.0" in result.stdout
-    assert "observes" not in result.stdout
+    assert "observation, size" not in result.stdout
     assert result.stderr.startswith("note: lmp_solver: dcopf")
 
 
