@@ -120,9 +120,10 @@ def day(axes: Axes, name: str) -> None:
     state, power, seen = made.reset(np, row, np.array([0.5])), [], []
     for tick in range(96):
         now = made.Exogenous(*(values[tick : tick + 1] for values in columns))
-        spot, ahead = np.maximum(price[tick : tick + 1], 0.0), price[None, tick + 4 : tick + 97 : 4]
+        spot, ahead = np.maximum(price[tick : tick + 1], 0.0), price[tick + 4 : tick + 97 : 4, None]
         hour, load_mw = window["hour"][tick : tick + 1], np.array([0.3])
-        view = Outlook(spot, spot + 45.0, 0.9 * spot, ahead, load_mw, hour, np.array([_refill_price(made, price)]))
+        settled = np.array([_refill_price(made, price)])
+        view = Outlook(spot, spot + 45.0, 0.9 * spot, ahead, ahead.mean(0), load_mw, hour, settled)
         state, injection = made.step(np, row, state, made.rule(np, row, state, now, view, DT_H), now, DT_H)
         power.append(float(injection.p_mw[0]))
         seen.append([float(value[0]) for value in made.readings(np, row, state, injection)])
@@ -351,7 +352,7 @@ def _(axes: Axes) -> None:
     zero = np.zeros(301)
     for share in (0.3, 0.6):
         made, row = unit("Load", curtailable_share=share)
-        view = Outlook(retail, retail, retail, retail[:, None], zero, zero)
+        view = Outlook(retail, retail, retail, retail[None], retail, zero, zero)
         command = made.rule(np, row, made.State(zero), made.Exogenous(zero + 1.0), view, DT_H)
         _, injection = once(made, row, command, (zero + 1.0,))
         axes.plot(retail, -1000.0 * injection.p_mw, label=f"curtailable_share {share}")

@@ -44,7 +44,10 @@ class Outlook(NamedTuple):
     retail_per_mwh, feed_in_per_mwh
         Tariff at the unit's meter [$/MWh], ``(*batch, n)``; both equal the price where there is no meter.
     price_ahead_per_mwh
-        Day-ahead prices of the next 24 hours [$/MWh], ``(*batch, n, 24)``.
+        Day-ahead prices of the next 24 hours [$/MWh], hours first: iterating over it gives one column per hour,
+        ``(24, *batch, n)``.
+    mean_price_per_mwh
+        Their mean [$/MWh], ``(*batch, n)``.
     net_load_mw
         Load minus what sun, wind and water offer behind the unit's meter [MW], ``(*batch, n)``.
     hour
@@ -57,6 +60,7 @@ class Outlook(NamedTuple):
     retail_per_mwh: Array
     feed_in_per_mwh: Array
     price_ahead_per_mwh: Array
+    mean_price_per_mwh: Array
     net_load_mw: Array
     hour: Array
     settlement_per_mwh: Array = 0.0

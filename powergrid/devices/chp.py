@@ -153,7 +153,7 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
     room_mwh = params.buffer_mwh - state.heat_mwh + needed_mw * dt_h
     used_mw = xp.minimum(xp.maximum(room_mwh, 0.0) * per_heat / dt_h, params.p_max_mw)
     follows = decide_on(xp, needed_mw * per_heat - params.min_load_share * params.p_max_mw) >= 0.0
-    dear = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) > 0.0
+    dear = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) > 0.0
     low = decide_on(xp, state.heat_mwh - xp.where(dear, 0.75, 0.5) * params.buffer_mwh) <= 0.0
     turn = follows | low | (state.p_mw > 0.0)
     price = xp.where(outlook.net_load_mw > 0.0, outlook.retail_per_mwh, outlook.feed_in_per_mwh)

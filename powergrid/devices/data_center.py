@@ -120,7 +120,7 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
 def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Work on everything where energy is no dearer than on average in the next day, else on nothing."""
     zero = outlook.price_per_mwh * 0.0
-    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     return Command(xp.where(cheap, zero + 1.0, zero))
 
 

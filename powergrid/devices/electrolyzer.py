@@ -139,7 +139,7 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
 
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Full load at prices no higher than the mean of the next day; the demand alone while the tank is nearly empty."""
-    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     empty = decide_on(xp, state.tank_kg - params.demand_kg_per_h * dt_h) <= 0.0
     base = _load(xp, params, xp.minimum(params.demand_kg_per_h / params.rated_kg_per_h, 1.0))
     zero = outlook.price_per_mwh * 0.0

@@ -214,7 +214,7 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
     stay_h = stay(xp, params, state.arrival_h, exogenous)
     needed_mwh = xp.maximum(params.soc_target - state.soc, 0.0) * params.capacity_mwh / params.eta_charge
     late = decide_on(xp, needed_mwh / params.p_max_mw + dt_h - stay_h) >= 0.0
-    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     wanted_mw = xp.minimum(needed_mwh / dt_h, params.p_max_mw)
     return Command(-wanted_mw * flag(xp, (cheap | late) & (stay_h > 0.0), wanted_mw))
 

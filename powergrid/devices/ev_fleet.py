@@ -192,7 +192,7 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
     ahead_h = params.departure_h - 0.5 * params.spread_h - exogenous.hour
     needed_h = missing_mwh / (params.eta_charge * params.p_mw * xp.maximum(state.share, _NOBODY))
     late = (decide_on(xp, ahead_h + params.spread_h) > 0.0) & (decide_on(xp, ahead_h - needed_h - dt_h) <= 0.0)
-    cheap = decide_on(xp, outlook.price_per_mwh - outlook.price_ahead_per_mwh.mean(-1)) <= 0.0
+    cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     return Command(-flag(xp, cheap | late, missing_mwh) * missing_mwh / (params.eta_charge * dt_h))
 
 

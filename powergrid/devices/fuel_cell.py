@@ -118,7 +118,8 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
 
 def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """The power at which the marginal cost equals the price: retail up to the net load, feed-in beyond it."""
-    sells, buys_not = (_output_at(xp, params, price) for price in (outlook.feed_in_per_mwh, outlook.retail_per_mwh))
+    sells = _output_at(xp, params, outlook.feed_in_per_mwh)
+    buys_not = _output_at(xp, params, outlook.retail_per_mwh)
     return Command(xp.minimum(xp.maximum(outlook.net_load_mw, sells), buys_not))
 
 

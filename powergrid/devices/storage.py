@@ -28,6 +28,8 @@ from powergrid.plugins import register_device
 _SOC_STRESS = 1.04
 """Growth of calendar ageing with the state of charge [1]."""
 _HOURS_PER_YEAR = 8766.0
+_HALF_STEP = 5e-7
+"""What :func:`decide_on` rounds away [$/MWh], so that equal prices are neither dearer nor cheaper."""
 
 
 class Settings(DeviceSettings):
@@ -243,21 +245,30 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
     load_mw, retail, feed_in = outlook.net_load_mw, outlook.retail_per_mwh, outlook.feed_in_per_mwh
     value, cost = xp.where(load_mw > 0.0, retail, feed_in), xp.where(load_mw < 0.0, feed_in, retail)
     stored, back = (cost + wear) / params.eta_charge, (value - wear) * params.eta_discharge  # by energy stored
-    bought_ahead, sold_ahead = _prices_ahead(xp, outlook)
     held_mwh = xp.maximum(state.soc - params.soc_min, 0.0) * params.capacity_mwh
     room_mwh = xp.maximum(params.soc_max - state.soc, 0.0) * params.capacity_mwh
     full_mwh = (params.soc_max - params.soc_min) * params.capacity_mwh
-    lasts_h, full_h = (decide_on(xp, mwh * params.eta_discharge / most) for mwh in (held_mwh, full_mwh + 0.0 * value))
+    lasts_h = decide_on(xp, held_mwh * params.eta_discharge / most)
+    full_h = decide_on(xp, full_mwh * params.eta_discharge / most)
     fills_h = decide_on(xp, room_mwh / (params.eta_charge * most))
 
-    dear = _above(xp, sold_ahead, stored / params.eta_discharge + wear)
-    cheap = _above(xp, -bought_ahead, wear - back * params.eta_charge)
-    before_dear = _above(xp, -dear.cumsum(-1), -xp.minimum(full_h, dear.sum(-1)))
-    before_cheap = _above(xp, -cheap.cumsum(-1), -full_h)
-    cheaper_h = (_above(xp, -bought_ahead, -cost) * before_dear).sum(-1)
-    dearer_h = (_above(xp, sold_ahead, value) * before_cheap).sum(-1)
+    # market prices above which an hour is dear or brings more than now, and below which it is cheap or costs less
+    dear_above = _sold_at(xp, outlook, stored / params.eta_discharge + wear)
+    dearer_above = _sold_at(xp, outlook, value)
+    price = xp.maximum(outlook.price_per_mwh, 0.0)
+    cheap_below = back * params.eta_charge - wear - (retail - price) - _HALF_STEP
+    cheaper_below = cost - (retail - price) - _HALF_STEP
+    dear_h = cheap_h = cheaper_h = dearer_h = cheaper_before_dear_h = value * 0.0
+    for price_ahead in outlook.price_ahead_per_mwh:
+        price = xp.maximum(price_ahead, 0.0)
+        dear = price > dear_above
+        cheaper_before_dear_h = xp.where(dear, cheaper_h, cheaper_before_dear_h)
+        dear_h, cheap_h = dear_h + dear, cheap_h + (price < cheap_below)
+        cheaper_h = cheaper_h + ((price < cheaper_below) & (dear_h < full_h))
+        dearer_h = dearer_h + ((price > dearer_above) & (cheap_h < full_h))
+
     left = decide_on(xp, outlook.settlement_per_mwh - stored) > 0.0
-    charge = flag(xp, (cheaper_h < fills_h) & ((dear.sum(-1) > lasts_h) | left), value)
+    charge = flag(xp, (cheaper_before_dear_h < fills_h) & ((dear_h > lasts_h) | left), value)
     kept = decide_on(xp, outlook.settlement_per_mwh - back) >= 0.0
     discharge = flag(xp, dearer_h < lasts_h, value) * (1.0 - flag(xp, kept, value))
     sold_mw = xp.where(decide_on(xp, feed_in - value) >= 0.0, most, xp.minimum(most, load_mw))
@@ -266,21 +277,17 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
     return Command(p_mw, p_mw * 0.0)
 
 
-def _prices_ahead(xp: Any, outlook: Outlook) -> tuple[Array, Array]:
-    """What energy will cost and bring in the next 24 hours [$/MWh]: the tariff of now over the prices ahead.
+def _sold_at(xp: Any, outlook: Outlook, brings_per_mwh: Array) -> Array:
+    """Market price at which energy will bring more than that [$/MWh], under the tariff of now.
 
     It brings feed-in where nothing else is behind the meter that could use it, else it saves retail.
     """
-    price, ahead = xp.maximum(outlook.price_per_mwh, 0.0), xp.maximum(outlook.price_ahead_per_mwh, 0.0)
-    bought = ahead + (outlook.retail_per_mwh - price)[..., None]
+    brings_per_mwh = brings_per_mwh + _HALF_STEP
+    price = xp.maximum(outlook.price_per_mwh, 0.0)
     share = xp.where(price > 0.0, outlook.feed_in_per_mwh / xp.maximum(price, 1e-9), 0.0)
     alone = decide_on(xp, outlook.net_load_mw) == 0.0
-    return bought, xp.where(alone[..., None], ahead * share[..., None], bought)
-
-
-def _above(xp: Any, ahead: Array, limit: Array) -> Array:
-    """One in each hour ahead whose value lies above a limit of now, else zero."""
-    return flag(xp, decide_on(xp, ahead - limit[..., None]) > 0.0, ahead)
+    saved_at = brings_per_mwh - (outlook.retail_per_mwh - price)
+    return xp.where(alone, brings_per_mwh / xp.maximum(share, 1e-12), saved_at)
 
 
 def energy(

@@ -171,11 +171,13 @@ def _exogenous(unit: DeviceAgent, random: np.random.Generator) -> Any:
 def _outlook(random: np.random.Generator) -> Outlook:
     shape = (*BATCH, UNITS)
     price = random.uniform(-50.0, 300.0, shape)
+    ahead = random.uniform(-50.0, 300.0, (24, *shape))
     return Outlook(
         price_per_mwh=price,
         retail_per_mwh=np.maximum(price, 0.0) + 45.0,
         feed_in_per_mwh=0.9 * np.maximum(price, 0.0),
-        price_ahead_per_mwh=random.uniform(-50.0, 300.0, (*shape, 24)),
+        price_ahead_per_mwh=ahead,
+        mean_price_per_mwh=ahead.mean(0),
         net_load_mw=random.uniform(-1.0, 1.0, shape),
         hour=np.floor(random.uniform(0.0, 24.0, shape)),
         settlement_per_mwh=random.uniform(0.0, 200.0, shape),

@@ -19,5 +19,13 @@ def outlook(
 ) -> Outlook:
     """Prices and neighbourhood of one unit, as columns of length one."""
     price = np.array([(retail + feed_in) / 2.0])
-    prices = np.full((1, 24), price) if ahead is None else np.atleast_2d(ahead)
-    return Outlook(price, np.array([retail]), np.array([feed_in]), prices, np.array([net_load_mw]), np.array([0.0]))
+    prices = np.full((24, 1), price) if ahead is None else np.reshape(ahead, (24, 1))
+    return Outlook(
+        price_per_mwh=price,
+        retail_per_mwh=np.array([retail]),
+        feed_in_per_mwh=np.array([feed_in]),
+        price_ahead_per_mwh=prices,
+        mean_price_per_mwh=prices.mean(0),
+        net_load_mw=np.array([net_load_mw]),
+        hour=np.array([0.0]),
+    )
