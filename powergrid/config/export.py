@@ -69,10 +69,10 @@ def _without_none(value: Any, inside_params: bool = False) -> Any:
     return [_without_none(item, inside_params) for item in value] if isinstance(value, list) else value
 
 
-def _series(form: SeriesFile, base_dir: Path, folder: Path | None) -> str | dict[str, Any]:
+def _series(form: SeriesFile, base_dir: Path, folder: Path | None) -> str | dict[str, object]:
     """A file that moves with the folder, and what is said about it; the path alone where nothing is."""
     said = form.said()
-    said["path"] = _place(said["path"], base_dir, folder)
+    said["path"] = _place(form.path, base_dir, folder)
     return str(said["path"]) if list(said) == ["path"] else said
 
 

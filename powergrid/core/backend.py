@@ -1,12 +1,13 @@
-"""Which namespace, which loop: the few places where NumPy and JAX differ. JAX is imported only when asked for."""
+"""Which namespace, which loop: the few places where NumPy and JAX differ. JAX is imported on demand only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from importlib import import_module
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,86 @@ from powergrid.core.errors import MissingExtraError
 from powergrid.core.types import Array
 
 Carry = TypeVar("Carry")
+DType = Any
+"""Type of numbers: ``xp.float64`` or what ``np.dtype`` takes."""
+
+
+class LinearAlgebra(Protocol):
+    """``xp.linalg``."""
+
+    def solve(self, a: Array, b: Array, /) -> Array: ...
+
+
+class Namespace(Protocol):
+    """An array namespace `xp`: the functions that kernels and steps call, alike in NumPy and ``jax.numpy``.
+
+    Whoever calls one that is missing here adds it, once both namespaces have it with the same meaning.
+    """
+
+    @property
+    def bool_(self) -> DType: ...
+    @property
+    def float32(self) -> DType: ...
+    @property
+    def float64(self) -> DType: ...
+    @property
+    def int32(self) -> DType: ...
+    @property
+    def int64(self) -> DType: ...
+    @property
+    def uint32(self) -> DType: ...
+    @property
+    def nan(self) -> float: ...
+    @property
+    def inf(self) -> float: ...
+    @property
+    def pi(self) -> float: ...
+    @property
+    def linalg(self) -> LinearAlgebra: ...
+
+    # by element
+    def abs(self, x: Array, /) -> Array: ...
+    def clip(self, x: Array, low: Array, high: Array, /) -> Array: ...
+    def cos(self, x: Array, /) -> Array: ...
+    def exp(self, x: Array, /) -> Array: ...
+    def floor(self, x: Array, /) -> Array: ...
+    def isfinite(self, x: Array, /) -> Array: ...
+    def isnan(self, x: Array, /) -> Array: ...
+    def log(self, x: Array, /) -> Array: ...
+    def logical_not(self, x: Array, /) -> Array: ...
+    def maximum(self, a: Array, b: Array, /) -> Array: ...
+    def minimum(self, a: Array, b: Array, /) -> Array: ...
+    def round(self, x: Array, /) -> Array: ...
+    def sign(self, x: Array, /) -> Array: ...
+    def sin(self, x: Array, /) -> Array: ...
+    def sqrt(self, x: Array, /) -> Array: ...
+    def tanh(self, x: Array, /) -> Array: ...
+    def where(self, condition: Array, a: Array, b: Array, /) -> Array: ...
+
+    # along an axis
+    def all(self, a: Array, /, axis: int | None = ...) -> Array: ...
+    def any(self, a: Array, /, axis: int | None = ...) -> Array: ...
+    def argsort(self, a: Array, /, axis: int = ...) -> Array: ...
+    def cumsum(self, a: Array, /, axis: int | None = ...) -> Array: ...
+    def einsum(self, subscripts: str, /, *operands: Array) -> Array: ...
+    def max(self, a: Array, /, axis: int | None = ...) -> Array: ...
+    def min(self, a: Array, /, axis: int | None = ...) -> Array: ...
+    def sort(self, a: Array, /, axis: int = ...) -> Array: ...
+    def sum(self, a: Array, /, axis: int | None = ...) -> Array: ...
+    def take_along_axis(self, a: Array, indices: Array, /, axis: int) -> Array: ...
+
+    # new arrays
+    def arange(self, stop: int, /, *, dtype: DType = ...) -> Array: ...
+    def asarray(self, a: Array, /, dtype: DType = ...) -> Array: ...
+    def broadcast_to(self, a: Array, shape: tuple[int, ...], /) -> Array: ...
+    def concatenate(self, arrays: Sequence[Array], /, axis: int = ...) -> Array: ...
+    def eye(self, n: int, /, *, dtype: DType = ...) -> Array: ...
+    def finfo(self, dtype: DType, /) -> Any: ...
+    def ones(self, shape: int | tuple[int, ...], /, dtype: DType = ...) -> Array: ...
+    def ones_like(self, a: Array, /, dtype: DType = ...) -> Array: ...
+    def stack(self, arrays: Sequence[Array], /, axis: int = ...) -> Array: ...
+    def zeros(self, shape: int | tuple[int, ...], /, dtype: DType = ...) -> Array: ...
+    def zeros_like(self, a: Array, /, dtype: DType = ...) -> Array: ...
 
 
 @cache
@@ -29,10 +110,11 @@ def jax_module() -> ModuleType:
         import jax
     except ImportError as error:
         raise MissingExtraError("JAX", "rl", "a functional environment or training") from error
-    return jax
+    module: ModuleType = jax
+    return module
 
 
-def jax_numpy() -> ModuleType:
+def jax_numpy() -> Namespace:
     """The ``jax.numpy`` namespace.
 
     Raises
@@ -40,26 +122,26 @@ def jax_numpy() -> ModuleType:
     MissingExtraError
         If JAX is not installed.
     """
-    jnp: ModuleType = jax_module().numpy
+    jnp: Namespace = jax_module().numpy
     return jnp
 
 
-def jax_float64() -> AbstractContextManager[Any]:
+def jax_float64() -> AbstractContextManager[object]:
     """Context in which JAX computes in float64; the global flag stays as it is."""
     jax = jax_module()
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    from jax.experimental import enable_x64
-
-    return enable_x64(True)
+    home = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
+    context: AbstractContextManager[object] = home.enable_x64(True)
+    return context
 
 
-def is_numpy(xp: Any) -> bool:
+def is_numpy(xp: Namespace) -> bool:
     """True for the NumPy namespace."""
     return xp is np
 
 
-def while_loop(xp: Any, condition: Callable[[Carry], Array], body: Callable[[Carry], Carry], start: Carry) -> Carry:
+def while_loop(
+    xp: Namespace, condition: Callable[[Carry], Array], body: Callable[[Carry], Carry], start: Carry
+) -> Carry:
     """Repeat `body` while `condition` holds: a Python loop on NumPy, ``lax.while_loop`` on JAX."""
     if is_numpy(xp):
         carry = start
@@ -68,10 +150,11 @@ def while_loop(xp: Any, condition: Callable[[Carry], Array], body: Callable[[Car
         return carry
     import jax
 
-    return jax.lax.while_loop(condition, body, start)
+    last: Carry = jax.lax.while_loop(condition, body, start)
+    return last
 
 
-def running_maximum(xp: Any, values: Array) -> Array:
+def running_maximum(xp: Namespace, values: Array) -> Array:
     """Cumulative maximum along the last axis."""
     if is_numpy(xp):
         return np.maximum.accumulate(values, axis=-1)

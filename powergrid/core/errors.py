@@ -47,7 +47,7 @@ class ConfigError(PowerGridError):
         count = f"{len(self.issues)} problem" + ("" if len(self.issues) == 1 else "s")
         super().__init__("\n".join([f"{count} in the configuration:", *(f"  {issue}" for issue in self.issues)]))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.issues,)
 
 
@@ -69,7 +69,7 @@ class NetworkFaults(NetworkError):
         count = f"{len(self.issues)} fault" + ("" if len(self.issues) == 1 else "s")
         super().__init__("\n".join([f'network "{name}" has {count}:', *(f"  {issue}" for issue in self.issues)]))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.name, self.issues)
 
 
@@ -106,7 +106,7 @@ class DeviceError(PowerGridError):
         self.device, self.kind, self.sentence = device, kind, sentence
         super().__init__(f'device "{device}" ({kind}): {sentence}')
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.device, self.kind, self.sentence)
 
 

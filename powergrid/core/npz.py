@@ -30,7 +30,7 @@ class ArchiveError(ValueError):
     """An archive that is no archive, or that claims more than it can hold."""
 
 
-def open_archive(path: str | os.PathLike) -> zipfile.ZipFile:
+def open_archive(path: str | os.PathLike[str]) -> zipfile.ZipFile:
     """A zip file whose members, as stated and together, have a size that fits the file's own.
 
     What a member states is also the most that is ever read of it.
@@ -63,7 +63,7 @@ def open_archive(path: str | os.PathLike) -> zipfile.ZipFile:
     return archive
 
 
-def read_npz(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def read_npz(path: str | os.PathLike[str], names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Arrays of an npz file.
 
     Parameters

@@ -8,8 +8,8 @@ environment draws the same numbers alone or in a batch of ten thousand.
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from powergrid.core.backend import DType, Namespace
 from powergrid.core.types import Array
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -17,7 +17,7 @@ _PARITY = 0x1BD11BDA
 _TO_UNIT = 2.0**-32
 
 
-def key_from_seed(xp: Any, seed: Array) -> Array:
+def key_from_seed(xp: Namespace, seed: Array) -> Array:
     """Key ``(*batch, 2)`` of uint32 for integer seeds ``(*batch,)``, equal to JAX's own key data for the seed.
 
     All 64 bits of a seed count: the upper half is the first word. JAX's own keys drop it outside its 64-bit mode.
@@ -28,7 +28,7 @@ def key_from_seed(xp: Any, seed: Array) -> Array:
     return xp.stack([high, low], axis=-1)
 
 
-def threefry2x32(xp: Any, key: Array, counter_0: Array, counter_1: Array) -> tuple[Array, Array]:
+def threefry2x32(xp: Namespace, key: Array, counter_0: Array, counter_1: Array) -> tuple[Array, Array]:
     """Two random uint32 words for a key ``(*batch, 2)`` and two uint32 counters that broadcast with ``(*batch,)``."""
     key_0, key_1 = key[..., 0], key[..., 1]
     schedule = (key_0, key_1, key_0 ^ key_1 ^ xp.uint32(_PARITY))
@@ -43,14 +43,16 @@ def threefry2x32(xp: Any, key: Array, counter_0: Array, counter_1: Array) -> tup
     return x_0, x_1
 
 
-def fold_in(xp: Any, key: Array, number: Array) -> Array:
+def fold_in(xp: Namespace, key: Array, number: Array) -> Array:
     """A new key ``(*batch, 2)`` for each number ``(*batch,)``, such as an episode's own key."""
     number = xp.asarray(number).astype(xp.uint32)[..., None]  # never zero-dimensional: NumPy scalars warn at overflow
     words = threefry2x32(xp, key[..., None, :], xp.zeros_like(number), number)
     return xp.concatenate(words, axis=-1)
 
 
-def uniform(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: Any = None) -> Array:
+def uniform(
+    xp: Namespace, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: DType | None = None
+) -> Array:
     """Uniform numbers in [0, 1).
 
     Parameters
@@ -79,7 +81,9 @@ def uniform(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...
     return value.reshape((*value.shape[:-1], *shape))
 
 
-def normal(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: Any = None) -> Array:
+def normal(
+    xp: Namespace, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: DType | None = None
+) -> Array:
     """Standard normal numbers (Box-Muller, one pair of words a number) with the arguments of :func:`uniform`."""
     dtype = dtype or xp.float64
     word_0, word_1 = _words(xp, key, tick, stream, shape)
@@ -88,7 +92,7 @@ def normal(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...]
     return value.reshape((*value.shape[:-1], *shape))
 
 
-def _words(xp: Any, key: Array, tick: Array, stream: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
+def _words(xp: Namespace, key: Array, tick: Array, stream: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
     position = xp.arange(math.prod(shape), dtype=xp.uint32)
     where = (xp.asarray(tick).astype(xp.uint32) << xp.uint32(8)) | xp.uint32(stream)
     return threefry2x32(xp, key[..., None, :], where[..., None], position)

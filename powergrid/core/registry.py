@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from powergrid.core.errors import UnknownNameError, unknown_name
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 FOLDER = "_powergrid_plugins_"
 """Beginning of the names of packages that stand for plugin folders."""
@@ -47,7 +48,7 @@ class Registry(Generic[T]):
         self._by_folder: dict[str, dict[str, tuple[T, tuple[str, ...]]]] = {}
         self._complete = False
 
-    def register(self, name: str, *, aliases: Sequence[str] = ()) -> Callable[[T], T]:
+    def register(self, name: str, *, aliases: Sequence[str] = ()) -> Callable[[Item], Item]:
         """Decorator that stores an object under `name` and `aliases`.
 
         Two plugin folders may use the same name: the folder that was loaded last has it.
@@ -58,14 +59,15 @@ class Registry(Generic[T]):
             If another object already holds one of the names.
         """
 
-        def decorate(item: T) -> T:
+        def decorate(item: Item) -> Item:
+            own: Any = item
             for key in (name, *aliases):
                 held = self._items.get(self._aliases.get(key, key))
                 if held is not None and not _may_replace(held, item):
                     raise ValueError(f'{self.kind} "{key}" is already registered by {_origin(held)}')
-            self._store(name, item, tuple(aliases))
+            self._store(name, own, tuple(aliases))
             if _folder(item):
-                self._by_folder.setdefault(_folder(item), {})[name] = (item, tuple(aliases))
+                self._by_folder.setdefault(_folder(item), {})[name] = (own, tuple(aliases))
             return item
 
         return decorate

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,18 +21,18 @@ from powergrid.plugins.registries import DATASETS
 USER_SITE = "user"
 
 
-Place = str | os.PathLike | SeriesFile | Mapping[str, Any]
+Place = str | os.PathLike[str] | SeriesFile | Mapping[str, object]
 """Source of a series: a path, a column of a dataset, or a file with its format."""
 
 
 def from_csv(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     columns: Mapping[str, str | None],
     base: str | Dataset = "embedded_2022",
     *,
-    folder: str | os.PathLike | None = None,
+    folder: str | os.PathLike[str] | None = None,
     name: str = "user",
-    **form: Any,
+    **form: object,
 ) -> Dataset:
     """A year whose named quantities are columns of one CSV or Excel file.
 
@@ -61,7 +60,7 @@ def from_series(
     series: Mapping[str, Place],
     base: str | Dataset = "embedded_2022",
     *,
-    folder: str | os.PathLike | None = None,
+    folder: str | os.PathLike[str] | None = None,
     name: str = "user",
 ) -> Dataset:
     """A year in which other sources replace the named quantities.
@@ -93,7 +92,7 @@ def from_series(
     return combined(found, {key: told(place) for key, place in series.items()}, ground, name)
 
 
-def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike | None = None) -> Series:
+def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike[str] | None = None) -> Series:
     """One series, read and checked.
 
     Parameters

@@ -34,7 +34,7 @@ class Session(NamedTuple):
     energy_mwh: float
 
 
-def read_sessions(path: str | os.PathLike, station: str) -> list[Session]:
+def read_sessions(path: str | os.PathLike[str], station: str) -> list[Session]:
     """Sessions of one charging station from a CSV file.
 
     Parameters
@@ -124,7 +124,7 @@ def series(sessions: Iterable[Session], year: int, interval_s: int = 900) -> tup
     return stay_h, trip_mwh
 
 
-def write_series(sessions: Iterable[Session], path: str | os.PathLike, year: int, interval_s: int = 900) -> None:
+def write_series(sessions: Iterable[Session], path: str | os.PathLike[str], year: int, interval_s: int = 900) -> None:
     """Write the two series as a CSV file with the columns ``stay`` and ``trip``, which configurations may name."""
     stay_h, trip_mwh = series(sessions, year, interval_s)
     rows = (f"{k},{stay:g},{trip:g}\r\n" for k, (stay, trip) in enumerate(zip(stay_h, trip_mwh, strict=True)))

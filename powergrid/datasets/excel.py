@@ -112,7 +112,7 @@ def _rows(sheet: Any, most_columns: int, most_cells: int) -> list[list[str]]:
     return [row + [""] * (width - len(row)) for row in rows]
 
 
-def _text(cell: Any) -> str:
+def _text(cell: object) -> str:
     """A cell as one would write it in CSV; clock times are rounded to the second, as Excel shows them."""
     if cell is None:
         return ""

@@ -25,7 +25,7 @@ def load(
     name: str,
     start: str | date | None = None,
     end: str | date | None = None,
-    cache_dir: str | os.PathLike | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
 ) -> Dataset:
     """Return a registered dataset.
@@ -62,7 +62,9 @@ class DatasetRegistry:
     """Datasets as plain arrays on a 15-min base."""
 
     @staticmethod
-    def load(name: str, cache_dir: str | os.PathLike | None = None, download: bool = False) -> dict[str, np.ndarray]:
+    def load(
+        name: str, cache_dir: str | os.PathLike[str] | None = None, download: bool = False
+    ) -> dict[str, np.ndarray]:
         """Series of a dataset by column name, and the first of each quantity under its short name, such as ``"load"``.
 
         Parameters

@@ -40,7 +40,8 @@ class PowerCurve(NamedTuple):
 
     def power(self, speed_m_s: np.ndarray) -> np.ndarray:
         """Power [pu] at a wind speed [m/s], any shape."""
-        return np.interp(speed_m_s, self.speed_m_s, self.power_pu, left=0.0, right=0.0)
+        power_pu: np.ndarray = np.interp(speed_m_s, self.speed_m_s, self.power_pu, left=0.0, right=0.0)
+        return power_pu
 
     def mean_power(self, start_m_s: np.ndarray, end_m_s: np.ndarray) -> np.ndarray:
         """Mean power [pu] while the speed goes from `start_m_s` to `end_m_s` [m/s] along a straight line.
@@ -51,7 +52,7 @@ class PowerCurve(NamedTuple):
         change = end_m_s - start_m_s
         piece = np.searchsorted(self.speed_m_s, np.stack([start_m_s, end_m_s]), side="right")
         bent = (piece[0] != piece[1]) & (np.abs(change) > _FLAT_M_S)
-        mean = 0.5 * (self.power(start_m_s) + self.power(end_m_s))
+        mean: np.ndarray = 0.5 * (self.power(start_m_s) + self.power(end_m_s))
         area = self._antiderivative(end_m_s[bent]) - self._antiderivative(start_m_s[bent])
         # A mean cannot leave the range of the curve, a rounded quotient can by its last digit.
         mean[bent] = np.clip(area / change[bent], 0.0, self.power_pu.max())
@@ -63,7 +64,8 @@ class PowerCurve(NamedTuple):
         area = np.concatenate([[0.0], np.cumsum(steps)])
         inside = np.clip(speed_m_s, speed[0], speed[-1])
         piece = np.clip(np.searchsorted(speed, inside, side="right") - 1, 0, len(speed) - 2)
-        return area[piece] + 0.5 * (power[piece] + self.power(inside)) * (inside - speed[piece])
+        integral: np.ndarray = area[piece] + 0.5 * (power[piece] + self.power(inside)) * (inside - speed[piece])
+        return integral
 
 
 class Series(NamedTuple):
@@ -191,4 +193,5 @@ def _along(points: np.ndarray, parts: np.ndarray, an_interval: int) -> np.ndarra
     """Values of a straight-line signal at the start of each part."""
     interval, share = parts // an_interval, (parts % an_interval) / an_interval
     begin = points[interval]
-    return begin + share * (points[(interval + 1) % len(points)] - begin)
+    between: np.ndarray = begin + share * (points[(interval + 1) % len(points)] - begin)
+    return between

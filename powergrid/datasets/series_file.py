@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -60,18 +60,18 @@ class SeriesFile(NumberSettings):
             raise ValueError("rating is given in `unit`, which is missing; write for example unit: kW")
         return self
 
-    def said(self) -> dict[str, Any]:
+    def said(self) -> dict[str, object]:
         """Fields that differ from the defaults, the path first."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
-    def line(self, key: str, **changes: Any) -> str:
+    def line(self, key: str, **changes: object) -> str:
         """The line for the YAML file: this format with some keys changed."""
         told = {**self.said(), **changes}
         inside = ", ".join(f"{name}: {_flow(name, value)}" for name, value in told.items())
         return f"`{key}: {{{inside}}}`"
 
 
-def _flow(name: str, value: Any) -> str:
+def _flow(name: str, value: object) -> str:
     """A value in YAML notation."""
     if (
         isinstance(value, str)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.errors import DataError
 from powergrid.core.types import Array
 
 
 def tariff(
-    xp: Any, price_per_mwh: Array, feed_in_share: Array = 0.9, retail_adder: Array = 45.0
+    xp: Namespace, price_per_mwh: Array, feed_in_share: Array = 0.9, retail_adder: Array = 45.0
 ) -> tuple[Array, Array]:
     """Feed-in and retail price for a wholesale price.
 

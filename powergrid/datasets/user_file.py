@@ -15,7 +15,7 @@ import re
 from calendar import isleap
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class _Column(NamedTuple):
         """A row as text."""
         return f"line {self.lines[row]} ({self.time_name} {self.times.iloc[row]})"
 
-    def write(self, **changes: Any) -> str:
+    def write(self, **changes: object) -> str:
         """The line to write into the YAML."""
         return f"write {self.form.line(self.key, **changes)}"
 
@@ -83,12 +83,12 @@ class _Clock(NamedTuple):
 
 
 def read_series(
-    file: str | os.PathLike | SeriesFile,
+    file: str | os.PathLike[str] | SeriesFile,
     column: str | None = None,
     *,
     quantity: str,
     key: str = "",
-    folder: str | os.PathLike = ".",
+    folder: str | os.PathLike[str] = ".",
 ) -> Series:
     """Read and check one series of a CSV or Excel file.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.networks.compose import compose, with_bus
 from powergrid.networks.compose_tables import scaled
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.network import Network
 from powergrid.networks.regulation import with_taps
 from powergrid.networks.tables import Branches, Buses, Generators, Loads, Regulators, Shunts, Sources
@@ -16,12 +17,12 @@ from powergrid.plugins.registries import NETWORKS, register_network
 
 
 @overload
-def network(name: str, *, phases: Literal["balanced"] = ..., **options: Any) -> Network: ...
+def network(name: str, *, phases: Literal["balanced"] = ..., **options: object) -> Network: ...
 @overload
-def network(name: str, *, phases: Literal["three"], **options: Any) -> UnbalancedNetwork: ...
+def network(name: str, *, phases: Literal["three"], **options: object) -> UnbalancedNetwork: ...
 @overload
-def network(name: str, *, phases: str, **options: Any) -> Network | UnbalancedNetwork: ...
-def network(name: str, *, phases: str = "balanced", **options: Any) -> Any:
+def network(name: str, *, phases: str, **options: object) -> AnyNetwork: ...
+def network(name: str, *, phases: str = "balanced", **options: object) -> AnyNetwork:
     """Build a registered network.
 
     Parameters
@@ -59,11 +60,13 @@ def network(name: str, *, phases: str = "balanced", **options: Any) -> Any:
                 parts = [f'network "{name}" has no option "{option}"', nearest(option, parameters)]
                 parts.append(f"available: {', '.join(parameters) or 'none'}")
                 raise NetworkError("; ".join(part for part in parts if part))
-    return build(**options)
+    built: AnyNetwork = build(**options)
+    return built
 
 
 __all__ = [
     "NETWORKS",
+    "AnyNetwork",
     "Branches",
     "Buses",
     "Generators",

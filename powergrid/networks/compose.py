@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -20,20 +20,49 @@ from powergrid.networks.compose_tables import (
     switch_branch,
     transformer_branch,
 )
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.layout import free_spot, guest_positions
 from powergrid.networks.network import Network
-from powergrid.networks.tables import Buses
+from powergrid.networks.tables import Buses, Generators, Loads, Shunts, StaticGenerators
+from powergrid.networks.terminals import bus_names
+from powergrid.networks.unbalanced import UnbalancedNetwork
+
+AtBuses = TypeVar("AtBuses", Loads, Shunts, Generators, StaticGenerators)
 
 
+@overload
 def compose(
-    host: Any,
-    guest: Any,
+    host: Network, guest: Network, at: str, *, name: str, transformer: Mapping[str, float], load_scale: float = ...
+) -> Network: ...
+@overload
+def compose(
+    host: UnbalancedNetwork,
+    guest: UnbalancedNetwork,
+    at: str,
+    *,
+    name: str,
+    transformer: Mapping[str, float],
+    load_scale: float = ...,
+) -> UnbalancedNetwork: ...
+@overload
+def compose(
+    host: AnyNetwork,
+    guest: AnyNetwork,
+    at: str,
+    *,
+    name: str,
+    transformer: Mapping[str, float],
+    load_scale: float = ...,
+) -> AnyNetwork: ...
+def compose(
+    host: AnyNetwork,
+    guest: AnyNetwork,
     at: str,
     *,
     name: str,
     transformer: Mapping[str, float],
     load_scale: float = 1.0,
-) -> Any:
+) -> AnyNetwork:
     """Connect `guest` to a bus of `host` through a transformer; both balanced, or both three-phase.
 
     The guest's source is removed: the bus that held it is fed from the host. A transformer that alone connects the
@@ -72,12 +101,12 @@ def compose(
         raise NetworkError(f'"{host.name}" runs at {host.f_hz} Hz, the guest "{guest.name}" at {guest.f_hz} Hz')
     if host.is_three_phase and guest.is_three_phase:
         return compose_phases(host, guest, at, name=name, transformer=transformer, load_scale=load_scale)
-    for network in (host, guest):
-        if network.is_three_phase:
-            raise NetworkError(
-                f'"{host.name}" and "{guest.name}" cannot be connected: only "{network.name}" has three phases; '
-                "take both phase by phase, or both balanced"
-            )
+    if host.is_three_phase or guest.is_three_phase:
+        raise NetworkError(
+            f'"{host.name}" and "{guest.name}" cannot be connected: only '
+            f'"{(host if host.is_three_phase else guest).name}" has three phases; '
+            "take both phase by phase, or both balanced"
+        )
     at_bus = host.bus(at)
     if len(guest.sources.name):
         raise NetworkError(f'the guest "{guest.name}" has several sources; only the one at its head can be removed')
@@ -106,7 +135,13 @@ def compose(
     )
 
 
-def with_bus(network: Any, name: str, vn_kv: float, at_bus: str) -> Any:
+@overload
+def with_bus(network: Network, name: str, vn_kv: float, at_bus: str) -> Network: ...
+@overload
+def with_bus(network: UnbalancedNetwork, name: str, vn_kv: float, at_bus: str) -> UnbalancedNetwork: ...
+@overload
+def with_bus(network: AnyNetwork, name: str, vn_kv: float, at_bus: str) -> AnyNetwork: ...
+def with_bus(network: AnyNetwork, name: str, vn_kv: float, at_bus: str) -> AnyNetwork:
     """Add a bus beside `at_bus`: a closed switch at the same voltage, else a transformer of 2.5 MVA, 5.75 %, X/R 8.
 
     In a three-phase network the bus has the phases of `at_bus`; the transformer needs all three and is earthed on both
@@ -129,7 +164,7 @@ def with_bus(network: Any, name: str, vn_kv: float, at_bus: str) -> Any:
         If `at_bus` does not exist (with the nearest match) or lacks a phase that the transformer needs, `name` does
         exist, or the voltage is not positive.
     """
-    if name in getattr(network.buses, "bus", network.buses.name):
+    if name in bus_names(network):
         raise NetworkError(f'network "{network.name}" already has a bus "{name}"')
     if not vn_kv > 0:
         raise NetworkError(f'bus "{name}": the nominal voltage must be positive, not {vn_kv} kV')
@@ -174,6 +209,6 @@ def _without_substation(network: Network) -> tuple[Network, int]:
     ), int(place[head])
 
 
-def _moved(name: str, table: Any, offset: int) -> Any:
+def _moved(name: str, table: AtBuses, offset: int) -> AtBuses:
     """A table of elements at buses with prefixed names and the buses' new places."""
     return table._replace(name=prefixed(name, table.name), bus=table.bus + offset)

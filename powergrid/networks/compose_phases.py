@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -87,8 +86,7 @@ def with_bus_in_phases(network: UnbalancedNetwork, name: str, vn_kv: float, at_b
     phases, m = network.phases_of(at_bus), len(network.buses.name)
     near = np.array([network.bus(f"{at_bus}.{phase}") for phase in phases])
     far, own, count = m + np.arange(len(phases)), network.buses, len(phases)
-    any_buses: Any = own
-    x, y = free_spot(any_buses, int(near[0]))
+    x, y = free_spot(own, int(near[0]))
     nodes = Nodes(
         tuple(f"{name}.{phase}" for phase in phases), np.full(count, vn_kv), (own.area[near[0]],) * count,
         np.full(count, x), np.full(count, y), (name,) * count, tuple(phases),
@@ -117,8 +115,7 @@ def with_bus_in_phases(network: UnbalancedNetwork, name: str, vn_kv: float, at_b
 
 def _nodes(host: UnbalancedNetwork, guest: UnbalancedNetwork, name: str, at_node: int) -> Nodes:
     """Nodes of both, the guest's renamed, moved to its area and drawn beside its connection."""
-    networks: Any = host, guest
-    x, y = guest_positions(networks[0], at_node, networks[1].buses, guest.source_bus)
+    x, y = guest_positions(host, at_node, guest.buses, guest.source_bus)
     own = guest.buses
     moved = own._replace(
         name=prefixed(name, own.name), bus=prefixed(name, own.bus), area=(name,) * len(own.name), x=x, y=y

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
+from powergrid.networks.kinds import Kind
 from powergrid.networks.tables import BASE_MVA, Branches
 
 Table = TypeVar("Table", bound="tuple[Any, ...]")
@@ -17,20 +18,19 @@ _TRANSFORMER_KEYS = ("sn_mva", "vk_percent", "vkr_percent")
 NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 / np.hypot(1.0, 8.0)}  # X/R = 8
 
 
-def scaled(network: Any, *, load: float = 1.0, shunt: float = 1.0, static: float = 1.0) -> Any:
+def scaled(network: Kind, *, load: float = 1.0, shunt: float = 1.0, static: float = 1.0) -> Kind:
     """The same network with all loads multiplied by `load`, all shunts by `shunt`, static generators by `static` [1].
 
     Balanced or three-phase. A factor on the loads leaves generation and storage as they are.
     """
     loads, shunts, fed = network.loads, network.shunts, network.static_generators
-    changed = replace(
-        network,
-        loads=loads._replace(p_mw=loads.p_mw * load, q_mvar=loads.q_mvar * load),
-        shunts=shunts._replace(p_mw=shunts.p_mw * shunt, q_mvar=shunts.q_mvar * shunt),
-    )
-    if static == 1.0 or not len(fed.name):
-        return changed
-    return replace(changed, static_generators=fed._replace(p_mw=fed.p_mw * static, q_mvar=fed.q_mvar * static))
+    changes: dict[str, Any] = {
+        "loads": loads._replace(p_mw=loads.p_mw * load, q_mvar=loads.q_mvar * load),
+        "shunts": shunts._replace(p_mw=shunts.p_mw * shunt, q_mvar=shunts.q_mvar * shunt),
+    }
+    if static != 1.0 and len(fed.name):
+        changes["static_generators"] = fed._replace(p_mw=fed.p_mw * static, q_mvar=fed.q_mvar * static)
+    return replace(network, **changes)
 
 
 def transformer_branch(name: str, from_bus: int, to_bus: int, data: Mapping[str, float]) -> Branches:

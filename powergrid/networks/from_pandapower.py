@@ -14,7 +14,7 @@ from powergrid.networks import pandapower_injections as injections
 from powergrid.networks.columns import NetworkColumns
 from powergrid.networks.pandapower_doubts import tell_doubtful
 from powergrid.networks.pandapower_file import read_net
-from powergrid.networks.pandapower_options import Options
+from powergrid.networks.pandapower_options import Options, PandapowerNet
 from powergrid.networks.pandapower_tables import fed_in, flag, free_name, is_empty, refuse_unsupported, unique_names
 from powergrid.networks.tables import BASE_MVA, Branches, Buses, Regulators, Sources
 from powergrid.networks.three_winding import SIDES, star_arms, star_losses
@@ -28,7 +28,7 @@ Own = TypeVar("Own", bound=NetworkColumns)
 _ALPHA_PER_K = 0.004  # pandapower's temperature coefficient of resistance where the line table has none [1/K]
 
 
-def from_pandapower(pp_net: Any, network_type: type[Own], *, name: str | None = None) -> Own:
+def from_pandapower(pp_net: PandapowerNet, network_type: type[Own], *, name: str | None = None) -> Own:
     """Convert a pandapower net; the net itself is never altered.
 
     - Static generators and storages, and whatever else feeds in a given power, become
@@ -96,7 +96,7 @@ def _from_file(file: Path, network_type: type[Own], name: str | None) -> Own:
         ) from error
 
 
-def _from_net(pp_net: Any, network_type: type[Own], name: str | None) -> Own:
+def _from_net(pp_net: PandapowerNet, network_type: type[Own], name: str | None) -> Own:
     options = refuse_unsupported(pp_net)
     rows = _Rows(pp_net, options)
     _add_lines(rows, pp_net)
@@ -146,7 +146,7 @@ class _Branch(NamedTuple):
 class _Rows:
     """Buses and branches while they are collected."""
 
-    def __init__(self, pp_net: Any, options: Options):
+    def __init__(self, pp_net: PandapowerNet, options: Options):
         self.options = options
         active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
         self.position: dict[object, int] = {index: k for k, index in enumerate(active.index)}
@@ -191,7 +191,7 @@ class _Rows:
             self._cut_ends.append(_Branch(name, "switch", extra, here, 0j, 0j, 1.0, 0.0, np.nan, False))
         return extra
 
-    def buses(self, pp_net: Any) -> Buses:
+    def buses(self, pp_net: PandapowerNet) -> Buses:
         active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
         extra = len(self.names) - len(active)
         xy = np.full((len(self.names), 2), np.nan)
@@ -241,14 +241,16 @@ class _Table(NamedTuple):
     rated_kv: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def _table(pp_net: Any, name: str, kinds: list[str]) -> _Table:
+def _table(pp_net: PandapowerNet, name: str, kinds: list[str]) -> _Table:
     frame = pp_net[name]
     ends = frame[["hv_bus", "lv_bus"] if name == "trafo" else ["from_bus", "to_bus"]].to_numpy()
     in_service = frame.in_service.astype(bool).tolist()
     return _Table(unique_names(frame, f"{name}_"), list(frame.index), [tuple(row) for row in ends], in_service, kinds)
 
 
-def _add_sections(rows: _Rows, pp_net: Any, letter: str, table: _Table, pi: PiSection, rating: np.ndarray) -> None:
+def _add_sections(
+    rows: _Rows, pp_net: PandapowerNet, letter: str, table: _Table, pi: PiSection, rating: np.ndarray
+) -> None:
     """Add the pi sections of one table, cutting the ends that a switch or a dead bus leaves open."""
     switch = pp_net.switch
     mine = switch[(switch.et == letter) & ~switch.closed.astype(bool)]
@@ -288,7 +290,7 @@ def _add_sections(rows: _Rows, pp_net: Any, letter: str, table: _Table, pi: PiSe
             rows.end_shunts.append((f"{table.names[k]}.shunt", at[1], uneven))
 
 
-def _add_lines(rows: _Rows, pp_net: Any) -> None:
+def _add_lines(rows: _Rows, pp_net: PandapowerNet) -> None:
     line = pp_net.line
     parallel, length_km = line.parallel.to_numpy(float), line.length_km.to_numpy(float)
     z_base_ohm = pp_net.bus.vn_kv.reindex(line.from_bus).to_numpy(float) ** 2 / BASE_MVA
@@ -311,7 +313,7 @@ def _warmed(line: pd.DataFrame) -> np.ndarray:
     return warmed
 
 
-def _add_transformers(rows: _Rows, pp_net: Any) -> None:
+def _add_transformers(rows: _Rows, pp_net: PandapowerNet) -> None:
     trafo = pp_net.trafo
     vn_kv, model = pp_net.bus.vn_kv, rows.options.trafo_model
     from_kv, to_kv = (vn_kv.reindex(trafo[f"{end}_bus"]).to_numpy(float) for end in ("hv", "lv"))
@@ -335,7 +337,7 @@ def _rated_kv(trafo: pd.DataFrame, kinds: list[str], rating_mva: np.ndarray) -> 
     return hv, lv
 
 
-def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
+def _add_three_winding(rows: _Rows, pp_net: PandapowerNet) -> None:
     """Each three-winding transformer as a star of two-winding ones around an extra bus."""
     frame = pp_net.trafo3w
     buses = frame[[f"{side}_bus" for side in SIDES]].to_numpy()
@@ -368,7 +370,7 @@ def _add_three_winding(rows: _Rows, pp_net: Any) -> None:
     _add_sections(rows, pp_net, "t3", table, pi, arms.sn_mva.to_numpy(float))
 
 
-def _add_impedances(rows: _Rows, pp_net: Any) -> None:
+def _add_impedances(rows: _Rows, pp_net: PandapowerNet) -> None:
     frame = pp_net.impedance
     per_mva = BASE_MVA / frame.sn_mva.to_numpy(float)
     z = (frame.rft_pu.to_numpy(float) + 1j * frame.xft_pu.to_numpy(float)) * per_mva
@@ -381,7 +383,7 @@ def _add_impedances(rows: _Rows, pp_net: Any) -> None:
     _add_sections(rows, pp_net, "", table, pi, np.full(len(frame), np.nan))
 
 
-def _add_extended_wards(rows: _Rows, pp_net: Any) -> None:
+def _add_extended_wards(rows: _Rows, pp_net: PandapowerNet) -> None:
     """The impedance of each extended ward, which ends at an extra bus."""
     frame, vn_kv = pp_net.xward, pp_net.bus.vn_kv
     names = unique_names(frame, "xward_")
@@ -393,7 +395,7 @@ def _add_extended_wards(rows: _Rows, pp_net: Any) -> None:
         rows.add(_Branch(names[k], "impedance", here, inner, z, 0j, 1.0, 0.0, np.nan, True))
 
 
-def _add_bus_switches(rows: _Rows, pp_net: Any) -> None:
+def _add_bus_switches(rows: _Rows, pp_net: PandapowerNet) -> None:
     switch = pp_net.switch[pp_net.switch.et == "b"]
     tangent = 1 / rows.options.switch_rx_ratio
     unit = (1 + 1j * tangent) / abs(1 + 1j * tangent)
@@ -413,7 +415,7 @@ def _regulator_column(trafo: pd.DataFrame, what: str) -> np.ndarray:
     return trafo[column].to_numpy(float) if column in trafo.columns else np.full(len(trafo), np.nan)
 
 
-def _regulators(pp_net: Any, rows: _Rows) -> Regulators:
+def _regulators(pp_net: PandapowerNet, rows: _Rows) -> Regulators:
     pairs = [(k, row.row) for k, row in enumerate(rows.collected) if row.kind == "regulator"]
     branch, row = np.array(pairs, int).reshape(-1, 2).T
     columns = (_regulator_column(pp_net.trafo, what)[row] for what in Regulators._fields[1:])

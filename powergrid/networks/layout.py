@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.network import Network
-from powergrid.networks.tables import Buses
+from powergrid.networks.tables import Buses, Nodes
 
 _GUEST_SIZE = 0.34  # diagonal of a guest over that of its host
 _DISTANCES = (0.1, 0.15, 0.2, 0.26, 0.32)  # of a guest's first bus from the host's, over the host's diagonal
@@ -113,7 +114,7 @@ def apart(network: Network, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
     return moved.real.copy(), moved.imag.copy()
 
 
-def guest_positions(host: Network, at_bus: int, guest: Buses, head: int) -> tuple[np.ndarray, np.ndarray]:
+def guest_positions(host: AnyNetwork, at_bus: int, guest: Buses | Nodes, head: int) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of a guest's buses: shrunk, turned and moved to a clear place around the host bus.
 
     A place is better the farther the guest's ground lies from all other buses, the nearer it is to `at_bus` and the
@@ -168,7 +169,7 @@ def crossings(a: complex, b: complex, starts: np.ndarray, ends: np.ndarray) -> i
     return int(np.sum(apart & (side(starts, ends, a) * side(starts, ends, b) < 0)))
 
 
-def free_spot(buses: Buses, here: int) -> tuple[float, float]:
+def free_spot(buses: Buses | Nodes, here: int) -> tuple[float, float]:
     """A place close to bus `here` and away from the others; NaN where the network has no coordinates."""
     xy = buses.x + 1j * buses.y
     if not np.isfinite(xy).all():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from powergrid.networks.columns import NetworkColumns
+from powergrid.networks.pandapower_options import PandapowerNet
 from powergrid.networks.studied import Studied
 
 
@@ -14,13 +14,13 @@ class Network(NetworkColumns, Studied):
     __doc__ = NetworkColumns.__doc__
 
     @classmethod
-    def from_pandapower(cls, pp_net: Any, *, name: str | None = None) -> Network:
+    def from_pandapower(cls, pp_net: PandapowerNet, *, name: str | None = None) -> Network:
         """Convert a pandapower net or saved file: see :func:`powergrid.networks.from_pandapower.from_pandapower`."""
         from powergrid.networks.from_pandapower import from_pandapower  # pandas takes its time
 
         return from_pandapower(pp_net, cls, name=name)
 
-    def to_pandapower(self, *, bus_loads: bool = False) -> Any:
+    def to_pandapower(self, *, bus_loads: bool = False) -> PandapowerNet:
         """Convert to a pandapower net: see :func:`powergrid.networks.to_pandapower.to_pandapower`."""
         from powergrid.networks.to_pandapower import to_pandapower
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -11,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from powergrid.core.errors import NetworkWarning
 from powergrid.networks.columns import NetworkColumns
+from powergrid.networks.pandapower_options import PandapowerNet
 
 FAR_FROM_NOMINAL = 1.25
 """A rated voltage beyond this factor of the nominal voltage of its bus, up or down, is hardly meant [1]."""
@@ -18,7 +18,7 @@ SHOWN = 5
 """Findings of one kind that a warning lists."""
 
 
-def tell_doubtful(network: NetworkColumns, pp_net: Any) -> None:
+def tell_doubtful(network: NetworkColumns, pp_net: PandapowerNet) -> None:
     """Warn once of every finding."""
     kinds = (
         [*_far_from_nominal(pp_net, "trafo", ("hv", "lv")), *_far_from_nominal(pp_net, "trafo3w", ("hv", "mv", "lv"))],
@@ -38,7 +38,7 @@ def _far(first_kv: float, second_kv: float) -> bool:
     return not 1 / FAR_FROM_NOMINAL <= first_kv / second_kv <= FAR_FROM_NOMINAL if second_kv > 0 else False
 
 
-def _far_from_nominal(pp_net: Any, table: str, sides: tuple[str, ...]) -> list[str]:
+def _far_from_nominal(pp_net: PandapowerNet, table: str, sides: tuple[str, ...]) -> list[str]:
     """Windings whose rated voltage is far from that of their bus."""
     frame, vn_kv = pp_net[table], pp_net.bus.vn_kv
     found = []
@@ -55,7 +55,7 @@ def _far_from_nominal(pp_net: Any, table: str, sides: tuple[str, ...]) -> list[s
     return found
 
 
-def _lines_between_levels(pp_net: Any) -> list[str]:
+def _lines_between_levels(pp_net: PandapowerNet) -> list[str]:
     """Lines whose buses have different nominal voltages."""
     line, vn_kv = pp_net.line, pp_net.bus.vn_kv
     ends = (vn_kv.reindex(line[f"{end}_bus"]).to_numpy(float) for end in ("from", "to"))

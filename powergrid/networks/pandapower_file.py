@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks.pandapower_json import read_json
+from powergrid.networks.pandapower_options import PandapowerNet
 
 
-def read_net(file: Path) -> Any:
+def read_net(file: Path) -> PandapowerNet:
     """Read a pandapower net saved as JSON.
 
     The file is looked through first (:mod:`powergrid.networks.pandapower_json`): nothing that it names is imported or

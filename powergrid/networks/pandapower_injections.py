@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from powergrid.networks.pandapower_options import Options
+from powergrid.networks.pandapower_options import Options, PandapowerNet
 from powergrid.networks.pandapower_tables import CONSUMES, GENERATES, WARDS, fed_in, flag, free_name, unique_names
 from powergrid.networks.tables import BASE_MVA, Generators, Loads, Shunts, Sources, StaticGenerators
 
@@ -49,7 +49,7 @@ def numbered(names: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def demand(pp_net: Any, position: Position, options: Options) -> Demand:
+def demand(pp_net: PandapowerNet, position: Position, options: Options) -> Demand:
     """Everything of given power: loads, and what generates or stores.
 
     Static generators and storages are what they are whatever the sign of their power. Of all other tables, what feeds
@@ -116,7 +116,7 @@ def _share(frame: pd.DataFrame, letter: str, axis: str) -> np.ndarray:
     return np.zeros(len(frame))
 
 
-def shunts(pp_net: Any, position: Position, beside: list[tuple[str, int, complex]]) -> Shunts:
+def shunts(pp_net: PandapowerNet, position: Position, beside: list[tuple[str, int, complex]]) -> Shunts:
     """Shunts, the admittances of wards, and those that branches leave `beside` them (name, bus, admittance in pu)."""
     names: list[str] = []
     rows: list[tuple[float, ...]] = []
@@ -150,7 +150,7 @@ class _Generator(NamedTuple):
     q_max_mvar: float
 
 
-def generators(pp_net: Any, position: Position, options: Options) -> Generators:
+def generators(pp_net: PandapowerNet, position: Position, options: Options) -> Generators:
     """Generators, both ends of DC lines, and the voltage behind each extended ward."""
     gen = pp_net.gen
     p_mw = gen.p_mw.to_numpy(float)
@@ -209,7 +209,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     return frame[name].to_numpy(float) if name in frame else np.full(len(frame), np.nan)
 
 
-def sources(pp_net: Any, position: Position, options: Options) -> Sources:
+def sources(pp_net: PandapowerNet, position: Position, options: Options) -> Sources:
     """External grids and slack generators, angles against the first.
 
     A slack generator stands at angle 0. Those that repeat the voltage of another at the same bus are left out, for

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from powergrid.core.errors import nearest
+
+PandapowerNet: TypeAlias = Any
+"""A ``pandapower.pandapowerNet``, or a table of one; pandapower has no types."""
 
 SOLVER_OPTIONS = (
     "algorithm", "check_connectivity", "copy_constraints_to_ppc", "init", "init_results", "init_va_degree",
@@ -74,14 +77,14 @@ _ALLOWED: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def read_options(pp_net: Any) -> tuple[Options, list[str]]:
+def read_options(pp_net: PandapowerNet) -> tuple[Options, list[str]]:
     """The options that a net carries, and those that it carries but a Network cannot obey, each as one clause."""
     given = dict(pp_net.get("user_pf_options") or {})
     faults = [fault for name, value in given.items() for fault in _fault(pp_net, name, value)]
     return Options()._replace(**{name: value for name, value in given.items() if name in Options._fields}), faults
 
 
-def _fault(pp_net: Any, name: str, value: Any) -> list[str]:
+def _fault(pp_net: PandapowerNet, name: str, value: Any) -> list[str]:
     said = f"option {name} = {value!r} of user_pf_options"
     if name in ONLY_DEFAULT:
         return [] if value == ONLY_DEFAULT[name] else [f"{said} (only {ONLY_DEFAULT[name]!r} is represented)"]
@@ -96,7 +99,7 @@ def _fault(pp_net: Any, name: str, value: Any) -> list[str]:
     return []
 
 
-def _any_by_voltage(pp_net: Any) -> bool:
+def _any_by_voltage(pp_net: PandapowerNet) -> bool:
     columns = [f"const_{letter}_{axis}_percent" for letter in "iz" for axis in "pq"]
     load = pp_net.load
     return bool((load[[name for name in columns if name in load]].fillna(0.0) != 0).any(axis=None))

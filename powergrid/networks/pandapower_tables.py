@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.networks.pandapower_options import Options, read_options
+from powergrid.networks.pandapower_options import Options, PandapowerNet, read_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ _AT_BUSES = {"motor", *WARDS, "shunt", "gen", "ext_grid"}
 _NO_PHYSICS = {"controller"}  # ``runpp`` ignores controllers unless asked
 
 
-def refuse_unsupported(pp_net: Any) -> Options:
+def refuse_unsupported(pp_net: PandapowerNet) -> Options:
     """Raise a NetworkError that names every element in service and every option which a Network cannot hold.
 
     Returns
@@ -85,7 +85,7 @@ def _tap_faults(table: str, frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def _curve_faults(pp_net: Any, options: Options) -> list[str]:
+def _curve_faults(pp_net: PandapowerNet, options: Options) -> list[str]:
     """Reactive limits that follow the active power."""
     if "q_capability_characteristic" not in pp_net or options.enforce_q_lims is False:
         return []
@@ -96,7 +96,7 @@ def _curve_faults(pp_net: Any, options: Options) -> list[str]:
     return found
 
 
-def _unknown_buses(pp_net: Any) -> list[str]:
+def _unknown_buses(pp_net: PandapowerNet) -> list[str]:
     """Elements in service at a bus that the net does not have."""
     known, found = pp_net.bus.index, []
     for table in (*_BRANCHES - {"bus"}, *_AT_BUSES, *CONSUMES):
@@ -107,7 +107,7 @@ def _unknown_buses(pp_net: Any) -> list[str]:
     return sorted(found)
 
 
-def _fused_levels(pp_net: Any) -> list[str]:
+def _fused_levels(pp_net: PandapowerNet) -> list[str]:
     """Closed switches without impedance between buses of different nominal voltage, of which one would hold."""
     switch, vn_kv = pp_net.switch, pp_net.bus.vn_kv
     fused = switch[switch.closed.astype(bool) & (switch.et == "b") & ~(switch.z_ohm > 0)]
@@ -128,7 +128,7 @@ def _more_than_whole(load: pd.DataFrame) -> pd.Series:
     return over
 
 
-def _source_faults(pp_net: Any) -> list[str]:
+def _source_faults(pp_net: PandapowerNet) -> list[str]:
     """Why no external grid, nor a generator that acts as one, holds the net."""
     alive = {index: k for k, index in enumerate(pp_net.bus.index[pp_net.bus.in_service.astype(bool)])}
     grid, gen = pp_net.ext_grid, pp_net.gen
@@ -141,7 +141,8 @@ def _source_faults(pp_net: Any) -> list[str]:
 
 def fed_in(frame: pd.DataFrame, position: Mapping[object, int]) -> np.ndarray:
     """True for rows in service at a bus in service."""
-    return frame.in_service.to_numpy(bool) & np.array([bus in position for bus in frame.bus], bool)
+    live: np.ndarray = frame.in_service.to_numpy(bool) & np.array([bus in position for bus in frame.bus], bool)
+    return live
 
 
 def _describe(table: str, frame: pd.DataFrame, what: str = "") -> list[str]:

@@ -145,4 +145,5 @@ def _without_star_points(y: np.ndarray, keep: int) -> np.ndarray:
     outer, inner = y[:keep, :keep], y[np.ix_(used, used)]
     if not len(used):
         return outer
-    return outer - y[:keep, used] @ np.linalg.solve(inner, y[used, :keep])
+    reduced: np.ndarray = outer - y[:keep, used] @ np.linalg.solve(inner, y[used, :keep])
+    return reduced

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from powergrid.networks.compose_tables import scaled
 from powergrid.networks.layout import apart, radial_layout
 from powergrid.networks.network import Network
+from powergrid.networks.pandapower_options import PandapowerNet
 
 NO_LIMIT_MVA = 9000.0
 """pandapower writes ratings of this size and more where a publication states none [MVA]."""
 
 
 def published(
-    pp_net: Any,
+    pp_net: PandapowerNet,
     name: str,
     *,
     source: str,

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from powergrid.core.backend import Namespace
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array
+from powergrid.networks.kinds import AnyNetwork, Kind
 from powergrid.networks.tables import BASE_MVA, RELAY_V, Regulators
 
 
@@ -67,7 +70,7 @@ class Relays(NamedTuple):
     r_pu: np.ndarray
     x_pu: np.ndarray
 
-    def read(self, xp: Any, v_re: Array, v_im: Array, ratio: Array) -> Array:
+    def read(self, xp: Namespace, v_re: Array, v_im: Array, ratio: Array) -> Array:
         """Voltage that each relay sees, over 120 V [pu], ``(*batch, u)``.
 
         Parameters
@@ -82,10 +85,11 @@ class Relays(NamedTuple):
         i_re, i_im = self.y_re * drop_re - self.y_im * drop_im, self.y_re * drop_im + self.y_im * drop_re
         re = self.gain * own_re - self.r_pu * i_re + self.x_pu * i_im
         im = self.gain * own_im - self.r_pu * i_im - self.x_pu * i_re
-        return xp.sqrt(re * re + im * im)
+        reading: Array = xp.sqrt(re * re + im * im)
+        return reading
 
 
-def relays_of(network: Any, rows: Sequence[int], settings: Sequence[RelaySettings]) -> Relays | None:
+def relays_of(network: AnyNetwork, rows: Sequence[int], settings: Sequence[RelaySettings]) -> Relays | None:
     """Relays at the regulators `rows` of a network; ``None`` where all of them read their to bus as it is.
 
     Parameters
@@ -117,7 +121,7 @@ def relays_of(network: Any, rows: Sequence[int], settings: Sequence[RelaySetting
     )
 
 
-def regulators_at(network: Any, place: str) -> tuple[int, ...]:
+def regulators_at(network: AnyNetwork, place: str) -> tuple[int, ...]:
     """Rows of ``network.regulators`` called `place`: one by its own name, or all phases of an element."""
     names = [network.branches.name[branch] for branch in network.regulators.branch]
     if place in names:
@@ -127,7 +131,7 @@ def regulators_at(network: Any, place: str) -> tuple[int, ...]:
     return tuple(row for row, name in enumerate(names) if name[:-2] == place)
 
 
-def regulator_units(network: Any, gang: bool | None = None) -> list[tuple[int, ...]]:
+def regulator_units(network: AnyNetwork, gang: bool | None = None) -> list[tuple[int, ...]]:
     """Rows of ``network.regulators`` that move together, in their order; `gang` as in :func:`settled`."""
     three = network.is_three_phase
     units: dict[str, list[int]] = {}
@@ -138,7 +142,7 @@ def regulator_units(network: Any, gang: bool | None = None) -> list[tuple[int, .
     return [tuple(rows) for rows in units.values()]
 
 
-def standing_tap(network: Any, name: str, settings: TapSettings) -> float:
+def standing_tap(network: AnyNetwork, name: str, settings: TapSettings) -> float:
     """Tap at which the regulator or bank called `name` stands in the network, in steps of `settings`.
 
     Raises
@@ -161,7 +165,7 @@ def standing_tap(network: Any, name: str, settings: TapSettings) -> float:
     return tap
 
 
-def relay_settings(network: Any, row: int) -> dict[str, Any]:
+def relay_settings(network: AnyNetwork, row: int) -> dict[str, float]:
     """Published settings of a regulator's relay as parameters of :class:`~powergrid.devices.regulator.Regulator`.
 
     Empty where they are not known.
@@ -176,7 +180,7 @@ def relay_settings(network: Any, row: int) -> dict[str, Any]:
     }
 
 
-def upstream(network: Any) -> np.ndarray:
+def upstream(network: AnyNetwork) -> np.ndarray:
     """``[i, j] = 1`` if regulator i lies on the way from the source to regulator j; phases side by side do not."""
     branches, count, of = network.branches, len(network.regulators.branch), _bus_of_node(network)
     regulator_of = {int(branch): k for k, branch in enumerate(network.regulators.branch)}
@@ -202,14 +206,14 @@ def upstream(network: Any) -> np.ndarray:
     return found
 
 
-def _bus_of_node(network: Any) -> np.ndarray:
+def _bus_of_node(network: AnyNetwork) -> np.ndarray:
     """Number of the bus that each row of ``network.buses`` belongs to."""
-    names = getattr(network.buses, "bus", network.buses.name)
+    names = network.buses.bus if network.is_three_phase else network.buses.name
     number = {name: k for k, name in enumerate(dict.fromkeys(names))}
     return np.array([number[name] for name in names], dtype=int)
 
 
-def with_taps(network: Any, taps: Any) -> Any:
+def with_taps(network: Kind, taps: ArrayLike) -> Kind:
     """The network with its regulators at other taps.
 
     Parameters

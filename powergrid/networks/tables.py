@@ -167,7 +167,8 @@ class Loads(NamedTuple):
     @property
     def by_voltage(self) -> np.ndarray:
         """True where a load's power depends on its voltage, ``(n,)``."""
-        return np.any(np.array(self[4:]) != 0, axis=0)
+        follows: np.ndarray = np.any(np.array(self[4:]) != 0, axis=0)
+        return follows
 
 
 STATIC_KINDS = ("generator", "storage")

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError, nearest
+from powergrid.networks.kinds import AnyNetwork
 
 
-def node_of_place(network: Any) -> np.ndarray:
+class Connected(Protocol):
+    """A device, as far as its place in the network goes."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def bus(self) -> str | None: ...
+    @property
+    def phases(self) -> str | None: ...
+
+
+def node_of_place(network: AnyNetwork) -> np.ndarray:
     """Row of ``network.buses`` of every place that a load may have."""
     return network.places if network.is_three_phase else np.arange(len(network.buses.name))
 
 
-def bus_names(network: Any) -> tuple[str, ...]:
+def bus_names(network: AnyNetwork) -> tuple[str, ...]:
     """Names of the buses, each once."""
     return tuple(dict.fromkeys(network.buses.bus)) if network.is_three_phase else tuple(network.buses.name)
 
 
-def device_nodes(network: Any, agent: Any) -> tuple[int, ...]:
+def device_nodes(network: AnyNetwork, agent: Connected) -> tuple[int, ...]:
     """Rows of ``network.buses`` that an injecting device is connected to, one a phase.
 
     Raises
@@ -30,7 +41,7 @@ def device_nodes(network: Any, agent: Any) -> tuple[int, ...]:
     """
     names = bus_names(network)
     if agent.bus not in names:
-        raise NetworkError(f'agent "{agent.id}": no bus "{agent.bus}"; {nearest(agent.bus, names)}')
+        raise NetworkError(f'agent "{agent.id}": no bus "{agent.bus}"; {nearest(str(agent.bus), names)}')
     if not network.is_three_phase:
         return (names.index(agent.bus),)
     here = network.phases_of(agent.bus)
@@ -45,9 +56,9 @@ def has_phases(phases: str) -> str:
     return f"it has {' and '.join(phases)}"
 
 
-def branch_rows(network: Any, place: str) -> tuple[int, ...]:
+def branch_rows(network: AnyNetwork, place: str) -> tuple[int, ...]:
     """Rows of ``network.branches`` that a meter adds up: a branch, or all phases of an element."""
     if network.is_three_phase:
-        return tuple(network.rows(place))
-    names: Sequence[str] = network.branches.name
+        return network.rows(place)
+    names = network.branches.name
     return (names.index(place),) if place in names else ()

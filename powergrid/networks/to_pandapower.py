@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
+from powergrid.networks.pandapower_options import PandapowerNet
 from powergrid.networks.tables import BASE_MVA
 from powergrid.networks.transformers import pi_to_t
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _NOMINAL_MVA = 10.0  # rating written for a transformer that has none; its loading then means nothing
 
 
-def to_pandapower(network: NetworkColumns, *, bus_loads: bool = False) -> Any:
+def to_pandapower(network: NetworkColumns, *, bus_loads: bool = False) -> PandapowerNet:
     """Build a pandapower net whose ``runpp`` (default options) solves the very equations of `network`.
 
     Regulators and networks with large ratios need the start values of :func:`upstream_gain`::
@@ -84,7 +86,7 @@ def to_pandapower(network: NetworkColumns, *, bus_loads: bool = False) -> Any:
     return net
 
 
-def write_gains(net: Any, network: NetworkColumns, gain: np.ndarray) -> None:
+def write_gains(net: PandapowerNet, network: NetworkColumns, gain: np.ndarray) -> None:
     """Set the voltage gain of every regulator of a converted net, ``(k,)`` as ``network.regulators``."""
     row = {branch: k for k, branch in enumerate(net.trafo.branch)}
     rows = [row[branch] for branch in network.regulators.branch]
@@ -137,7 +139,7 @@ def _of_kind(network: NetworkColumns, *kinds: str) -> np.ndarray:
     return np.array([k for k, kind in enumerate(network.branches.kind) if kind in kinds], int)
 
 
-def _create_lines(pp: Any, net: Any, network: NetworkColumns) -> None:
+def _create_lines(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     rows, branches = _of_kind(network, "line"), network.branches
     if len(rows):
         z_base_ohm = network.buses.vn_kv[branches.from_bus[rows]] ** 2 / BASE_MVA
@@ -151,7 +153,7 @@ def _create_lines(pp: Any, net: Any, network: NetworkColumns) -> None:
     net.line["branch"] = rows
 
 
-def _create_transformers(pp: Any, net: Any, network: NetworkColumns) -> None:
+def _create_transformers(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     rows, branches, regulators = (
         _of_kind(network, "transformer", "regulator"),
         network.branches,
@@ -204,7 +206,7 @@ def _rated_voltages(network: NetworkColumns, rows: np.ndarray) -> tuple[np.ndarr
     return np.where(tapped, own_from, hv_kv), lv_kv, np.where(tapped, gain - 1, 0.0)
 
 
-def _create_impedances(pp: Any, net: Any, network: NetworkColumns) -> None:
+def _create_impedances(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     rows, branches = _of_kind(network, "impedance"), network.branches
     for k in rows:
         half = {"gf_pu": branches.g_pu[k] / 2, "bf_pu": branches.b_pu[k] / 2}
@@ -215,7 +217,7 @@ def _create_impedances(pp: Any, net: Any, network: NetworkColumns) -> None:
     net.impedance["branch"] = rows
 
 
-def _create_switches(pp: Any, net: Any, network: NetworkColumns) -> None:
+def _create_switches(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     rows, branches = _of_kind(network, "switch"), network.branches
     for k in rows:
         ends = branches.from_bus[k], branches.to_bus[k]
@@ -223,7 +225,7 @@ def _create_switches(pp: Any, net: Any, network: NetworkColumns) -> None:
     net.switch["branch"] = rows
 
 
-def _create_sources(pp: Any, net: Any, network: NetworkColumns) -> None:
+def _create_sources(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     sources, generators = network.sources, network.generators
     pp.create_ext_grid(net, network.source_bus, vm_pu=network.source_v_pu, name="source")
     for name, bus, v_pu, angle in zip(*sources, strict=True):
@@ -234,7 +236,7 @@ def _create_sources(pp: Any, net: Any, network: NetworkColumns) -> None:
         pp.create_gen(net, bus, p_mw=p_mw, vm_pu=v_set_pu, name=name, **known)
 
 
-def _create_loads(pp: Any, net: Any, network: NetworkColumns, bus_loads: bool) -> None:
+def _create_loads(pp: ModuleType, net: PandapowerNet, network: NetworkColumns, bus_loads: bool) -> None:
     loads, buses = network.loads, len(network.buses.name)
     if bus_loads:
         own = network.node_load()
@@ -257,7 +259,7 @@ def _create_loads(pp: Any, net: Any, network: NetworkColumns, bus_loads: bool) -
         net.load[column] = 100.0 * share
 
 
-def _create_static_generators(pp: Any, net: Any, network: NetworkColumns) -> None:
+def _create_static_generators(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     static = network.static_generators
     for name, kind, bus, p_mw, q_mvar in zip(*static, strict=True):
         if kind == "storage":  # consumption positive; nothing is known of its energy

@@ -41,11 +41,11 @@ class PluginError(PowerGridError):
             lines.append(f"loaded: {', '.join(loaded)}")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.broken, self.loaded)
 
 
-def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
+def load_plugins(folder: str | os.PathLike[str]) -> tuple[str, ...]:
     """Import every Python file of a folder, so that what it registers can be used by name.
 
     Files run with the rights of the program, so only the folder given is read, not those below it. Files whose names
@@ -96,7 +96,7 @@ def load_plugins(folder: str | os.PathLike) -> tuple[str, ...]:
     return tuple(loaded)
 
 
-def registered(folder: str | os.PathLike) -> dict[str, tuple[str, ...]]:
+def registered(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     """Names that a loaded folder has registered, by kind; they are this folder's from now on."""
     package = _package(Path(folder).expanduser().resolve())
     found = {registry.kind: registry.renew(package) for registry in ALL}

@@ -11,13 +11,13 @@ import importlib.util
 import logging
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from powergrid.core import machine_code
 from powergrid.core.errors import Issue, NotCompilableError, unknown_name
 
 if TYPE_CHECKING:
-    from powergrid.networks.network import Network
+    from powergrid.networks.kinds import AnyNetwork
 
 METHODS = ("sparse_lu", "newton", "zbus", "pandapower")
 """``sparse_lu``: the CPU default. ``newton``: generators and meshes. ``zbus``: JAX, for GPUs and inside jit.
@@ -33,7 +33,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(network: Any) -> Choice:
+def choose(network: AnyNetwork) -> Choice:
     """The method that ``"auto"`` takes for a network.
 
     Returns
@@ -65,7 +65,7 @@ def choose(network: Any) -> Choice:
     )
 
 
-def topology_issue(network: Any) -> Issue | None:
+def topology_issue(network: AnyNetwork) -> Issue | None:
     """Why switches and outages cannot change a network while it runs; ``None`` where they can.
 
     Raises
@@ -76,10 +76,12 @@ def topology_issue(network: Any) -> Issue | None:
     from powergrid.powerflow.faults import fixed_topology
 
     choice = choose(network)
-    return fixed_topology(network, choice.reason) if choice.name == "newton" else None
+    if network.is_three_phase or choice.name != "newton":
+        return None
+    return fixed_topology(network, choice.reason)
 
 
-def method(name: str = "auto", network: Network | None = None) -> ModuleType:
+def method(name: str = "auto", network: AnyNetwork | None = None) -> ModuleType:
     """Module of a power-flow method; heavy libraries are imported only now.
 
     Where nothing can be compiled, see :func:`powergrid.core.machine_code.problem`, ``newton`` takes the place of
@@ -106,7 +108,7 @@ def method(name: str = "auto", network: Network | None = None) -> ModuleType:
     return importlib.import_module(f"powergrid.powerflow.{name}")
 
 
-def _instead(network: Any) -> str:
+def _instead(network: AnyNetwork | None) -> str:
     """What takes the place of ``sparse_lu``, said once in a process.
 
     Raises
@@ -114,7 +116,7 @@ def _instead(network: Any) -> str:
     NotCompilableError
         If the network has phases, which only ``zbus`` knows as well, and JAX is not installed.
     """
-    name = "zbus" if network.is_three_phase else "newton"
+    name = "zbus" if network is not None and network.is_three_phase else "newton"
     if name == "zbus" and importlib.util.find_spec("jax") is None:
         raise NotCompilableError(f"no power flow with phases: {machine_code.problem()}, or install JAX for zbus")
     _tell(f"{machine_code.problem()}; until then {name}, which is slower, solves the power flow")

@@ -10,11 +10,12 @@ number. A branch is a pi section behind an ideal ratio at its from bus (Zimmerma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.powerflow.compile_phases import compile_phases
 from powergrid.powerflow.compiled import (
     Compiled,
@@ -26,7 +27,7 @@ from powergrid.powerflow.compiled import (
 )
 from powergrid.powerflow.faults import check, fixed_topology
 from powergrid.powerflow.inputs import batch_shape
-from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_elements
+from powergrid.powerflow.topology import SWITCH_PU, Elements, Place, Topologies, moving_elements
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -45,7 +46,11 @@ __all__ = [
 
 
 def compile_network(
-    network: Any, topologies: Sequence[Any] = (), forming: Sequence[Any] = (), *, generators: bool = False
+    network: AnyNetwork,
+    topologies: Sequence[Elements] = (),
+    forming: Sequence[Sequence[Place]] = (),
+    *,
+    generators: bool = False,
 ) -> Compiled:
     """Fuse closed switches, check the islands and turn the columns into per-unit admittances.
 
@@ -153,7 +158,8 @@ def _node_of_bus(part: np.ndarray, source_bus: int) -> np.ndarray:
     number = np.empty(len(first), np.int64)
     number[order] = np.arange(len(order))
     number[part[source_bus]] = len(order)
-    return number[part]
+    node_of_bus: np.ndarray = number[part]
+    return node_of_bus
 
 
 def _percent_per_pu(

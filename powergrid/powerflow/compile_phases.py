@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powergrid.powerflow.compiled import Compiled, connected_parts
 from powergrid.powerflow.phase_faults import check_phases
 from powergrid.powerflow.phase_tables import edges, phase_tables
-from powergrid.powerflow.topology import SWITCH_PU, Topologies, moving_blocks
+from powergrid.powerflow.topology import SWITCH_PU, Elements, Place, Topologies, moving_blocks
 
 if TYPE_CHECKING:
     from powergrid.networks.unbalanced import UnbalancedNetwork
 
 
-def compile_phases(network: UnbalancedNetwork, topologies: Sequence[Any] = (), forming: Sequence[Any] = ()) -> Compiled:
+def compile_phases(
+    network: UnbalancedNetwork, topologies: Sequence[Elements] = (), forming: Sequence[Sequence[Place]] = ()
+) -> Compiled:
     """Fuse closed switches, look for faults, and number the nodes, the source last.
 
     Raises
@@ -77,4 +79,5 @@ def _node_of_bus(part: np.ndarray, sources: np.ndarray) -> np.ndarray:
     order = [label for label in part[np.sort(first)] if label not in held] + held
     number = np.empty(len(first), np.int64)
     number[order] = np.arange(len(order))
-    return number[part]
+    node_of_bus: np.ndarray = number[part]
+    return node_of_bus

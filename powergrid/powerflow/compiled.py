@@ -5,9 +5,9 @@ Everything is per unit, see :mod:`powergrid.powerflow.compile`, which makes them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,9 @@ from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.topology import Moving
+
+Meter: TypeAlias = int | Sequence[int]
+"""A branch, or several whose powers are added up, by their indices."""
 
 
 class Terms(NamedTuple):
@@ -76,7 +79,8 @@ class PhaseTables(NamedTuple):
     def y_start(self) -> np.ndarray:
         """Where each terminal's row begins in `y`, ``(t,)``."""
         width = np.repeat(self.size, self.size)
-        return np.cumsum(width) - width
+        starts: np.ndarray = np.cumsum(width) - width
+        return starts
 
     @property
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +93,8 @@ class PhaseTables(NamedTuple):
         """Current into every terminal [pu] at bus voltages `v` ``(m, ...)``."""
         rows, columns = self.entries
         matrix = sp.csr_matrix((self.y, (rows, self.bus[columns])), shape=(len(self.bus), len(v)))
-        return matrix @ v
+        currents: np.ndarray = matrix @ v
+        return currents
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +177,7 @@ class Compiled:
         """Number of topologies, the network as given among them."""
         return len(self.moving.closed)
 
-    def energised(self, topology: Any) -> np.ndarray:
+    def energised(self, topology: int | np.ndarray) -> np.ndarray:
         """Whether each bus has a path to the source or a reference, ``(*batch, m)``, in topologies ``(*batch,)``."""
         return self.moving.energised[np.asarray(topology, np.int64)]
 
@@ -198,7 +203,8 @@ class Compiled:
     @property
     def tap_ratio(self) -> np.ndarray:
         """The network's own regulator gains [1], ``(k,)``."""
-        return np.abs(self.gain[self.regulator])
+        gains: np.ndarray = np.abs(self.gain[self.regulator])
+        return gains
 
     def gains(self, tap_ratio: np.ndarray | None = None) -> np.ndarray:
         """Complex gain of every branch with the regulators at `tap_ratio`, ``(b,)``."""
@@ -242,7 +248,7 @@ class Compiled:
             data = np.concatenate([data, y])
         return sp.csc_matrix((data, (rows, columns)), shape=(size, size))
 
-    def terms(self, meters: Iterable[Any], *, references: bool = False) -> Terms:
+    def terms(self, meters: Iterable[Meter], *, references: bool = False) -> Terms:
         """Sums that give the power entering each metered branch at its from bus, and last what the source feeds in.
 
         Before the source come, on request, the references: what each feeds in leaves its nodes.

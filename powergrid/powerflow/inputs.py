@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Control, NodeLoad
+from powergrid.core.types import Array, Control, NodeLoad
 from powergrid.powerflow.compiled import Compiled
 
 
-def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> tuple[int, ...]:
+class Voltages(Protocol):
+    """Bus or node voltages to start from, such as an earlier flow."""
+
+    @property
+    def v_re(self) -> Array: ...
+    @property
+    def v_im(self) -> Array: ...
+
+
+def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, start: Voltages | None) -> tuple[int, ...]:
     """Common leading axes of a solve's inputs.
 
     Raises
@@ -20,7 +29,7 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
         If an input has another width than the network, or asks for another topology.
     """
     m, leads = compiled.n_bus, set()
-    groups: list[tuple[tuple, int]] = [(load, compiled.n_place)]
+    groups: list[tuple[tuple[Array, ...], int]] = [(load, compiled.n_place)]
     if control is not None:
         if control.topology is not None:
             leads.add(_topology_shape(compiled, control.topology))
@@ -41,7 +50,7 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
     return leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
 
 
-def _topology_shape(compiled: Compiled, topology: Any) -> tuple[int, ...]:
+def _topology_shape(compiled: Compiled, topology: Array) -> tuple[int, ...]:
     """Batch axes of a choice of topologies, whose values are checked where they can be read."""
     if isinstance(topology, np.ndarray | np.integer | int):
         wrong = np.asarray(topology)[(np.asarray(topology) < 0) | (np.asarray(topology) >= compiled.n_topology)]
@@ -53,7 +62,7 @@ def _topology_shape(compiled: Compiled, topology: Any) -> tuple[int, ...]:
     return np.shape(topology)
 
 
-def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Any) -> str:
+def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Voltages | None) -> str:
     """Which input does not fit the network."""
     given = {name: (value, compiled.n_place) for name, value in load._asdict().items()}
     if control is not None:

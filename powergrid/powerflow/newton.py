@@ -21,10 +21,12 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Control, Flow, NodeLoad
+from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network, holding, injected_powers
 from powergrid.powerflow.faults import fixed_topology
 from powergrid.powerflow.generation import Units, generation, units
+from powergrid.powerflow.inputs import Voltages
+from powergrid.powerflow.topology import Elements, Place
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -103,8 +105,8 @@ def plan(
     tol_pu: float = 1e-8,
     max_iter: int = 100,
     meters: Sequence[int] = (),
-    topologies: Sequence[Any] = (),
-    forming: Sequence[Any] = (),
+    topologies: Sequence[Elements] = (),
+    forming: Sequence[Sequence[Place]] = (),
     buses: Sequence[int] | None = None,
     q_limits: bool = True,
 ) -> Plan:
@@ -155,7 +157,7 @@ def plan(
     )
 
 
-def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
+def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Voltages | None = None) -> Flow:
     """Solve the power flow of one scenario or, one after the other, of a batch.
 
     Parameters
@@ -206,10 +208,11 @@ class _Problem(NamedTuple):
 
     def drawn(self, vm: np.ndarray) -> np.ndarray:
         """Power drawn at the nodes at voltage magnitudes `vm`."""
-        return self.constant + self.current * vm + self.impedance * vm**2
+        power: np.ndarray = self.constant + self.current * vm + self.impedance * vm**2
+        return power
 
 
-def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: list) -> Flow:
+def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Array]) -> Flow:
     compiled, own = plan.compiled, plan.units
     tap = compiled.tap_ratio if control.tap_ratio is None else np.asarray(control.tap_ratio, float)
     cap = compiled.cap * (1.0 if control.cap_on is None else np.asarray(control.cap_on, float))
@@ -272,7 +275,8 @@ def _switch(own: Units, problem: _Problem, v: np.ndarray, at_limit: np.ndarray, 
     back = (too_high | too_low) & (returns < _RETURNS)
     at_limit[back] = 0
     returns += back
-    return at_limit != before
+    moved: np.ndarray = at_limit != before
+    return moved
 
 
 def _at_limits(own: Units, problem: _Problem, at_limit: np.ndarray) -> _Problem:
@@ -318,7 +322,8 @@ def _start(compiled: Compiled, problem: _Problem, tap: np.ndarray, loaded: bool)
     drawn = problem.drawn(np.ones(size)).real if loaded else np.zeros(size)
     angle = spread(np.angle(gain), -drawn, problem.angle_fixed)
     magnitude = np.exp(spread(np.log(np.abs(gain)), np.zeros(size), np.log(problem.v_fixed)))
-    return magnitude * np.exp(1j * angle)
+    voltages: np.ndarray = magnitude * np.exp(1j * angle)
+    return voltages
 
 
 def _newton(plan: Plan, problem: _Problem, v: np.ndarray) -> tuple[np.ndarray, float, int]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Control, Flow, NodeLoad
+from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
-from powergrid.powerflow.topology import Topologies
+from powergrid.powerflow.inputs import Voltages
+from powergrid.powerflow.topology import Elements, Place, Topologies
 
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
@@ -68,8 +69,8 @@ def plan(
     tol_pu: float = 1e-8,
     max_iter: int = 100,
     meters: Sequence[int] = (),
-    topologies: Sequence[Any] = (),
-    forming: Sequence[Any] = (),
+    topologies: Sequence[Elements] = (),
+    forming: Sequence[Sequence[Place]] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
     """Convert a network.
@@ -126,7 +127,7 @@ def plan(
     )
 
 
-def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
+def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Voltages | None = None) -> Flow:
     """Solve the power flow of one scenario or, in a loop, of a batch.
 
     Parameters
@@ -162,7 +163,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     return Flow(*(column.reshape((*batch, *column.shape[1:])) for column in columns))
 
 
-def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: list) -> Flow:
+def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Array]) -> Flow:
     import pandapower as pp
 
     compiled, net = plan.compiled, plan.net

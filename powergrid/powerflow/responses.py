@@ -52,7 +52,8 @@ class Responses:
 def across(nodes: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Rows of `v` at each of `nodes` ``(2, a)``, less those at the second one where that is not earth."""
     second = nodes[1]
-    return v[nodes[0]] - np.where((second >= 0)[:, None], v[np.maximum(second, 0)], 0.0)
+    difference: np.ndarray = v[nodes[0]] - np.where((second >= 0)[:, None], v[np.maximum(second, 0)], 0.0)
+    return difference
 
 
 def respond(compiled: Compiled, active: np.ndarray, y: Any = None) -> Responses:

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Control, Flow, NodeLoad
+from powergrid.networks.compose_tables import joined
+from powergrid.networks.network import Network
 from powergrid.powerflow import newton
+from powergrid.powerflow.inputs import Voltages
 from powergrid.powerflow.topology import Topologies
 
 MAX_ITER = 20
@@ -42,14 +45,16 @@ class Retry:
         """The first method's row solver, followed by Newton's method for the rows it leaves."""
         return RetryRows(plan, self.method.RowSolver(plan.first))
 
-    def plan(self, network: Any, **options: Any) -> RetryPlan:
+    def plan(self, network: Network, **options: Any) -> RetryPlan:
         """Plan of the first method; Newton's are made when they are first needed."""
         own = {name: value for name, value in options.items() if name not in ("topologies", "forming")}
         return RetryPlan(self.method.plan(network, **options), network, own, tuple(options.get("topologies", ())))
 
-    def solve(self, plan: RetryPlan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
+    def solve(
+        self, plan: RetryPlan, load: NodeLoad, control: Control | None = None, start: Voltages | None = None
+    ) -> Flow:
         """Solve by the first method, then what it left by Newton's, from the start that the network suggests."""
-        flow = self.method.solve(plan.first, load, control, start)
+        flow: Flow = self.method.solve(plan.first, load, control, start)
         failed = ~np.asarray(flow.converged)
         if not failed.any():
             return flow
@@ -87,7 +92,7 @@ class Second:
         Options of Newton's plan.
     """
 
-    def __init__(self, network: Any, closed: np.ndarray, energised: np.ndarray, options: dict[str, Any]):
+    def __init__(self, network: Network, closed: np.ndarray, energised: np.ndarray, options: dict[str, Any]):
         branches, shunts, dead = network.branches, network.shunts, np.flatnonzero(~energised)
         none, one, unknown = np.zeros(len(dead)), np.ones(len(dead)), np.full(len(dead), np.nan)
         closed = closed & energised[branches.from_bus] & energised[branches.to_bus]
@@ -98,10 +103,9 @@ class Second:
             rated_to_kv=unknown, closed=np.ones(len(dead), bool),
         )  # fmt: skip
         own = branches._replace(closed=closed)
-        joined = [a + b if isinstance(a, tuple) else np.concatenate([a, b]) for a, b in zip(own, stubs, strict=True)]
         alive = energised[np.asarray(shunts.bus, np.int64)]
         bare = shunts._replace(p_mw=shunts.p_mw * alive, q_mvar=shunts.q_mvar * alive)
-        standing = replace(network, branches=type(branches)(*joined), shunts=bare) if len(dead) else replace(
+        standing = replace(network, branches=joined(own, stubs), shunts=bare) if len(dead) else replace(
             network, branches=own
         )  # fmt: skip
         self._energised, self._branches = energised, len(closed)
@@ -130,7 +134,7 @@ class RetryPlan:
     """
 
     first: Any
-    network: Any
+    network: Network
     options: dict[str, Any]
     topologies: tuple[Any, ...] = ()
     _made: dict[int, Second] = field(default_factory=dict)

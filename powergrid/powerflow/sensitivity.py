@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import splu
 
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.powerflow.compile import compile_network, no_load_voltages
 
 
-def voltage_sensitivity(network: Any, terminals: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+def voltage_sensitivity(network: AnyNetwork, terminals: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Rise of each terminal's voltage for active and for reactive power at each other, without load.
 
     ``dV_i = Z_ij conj(dS_j / V_j)`` with the impedance matrix `Z`, and the part of it along `V_i` is the change of the

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 
 _THIRD = 2.0 * np.pi / 3.0
@@ -20,7 +21,7 @@ def three_phase_buses(buses: Any) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(whole), np.array(list(whole.values()), dtype=int).reshape(-1, 3)
 
 
-def unbalance(xp: Any, v_re: Array, v_im: Array, nodes: np.ndarray) -> Array:
+def unbalance(xp: Namespace, v_re: Array, v_im: Array, nodes: np.ndarray) -> Array:
     """Negative over positive sequence voltage of three-phase buses [1], ``(*batch, n)``.
 
     ``|v_a + h^2 v_b + h v_c| / |v_a + h v_b + h^2 v_c|`` with ``h = exp(120 degrees j)`` (IEC 61000-4-30).

@@ -19,13 +19,15 @@ import scipy.sparse as sp
 
 from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, batch_shape, compile_network, no_load_voltages
+from powergrid.powerflow.compiled import Meter
 from powergrid.powerflow.factors import Factors, factorise
+from powergrid.powerflow.inputs import Voltages
 from powergrid.powerflow.lanes import machine_code, own_workspace, solve_rows, workspace
 from powergrid.powerflow.slots import INTS, height, pack
-from powergrid.powerflow.topology import HOLD_PU
+from powergrid.powerflow.topology import HOLD_PU, Elements, Place
 
 if TYPE_CHECKING:
-    from powergrid.networks.network import Network
+    from powergrid.networks.kinds import AnyNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ class Plan:
     compiled: Compiled
     tol_pu: float
     max_iter: int
-    meters: tuple[Any, ...]
+    meters: tuple[Meter, ...]
     ints: np.ndarray
     floats: np.ndarray
     height: int
@@ -72,13 +74,13 @@ class Plan:
 
 
 def plan(
-    network: Network,
+    network: AnyNetwork,
     *,
     tol_pu: float = 1e-8,
     max_iter: int = 100,
-    meters: Sequence[Any] = (),
-    topologies: Sequence[Any] = (),
-    forming: Sequence[Any] = (),
+    meters: Sequence[Meter] = (),
+    topologies: Sequence[Elements] = (),
+    forming: Sequence[Sequence[Place]] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
     """Compile and factor a network.
@@ -141,7 +143,7 @@ def plan(
     )
 
 
-def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
+def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Voltages | None = None) -> Flow:
     """Solve the power flow of one scenario or of a batch.
 
     Parameters
@@ -204,7 +206,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     )
 
 
-def _one_row(plan: Plan, load: NodeLoad, control: Control | None, start: Any) -> np.ndarray | None:
+def _one_row(plan: Plan, load: NodeLoad, control: Control | None, start: Voltages | None) -> np.ndarray | None:
     """Inputs of one scenario, ``(1, inputs)``, without the checks that a batch needs.
 
     ``None`` where something has batch axes, another width or chooses a topology; then :func:`_rows` is asked.
@@ -307,7 +309,7 @@ class RowSolver:
 
 
 def _rows(
-    plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Control | None, start: Any
+    plan: Plan, batch: tuple[int, ...], load: NodeLoad, control: Control | None, start: Voltages | None
 ) -> tuple[np.ndarray, bool]:
     """Inputs in the order of ``lanes._load``, broadcast over the batch."""
     _, tap, cap, topology, p, q, *by_voltage = plan.inputs
@@ -344,7 +346,7 @@ def _slices(*widths: int) -> tuple[slice, ...]:
     return tuple(slice(first, stop) for first, stop in pairwise(stops))
 
 
-def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Any]) -> dict[str, np.ndarray]:
+def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Meter]) -> dict[str, np.ndarray]:
     """All that the compiled code reads, by the names of its slots."""
     n, position, regulator = compiled.n_node, factors.position, compiled.regulator
     lower, upper, trailing = factors.lower, factors.upper, factors.trailing

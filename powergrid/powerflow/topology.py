@@ -11,18 +11,23 @@ holds 1 pu, and the power it delivers is what the island lacks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from powergrid.core.errors import NetworkError
+from powergrid.networks.kinds import AnyNetwork
 
 SWITCH_PU = 1e-7
 """Resistance of a closed switch that topologies move [pu on 1 MVA]: 0.1 uV/V for each MW, far below a contact's own."""
 HOLD_PU = 1e-7
 """Resistance behind which a reference holds 1 pu [pu on 1 MVA]."""
+Elements: TypeAlias = str | int | Sequence[str | int]
+"""Branches by their names or indices."""
+Place: TypeAlias = str | int | tuple[int, ...]
+"""A bus by its name or index, or rows of ``network.buses``."""
 _ANGLE_DEGREE = {"a": 0.0, "b": -120.0, "c": 120.0}
 
 
@@ -78,7 +83,8 @@ class Moving(NamedTuple):
     def holds(self) -> np.ndarray:
         """Whether each reference is in service in each topology, ``(T, references)``."""
         first = np.searchsorted(self.reference, np.arange(self.n_reference))
-        return self.closed[:, first]
+        holds: np.ndarray = self.closed[:, first]
+        return holds
 
     @property
     def held_bus(self) -> np.ndarray:
@@ -87,7 +93,8 @@ class Moving(NamedTuple):
 
     def held_by(self, reference: int) -> np.ndarray:
         """Buses that a reference holds; in a three-phase network phases of one bus."""
-        return self.held_bus[self.reference[self.n_branch :] == reference]
+        buses: np.ndarray = self.held_bus[self.reference[self.n_branch :] == reference]
+        return buses
 
     @property
     def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,7 +136,7 @@ class Topologies:
         If a branch is unknown, or a regulator; if a bus is unknown, or `forming` longer than `topologies`.
     """
 
-    def __init__(self, network: Any, topologies: Sequence[Any], forming: Sequence[Sequence[Any]] = ()):
+    def __init__(self, network: AnyNetwork, topologies: Sequence[Elements], forming: Sequence[Sequence[Place]] = ()):
         branches = network.branches
         self.network = network
         self.changes = tuple(_rows(network, topology) for topology in topologies)
@@ -158,7 +165,7 @@ class Topologies:
         return closed
 
 
-def _rows(network: Any, topology: Any) -> np.ndarray:
+def _rows(network: AnyNetwork, topology: Elements) -> np.ndarray:
     """Rows of the branches that a topology changes."""
     names, phases_of = network.branches.name, getattr(network, "rows", lambda element: ())
     if isinstance(topology, str | int | np.integer):
@@ -174,7 +181,7 @@ def _rows(network: Any, topology: Any) -> np.ndarray:
     return np.unique(np.array(found, np.int64))
 
 
-def _nodes(network: Any, bus: Any) -> tuple[int, ...]:
+def _nodes(network: AnyNetwork, bus: Place) -> tuple[int, ...]:
     """Rows of ``network.buses`` that a forming bus means."""
     if isinstance(bus, str):
         names, of_bus = network.buses.name, getattr(network.buses, "bus", ())
@@ -313,4 +320,5 @@ def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.n
     table = np.array(closed, bool).reshape(len(size), len(all_closed)).T
     parts = _parts(m, lambda t: joined(all_closed[t]), len(table))
     moving = _branches(branch, sizes, buses, np.concatenate(y), table)
-    return _with_references(given, moving, given.network.source_nodes, parts)
+    assert given.network.is_three_phase
+    return _with_references(given, moving, given.network.source_nodes.tolist(), parts)

@@ -19,6 +19,8 @@ import numpy as np
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import batch_shape, compile_network
+from powergrid.powerflow.inputs import Voltages
+from powergrid.powerflow.topology import Elements, Place
 from powergrid.powerflow.zbus_maps import Plan, from_ends, from_node, maps_as_given, maps_by_topology, rated
 from powergrid.powerflow.zbus_results import flow
 from powergrid.powerflow.zbus_terms import (
@@ -34,7 +36,7 @@ from powergrid.powerflow.zbus_terms import (
 )
 
 if TYPE_CHECKING:
-    from powergrid.networks.network import Network
+    from powergrid.networks.kinds import AnyNetwork
 
 MAX_TOPOLOGIES = 32
 """Every environment of a batch reads the table of its own topology; more would cost more than they tell."""
@@ -48,13 +50,13 @@ __all__ = ["MAX_TOPOLOGIES", "Plan", "plan", "solve"]
 
 
 def plan(
-    network: Network,
+    network: AnyNetwork,
     *,
     tol_pu: float = 1e-8,
     max_iter: int = 200,
     meters: Sequence[int] = (),
-    topologies: Sequence[Any] = (),
-    forming: Sequence[Any] = (),
+    topologies: Sequence[Elements] = (),
+    forming: Sequence[Sequence[Place]] = (),
     buses: Sequence[int] | None = None,
 ) -> Plan:
     """Compile a network into dense responses.
@@ -108,7 +110,7 @@ def plan(
     )
 
 
-def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any = None) -> Flow:
+def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Voltages | None = None) -> Flow:
     """Solve the power flow of every environment of a batch.
 
     Parameters
@@ -197,7 +199,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Any
     return flow(plan, given, last, sources(last.x), tol_pu)
 
 
-def _start(plan: Plan, start: Any, base: Array, good: Array) -> Array:
+def _start(plan: Plan, start: Voltages | None, base: Array, good: Array) -> Array:
     """Deviations of earlier voltages, with the regulator currents at their no-load values."""
     compiled = plan.compiled
     if start is None:

@@ -125,12 +125,14 @@ def from_ends(compiled: Compiled) -> np.ndarray:
     differ = (compiled.half_shunt != 0) | narrower
     if compiled.phases is not None:
         differ = differ | (compiled.terminal_of[0] >= 0)
-    return differ & (compiled.percent_from > 0)
+    read_there: np.ndarray = differ & (compiled.percent_from > 0)
+    return read_there
 
 
 def from_node(compiled: Compiled) -> np.ndarray:
     """Node at the from end of each regulator, ``(k,)``."""
-    return compiled.from_node[compiled.regulator]
+    nodes: np.ndarray = compiled.from_node[compiled.regulator]
+    return nodes
 
 
 def _both_ends(found: Responses) -> np.ndarray:

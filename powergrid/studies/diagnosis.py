@@ -9,6 +9,8 @@ import numpy as np
 
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Flow, NodeLoad
+from powergrid.networks.kinds import AnyNetwork
+from powergrid.networks.tables import Buses
 from powergrid.powerflow import choose, method
 from powergrid.powerflow.compile import Compiled, compile_network
 
@@ -68,7 +70,7 @@ class Explanation:
         return f"{head}{state}; {bounds}"
 
 
-def explain(network: Any, loading: float = 1.0, rows: int = 8) -> Explanation:
+def explain(network: AnyNetwork, loading: float = 1.0, rows: int = 8) -> Explanation:
     """Say what stands in the way of a power flow, or how far it is from having no solution.
 
     All loads are scaled together; generators, shunts and taps stay. Loadings are bisected with Newton's method, in
@@ -119,7 +121,7 @@ def explain(network: Any, loading: float = 1.0, rows: int = 8) -> Explanation:
 class _Case:
     """A network that is solved at one loading after the other."""
 
-    def __init__(self, network: Any):
+    def __init__(self, network: AnyNetwork):
         self.network = network
         self.three = network.is_three_phase
         name = "sparse_lu" if self.three else "newton"
@@ -200,11 +202,11 @@ def _bus_table(case: _Case, missing: np.ndarray, flow: Flow, below: Flow | None,
 
     buses = case.network.buses
     worst = np.argsort(-np.abs(missing), kind="stable")[:rows]
-    names = buses.bus if case.three else buses.name
+    names, phases = (buses.name, ("",) * len(missing)) if isinstance(buses, Buses) else (buses.bus, buses.phase)
     return pd.DataFrame(
         {
             "bus": [names[k] for k in worst],
-            "phase": [buses.phase[k] if case.three else "" for k in worst],
+            "phase": [phases[k] for k in worst],
             "p_mw": missing[worst].real,
             "q_mvar": missing[worst].imag,
             "v_pu": flow.v_pu[worst],
@@ -221,7 +223,7 @@ def _branch_table(case: _Case, missing: np.ndarray, below: Flow | None, rows: in
     f, t = np.asarray(branches.from_bus), np.asarray(branches.to_bus)
     size = np.where(branches.closed, np.fmax(missing[f], missing[t]), -1.0)
     worst = np.argsort(-size, kind="stable")[:rows]
-    names = network.buses.bus if case.three else network.buses.name
+    names = network.buses.bus if network.is_three_phase else network.buses.name
     columns: dict[str, Any] = {
         "branch": [branches.name[k] for k in worst],
         "from_bus": [names[f[k]] for k in worst],

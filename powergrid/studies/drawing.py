@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from powergrid.core.errors import MissingExtraError, NetworkError
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.layout import crossings
 from powergrid.plugins.registries import register_study
 from powergrid.studies.labels import HEIGHT, SIDES, WIDTH, Labels
@@ -34,7 +35,7 @@ _HORIZONTAL, _VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "
 
 @register_study("drawing")
 def draw(
-    network: Any,
+    network: AnyNetwork,
     ax: Axes | None = None,
     *,
     v_pu: np.ndarray | None = None,
@@ -104,7 +105,7 @@ def draw(
 
 
 def picture(
-    network: Any, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None, *, dpi: int = 100
+    network: AnyNetwork, v_pu: np.ndarray | None = None, loading: np.ndarray | None = None, *, dpi: int = 100
 ) -> np.ndarray:
     """The drawing of :func:`draw` as an RGB image, without any window.
 
@@ -119,8 +120,8 @@ def picture(
     figure = Figure(figsize=(10.0, 7.0), dpi=dpi, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     draw(network, figure.add_subplot(), v_pu=v_pu, loading=loading)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 class _Picture:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from powergrid.core.errors import Issue
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.powerflow.faults import find
 from powergrid.powerflow.phase_faults import find_in_phases
 
 
-def find_faults(network: Any, moves: np.ndarray | None = None) -> list[Issue]:
+def find_faults(network: AnyNetwork, moves: np.ndarray | None = None) -> list[Issue]:
     """Every fault that compiling a network raises, empty for a sound one.
 
     Parameters

@@ -81,7 +81,8 @@ class Labels:
         if not len(others):
             return np.full(len(centres), _CLEAR)
         reach = (half + 2.0) * self._per_point
-        return np.min(np.abs((centres[:, None] - others) / reach).max(axis=2), axis=1)
+        room: np.ndarray = np.min(np.abs((centres[:, None] - others) / reach).max(axis=2), axis=1)
+        return room
 
     def _free(self, at: np.ndarray, centres: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Whether each candidate covers no dot and no name, ``(candidates,)``."""
@@ -91,4 +92,5 @@ class Labels:
         on_dot = np.any(np.all((dots > low[:, None]) & (dots < high[:, None]), axis=2), axis=1)
         boxes = self._boxes
         on_name = np.any(np.all((boxes[:, :2] < high[:, None]) & (boxes[:, 2:] > low[:, None]), axis=2), axis=1)
-        return ~(on_dot | on_name)
+        free: np.ndarray = ~(on_dot | on_name)
+        return free

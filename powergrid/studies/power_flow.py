@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from powergrid.networks.flow_result import FlowResult, Slack
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.plugins.registries import register_study
 from powergrid.powerflow import method as method_module
 from powergrid.powerflow import newton
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @register_study("power_flow")
-def power_flow(network: Any, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
+def power_flow(network: AnyNetwork, method: str = "auto", tol_pu: float = 1e-8, control: str = "fixed") -> FlowResult:
     """Solve a network with its own loads, taps and shunts.
 
     Parameters

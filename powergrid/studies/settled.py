@@ -9,6 +9,7 @@ import numpy as np
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control
 from powergrid.devices.regulator import Regulator
+from powergrid.networks.kinds import Kind
 from powergrid.networks.regulation import regulator_units, relay_settings, relays_of, upstream, with_taps
 from powergrid.plugins.registries import register_study
 from powergrid.powerflow import method as powerflow_method
@@ -18,7 +19,7 @@ ROUNDS = 64
 
 
 @register_study("settled")
-def settled(network: Any, *, gang: bool | None = None, method: str = "auto", tol_pu: float = 1e-8) -> Any:
+def settled(network: Kind, *, gang: bool | None = None, method: str = "auto", tol_pu: float = 1e-8) -> Kind:
     """The network with its regulators where their published relays bring them, under its own loads.
 
     They start from the network's own taps and step upstream first until every relay reads inside its band or stands at
@@ -74,7 +75,7 @@ def settled(network: Any, *, gang: bool | None = None, method: str = "auto", tol
     raise NetworkError(f'"{network.name}": its regulators do not come to rest; the last taps are {state.tap.tolist()}')
 
 
-def controlled(network: Any, control: str, method: str, tol_pu: float) -> Any:
+def controlled(network: Kind, control: str, method: str, tol_pu: float) -> Kind:
     """The network as it is (``"fixed"``) or :func:`settled` (``"local"``).
 
     Raises

@@ -132,7 +132,8 @@ def _behind(parent: np.ndarray, s: np.ndarray) -> np.ndarray:
 def _conductor(s_mva: np.ndarray) -> np.ndarray:
     """Smallest conductor that carries each power with reserve, the largest where none does."""
     needed_a = RESERVE * 1000 * s_mva / (np.sqrt(3.0) * VN_KV)
-    return np.minimum(np.searchsorted(LIMIT_A, needed_a), len(LIMIT_A) - 1)
+    chosen: np.ndarray = np.minimum(np.searchsorted(LIMIT_A, needed_a), len(LIMIT_A) - 1)
+    return chosen
 
 
 def _to_drop(tree: _Tree, drop: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,13 @@
+"""Both kinds of network under one name, for what works on either."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+from powergrid.networks.network import Network
+from powergrid.networks.unbalanced import UnbalancedNetwork
+
+AnyNetwork: TypeAlias = Network | UnbalancedNetwork
+"""``network.is_three_phase`` says which of the two it is, to type checkers, too."""
+Kind = TypeVar("Kind", bound=AnyNetwork)
+"""Result of the same kind as an argument."""
