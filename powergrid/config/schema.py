@@ -36,7 +36,7 @@ class TariffConfig(Section):
 
 
 class Forecast(Section):
-    """What agents know of the hours ahead."""
+    """Forecasts that agents observe."""
 
     horizon_h: int = Field(6, ge=0, le=48, description="hours of load, PV and wind forecasts [h]")
     noise: dict[str, Annotated[float, Field(ge=0)]] = Field(
@@ -54,7 +54,7 @@ class Simulation(Section):
     async_: bool | None = Field(
         None,
         alias="async",
-        description="whether agents may act at intervals of their own; omitted: as their intervals say",
+        description="whether agents may act at intervals of their own; omitted: true if an agent has an interval",
     )
     v_min_pu: float = Field(0.95, gt=0, description="lower end of the voltage band [pu]")
     v_max_pu: float = Field(1.05, gt=0, description="upper end of the voltage band [pu]")
@@ -82,14 +82,14 @@ class Penalties(Section):
 
 
 class Training(Section):
-    """How money and violations become a reward: ``-reward_scale money - min(safety_scale cost, max_penalty)``."""
+    """Reward of money and violations: ``-reward_scale money - min(safety_scale cost, max_penalty)``."""
 
     train: bool = Field(True, description="draw days from the training split (otherwise the test split)")
     stress_price: float | None = Field(
         None,
         gt=0,
         description="price above which a day is in the split stress and in no other [unit of the prices]; omitted: ten "
-        "times the price that 90 % of the year stay below or, where no day is so dear, the dearest 1 % of the days",
+        "times the 90th percentile of the year or, if no price exceeds it, the 1 % of days with the highest prices",
     )
     reward_scale: float = Field(1.0, gt=0, description="factor on money [1/$]")
     safety_scale: float = Field(1.0, ge=0, description="factor on the priced violations [1/$]")
@@ -101,12 +101,12 @@ class EnvironmentConfig(Section):
 
     schema_version: Literal[1] = Field(SCHEMA_VERSION, description="version of this format")
     name: str = Field("environment", min_length=1, description="name of the environment")
-    description: str = Field("", description="what it is for")
+    description: str = Field("", description="purpose of the environment")
     network: Annotated[NetworkConfig, from_text(NetworkConfig, "base")] = Field(
         description="the network, or the name of a registered one"
     )
     phases: Literal["balanced", "three"] | None = Field(None, description="short form of the network's phases")
-    agents: list[AgentConfig] = Field(default_factory=list, description="who acts")
+    agents: list[AgentConfig] = Field(default_factory=list, description="devices, coordinators and operators")
     protocols: list[HorizontalConfig] = Field(default_factory=list, description="protocols among peers")
     coordination: Annotated[Coordination, from_text(Coordination, "protocol")] | None = Field(
         None, description="short form of a protocol"

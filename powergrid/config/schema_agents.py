@@ -41,14 +41,16 @@ class AgentConfig(Section):
     )
     sub_agents: list[Name] = Field(default_factory=list, description="ids of the agents it coordinates")
     area: str | None = Field(
-        None, description="part of the network that a coordinator answers for: the name given at attach"
+        None, description="part of the network that a coordinator is responsible for: the name given at attach"
     )
     protocol: Annotated[ProtocolConfig, from_text(ProtocolConfig, "type")] | None = Field(
         None, description="vertical protocol of a coordinator"
     )
     interval: int | None = Field(None, gt=0, description="seconds between two of its decisions; omitted: every tick")
     offset: int = Field(0, ge=0, description="time of its first decision [s]")
-    observability: Literal["local", "full"] = Field("local", description="what it sees: its surroundings or everything")
+    observability: Literal["local", "full"] = Field(
+        "local", description="local: its devices, area and prices; full: everything that any agent observes"
+    )
 
 
 class HorizontalConfig(Section):
@@ -58,7 +60,9 @@ class HorizontalConfig(Section):
     members: list[Name] = Field(
         default_factory=list, description="ids of the agents that take part; omitted: all coordinators"
     )
-    topology: Literal["full"] | list[tuple[Name, Name]] = Field("full", description="who may deal with whom")
+    topology: Literal["full"] | list[tuple[Name, Name]] = Field(
+        "full", description="pairs of members that may trade; full: all"
+    )
     interval: int | None = Field(None, gt=0, description="seconds between two runs; omitted: every tick")
     params: dict[str, JsonValue] = Field(default_factory=dict, description="its parameters")
 
@@ -79,14 +83,14 @@ class Delay(Section):
 
 
 class Messages(Section):
-    """How messages between agents travel."""
+    """Delay, loss and topology of messages between agents."""
 
     delay: Annotated[Delay, BeforeValidator(_fixed_delay, json_schema_input_type=Delay | float)] = defaults(
         Delay, "seconds, or a distribution"
     )
     loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
     topology: Literal["full", "neighbours", "star", "feeder"] | list[tuple[Name, Name]] = Field(
-        "full", description="who hears whom"
+        "full", description="agents that receive an agent's messages"
     )
     width: int = Field(4, ge=1, description="numbers in a message")
     links: list[dict[str, JsonValue]] = Field(default_factory=list, description="links with their own delay and loss")

@@ -35,7 +35,7 @@ class TransformerConfig(Section):
 
 
 class Attach(Section):
-    """Another network, connected at a bus through a transformer; its buses are then called ``<name>.<bus>``."""
+    """Another network, connected at a bus through a transformer; its buses have the names ``<name>.<bus>``."""
 
     network: Name = Field(description="registered network")
     name: Name = Field(description="prefix of its buses and name of its area")
@@ -48,7 +48,7 @@ class Attach(Section):
         None, description="dataset column that its loads follow; omitted: the network's load_series"
     )
     sgen_series: Name | dict[str, Name] | None = Field(
-        None, description="what its generation and storage follow, see the network's key; omitted: the network's"
+        None, description="series of its generation and storage, see the network's key; omitted: the network's"
     )
     options: dict[str, JsonValue] = Field(default_factory=dict, description="options of the network's builder")
 
@@ -74,7 +74,7 @@ class RegulatorRule(Section):
     bandwidth_v: float | None = Field(None, gt=0, le=10, description="width of the band around it [V on a 120 V base]")
     relay: Literal["published", "plain"] | None = Field(
         None,
-        description="settings that hold where no rule says otherwise: the network's own, with their line-drop "
+        description="default settings: published ones of the network, with their line-drop "
         "compensator, or a relay that reads the regulated bus; omitted: published for three-phase networks",
     )
     r_v: float | None = Field(None, description="line-drop compensator: resistive volts at ct_a [V]")
@@ -83,7 +83,7 @@ class RegulatorRule(Section):
     pt_ratio: float | None = Field(None, gt=0, description="ratio of the potential transformer [1]")
     gang: bool | None = Field(None, description="whether the phases of a three-phase regulator move together")
     local_control: bool | None = Field(
-        None, description="whether it moves by itself; if not, it keeps the tap that the network has"
+        None, description="whether its relay moves it; if not, it keeps the tap of the network"
     )
     move_cost: float | None = Field(None, ge=0, description="cost of one tap change [$]")
 
@@ -99,15 +99,15 @@ class CapacitorRule(Section):
 
 
 class OutageRule(Section):
-    """Branches of which one may be out of service for a part of the episode."""
+    """An outage: one of some branches is out of service for a part of the episode."""
 
     branch: Annotated[list[Name], BeforeValidator(list_of_one, json_schema_input_type=list[Name] | Name)] = Field(
-        min_length=1, description="branch that fails; of several, or of a pattern such as l*, one is drawn each time"
+        min_length=1, description="branch that fails; one of several, or of a pattern such as l*, is drawn per episode"
     )
     start: Annotated[
         tuple[float, float], BeforeValidator(same_twice, json_schema_input_type=tuple[float, float] | float)
-    ] = Field(description="first moment of the outage after the start of the episode [s], or earliest and latest")
-    duration: float = Field(gt=0, description="how long it lasts [s]; it begins and ends with a tick")
+    ] = Field(description="start of the outage after the start of the episode [s], or earliest and latest start")
+    duration: float = Field(gt=0, description="length [s]; an outage begins and ends with a tick")
     probability: float = Field(1.0, ge=0, le=1, description="share of episodes in which it happens [1]")
 
     @model_validator(mode="after")
@@ -118,7 +118,7 @@ class OutageRule(Section):
 
 
 class NetworkConfig(Section):
-    """The network and how it is changed before use."""
+    """The network and its modifications."""
 
     base: Name | None = Field(None, description="registered network, such as ieee34")
     file: Place | None = Field(None, description="pandapower network saved as JSON, relative to this file")
@@ -140,7 +140,7 @@ class NetworkConfig(Section):
         None,
         description="dataset column, or quantity, that the network's own static generators follow [pu of their power], "
         "while storage stays constant; or one for each pattern on the names of both, such as {PV*: pv_pu}, the first "
-        "that matches; constant where nothing is said",
+        "that matches; otherwise constant",
     )
     modifications: list[Modification] = Field(default_factory=list, description="changes, made in this order")
     regulators: Annotated[list[RegulatorRule], one_or_many(RegulatorRule)] = Field(
@@ -150,7 +150,7 @@ class NetworkConfig(Section):
         default_factory=list, description="settings of switchable capacitors"
     )
     outages: Annotated[list[OutageRule], one_or_many(OutageRule)] = Field(
-        default_factory=list, description="what may fail during an episode"
+        default_factory=list, description="branches that may fail during an episode"
     )
 
     @model_validator(mode="after")
