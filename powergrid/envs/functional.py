@@ -18,6 +18,7 @@ from powergrid.core.types import Array
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
+from powergrid.envs.spaces import central_places
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.python_devices import refuse_on_jax
 from powergrid.worlds.world import World
@@ -79,6 +80,7 @@ class FunctionalEnv:
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self.episode_length = layout.settings.episode_length
         self.state_size = len(layout.view.central)
+        self._places = central_places(layout)
         self._rows = _groups(world)
         self.groups = {name: tuple(layout.actors[i] for i in rows) for name, rows in self._rows.items()}
         self.observation_size = {name: layout.view.sizes[rows[0]] for name, rows in self._rows.items()}
@@ -138,8 +140,8 @@ class FunctionalEnv:
         terminated = output.done
         truncated = output.last & ~terminated
         ended = terminated | truncated
-        final = self._by_group(output.observation)
-        following, observation, central = state._replace(engine=after), output.observation, output.central
+        final, final_state = self._by_group(output.observation), self._central(output.observation)
+        following, observation, central = state._replace(engine=after), output.observation, final_state
         if self.auto_reset:
             following, observation, central = self._continue(following, ended, observation, central)
         info = {
@@ -147,7 +149,7 @@ class FunctionalEnv:
             "truncated": truncated,
             "final_obs": final,
             "state": central,
-            "final_state": output.central,
+            "final_state": final_state,
             "money": output.money,
             "costs": output.costs,
             "converged": output.flow.converged,
@@ -169,7 +171,7 @@ class FunctionalEnv:
         if day is None:
             day = self.world.draw_day(jnp, key, self.days)
         row = (day * self.world.ticks_per_day).astype(jnp.int32)
-        state, observation, central, *_ = engine.reset(
+        state, observation, *_ = engine.reset(
             jnp,
             self._layout,
             self._params,
@@ -181,7 +183,7 @@ class FunctionalEnv:
             self.world.noise(jnp, key, jnp.zeros_like(row), self.dtype),
             self.world.outages(jnp, key),
         )
-        return EnvState(state, seed_key, episode), observation, central
+        return EnvState(state, seed_key, episode), observation, self._central(observation)
 
     def _continue(
         self, state: EnvState, ended: Array, observation: Array, central: Array
@@ -206,6 +208,10 @@ class FunctionalEnv:
             rows = jnp.asarray(actions[name], self.dtype)
             parts.append(jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, width - rows.shape[-1])]))
         return jnp.concatenate(parts, axis=-2)[..., self._order, :]
+
+    def _central(self, observation: Array) -> Array:
+        """Everything that any agent sees, once, as agents see it: within its bounds."""
+        return observation.reshape((*observation.shape[:-2], -1))[..., self._places]
 
     def _by_group(self, observation: Array) -> Groups:
         return {

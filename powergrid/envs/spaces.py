@@ -25,3 +25,10 @@ def central_space(layout: Layout) -> Box:
     entries = [layout.view.entries[i][1] for i in layout.view.central]
     low, high = np.array([(entry.low, entry.high) for entry in entries], dtype=np.float32).reshape(-1, 2).T
     return Box(low, high, dtype=np.float32)
+
+
+def central_places(layout: Layout) -> np.ndarray:
+    """Where the central state's entries stand in everybody's observations ``(A, d_max)``, read row by row."""
+    view = layout.view
+    features = np.where(view.valid, view.index, -1).ravel()
+    return np.array([np.argmax(features == feature) for feature in view.central], dtype=int)

@@ -119,7 +119,7 @@ def restore(path: str | Path, template: Any, groups: Mapping[str, tuple[str, ...
                 f"{_file(path)}: {key} {has}, expected {leaf.dtype}{list(leaf.shape)}. The checkpoint belongs to "
                 "another algorithm, network size or configuration; resume with the settings in the run's meta.json"
             )
-        leaves.append(jax.numpy.asarray(found))
+        leaves.append(found if isinstance(leaf, np.ndarray) else jax.numpy.asarray(found))
     return jax.tree.unflatten(jax.tree.structure(template), leaves), int(arrays["step"])
 
 

@@ -40,6 +40,7 @@ class Learner(Protocol):
     """One algorithm bound to one environment; its state, a NamedTuple of arrays, is all that a resume needs."""
 
     steps_per_update: int
+    rollout_s: float  # time that the last roll-out took [s]
     settings: BaseModel
 
     def init(self, seed: int, *, compile_ahead: bool = False) -> Any:

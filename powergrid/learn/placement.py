@@ -1,4 +1,4 @@
-"""Where training runs: environments on all devices of this process, learning on the first of them."""
+"""Where training runs: environments on all devices of this process, learning on the parts of a CPU or the first GPU."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-_LANES = "lanes"
+LANES = "lanes"
+"""Axis of the devices."""
 
 
 class Placement:
@@ -21,23 +22,24 @@ class Placement:
     ----------
     num_envs
         Environments to share; the most devices that divide them are used.
+    most
+        Devices at most.
 
     Attributes
     ----------
     lanes, rows
         Environments shared, as the first or, behind the ticks, as the second axis.
-    everywhere, first
-        Whole arrays on each device, or on the first alone.
+    everywhere
+        Whole arrays on each device.
     """
 
-    def __init__(self, num_envs: int):
-        found = jax.local_devices()
+    def __init__(self, num_envs: int, most: int | None = None):
+        found = jax.local_devices()[:most]
         count = max(n for n in range(1, len(found) + 1) if num_envs % n == 0)
-        self.mesh = Mesh(found[:count], _LANES)
-        self.lanes = NamedSharding(self.mesh, PartitionSpec(_LANES))
-        self.rows = NamedSharding(self.mesh, PartitionSpec(None, _LANES))
+        self.mesh = Mesh(found[:count], LANES)
+        self.lanes = NamedSharding(self.mesh, PartitionSpec(LANES))
+        self.rows = NamedSharding(self.mesh, PartitionSpec(None, LANES))
         self.everywhere = NamedSharding(self.mesh, PartitionSpec())
-        self.first = SingleDeviceSharding(found[0])
 
     def shared(self, function: Callable[..., Any], takes: tuple[Any, ...], gives: tuple[Any, ...]) -> Any:
         """`function` run by each device for its own environments, its arguments and results placed as told."""

@@ -136,7 +136,8 @@ class _Run:
                     step, elapsed_s = step + self.learner.steps_per_update, elapsed_s + now - before
                     speed, before = self.learner.steps_per_update / (now - before), now
                     self._check(values, step)
-                    row = {"step": step, **values, "steps_per_s": speed, "time_s": elapsed_s}
+                    clock = {"steps_per_s": speed, "rollout_s": self.learner.rollout_s, "time_s": elapsed_s}
+                    row = {"step": step, **values, **clock}
                     journal.write(row)
                     reporter.show(row)
                     if now - saved > self.every_s:

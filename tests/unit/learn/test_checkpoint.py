@@ -16,8 +16,9 @@ from toy_battery import ToyBattery
 from powergrid.core import files
 from powergrid.core.errors import RunError
 from powergrid.learn import checkpoint
-from powergrid.learn.algorithms.mappo import mappo, mean_actions
+from powergrid.learn.algorithms.mappo import mappo
 from powergrid.learn.groups import ByGroup
+from powergrid.learn.policy import mean_actions
 
 ENV = ToyBattery({"big": 1, "small": 2})
 

@@ -50,7 +50,7 @@ def play(policy, env):
 def comparable(folder):
     """Rows of the curve without what the clock wrote."""
     return [
-        {name: value for name, value in row.items() if name not in ("time_s", "steps_per_s")}
+        {name: value for name, value in row.items() if name not in ("time_s", "steps_per_s", "rollout_s")}
         for row in read_metrics(folder)
     ]
 

@@ -1,0 +1,259 @@
+"""The roll-out on the CPU: compiled environments in chunks, one thread a chunk, and JAX for the actors alone.
+
+A chunk has the same size on every machine, so that results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from powergrid.core.errors import NotCompilableError
+from powergrid.core.types import Array
+from powergrid.envs.spaces import central_places
+from powergrid.learn import policy
+from powergrid.learn.critics import Critic
+from powergrid.learn.groups import ByGroup
+from powergrid.learn.learner import FunctionalEnv
+from powergrid.learn.learner_state import Lanes, LearnerState, Rollout, Tally
+from powergrid.learn.roll_out import reset_keys
+
+CHUNK = 64
+"""Environments of a chunk: enough to spread Python's share of a tick thin."""
+
+
+class _Episodes(NamedTuple):
+    """Running episodes of a chunk; fields are those of :class:`powergrid.worlds.snapshot.Snapshot`."""
+
+    state: Any
+    central: Array
+    episode: Array
+    day: Array
+    tick: Array
+
+
+class CompiledRollOut:
+    """Environments on the compiled step of the CPU.
+
+    Parameters
+    ----------
+    env
+        Functional environment; its configuration and days are what is simulated.
+    num_envs, ticks
+        Environments, and ticks that they move before an update.
+    critic
+        Values the last state of an episode.
+
+    Raises
+    ------
+    NotCompilableError
+        If the compiled step does not take the configuration.
+    """
+
+    def __init__(self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic):
+        self.env, self.num_envs, self.ticks, self.critic = env, num_envs, ticks, critic
+        self._rows = [slice(at, min(at + CHUNK, num_envs)) for at in range(0, num_envs, CHUNK)]
+        self._envs = _vector_envs(env, [rows.stop - rows.start for rows in self._rows])
+        agents, layout = self._envs[0].possible_agents, self._envs[0].world.layout
+        members = [[agents.index(agent) for agent in group] for group in env.groups.values()]
+        self._members = ByGroup(env.groups, map(_slice, members))
+        self._columns = np.concatenate(members)
+        self._order, self._width = np.argsort(self._columns), layout.action_size
+        self._places = central_places(layout)
+        self._threads = ThreadPoolExecutor(min(len(self._rows), len(os.sched_getaffinity(0))))
+        self._shown = layout.view.index.shape
+        self._left: Any = None  # where the environments stand
+        self._types: Any = None
+        self._compiling: list[Future[Any]] = []
+        self._act: Any = jax.jit(self._acted)
+        self._final_values: Any = jax.jit(lambda *given: policy.values(critic, *given))
+
+    def begin(self, key: Array) -> Lanes:
+        """Environments at their first observation."""
+        words = reset_keys(np, np.asarray(key), self.num_envs).astype(np.uint64)
+        seeds = words[:, 0] << np.uint64(32) | words[:, 1]
+        firsts = [env.reset(seed=seeds[rows])[0] for env, rows in zip(self._envs, self._rows, strict=True)]
+        obs = np.zeros((self.num_envs, *self._shown), np.float32)
+        for rows, first in zip(self._rows, firsts, strict=True):
+            for row, seen in enumerate(first.values()):
+                obs[rows, row, : seen.shape[1]] = seen
+        tally = Tally(*(np.zeros(self.num_envs, np.float32) for _ in Tally._fields))
+        return Lanes(self._leave(), self._by_group(obs), self._central(obs), tally)
+
+    def prepare(self, learner: LearnerState, others: Executor) -> tuple[Lanes, Rollout]:
+        """Compile the actors and the critic for each size of chunk; shapes follow from the sizes."""
+        for size in {rows.stop - rows.start for rows in self._rows}:
+            obs = self._by_group(np.zeros((size, *self._shown), np.float32))
+            central, noise = np.zeros((size, self.env.state_size), np.float32), self._blank((size,)).action
+            self._compiling.append(others.submit(self._act, learner.actor, learner.obs_norm, obs, noise))
+            self._compiling.append(others.submit(self._final_values, learner, obs, central))
+        rollout = jax.eval_shape(lambda: self._blank((self.ticks, self.num_envs)))
+        tally = Tally(*(jax.ShapeDtypeStruct((self.num_envs,), np.float32) for _ in Tally._fields))
+        first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rollout)
+        return Lanes(None, first.obs, first.central, tally), rollout
+
+    def collect(self, learner: LearnerState, lanes: Lanes) -> tuple[Lanes, Rollout]:
+        """Act for the ticks of one update, each chunk in a thread."""
+        for compiling in self._compiling:
+            compiling.result()
+        self._compiling.clear()
+        noise = self.noise(learner)
+        return self.acted(learner, lanes, noise)
+
+    def acted(self, learner: LearnerState, lanes: Lanes, noise: ByGroup[Array]) -> tuple[Lanes, Rollout]:
+        """Act with the noise ``(ticks, E, n, k)`` a group of each tick."""
+        if lanes.env is not self._left:
+            self._return_to(lanes.env)
+        rollout = self._blank((self.ticks, self.num_envs))
+        lanes = jax.tree.map(np.asarray, lanes._replace(env=None))
+        after = self._threads.map(
+            lambda env, rows: self._chunk(
+                env, learner, jax.tree.map(lambda leaf: leaf[rows], lanes), _columns_of(noise, rows),
+                _columns_of(rollout, rows),
+            ),
+            self._envs,
+            self._rows,
+        )  # fmt: skip
+        obs, tallies = zip(*after, strict=True)
+        seen = np.concatenate(obs)
+        tally = Tally(*map(np.concatenate, zip(*tallies, strict=True)))
+        return Lanes(self._leave(), self._by_group(seen), self._central(seen), tally), rollout
+
+    def noise(self, learner: LearnerState) -> ByGroup[Array]:
+        """Standard normal numbers ``(ticks, E, n, k)`` a group, a pure function of the run's key and the update."""
+        high, low = (int(word) for word in np.asarray(learner.key))
+        rng = np.random.Generator(np.random.Philox(key=[high << 32 | low, int(learner.updates)]))
+        blank = self._blank((self.ticks, self.num_envs)).action
+        return blank.map(lambda part: rng.standard_normal(part.shape, np.float32))
+
+    def _chunk(
+        self, env: Any, learner: LearnerState, lanes: Lanes, noise: ByGroup[Array], rollout: Rollout
+    ) -> tuple[Array, Tally]:
+        """Fill the roll-out of a chunk; its last observations, and the sums of the episodes under way."""
+        obs, central, tally = lanes.obs, lanes.central, lanes.tally
+        seen = np.empty(0)
+        for tick in range(self.ticks):
+            row = jax.tree.map(lambda leaf: leaf[tick], rollout)  # noqa: B023  (used at once)
+            for into, part in zip(row.obs.parts, obs.parts, strict=True):
+                into[:] = part
+            row.central[:] = central
+            drawn = noise.map(lambda part: part[tick])  # noqa: B023
+            action, held = self._act(learner.actor, learner.obs_norm, row.obs, drawn)
+            step = env.step_array(np.asarray(held))
+            for into, part in zip(row.action.parts, action.parts, strict=True):
+                into[:] = part
+            row.reward[:] = step.reward[:, self._columns]
+            row.terminated[:], row.done[:] = step.terminated, step.terminated | step.truncated
+            tally = Tally(*(old + new for old, new in zip(tally, self._sums(step), strict=True)))
+            seen = step.observation
+            if row.done.any():
+                final = seen.copy()
+                final[row.done] = step.final_observation
+                row.final_value[:] = self._final_values(learner, self._by_group(final), self._central(final))
+                for into, column in zip(row.finished, tally, strict=True):
+                    into[:] = np.where(row.done, column, 0.0)
+                tally = Tally(*(np.where(row.done, np.float32(0.0), column) for column in tally))
+            obs, central = self._by_group(seen), self._central(seen)
+        return seen, tally
+
+    def _acted(
+        self, actors: ByGroup[Any], norms: ByGroup[Any], obs: ByGroup[Array], noise: ByGroup[Array]
+    ) -> tuple[ByGroup[Array], Array]:
+        """Actions, and what the environments take of them, ``(E, A, k_max)`` in the layout's order."""
+        action, held = policy.explore(actors, norms, obs, noise)
+        wide = held.map(lambda part: jnp.pad(part, ((0, 0), (0, 0), (0, self._width - part.shape[-1]))))
+        return action, jnp.concatenate(wide.parts, -2)[:, self._order]
+
+    def _sums(self, step: Any) -> tuple[Array, Array, Array]:
+        """Reward, money and priced violations of all agents in a tick, single precision ``(E,)`` each."""
+        given = self._envs[0].world.reward
+        if given.reward_scale > 0.0:  # the reward says what is paid; `step.money` would cost another half of the step
+            penalty = np.minimum(given.safety_scale * step.cost, given.max_penalty)
+            money = (-step.reward - penalty).sum(-1) / given.reward_scale
+        else:
+            money = step.money.sum((-1, -2))
+        parts = (step.reward.sum(-1), money, step.cost.sum(-1))
+        return tuple(part.astype(np.float32) for part in parts)
+
+    def _by_group(self, obs: Array) -> ByGroup[Array]:
+        """Observations ``(E, A, d_max)`` by group."""
+        sizes = self.env.observation_size
+        return ByGroup(self._members.names, (
+            obs[:, rows, : sizes[group]] for group, rows in self._members.by_name().items()
+        ))  # fmt: skip
+
+    def _central(self, obs: Array) -> Array:
+        return obs.reshape(len(obs), -1)[:, self._places]
+
+    def _blank(self, batch: tuple[int, ...]) -> Rollout:
+        """A roll-out of nothing."""
+        env = self.env
+        agents = sum(len(members) for members in env.groups.values())
+
+        def by_group(size: Mapping[str, int]) -> ByGroup[Array]:
+            shapes = ByGroup.make(env.groups, lambda group: (*batch, len(env.groups[group]), size[group]))
+            return shapes.map(lambda shape: np.zeros(shape, np.float32))
+
+        return Rollout(
+            obs=by_group(env.observation_size),
+            central=np.zeros((*batch, env.state_size), np.float32),
+            action=by_group(env.action_size),
+            reward=np.zeros((*batch, agents), np.float32),
+            done=np.zeros(batch, bool),
+            terminated=np.zeros(batch, bool),
+            final_value=np.zeros((*batch, agents), np.float32),
+            finished=Tally(*(np.zeros(batch, np.float32) for _ in Tally._fields)),
+        )
+
+    def _leave(self) -> tuple[_Episodes, ...]:
+        """Where the environments stand, as a value; its types are always those of the first time."""
+        found = tuple(
+            _Episodes(*(getattr(snapshot, name) for name in _Episodes._fields))
+            for snapshot in (env.get_state() for env in self._envs)
+        )
+        if self._types is None:
+            self._types = jax.tree.map(lambda leaf: leaf.dtype, found)
+        self._left = jax.tree.map(lambda leaf, kind: leaf.astype(kind, copy=False), found, self._types)
+        return self._left
+
+    def _return_to(self, episodes: tuple[_Episodes, ...]) -> None:
+        """Go on from where environments stood."""
+        for env, left in zip(self._envs, episodes, strict=True):
+            env.set_state(env.get_state()._replace(**jax.tree.map(np.asarray, left)._asdict()))
+
+
+def _vector_envs(env: FunctionalEnv, sizes: list[int]) -> list[Any]:
+    """Vector environments of the functional one's configuration and days.
+
+    Raises
+    ------
+    NotCompilableError
+        If the compiled step does not take the configuration.
+    """
+    import powergrid
+    from powergrid.envs.functional import FunctionalEnv as OwnEnv
+
+    if type(env) is not OwnEnv:  # a wrapper may change what an environment does
+        raise NotCompilableError("only environments of powergrid.make_functional are known to the compiled step")
+    days = [int(day) for day in env.days]
+    first = powergrid.make_vec(env.world.resolved, sizes[0], backend="fused", days=days)
+    if first.world.layout.python is not None:
+        raise NotCompilableError("plain Python devices are no arrays, which a checkpoint holds")
+    others = (type(first)(first.world, size, backend="fused", days=days) for size in sizes[1:])
+    return [first, *others]
+
+
+def _columns_of(tree: Any, rows: slice) -> Any:
+    """The environments `rows` of arrays with the ticks in front."""
+    return jax.tree.map(lambda leaf: leaf[:, rows], tree)
+
+
+def _slice(rows: list[int]) -> Any:
+    """Rows as a slice where they follow each other, which copies nothing."""
+    return slice(rows[0], rows[-1] + 1) if rows == list(range(rows[0], rows[-1] + 1)) else rows

@@ -1,0 +1,79 @@
+"""What a policy-gradient learner holds, and what a roll-out hands it: arrays under the names that checkpoints use."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from powergrid.core.types import Array
+from powergrid.learn.groups import ByGroup
+from powergrid.learn.networks import Running
+
+
+class Tally(NamedTuple):
+    """Running sums of the episodes under way, ``(E,)`` each."""
+
+    reward: Array
+    money: Array
+    cost: Array
+
+
+class LearnerState(NamedTuple):
+    """What is learned: weights, statistics of inputs and returns, and where the run stands."""
+
+    actor: ByGroup[dict[str, Any]]
+    critic: Any
+    obs_norm: ByGroup[Running]
+    state_norm: Running
+    value_norm: Running
+    optimiser: Any
+    key: Array
+    updates: Array
+
+
+class Lanes(NamedTuple):
+    """The environments between two ticks."""
+
+    env: Any
+    obs: ByGroup[Array]
+    central: Array
+    tally: Tally
+
+
+class TrainState(NamedTuple):
+    """Everything that the next update depends on: the fields of :class:`LearnerState`, then those of :class:`Lanes`."""
+
+    actor: ByGroup[dict[str, Any]]
+    critic: Any
+    obs_norm: ByGroup[Running]
+    state_norm: Running
+    value_norm: Running
+    optimiser: Any
+    key: Array
+    updates: Array
+    env: Any
+    obs: ByGroup[Array]
+    central: Array
+    tally: Tally
+
+    @property
+    def learner(self) -> LearnerState:
+        """What is learned."""
+        return LearnerState(*(getattr(self, name) for name in LearnerState._fields))
+
+    @property
+    def lanes(self) -> Lanes:
+        """The environments."""
+        return Lanes(*(getattr(self, name) for name in Lanes._fields))
+
+
+class Rollout(NamedTuple):
+    """One fragment, ticks and environments first; `final_value` counts, and `finished` is not 0, where one ended."""
+
+    obs: ByGroup[Array]
+    central: Array
+    action: ByGroup[Array]
+    reward: Array
+    done: Array
+    terminated: Array
+    final_value: Array
+    finished: Tally

@@ -1,0 +1,71 @@
+"""Roll-outs: how a learner's batch of environments moves through the ticks before an update.
+
+There are two, behind one interface. ``"jax"`` runs environments and actors as one function of JAX, on any device;
+``"compiled"`` runs the environments of :func:`powergrid.make_vec` on the CPU, which step several times faster there and
+compile nothing, and JAX only for the actors. Both draw the same days, initial states and forecasts.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from powergrid.core import random
+from powergrid.core.types import Array
+from powergrid.learn.critics import Critic
+from powergrid.learn.learner import FunctionalEnv
+from powergrid.learn.learner_state import Lanes, LearnerState, Rollout
+
+_RESET_KEYS = 3  # a stream of random numbers
+
+
+class RollOut(Protocol):
+    """Moves a batch of environments."""
+
+    def begin(self, key: Array) -> Lanes:
+        """Environments at their first observation; the run's raw key decides days and initial states."""
+        ...
+
+    def prepare(self, learner: LearnerState, others: Executor) -> tuple[Lanes, Rollout]:
+        """Begin to compile what `begin` and `collect` need, by `others`; shapes of what `collect` gives back."""
+        ...
+
+    def collect(self, learner: LearnerState, lanes: Lanes) -> tuple[Lanes, Rollout]:
+        """Act for the ticks of one update."""
+        ...
+
+
+def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: str) -> tuple[RollOut, str]:
+    """A roll-out, and its kind: ``"jax"``, ``"compiled"``, or for ``"auto"`` the faster one of those that can be.
+
+    Raises
+    ------
+    NotCompilableError
+        If ``"compiled"`` is wanted of an environment that the compiled step does not take.
+    """
+    from powergrid.core.errors import NotCompilableError
+    from powergrid.learn.compiled_roll_out import CompiledRollOut
+    from powergrid.learn.jax_roll_out import JaxRollOut
+
+    if kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
+        try:
+            return CompiledRollOut(env, num_envs, ticks, critic), "compiled"
+        except NotCompilableError:
+            if kind == "compiled":
+                raise
+    return JaxRollOut(env, num_envs, ticks, critic), "jax"
+
+
+def reset_keys(xp: Any, key: Array, num_envs: int) -> Array:
+    """Raw keys ``(num_envs, 2)`` that the environments' streams of episodes begin with."""
+    return stream_keys(xp, key, xp.zeros((), np.int32), _RESET_KEYS, (num_envs,))
+
+
+def stream_keys(xp: Any, key: Array, update: Array, stream: int, shape: tuple[int, ...]) -> Array:
+    """Raw keys ``(*shape, 2)``, a pure function of the run's key and the update."""
+    where = (xp.asarray(update).astype(xp.uint32) << xp.uint32(8)) | xp.uint32(stream)
+    position = xp.arange(int(np.prod(shape)), dtype=xp.uint32).reshape(shape)
+    return xp.stack(random.threefry2x32(xp, xp.asarray(key), where, position), -1)
