@@ -4,10 +4,12 @@
 
 Each seed is trained by ``powergrid train`` in a process of its own, and timed from its start to its end, imports and
 compilation included, also in units of one warm ``pandapower.runpp`` on case33bw (numba, start from the last results),
-timed before the first run. Then every policy plays the test days, and each of these days gets its perfect-foresight
-lower bound. ``J`` is money and priced violations of all learning agents, and the share captured is
-``(J_rule - J_mappo) / (J_rule - J_bound)``; its interval comes from resampling seeds and days together, each day with
-the same forecasts and initial states for all policies. Runs already in ``--out`` are not trained again.
+timed before the first run. The wall time is split into the start (imports, environments, what is compiled before the
+first update), roll-outs and updates, as the run's own clock has them. Then every policy plays the test days, and each
+of these days gets its perfect-foresight lower bound. ``J`` is money and priced violations of all learning agents, and
+the share captured is ``(J_rule - J_mappo) / (J_rule - J_bound)``; its interval comes from resampling seeds and days
+together, each day with the same forecasts and initial states for all policies. Runs already in ``--out`` are not
+trained again.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from powerflow import pandapower_step
@@ -28,6 +31,7 @@ from rich.table import Table
 import powergrid
 from powergrid.learn.bound import lower_bound
 from powergrid.learn.evaluate import Evaluation, evaluate
+from powergrid.report.files import read_metrics
 from powergrid.worlds.seeds import episode_seed
 
 RULE, LEARNED = "rule_based", "learned"
@@ -36,14 +40,26 @@ RESAMPLES = 10_000
 EVALUATION_SEED = 0
 
 
-def train(preset: str, steps: str, seed: int, folder: Path) -> float | None:
-    """Train in a fresh process; wall time [s], ``None`` where the run is there already."""
+class Times(NamedTuple):
+    """Where the wall time of a run went [s]."""
+
+    wall: float
+    start: float
+    roll_outs: float
+    updates: float
+
+
+def train(preset: str, steps: str, seed: int, folder: Path) -> Times | None:
+    """Train in a fresh process; ``None`` where the run is there already."""
     if (folder / "meta.json").exists():
         return None
     command = [sys.executable, "-m", "powergrid", "train", preset, "--steps", steps, "--seed", str(seed)]
     begin = time.perf_counter()
     subprocess.run([*command, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    wall_s = time.perf_counter() - begin
+    rows = read_metrics(folder)
+    rolled_s, loop_s = sum(row["rollout_s"] for row in rows), rows[-1]["time_s"]
+    return Times(wall_s, wall_s - loop_s, rolled_s, loop_s - rolled_s)
 
 
 def bounds(preset: str, days: tuple[int, ...]) -> np.ndarray:
@@ -72,13 +88,14 @@ def _share(rule: np.ndarray, learned: np.ndarray, bound: np.ndarray) -> float:
     return float((rule.mean() - learned.mean()) / (rule.mean() - bound.mean()))
 
 
-def print_times(console: Console, steps: str, times: dict[int, float], runpp_s: float) -> None:
+def print_times(console: Console, steps: str, times: dict[int, Times], runpp_s: float) -> None:
     """One row a run that was trained."""
     table = Table(title=f"training, {float(steps):,.0f} steps from process start to its end")
-    for column in ("seed", "wall time", "runpp on case33bw", "steps/s over all"):
+    for column in ("seed", "wall time", "start", "roll-outs", "updates", "runpp on case33bw", "steps/s over all"):
         table.add_column(column, justify="right")
-    for seed, wall_s in times.items():
-        table.add_row(str(seed), f"{wall_s:.1f} s", f"{wall_s / runpp_s:,.0f}", f"{float(steps) / wall_s:,.0f}")
+    for seed, found in times.items():
+        parts = (f"{part_s:.1f} s" for part_s in found)
+        table.add_row(str(seed), *parts, f"{found.wall / runpp_s:,.0f}", f"{float(steps) / found.wall:,.0f}")
     console.print(table)
     console.print(f"one warm runpp: {1e3 * runpp_s:.2f} ms")
 
@@ -118,9 +135,9 @@ def main() -> None:
         times = {}
         for seed, folder in folders.items():
             console.print(f"seed {seed}")
-            wall_s = train(given.preset, given.steps, seed, folder)
-            if wall_s is not None:
-                times[seed] = wall_s
+            found = train(given.preset, given.steps, seed, folder)
+            if found is not None:
+                times[seed] = found
         print_times(console, given.steps, times, runpp_s)
         evaluations = {
             seed: evaluate(folder, policy=(LEARNED, RULE), seed=EVALUATION_SEED, show=False)
