@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from powergrid.core.errors import NotCompilableError
+from powergrid.core.errors import ActionError, NotCompilableError, RunError
 from powergrid.core.types import Array
 from powergrid.envs.spaces import central_places
 from powergrid.learn import policy
@@ -66,7 +66,7 @@ class CompiledRollOut:
         self._columns = np.concatenate(members)
         self._order, self._width = np.argsort(self._columns), layout.action_size
         self._places = central_places(layout)
-        self._threads = ThreadPoolExecutor(min(len(self._rows), len(os.sched_getaffinity(0))))
+        self._threads = ThreadPoolExecutor(min(len(self._rows), os.cpu_count() or 1))
         self._shown = layout.view.index.shape
         self._left: Any = None  # where the environments stand
         self._types: Any = None
@@ -99,12 +99,22 @@ class CompiledRollOut:
         return Lanes(None, first.obs, first.central, tally), rollout
 
     def collect(self, learner: LearnerState, lanes: Lanes) -> tuple[Lanes, Rollout]:
-        """Act for the ticks of one update, each chunk in a thread."""
+        """Act for the ticks of one update, each chunk in a thread.
+
+        Raises
+        ------
+        RunError
+            If an action is not finite.
+        """
         for compiling in self._compiling:
             compiling.result()
         self._compiling.clear()
-        noise = self.noise(learner)
-        return self.acted(learner, lanes, noise)
+        try:
+            return self.acted(learner, lanes, self.noise(learner))
+        except ActionError as error:
+            raise RunError(
+                f"learning diverged: {error}. Start again with a smaller learning_rate or reward_scale"
+            ) from error
 
     def acted(self, learner: LearnerState, lanes: Lanes, noise: ByGroup[Array]) -> tuple[Lanes, Rollout]:
         """Act with the noise ``(ticks, E, n, k)`` a group of each tick."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import powergrid
-from powergrid.core.errors import NotCompilableError
+from powergrid.core.errors import NotCompilableError, RunError
 from powergrid.envs.functional import FunctionalEnv
 from powergrid.learn import checkpoint, compiled_roll_out
 from powergrid.learn.algorithms.ippo import ippo
@@ -71,6 +71,14 @@ def test_a_resumed_run_goes_on_to_the_same_bits_on_any_number_of_threads(tmp_pat
         again, _ = parts.update(again)
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+def test_weights_that_are_not_finite_are_reported_as_such():
+    learner = mappo(powergrid.make_functional("ieee34_multi"), 100, {**SMALL, "roll_out": "compiled"})
+    state = learner.init(0)
+    spoiled = state.learner._replace(actor=jax.tree.map(lambda leaf: leaf * np.nan, state.actor))
+    with pytest.raises(RunError, match=r"learning diverged.*ess_1.*smaller learning_rate"):
+        learner.roll_out.collect(spoiled, state.lanes)
 
 
 def test_what_is_chosen_can_be_told_from_the_settings():
