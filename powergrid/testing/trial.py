@@ -232,7 +232,8 @@ def run_columns(trial: Trial, at: tuple[int, ...]) -> list[Tick]:
     params = columns_of(trial.params)
     state, ticks = trial.kernels.reset(np, params, trial.uniform[at]), []
     for command, exogenous, outlook in zip(trial.commands, trial.exogenous, trial.outlooks, strict=True):
-        c, e, o = (mapped(lambda column: column[at], values) for values in (command, exogenous, outlook))
+        # an outlook has hours before the batch
+        c, e, o = (mapped(lambda column: column[(..., *at, slice(None))], v) for v in (command, exogenous, outlook))
         ticks.append(one_tick(np, trial.kernels, params, state, c, e, o))
         state = ticks[-1].state
     return ticks
