@@ -1,19 +1,183 @@
 """Bases of protocols. A vertical protocol belongs to a parent agent, a horizontal one to the environment.
 
-Like devices, protocols are columns and pure kernels at run time; the objects exist to be named, configured and asked
-what they add to their members' spaces.
+A protocol is a layer of the step with two seams: `before` the power flow it takes its speakers' orders, sends signals
+and may govern commands; `after` it, it settles what was metered. Both are pure kernels over columns
+``(*batch, members)``, in the vocabulary of device kernels and ``argsort take_along_axis sort cumsum sum max min
+concatenate``; reductions run along the last axis and keep it. ``if`` may stand on `Context.params`, which are plain
+numbers. The engine, observations, ledger and compiled step learn of a protocol through :meth:`Protocol.entries` alone.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from powergrid.core.settings import NumberSettings
-from powergrid.core.types import Array, Entry, Tariff
+from powergrid.core.types import Array, Entry
 
 
 class ProtocolSettings(NumberSettings):
     """Base of a protocol's parameters."""
+
+
+class NoColumns(NamedTuple):
+    """Columns of a protocol that has none."""
+
+
+class Member(NamedTuple):
+    """One member while an environment is built.
+
+    Attributes
+    ----------
+    id
+        Its name.
+    p_low_mw, p_high_mw
+        Least and most that its units can inject together [MW].
+    """
+
+    id: str
+    p_low_mw: float
+    p_high_mw: float
+
+
+class Action(NamedTuple):
+    """A number that a protocol adds to actions.
+
+    Attributes
+    ----------
+    name, unit
+        As of an :class:`~powergrid.core.types.Entry`.
+    low, high
+        Bounds; of an action for `each` member one per member, or one for all.
+    each
+        Vertical protocols: whether the parent has one number for each child, instead of one for all.
+    """
+
+    name: str
+    unit: str
+    low: Any
+    high: Any
+    each: bool = False
+
+
+class Channel(NamedTuple):
+    """Something that agents can be told: one column of the signals, or one for each member.
+
+    Attributes
+    ----------
+    name, unit, low, high
+        As of an :class:`~powergrid.core.types.Entry`. A price may go as far as those of the data.
+    default
+        What it holds until something is sent.
+    each
+        Whether every member has a column of its own. Otherwise the one column belongs to the parent, and everybody
+        below it receives it.
+    stands_for
+        Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``; empty for none.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    default: float = 0.0
+    each: bool = True
+    stands_for: str = ""
+
+
+class Added(NamedTuple):
+    """What a protocol adds to an environment, at build time.
+
+    Attributes
+    ----------
+    actions
+        Numbers of the actions of the parent (vertical) or of every member (horizontal): fields of `Orders`.
+    channels
+        What is sent: fields of the signals that `before` and `after` give.
+    governs
+        Command fields of the members' devices that `before` may change, such as ``p_mw``.
+    money_names, violation_names
+        Names of what `after` books.
+    """
+
+    actions: tuple[Action, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    governs: tuple[str, ...] = ()
+    money_names: tuple[str, ...] = ()
+    violation_names: tuple[str, ...] = ()
+
+
+class Context(NamedTuple):
+    """What the kernels of a protocol may use besides its own state.
+
+    Attributes
+    ----------
+    params
+        The protocol's `Params`: plain numbers.
+    dt_h
+        Length of a tick [h].
+    due
+        1 where a speaker decides in this tick, else 0, ``(*batch, speakers)``.
+    retail_per_mwh, feed_in_per_mwh
+        Utility prices at the members' meters [$/MWh], ``(*batch, members)``.
+    price_per_mwh
+        Market price [$/MWh], ``(*batch, 1)``.
+    v_pu
+        Voltage at each member [pu], ``(*batch, members)``: of the last tick before the flow, of this one after it.
+    governed
+        Commands that the protocol governs, in physical units, ``(*batch, commands)``.
+    command_member
+        Member whose command each of them is, ``(commands,)``.
+    neighbours
+        Weights of the links between members, ``(members, members)``: 1 where two are linked, 0 on the diagonal.
+    uniform
+        Random numbers in [0, 1), ``(*batch, members)``; zeros unless the protocol says `noisy`.
+    """
+
+    params: Any
+    dt_h: float
+    due: Array
+    retail_per_mwh: Array
+    feed_in_per_mwh: Array
+    price_per_mwh: Array
+    v_pu: Array
+    governed: Array
+    command_member: Array
+    neighbours: Array
+    uniform: Array
+
+
+class Position(NamedTuple):
+    """What a competent member knows when it decides by rule, ``(*batch, members)``.
+
+    Attributes
+    ----------
+    marginal_cost_per_mwh
+        Marginal cost of its dearest running generator [$/MWh]; 0 where none runs.
+    imported_mw
+        Its load less what its units inject in this tick [MW]; the load alone where the protocol governs commands.
+    """
+
+    marginal_cost_per_mwh: Array
+    imported_mw: Array
+
+
+class Trades(NamedTuple):
+    """What a report shows of trading in one tick, ``(*batch, members)``.
+
+    Attributes
+    ----------
+    bought_mwh
+        Energy bought, negative where a member sells [MWh].
+    price_per_mwh
+        Price of the trades [$/MWh]; 0 where nobody trades.
+    limit_per_mwh
+        Limit price of each member [$/MWh].
+    """
+
+    bought_mwh: Array
+    price_per_mwh: Array
+    limit_per_mwh: Array
 
 
 class Protocol:
@@ -23,66 +187,93 @@ class Protocol:
     ----------
     **params
         The protocol's `Settings` by name.
+
+    Attributes
+    ----------
+    settles_bills
+        Whether `after` settles the energy of its members' meters, whose own bills are dropped then.
+    noisy
+        Whether its kernels use random numbers.
     """
 
     kind: ClassVar[str]
+    settles_bills: ClassVar[bool] = False
+    noisy: ClassVar[bool] = False
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings
+    Params: ClassVar[Any] = NoColumns
+    State: ClassVar[Any] = NoColumns
+    Orders: ClassVar[Any] = NoColumns
 
     def __init__(self, **params: Any):
         self.settings: Any = self.Settings(**params)
 
-    def action_entries(self) -> tuple[Entry, ...]:
-        """Numbers that the protocol adds to its owner's or members' actions, in physical units."""
-        return ()
+    @property
+    def speaks(self) -> bool:
+        """Whether its parent or members give orders."""
+        return bool(self.Orders._fields)
 
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Numbers that it adds to its members' observations."""
-        return ()
+    def params(self) -> Any:
+        """The settings as plain numbers, `Params`; fields of one name are taken over."""
+        return self.Params(*(float(getattr(self.settings, name)) for name in self.Params._fields))
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """What it adds to an environment with these members."""
+        return Added()
+
+    @classmethod
+    def initial(cls, xp: Any, batch: tuple[int, ...], members: int, dtype: Any) -> Any:
+        """State at reset: zeros."""
+        return cls.State(*(xp.zeros((*batch, members), dtype=dtype) for _ in cls.State._fields))
+
+    @staticmethod
+    def trades(state: Any, sent: Mapping[str, Array]) -> Trades | None:
+        """What a report shows of trading, from the state and what was sent last by name; ``None`` without trading."""
+        return None
+
+    before: ClassVar[Any] = None
+    """Kernel ``before(xp, ctx, state, orders) -> (state, signals, governed)`` before delivery.
+
+    `orders` has the physical numbers of the actions, ``(*batch, speakers)``, or ``(*batch, members)`` where a parent
+    has one for each. `signals` is a named tuple of channels, ``(*batch, members)`` or ``(*batch, 1)``; what it leaves
+    out stays as it is. `governed` are the commands as the protocol wants them, ``ctx.governed`` where it wants none
+    changed; they are held within their ranges.
+    """
+
+    after: ClassVar[Any] = None
+    """Kernel ``after(xp, ctx, state, metered_mwh) -> (state, signals, money, violations)`` on metered energy.
+
+    `metered_mwh` is positive for import, ``(*batch, members)``. `money` is a named tuple of what members pay [$],
+    ``(*batch, members + 1)`` with the counterparty last; rows sum to zero. `violations` is a named tuple of priced
+    violations [$], ``(*batch, members)``.
+    """
+
+    rule: ClassVar[Any] = None
+    """Kernel ``rule(xp, ctx, state, position) -> orders`` of a competent speaker; the middle of each range without."""
+
+    abstain: ClassVar[Any] = None
+    """Kernel like `rule` with orders that change nothing: the speaker takes no part."""
 
 
 class VerticalProtocol(Protocol):
-    """Parent to child.
+    """Parent to children: the parent speaks, its children are the members.
 
     Attributes
     ----------
     commands_children
-        True if the parent's action holds its children's commands.
+        Whether the parent's action holds its children's commands.
     """
 
     kind = "vertical"
-    commands_children: ClassVar[bool] = False
+    commands_children: bool = False
 
 
 class HorizontalProtocol(Protocol):
-    """Peer to peer, run by the environment."""
+    """Peer to peer, run by the environment: every member speaks."""
 
     kind = "horizontal"
-    State: ClassVar[Any]
 
-    def initial(self, xp: Any, batch: tuple[int, ...], members: int, dtype: Any) -> Any:
-        """State at reset."""
-        raise NotImplementedError
 
-    @staticmethod
-    def before(xp: Any, params: Any, state: Any, orders: Array, tariff: Tariff) -> Any:
-        """Take orders ``(*batch, members, entries)`` before delivery."""
-        raise NotImplementedError
-
-    def after(self, xp: Any, params: Any, state: Any, metered_mwh: Array) -> tuple[Any, Array, Array]:
-        """Settle metered net energy [MWh] (import positive), ``(*batch, members)``.
-
-        Returns
-        -------
-        state
-        trades
-            Money each account receives in peer trades [$], ``(*batch, members + 1)``, the utility last; rows sum to
-            zero.
-        utility
-            Money each account receives for the rest, traded with the utility [$], same shape; rows sum to zero.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def observe(xp: Any, state: Any) -> Array:
-        """Observation columns, ``(*batch, members, entries)``."""
-        raise NotImplementedError
+def entry_of(item: Action | Channel, k: int = 0) -> Entry:
+    """An action or a channel as a named entry of member `k`."""
+    low, high = (bound[k] if isinstance(bound, Sequence) else bound for bound in (item.low, item.high))
+    return Entry(item.name, item.unit, float(low), float(high))

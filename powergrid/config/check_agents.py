@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.policy import is_policy
 from powergrid.config.agent_entries import AgentEntry, agent_entries, own_constructor
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.check_meters import check_meters
@@ -236,6 +237,9 @@ def _check_role(found: Findings, agent: AgentEntry, grid: Grid) -> None:
         found.add(agent.path("policy"), 'policy "centralized" is for coordinators', hint)
     elif policy is not None and policy not in (LEARNED, CENTRALIZED, *local):
         found.unknown(agent.path("policy"), "policy", policy, [LEARNED, CENTRALIZED, *local])
+    elif policy in local and not is_policy(POLICIES.get(policy)):
+        message = f'policy "{policy}" is no class of powergrid.agents.policy.LocalPolicy'
+        found.add(agent.path("policy"), message, "`powergrid new policy my_policy` writes one to start from")
     protocol = agent.raw.get("protocol")
     if protocol is not None and agent.level == 1:
         hint = "put it on a coordinator, or on the list of protocols among peers"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
-from powergrid.agents.deciders import OUTSIDE, Candidate, Deciders
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.findings import Findings, entries, section, show, text
+from powergrid.coordination.deciders import OUTSIDE, Candidate, Deciders
 from powergrid.plugins.registries import PROTOCOLS
 
 
@@ -122,7 +122,7 @@ def _candidate(agent: AgentEntry, parent: str | None, protocol: Any, member: boo
         parent=parent,
         device=agent.level == 1,
         offers=agent.level == 1 and _offers(agent),
-        sends=member or (protocol is not None and not central and bool(protocol.action_entries())),
+        sends=member or (protocol is not None and not central and protocol.speaks),
         commands=agent.level > 1 and (central or (protocol is not None and protocol.commands_children)),
     )
 
@@ -166,7 +166,7 @@ def _protocols(data: dict[str, Any], by_id: Mapping[str, AgentEntry]) -> tuple[d
         if common is not None and common.protocol.kind == "horizontal":
             markets.append((common, None))
         for market, named in markets:
-            if market is not None and market.protocol.action_entries():
+            if market is not None and market.protocol.speaks:
                 members |= set(named or coordinators)
     except Exception:  # noted with the protocol
         return None, set()

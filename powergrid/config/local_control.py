@@ -112,15 +112,18 @@ def _rule(written: Any, rules: Sequence[Any], key: str, place: str, names: set[s
 def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> list[tuple[str, int]]:
     """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet.
 
-    Phases that no relay moves do not move together: each keeps the tap that it has.
+    Phases that no relay moves do not move together: each keeps the tap that it has. Neither do those of a bank of which
+    an agent moves one phase.
     """
     found: dict[str, int] = {}
-    for k, branch in enumerate(network.regulators.branch):
-        name = network.branches.name[branch]
+    names = [network.branches.name[branch] for branch in network.regulators.branch]
+    apart = {names[k][:-2] for k in moved}
+    for k, name in enumerate(names):
         ruled = _ruled(rules, name)
         gang = ruled.get("gang", network.regulators.gang[k] == 1.0) and ruled.get("local_control", True)
+        together = gang and network.is_three_phase and name[:-2] not in apart
         if k not in moved:
-            found.setdefault(name[:-2] if gang and network.is_three_phase else name, k)
+            found.setdefault(name[:-2] if together else name, k)
     return list(found.items())
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.agents.policies._following import Curve
+from powergrid.agents.curves import Curve
 from powergrid.engine.inverters import Inverters
 
 MOST_LEFT = 0.2
@@ -45,8 +45,8 @@ class Followers:
         Families of the layout, and its slots.
     units
         Units that may follow a curve.
-    policies
-        Local policy that decides each slot, ``None`` where somebody acts.
+    policy_of
+        Policy that decides a slot where another decides for all who act from outside; ``None`` where none does.
     sensitivity
         :func:`powergrid.powerflow.sensitivity.voltage_sensitivity` of the network.
     rest_pu
@@ -58,11 +58,11 @@ class Followers:
         families: Sequence[Any],
         plan: Any,
         units: Sequence[Unit],
-        policies: Sequence[Any],
+        policy_of: Callable[[int, Any], Any],
         sensitivity: Callable[[Sequence[Sequence[int]]], tuple[np.ndarray, np.ndarray]],
         rest_pu: float,
     ):
-        self._families, self._plan, self._units, self._policies = families, plan, units, policies
+        self._families, self._plan, self._units, self._policy_of = families, plan, units, policy_of
         self._sensitivity, self._rest_pu = sensitivity, rest_pu
         self._found: dict[Any, Inverters | None] = {}
 
@@ -73,11 +73,8 @@ class Followers:
         return self._found[policy]
 
     def _make(self, policy: Any) -> Inverters | None:
-        def policy_of(slot: int) -> Any:
-            local = self._policies[slot]
-            return policy if local is None and self._plan.actor[slot] >= 0 else local
-
-        return inverters_of(self._families, self._plan, self._units, policy_of, self._sensitivity, self._rest_pu)
+        decides = lambda slot: self._policy_of(slot, policy)  # noqa: E731
+        return inverters_of(self._families, self._plan, self._units, decides, self._sensitivity, self._rest_pu)
 
 
 def inverters_of(

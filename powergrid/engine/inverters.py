@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.agents.policies._following import Curve, active_slot, reactive_slot
+from powergrid.agents.curves import Curve, active_slot, reactive_slot
 from powergrid.core.backend import is_numpy, while_loop
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import schedule
@@ -108,11 +108,6 @@ class Inverters:
         index[self.p_slot[self.p_slot >= 0]] = slots.shape[-1] + n + np.flatnonzero(self.p_slot >= 0)
         found: Array = xp.concatenate([slots, reactive, active], axis=-1)[..., index]
         return found
-
-    def by_last(self, xp: Any, layout: Layout, params: Params, state: State, now: Array, slots: Array) -> Array:
-        """The slots with what the curves give at the voltages of the last tick."""
-        v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-        return self.slots(xp, slots, self.terminal(xp, v_pu), self.offered(xp, layout, params, now, v_pu))
 
 
 class Tick(NamedTuple):

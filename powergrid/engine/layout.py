@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.agents.device_agent import Refill
+from powergrid.coordination.channels import Column
+from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine.assembly.metering import Metering
 from powergrid.engine.gather import SumTo
@@ -23,6 +25,9 @@ from powergrid.networks.regulation import Relays
 
 SHARED = -1
 """Account index of what nobody owns: its cost is shared equally by the actors and reported apart."""
+
+DROPPED = -2
+"""Account index of a column that belongs to nobody here: a protocol settles its members' meters."""
 
 UTILITY = "utility"
 """Account of what nobody owns where nobody acts."""
@@ -179,32 +184,6 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Market:
-    """One horizontal protocol and its members.
-
-    Attributes
-    ----------
-    protocol
-        The protocol object; its kernels are pure.
-    members
-        Accounts of the members, ``(p,)``.
-    slot
-        Slots of its action entries, ``(p, e)``.
-    retail, feed_in
-        Tariff columns of the members, ``(p,)``.
-    meter_to_member
-        Sum of measurements into members.
-    """
-
-    protocol: Any
-    members: np.ndarray
-    slot: np.ndarray
-    retail: np.ndarray
-    feed_in: np.ndarray
-    meter_to_member: SumTo
-
-
-@dataclass(frozen=True)
 class Slots:
     """The flat vector of everything that can be chosen, each in [-1, 1].
 
@@ -218,11 +197,6 @@ class Slots:
         What each slot holds before the first decision: devices are idle, ``(K,)`` in [-1, 1].
     given
         For each slot, its position in the flattened ``(A, k_max)`` actions; 0 where a local policy decides.
-    local
-        Local policies in use: name, mask over the slots, and
-        ``act(xp, layout, params, state, exogenous, noise) -> slots``.
-    signal
-        Slots of parents' price signals, ``(s,)``.
     interval, offset
         Ticks between two decisions and first tick of each acting agent, ``(A,)``.
     actor
@@ -237,8 +211,6 @@ class Slots:
     half_span: np.ndarray
     rest: np.ndarray
     given: np.ndarray
-    local: tuple[tuple[str, np.ndarray, Callable[..., Array]], ...]
-    signal: np.ndarray
     interval: np.ndarray
     offset: np.ndarray
     actor: np.ndarray
@@ -272,6 +244,8 @@ class Ledger:
         ``(series, accounts + 1)``.
     unserved_to_account
         The network's own load in each account's area, the shared rest last [MW], ``(series, accounts + 1)``.
+    transfers
+        Which of the money columns are transfers to peers and utility.
     sharing
         Whether an account takes an equal part of what nobody owns, ``(accounts,)``.
     settling, settle_at
@@ -286,6 +260,7 @@ class Ledger:
     cost_names: tuple[str, ...]
     money: SumTo
     costs: SumTo
+    transfers: np.ndarray
     load_to_account: np.ndarray
     unserved_to_account: np.ndarray
     sharing: np.ndarray
@@ -364,8 +339,12 @@ class Layout:
         Series of the network's own loads and their peak power by bus, ``(l,)`` and ``(l, m)``.
     renewable_series
         Series that renewables follow, ``(r,)``.
-    slots, markets, ledger, view
+    slots, ledger, view
         See there.
+    layers, signals
+        Protocols at work, vertical ones top down, and what they send (:class:`powergrid.coordination.channels.Column`).
+    choices
+        What local policies fill each slot with (:class:`powergrid.engine.local_policies.Choices`).
     unit_meter
         Position (among all injecting units) of devices that have a meter of their own.
     meters
@@ -397,8 +376,8 @@ class Layout:
     inverters
         Units that follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None`` where
         no local policy says so.
-    following
-        The same where a policy decides for all who act from outside.
+    following, choices_of
+        Both where a policy decides for all who act from outside.
     """
 
     settings: Settings
@@ -418,7 +397,9 @@ class Layout:
     load_q_mvar: np.ndarray
     renewable_series: np.ndarray
     slots: Slots
-    markets: tuple[Market, ...]
+    layers: tuple[Layer, ...]
+    signals: tuple[Column, ...]
+    choices: Any
     ledger: Ledger
     view: View
     unit_meter: np.ndarray
@@ -436,6 +417,16 @@ class Layout:
     python: Any = None
     inverters: Any = None
     following: Callable[[Any], Any] = lambda policy: None
+    choices_of: Callable[[Any], Any] = lambda policy: None
+
+    @cached_property
+    def ordering(self) -> np.ndarray:
+        """Whether a slot holds an order of a protocol, ``(K,)``."""
+        found = np.zeros(self.slots.size, bool)
+        for layer in self.layers:
+            for slots in layer.orders:
+                found[slots] = True
+        return found
 
     @property
     def islands(self) -> Islands | None:

@@ -11,30 +11,33 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Flow
 from powergrid.engine.gather import join
-from powergrid.engine.layout import SHARED, UNBALANCE, Family, Layout, Market, Params
+from powergrid.engine.layout import DROPPED, SHARED, UNBALANCE, Family, Layout, Params
 from powergrid.engine.state import State
 from powergrid.powerflow.sequence import unbalance
 
-DROPPED = -2
-"""Account index of a column that another one replaces: a market settles its members' meters."""
-
 
 def money_columns(
-    families: Sequence[Family], markets: Sequence[Market], settling: Sequence[int]
+    families: Sequence[Family], layers: Sequence[Layer], settling: Sequence[int]
 ) -> list[tuple[str, np.ndarray]]:
     """Name and accounts of each block of money columns, in the order of :func:`money`."""
-    members = np.concatenate([market.members for market in markets]) if markets else np.zeros(0, dtype=int)
+    settled = [layer.accounts[:-1] for layer in layers if layer.protocol.settles_bills]
+    members = np.concatenate([*settled, np.zeros(0, dtype=int)])
     blocks = []
     for family in families:
         replaced = np.isin(family.account, members) & (family.kernel.role == "meter")
         accounts = np.where(replaced, DROPPED, family.account)
         blocks += [(name, accounts) for name in family.kernel.money_names]
     blocks += [("settlement", families[i].account) for i in settling]
-    for market in markets:
-        blocks += [("p2p", market.members), ("grid", market.members)]
-    return blocks
+    return blocks + [(name, layer.accounts) for layer in layers for name in layer.added.money_names]
+
+
+def transfer_names(families: Sequence[Family], layers: Sequence[Layer]) -> set[str]:
+    """Names of the money that passes between accounts and the utility: bills at meters, and what protocols settle."""
+    bills = {name for family in families if family.kernel.role == "meter" for name in family.kernel.money_names}
+    return bills | {name for layer in layers for name in layer.added.money_names}
 
 
 def settling_families(families: Sequence[Family]) -> list[int]:
@@ -54,7 +57,7 @@ def money(
     before: State,
     devices: tuple[Any, ...],
     family_money: Sequence[Array],
-    received: Sequence[tuple[Array, Array]],
+    settled: Sequence[Array],
 ) -> Array:
     """Costs [$] by account and name, ``(*batch, accounts, names)``.
 
@@ -64,16 +67,15 @@ def money(
         State before the tick, and the families' states after it: what they hold is settled as it moves.
     family_money
         Money of every family and name, in order.
-    received
-        Money received by each market's members, from peers and from the utility.
+    settled
+        What the members of each layer pay, by name, with the counterparty last.
     """
     blocks = list(family_money)
     for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
         price = before.settlement_per_mwh[..., at]
         worth, columns = layout.families[i].kernel.worth, params.families[i]
         blocks.append(worth(xp, columns, before.devices[i], price) - worth(xp, columns, devices[i], price))
-    for trades, utility in received:
-        blocks += [-trades, -utility]
+    blocks += settled
     names = len(layout.ledger.money_names)
     table = layout.ledger.money(xp, join(xp, blocks, before.tick.shape, before.settlement_per_mwh.dtype))
     return _shared_out(xp, layout, table, names)
@@ -85,6 +87,7 @@ def cost_columns(
     branch_account: np.ndarray,
     accounts: int,
     three_phase: np.ndarray,
+    layers: Sequence[Layer],
 ) -> list[tuple[str, np.ndarray]]:
     """Name and accounts of each block of cost columns, in the order of :func:`costs`; what is shared stays so."""
     blocks = [
@@ -96,7 +99,7 @@ def cost_columns(
         blocks.append((UNBALANCE, bus_account[three_phase[:, 0]]))
     for family in families:
         blocks += [(name, family.account) for name in family.kernel.violation_names]
-    return blocks
+    return blocks + [(name, layer.accounts[:-1]) for layer in layers for name in layer.added.violation_names]
 
 
 def costs(

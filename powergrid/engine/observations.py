@@ -130,11 +130,7 @@ def features(
         blocks += family.kernel.readings(xp, columns, device, injection)
     if layout.islands is not None and frequency_hz is not None:
         blocks.append(frequency_hz[..., layout.islands.unit])
-    for market, books in zip(layout.markets, state.markets, strict=True):
-        seen = market.protocol.observe(xp, books)
-        blocks.append(seen.reshape((*seen.shape[:-2], -1)))
-    if len(layout.slots.signal):
-        blocks.append(layout.slots.physical(state.slots)[..., layout.slots.signal])
+    blocks.append(state.signals)
     return join(xp, blocks, row.shape[:-1], row.dtype)
 
 

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Array
-from powergrid.engine.layout import Family, Layout, Params
-from powergrid.engine.state import Exogenous, Noise, State
+from powergrid.engine.layout import Family, Layout
+from powergrid.engine.state import State
 
 
-def choose(
-    xp: Any, layout: Layout, params: Params, state: State, actions: Array, exogenous: Exogenous, noise: Noise
-) -> tuple[Array, Array]:
-    """Fill the slots: agents that are due act, the others hold, local policies decide for the rest.
+def choose(xp: Any, layout: Layout, state: State, actions: Array) -> tuple[Array, Array]:
+    """Fill the slots of agents that are due; all others hold.
 
     Parameters
     ----------
@@ -36,33 +34,7 @@ def choose(
         if (plan.interval > 1).any() or (plan.offset > 0).any():
             due = due_at(state.tick, plan.interval, plan.offset)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)
-    return decide_locally(xp, layout, params, state, slots, exogenous, noise), due
-
-
-def decide_locally(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    exogenous: Exogenous,
-    noise: Noise,
-    *,
-    plain: bool = True,
-) -> Array:
-    """The slots with what local policies decide, ``(*batch, K)``.
-
-    They see what was chosen above them in this very tick, such as a parent's price. Without `plain` those of plain
-    Python devices, which remember what they are given, stay as they are.
-    """
-    plan, python = layout.slots, None if layout.python is None else layout.python.act
-    for _, mask, act in plan.local:
-        if act == python and not plain:
-            continue
-        chosen = act(xp, layout, params, state._replace(slots=slots), exogenous, noise)
-        due_slots = mask & due_at(state.tick, plan.slot_interval, plan.slot_offset) if plan.waits(mask) else mask
-        slots = xp.where(due_slots, chosen, slots)
-    return slots
+    return slots, due
 
 
 def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:

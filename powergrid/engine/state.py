@@ -21,8 +21,12 @@ class State(NamedTuple):
         Random key, uint32 ``(*batch, 2)``.
     devices
         State of every family.
-    markets
-        State of every horizontal protocol.
+    layers
+        State of every protocol.
+    policies
+        Memory of every local policy with a kernel.
+    signals
+        What agents were told last, ``(*batch, S)``.
     slots
         Actions held, ``(*batch, K)``; before the curves of inverters that follow their voltage.
     v_re, v_im
@@ -37,7 +41,9 @@ class State(NamedTuple):
     row: Array
     key: Array
     devices: tuple[Any, ...]
-    markets: tuple[Any, ...]
+    layers: tuple[Any, ...]
+    policies: tuple[Any, ...]
+    signals: Array
     slots: Array
     v_re: Array
     v_im: Array
@@ -83,10 +89,13 @@ class Noise(NamedTuple):
         Factors on the true futures, ``(*batch, hours * series)``.
     policy
         Uniform in [0, 1) for random policies, ``(*batch, K)``.
+    protocols
+        Uniform in [0, 1) for protocols, one per member, ``(*batch, members of all layers)``.
     """
 
     forecast: Array
     policy: Array
+    protocols: Array
 
 
 class Output(NamedTuple):

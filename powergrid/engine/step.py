@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.types import Array, Flow, Injection, NodeLoad, Tariff
-from powergrid.engine import island_droop, ledger, observations, regulation, schedule
+from powergrid.coordination import layers as coordination
+from powergrid.core.types import Array, Flow, Injection, NodeLoad
+from powergrid.engine import island_droop, ledger, local_policies, observations, regulation, schedule
 from powergrid.engine.gather import join
 from powergrid.engine.inverters import Inverters, Tick
 from powergrid.engine.layout import Family, Layout, Params
+from powergrid.engine.local_policies import Choices, Memory
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
 
@@ -35,32 +37,49 @@ def step(
     state, output
         The state after the tick, and what agents and ledgers see of it.
     """
-    now = exogenous.now
-    slots, due = schedule.choose(xp, layout, params, state, actions, exogenous, noise)
-    books = [
-        orders(market, books, layout.slots.physical(slots), now, xp)
-        for market, books in zip(layout.markets, state.markets, strict=True)
-    ]
-    _, devices, injections, (p_mw, q_mvar), flow, topology, frequency_hz = _delivered(
-        xp, layout, params, state, slots, now, layout.inverters
-    )
-    measured_mw = _measured(xp, layout, flow, p_mw)
+    slots, due = schedule.choose(xp, layout, state, actions)
+    slots, memory = local_policies.decide(xp, layout, params, state, slots, exogenous, noise, layout.choices)
+    if layout.python is not None:
+        slots = layout.python.act(state._replace(slots=slots, signals=memory.signals), exogenous)
+    return delivered(xp, layout, params, state, slots, exogenous, noise, memory, (actions, due))
 
-    received, books = settle(xp, layout, books, measured_mw)
+
+def delivered(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    exogenous: Exogenous,
+    noise: Noise,
+    memory: Memory,
+    asked: tuple[Array, Array],
+) -> tuple[State, Output]:
+    """The rest of a step, from what is chosen on; `asked` are the actions, and which agents are due."""
+    now, (actions, due) = exogenous.now, asked
+    result = _delivered(xp, layout, params, state, slots, exogenous, noise, memory, layout.inverters)
+    devices, injections, (p_mw, q_mvar), flow = result.devices, result.injections, result.powers, result.flow
+    measured_mw = _measured(xp, layout, flow, p_mw)
+    books, signals, settled, broken = settle(
+        xp, layout, result.memory, result.slots, flow, state, now, noise, measured_mw, p_mw
+    )
     last = state.tick + 1 >= layout.settings.episode_length
     paid, priced = _device_accounts(xp, layout, params, devices, injections, now, flow.v_pu, measured_mw)
     held = (
         xp.where(flow.converged[..., None], flow.v_re, state.v_re),
         xp.where(flow.converged[..., None], flow.v_im, state.v_im),
     )
-    after = state._replace(devices=devices, markets=tuple(books), slots=slots, v_re=held[0], v_im=held[1])
-    money = ledger.money(xp, layout, params, state, devices, paid, received)
-    costs = ledger.costs(xp, layout, params, now, flow, priced, topology)
+    after = state._replace(
+        devices=devices, layers=books, policies=result.memory.policies, signals=signals, slots=result.slots,
+        v_re=held[0], v_im=held[1],
+    )  # fmt: skip
+    money = ledger.money(xp, layout, params, state, devices, paid, settled)
+    costs = ledger.costs(xp, layout, params, now, flow, [*priced, *broken], result.topology)
 
     after = after._replace(tick=state.tick + 1, row=state.row + 1)
     vector = observations.features(
         xp, layout, params, after, injections, exogenous.following, noise, _shown(xp, flow, held), measured_mw,
-        frequency_hz,
+        result.frequency_hz,
     )  # fmt: skip
     done = xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence
     return after, Output(
@@ -77,8 +96,8 @@ def step(
         due=due,
         done=done,
         last=last,
-        frequency_hz=frequency_hz,
-        available=_available(xp, layout, topology, due.shape),
+        frequency_hz=result.frequency_hz,
+        available=_available(xp, layout, result.topology, due.shape),
     )
 
 
@@ -87,43 +106,91 @@ def settled_slots(
     layout: Layout,
     params: Params,
     state: State,
-    slots: Array,
     exogenous: Exogenous,
     noise: Noise,
-    inverters: Inverters,
+    policy: Any,
 ) -> Array:
-    """What is chosen in a tick, with the curves of `inverters` at rest in it, ``(*batch, K)``.
+    """What is chosen in a tick where `policy` decides for all who act from outside, ``(*batch, K)``.
 
-    Parameters
-    ----------
-    slots
-        What those who act from outside command besides the curves. Plain Python devices repeat their last answers.
+    Curves of inverters are at rest in it. Plain Python devices repeat their last answers.
     """
-    slots = schedule.decide_locally(xp, layout, params, state, slots, exogenous, noise, plain=False)
-    return _delivered(xp, layout, params, state, slots, exogenous.now, inverters)[0]
+    choices, inverters = layout.choices_of(policy), layout.following(policy)
+    if inverters is None:
+        return chosen_slots(xp, layout, params, state, exogenous, noise, policy)
+    slots, memory = local_policies.decide(xp, layout, params, state, state.slots, exogenous, noise, choices)
+    return _delivered(xp, layout, params, state, slots, exogenous, noise, memory, inverters, choices).commanded
+
+
+def chosen_slots(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    exogenous: Exogenous,
+    noise: Noise,
+    policy: Any,
+) -> Array:
+    """The same without the curves of inverters, which need the power flow."""
+    choices = layout.choices_of(policy)
+    slots, memory = local_policies.decide(xp, layout, params, state, state.slots, exogenous, noise, choices)
+    if not layout.layers:
+        return slots
+    slots, commanded, _, _, _, _ = _ordered(xp, layout, params, state, slots, exogenous.now, noise, memory, choices)
+    return xp.where(layout.ordering, slots, commanded)
+
+
+class _Delivery(NamedTuple):
+    """What devices and the network make of the commands of a tick.
+
+    Attributes
+    ----------
+    slots, commanded
+        What is chosen, and the same with what inverters chose.
+    devices, injections, powers
+        States and powers after delivery, by family and of all units.
+    flow, topology, frequency_hz
+        The flow, the topology that it holds in, and the frequency at every unit [Hz].
+    memory
+        What policies and layers remember.
+    """
+
+    slots: Array
+    commanded: Array
+    devices: tuple[Any, ...]
+    injections: list[Injection]
+    powers: tuple[Array, Array]
+    flow: Flow
+    topology: Array | None
+    frequency_hz: Array
+    memory: Memory
 
 
 def _delivered(
-    xp: Any, layout: Layout, params: Params, state: State, slots: Array, now: Array, inverters: Inverters | None
-) -> tuple[Array, tuple[Any, ...], list[Injection], tuple[Array, Array], Flow, Array | None, Array]:
-    """What devices and the network make of the commands of a tick.
-
-    Returns
-    -------
-    slots, devices, injections, powers, flow, topology, frequency
-        The commands with what inverters chose; states and powers after delivery, by family and of all units; the flow,
-        the topology it holds in, and the frequency at every unit [Hz].
-    """
-    physical, v_pu = layout.slots.physical(slots), xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    devices, injections = _devices(xp, layout, params, state, physical, now, v_pu)
-    topology = _topology(xp, layout, state.tick, state.outages, devices)
-    devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    exogenous: Exogenous,
+    noise: Noise,
+    memory: Memory,
+    inverters: Inverters | None,
+    choices: Choices | None = None,
+) -> _Delivery:
+    """Deliver what is chosen, with the horizontal layers' first seam, and solve the flow."""
+    now = exogenous.now
+    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    choices = layout.choices if choices is None else choices
+    slots, commanded, devices, injections, topology, memory = _ordered(
+        xp, layout, params, state, slots, now, noise, memory, choices
+    )
+    physical = layout.slots.physical(commanded)
     start, frequency_hz = regulation.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
     following = None
     if inverters is not None:
         offered_mw = inverters.offered(xp, layout, params, now, v_pu)
         following = Tick(
-            xp, layout, params, inverters, state, slots, injections, now, v_pu, offered_mw, topology,
+            xp, layout, params, inverters, state, commanded, injections, now, v_pu, offered_mw, topology,
             lambda injections: _node_load(xp, layout, params, injections, now)[0],
         )  # fmt: skip
     if layout.islands is not None:
@@ -136,9 +203,98 @@ def _delivered(
     dt_h = layout.settings.dt_h
     flow, devices, read = regulation.solve(xp, layout, params, devices, load, start, dt_h, topology, following)
     if following is not None:
-        slots, devices, injections = following.after(read, devices)
+        commanded, devices, injections = following.after(read, devices)
         _, *powers = _node_load(xp, layout, params, injections, now)
-    return slots, devices, injections, (powers[0], powers[1]), flow, topology, frequency_hz
+    commanded = xp.where(layout.ordering, slots, commanded)
+    delivered_ = devices, injections, (powers[0], powers[1])
+    return _Delivery(slots, commanded, *delivered_, flow, topology, frequency_hz, memory)
+
+
+def _ordered(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    now: Array,
+    noise: Noise,
+    memory: Memory,
+    choices: Choices,
+) -> tuple[Array, Array, tuple[Any, ...], list[Injection], Array | None, Memory]:
+    """All that comes before the flow: layers that govern, devices, and horizontal layers.
+
+    Returns
+    -------
+    slots, commanded, devices, injections, topology, memory
+        As of :class:`_Delivery`.
+    """
+    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    slots, commanded, memory = _governed(xp, layout, params, state, slots, now, noise, memory, choices)
+    devices, injections = _devices(xp, layout, params, state, layout.slots.physical(commanded), now, v_pu)
+    topology = _topology(xp, layout, state.tick, state.outages, devices)
+    devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
+    slots, memory = traded(xp, layout, params, state, slots, now, noise, memory, choices, injections)
+    return slots, commanded, devices, injections, topology, memory
+
+
+def _governed(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    now: Array,
+    noise: Noise,
+    memory: Memory,
+    choices: Choices,
+) -> tuple[Array, Array, Memory]:
+    """First seam of the layers that govern commands, before delivery.
+
+    Returns
+    -------
+    slots, commanded, memory
+        What is chosen, with orders by local policies; the same as those layers want it; what is remembered.
+    """
+    commanded, states, signals = slots, list(memory.layers), memory.signals
+    tick, plan = local_policies.now(layout, state, now, noise), layout.slots
+    due = local_policies.due_slots(layout, state.tick, choices)
+    for k, layer in enumerate(layout.layers):
+        if not len(layer.governed):
+            continue
+        where = local_policies.position(xp, layout, params, layer, now, plan.physical(slots), None)
+        ordered = local_policies.ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, where)
+        commanded, slots = xp.where(layout.ordering, ordered, commanded), ordered
+        states[k], signals, wanted = coordination.before(xp, layer, states[k], tick, plan.physical(commanded), signals)
+        index = np.arange(plan.size)
+        index[layer.governed] = plan.size + np.arange(len(layer.governed))
+        shares = local_policies.share_of(xp, plan, layer.governed, wanted)
+        commanded = xp.concatenate([commanded, shares], axis=-1)[..., index]
+    return slots, commanded, memory._replace(signals=signals, layers=tuple(states))
+
+
+def traded(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    now: Array,
+    noise: Noise,
+    memory: Memory,
+    choices: Choices,
+    injections: list[Injection],
+) -> tuple[Array, Memory]:
+    """First seam of the horizontal layers that govern nothing: they know what devices deliver."""
+    states, signals = list(memory.layers), memory.signals
+    tick, plan = local_policies.now(layout, state, now, noise), layout.slots
+    due = local_policies.due_slots(layout, state.tick, choices)
+    for k, layer in enumerate(layout.layers):
+        if layer.level > 0 or len(layer.governed):
+            continue
+        where = local_policies.position(xp, layout, params, layer, now, plan.physical(slots), injections)
+        slots = local_policies.ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, where)
+        states[k], signals, _ = coordination.before(xp, layer, states[k], tick, plan.physical(slots), signals)
+    return slots, memory._replace(signals=signals, layers=tuple(states))
 
 
 def reset(
@@ -191,7 +347,13 @@ def reset(
         row=row,
         key=key,
         devices=settled,
-        markets=tuple(m.protocol.initial(xp, batch, len(m.members), dtype) for m in layout.markets),
+        layers=coordination.initial(xp, layout.layers, batch, dtype),
+        policies=tuple(
+            acting.policy.initial(xp, batch, layout.families[acting.family].size, dtype)
+            for acting in layout.choices.acting
+        ),
+        signals=xp.zeros((*batch, len(layout.signals)), dtype=dtype)
+        + xp.asarray([column.default for column in layout.signals], dtype=dtype),
         slots=slots,
         v_re=flow.v_re,
         v_im=flow.v_im,
@@ -213,12 +375,6 @@ def reset(
         converged=flow.converged,
         available=_available(xp, layout, topology, (*batch, len(layout.actors))),
     )
-
-
-def orders(market: Any, books: Any, physical: Array, now: Array, xp: Any) -> Any:
-    """Hand this tick's orders and tariff to a market before delivery."""
-    tariff = Tariff(now[..., market.retail], now[..., market.feed_in])
-    return market.protocol.before(xp, None, books, physical[..., market.slot], tariff)
 
 
 def _nothing(xp: Any, family: Family, batch: tuple[int, ...], dtype: Any) -> Injection:
@@ -330,16 +486,40 @@ def with_net(xp: Any, layout: Layout, measured_mw: Array) -> Array:
 
 
 def settle(
-    xp: Any, layout: Layout, books: list[Any], measured_mw: Array
-) -> tuple[list[tuple[Array, Array]], list[Any]]:
-    """Let every market settle its members' metered energy."""
-    received, after = [], []
-    for market, state in zip(layout.markets, books, strict=True):
-        metered_mwh = market.meter_to_member(xp, measured_mw) * layout.settings.dt_h
-        state, trades, utility = market.protocol.after(xp, None, state, metered_mwh)
-        received.append((trades[..., :-1], utility[..., :-1]))
-        after.append(state)
-    return received, after
+    xp: Any,
+    layout: Layout,
+    memory: Memory,
+    slots: Array,
+    flow: Flow,
+    state: State,
+    now: Array,
+    noise: Noise,
+    measured_mw: Array,
+    p_mw: Array,
+) -> tuple[tuple[Any, ...], Array, list[Array], list[Array]]:
+    """Second seam of all layers, on metered energy, which is zero where nothing solved.
+
+    Returns
+    -------
+    states, signals, money, violations
+        Money and violations by layer and name.
+    """
+    states, signals = list(memory.layers), memory.signals
+    money: list[Array] = []
+    violations: list[Array] = []
+    if not layout.layers:
+        return tuple(states), signals, money, violations
+    solved = flow.converged[..., None]
+    tick = local_policies.now(layout, state, now, noise)._replace(v_pu=xp.where(solved, flow.v_pu, 0.0))
+    physical = layout.slots.physical(slots)
+    for k, layer in enumerate(layout.layers):
+        metered_mwh = layer.metered_mwh(xp, measured_mw, xp.where(solved, p_mw, 0.0), layout.settings.dt_h)
+        states[k], signals, paid, priced = coordination.after(
+            xp, layer, states[k], tick, physical, signals, metered_mwh
+        )
+        money += paid
+        violations += priced
+    return tuple(states), signals, money, violations
 
 
 def _device_accounts(
@@ -369,11 +549,11 @@ def _device_accounts(
 def transfers(xp: Any, layout: Layout, money: Array) -> Array:
     """Money received from peers and utility, ``(*batch, accounts + 1)``; every row sums to zero.
 
-    The ledger holds what each account pays under the names ``p2p`` and ``grid``; the utility is the other side.
+    The ledger holds what each account pays; the utility is the other side.
     """
-    names = layout.ledger.money_names
-    columns = [names.index(name) for name in ("grid", "p2p") if name in names]
-    paid = sum((money[..., column] for column in columns), start=0.0 * money[..., 0])
+    paid = 0.0 * money[..., 0]
+    for column in np.flatnonzero(layout.ledger.transfers).tolist():
+        paid = paid + money[..., column]
     return xp.concatenate([-paid, xp.sum(paid, axis=-1)[..., None]], axis=-1)
 
 

@@ -263,13 +263,14 @@ def _soc(layout: Any, state: State) -> np.ndarray:
 
 
 def _trades(layout: Any, state: State, days: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Energy bought, price and limit of each account in the peer-to-peer markets."""
+    """Energy bought, price and limit of each account in the markets of its peers."""
     bought, price, limit = (np.full((days, len(layout.accounts)), np.nan) for _ in range(3))
-    for market, book in zip(layout.markets, state.markets, strict=True):
-        if "bought_mwh" in getattr(book, "_fields", ()):
-            bought[:, market.members] = book.bought_mwh
-            price[:, market.members] = book.price_per_mwh
-            limit[:, market.members] = book.limit_per_mwh
+    for layer, own in zip(layout.layers, state.layers, strict=True):
+        channels = zip(layer.added.channels, layer.channels, strict=True)
+        trades = layer.protocol.trades(own, {channel.name: state.signals[:, at] for channel, at in channels})
+        if trades is not None:
+            members = layer.accounts[:-1]
+            bought[:, members], price[:, members], limit[:, members] = trades
     return bought, price, limit
 
 

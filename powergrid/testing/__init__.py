@@ -10,8 +10,8 @@ _HOME = {
     "device_test": "devices",
     "check_network": "extensions",
     "check_dataset": "extensions",
-    "check_policy": "extensions",
-    "check_protocol": "extensions",
+    "check_policy": "coordination",
+    "check_protocol": "coordination",
 }
 """Examiner and its file; the files have other names, because a module would hide the function of its name."""
 __all__ = list(_HOME)

@@ -255,4 +255,4 @@ def _exogenous(
 def _policies(agents: Sequence[Agent]) -> dict[str, Any]:
     """Local policies by name."""
     names = {agent.policy for agent in agents} - {LEARNED, CENTRALIZED}
-    return {name: POLICIES.get(name) for name in names}
+    return {name: POLICIES.get(name)() for name in names}

@@ -217,7 +217,8 @@ def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dic
 def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
     """Every meter at which energy is paid for; members of a market pay for each of their measurements once."""
     layout, metering = world.layout, world.layout.metering
-    members = {int(account): m for m, market in enumerate(layout.markets) for account in market.members}
+    settling = [layer for layer in layout.layers if layer.protocol.settles_bills]
+    members = {int(account): m for m, layer in enumerate(settling) for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}
     found: dict[tuple[int, str], Meter] = {}
     for family in (family for family in layout.families if family.kernel.role == "meter"):
@@ -240,8 +241,8 @@ def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
 def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple[int, int]:
     """Columns of the retail and the feed-in price at a meter: its own, or those its market settles at."""
     if market is not None:
-        trade = layout.markets[market]
-        member = int(np.flatnonzero(trade.members == family.account[i])[0])
+        trade = [layer for layer in layout.layers if layer.protocol.settles_bills][market]
+        member = int(np.flatnonzero(trade.accounts[:-1] == family.account[i])[0])
         return int(trade.retail[member]), int(trade.feed_in[member])
     fields = family.kernel.Exogenous._fields
     retail, feed_in = (family.sources[fields.index(name)] for name in ("retail_per_mwh", "feed_in_per_mwh"))

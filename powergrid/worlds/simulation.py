@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.policies._following import Following
-from powergrid.core.errors import NotCompilableError
+from powergrid.agents.policy import LocalPolicy, is_policy
+from powergrid.core.errors import ArgumentError, NotCompilableError
 from powergrid.core.machine_code import problem, require
 from powergrid.engine import step as engine
 from powergrid.engine.assembly.kernel_trial import check_raised, check_states, from_outside
@@ -111,7 +111,7 @@ class Simulation:
             self.world.settlement(row),
             self.world.initial(np, key, np.float64),
             self._rows.rows[self._first],
-            self._noise_at(np.zeros(batch, dtype=np.int32)),
+            self.noise_at(np.zeros(batch, dtype=np.int32)),
             self.world.outages(np, key),
         )
 
@@ -210,7 +210,7 @@ class Simulation:
         return after, output if keep else book
 
     def _reference(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
-        exogenous, noise = self.exogenous(state), self._noise_at(state.tick + 1)
+        exogenous, noise = self.exogenous(state), self.noise_at(state.tick + 1)
         try:
             after, output = engine.step(np, self.layout, self.params, state, actions, exogenous, noise)
         except Exception as error:
@@ -235,19 +235,18 @@ class Simulation:
         Where it lets units follow their voltage, they are what its curves ask for in the running tick.
         """
         draw = self.world.policy_noise(np, state.key, state.tick, np.float64)
-        noise, exogenous = self._noise_at(state.tick)._replace(policy=draw), self.exogenous(state)
-        inverters = self.layout.following(policy) if isinstance(policy, Following) else None
-        rule = policy if inverters is None else policy.rule
-        slots = rule(np, self.layout, self.params, state, exogenous, noise)
-        if inverters is not None:
-            slots = engine.settled_slots(np, self.layout, self.params, state, slots, exogenous, noise, inverters)
+        noise, exogenous = self.noise_at(state.tick)._replace(policy=draw), self.exogenous(state)
+        policy = stand_in(policy)
+        given = np, self.layout, self.params, state, exogenous, noise
+        slots = engine.settled_slots(*given, policy) if isinstance(policy, LocalPolicy) else policy(*given)
         plan = self.layout.slots
         actions = np.zeros((*state.tick.shape, len(self.layout.actors) * self.layout.action_size))
         mine = plan.actor >= 0
         actions[..., plan.given[mine]] = slots[..., mine]
         return actions.reshape((*state.tick.shape, len(self.layout.actors), self.layout.action_size))
 
-    def _noise_at(self, tick: np.ndarray) -> Noise:
+    def noise_at(self, tick: np.ndarray) -> Noise:
+        """Random numbers that belong to the decisions taken at a tick, and to the observation made then."""
         assert self._noise is not None, "reset first"
         if np.ndim(tick) == 0:
             return Noise(*(values[tick] for values in self._noise))
@@ -258,6 +257,27 @@ class Simulation:
             return np.take_along_axis(values, index, axis=tick.ndim)[(slice(None),) * tick.ndim + (0,)]
 
         return Noise(*(pick(values) for values in self._noise))
+
+
+_STAND_INS: dict[type[LocalPolicy], LocalPolicy] = {}
+
+
+def stand_in(policy: Any) -> Any:
+    """The policy to consult for actors: an object of a registered class, or a function as it is.
+
+    Raises
+    ------
+    ArgumentError
+        If it keeps a memory, which an environment holds for the agents that it is configured for.
+    """
+    if is_policy(policy):
+        policy = _STAND_INS.setdefault(policy, policy())
+    if isinstance(policy, LocalPolicy) and policy.State._fields:
+        raise ArgumentError(
+            f"the policy {type(policy).__name__} keeps a memory, which belongs to an environment: write it as the "
+            "policy of the agents in the configuration"
+        )
+    return policy
 
 
 def _replaced(tree: Any, who: np.ndarray, new: Any) -> Any:

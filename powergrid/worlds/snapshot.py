@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.coordination.layers import initial
 from powergrid.core.errors import ArgumentError
 from powergrid.engine.layout import Layout
 from powergrid.engine.state import State
@@ -85,8 +86,8 @@ def check(given: Any, world: World, form: tuple[str, int]) -> Snapshot:
 
 
 def value_of(state: State) -> State:
-    """A copy of a state without the types of devices and markets, which a plugin may have to load first."""
-    parts = {name: _plain(getattr(state, name)) for name in ("devices", "markets")}
+    """A copy of a state without the types of devices, protocols and policies, which a plugin may have to load first."""
+    parts = {name: _plain(getattr(state, name)) for name in ("devices", "layers", "policies")}
     own: State = copied(state._replace(**parts))
     return own
 
@@ -97,11 +98,13 @@ def _plain(tree: Any) -> Any:
 
 def _typed(layout: Layout, state: State) -> State:
     """The way back."""
-    markets = [m.protocol.initial(np, (), len(m.members), np.float64) for m in layout.markets]
+    layers = initial(np, layout.layers, (), np.float64)
+    memories = [acting.policy.initial(np, (), 1, np.float64) for acting in layout.choices.acting]
     pairs = zip(layout.families, state.devices, strict=True)
     return state._replace(
         devices=tuple(family.kernel.State(*columns) for family, columns in pairs),
-        markets=tuple(map(_like, markets, state.markets)),
+        layers=tuple(map(_like, layers, state.layers)),
+        policies=tuple(map(_like, memories, state.policies)),
     )
 
 

@@ -18,7 +18,7 @@ from powergrid.worlds.exogenous import ExogenousTable
 
 DAY_HOURS = 24
 """Hours after an episode in which what is missing is put back."""
-FORECAST, POLICY, INITIAL, DAY, OUTAGE = 1, 2, 3, 4, 5
+FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS = range(1, 7)
 """Streams of random numbers."""
 
 
@@ -130,11 +130,12 @@ class World:
             forecast = forecast_scale(xp, columns, self.layout.settings.forecast_rho, draw)
         else:
             forecast = xp.ones((*tick.shape, columns.ahead_hours * len(columns.ahead)), dtype=dtype)
-        if any(name == "random" for name, _, _ in slots.local):
+        if self.layout.choices.random:
             policy = self.policy_noise(xp, key, tick, dtype)
         else:
             policy = xp.zeros((*tick.shape, slots.size), dtype=dtype)
-        return Noise(forecast, policy)
+        noisy = sum(layer.members for layer in self.layout.layers if layer.protocol.noisy)
+        return Noise(forecast, policy, random.uniform(xp, key, tick, PROTOCOLS, (noisy,), dtype))
 
     def policy_noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Any:
         """Uniform numbers in [0, 1) that random policies turn into actions at `tick`, ``(*batch, K)``."""

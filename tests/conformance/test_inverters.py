@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import brentq
 
 import powergrid
-from powergrid.agents.policies._following import CATEGORY_B, curtailed, droop
+from powergrid.agents.curves import CATEGORY_B, curtailed, droop
 from powergrid.core import random
 from powergrid.core.backend import jax_float64
 from powergrid.core.types import Control, NodeLoad

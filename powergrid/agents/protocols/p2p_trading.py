@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from powergrid.agents.protocol import HorizontalProtocol, ProtocolSettings
+from powergrid.agents.protocol import (
+    Action,
+    Added,
+    Channel,
+    Context,
+    HorizontalProtocol,
+    Member,
+    Position,
+    ProtocolSettings,
+    Trades,
+)
 from powergrid.core.backend import running_maximum
-from powergrid.core.types import Array, Entry, Tariff
+from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
 _NONE = 1e9
@@ -28,18 +39,40 @@ class Settings(ProtocolSettings):
     max_energy_mwh: float = Field(10.0, gt=0, description="bound of the traded energy in observations [MWh]")
 
 
-class State(NamedTuple):
-    """Limit prices and tariff of the running tick, and the last clearing: mean price [$/MWh], energy bought [MWh]."""
+class Pricing(NamedTuple):
+    """Whether each matched pair settles at its own midpoint (1) or all trades at one price (0)."""
+
+    pay_as_bid: float
+
+
+class Limits(NamedTuple):
+    """Limit prices of the running tick [$/MWh], ``(*batch, members)``."""
 
     limit_per_mwh: Array
-    retail_per_mwh: Array
-    feed_in_per_mwh: Array
-    price_per_mwh: Array
-    bought_mwh: Array
+
+
+class LimitPrice(NamedTuple):
+    """The limit price as a share of the band between feed-in (0) and retail (1)."""
+
+    limit_price: Array
+
+
+class Sent(NamedTuple):
+    """Mean price of the last clearing [$/MWh], 0 where nobody traded, and energy bought [MWh]."""
+
+    p2p_price: Array
+    p2p_bought: Array
+
+
+class Paid(NamedTuple):
+    """What members pay their peers, and what they pay the utility [$]."""
+
+    p2p: Array
+    grid: Array
 
 
 class Clearing(NamedTuple):
-    """Uniform price [$/MWh] ``(*batch,)``, zero without trade, and energy bought [MWh] ``(*batch, members)``."""
+    """Uniform price [$/MWh] ``(*batch, 1)``, zero without trade, and energy bought [MWh] ``(*batch, members)``."""
 
     price_per_mwh: Array
     bought_mwh: Array
@@ -47,7 +80,7 @@ class Clearing(NamedTuple):
 
 def _at(xp: Any, values: Array, order: Array) -> Array:
     """Values in the given order along the last axis."""
-    return values[order] if values.ndim == 1 else xp.take_along_axis(values, order, axis=-1)
+    return xp.take_along_axis(values, order, axis=-1)
 
 
 def _executed(xp: Any, energy: Array, before: Array, size: Array, volume: Array) -> Array:
@@ -59,7 +92,7 @@ def _without_crumbs(xp: Any, volume: Array, starts: Array, tiny: Array) -> Array
     """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
     ends = xp.sort(xp.concatenate([xp.minimum(starts, volume), volume], axis=-1), axis=-1)
     apart = ends[..., 1:] - ends[..., :-1] > tiny
-    return xp.max(xp.where(apart, ends[..., 1:], 0.0), axis=-1)[..., None]
+    return xp.max(xp.where(apart, ends[..., 1:], 0.0), axis=-1, keepdims=True)
 
 
 def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
@@ -84,7 +117,7 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     supplied, wanted = xp.cumsum(offers, axis=-1), xp.cumsum(bids, axis=-1)
     demand = wanted[..., -1:]
     reachable = xp.where(bids > 0.0, xp.minimum(supplied, demand - wanted + bids), 0.0)
-    volume = xp.max(reachable, axis=-1)[..., None]
+    volume = xp.max(reachable, axis=-1, keepdims=True)
     tiny = _TINY_MWH + _ROUNDING * xp.finfo(metered_mwh.dtype).eps * demand
 
     groups = _groups(xp, price)
@@ -94,8 +127,8 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     volume = _without_crumbs(xp, volume, xp.concatenate([sold_before, bid_before], axis=-1), tiny)
     sold = _executed(xp, offers, sold_before, sold_through - sold_before, volume)
     bought = _executed(xp, bids, bid_before, bid_through - bid_below, volume)
-    lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1)
-    highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1)
+    lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1, keepdims=True)
+    highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1, keepdims=True)
     traded = (lowest_bid < _NONE) & (highest_offer > -_NONE)
     executed = _at(xp, bought - sold, xp.argsort(order, axis=-1, stable=True))
     return Clearing(
@@ -176,8 +209,9 @@ def _rise(xp: Any, start: Array, end: Array, knots: Array, values: Array) -> Arr
     return line[..., 2 * width :] - line[..., width : 2 * width]
 
 
-def _with_utility(xp: Any, received: Array) -> Array:
-    return xp.concatenate([received, -xp.sum(received, axis=-1)[..., None]], axis=-1)
+def _with_utility(xp: Any, paid: Array) -> Array:
+    """Payments with the utility's behind them, which receives what members pay."""
+    return xp.concatenate([paid, -xp.sum(paid, axis=-1, keepdims=True)], axis=-1)
 
 
 @register_protocol("p2p_trading", aliases=("p2p", "peer_to_peer"))
@@ -190,46 +224,60 @@ class PeerToPeerTrading(HorizontalProtocol):
     ``pay_as_bid``, where every trade's price depends on the own limit.
     """
 
-    Settings, State = Settings, State
+    Settings, Params, State, Orders = Settings, Pricing, Limits, LimitPrice
+    settles_bills = True
 
-    def action_entries(self) -> tuple[Entry, ...]:
-        """The limit price as a share of the band between feed-in (0) and retail (1)."""
-        return (Entry("limit_price", "1", 0.0, 1.0),)
+    def params(self) -> Pricing:
+        """How trades are priced."""
+        return Pricing(float(self.settings.pricing == "pay_as_bid"))
 
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Last clearing price and energy bought."""
+    def entries(self, members: Sequence[Member]) -> Added:
+        """A limit price each; last clearing price and energy bought; what is paid to peers and to the utility."""
         bound = self.settings.max_energy_mwh
-        return Entry("p2p_price", "$/MWh", 0.0, 10_000.0), Entry("p2p_bought", "MWh", -bound, bound)
-
-    def initial(self, xp: Any, batch: tuple[int, ...], members: int, dtype: Any) -> Any:
-        """No trade yet."""
-        zero = xp.zeros((*batch, members), dtype=dtype)
-        return State(zero, zero, zero, zero, zero)
-
-    @staticmethod
-    def before(xp: Any, params: Any, state: Any, orders: Array, tariff: Tariff) -> Any:
-        """Turn shares into limit prices [$/MWh]."""
-        band = tariff.retail_per_mwh - tariff.feed_in_per_mwh
-        limit = tariff.feed_in_per_mwh + orders[..., 0] * band
-        return state._replace(
-            limit_per_mwh=limit, retail_per_mwh=tariff.retail_per_mwh, feed_in_per_mwh=tariff.feed_in_per_mwh
+        return Added(
+            actions=(Action("limit_price", "1", 0.0, 1.0),),
+            channels=(Channel("p2p_price", "$/MWh", 0.0, 10_000.0), Channel("p2p_bought", "MWh", -bound, bound)),
+            money_names=Paid._fields,
         )
 
-    def after(self, xp: Any, params: Any, state: Any, metered_mwh: Array) -> tuple[Any, Array, Array]:
-        """Clear, pay the trades at one price or pair by pair, and the rest at the tariff."""
-        cleared = clear(xp, state.limit_per_mwh, metered_mwh)
-        bought, price = cleared.bought_mwh, cleared.price_per_mwh[..., None]
-        trades = price * bought
-        if self.settings.pricing == "pay_as_bid":
-            trades = pay_as_bid(xp, state.limit_per_mwh, bought)
-            volume = xp.sum(xp.maximum(bought, 0.0), axis=-1)[..., None]
-            price = xp.sum(xp.maximum(trades, 0.0), axis=-1)[..., None] / xp.where(volume > 0.0, volume, 1.0)
-        rest = metered_mwh - bought
-        paid = state.retail_per_mwh * xp.maximum(rest, 0.0) + state.feed_in_per_mwh * xp.minimum(rest, 0.0)
-        seen = state._replace(price_per_mwh=price + 0.0 * metered_mwh, bought_mwh=bought)
-        return seen, _with_utility(xp, -trades), _with_utility(xp, -paid)
+    @staticmethod
+    def trades(state: Limits, sent: Mapping[str, Array]) -> Trades:
+        """Energy bought, price and limits."""
+        return Trades(sent["p2p_bought"], sent["p2p_price"], state.limit_per_mwh)
 
     @staticmethod
-    def observe(xp: Any, state: Any) -> Array:
-        """Last clearing price and own energy bought."""
-        return xp.stack([state.price_per_mwh, state.bought_mwh], axis=-1)
+    def before(xp: Any, ctx: Context, state: Limits, orders: LimitPrice) -> tuple[Limits, tuple[()], Array]:
+        """Turn shares into limit prices [$/MWh]."""
+        band = ctx.retail_per_mwh - ctx.feed_in_per_mwh
+        return Limits(ctx.feed_in_per_mwh + orders.limit_price * band), (), ctx.governed
+
+    @staticmethod
+    def after(xp: Any, ctx: Context, state: Limits, metered_mwh: Array) -> tuple[Limits, Sent, Paid, tuple[()]]:
+        """Clear, pay the trades at one price or pair by pair, and the rest at the tariff."""
+        cleared = clear(xp, state.limit_per_mwh, metered_mwh)
+        bought, price = cleared.bought_mwh, cleared.price_per_mwh
+        trades = price * bought
+        if ctx.params.pay_as_bid > 0.0:
+            trades = pay_as_bid(xp, state.limit_per_mwh, bought)
+            volume = xp.sum(xp.maximum(bought, 0.0), axis=-1, keepdims=True)
+            value = xp.sum(xp.maximum(trades, 0.0), axis=-1, keepdims=True)
+            price = value / xp.where(volume > 0.0, volume, 1.0)
+        rest = metered_mwh - bought
+        paid = ctx.retail_per_mwh * xp.maximum(rest, 0.0) + ctx.feed_in_per_mwh * xp.minimum(rest, 0.0)
+        sent = Sent(price + 0.0 * metered_mwh, bought)
+        return state, sent, Paid(_with_utility(xp, trades), _with_utility(xp, paid)), ()
+
+    @staticmethod
+    def rule(xp: Any, ctx: Context, state: Limits, position: Position) -> LimitPrice:
+        """Ask for the marginal cost of the dearest running generator."""
+        band = xp.maximum(ctx.retail_per_mwh - ctx.feed_in_per_mwh, 1e-9)
+        cost = xp.maximum(ctx.feed_in_per_mwh, position.marginal_cost_per_mwh)
+        return LimitPrice(xp.minimum(xp.maximum((cost - ctx.feed_in_per_mwh) / band, 0.0), 1.0))
+
+    @staticmethod
+    def abstain(xp: Any, ctx: Context, state: Limits, position: Position) -> LimitPrice:
+        """Importers bid feed-in and exporters ask retail, so that no two limits meet.
+
+        A member in balance counts as an importer: it has losses to cover.
+        """
+        return LimitPrice(xp.where(position.imported_mw > -1e-6, 0.0, 1.0))

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.protocol import ProtocolSettings, VerticalProtocol
-from powergrid.core.types import Entry
+from powergrid.agents.protocol import (
+    Action,
+    Added,
+    Channel,
+    Context,
+    Member,
+    Position,
+    ProtocolSettings,
+    VerticalProtocol,
+)
+from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
 
@@ -34,15 +44,39 @@ class Settings(ProtocolSettings):
         return self
 
 
+class Price(NamedTuple):
+    """The price [$/MWh]."""
+
+    price: Array
+
+
+class Sent(NamedTuple):
+    """The price [$/MWh]."""
+
+    signal_price: Array
+
+
 @register_protocol("price_signal")
 class PriceSignalProtocol(VerticalProtocol):
-    """The parent's action is one price [$/MWh]; children see it instead of the market price.
+    """The parent's action is one price [$/MWh]; everybody below it responds to it instead of the market price.
 
     A parent that commands its children anyway (``policy: centralized``) sends the market price.
     """
 
-    Settings = Settings
+    Settings, Orders = Settings, Price
 
-    def action_entries(self) -> tuple[Entry, ...]:
-        """The price."""
-        return (Entry("price", "$/MWh", self.settings.price_min_per_mwh, self.settings.price_max_per_mwh),)
+    def entries(self, members: Sequence[Member]) -> Added:
+        """The price, as an action of the parent and as a signal."""
+        low, high = self.settings.price_min_per_mwh, self.settings.price_max_per_mwh
+        price = Channel("signal_price", "$/MWh", low, high, 0.5 * (low + high), each=False, stands_for="price_per_mwh")
+        return Added(actions=(Action("price", "$/MWh", low, high),), channels=(price,))
+
+    @staticmethod
+    def before(xp: Any, ctx: Context, state: Any, orders: Price) -> tuple[Any, Sent, Array]:
+        """Send the price."""
+        return state, Sent(orders.price), ctx.governed
+
+    @staticmethod
+    def rule(xp: Any, ctx: Context, state: Any, position: Position) -> Price:
+        """Pass the market price on."""
+        return Price(ctx.price_per_mwh)

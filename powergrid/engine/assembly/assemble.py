@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from powergrid.agents.device_agent import Refill
-from powergrid.agents.policies._following import Following
+from powergrid.coordination.channels import Channels
+from powergrid.coordination.layers import Layer
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Entry
 from powergrid.engine import ledger
-from powergrid.engine.assembly import observation_layout
+from powergrid.engine.assembly import layers, observation_layout
 from powergrid.engine.assembly.families import (
-    PYTHON,
     families_of,
     leading_row,
-    market,
     python_devices,
     regulator_rows,
     switched_rows,
@@ -29,8 +28,8 @@ from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.followers import Followers, Unit
 from powergrid.engine.gather import SumTo
-from powergrid.engine.layout import CORE_COSTS, SHARED, UNBALANCE, Family, Layout, Ledger, Market, Slots
-from powergrid.engine.python.devices import PythonDevices
+from powergrid.engine.layout import CORE_COSTS, SHARED, UNBALANCE, Family, Layout, Ledger, Slots
+from powergrid.engine.local_policies import Choices, choices_of
 from powergrid.engine.switching import FormingUnit, Switching, switching
 from powergrid.networks import terminals
 from powergrid.networks.regulation import relays_of, upstream
@@ -59,14 +58,18 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     injecting_units = [agent.id for agent in devices if agent.role == "injection"]
     meters = Meters(parts, injecting_units)
     book = SlotBook(ownership)
-    signals = _signal_slots(parts, book)
-    families = tuple(families_of(parts, ownership, meters, book, signals))
+    channels = Channels()
+    opened = layers.open_vertical(parts, book, channels)
+    prices = channels.standing_for("price_per_mwh")
+    families = tuple(families_of(parts, ownership, meters, book, prices))
     python = python_devices(parts, ownership, book, families)
-    markets = tuple(market(parts, ownership, meters, book, devices, *item) for item in parts.horizontal)
+    opened += layers.open_horizontal(parts, book, channels)
+    injectors = [agent for agent in devices if agent.role == "injection"]
+    protocols = layers.close(parts, ownership, meters, injectors, families, opened)
     injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
     network = parts.network
     load_series, (load_p, load_q, *by_voltage) = _loads(parts)
-    inject = _injections(network, [agent for agent in devices if agent.role == "injection"], load_p.shape[1])
+    inject = _injections(network, injectors, load_p.shape[1])
     tap_units = [agent for agent in devices if agent.role == "tap"]
     driven = [regulator_rows(network, agent) for agent in tap_units]
     leads = [leading_row(network, agent, rows) for agent, rows in zip(tap_units, driven, strict=True)]
@@ -86,12 +89,19 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     )
     renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
     total = load_p + sum(by_voltage[::2])
-    accounts = _ledger(parts, ownership, meters, families, markets, load_series, total, renewable_to_account)
+    accounts = _ledger(parts, ownership, meters, families, protocols, load_series, total, renewable_to_account)
     islands = None if moves is None else moves.islands
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
-    slots = _slots(parts, book, signals, python)
-    followers = _followers(parts, book, families, injecting, slots, 10.0 * tol_pu, islands is not None)
-    view = observation_layout.view(parts, ownership, meters, families, markets, signals, accounts, forms)
+    slots, policy_of = _slots(parts, book), _policies(parts, book)
+    taps = _only(families, "tap", len(network.regulators.branch), moved, "regulator")
+
+    @cache
+    def choices(policy: Any = None) -> Choices:
+        """What fills the slots where `policy` decides for all who act from outside."""
+        return choices_of(families, protocols, slots.rest, taps, lambda slot: policy_of(slot, policy))
+
+    followers = _followers(parts, policy_of, families, injecting, slots, 10.0 * tol_pu, islands is not None)
+    view = observation_layout.view(parts, ownership, meters, families, channels.columns, accounts, forms)
     return Layout(
         settings=parts.settings,
         columns=parts.columns,
@@ -100,7 +110,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         action_entries=tuple(tuple(book.actions[actor]) for actor in ownership.actors),
         families=families,
         injecting=injecting,
-        taps=_only(families, "tap", len(network.regulators.branch), moved, "regulator"),
+        taps=taps,
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), capacitors, "switchable shunt"),
         upstream=upstream(network)[leads][:, leads],
         relay_bus=relay_bus,
@@ -110,7 +120,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         load_q_mvar=load_q,
         renewable_series=renewable_series,
         slots=slots,
-        markets=markets,
+        layers=protocols,
+        signals=tuple(channels.columns),
+        choices=choices(),
         ledger=accounts,
         view=view,
         unit_meter=meters.units,
@@ -128,19 +140,8 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         python=None if python is None else python.attach(slots),
         inverters=followers(),
         following=followers,
+        choices_of=choices,
     )
-
-
-def _signal_slots(parts: Parts, book: SlotBook) -> dict[str, tuple[int, Entry]]:
-    """Slots of coordinators that choose a price signal."""
-    found = {}
-    for agent in parts.agents:
-        protocol = parts.vertical.get(agent.id)
-        if protocol is None or agent.policy == "centralized":
-            continue
-        for entry in protocol.action_entries():
-            found[agent.id] = book.add(agent.id, entry, agent.id, book.ownership.policy_of(agent)), entry
-    return found
 
 
 def _switching(
@@ -245,26 +246,18 @@ def _unloaded(network: Any) -> np.ndarray:
     return network.source_v_pu * no_load_voltages(compiled)[compiled.node]
 
 
-def _slots(
-    parts: Parts, book: SlotBook, signals: Mapping[str, tuple[int, Entry]], python: PythonDevices | None
-) -> Slots:
+def _slots(parts: Parts, book: SlotBook) -> Slots:
     actors = book.ownership.actors
     size = max(len(book.decider), 1)
     width = max((len(entries) for entries in book.actions.values()), default=0)
     actor = np.full(size, -1)
     given = np.zeros(size, dtype=int)
-    names = np.array([""] * size, dtype=object)
-    for i, (by, outside, policy, position) in enumerate(book.decider):
-        names[i] = policy
+    for i, (by, outside, _, position) in enumerate(book.decider):
         if outside:
             actor[i] = actors.index(by)
             given[i] = actor[i] * width + position
-    turns = _turns(parts)
+    turns = {**{agent.id: layers.turn_of(parts, agent) for agent in parts.agents}, "": (1, 0)}
     slot_turns = np.array([turns[by] for by, *_ in book.decider] or [turns[""]])
-    decided = sorted(set(names) - {"", PYTHON})
-    local = tuple((name, names == name, _rule(parts.policies[name])) for name in decided)
-    if python is not None:  # last, for plain devices do what everybody else has chosen
-        local += ((PYTHON, names == PYTHON, python.act),)
     ranges = np.array(book.ranges or [(0.0, 0.0)], dtype=float)
     return Slots(
         size=size,
@@ -272,8 +265,6 @@ def _slots(
         half_span=0.5 * (ranges[:, 1] - ranges[:, 0]),
         rest=np.array(book.rest or [0.0]),
         given=given,
-        local=local,
-        signal=np.array([slot for slot, _ in signals.values()], dtype=int),
         interval=np.array([turns[id][0] for id in actors], dtype=int),
         offset=np.array([turns[id][1] for id in actors], dtype=int),
         actor=actor,
@@ -282,24 +273,20 @@ def _slots(
     )
 
 
-def _turns(parts: Parts) -> dict[str, tuple[int, int]]:
-    """Ticks between two decisions of each agent, and its first; those of nobody's slots under an empty name."""
-    tick_s = parts.settings.dt_h * 3600.0
-    turns = {
-        agent.id: (round((agent.interval_s or tick_s) / tick_s), round(agent.offset_s / tick_s))
-        for agent in parts.agents
-    }
-    return {**turns, "": (1, 0)}
+def _policies(parts: Parts, book: SlotBook) -> Callable[[int, Any], Any]:
+    """Policy that decides a slot where another decides for all who act from outside; ``None`` where there is none."""
+    local = [parts.policies.get(policy) for *_, policy, _ in book.decider] or [None]
+    outside = [acts for _, acts, *_ in book.decider] or [False]
 
+    def policy_of(slot: int, policy: Any) -> Any:
+        return policy if outside[slot] else local[slot]
 
-def _rule(policy: Any) -> Any:
-    """What a policy commands besides the curves that the step settles."""
-    return policy.rule if isinstance(policy, Following) else policy
+    return policy_of
 
 
 def _followers(
     parts: Parts,
-    book: SlotBook,
+    policy_of: Callable[[int, Any], Any],
     families: Sequence[Family],
     injecting: Sequence[int],
     slots: Slots,
@@ -314,9 +301,8 @@ def _followers(
         for number, (i, row, agent) in enumerate(placed)
         if not (islands and agent.forming_mva() > 0.0)
     ]
-    policies = [parts.policies.get(policy) for *_, policy, _ in book.decider] or [None]
     network = parts.network
-    return Followers(families, slots, units, policies, lambda at: voltage_sensitivity(network, at), rest_pu)
+    return Followers(families, slots, units, policy_of, lambda at: voltage_sensitivity(network, at), rest_pu)
 
 
 def _ledger(
@@ -324,7 +310,7 @@ def _ledger(
     ownership: Ownership,
     meters: Meters,
     families: Sequence[Family],
-    markets: Sequence[Market],
+    protocols: Sequence[Layer],
     load_series: np.ndarray,
     load_p_mw: np.ndarray,
     renewable_to_account: np.ndarray,
@@ -334,9 +320,9 @@ def _ledger(
     branch_account = bus_account[parts.network.branches.to_bus]
     settling = ledger.settling_families(families)
     settle_columns, refills, settle_at = _settlement(parts, [families[i] for i in settling])
-    money = ledger.money_columns(families, markets, settling)
+    money = ledger.money_columns(families, protocols, settling)
     three_phase = _three_phase_nodes(parts.network)
-    costs = ledger.cost_columns(families, bus_account, branch_account, accounts, three_phase)
+    costs = ledger.cost_columns(families, bus_account, branch_account, accounts, three_phase, protocols)
     core = (*CORE_COSTS, *((UNBALANCE, f"shared_{UNBALANCE}") if len(three_phase) else ()))
     money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
     cost_names = tuple(dict.fromkeys([*core, *(name for name, _ in costs)]))
@@ -349,6 +335,7 @@ def _ledger(
         cost_names=cost_names,
         money=SumTo(ledger.money_targets(money, money_names, accounts), (accounts + 1) * len(money_names)),
         costs=SumTo(ledger.cost_targets(costs, cost_names, accounts), (accounts + 1) * len(cost_names)),
+        transfers=np.isin(money_names, sorted(ledger.transfer_names(families, protocols))),
         load_to_account=loads[0],
         unserved_to_account=loads[1],
         sharing=ownership.sharing,

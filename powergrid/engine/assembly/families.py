@@ -11,8 +11,7 @@ from powergrid.core.errors import NetworkError, nearest
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
-from powergrid.engine.gather import SumTo
-from powergrid.engine.layout import Family, Market, Source
+from powergrid.engine.layout import Family, Source
 from powergrid.engine.python.devices import PythonDevices, Surroundings
 from powergrid.networks import terminals
 from powergrid.networks.regulation import regulators_at
@@ -22,12 +21,18 @@ PYTHON = "plain Python devices"
 
 
 def families_of(
-    parts: Parts, ownership: Ownership, meters: Meters, book: SlotBook, signals: Mapping[str, Any]
+    parts: Parts, ownership: Ownership, meters: Meters, book: SlotBook, prices: Mapping[str, int]
 ) -> list[Family]:
-    """Columns of every device type, one family a kernel."""
+    """Columns of every device type, one family a kernel.
+
+    Parameters
+    ----------
+    prices
+        Number of the signal that replaces the market price for everybody below an agent, by its id.
+    """
     found = []
-    devices, tariff_of = parts.devices, _Tariffs(parts, ownership, meters)
-    seen_after = {id: parts.columns.width + i for i, id in enumerate(signals)}
+    devices, tariff_of = parts.devices, Tariffs(parts, ownership, meters)
+    seen_after = {id: parts.columns.width + i for id, i in prices.items()}
     for kernel in dict.fromkeys(agent.kernel for agent in devices):
         units = [agent for agent in devices if agent.kernel is kernel]
         rows = [agent.params() for agent in units]
@@ -193,7 +198,7 @@ def _sources(parts: Parts, meters: Meters, kernel: Any, units: Sequence[Any]) ->
     return tuple(found)
 
 
-class _Tariffs:
+class Tariffs:
     """Tariff columns, retail and feed-in, at the meters of devices and accounts."""
 
     def __init__(self, parts: Parts, ownership: Ownership, meters: Meters):
@@ -224,37 +229,3 @@ def _price_column(parts: Parts, agent: Any, seen_after: Mapping[str, int]) -> in
     """Column of the price a unit sees, among the exogenous row and the signals after it."""
     above = (seen_after[ancestor.id] for ancestor in agent.ancestors() if ancestor.id in seen_after)
     return next(above, parts.columns.price)
-
-
-def market(
-    parts: Parts,
-    ownership: Ownership,
-    meters: Meters,
-    book: SlotBook,
-    devices: Sequence[Any],
-    protocol: Any,
-    member_ids: Sequence[str],
-) -> Market:
-    """One horizontal protocol among its members, their slots and tariffs."""
-    agents = {agent.id: agent for agent in parts.agents}
-    member_of = {ownership.account_of(id): i for i, id in enumerate(member_ids)}
-    members = np.array(list(member_of), dtype=int)
-    entries = protocol.action_entries()
-    slot = np.zeros((len(members), len(entries)), dtype=int)
-    for i, id in enumerate(member_ids):
-        slot[i] = [book.add(id, entry, id, ownership.policy_of(agents[id])) for entry in entries]
-    target = np.full(len(meters.names), -1)
-    tariffs = _Tariffs(parts, ownership, meters)
-    tariff = [tariffs.account(account) for account in member_of]
-    for agent in devices:
-        account = ownership.account(agent)
-        if agent.role == "meter" and account in member_of:
-            target[meters.paid[agent.bus]] = member_of[account]
-    return Market(
-        protocol=protocol,
-        members=members,
-        slot=slot,
-        retail=np.array([retail for retail, _ in tariff], dtype=int),
-        feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
-        meter_to_member=SumTo(target, len(members)),
-    )

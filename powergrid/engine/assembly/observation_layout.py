@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.coordination.channels import Column
 from powergrid.core.types import CONSTANT_SERIES, Entry
 from powergrid.engine import observations
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters
-from powergrid.engine.layout import Family, Ledger, Market, View
+from powergrid.engine.layout import Family, Ledger, View
 from powergrid.networks import terminals
 
 _CLOCK = "clock_"
@@ -43,8 +44,7 @@ def view(
     ownership: Ownership,
     meters: Meters,
     families: Sequence[Family],
-    markets: Sequence[Market],
-    signals: Mapping[str, tuple[int, Entry]],
+    signals: Sequence[Column],
     ledger: Ledger,
     forming: Sequence[str] = (),
 ) -> View:
@@ -52,15 +52,18 @@ def view(
 
     Units in `forming` see their frequency.
     """
-    book = _Book(_entries(parts, ownership, meters, families, markets, signals, ledger, forming))
+    book = _Book(_entries(parts, ownership, meters, families, signals, ledger, forming))
     concerned = _Series(parts, meters.account_of_node(ownership), families, ledger)
     agents = {agent.id: agent for agent in parts.agents}
+    below: dict[str, list[Entry]] = defaultdict(list)  # what everybody below its owner receives
+    for column in signals:
+        below[column.owner] += [column.entry] if column.below else []
     chosen = []
     for actor in ownership.actors:
         if agents[actor].observability == "full":
             chosen.append(list(range(len(book.entries))))
         else:
-            chosen.append(_local(parts, ownership, book, agents[actor], meters.names, concerned))
+            chosen.append(_local(parts, ownership, book, agents[actor], meters.names, concerned, below))
     width = max((len(rows) for rows in chosen), default=0)
     index = np.zeros((len(chosen), width), dtype=int)
     valid = np.zeros(index.shape, dtype=bool)
@@ -84,8 +87,7 @@ def _entries(
     ownership: Ownership,
     meters: Meters,
     families: Sequence[Family],
-    markets: Sequence[Market],
-    signals: Mapping[str, tuple[int, Entry]],
+    signals: Sequence[Column],
     ledger: Ledger,
     forming: Sequence[str],
 ) -> list[tuple[str, Entry]]:
@@ -102,22 +104,17 @@ def _entries(
         for column in range(len(rows[0])):
             found += [(id, row[column]) for id, row in zip(family.ids, rows, strict=True)]
     found += observations.frequency_entries(forming, parts.network.f_hz)
-    for market in markets:
-        for member in market.members:
-            entries = (_with_prices(entry, parts.columns) for entry in market.protocol.observation_entries())
-            found += [(ownership.accounts[member], entry) for entry in entries]
-    return found + [(id, Entry(f"signal_{entry.name}", *entry[1:])) for id, (_, entry) in signals.items()]
-
-
-def _with_prices(entry: Entry, columns: Any) -> Entry:
-    """A market's price may go as far as those of the data."""
-    if entry.unit != "$/MWh":
-        return entry
-    return entry._replace(high=max(entry.high, columns.bounds[columns.price][1]))
+    return found + [(column.owner, column.entry) for column in signals]
 
 
 def _local(
-    parts: Any, ownership: Ownership, book: _Book, agent: Any, meters: Sequence[str], concerned: _Series
+    parts: Any,
+    ownership: Ownership,
+    book: _Book,
+    agent: Any,
+    meters: Sequence[str],
+    concerned: _Series,
+    below: Mapping[str, Sequence[Entry]],
 ) -> list[int]:
     """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and market."""
     columns = parts.columns
@@ -138,7 +135,7 @@ def _local(
             chosen += _meter_buses(parts.network, book, device.bus)
     chosen += book.of(agent.id)
     for ancestor in agent.ancestors():
-        chosen += [i for i in book.of(ancestor.id) if book.entries[i][1].name.startswith("signal_")]
+        chosen += [i for i in book.of(ancestor.id) if book.entries[i][1] in below.get(ancestor.id, ())]
     return list(dict.fromkeys(chosen))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.base import CENTRALIZED
-from powergrid.agents.deciders import Candidate, Deciders
+from powergrid.coordination.deciders import Candidate, Deciders
 from powergrid.engine.layout import SHARED, UTILITY
 
 
@@ -36,7 +36,7 @@ class Ownership:
         vertical: Mapping[str, Any],
         horizontal: Sequence[tuple[Any, Sequence[str]]],
     ):
-        members = {id for protocol, ids in horizontal if protocol.action_entries() for id in ids}
+        members = {id for protocol, ids in horizontal if protocol.speaks for id in ids}
         devices = [agent for agent in agents if hasattr(agent, "role")]
         self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in members) for agent in agents)
         acting = self._deciders.acting
@@ -100,6 +100,6 @@ def _candidate(agent: Any, protocol: Any, member: bool) -> Candidate:
         parent=None if agent.parent is None else agent.parent.id,
         device=hasattr(agent, "role"),
         offers=hasattr(agent, "role") and bool(agent.action_entries()),
-        sends=member or (protocol is not None and not central and bool(protocol.action_entries())),
+        sends=member or (protocol is not None and not central and protocol.speaks),
         commands=central or (protocol is not None and protocol.commands_children),
     )

@@ -137,10 +137,12 @@ def make_finish(rows: Rows) -> Callable:
         for i in range(money * lanes, costs * lanes):
             work[i] = 0.0
         account(ints, floats, before, after, delivered, now, flow, work)
-        count = received.shape[1]
-        if count:
-            read(flat(received), count, who, 0, count, work, money + widths[at.WIDTH.device_money])
         price(ints, floats, served, now, flow, work, costs)
+        count, paid = received.shape[1], widths[at.WIDTH.money] - widths[at.WIDTH.device_money]
+        if count:  # money of the layers, then their violations: the last columns of both
+            end, series = costs + widths[at.WIDTH.costs], flat(received)
+            read(series, count, who, 0, paid, work, costs - paid)
+            read(series, count, who, paid, count - paid, work, end - (count - paid))
 
     @leaf
     def post(work, first, cell, table, accounts, names, sharing, target, who):
@@ -207,7 +209,7 @@ def make_finish(rows: Rows) -> Callable:
     @leaf
     def feature(ints, floats, served, who, following, forecast, held, flow, readings, seen, delivered, work, f):
         """Fill the feature vector, rows `f` of `work` on, in the order of ``observe.features``."""
-        widths, signal = whole(ints, at.WIDTHS), whole(ints, at.SIGHT.signal)
+        widths = whole(ints, at.WIDTHS)
         m, first, measured = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start], widths[at.WIDTH.measured]
         width, series, branches = len(flow) // lanes, len(following) // lanes, widths[at.WIDTH.branch_meters]
         f = copy(following, 0, first, work, f)
@@ -230,8 +232,6 @@ def make_finish(rows: Rows) -> Callable:
         count = seen.shape[1]
         if count:
             read(flat(seen), count, who, 0, count, work, f)
-        for i in range(len(signal)):
-            put(work, f + count + i, get(delivered, signal[i]))
 
     @leaf
     def rows_of(group, clock, ticks, table, who, row, following, tick):

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.agents.policies import _following
-from powergrid.agents.policies._following import Curve
+from powergrid.agents import curves
+from powergrid.agents.curves import Curve
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.machine_code import cached
 from powergrid.core.types import Array
@@ -32,7 +32,7 @@ from powergrid.engine.compiled.rows import MANY, ONE, Rows
 from powergrid.engine.inverters import LARGEST_STEP_PU, LEAST_SHARE, ROUNDS, SCALE
 from powergrid.engine.layout import Layout
 
-_reactive, _active = twin(_following.reactive_slot), twin(_following.active_slot)
+_reactive, _active = twin(curves.reactive_slot), twin(curves.active_slot)
 _NUDGE_PU = 4.0 * float(np.sqrt(np.finfo(float).eps))
 _UNKNOWN = 1e300
 Q_SLOT, P_SLOT, OFFERED, UNIT, NODE = range(5)
@@ -376,7 +376,7 @@ def make_follow(rows: Rows) -> Follow:
     return Follow(begin, follow)
 
 
-_MADE_OF = (Path(__file__).parent, Path(engine.__file__), Path(_following.__file__))
+_MADE_OF = (Path(__file__).parent, Path(engine.__file__), Path(curves.__file__))
 
 
 @cache

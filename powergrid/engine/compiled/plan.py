@@ -204,8 +204,6 @@ class Sight(NamedTuple):
         Bounds of the features that agents see; the others' do not matter.
     alike
         Number of leading entries of each agent that equal those of the agent before, ``(A,)``.
-    signal
-        Slots of parents' price signals.
     """
 
     start: Array
@@ -218,7 +216,6 @@ class Sight(NamedTuple):
     alike: Array
     low: Array
     high: Array
-    signal: Array
 
 
 class Network(NamedTuple):
@@ -479,7 +476,6 @@ def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:
         alike=_alike(shown),
         low=_floats([entry.low for _, entry in view.entries]),
         high=_floats([entry.high for _, entry in view.entries]),
-        signal=_ints(layout.slots.signal),
     )
 
 
@@ -493,7 +489,7 @@ def _alike(shown: Array) -> Array:
 
 def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields]:
     """One row a family, with the places of its blocks."""
-    families, first_unit = layout.families, _first_units(layout)
+    families, first_unit = layout.families, first_units(layout)
     violations = sum(len(family.kernel.violation_names) * family.size for family in families)
     settle_at = dict(zip(layout.ledger.settling, layout.ledger.settle_at, strict=True))
     rows: list[CallRow] = []
@@ -502,7 +498,9 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
     fields: list[tuple[slice, ...]] = []
     state = money = readings = 0
     settled = sum(len(family.kernel.money_names) * family.size for family in families)  # behind all other money
-    violation = len(layout.ledger.costs.target) - violations  # behind voltage, overload and unserved load
+    settled_elsewhere = sum(layer.members * len(layer.added.violation_names) for layer in layout.layers)
+    # behind voltage, overload, unserved load and unbalance, before those of layers
+    violation = len(layout.ledger.costs.target) - settled_elsewhere - violations
     for i, (family, kernel) in enumerate(zip(families, kernels, strict=True)):
         size, kind = family.size, family.kernel
         rows.append(
@@ -554,7 +552,7 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
     return calls, _ints(widths), tuple(fields)
 
 
-def _first_units(layout: Layout) -> dict[int, int]:
+def first_units(layout: Layout) -> dict[int, int]:
     """Number of each family's first unit."""
     others = [i for i in range(len(layout.families)) if i not in layout.injecting]
     found, at = {}, 0

@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.types import Array, Flow
+from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import step as reference
 from powergrid.engine.compiled import ahead, loops
 from powergrid.engine.compiled.arguments import ChooseArguments, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverters import Followed, units_of
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
-from powergrid.engine.compiled.plan import Widths, floor_plan, pack
+from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
 from powergrid.engine.compiled.rows import WIDE
 from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.layout import Layout, params_of
+from powergrid.engine.local_policies import Memory, decide
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.schedule import due_at
 from powergrid.engine.state import Exogenous, Noise, Output, State
 
 
@@ -63,13 +63,13 @@ class Carried:
         Tick and exogenous row, ``(B, 2)``.
     rows
         Table of lanes, see ``powergrid.engine.compiled.loops``.
-    key, markets, outages
+    key, layers, policies, signals, outages
         As in the state, with its batch axes.
     """
 
     def __init__(self, maker: FusedStep, batch: tuple[int, ...], clock: Array, rows: Array, others: tuple[Any, ...]):
         self._maker, self.batch, self.clock, self.rows = maker, batch, clock, rows
-        self.key, self.markets, self.outages = others
+        self.key, self.layers, self.policies, self.signals, self.outages = others
 
     @cached_property
     def state(self) -> State:
@@ -127,6 +127,8 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
+        if any(len(layer.governed) for layer in layout.layers):
+            raise NotCompilableError("protocols that govern commands run with NumPy")
         if layout.switching is not None:
             raise NotCompilableError("switches and outages, which change the topology, run with NumPy")
         self.layout, self._reward = layout, reward
@@ -141,8 +143,7 @@ class FusedStep:
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
-        plain = None if layout.python is None else layout.python.act
-        self._policies = [(mask, act) for _, mask, act in layout.slots.local if act != plain]
+        self._consults = layout.choices.any or any(layer.level > 0 for layer in layout.layers)
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
         self._followers = None if layout.inverters is None else units_of(layout, self._fields)
 
@@ -153,6 +154,8 @@ class FusedStep:
             with ahead.first_use(lanes):
                 kernels = [compile_family(family, lanes) for family in self.layout.families]
                 ahead.ready(lanes)
+            firsts = first_units(self.layout)
+            self._first = [firsts[i] for i in range(len(firsts))]
             plan, self._fields = floor_plan(self.layout, kernels, self._flow.inputs, self._reward)
             self._widths = plan.widths
             self._codes[lanes] = _Code(lanes, loops.entries(lanes), *pack(plan))
@@ -190,15 +193,16 @@ class FusedStep:
             `costs` of the results are left alone, and the second result is a function that fills them later.
         """
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
-        count, traded = len(before.clock), bool(self.layout.markets)
+        count, traded = len(before.clock), bool(self.layout.layers)
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
         clock, rows = before.clock + 1, np.empty(before.rows.shape)
         when = before.clock.copy()  # tick, and row of the table
         when[:, 1] = when[:, 0] + np.ravel(first)
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
-        chosen = bool(self.layout.slots.local)
+        chosen = self._consults or self.layout.python is not None
+        memory = Memory(before.layers, before.policies, before.signals)
         if chosen:
-            self._choose(code, before, when, given, table, noise, rows, results)
+            memory = self._choose(code, before, when, given, table, noise, rows, results)
         compiled_flow = bool(self._flow.compiled[0]) and scratch.followed is None
         at_once = compiled_flow and not traded
         delivered, out, iterations, work = scratch.lean
@@ -223,12 +227,14 @@ class FusedStep:
             clipped=results.clipped, converged=results.converged,
         )  # fmt: skip
         self._run(code, scratch, arguments)
-        markets: tuple[Any, ...] = ()
         if not at_once:
-            markets, received, seen = self._trade(before, table[when[:, 1]], delivered, out, scratch.nothing)
-            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=received, seen=seen)
+            at = when[:, 1]
+            exogenous = Exogenous(table[at], table[at + 1])
+            memory, settled = self._trade(before, exogenous, noise, memory, (rows, delivered, out), scratch.nothing)
+            signals = _flat(memory.signals, before.batch)
+            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled, seen=signals)
             self._run(code, scratch, arguments)
-        after = Carried(self, before.batch, clock, rows, (before.key, markets, before.outages))
+        after = Carried(self, before.batch, clock, rows, (before.key, *memory, before.outages))
         if keep:
             return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations))
 
@@ -308,7 +314,7 @@ class FusedStep:
         noise: Noise,
         rows: Array,
         results: Results,
-    ) -> None:
+    ) -> Memory:
         """Slots of acting agents, of those that local policies act for, and what plain Python devices answer."""
         arguments = ChooseArguments(
             ints=code.ints, clock=when, actions=actions, before=before.rows, after=rows, due=results.due,
@@ -317,55 +323,69 @@ class FusedStep:
         code.entries.choose(*arguments)
         place, count = slice(*self._columns[:2]), len(when)
         slots = _by_env(rows, count, place)
-        if self._policies:
-            at = when[:, 1]
-            self._consult(before, Exogenous(table[at], table[at + 1]), noise, slots)
+        memory = Memory(before.layers, before.policies, before.signals)
+        if self._consults:
+            at, state = when[:, 1], before.state._replace(slots=_shaped(slots.copy(), before.batch))
+            exogenous = Exogenous(*(_shaped(table[k], before.batch) for k in (at, at + 1)))
+            drawn, choices = _at_tick(noise, state.tick), self.layout.choices
+            chosen, memory = decide(np, self.layout, self.params, state, state.slots, exogenous, drawn, choices)
+            slots[:] = _flat(chosen, before.batch)
         if self.layout.python is not None:
             tick, row = when.T
             held = _by_env(before.rows, count)
             v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:]))
-            self.layout.python.answer(slots, tick, table.take(row, axis=0), v_re, v_im)
+            self.layout.python.answer(
+                slots, tick, table.take(row, axis=0), _flat(memory.signals, before.batch), v_re, v_im
+            )
         if code.lanes > 1:
             _by_lanes(slots, code.lanes, rows, place)
-
-    def _consult(self, before: Carried, rows: Exogenous, noise: Noise, slots: Array) -> None:
-        """Slots that local policies act for; plain Python devices, which answer to what is chosen, come later."""
-        state, layout = before.state, self.layout
-        tick = np.minimum(state.tick + 1, noise.forecast.shape[-2] - 1)
-        drawn = Noise(*(np.take_along_axis(part, tick[..., None, None], axis=-2)[..., 0, :] for part in noise))
-        exogenous = Exogenous(*(_shaped(part, before.batch) for part in rows))
-        for mask, act in self._policies:
-            told = state._replace(slots=_shaped(slots.copy(), before.batch))
-            chosen = _flat(act(np, layout, self.params, told, exogenous, drawn), before.batch)
-            plan = layout.slots
-            if plan.waits(mask):
-                due = mask & due_at(before.clock[:, 0], plan.slot_interval, plan.slot_offset)
-                slots[due] = chosen[due]
-            else:
-                slots[:, mask] = chosen[:, mask]
+        return memory
 
     def _trade(
-        self, before: Carried, now: Array, delivered: Array, out: Array, nothing: Array
-    ) -> tuple[tuple[Any, ...], Array, Array]:
-        """What markets hold afterwards, their money columns, and what members see, both ``(B, columns)``."""
-        markets, batch = self.layout.markets, before.batch
-        if not markets:
-            return (), nothing, nothing
-        flow, slots = self._flow.flow(out, nothing), self._slots
-        injected = _by_env(delivered, len(out))
-        physical, now = _shaped(injected[:, :slots], batch), _shaped(now, batch)
-        held = [
-            reference.orders(market, books, physical, now, np)
-            for market, books in zip(markets, before.markets, strict=True)
-        ]
-        own = -injected[:, slots : slots + self._units][:, self.layout.unit_meter]
-        metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], own], axis=1)
-        measured_mw = np.where(flow.converged[:, None], reference.with_net(np, self.layout, metered), 0.0)
-        received, books = reference.settle(np, self.layout, held, _shaped(measured_mw, batch))
-        paid = [-_flat(values, batch) for pair in received for values in pair]
-        pairs = zip(markets, books, strict=True)
-        seen = [_flat(market.protocol.observe(np, book), batch).reshape(len(out), -1) for market, book in pairs]
-        return tuple(books), np.concatenate(paid, axis=1), np.concatenate(seen, axis=1)
+        self,
+        before: Carried,
+        exogenous: Exogenous,
+        noise: Noise,
+        memory: Memory,
+        tables: tuple[Array, Array, Array],
+        nothing: Array,
+    ) -> tuple[Memory, Array]:
+        """Both seams of the horizontal layers, and the second of the vertical ones.
+
+        Returns
+        -------
+        memory, settled
+            What layers remember, and their money and violations, ``(B, columns)``.
+        """
+        layout, batch, (rows, delivered, out) = self.layout, before.batch, tables
+        if not layout.layers:
+            return memory, nothing
+        count, state = len(out), before.state
+        drawn = _at_tick(noise, state.tick)
+        injected = _by_env(delivered, count)
+        place, now = slice(*self._columns[:2]), _shaped(exogenous.now, batch)
+        slots = _shaped(_by_env(rows, count, place).copy(), batch)
+        injections = []
+        for family, first in zip(layout.families, self._first, strict=True):
+            at = self._slots + first
+            parts = (injected[:, k : k + family.size] for k in (at, at + self._units))
+            injections.append(Injection(*(_shaped(part, batch) for part in parts)))
+        slots, memory = reference.traded(
+            np, layout, self.params, state, slots, now, drawn, memory, layout.choices, injections
+        )
+        values = _flat(slots, batch)
+        if layout.ordering.any():
+            _by_lanes(values, self._code(count).lanes, rows, place)
+        flow = self.flow_of(out, np.zeros(count, np.int64))
+        p_mw = injected[:, self._slots : self._slots + len(layout.units)]
+        metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], -p_mw[:, layout.unit_meter]], axis=1)
+        measured_mw = np.where(flow.converged[:, None], reference.with_net(np, layout, metered), 0.0)
+        flow = Flow(*(_shaped(part, batch) for part in flow))
+        states, signals, money, violations = reference.settle(
+            np, layout, memory, slots, flow, state, now, drawn, _shaped(measured_mw, batch), _shaped(p_mw, batch)
+        )
+        settled = [_flat(part, batch) for part in (*money, *violations)]
+        return Memory(states, memory.policies, signals), np.concatenate([*settled, nothing], axis=1)
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -381,7 +401,9 @@ class FusedStep:
         for columns, values in zip(np.split(np.arange(self._carried), self._columns)[1:], parts, strict=True):
             rows[:, columns] = values
         laned = _by_lanes(rows, self._code(len(clock)).lanes)
-        return Carried(self, batch, clock, laned, (state.key, state.markets, state.outages))
+        return Carried(
+            self, batch, clock, laned, (state.key, state.layers, state.policies, state.signals, state.outages)
+        )
 
     def state_of(self, carried: Carried) -> State:
         """Named parts of a carried table."""
@@ -397,7 +419,9 @@ class FusedStep:
             row=row,
             key=carried.key,
             devices=devices,
-            markets=carried.markets,
+            layers=carried.layers,
+            policies=carried.policies,
+            signals=carried.signals,
             slots=slots,
             v_re=v_re,
             v_im=v_im,
@@ -435,6 +459,12 @@ class FusedStep:
             frequency_hz=np.zeros((*batch, 0)),
             available=_shaped(results.available, batch),
         )
+
+
+def _at_tick(noise: Noise, tick: Array) -> Noise:
+    """Random numbers of a tick's decisions, of those for all ticks of the episode."""
+    at = np.minimum(tick + 1, noise.forecast.shape[-2] - 1)
+    return Noise(*(np.take_along_axis(part, at[..., None, None], axis=-2)[..., 0, :] for part in noise))
 
 
 def _by_env(table: Array, count: int, numbers: slice = slice(None)) -> Array:

@@ -20,13 +20,13 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.python_device import Windows
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
-from powergrid.engine.layout import Layout, Params, Slots
+from powergrid.engine.layout import Layout, Slots
 from powergrid.engine.python.family import Told
 from powergrid.engine.python.loop import loop_of
 from powergrid.engine.python.loop import row as row_of
 from powergrid.engine.python.units import Template, answers_of, guarded
 from powergrid.engine.schedule import command
-from powergrid.engine.state import Exogenous, Noise, State
+from powergrid.engine.state import Exogenous, State
 
 
 class _Episode:
@@ -272,15 +272,16 @@ class PythonDevices:
 
     # -- ticks ---------------------------------------------------------------------------------------------------
 
-    def act(self, xp: Any, layout: Layout, params: Params, state: State, exogenous: Exogenous, noise: Noise) -> Array:
-        """As a local policy: slots ``(*batch, K)`` with the answers of all objects; see :meth:`answer`."""
+    def act(self, state: State, exogenous: Exogenous) -> Array:
+        """The slots of a state, ``(*batch, K)``, with the answers of all objects; see :meth:`answer`."""
         count = int(np.prod(state.tick.shape))
         slots = np.array(state.slots).reshape(count, -1)
-        rows = (np.reshape(part, (count, -1)) for part in (exogenous.now, state.v_re, state.v_im))
+        parts = exogenous.now, state.signals, state.v_re, state.v_im
+        rows = (np.reshape(part, (count, part.shape[-1])) for part in parts)
         self.answer(slots, np.reshape(state.tick, -1), *rows)
         return slots.reshape(state.slots.shape)
 
-    def answer(self, slots: Array, tick: Array, now: Array, v_re: Array, v_im: Array) -> None:
+    def answer(self, slots: Array, tick: Array, now: Array, signals: Array, v_re: Array, v_im: Array) -> None:
         """Ask every object for one tick, and put the answers into `slots`.
 
         Parameters
@@ -289,8 +290,8 @@ class PythonDevices:
             ``(B, K)``, everything else chosen.
         tick
             ``(B,)``.
-        now
-            Exogenous rows ``(B, W)``.
+        now, signals
+            Exogenous rows ``(B, W)``, and what agents have been told ``(B, S)``.
         v_re, v_im
             Bus voltages of the last solved tick [pu], ``(B, m)``.
 
@@ -301,7 +302,7 @@ class PythonDevices:
             that its objects have left behind.
         """
         orders = self._low + (slots.take(self._action_slots, axis=1) + 1.0) * self._half_span
-        seen, paid, v_pu = self._surroundings(slots, now, v_re, v_im)
+        seen, paid, v_pu = self._surroundings(signals, now, v_re, v_im)
         numbers = slots[:, self.held].tolist()
         answers: list[Any] = []
         for e, t in enumerate(tick.tolist()):
@@ -326,11 +327,10 @@ class PythonDevices:
         episode.tick, episode.touched = tick + 1, self._clock
         return episode
 
-    def _surroundings(self, slots: Array, now: Array, v_re: Array, v_im: Array) -> tuple[list[list[float]], ...]:
+    def _surroundings(self, signals: Array, now: Array, v_re: Array, v_im: Array) -> tuple[list[list[float]], ...]:
         """Price that each unit sees, price that it pays itself, and voltage at its terminal, by environment."""
-        around, plan = self._around, self._slots
-        if len(plan.signal):
-            now = np.concatenate([now, plan.physical(slots)[:, plan.signal]], axis=1)
+        around = self._around
+        now = np.concatenate([now, signals], axis=1)
         paid = [self._nothing] * len(now)
         if self._pays:
             paid = np.where(self._bills, now.take(around.paid, axis=1), 0.0).tolist()

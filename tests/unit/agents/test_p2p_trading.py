@@ -5,20 +5,40 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from powergrid.agents.protocol import Context
 from powergrid.agents.protocols.p2p_trading import PeerToPeerTrading, clear, pay_as_bid
-from powergrid.core.types import Tariff
 
 RETAIL, FEED_IN = 90.0, 36.0
 
 
+def context(market, retail, feed_in):
+    """What the market's kernels use, with these tariffs of the members."""
+    nothing = np.zeros(np.shape(retail))
+    return Context(
+        params=market.params(),
+        dt_h=0.25,
+        due=nothing,
+        retail_per_mwh=np.asarray(retail, dtype=float),
+        feed_in_per_mwh=np.asarray(feed_in, dtype=float),
+        price_per_mwh=nothing[..., :1],
+        v_pu=nothing,
+        governed=nothing[..., :0],
+        command_member=np.zeros(0, int),
+        neighbours=np.zeros((nothing.shape[-1],) * 2),
+        uniform=nothing,
+    )
+
+
 def settle(shares, metered, retail=RETAIL, feed_in=FEED_IN, **params):
-    """Transfers from peers and from the utility for limit prices given as shares of the band."""
+    """What is sent, and transfers from peers and from the utility, for limit prices given as shares of the band."""
     market = PeerToPeerTrading(**params)
     metered = np.asarray(metered, dtype=float)
-    tariff = Tariff(np.full(metered.shape, retail), np.full(metered.shape, feed_in))
+    ctx = context(market, np.full(metered.shape, retail), np.full(metered.shape, feed_in))
     state = market.initial(np, metered.shape[:-1], metered.shape[-1], float)
-    state = market.before(np, None, state, np.asarray(shares, dtype=float)[..., None], tariff)
-    return market.after(np, None, state, metered)
+    state, nothing, _ = market.before(np, ctx, state, market.Orders(np.asarray(shares, dtype=float)))
+    _, sent, paid, violations = market.after(np, ctx, state, metered)
+    assert nothing == violations == ()
+    return sent, -paid.p2p, -paid.grid
 
 
 def test_book_worked_out_by_hand():
@@ -82,7 +102,7 @@ def test_accounts_sum_to_zero_and_nobody_loses_by_taking_part(pricing):
     rng = np.random.default_rng(7)
     metered = np.where(rng.random((200, 6)) < 0.1, 0.0, rng.normal(0.0, 0.3, (200, 6)))
     shares = np.round(rng.random((200, 6)), 1)
-    state, trades, utility = settle(shares, metered, pricing=pricing)
+    sent, trades, utility = settle(shares, metered, pricing=pricing)
     for transfers in (trades, utility):
         assert transfers.shape == (200, 7)
         assert np.abs(transfers.sum(-1)).max() <= 1e-9
@@ -90,49 +110,48 @@ def test_accounts_sum_to_zero_and_nobody_loses_by_taking_part(pricing):
     alone = -(RETAIL * np.maximum(metered, 0.0) + FEED_IN * np.minimum(metered, 0.0))
     assert (trades[:, :-1] + utility[:, :-1] >= alone - 1e-6).all()
     limit = FEED_IN + shares * (RETAIL - FEED_IN)
-    assert (trades[:, :-1] >= -limit * state.bought_mwh - 1e-6).all()
-    assert (state.bought_mwh != 0.0).any()
+    assert (trades[:, :-1] >= -limit * sent.p2p_bought - 1e-6).all()
+    assert (sent.p2p_bought != 0.0).any()
 
 
 def test_both_pricings_move_the_same_energy_and_equal_totals():
     rng = np.random.default_rng(3)
     metered, shares = rng.normal(0.0, 0.3, (50, 5)), rng.random((50, 5))
     uniform, in_pairs = settle(shares, metered), settle(shares, metered, pricing="pay_as_bid")
-    assert (uniform[0].bought_mwh == in_pairs[0].bought_mwh).all()
+    assert (uniform[0].p2p_bought == in_pairs[0].p2p_bought).all()
     assert np.allclose(uniform[2], in_pairs[2], rtol=0.0, atol=1e-12)
     assert np.abs(uniform[1][:, :-1].sum(-1)).max() <= 1e-9
     assert np.abs(in_pairs[1][:, :-1].sum(-1)).max() <= 1e-9
-    volume = np.maximum(uniform[0].bought_mwh, 0.0).sum(-1)
+    volume = np.maximum(uniform[0].p2p_bought, 0.0).sum(-1)
     turnover = np.maximum(in_pairs[1][:, :-1], 0.0).sum(-1)
     traded = volume > 0.0
-    assert in_pairs[0].price_per_mwh[traded, 0] == pytest.approx(turnover[traded] / volume[traded])
+    assert in_pairs[0].p2p_price[traded, 0] == pytest.approx(turnover[traded] / volume[traded])
 
 
 def test_rest_is_settled_at_the_tariff():
     # member 0 lacks 1.0, member 1 sells 0.4 of it at the middle of the band, the utility the rest
-    state, trades, utility = settle([1.0, 0.0], [1.0, -0.4])
+    sent, trades, utility = settle([1.0, 0.0], [1.0, -0.4])
     middle = 0.5 * (RETAIL + FEED_IN)
-    assert state.price_per_mwh == pytest.approx([middle, middle])
+    assert sent.p2p_price == pytest.approx([middle, middle])
     assert trades == pytest.approx([-0.4 * middle, 0.4 * middle, 0.0])
     assert utility == pytest.approx([-0.6 * RETAIL, 0.0, 0.6 * RETAIL])
 
 
 def test_limit_shares_span_the_band():
     market = PeerToPeerTrading()
-    state = market.initial(np, (), 3, float)
-    tariff = Tariff(np.array([90.0, 80.0, 70.0]), np.array([30.0, 20.0, 10.0]))
-    state = market.before(np, None, state, np.array([[0.0], [0.5], [1.0]]), tariff)
+    ctx = context(market, [90.0, 80.0, 70.0], [30.0, 20.0, 10.0])
+    state, *_ = market.before(np, ctx, market.initial(np, (), 3, float), market.Orders(np.array([0.0, 0.5, 1.0])))
     assert state.limit_per_mwh == pytest.approx([30.0, 50.0, 70.0])
-    (entry,) = market.action_entries()
-    assert (entry.low, entry.high) == (0.0, 1.0)
+    (action,) = market.entries([]).actions
+    assert (action.low, action.high) == (0.0, 1.0)
 
 
 def test_members_see_price_and_own_energy():
-    market = PeerToPeerTrading()
-    state, _, _ = settle([1.0, 0.0], [1.0, -0.4])
-    seen = market.observe(np, state)
-    assert seen == pytest.approx(np.array([[63.0, 0.4], [63.0, -0.4]]))
-    assert [entry.unit for entry in market.observation_entries()] == ["$/MWh", "MWh"]
+    sent, _, _ = settle([1.0, 0.0], [1.0, -0.4])
+    assert sent.p2p_price == pytest.approx(np.array([63.0, 63.0]))
+    assert sent.p2p_bought == pytest.approx(np.array([0.4, -0.4]))
+    channels = PeerToPeerTrading().entries([]).channels
+    assert [(channel.name, channel.unit) for channel in channels] == [("p2p_price", "$/MWh"), ("p2p_bought", "MWh")]
 
 
 def test_unknown_pricing_is_refused():

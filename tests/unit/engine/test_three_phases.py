@@ -244,3 +244,11 @@ def test_missing_phases_are_refused_by_name() -> None:
             grid, replace(network("ieee13")), "671", name="mg",
             transformer={"sn_mva": 1.0, "vk_percent": 5.0, "vkr_percent": 0.5},
         )  # fmt: skip
+
+
+def test_the_other_phases_of_a_bank_have_relays_of_their_own_where_an_agent_moves_one() -> None:
+    agents = [{"id": "tap_1", "type": "Regulator", "bus": "150-RG1.a", "params": {"tap_min": -8}}]
+    env = powergrid.make({"name": "apart", "network": {"base": "ieee123", "phases": "three"}, "agents": agents})
+    taps = env.world.layout.families[env.world.layout.taps]
+    assert {"tap_1", "regulator_150-RG1.b", "regulator_150-RG1.c"} <= set(taps.ids)
+    env.reset(seed=0)

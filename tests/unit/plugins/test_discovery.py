@@ -15,14 +15,20 @@ from powergrid.plugins import load_plugins
 from powergrid.plugins.registries import DEVICES
 
 PACKAGE = """
-from powergrid.agents.protocol import VerticalProtocol
-from powergrid.core.types import Entry
+from typing import Any, NamedTuple
+
+from powergrid.agents.policy import LocalPolicy
+from powergrid.agents.protocol import Action, Added, VerticalProtocol
 from powergrid.datasets import load
+
+class Orders(NamedTuple):
+    price: Any
 
 class Price(VerticalProtocol):
     '''A price.'''
-    def action_entries(self):
-        return (Entry("price", "$/MWh", 0.0, 100.0),)
+    Orders = Orders
+    def entries(self, members):
+        return Added(actions=(Action("price", "$/MWh", 0.0, 100.0),))
 
 def village(*, load_scale=1.0):
     '''A village.'''
@@ -33,9 +39,9 @@ def year(start=None, end=None, cache_dir=None, download=False):
     '''A year.'''
     return load("embedded_2022", start, end)
 
-def calm(xp, layout, params, state, exogenous, noise):
+class Calm(LocalPolicy):
     '''Rest.'''
-    return xp.zeros_like(state.slots)
+    usual = orders = "middle"
 """
 
 ENTRY_POINTS = """
@@ -55,7 +61,7 @@ dist_village = grid_plugins:village
 dist_year = grid_plugins:year
 
 [powergrid.policies]
-dist_calm = grid_plugins:calm
+dist_calm = grid_plugins:Calm
 """
 
 SCRIPT = """

@@ -1,9 +1,7 @@
-"""Policies whose units answer to their own voltage: what they command besides, and the curves that they follow."""
+"""Curves that inverters follow: reactive and active power by the voltage of the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import update_wrapper
 from typing import Any, NamedTuple
 
 from powergrid.core.types import Array
@@ -56,39 +54,3 @@ def active_slot(
     """
     highest = (curtailed(xp, v_pu, left) * rated_mw - low_mw) / xp.maximum(half_mw, 1e-9 * rated_mw) - 1.0
     return xp.minimum(wanted, xp.maximum(highest, -1.0))
-
-
-class Following:
-    """A policy whose units follow their voltage within the tick, together with the power flow.
-
-    Where it decides inside the environment the step settles the curves (:mod:`powergrid.engine.inverters`). Called, it
-    gives what the curves ask for at the voltages of the last tick.
-
-    Parameters
-    ----------
-    rule
-        What is commanded besides: ``rule(xp, layout, params, state, exogenous, noise) -> slots``.
-    volt_var
-        Curve of reactive power; ``None`` for none.
-    volt_watt
-        Whether active power is limited where the voltage is high.
-    own_curves
-        Whether devices with a curve of their own, such as a ``Statcom``, follow it where `volt_var` is ``None``.
-    """
-
-    def __init__(self, rule: Callable[..., Array], volt_var: Curve | None, volt_watt: bool, own_curves: bool):
-        self.rule, self.volt_var, self.volt_watt, self.own_curves = rule, volt_var, volt_watt, own_curves
-        update_wrapper(self, rule)
-
-    def __call__(self, xp: Any, layout: Any, params: Any, state: Any, exogenous: Any, noise: Any) -> Array:
-        """Slots ``(*batch, K)``."""
-        slots = self.rule(xp, layout, params, state, exogenous, noise)
-        inverters = layout.following(self)
-        return slots if inverters is None else inverters.by_last(xp, layout, params, state, exogenous.now, slots)
-
-
-def following(
-    *, volt_var: Curve | None = None, volt_watt: bool = False, own_curves: bool = True
-) -> Callable[[Callable[..., Array]], Following]:
-    """Decorator that makes a policy of a rule and the curves that its units follow."""
-    return lambda rule: Following(rule, volt_var, volt_watt, own_curves)

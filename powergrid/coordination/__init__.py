@@ -1,0 +1,1 @@
+"""Who decides when, and who is told what: deciders, channels and layers. No single protocol is known here."""

@@ -1,0 +1,189 @@
+"""Layers: protocols at work in the step. One text for NumPy and JAX; the compiled step calls the same kernels.
+
+A tick runs the vertical layers' `before` top down, then the devices' local policies, then horizontal layers; after the
+flow every layer settles. What a layer adds to actions, signals, commands and money is known from its protocol's
+entries alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.agents.protocol import Added, Context, Position
+from powergrid.core.types import Array
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One protocol among its members.
+
+    Attributes
+    ----------
+    protocol, params, added
+        The protocol object, its plain numbers, and what it adds.
+    ids
+        Its members.
+    level
+        Level of the parent; 0 for horizontal protocols.
+    accounts
+        Account that pays for each member, and that of the counterparty, ``(m + 1,)``; -2 drops a column.
+    orders
+        Slots of each action, ``(speakers,)`` or ``(m,)``.
+    channels
+        Columns of the signals that each channel fills, ``(1,)`` or ``(m,)``.
+    retail, feed_in
+        Tariff columns of the members, ``(m,)``.
+    node, node_share
+        Nodes at each member, filled up to three, and their weights, ``(m, 3)``.
+    meter, units, by_units
+        Sums of measurements and of units' injections into members, and whether the latter are what is metered.
+    load
+        Account whose own load counts as the member's, ``(m,)``; -1 for none.
+    governed, governed_member
+        Slots of the commands that it governs, and the member of each, ``(g,)``.
+    neighbours
+        Weights of links, ``(m, m)``.
+    interval, offset
+        Ticks between two decisions of each speaker and the first of them, ``(speakers,)``.
+    noise
+        First of its columns among the random numbers of the layers.
+    """
+
+    protocol: Any
+    params: Any
+    added: Added
+    ids: tuple[str, ...]
+    level: int
+    accounts: np.ndarray
+    orders: tuple[np.ndarray, ...]
+    channels: tuple[np.ndarray, ...]
+    retail: np.ndarray
+    feed_in: np.ndarray
+    node: np.ndarray
+    node_share: np.ndarray
+    meter: Any
+    units: Any
+    by_units: bool
+    load: np.ndarray
+    governed: np.ndarray
+    governed_member: np.ndarray
+    neighbours: np.ndarray
+    interval: np.ndarray
+    offset: np.ndarray
+    noise: int
+
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        return len(self.ids)
+
+    def metered_mwh(self, xp: Any, measured_mw: Array, p_mw: Array, dt_h: float) -> Array:
+        """Metered energy of the members, import positive, ``(*batch, m)``."""
+        return (-self.units(xp, p_mw) if self.by_units else self.meter(xp, measured_mw)) * dt_h
+
+    def voltage(self, xp: Any, v_pu: Array) -> Array:
+        """Voltage at each member, the mean of its phases [pu], ``(*batch, m)``."""
+        share = xp.asarray(self.node_share, dtype=v_pu.dtype)
+        return sum(
+            (v_pu[..., self.node[:, k]] * share[:, k] for k in range(1, 3)), v_pu[..., self.node[:, 0]] * share[:, 0]
+        )
+
+
+class Now(NamedTuple):
+    """What layers may use of the running tick: ticks ``(*batch,)``, exogenous row, voltages and random numbers."""
+
+    tick: Array
+    row: Array
+    price: int
+    dt_h: float
+    v_pu: Array
+    uniform: Array
+
+
+def context(xp: Any, layer: Layer, now: Now, physical: Array) -> Context:
+    """What a layer's kernels may use; `physical` are all commands in physical units, ``(*batch, K)``."""
+    row, m = now.row, layer.members
+    uniform = (
+        now.uniform[..., layer.noise : layer.noise + m] if layer.protocol.noisy else row[..., :1] * 0.0 * np.ones(m)
+    )
+    since = now.tick[..., None] - layer.offset
+    due = (since >= 0) & (since % layer.interval == 0)
+    return Context(
+        params=layer.params,
+        dt_h=now.dt_h,
+        due=xp.where(due, row[..., :1] * 0.0 + 1.0, 0.0),
+        retail_per_mwh=row[..., layer.retail],
+        feed_in_per_mwh=row[..., layer.feed_in],
+        price_per_mwh=row[..., now.price, None],
+        v_pu=layer.voltage(xp, now.v_pu),
+        governed=physical[..., layer.governed],
+        command_member=layer.governed_member,
+        neighbours=xp.asarray(layer.neighbours, dtype=row.dtype),
+        uniform=uniform,
+    )
+
+
+def orders(layer: Layer, physical: Array) -> Any:
+    """A layer's orders among all commands in physical units."""
+    return layer.protocol.Orders(*(physical[..., slots] for slots in layer.orders))
+
+
+def send(xp: Any, layer: Layer, signals: Array, sent: Any) -> Array:
+    """The signals with what a layer sends, ``(*batch, S)``; what it leaves out stays as it is."""
+    names = getattr(sent, "_fields", ())
+    for channel, columns in zip(layer.added.channels, layer.channels, strict=True):
+        if channel.name in names:
+            index = np.arange(signals.shape[-1])
+            index[columns] = signals.shape[-1] + np.arange(len(columns))
+            values = xp.broadcast_to(getattr(sent, channel.name), (*signals.shape[:-1], len(columns)))
+            signals = xp.concatenate([signals, values], axis=-1)[..., index]
+    return signals
+
+
+def before(
+    xp: Any, layer: Layer, state: Any, now: Now, physical: Array, signals: Array
+) -> tuple[Any, Array, Array | None]:
+    """Run the first seam of a layer.
+
+    Returns
+    -------
+    state, signals, governed
+        `governed` are the commands that it governs in physical units; ``None`` where there are none.
+    """
+    if layer.protocol.before is None:
+        return state, signals, None
+    ctx = context(xp, layer, now, physical)
+    state, sent, governed = layer.protocol.before(xp, ctx, state, orders(layer, physical))
+    return state, send(xp, layer, signals, sent), governed if len(layer.governed) else None
+
+
+def after(
+    xp: Any, layer: Layer, state: Any, now: Now, physical: Array, signals: Array, metered_mwh: Array
+) -> tuple[Any, Array, list[Array], list[Array]]:
+    """Run the second seam of a layer.
+
+    Returns
+    -------
+    state, signals, money, violations
+        Money [$] by name, ``(*batch, m + 1)`` each; priced violations [$] by name, ``(*batch, m)`` each.
+    """
+    if layer.protocol.after is None:
+        return state, signals, [], []
+    ctx = context(xp, layer, now, physical)
+    state, sent, money, violations = layer.protocol.after(xp, ctx, state, metered_mwh)
+    return state, send(xp, layer, signals, sent), list(money), list(violations)
+
+
+def decided(xp: Any, layer: Layer, state: Any, now: Now, physical: Array, how: str, position: Position | None) -> Any:
+    """Orders by rule, or those with which nobody takes part; ``None`` where the protocol has no such kernel."""
+    kernel = layer.protocol.abstain if how == "abstain" else layer.protocol.rule
+    return None if kernel is None else kernel(xp, context(xp, layer, now, physical), state, position)
+
+
+def initial(xp: Any, layers: Sequence[Layer], batch: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
+    """States of the layers at reset."""
+    return tuple(layer.protocol.initial(xp, batch, layer.members, dtype) for layer in layers)

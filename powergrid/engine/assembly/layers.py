@@ -1,0 +1,214 @@
+"""From protocol objects to layers: slots of their orders, columns of their signals, and what is metered for members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from powergrid.agents.base import CENTRALIZED
+from powergrid.agents.protocol import Action, Added, Member, Protocol, entry_of
+from powergrid.coordination import graph
+from powergrid.coordination.channels import Channels, Column
+from powergrid.coordination.layers import Layer
+from powergrid.core.types import Entry
+from powergrid.engine.assembly.families import Tariffs
+from powergrid.engine.assembly.ownership import Ownership
+from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
+from powergrid.engine.gather import SumTo
+from powergrid.engine.layout import DROPPED, SHARED, Columns, Family
+from powergrid.networks import terminals
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A protocol whose orders have slots and whose channels have columns, before the devices are numbered."""
+
+    protocol: Protocol
+    added: Added
+    members: tuple[Any, ...]
+    parent: Any
+    orders: tuple[np.ndarray, ...]
+    channels: tuple[np.ndarray, ...]
+
+
+def open_vertical(parts: Parts, book: SlotBook, channels: Channels) -> list[Opened]:
+    """The vertical protocols in the order of the agents; a parent that is one actor with its children sends nothing."""
+    found = []
+    for agent in parts.agents:
+        protocol = parts.vertical.get(agent.id)
+        if protocol is not None and agent.policy != CENTRALIZED:
+            opened = _open(parts, book, channels, protocol, tuple(agent.subordinates), agent)
+            if opened is not None:
+                found.append(opened)
+    return found
+
+
+def open_horizontal(parts: Parts, book: SlotBook, channels: Channels) -> list[Opened]:
+    """The horizontal protocols."""
+    agents = {agent.id: agent for agent in parts.agents}
+    opened = (
+        _open(parts, book, channels, protocol, tuple(agents[id] for id in ids), None)
+        for protocol, ids in parts.horizontal
+    )
+    return [layer for layer in opened if layer is not None]
+
+
+def _open(
+    parts: Parts, book: SlotBook, channels: Channels, protocol: Protocol, members: tuple[Any, ...], parent: Any
+) -> Opened | None:
+    added = protocol.entries([_member(agent) for agent in members])
+    if added == Added():
+        return None
+    orders = [_order_slots(book, action, members, parent) for action in added.actions]
+    columns = []
+    for channel in added.channels:
+        entry = _with_prices(entry_of(channel), parts.columns)
+        owners = [agent.id for agent in members] if channel.each or parent is None else [parent.id]
+        below = parent is not None and not channel.each
+        columns.append(
+            channels.add([Column(owner, entry, channel.default, below, channel.stands_for) for owner in owners])
+        )
+    return Opened(protocol, added, members, parent, tuple(orders), tuple(columns))
+
+
+def _member(agent: Any) -> Member:
+    """The member with the active power that its units can inject."""
+    low = high = 0.0
+    for device in (agent, *agent.descendants()):
+        entry = device.action_entries().get("p_mw") if getattr(device, "role", "") == "injection" else None
+        if entry is not None:
+            low, high = low + entry.low, high + entry.high
+    return Member(agent.id, low, high)
+
+
+def _order_slots(book: SlotBook, action: Action, members: Sequence[Any], parent: Any) -> np.ndarray:
+    policy_of = book.ownership.policy_of
+    if parent is None:
+        slots = [book.add(a.id, entry_of(action, k), a.id, policy_of(a)) for k, a in enumerate(members)]
+    elif action.each:
+        by = parent.id, policy_of(parent)
+        slots = [book.add(agent.id, entry_of(action, k), *by) for k, agent in enumerate(members)]
+    else:
+        slots = [book.add(parent.id, entry_of(action), parent.id, policy_of(parent))]
+    return np.array(slots, dtype=int)
+
+
+def _with_prices(entry: Entry, columns: Columns) -> Entry:
+    """A price may go as far as those of the data."""
+    if entry.unit != "$/MWh":
+        return entry
+    return entry._replace(high=max(entry.high, columns.bounds[columns.price][1]))
+
+
+def close(
+    parts: Parts,
+    ownership: Ownership,
+    meters: Meters,
+    injecting: Sequence[Any],
+    families: Sequence[Family],
+    opened: Sequence[Opened],
+) -> tuple[Layer, ...]:
+    """The layers, vertical ones top down and before the horizontal ones.
+
+    Parameters
+    ----------
+    injecting
+        Devices that inject power, in their order.
+    """
+    tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
+    for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
+        layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
+        noise += layer.members if layer.protocol.noisy else 0
+        found.append(layer)
+    return tuple(found)
+
+
+def _layer(
+    parts: Parts,
+    ownership: Ownership,
+    meters: Meters,
+    injecting: Sequence[Any],
+    families: Sequence[Family],
+    tariffs: Tariffs,
+    item: Opened,
+    noise: int,
+) -> Layer:
+    members, vertical = item.members, item.parent is not None
+    account = [ownership.account(agent) if vertical else ownership.account_of(agent.id) for agent in members]
+    below = [{agent.id, *(under.id for under in agent.descendants())} for agent in members]
+    tariff = [tariffs.account(owner) for owner in account]
+    governed = [
+        (int(family.slot[row, j]), k)
+        for family in families
+        for j, name in enumerate(family.kernel.Command._fields)
+        for row, id in enumerate(family.ids)
+        for k, ids in enumerate(below)
+        if name in item.added.governs and id in ids and family.free[row, j]
+    ]
+    speakers = members if not vertical else [item.parent]
+    turns = np.array([turn_of(parts, agent) for agent in speakers], dtype=int).reshape(-1, 2)
+    nodes = [_nodes(parts, agent) for agent in members]
+    own_load = [owner if not hasattr(agent, "role") else -1 for owner, agent in zip(account, members, strict=True)]
+    return Layer(
+        protocol=item.protocol,
+        params=item.protocol.params(),
+        added=item.added,
+        ids=tuple(agent.id for agent in members),
+        level=item.parent.level if vertical else 0,
+        accounts=np.array([*account, DROPPED], dtype=int),
+        orders=item.orders,
+        channels=item.channels,
+        retail=np.array([retail for retail, _ in tariff], dtype=int),
+        feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
+        node=np.array([(*at, *[at[0]] * 2)[:3] for at in nodes], dtype=int).reshape(-1, 3),
+        node_share=np.array([(*[1.0 / len(at)] * len(at), 0.0, 0.0)[:3] for at in nodes]).reshape(-1, 3),
+        meter=_meters(parts, ownership, meters, account, len(members)),
+        units=_units(injecting, below),
+        by_units=vertical,
+        load=np.array([-1 if owner == SHARED else owner for owner in own_load], dtype=int),
+        governed=np.array([slot for slot, _ in governed], dtype=int),
+        governed_member=np.array([member for _, member in governed], dtype=int),
+        neighbours=graph.full(len(members)),
+        interval=turns[:, 0],
+        offset=turns[:, 1],
+        noise=noise,
+    )
+
+
+def turn_of(parts: Parts, agent: Any) -> tuple[int, int]:
+    """Ticks between two decisions of an agent, and its first."""
+    tick_s = parts.settings.dt_h * 3600.0
+    return round((agent.interval_s or tick_s) / tick_s), round(agent.offset_s / tick_s)
+
+
+def _meters(parts: Parts, ownership: Ownership, meters: Meters, account: Sequence[int], members: int) -> SumTo:
+    """Sum of the measurements of accounts' meters into members."""
+    target, member_of = np.full(len(meters.names), -1), {owner: k for k, owner in enumerate(account)}
+    for agent in parts.devices:
+        owner = ownership.account(agent)
+        if agent.role == "meter" and owner in member_of:
+            target[meters.paid[agent.bus]] = member_of[owner]
+    return SumTo(target, members)
+
+
+def _units(injecting: Sequence[Any], below: Sequence[set[str]]) -> SumTo:
+    """Sum of injections into the members that units belong to."""
+    target = [next((k for k, ids in enumerate(below) if agent.id in ids), -1) for agent in injecting]
+    return SumTo(np.array(target, dtype=int), len(below))
+
+
+def _nodes(parts: Parts, agent: Any) -> tuple[int, ...]:
+    """Nodes at which a member meets the network: of its unit, of its meter, of its first unit, or the source."""
+    network, devices = parts.network, [a for a in (agent, *agent.descendants()) if hasattr(a, "role")]
+    for device in devices:
+        rows = terminals.branch_rows(network, device.bus) if device.role == "meter" else ()
+        if rows:
+            return tuple(int(network.branches.to_bus[row]) for row in rows)[:3]
+    for device in devices:
+        if device.role == "injection":
+            return terminals.device_nodes(network, device)
+    source = network.source_nodes if network.is_three_phase else [network.source_bus]
+    return tuple(int(node) for node in source)[:3]

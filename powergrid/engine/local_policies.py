@@ -1,0 +1,443 @@
+"""Local policies in the step: which number of a command or an order is filled with what, and the filling.
+
+One text for NumPy and JAX. The tables (:class:`Choices`) are made once; the compiled step reads the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.agents.device_agent import DeviceAgent, Outlook
+from powergrid.agents.policy import LocalPolicy, Unit
+from powergrid.agents.protocol import Position
+from powergrid.coordination import layers as coordination
+from powergrid.coordination.layers import Layer, Now
+from powergrid.core.types import Array
+from powergrid.engine import schedule
+from powergrid.engine.gather import join
+from powergrid.engine.layout import Family, Layout, Params
+from powergrid.engine.state import Exogenous, Noise, State
+
+NOBODY, SHARE, RULE, RANDOM, RELAY, KERNEL, ABSTAIN = range(7)
+"""What fills a slot: nobody here, a fixed share of the range, the rule of its family or protocol, a random number, the
+relay of its regulator, the kernel of a policy, the order with which nobody takes part."""
+
+
+class Acting(NamedTuple):
+    """A policy with a kernel at work on a family.
+
+    Attributes
+    ----------
+    policy, params
+        The policy object, and its plain numbers.
+    family
+        Index of the family.
+    slots
+        Whether it fills a slot, ``(K,)``.
+    noise
+        Slot whose random number each unit uses, ``(n,)``.
+    """
+
+    policy: LocalPolicy
+    params: Any
+    family: int
+    slots: np.ndarray
+    noise: np.ndarray
+
+
+class Choices(NamedTuple):
+    """What fills each slot.
+
+    Attributes
+    ----------
+    how
+        One of :data:`NOBODY` and the following, ``(K,)``.
+    share
+        Share of the range where `how` is :data:`SHARE`, ``(K,)``.
+    ruled
+        Families whose rule is wanted.
+    acting
+        Policies with a kernel.
+    """
+
+    how: np.ndarray
+    share: np.ndarray
+    ruled: tuple[int, ...]
+    acting: tuple[Acting, ...]
+
+    @property
+    def random(self) -> bool:
+        """Whether random numbers are needed."""
+        return bool((self.how == RANDOM).any()) or any(acting.policy.noisy for acting in self.acting)
+
+    @property
+    def any(self) -> bool:
+        """Whether any slot is filled here."""
+        return bool((self.how != NOBODY).any())
+
+    def of(self, slots: np.ndarray) -> Choices:
+        """The same for some slots only, the rest being nobody's."""
+        mine = np.zeros(len(self.how), bool)
+        mine[slots] = True
+        return self._replace(how=np.where(mine, self.how, NOBODY))
+
+
+def choices_of(
+    families: Sequence[Family],
+    layers: Sequence[Layer],
+    rest: np.ndarray,
+    taps: int | None,
+    policy_of: Callable[[int], LocalPolicy | None],
+) -> Choices:
+    """Tables of what fills each slot.
+
+    Parameters
+    ----------
+    rest
+        What each slot holds before the first decision, ``(K,)``.
+    taps
+        Index of the family of regulators.
+    policy_of
+        Policy that decides a slot, ``None`` where nobody here does.
+    """
+    how, share = np.zeros(len(rest), dtype=int), np.zeros(len(rest))
+    kernels: dict[tuple[int, int], tuple[LocalPolicy, list[int]]] = {}
+    for i, family in enumerate(families):
+        stores = "soc" in family.kernel.State._fields
+        for row, j in np.argwhere(family.free):
+            slot, name = int(family.slot[row, j]), family.kernel.Command._fields[j]
+            policy = policy_of(slot)
+            if policy is None:
+                continue
+            if policy.act is not None:
+                how[slot] = KERNEL
+                kernels.setdefault((id(policy), i), (policy, []))[1].append(slot)
+            elif policy.relays and i == taps:
+                how[slot] = RELAY
+            elif stores and name == "p_mw" and policy.stores is not None:
+                how[slot], share[slot] = SHARE, policy.stores
+            elif name in policy.fixed:
+                how[slot], share[slot] = SHARE, policy.fixed[name]
+            else:
+                how[slot], share[slot] = _choice(policy.usual, rest[slot])
+    for layer in layers:
+        for slots in layer.orders:
+            for slot in slots.tolist():
+                policy = policy_of(slot)
+                if policy is not None:
+                    how[slot], share[slot] = _choice(policy.orders, rest[slot])
+    acting = []
+    for (_, i), (policy, filled) in kernels.items():
+        mask, first = np.zeros(len(rest), bool), families[i].slot[:, 0]
+        mask[filled] = True
+        acting.append(Acting(policy, policy.params(), i, mask, first))
+    wanted = [family.slot[family.free] for family in families]
+    ruled = tuple(i for i, slots in enumerate(wanted) if np.isin(how[slots], (RULE, KERNEL)).any())
+    return Choices(how, share, ruled, tuple(acting))
+
+
+def _choice(choice: str, rest: float) -> tuple[int, float]:
+    ways = {"rule": (RULE, 0.0), "abstain": (ABSTAIN, 0.0), "random": (RANDOM, 0.0), "middle": (SHARE, 0.0)}
+    return ways.get(choice, (SHARE, rest))
+
+
+class Memory(NamedTuple):
+    """What decisions leave: states of the layers, memories of policies with a kernel, and signals, as in a state."""
+
+    layers: tuple[Any, ...]
+    policies: tuple[Any, ...]
+    signals: Array
+
+
+def decide(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    exogenous: Exogenous,
+    noise: Noise,
+    choices: Choices,
+) -> tuple[Array, Memory]:
+    """Vertical layers top down, each after its parent has decided, then the devices.
+
+    Layers that govern commands follow before delivery, the other horizontal ones after it.
+
+    Parameters
+    ----------
+    slots
+        What is chosen from outside, and what is held, ``(*batch, K)``.
+
+    Returns
+    -------
+    slots, memory
+    """
+    signals, states = state.signals, list(state.layers)
+    tick, due = now(layout, state, exogenous.now, noise), due_slots(layout, state.tick, choices)
+    for k, layer in enumerate(layout.layers):
+        if layer.level == 0 or len(layer.governed):
+            continue
+        slots = ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, None)
+        states[k], signals, _ = coordination.before(xp, layer, states[k], tick, layout.slots.physical(slots), signals)
+    policies = state.policies
+    if choices.any:
+        slots, policies = _devices(xp, layout, params, state, slots, exogenous.now, noise, choices, signals, due)
+    return slots, Memory(tuple(states), policies, signals)
+
+
+def due_slots(layout: Layout, tick: Array, choices: Choices) -> Array | None:
+    """Where local policies decide at a tick, ``(*batch, K)``, the others hold; ``None`` is everywhere.
+
+    A policy that stands in for actors is consulted for theirs in every tick.
+    """
+    plan, own = layout.slots, layout.slots.actor < 0
+    if not plan.waits(own):
+        return None
+    return schedule.due_at(tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
+
+
+def now(layout: Layout, state: State, row: Array, noise: Noise) -> Now:
+    """What layers may use of the running tick, with the voltages of the last one."""
+    v_pu = (state.v_re * state.v_re + state.v_im * state.v_im) ** 0.5
+    return Now(state.tick, row, layout.columns.price, layout.settings.dt_h, v_pu, noise.protocols)
+
+
+def _devices(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    state: State,
+    slots: Array,
+    row: Array,
+    noise: Noise,
+    choices: Choices,
+    signals: Array,
+    due: Array | None,
+) -> tuple[Array, tuple[Any, ...]]:
+    """Commands of devices, by tables, rules and kernels."""
+    plan, table, policies = layout.slots, _SlotValues(slots.shape), list(state.policies)
+    own = {(id(acting.policy), acting.family): k for k, acting in enumerate(layout.choices.acting)}
+    prices = xp.concatenate([row, signals], axis=-1)
+    net_load_mw = _net_load(xp, layout, params, state, row) if choices.ruled else None
+    for i in choices.ruled:
+        family, columns, device = layout.families[i], params.families[i], state.devices[i]
+        outlook = _outlook(xp, layout, family, row, prices, net_load_mw, settle(xp, layout, family, state))
+        values = readings(xp, family, row, state)
+        command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
+        table.put_all(xp, plan, family, command, choices.how == RULE)
+        for acting in choices.acting:
+            if acting.family != i:
+                continue
+            held = schedule.command(family, plan.physical(slots))
+            uniform = noise.policy[..., acting.noise] if acting.policy.noisy else row[..., :1] * np.zeros(family.size)
+            v_pu = xp.sqrt(state.v_re**2 + state.v_im**2)[..., family.place]
+            shaped = family.kernel.Command(*(xp.broadcast_to(c, uniform.shape) for c in command))
+            unit = Unit(columns, device, values, outlook, v_pu, uniform, held, shaped)
+            k = own.get((id(acting.policy), i))
+            memory = acting.policy.State() if k is None else policies[k]  # one without memory may stand in for actors
+            after, chosen = acting.policy.act(xp, acting.params, memory, unit, layout.settings.dt_h)
+            table.put_all(xp, plan, family, chosen, acting.slots)
+            if k is not None:
+                policies[k] = after
+    if layout.taps is not None and (choices.how == RELAY).any():
+        table.write(*_relay_moves(xp, layout, params, state, choices))
+    chosen = table.slots(xp, slots)
+    if (choices.how == SHARE).any():
+        chosen = xp.where(choices.how == SHARE, xp.asarray(choices.share, dtype=slots.dtype), chosen)
+    if (choices.how == RANDOM).any():
+        chosen = xp.where(choices.how == RANDOM, 2.0 * noise.policy - 1.0, chosen)
+    mine = choices.how != NOBODY
+    mine &= ~layout.ordering  # orders have been given, or follow
+    return xp.where(mine if due is None else mine & due, chosen, slots), tuple(policies)
+
+
+def ordered(
+    xp: Any,
+    layout: Layout,
+    layer: Layer,
+    state: Any,
+    tick: Now,
+    slots: Array,
+    noise: Noise,
+    choices: Choices,
+    due: Array | None,
+    position: Position | None,
+) -> Array:
+    """The slots with the orders that local policies give in one layer."""
+    plan, physical = layout.slots, layout.slots.physical(slots)
+    chosen = slots
+    for how, name in ((RULE, "rule"), (ABSTAIN, "abstain")):
+        mine = [choices.how[order] == how for order in layer.orders]
+        if not any(mask.any() for mask in mine):
+            continue
+        given = coordination.decided(xp, layer, state, tick, physical, name, position)
+        table = _SlotValues(slots.shape)
+        for k, (order, mask) in enumerate(zip(layer.orders, mine, strict=True)):
+            if not mask.any():
+                continue
+            if given is None:
+                values = 0.0 * slots[..., order]
+            else:
+                wanted = xp.broadcast_to(given[k], (*slots.shape[:-1], len(order)))
+                values = share_of(xp, plan, order, wanted)
+            table.write(values[..., mask], order[mask])
+        chosen = table.slots(xp, chosen)
+    fixed = np.concatenate([*layer.orders, np.zeros(0, int)]).astype(int)
+    own = np.zeros(plan.size, bool)
+    own[fixed] = choices.how[fixed] != NOBODY
+    if not own.any():
+        return slots
+    chosen = xp.where(own & (choices.how == SHARE), xp.asarray(choices.share, dtype=slots.dtype), chosen)
+    if (choices.how[fixed] == RANDOM).any():
+        chosen = xp.where(own & (choices.how == RANDOM), 2.0 * noise.policy - 1.0, chosen)
+    return xp.where(own if due is None else own & due, chosen, slots)
+
+
+def share_of(xp: Any, plan: Any, slots: np.ndarray, physical: Array) -> Array:
+    """Physical values as shares in [-1, 1] of the ranges of some slots; the middle where a range has no width."""
+    span = np.where(plan.half_span[slots] > 0.0, plan.half_span[slots], 1.0)
+    return xp.minimum(xp.maximum((physical - plan.low[slots]) / span - 1.0, -1.0), 1.0)
+
+
+class _SlotValues:
+    """Collects values for slots, so that one gather writes them all."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+        self.values: list[Array] = []
+        self.index: list[np.ndarray] = []
+
+    def write(self, values: Array, index: np.ndarray) -> None:
+        """Values ``(*batch, n)`` for the slots `index` ``(n,)``."""
+        self.values.append(values)
+        self.index.append(index)
+
+    def put_all(self, xp: Any, plan: Any, family: Family, command: Any, wanted: np.ndarray) -> None:
+        """Translate a physical command into the wanted ones of its slots."""
+        for j, values in enumerate(command):
+            units = np.flatnonzero(family.free[:, j] & wanted[family.slot[:, j]])
+            if len(units):
+                values = xp.broadcast_to(values, (*self.shape[:-1], family.size))[..., units]
+                slot = family.slot[units, j]
+                self.write(share_of(xp, plan, slot, values), slot)
+
+    def slots(self, xp: Any, default: Array) -> Array:
+        """All slots, those never written as in `default`."""
+        if not self.index:
+            return default
+        written = np.concatenate(self.index)
+        source = np.arange(default.shape[-1])
+        source[written] = default.shape[-1] + np.arange(len(written))
+        return xp.concatenate([default, *self.values], axis=-1)[..., source]
+
+
+def readings(xp: Any, family: Any, now: Array, state: Any) -> Any:
+    """The family's ``Exogenous`` of the running tick, with the voltages of the last one."""
+    return schedule.exogenous_of(family, now, xp.sqrt(state.v_re**2 + state.v_im**2))
+
+
+def _net_load(xp: Any, layout: Layout, params: Params, state: State, now: Array) -> Array:
+    """Load of each account minus all that sun, wind and water offer it [MW], ``(*batch, accounts + 1)``."""
+    net_load_mw = layout.net_load(xp, params, now)
+    for family, columns in zip(layout.families, params.families, strict=True):
+        counted = "available_pu" in family.kernel.Exogenous._fields  # power by a series, in layout.net_load
+        if counted or family.kernel.available is DeviceAgent.available:
+            continue
+        series = readings(xp, family, now, state)
+        offered_mw = family.kernel.available(xp, columns, series, layout.settings.dt_h)
+        owned = (family.account % net_load_mw.shape[-1])[:, None] == range(net_load_mw.shape[-1])
+        net_load_mw = net_load_mw - offered_mw @ xp.asarray(owned, dtype=net_load_mw.dtype)
+    return net_load_mw
+
+
+def settle(xp: Any, layout: Layout, family: Family, state: State) -> Array:
+    """Settlement price of each unit [$/MWh], ``(*batch, n)``; zero where it holds nothing of worth."""
+    at = {id(layout.families[i]): at for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True)}
+    if id(family) not in at:
+        return xp.zeros((*state.slots.shape[:-1], family.size), dtype=state.slots.dtype)
+    return state.settlement_per_mwh[..., at[id(family)]]
+
+
+def _outlook(
+    xp: Any, layout: Layout, family: Family, now: Array, prices: Array, net_load_mw: Array, settlement_per_mwh: Array
+) -> Outlook:
+    columns = layout.columns
+    start = len(columns.series)
+    ahead = now[..., start : start + columns.price_hours]
+    hour = now[..., columns.column("hour")]
+    price = prices[..., family.price]
+    # a parent's price replaces the whole tariff: children respond to it both when they buy and when they sell
+    sent = family.price >= now.shape[-1]
+    return Outlook(
+        price_per_mwh=price,
+        retail_per_mwh=xp.where(sent, price, now[..., family.retail]),
+        feed_in_per_mwh=xp.where(sent, price, now[..., family.feed_in]),
+        price_ahead_per_mwh=xp.moveaxis(ahead, -1, 0)[..., None],
+        mean_price_per_mwh=ahead.mean(-1)[..., None],
+        net_load_mw=net_load_mw[..., family.account],
+        hour=hour[..., None],
+        settlement_per_mwh=settlement_per_mwh,
+    )
+
+
+def _relay_moves(xp: Any, layout: Layout, params: Params, state: State, choices: Choices) -> tuple[Array, np.ndarray]:
+    """Commands of regulators without local control, and their slots.
+
+    They make the steps that their relays would make on the last voltages, upstream first.
+    """
+    assert layout.taps is not None
+    family, own, columns = layout.families[layout.taps], state.devices[layout.taps], params.families[layout.taps]
+    kernel = family.kernel
+    reading = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)[..., layout.relay_bus]
+    if layout.relays is not None:
+        reading = layout.relays.read(xp, state.v_re, state.v_im, kernel.ratio(columns, own))
+    columns, rested = columns._replace(local_control=columns.step_pu * 0.0 + 1.0), own._replace(moves=own.moves * 0.0)
+    steps = kernel.wanted_steps(xp, columns, rested, reading, columns.max_steps_per_tick)
+    waits = xp.abs(steps) @ xp.asarray(layout.upstream, dtype=steps.dtype) > 0.0
+    free = family.free[:, 0] & (choices.how[family.slot[:, 0]] == RELAY)
+    moves = xp.where(waits, 0.0, steps) / columns.max_steps_per_tick
+    return moves[..., free], family.slot[free, 0]
+
+
+def position(
+    xp: Any,
+    layout: Layout,
+    params: Params,
+    layer: Layer,
+    row: Array,
+    physical: Array,
+    injections: Sequence[Any] | None,
+) -> Position:
+    """What a layer's members know when they order by rule.
+
+    Parameters
+    ----------
+    physical
+        All commands in physical units.
+    injections
+        What every family injects in this tick; ``None`` where it is not known yet.
+    """
+    load_mw = row[..., layout.load_series] @ params.load_to_account
+    imported = xp.where(layer.load >= 0, load_mw[..., layer.load], 0.0)
+    if injections is not None:
+        p_mw = join(xp, [injections[i].p_mw for i in layout.injecting], row.shape[:-1], row.dtype)
+        imported = imported - layer.units(xp, p_mw)
+    cost = imported * 0.0
+    for family, columns in zip(layout.families, params.families, strict=True):
+        fields = family.kernel.Command._fields
+        if "p_mw" not in fields or not family.free.any():
+            continue
+        p_mw = xp.broadcast_to(schedule.command(family, physical)[fields.index("p_mw")], (*row.shape[:-1], family.size))
+        marginal = family.kernel.marginal_cost(xp, columns, p_mw)
+        if marginal is None:
+            continue
+        running = xp.where(p_mw > 0.0, marginal, 0.0)
+        for member, account in enumerate(layer.accounts[:-1]):
+            mine = family.account == account
+            if mine.any():
+                here = np.arange(layer.members) == member
+                cost = xp.where(here, xp.maximum(cost, xp.max(running[..., mine], axis=-1)[..., None]), cost)
+    return Position(cost, imported)

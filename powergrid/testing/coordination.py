@@ -1,0 +1,161 @@
+"""Examiners of protocols and local policies: a few ticks on NumPy, in a batch, on JAX and compiled, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from powergrid.agents.policy import is_policy
+from powergrid.core import random
+from powergrid.core.backend import jax_float64, jax_module, jax_numpy
+from powergrid.core.errors import NotCompilableError, PowerGridError
+from powergrid.engine import step as engine
+from powergrid.engine.layout import params_of
+from powergrid.plugins.registries import POLICIES, PROTOCOLS
+from powergrid.worlds.build import build
+from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.world import World
+
+_BATTERY: Mapping[str, Any] = {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
+_GENERATOR: Mapping[str, Any] = {
+    "type": "DG",
+    "bus": "675",
+    "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 60.0},
+}
+_TICKS, _COUNT, _MEMBERS = 8, 4, 3
+_GAP = 1e-9
+
+
+def check_policy(name: str) -> None:
+    """Examine a registered local policy with a battery, or else with a generator.
+
+    A few ticks must run on finite numbers; one environment of a batch must be as it is alone, and JAX and the compiled
+    step must give the same to 1e-9.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that names the policy and what is wrong.
+    """
+    kind = POLICIES.get(name)
+    _claim(name, is_policy(kind), f"{kind!r} is no class of powergrid.agents.policy.LocalPolicy")
+    learned = {"id": "generator_1", **_GENERATOR, "policy": "learned"}
+    _examine(name, [{"id": "battery_1", **_BATTERY, "policy": name}, learned], {})
+
+
+def check_protocol(name: str, **params: Any) -> None:
+    """Examine a registered protocol: its entries are bounded, and environments with it run.
+
+    The protocol gets three members. A few ticks with random orders must run on finite numbers; its money must sum to
+    zero with the counterparty, and so must all transfers; one environment of a batch must be as it is alone, and JAX
+    and the compiled step must give the same to 1e-9.
+
+    Raises
+    ------
+    AssertionError
+        With a sentence that names the protocol and what is wrong.
+    """
+    kind = PROTOCOLS.get(name)
+    try:
+        protocol = kind(**params)
+    except Exception as error:  # whatever a stranger's constructor raises
+        raise AssertionError(f"{name}: it cannot be made: {type(error).__name__}: {error}") from error
+    what = getattr(protocol, "kind", None)
+    _claim(name, what in ("vertical", "horizontal"), f"its kind is {what!r}, not vertical or horizontal")
+    given = {"type": name, "params": params}
+    agents: list[dict[str, Any]] = [
+        {"id": f"battery_{k + 1}", **_BATTERY, "policy": "rule_based" if what == "vertical" else "learned"}
+        for k in range(_MEMBERS)
+    ]
+    below = [agent["id"] for agent in agents]
+    if what == "vertical":
+        operator = {"id": "operator_1", "type": "GridCoordinator", "policy": "learned", "sub_agents": below}
+        world = _examine(name, [*agents, {**operator, "protocol": given}], {})
+    else:
+        world = _examine(name, agents, {"protocols": [{**given, "members": below}]})
+    layout = world.layout
+    _claim(name, layout.layers or not protocol.speaks, "it has orders, and no environment with it has them")
+    for owner, entry in (*(item for own in layout.action_entries for item in own), *layout.view.entries):
+        bounded = np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high
+        sentence = f'entry "{entry.label(owner)}" needs finite bounds low < high, has [{entry.low}, {entry.high}]'
+        _claim(name, bounded, sentence)
+
+
+def _examine(name: str, agents: list[dict[str, Any]], sections: Mapping[str, Any]) -> World:
+    """Play a few ticks in every form and compare them."""
+    try:
+        world = _world(agents, **sections)
+        shape = (_TICKS, len(world.layout.actors), world.layout.action_size)
+        actions = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
+        alone, batch = Simulation(world), Simulation(world, count=_COUNT)
+        jax_world = _world(agents, "zbus", **sections)
+        keys, days = random.key_from_seed(np, np.arange(_COUNT)), np.arange(_COUNT, dtype=np.int32) * 50
+        one, many = alone.reset(keys[2], days[2]).state, batch.reset(keys, days).state
+        for tick in range(_TICKS):
+            traced = _traced(jax_world, alone, one, actions[tick])
+            one, output = alone.step(one, actions[tick])
+            many, outputs = batch.step(many, np.broadcast_to(actions[tick], (_COUNT, *shape[1:])))
+            _check_tick(name, one, output, type(outputs)(*(_row(part) for part in outputs)), traced)
+        _compare_compiled(name, world, keys[2], days[2], actions)
+    except (AssertionError, PowerGridError):
+        raise
+    except Exception as error:  # whatever a stranger's kernels raise
+        raise AssertionError(f"{name}: an environment with it fails: {type(error).__name__}: {error}") from error
+    return world
+
+
+def _row(part: Any) -> Any:
+    """What the environment of a batch gives that also runs alone."""
+    return type(part)(*(None if p is None else p[2] for p in part)) if hasattr(part, "_fields") else part[2]
+
+
+def _check_tick(name: str, state: Any, output: Any, row: Any, traced: Any) -> None:
+    for what in ("money", "costs", "observation"):
+        values, others, jax = (np.asarray(getattr(part, what)) for part in (output, row, traced))
+        _claim(name, np.isfinite(values).all(), f"{what} is not finite")
+        gap = float(np.abs(values - others).max(initial=0.0))
+        _claim(name, gap <= _GAP, f"one environment of a batch is not what it is alone: {what} differs by {gap:.3g}")
+        gap = float(np.abs(values - jax).max(initial=0.0))
+        _claim(name, gap <= _GAP, f"JAX and NumPy differ by {gap:.3g} in {what}")
+    _claim(name, np.isfinite(state.signals).all(), "a signal is not finite")
+    gap = float(np.abs(output.transfers.sum(-1)).max())
+    _claim(name, gap <= _GAP, f"its transfers do not sum to zero over all accounts: {gap:.3g} $")
+
+
+def _traced(world: World, simulation: Simulation, state: Any, actions: np.ndarray) -> Any:
+    """Output of the same step on JAX."""
+    with jax_float64():
+        jnp = jax_numpy()
+        exogenous, noise = simulation.exogenous(state), simulation.noise_at(state.tick + 1)
+        moved = jax_module().tree.map(jnp.asarray, (state, actions, exogenous, noise))
+        return engine.step(jnp, world.layout, params_of(world.layout, jnp), *moved)[1]
+
+
+def _compare_compiled(name: str, world: World, key: Any, day: Any, actions: np.ndarray) -> None:
+    """The same episode on the compiled step."""
+    try:
+        fused = Simulation(world, "fused")
+    except NotCompilableError as error:
+        raise AssertionError(f"{name}: it cannot be compiled: {error}") from error
+    plain = Simulation(world)
+    state, other = fused.reset(key, day).state, plain.reset(key, day).state
+    for chosen in actions:
+        state, output = fused.step(state, chosen)
+        other, wanted = plain.step(other, chosen)
+        for what in ("money", "costs", "observation"):
+            gap = float(np.abs(getattr(output, what) - getattr(wanted, what)).max(initial=0.0))
+            _claim(name, gap <= _GAP, f"the compiled step and NumPy differ by {gap:.3g} in {what}")
+
+
+def _world(agents: list[dict[str, Any]], method: str = "auto", **sections: Any) -> World:
+    given = {"episode_length": _TICKS, "time_step": 3600}
+    network = {"base": "ieee13", "load_scale": 0.5}
+    options = {"name": "examined", "network": network, "agents": agents, "simulation": given, **sections}
+    return build(options, method=method, tol_pu=1e-11)
+
+
+def _claim(name: str, holds: Any, sentence: str) -> None:
+    if not holds:
+        raise AssertionError(f"{name}: {sentence}")
