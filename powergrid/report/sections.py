@@ -58,18 +58,18 @@ def policies(run: Run) -> Section:
         f"interval of the mean. To the right of the line {main} is cheaper."
     )
     return markup.section(
-        "Policies side by side", markup.paragraph(words), markup.figure(picture, caption), _policy_table(run)
+        "Comparison of policies", markup.paragraph(words), markup.figure(picture, caption), _policy_table(run)
     ), [picture]
 
 
 def _policy_table(run: Run) -> str:
     headers = ["policy", "mean [$/day]", "95 % interval", "median [$/day]", "of it settled", "of it violations"]
-    headers += ["ticks violated a day"]
+    headers += ["ticks violated per day"]
     rows = [_cost_row(run, policy) for policy in run.policies]
     if run.bound is not None:
         rows.append([*_mean_row("lower bound", run.bound), "", "", ""])
     compared, names = [_compared_row(run, policy) for policy in run.policies], ["policy"]
-    names += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "who is cheaper"]
+    names += [f"{readable(run.main.name)} saves [$/day]", "95 % interval", "cheaper policy"]
     if run.bound is not None:
         names += ["above the lower bound [$/day]", "95 % interval"]
     compares = len(run.policies) > 1 or run.bound is not None
