@@ -16,6 +16,7 @@ from numba import types
 
 from powergrid.core.machine_code import cached, compile_for
 from powergrid.powerflow.columns import into_lanes
+from powergrid.powerflow.lane_factors import make_factor
 from powergrid.powerflow.lane_results import DIVERGED_PU, make_report
 from powergrid.powerflow.slots import (
     BUS_AT,
@@ -26,22 +27,9 @@ from powergrid.powerflow.slots import (
     DEAD_PLACE,
     DEAD_START,
     EXTRA_AT,
-    FROM_AT,
-    GAIN_IM,
-    GAIN_RE,
-    GROUND_PLACE,
-    GROUND_START,
-    HALF_IM,
-    HALF_RE,
     L_START,
     LIVE,
     LOAD_AT,
-    MOVING_ELEMENT,
-    MOVING_FROM,
-    MOVING_IM,
-    MOVING_PLACE,
-    MOVING_RE,
-    MOVING_SOURCE,
     N_STATE,
     N_WORK,
     NO_LOAD_IM,
@@ -50,28 +38,16 @@ from powergrid.powerflow.slots import (
     PAIR_A,
     PAIR_I,
     PAIR_Z,
-    REGULATOR,
-    REGULATOR_PLACE,
     RESIDUAL,
     SOURCE_IM,
     SOURCE_RE,
     STATE,
     T_COL,
-    T_DIAGONAL,
-    T_IM,
-    T_RE,
-    T_START,
-    T_TARGET,
     TAP,
-    TO_AT,
-    Y_IM,
-    Y_RE,
-    B,
     C,
     J,
     V,
     X,
-    is_closed,
     leaf,
 )  # fmt: skip
 from powergrid.powerflow.sweep import make_sweep
@@ -84,6 +60,7 @@ FEW = 3
 """Up to so many scenarios cost less one after the other than side by side in lanes of which most are empty."""
 _ONE, _MANY = operations(1), operations(LANES)
 _sweep_one, _sweep_many = make_sweep(_ONE), make_sweep(_MANY)
+_factor_one, _factor_many = make_factor(_ONE), make_factor(_MANY)
 _report_one, _report_many = make_report(_ONE), make_report(_MANY)
 
 
@@ -214,11 +191,11 @@ def _load(ints, floats, rows, who, zip_load, has_start, flat, work):
         for e in range(c):  # conjugate, for the current
             work[C, e, lane] = floats[ints[CAP_P] + e] * row[1 + k + e]
             work[C, e, lanes + lane] = -floats[ints[CAP_Q] + e] * row[1 + k + e]
-        if ints[T_COL + 1] > ints[T_COL]:
-            _set_taps(ints, floats, row, work[B], work[J], lane)
-            if ints[CLOSED + 1] > ints[CLOSED]:
-                _set_topology(ints, floats, row, work, lane)
-            _refactor(ints, work[B], lane)
+    if ints[T_COL + 1] > ints[T_COL]:
+        if lanes == 1:
+            _factor_one(ints, floats, rows, who, flat, work, step)
+        else:
+            _factor_many(ints, floats, rows, who, flat, work, step)
 
 
 @leaf
@@ -269,82 +246,3 @@ def _adopt(ints, who, start, v):
             a, b = start[at, lane], start[at, lanes + lane]
             if 0.25 < a * a + b * b < 4.0:
                 v[at, lane], v[at, lanes + lane] = a, b
-
-
-@leaf
-def _set_taps(ints, floats, row, block, current, lane):
-    """Trailing block and source currents with the regulators at this scenario's taps."""
-    lanes, n_entries = block.shape[1] // 2, ints[T_COL + 1] - ints[T_COL]
-    for e in range(n_entries):
-        block[e, lane], block[e, lanes + lane] = floats[ints[T_RE] + e], floats[ints[T_IM] + e]
-    for k in range(ints[REGULATOR + 1] - ints[REGULATOR]):
-        branch = ints[ints[REGULATOR] + k]
-        scale = row[1 + k] / floats[ints[TAP] + k]
-        c = complex(floats[ints[GAIN_RE] + branch] * scale, floats[ints[GAIN_IM] + branch] * scale)
-        y = complex(floats[ints[Y_RE] + branch], floats[ints[Y_IM] + branch])
-        inner = y + complex(floats[ints[HALF_RE] + branch], floats[ints[HALF_IM] + branch])
-        entries = (inner * (c.real * c.real + c.imag * c.imag), -y * np.conj(c), -y * c, inner)
-        place = ints[ints[REGULATOR_PLACE] + 6 * k : ints[REGULATOR_PLACE] + 6 * k + 6]
-        for i in range(4):
-            if place[i] >= 0:
-                block[place[i], lane] += entries[i].real
-                block[place[i], lanes + lane] += entries[i].imag
-        for i in range(2):  # the to end beside the source, or the from end
-            if place[4 + i] >= 0:
-                at = ints[ints[TO_AT if i else FROM_AT] + branch]
-                pushed = entries[2 - i] * complex(floats[ints[NO_LOAD_RE] + at], floats[ints[NO_LOAD_IM] + at])
-                current[place[4 + i], lane] -= pushed.real * row[0]
-                current[place[4 + i], lanes + lane] -= pushed.imag * row[0]
-
-
-@leaf
-def _set_topology(ints, floats, row, work, lane):
-    """Add the elements that are closed in this scenario's topology, and earth its dead islands, at no voltage."""
-    block, current, v, lanes, at = (
-        work[B],
-        work[J],
-        work[V],
-        work.shape[2] // 2,
-        1 + ints[TAP + 1] - ints[TAP] + ints[CAP_P + 1] - ints[CAP_P],
-    )
-    topology, n_entries = int(row[at]), ints[MOVING_ELEMENT + 1] - ints[MOVING_ELEMENT]
-    for e in range(n_entries):
-        if not is_closed(ints, topology, ints[ints[MOVING_ELEMENT] + e]):
-            continue
-        re, im, place = floats[ints[MOVING_RE] + e], floats[ints[MOVING_IM] + e], ints[ints[MOVING_PLACE] + e]
-        source = ints[ints[MOVING_SOURCE] + e]
-        if place >= 0:
-            block[place, lane] += re
-            block[place, lanes + lane] += im
-        elif source >= 0:
-            other, pushed = ints[ints[MOVING_FROM] + e], complex(re, im)
-            if other >= 0:  # the source's node; a reference holds 1 pu whatever the source does
-                pushed *= row[0] * complex(floats[ints[NO_LOAD_RE] + other], floats[ints[NO_LOAD_IM] + other])
-            current[source, lane] -= pushed.real
-            current[source, lanes + lane] -= pushed.imag
-    for e in range(ints[ints[GROUND_START] + topology], ints[ints[GROUND_START] + topology + 1]):
-        block[ints[ints[GROUND_PLACE] + e], lane] += 1.0
-    for e in range(ints[ints[DEAD_START] + topology], ints[ints[DEAD_START] + topology + 1]):
-        if ints[ints[DEAD_PLACE] + e] < ints[BUS_AT + 1] - ints[BUS_AT]:
-            at = ints[ints[BUS_AT] + ints[ints[DEAD_PLACE] + e]]
-            v[at, lane] = v[at, lanes + lane] = 0.0
-
-
-@leaf
-def _refactor(ints, block, lane):
-    """LU of the trailing block by rows, in place; the diagonal becomes its reciprocal."""
-    start, col = ints[ints[T_START] : ints[T_START + 1]], ints[ints[T_COL] : ints[T_COL + 1]]
-    diagonal, o, i_lane = ints[ints[T_DIAGONAL] : ints[T_DIAGONAL + 1]], ints[T_TARGET], block.shape[1] // 2 + lane
-    for i in range(len(diagonal)):
-        for e in range(start[i], diagonal[i]):
-            d = diagonal[col[e]]
-            re = block[e, lane] * block[d, lane] - block[e, i_lane] * block[d, i_lane]
-            im = block[e, lane] * block[d, i_lane] + block[e, i_lane] * block[d, lane]
-            block[e, lane], block[e, i_lane] = re, im
-            for u in range(d + 1, start[col[e] + 1]):
-                block[ints[o], lane] -= re * block[u, lane] - im * block[u, i_lane]
-                block[ints[o], i_lane] -= re * block[u, i_lane] + im * block[u, lane]
-                o += 1
-        d = diagonal[i]
-        norm = block[d, lane] * block[d, lane] + block[d, i_lane] * block[d, i_lane]
-        block[d, lane], block[d, i_lane] = block[d, lane] / norm, -block[d, i_lane] / norm

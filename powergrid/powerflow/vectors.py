@@ -53,6 +53,8 @@ class Operations(NamedTuple):
         ``(work, into, a, factor)``: raise real numbers by lane to ``factor |a|``.
     dissipate
         ``(work, into, a, b)``: add the real part of ``a conj(b)`` to real numbers by lane.
+    reciprocal
+        ``(work, into, a)``: ``into = 1 / a``.
     """
 
     lanes: int
@@ -70,6 +72,7 @@ class Operations(NamedTuple):
     magnitude: Any
     loading: Any
     dissipate: Any
+    reciprocal: Any
 
 
 class _Rows:
@@ -223,6 +226,12 @@ def _dissipate(rows: _Rows, into: Any, a: Any, b: Any) -> None:
     rows.put_half(into, rows.fma(a_re, b_re, rows.fma(a_im, b_im, rows.half(into))))
 
 
+def _reciprocal(rows: _Rows, into: Any, a: Any) -> None:
+    re, im = rows.load(a)
+    size = rows.square(re, im)
+    rows.store(into, rows.builder.fdiv(re, size), rows.builder.fdiv(rows.negative(im), size))
+
+
 def operations(lanes: int) -> Operations:
     """Operations on rows of so many lanes, to be called from compiled code."""
     place, real = types.int64, types.float64
@@ -232,6 +241,7 @@ def operations(lanes: int) -> Operations:
         _subtract_product: (place,) * 3, _product: (place,) * 3, _settle: (place,) * 3,
         _settle_scaled: (place,) * 4 + (real,) * 4, _weigh: (place,) * 2, _magnitude: (place,) * 3,
         _loading: (place, place, real), _dissipate: (place,) * 3,
+        _reciprocal: (place,) * 2,
     }  # fmt: skip
     return Operations(lanes, *(_compiled(lanes, body, kind) for body, kind in kinds.items()))
 

@@ -136,7 +136,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         load_by_voltage=tuple(by_voltage),
         three_phase=_three_phase_nodes(network),
         switching=moves,
-        by_rows=solver.RowSolver(plan) if moves is None and hasattr(solver, "RowSolver") else None,
+        by_rows=solver.RowSolver(plan) if hasattr(solver, "RowSolver") else None,
         python=None if python is None else python.attach(slots),
         inverters=followers(),
         following=followers,

@@ -16,6 +16,7 @@ from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.gather_observations import gather_observations
 from powergrid.engine.compiled.rows import Rows
+from powergrid.engine.compiled.topologies import make_topologies
 
 _COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
 
@@ -23,6 +24,8 @@ _COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
 def make_finish(rows: Rows) -> Callable:
     """All that a tick does after its power flow, compiled for so many lanes."""
     lanes, get, put, fill, read, write = rows
+    topologies = make_topologies(rows)
+    spare, unserved = topologies.spare, topologies.unserved
 
     @leaf
     def sum_of(start, series, power_mw, now, which):
@@ -37,8 +40,9 @@ def make_finish(rows: Rows) -> Callable:
         """Metered branches, the source, devices with their own meter, and net readings; 0 where the flow diverged."""
         widths, unit_meter = whole(ints, at.WIDTHS), whole(ints, at.METERS.unit)
         width, branches = len(flow) // lanes, widths[at.WIDTH.branch_meters]
+        begin = width - 4 - 2 * (branches + widths[at.WIDTH.references])
         for i in range(branches):
-            put(measured_mw, i, xp.where(served, get(flow, width - 4 - 2 * branches + i), 0.0))
+            put(measured_mw, i, xp.where(served, get(flow, begin + i), 0.0))
         put(measured_mw, branches, xp.where(served, get(flow, width - 3), 0.0))
         for i in range(len(unit_meter)):
             own = -get(delivered, widths[at.WIDTH.slots] + unit_meter[i])
@@ -102,16 +106,17 @@ def make_finish(rows: Rows) -> Callable:
         return xp.sqrt(negative / xp.maximum(positive, 1e-12))
 
     @leaf
-    def price(ints, floats, served, now, flow, work, first):
+    def price(ints, floats, served, who, clock, converged, now, flow, work, first):
         """Price what the network suffered: voltage, overload, unserved load and unbalance, the first cost columns."""
         numbers, widths = real(ints, floats, at.NUMBERS), whole(ints, at.WIDTHS)
-        m, meters = widths[at.WIDTH.buses], widths[at.WIDTH.branch_meters]
+        m, meters = widths[at.WIDTH.buses], widths[at.WIDTH.branch_meters] + widths[at.WIDTH.references]
         branches = len(flow) // lanes - 4 - 3 * m - 2 * meters
         v_min, v_max, alive = numbers[at.NUMBER.v_min_pu], numbers[at.NUMBER.v_max_pu], xp.where(served, fill(1.0), 0.0)
         for bus in range(m):
             v_pu = get(flow, 2 * m + bus)
             outside = xp.maximum(v_pu - v_max, 0.0) + xp.maximum(v_min - v_pu, 0.0)
             put(work, first + bus, outside * numbers[at.NUMBER.voltage] * alive)
+        spare(ints, who, clock, work, first)
         for branch in range(branches):
             excess = xp.maximum(get(flow, 3 * m + branch) - 100.0, 0.0)
             put(work, first + m + branch, excess * numbers[at.NUMBER.overload] * alive)
@@ -121,6 +126,7 @@ def make_finish(rows: Rows) -> Callable:
         for a in range(len(start) - 1):
             lost = xp.maximum(sum_of(start, series, load_mw, now, a), 0.0)
             put(work, first + a, xp.where(served, 0.0, lost) * numbers[at.NUMBER.unserved])
+        unserved(ints, floats, who, clock, converged, now, work, first)
         first += len(start) - 1
         for t in range(len(nodes) // 3):
             share = unbalance(flow, m, nodes[3 * t], nodes[3 * t + 1], nodes[3 * t + 2])
@@ -128,7 +134,7 @@ def make_finish(rows: Rows) -> Callable:
             put(work, first + t, excess * numbers[at.NUMBER.unbalance] * alive)
 
     @leaf
-    def charge(ints, floats, served, who, before, after, delivered, now, flow, received, work):
+    def charge(ints, floats, served, who, clock, converged, before, after, delivered, now, flow, received, work):
         """Fill measurements, money, costs and readings of a group."""
         widths = whole(ints, at.WIDTHS)
         money = widths[at.WIDTH.measured]
@@ -137,7 +143,7 @@ def make_finish(rows: Rows) -> Callable:
         for i in range(money * lanes, costs * lanes):
             work[i] = 0.0
         account(ints, floats, before, after, delivered, now, flow, work)
-        price(ints, floats, served, now, flow, work, costs)
+        price(ints, floats, served, who, clock, converged, now, flow, work, costs)
         count, paid = received.shape[1], widths[at.WIDTH.money] - widths[at.WIDTH.device_money]
         if count:  # money of the layers, then their violations: the last columns of both
             end, series = costs + widths[at.WIDTH.costs], flat(received)
@@ -220,8 +226,9 @@ def make_finish(rows: Rows) -> Callable:
             re, im = get(held, bus), get(held, m + bus)
             put(work, f + bus, xp.sqrt(re * re + im * im))
         f = copy(work, 0, measured, work, f + m)
+        begin = width - 4 - branches - widths[at.WIDTH.references]
         for i in range(branches):
-            put(work, f + i, xp.where(served, get(flow, width - 4 - branches + i), 0.0))
+            put(work, f + i, xp.where(served, get(flow, begin + i), 0.0))
         put(work, f + branches, xp.where(served, get(flow, width - 2), 0.0))
         start, of, net = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series), whole(ints, at.SIGHT.net_start)
         load_mw, net_mw = real(ints, floats, at.SIGHT.load_p_mw), real(ints, floats, at.SIGHT.net_p_mw)
@@ -285,7 +292,7 @@ def make_finish(rows: Rows) -> Callable:
                 p.converged[who[lane]] = flow[last * lanes + lane] < p.tol_pu
             for i in range(2 * m):
                 put(new, held + i, xp.where(served, get(flow, i), get(old, held + i)))
-            charge(ints, floats, served, who, old, new, made, now, flow, p.received, into)
+            charge(ints, floats, served, who, p.clock, p.converged, old, new, made, now, flow, p.received, into)
             reward_of(ints, floats, into, paid, suffered, accounts, acting)
             write(paid, 0, acting, rewards, acting, who, 0)
             write(suffered, 0, acting, suffering, acting, who, 0)

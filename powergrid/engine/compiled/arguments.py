@@ -66,7 +66,7 @@ class TickArguments(NamedTuple):
     table
         Exogenous rows, ``(rows, W)``.
     clock
-        Tick and exogenous row, ``(B, 2)``.
+        Tick, exogenous row and what selects the topology, see :mod:`powergrid.engine.compiled.topology_tables`.
     actions
         ``(B, A, k_max)``.
     forecast

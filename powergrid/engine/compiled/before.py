@@ -16,6 +16,7 @@ from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.rows import Rows
+from powergrid.engine.compiled.topologies import make_topologies
 
 
 class Before(NamedTuple):
@@ -51,6 +52,8 @@ class Before(NamedTuple):
 def make_before(rows: Rows) -> Before:
     """The half of the step for so many lanes."""
     lanes, get, put, fill, read, write = rows
+    topologies = make_topologies(rows)
+    select, stop, release = topologies.select, topologies.stop, topologies.release
 
     @leaf
     def members(group, total, who):
@@ -237,6 +240,8 @@ def make_before(rows: Rows) -> Before:
                 re, im = get(old, held + bus), get(old, held + m + bus)
                 put(v_pu, bus, xp.sqrt(re * re + im * im))
             deliver(ints, floats, old, new, now, v_pu, made)
+            select(ints, who, clock, new, inputs)
+            stop(ints, who, clock, old, new, made)
             draw(ints, floats, now, made, drawn)
             write(drawn, 0, len(drawn) // lanes, flows, inputs.shape[1], who, columns[at.INPUT.load_p])
             for i in range(wanted.shape[1]):
@@ -284,6 +289,7 @@ def make_before(rows: Rows) -> Before:
                     address(wanted[group], 0),
                 ),
             )
+            release(ints, who, p.inputs, wanted[group])
             for lane in range(lanes):
                 e, asks = who[lane], False
                 for u in range(len(units)):

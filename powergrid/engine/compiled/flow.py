@@ -1,9 +1,9 @@
 """The power flow between the two compiled halves of a step: rows of inputs in, rows of outputs out.
 
 An input row holds ``[source voltage, taps, capacitors, topology, p w, q w (, by voltage 4 w), start_re m, start_im m]``
-and an output row ``[v_re m, v_im m, v_pu m, loading b, p_meter, q_meter, loss, p_slack, q_slack, residual]``. Both are
-the compiled power flow's own, so that the halves write and read them in place; any other method is served through its
-``solve``.
+and an output row ``[v_re m, v_im m, v_pu m, loading b, p_meter, p_form, q_meter, q_form, loss, p_slack, q_slack,
+residual]``. Both are the compiled power flow's own, so that the halves write and read them in place; any other method
+is served through its ``solve``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class RowFlow:
             taps, caps = (0 if i is None else families[i].size for i in (layout.taps, layout.caps))
             taps = taps if layout.tap_of is None else len(layout.tap_of)
         m, w = len(layout.v_start), layout.load_p_mw.shape[1]
+        islands = layout.islands
+        forms = 0 if islands is None else islands.fallen.shape[1]
         violations = sum(len(family.kernel.violation_names) * family.size for family in families)
         others = m + len(layout.accounts) + 1 + len(layout.three_phase) + violations
         b, meters = len(ledger.costs.target) - others, layout.metered_branches
@@ -68,7 +70,8 @@ class RowFlow:
         self.inputs = Inputs(*stops[:-1])
         self._width_in = stops[-1]
         self._caps = caps
-        *self._parts, _ = np.cumsum([m, m, m, b, meters, meters, 4]).tolist()
+        *self._parts, _ = np.cumsum([m, m, m, b, meters, forms, meters, forms, 4]).tolist()
+        self._holds = None if islands is None else islands.fallen != np.arange(len(islands.fallen))[:, None]
         self.width = self._parts[-1] + 4
         self.tol_pu = 1.0 if self._direct is None else self._direct.tol_pu
         none = np.zeros(0, np.int64), np.zeros(0)
@@ -98,7 +101,10 @@ class RowFlow:
             self._direct(rows, self._has_zip, out, iterations)
             return
         flow = self._solve(rows)
-        columns = (*flow[:4], flow.p_meter_mw, flow.q_meter_mvar)
+        form: tuple[Any, Any] = (out[:, :0], out[:, :0])
+        if self._holds is not None:
+            form = flow.p_form_mw, flow.q_form_mvar
+        columns = (*flow[:4], flow.p_meter_mw, form[0], flow.q_meter_mvar, form[1])
         for place, values in zip(np.split(np.arange(self.width), self._parts), columns, strict=False):
             out[:, place] = values
         solved = np.where(flow.converged, 0.0, self.tol_pu)
@@ -113,13 +119,17 @@ class RowFlow:
         control = Control(
             tap_ratio=None if layout.taps is None else rows[:, at.tap : at.cap],
             cap_on=None if layout.caps is None else rows[:, at.cap : at.cap + self._caps],
+            topology=None if layout.switching is None else rows[:, at.load_p - 1].astype(np.int32),
         )
         return layout.solve(load, control, Start(rows[:, at.start_re : at.start_im], rows[:, at.start_im :]))
 
-    def flow(self, out: Array, iterations: Array) -> Flow:
-        """Named parts of output rows, as views."""
-        v_re, v_im, v_pu, loading, p_meter, q_meter, _ = np.split(out, self._parts, axis=1)
+    def flow(self, out: Array, iterations: Array, topology: Array) -> Flow:
+        """Named parts of output rows, as views, in the topologies ``(B,)``."""
+        v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, _ = np.split(out, self._parts, axis=1)
         residual: Any = out[:, -1]
+        switching = self._layout.switching
+        if self._holds is not None:  # what the others' meters read is rounding
+            p_form, q_form = (part * self._holds[topology] for part in (p_form, q_form))
         return Flow(
             v_re=v_re,
             v_im=v_im,
@@ -133,7 +143,7 @@ class RowFlow:
             residual_pu=residual,
             iterations=iterations,
             converged=residual < self.tol_pu,
-            energised=np.ones(v_pu.shape, bool),
-            p_form_mw=out[:, :0],
-            q_form_mvar=out[:, :0],
+            energised=np.ones(v_pu.shape, bool) if switching is None else switching.energised_bus[topology],
+            p_form_mw=p_form,
+            q_form_mvar=q_form,
         )

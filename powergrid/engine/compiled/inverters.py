@@ -29,6 +29,7 @@ from powergrid.engine.compiled.before import make_before
 from powergrid.engine.compiled.common import flat, inside, leaf, real, whole
 from powergrid.engine.compiled.kernels import compiled as twin
 from powergrid.engine.compiled.rows import MANY, ONE, Rows
+from powergrid.engine.compiled.topologies import make_topologies
 from powergrid.engine.inverters import LARGEST_STEP_PU, LEAST_SHARE, ROUNDS, SCALE
 from powergrid.engine.layout import Layout
 
@@ -148,7 +149,8 @@ class Follow(NamedTuple):
 def make_follow(rows: Rows) -> Follow:
     """The entries for so many lanes."""
     lanes, get, put, fill, read, write = rows
-    before = make_before(rows)
+    before, topologies = make_before(rows), make_topologies(rows)
+    stop, mark = topologies.stop, topologies.mark
     members, deliver_family, draw = before.members, before.deliver_family, before.draw
 
     @leaf
@@ -182,10 +184,11 @@ def make_follow(rows: Rows) -> Follow:
                 put(delivered, k, low[k] + (slot + 1.0) * half_span[k])
 
     @leaf
-    def deliver(ints, floats, units, real_, families, memory, nudge, old, now, v_pu, after, delivered):
+    def deliver(ints, floats, units, real_, families, who, when, memory, nudge, old, now, v_pu, after, delivered):
         command(ints, floats, units, real_, memory, nudge, after, delivered)
         for f in families:
             deliver_family(ints, floats, f, old, after, now, v_pu, delivered)
+        stop(ints, who, when, old, after, delivered)
 
     @leaf
     def load(ints, floats, now, delivered, drawn, inputs, who):
@@ -229,7 +232,7 @@ def make_follow(rows: Rows) -> Follow:
             for u in range(n):
                 put(own, W * n + u, terminal(units, real_, u, v_pu, 0))
                 put(own, WANTED * n + u, get(new, first + max(units[P_SLOT, u], 0)))
-            deliver(ints, floats, units, real_, families, own, nudge, old, now, v_pu, new, made)
+            deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_pu, new, made)
             load(ints, floats, now, made, drawn, inputs, who)
 
     @leaf
@@ -277,7 +280,7 @@ def make_follow(rows: Rows) -> Follow:
         starts = whole(ints, at.NETWORK.at)[at.INPUT.start_re]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_old, flow = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.empty(width * lanes)
-        nudge, dp, dq, r, step = np.empty((5, n * lanes))
+        nudge, dp, dq, r, step, alive = np.empty((6, n * lanes))
         matrix, marks = np.empty(n * n * lanes), np.empty(3 * lanes)
         scratch, apart = np.empty(p.after.shape[1]), np.empty(p.delivered.shape[1])
         drawn = np.empty(places_of(ints, floats) * lanes)
@@ -297,10 +300,11 @@ def make_follow(rows: Rows) -> Follow:
             if fresh:
                 least = xp.where(act, fill(_UNKNOWN), least)
                 share, factor = xp.where(act, fill(1.0), share), xp.where(act, fill(1.0), factor)
+            mark(ints, who, when, units[UNIT], alive)
             largest = fill(0.0)
             for u in range(n):
                 v = terminal(units, real_, u, flow, 2 * m)
-                put(r, u, v - get(own, W * n + u))
+                put(r, u, (v - get(own, W * n + u)) * get(alive, u))
                 largest = xp.maximum(largest, xp.abs(get(r, u)))
                 p_mw, q_mvar = delivered_by(ints, units, u, made)
                 put(dp, u, p_mw - get(own, P_MW * n + u))
@@ -313,7 +317,7 @@ def make_follow(rows: Rows) -> Follow:
             size, fit = fill(0.0), fill(0.0)
             for u in range(n):
                 expected = answer(r_pu, x_pu, u, n, dp, dq)
-                moved = terminal(units, real_, u, flow, 2 * m) - get(own, V_PU * n + u)
+                moved = (terminal(units, real_, u, flow, 2 * m) - get(own, V_PU * n + u)) * get(alive, u)
                 size += expected * expected
                 fit += expected * moved
             fit = xp.minimum(xp.maximum(fit / xp.where(size > 0.0, size, 1.0), SCALE[0]), SCALE[1])
@@ -325,7 +329,7 @@ def make_follow(rows: Rows) -> Follow:
                 scratch[i] = new[i]
             for i in range(len(apart)):
                 apart[i] = made[i]
-            deliver(ints, floats, units, real_, families, own, nudge, old, now, v_old, scratch, apart)
+            deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_old, scratch, apart)
             for u in range(n):
                 here, there = delivered_by(ints, units, u, made), delivered_by(ints, units, u, apart)
                 put(dp, u, xp.maximum((here[0] - there[0]) / get(nudge, u), 0.0))
@@ -365,7 +369,7 @@ def make_follow(rows: Rows) -> Follow:
                     for i in range(2 * m):
                         inputs[e, starts + i] = out[e, i]
             if some:
-                deliver(ints, floats, units, real_, families, own, nudge, old, now, v_old, new, made)
+                deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_old, new, made)
                 load(ints, floats, now, made, drawn, inputs, who)
         for e in range(len(busy)):
             if not active[e]:

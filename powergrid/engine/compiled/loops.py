@@ -13,7 +13,8 @@ Tables of lanes, ``(groups, numbers * lanes)``, hold for each environment:
 - `wanted` and `ratio` of regulators.
 
 Tables with one row an environment, ``(B, numbers)``, are inputs and outputs of the flow, see
-:mod:`powergrid.engine.compiled.flow`, ``clock`` with tick and exogenous row, and what agents are told.
+:mod:`powergrid.engine.compiled.flow`, ``clock`` with tick, exogenous row and what selects the topology, see
+:mod:`powergrid.engine.compiled.topology_tables`, and what agents are told.
 
 Only these entries are kept on disk, with all that they call inside, as long as no file changes that they are made of.
 """

@@ -18,6 +18,7 @@ import numpy as np
 from powergrid.core.types import Array
 from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
+from powergrid.engine.compiled.topology_tables import TopologyTables, topology_tables
 from powergrid.engine.layout import Family, Layout
 
 
@@ -64,8 +65,8 @@ class Widths(NamedTuple):
         Of what is worked out after the flow; `device_money` counts the money columns before those of markets.
     ahead_start
         First forecast of an exogenous row.
-    branch_meters
-        Metered branches.
+    branch_meters, references
+        Metered branches, and references that hold islands; the flow measures both.
     share_first, share_count
         First of the accounts that share what nobody owns, and their number.
     """
@@ -83,6 +84,7 @@ class Widths(NamedTuple):
     measured: int
     ahead_start: int
     branch_meters: int
+    references: int
     share_first: int
     share_count: int
 
@@ -290,7 +292,7 @@ class FloorPlan(NamedTuple):
 
     Attributes
     ----------
-    choice, calls, delivery, network, relay, books, sight, meters
+    choice, calls, delivery, network, relay, books, sight, meters, topologies
         See there.
     widths, numbers
         A :class:`Widths` and a :class:`Numbers` as arrays.
@@ -304,6 +306,7 @@ class FloorPlan(NamedTuple):
     books: Books
     sight: Sight
     meters: Meters
+    topologies: TopologyTables
     widths: Array
     numbers: Array
 
@@ -328,7 +331,7 @@ CALL_WIDTH = len(CallRow._fields)
 PLAN = numbered(FloorPlan)
 """Numbers of the arrays of a floor plan in what :func:`pack` makes."""
 CHOICE, CALLS, DELIVERY, NETWORK = PLAN.choice, PLAN.calls, PLAN.delivery, PLAN.network
-RELAY, BOOKS, SIGHT, METERS = PLAN.relay, PLAN.books, PLAN.sight, PLAN.meters
+RELAY, BOOKS, SIGHT, METERS, TOPOLOGIES = PLAN.relay, PLAN.books, PLAN.sight, PLAN.meters, PLAN.topologies
 WIDTHS, NUMBERS = PLAN.widths, PLAN.numbers
 
 
@@ -407,6 +410,7 @@ def floor_plan(
             net_of=_ints(net.source),
             net_sign=_floats(net.weights),
         ),
+        topologies=topology_tables(layout, state),
         widths=widths,
         numbers=_floats(numbers),
     )
@@ -541,6 +545,7 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         measured=len(layout.meters),
         ahead_start=layout.columns.ahead_start,
         branch_meters=layout.metered_branches,
+        references=0 if layout.islands is None else layout.islands.fallen.shape[1],
         share_first=int(layout.ledger.sharing.argmax()),
         share_count=int(layout.ledger.sharing.sum()),
     )

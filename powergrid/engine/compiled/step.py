@@ -23,6 +23,7 @@ from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
 from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
 from powergrid.engine.compiled.rows import WIDE
 from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
+from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
 from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.local_policies import Memory, decide
 from powergrid.engine.results import Results, blank_results
@@ -60,7 +61,7 @@ class Carried:
     batch
         Batch axes.
     clock
-        Tick and exogenous row, ``(B, 2)``.
+        Tick, exogenous row and outages, see :mod:`powergrid.engine.compiled.topology_tables`.
     rows
         Table of lanes, see ``powergrid.engine.compiled.loops``.
     key, layers, policies, signals, outages
@@ -87,7 +88,7 @@ class StepOutput:
 
     def __init__(self, maker: FusedStep, batch: tuple[int, ...], results: Results, tables: tuple[Array, ...]):
         self._maker, self._batch, self.results = maker, batch, results
-        self._clock, self._delivered, self._work, self._out, self._iterations = tables
+        self._clock, self._delivered, self._work, self._out, self._iterations, self._topology = tables
 
     @cached_property
     def output(self) -> Output:
@@ -97,7 +98,7 @@ class StepOutput:
     @cached_property
     def flow(self) -> Flow:
         """The power flow."""
-        flow = self._maker.flow_of(self._out, self._iterations)
+        flow = self._maker.flow_of(self._out, self._iterations, self._topology)
         return Flow(*[_shaped(part, self._batch) for part in flow])
 
     def __getattr__(self, name: str) -> Any:
@@ -129,8 +130,8 @@ class FusedStep:
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
         if any(len(layer.governed) for layer in layout.layers):
             raise NotCompilableError("protocols that govern commands run with NumPy")
-        if layout.switching is not None:
-            raise NotCompilableError("switches and outages, which change the topology, run with NumPy")
+        if layout.islands is not None:
+            raise NotCompilableError("islands that carry themselves run with NumPy")
         self.layout, self._reward = layout, reward
         self.params = params_of(layout)
         self._flow = RowFlow(layout)
@@ -195,9 +196,10 @@ class FusedStep:
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
         count, traded = len(before.clock), bool(self.layout.layers)
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
-        clock, rows = before.clock + 1, np.empty(before.rows.shape)
-        when = before.clock.copy()  # tick, and row of the table
-        when[:, 1] = when[:, 0] + np.ravel(first)
+        clock, rows = before.clock.copy(), np.empty(before.rows.shape)
+        clock[:, :TOPOLOGY] += 1
+        when = before.clock.copy()
+        when[:, ROW] = when[:, TICK] + np.ravel(first)  # of this table
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
         chosen = self._consults or self.layout.python is not None
         memory = Memory(before.layers, before.policies, before.signals)
@@ -228,15 +230,20 @@ class FusedStep:
         )  # fmt: skip
         self._run(code, scratch, arguments)
         if not at_once:
-            at = when[:, 1]
+            at = when[:, ROW]
             exogenous = Exogenous(table[at], table[at + 1])
-            memory, settled = self._trade(before, exogenous, noise, memory, (rows, delivered, out), scratch.nothing)
+            memory, settled = self._trade(
+                before, exogenous, noise, memory, (rows, delivered, out, when), scratch.nothing
+            )
             signals = _flat(memory.signals, before.batch)
             arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled, seen=signals)
             self._run(code, scratch, arguments)
+        topology = self._topology(when)
+        if self.layout.switching is not None:
+            results.available[:] = self.layout.actor_alive[topology]
         after = Carried(self, before.batch, clock, rows, (before.key, *memory, before.outages))
         if keep:
-            return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations))
+            return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations, topology))
 
         def book(money: Array, costs: Array) -> None:
             # the same once more, from slots that are chosen by now: who asks pays, not who does not
@@ -280,6 +287,10 @@ class FusedStep:
             out[who], iterations[who] = found, taken
         if followed is not None:
             followed.settle(arguments, flow.solve)
+
+    def _topology(self, when: Array) -> Array:
+        """Topology of each environment, where anything switches or fails."""
+        return when[:, TICK] if self.layout.switching is None else when[:, TOPOLOGY]
 
     def _scratch_of(self, count: int) -> _Scratch:
         if count not in self._scratch:
@@ -325,13 +336,13 @@ class FusedStep:
         slots = _by_env(rows, count, place)
         memory = Memory(before.layers, before.policies, before.signals)
         if self._consults:
-            at, state = when[:, 1], before.state._replace(slots=_shaped(slots.copy(), before.batch))
+            at, state = when[:, ROW], before.state._replace(slots=_shaped(slots.copy(), before.batch))
             exogenous = Exogenous(*(_shaped(table[k], before.batch) for k in (at, at + 1)))
             drawn, choices = _at_tick(noise, state.tick), self.layout.choices
             chosen, memory = decide(np, self.layout, self.params, state, state.slots, exogenous, drawn, choices)
             slots[:] = _flat(chosen, before.batch)
         if self.layout.python is not None:
-            tick, row = when.T
+            tick, row = when[:, :TOPOLOGY].T
             held = _by_env(before.rows, count)
             v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:]))
             self.layout.python.answer(
@@ -347,7 +358,7 @@ class FusedStep:
         exogenous: Exogenous,
         noise: Noise,
         memory: Memory,
-        tables: tuple[Array, Array, Array],
+        tables: tuple[Array, Array, Array, Array],
         nothing: Array,
     ) -> tuple[Memory, Array]:
         """Both seams of the horizontal layers, and the second of the vertical ones.
@@ -357,7 +368,7 @@ class FusedStep:
         memory, settled
             What layers remember, and their money and violations, ``(B, columns)``.
         """
-        layout, batch, (rows, delivered, out) = self.layout, before.batch, tables
+        layout, batch, (rows, delivered, out, when) = self.layout, before.batch, tables
         if not layout.layers:
             return memory, nothing
         count, state = len(out), before.state
@@ -376,7 +387,7 @@ class FusedStep:
         values = _flat(slots, batch)
         if layout.ordering.any():
             _by_lanes(values, self._code(count).lanes, rows, place)
-        flow = self.flow_of(out, np.zeros(count, np.int64))
+        flow = self.flow_of(out, np.zeros(count, np.int64), self._topology(when))
         p_mw = injected[:, self._slots : self._slots + len(layout.units)]
         metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], -p_mw[:, layout.unit_meter]], axis=1)
         measured_mw = np.where(flow.converged[:, None], reference.with_net(np, layout, metered), 0.0)
@@ -392,7 +403,13 @@ class FusedStep:
     def _carry(self, state: Any) -> Carried:
         """The table of a state of any origin."""
         batch = np.shape(state.tick)
-        clock = np.stack([_flat(state.tick, batch), _flat(state.row, batch)], axis=-1).astype(np.int64)
+        width = TOPOLOGY
+        if self.layout.switching is not None:
+            width = OUTAGES + 2 * len(self.layout.switching.outages)
+        clock = np.zeros((int(np.prod(batch)), width), np.int64)
+        clock[:, TICK], clock[:, ROW] = np.ravel(state.tick), np.ravel(state.row)
+        for k, part in enumerate(state.outages if width > OUTAGES else ()):
+            clock[:, OUTAGES + k :: 2] = _flat(part, batch)
         rows = np.empty((len(clock), self._carried))
         for columns, places in zip(state.devices, self._fields, strict=True):
             for values, place in zip(columns, places, strict=True):
@@ -408,7 +425,7 @@ class FusedStep:
     def state_of(self, carried: Carried) -> State:
         """Named parts of a carried table."""
         by_env = _by_env(carried.rows, len(carried.clock))
-        rows, tick, row = (_shaped(part, carried.batch) for part in (by_env, *carried.clock.T))
+        rows, tick, row = (_shaped(part, carried.batch) for part in (by_env, *carried.clock[:, :TOPOLOGY].T))
         _, slots, v_re, v_im, prices = np.split(rows, self._columns, axis=-1)
         devices = tuple(
             family.kernel.State(*[rows[..., place] for place in places])
@@ -429,9 +446,9 @@ class FusedStep:
             outages=carried.outages,
         )
 
-    def flow_of(self, out: Array, iterations: Array) -> Flow:
+    def flow_of(self, out: Array, iterations: Array, topology: Array) -> Flow:
         """Named parts of the flow's rows."""
-        return self._flow.flow(out, iterations)
+        return self._flow.flow(out, iterations, topology)
 
     def output_of(
         self, batch: tuple[int, ...], results: Results, clock: Array, delivered: Array, work: Array, flow: Flow
