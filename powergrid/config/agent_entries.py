@@ -13,14 +13,14 @@ COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
 
 
 class AgentEntry(NamedTuple):
-    """One agent as written.
+    """One agent as the user wrote it.
 
     Attributes
     ----------
     at
         Position in the list.
     id
-        Its id, or ``None`` where none can be read.
+        Its id, or ``None`` where it has none.
     kind
         Device class; ``None`` for coordinators and unknown types.
     level
@@ -58,5 +58,5 @@ def _read(found: Findings, at: int, raw: dict[str, Any]) -> AgentEntry:
 
 
 def own_constructor(kind: type[DeviceAgent]) -> bool:
-    """True for plain Python devices, and others that take their parameters in a constructor of their own."""
+    """Whether a device class takes its parameters in a constructor of its own, as plain Python devices do."""
     return kind.__init__ is not DeviceAgent.__init__ or kind.is_python()

@@ -15,7 +15,7 @@ from powergrid.core.types import CONSTANT_SERIES
 from powergrid.networks.terminals import branch_rows
 
 if TYPE_CHECKING:
-    from powergrid.networks import Network
+    from powergrid.networks.kinds import AnyNetwork
 
 DEFAULT_TRANSFORMER = {"sn_mva": 1.0, "vk_percent": 5.75, "vkr_percent": 0.75}
 """Transformer of an attached network unless one is given: 1 MVA with R 0.75 % and Z 5.75 %."""
@@ -26,7 +26,7 @@ def build_network(
     folder: Path,
     *,
     on_fault: Callable[[int, PowerGridError], None] | None = None,
-) -> Network:
+) -> AnyNetwork:
     """Build the network that a configuration describes.
 
     Parameters
@@ -34,9 +34,10 @@ def build_network(
     config
         The configuration, or its network section.
     folder
-        Folder that ``file`` is relative to.
+        Folder to which ``file`` is relative.
     on_fault
-        Told the position of each modification that cannot be made, which is then left out; by default it raises.
+        Called with the position and the error of each modification that cannot be made, which is then left out. By
+        default the error is raised.
 
     Raises
     ------
@@ -55,20 +56,20 @@ def build_network(
     return network
 
 
-def _base(config: NetworkConfig, folder: Path) -> Network:
+def _base(config: NetworkConfig, folder: Path) -> AnyNetwork:
     from powergrid.networks import Network, scaled
 
     if config.file is not None:
-        found = Network.from_pandapower(folder / Path(config.file).expanduser())
+        network: AnyNetwork = Network.from_pandapower(folder / Path(config.file).expanduser())
     else:
         assert config.base is not None, "the schema demands one of base and file"
-        found = _registered(config.base, {"phases": config.phases, **config.options})
+        network = _registered(config.base, {"phases": config.phases, **config.options})
     if config.load_scale != 1.0 or config.sgen_scale != 1.0:
-        found = scaled(found, load=config.load_scale, static=config.sgen_scale)
-    return found if config.source_pu is None else replace(found, source_v_pu=config.source_pu)
+        network = scaled(network, load=config.load_scale, static=config.sgen_scale)
+    return network if config.source_pu is None else replace(network, source_v_pu=config.source_pu)
 
 
-def _registered(name: str, options: Mapping[str, Any]) -> Network:
+def _registered(name: str, options: Mapping[str, Any]) -> AnyNetwork:
     from powergrid.networks import network
 
     try:
@@ -77,7 +78,7 @@ def _registered(name: str, options: Mapping[str, Any]) -> Network:
         raise NetworkError(f'network "{name}" cannot be built with {dict(options)}: {error}') from error
 
 
-def _modified(host: Network, modification: Modification) -> Network:
+def _modified(host: AnyNetwork, modification: Modification) -> AnyNetwork:
     from powergrid.networks import compose, with_bus
 
     if modification.add_bus is not None:
@@ -95,8 +96,8 @@ def _modified(host: Network, modification: Modification) -> Network:
     )
 
 
-def static_series(config: NetworkConfig, network: Network) -> list[str]:
-    """Series that each static generator of the network follows: that of its area's rule, else constant."""
+def static_series(config: NetworkConfig, network: AnyNetwork) -> list[str]:
+    """Series of each static generator of the network: that of its area's rule, or the constant series."""
     rules = {"": config.sgen_series}
     for change in config.modifications:
         if change.attach is not None:
@@ -108,42 +109,42 @@ def static_series(config: NetworkConfig, network: Network) -> list[str]:
 
 
 def _series_of(rule: str | dict[str, str] | None, name: str, kind: str) -> str:
-    """Series by pattern, or one series for all generation, which storage does not follow."""
+    """Series by pattern, or one series for all generation; storage is constant then."""
     if isinstance(rule, dict):
         return next((series for pattern, series in rule.items() if fnmatchcase(name, pattern)), CONSTANT_SERIES)
     return CONSTANT_SERIES if rule is None or kind == "storage" else rule
 
 
-def outage_rows(rule: OutageRule, network: Any) -> tuple[tuple[int, ...], ...]:
+def outage_rows(rule: OutageRule, network: AnyNetwork) -> tuple[tuple[int, ...], ...]:
     """Rows of the branches of each candidate of an outage."""
     chosen = [name for name in opening_names(network) if any(fnmatchcase(name, pattern) for pattern in rule.branch)]
     return tuple(branch_rows(network, name) for name in chosen)
 
 
-def regulator_names(network: Any) -> tuple[str, ...]:
-    """Names of the regulator branches; of a three-phase network those of the whole banks too."""
+def regulator_names(network: AnyNetwork) -> tuple[str, ...]:
+    """Names of the regulator branches; in a three-phase network also those of whole banks."""
     return _with_elements(network, [network.branches.name[branch] for branch in network.regulators.branch])
 
 
-def branch_names(network: Any) -> tuple[str, ...]:
-    """Names of the branches; of a three-phase network those of all phases of an element too."""
+def branch_names(network: AnyNetwork) -> tuple[str, ...]:
+    """Names of the branches; in a three-phase network also those of whole elements."""
     return _with_elements(network, network.branches.name)
 
 
-def opening_names(network: Any) -> tuple[str, ...]:
-    """Names of the branches that may be opened: all but regulators; of whole elements in a three-phase network."""
+def opening_names(network: AnyNetwork) -> tuple[str, ...]:
+    """Names of the branches that may open, all but regulators; in a three-phase network those of whole elements."""
     kinds = zip(network.branches.name, network.branches.kind, strict=True)
     names = [name for name, kind in kinds if kind != "regulator"]
     return tuple(dict.fromkeys(name[:-2] for name in names)) if network.is_three_phase else tuple(names)
 
 
-def _with_elements(network: Any, names: Sequence[str]) -> tuple[str, ...]:
+def _with_elements(network: AnyNetwork, names: Sequence[str]) -> tuple[str, ...]:
     if not network.is_three_phase:
         return tuple(names)
     return (*dict.fromkeys(name[:-2] for name in names), *names)
 
 
-def capacitor_names(network: Network) -> tuple[str, ...]:
+def capacitor_names(network: AnyNetwork) -> tuple[str, ...]:
     """Names of the switchable shunts."""
     shunts = network.shunts
     return tuple(name for name, free in zip(shunts.name, shunts.switchable, strict=True) if free)

@@ -1,4 +1,4 @@
-"""Are the agents what they say: known types, valid parameters, buses that exist, a hierarchy without knots?"""
+"""Checks of the agents: known types, valid parameters, buses that exist, a hierarchy without cycles."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.assembly.metering import UNIT
 from powergrid.engine.layout import UTILITY
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.networks.terminals import branch_rows, bus_names, has_phases
+from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import POLICIES
 
 
 def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[AgentEntry]:
-    """Note every fault of the agents that the schema cannot see; returns them as far as they can be read."""
+    """Note every fault of the agents that the schema does not cover; return the agents that can be read."""
     agents = agent_entries(found, data)
     for agent in agents:
         _check_params(found, agent)
@@ -43,7 +45,7 @@ def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[Agen
 
 
 def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[AgentEntry]) -> None:
-    """Do agents keep times of their own where all are to act in every tick?"""
+    """Note intervals of agents where ``simulation.async`` says that all act in every tick."""
     if section(data, "simulation").get("async") is not False:
         return
     for agent in agents:
@@ -54,7 +56,7 @@ def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[Age
 
 
 def _check_once_moved(found: Findings, agents: Iterable[AgentEntry], grid: Grid) -> None:
-    """Does one agent alone move each regulator, capacitor and switch?"""
+    """Note regulators, capacitors and switches that several agents would move."""
     if grid.network is None:
         return
     network, first = grid.network, dict[tuple[str, Any], AgentEntry]()
@@ -167,12 +169,13 @@ def _check_place(found: Findings, agent: AgentEntry, grid: Grid, agents: Iterabl
             "switch": ("branch that opens", opening_names(grid.network)),
         }[role]
     if bus in names:
-        if three and role == "injection" and isinstance(phases, str):
-            _check_phases(found, agent, bus, phases, grid.network)
+        three_phase = grid.network if isinstance(grid.network, UnbalancedNetwork) else None
+        if three_phase and role == "injection" and isinstance(phases, str):
+            _check_phases(found, agent, bus, phases, three_phase)
         if role == "tap":
             _check_tap(found, agent, bus, grid.network)
-        if three and role != "injection" and isinstance(phases, str):
-            _check_controlled_phase(found, agent, bus, phases, grid.network)
+        if three_phase and role != "injection" and isinstance(phases, str):
+            _check_controlled_phase(found, agent, bus, phases, three_phase)
         return
     if grid.lacks(bus):
         found.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
@@ -182,8 +185,8 @@ def _check_place(found: Findings, agent: AgentEntry, grid: Grid, agents: Iterabl
         found.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
 
 
-def _check_tap(found: Findings, agent: AgentEntry, bus: str, network: Any) -> None:
-    """Has a regulator that keeps the network's tap a tap to keep?"""
+def _check_tap(found: Findings, agent: AgentEntry, bus: str, network: AnyNetwork) -> None:
+    """Note a regulator without local control whose tap position in the network does not fit its settings."""
     assert agent.kind is not None, "it has a role"
     try:
         given = agent.kind.Settings.model_validate(agent.raw.get("params", {}))
@@ -197,8 +200,10 @@ def _check_tap(found: Findings, agent: AgentEntry, bus: str, network: Any) -> No
             found.add(agent.path("params") if "params" in agent.raw else agent.path(), message, hint)
 
 
-def _check_controlled_phase(found: Findings, agent: AgentEntry, bus: str, phases: str, network: Any) -> None:
-    """Of what has no bus of its own, only a regulator's relay reads a phase, and one that is there."""
+def _check_controlled_phase(
+    found: Findings, agent: AgentEntry, bus: str, phases: str, network: UnbalancedNetwork
+) -> None:
+    """Note phases of a device without a bus: only the relay of a regulator reads one phase."""
     assert agent.kind is not None, "it has a role"
     if agent.kind.role != "tap":
         message = f"phases {show(phases)}: a {agent.raw.get('type')} has those of its place"
@@ -211,8 +216,8 @@ def _check_controlled_phase(found: Findings, agent: AgentEntry, bus: str, phases
         found.add(agent.path("phases"), message, has_phases(here))
 
 
-def _check_phases(found: Findings, agent: AgentEntry, bus: str, phases: str, network: Any) -> None:
-    """Does the bus have every phase that a device names?"""
+def _check_phases(found: Findings, agent: AgentEntry, bus: str, phases: str, network: UnbalancedNetwork) -> None:
+    """Note a phase that the bus of a device does not have."""
     here = network.phases_of(bus)
     missing = [phase for phase in phases if phase not in here]
     if missing:
@@ -229,7 +234,7 @@ _WHERE = {
 
 
 def _check_role(found: Findings, agent: AgentEntry, grid: Grid) -> None:
-    """Policy, protocol and area."""
+    """Note faults of policy, protocol and area."""
     policy = text(agent.raw.get("policy"))
     local = known_names(POLICIES)
     if policy == CENTRALIZED and agent.level == 1:
@@ -319,7 +324,7 @@ def _check_hierarchy(found: Findings, agents: list[AgentEntry]) -> None:
 
 
 def _check_cycles(found: Findings, by_id: dict[str, AgentEntry], parent: dict[str, str]) -> None:
-    """With one parent each, a knot is a closed walk upwards; it is noted at its first member."""
+    """Note each cycle at its first member: with one parent each, a cycle is a closed walk upwards."""
     reported: set[str] = set()
     for start in by_id:
         walk = [start]

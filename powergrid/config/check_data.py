@@ -1,4 +1,4 @@
-"""Do the data exist, are their columns what the configuration asks for, and do time step and tariff fit them?"""
+"""Checks of the data: they exist, they have the columns that the configuration names, and time step and tariff fit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from powergrid.datasets import Dataset, Series
 
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
-"""Series that the environment makes itself."""
+"""Series that the environment computes."""
 
 
 def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dataset:
@@ -40,7 +40,7 @@ def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dat
 
 
 def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[AgentEntry]) -> Dataset | None:
-    """Note every fault of data, time and tariff that the schema cannot see; the dataset, if it can be had."""
+    """Note every fault of data, time and tariff beyond the schema; return the dataset, if it can be read."""
     _check_time(found, section(data, "simulation"))
     dataset = _dataset(found, data.get("datasets", DEFAULT_DATASET), folder)
     _check_tariff(found, section(data, "tariff"), dataset)
@@ -56,7 +56,7 @@ def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list
 
 
 def _dataset(found: Findings, given: Any, folder: Path) -> Dataset | None:
-    """The dataset, noting each series that cannot be had."""
+    """Return the dataset; note each series that cannot be read."""
     from powergrid.datasets import load
     from powergrid.datasets.combine import combined, told
 
@@ -112,7 +112,7 @@ def _single(found: Findings, key: str, form: SeriesFile, ground: Dataset, folder
 
 
 def _wanted(data: dict[str, Any], agents: list[AgentEntry]) -> list[tuple[Keys, str]]:
-    """Series that network and devices ask for by name, with the place where they do."""
+    """Series that network and devices name, each with its path."""
     asked = _network_series(("network",), section(data, "network"))
     for i, item in entries(section(data, "network").get("modifications")):
         asked += _network_series(("network", "modifications", i, "attach"), section(item, "attach"))
@@ -140,7 +140,7 @@ def _network_series(path: Keys, given: dict[str, Any]) -> list[tuple[Keys, Any]]
 
 
 def _device_series(agent: AgentEntry) -> list[str]:
-    """Series that a device reads, if it can be made at all."""
+    """Series that a device reads; none where the device cannot be made."""
     params = agent.raw.get("params", {})
     if agent.kind is None or not isinstance(params, dict) or not agent.kind.Exogenous._fields:
         return []
@@ -164,7 +164,7 @@ def _check_time(found: Findings, simulation: dict[str, Any]) -> None:
 
 
 def _check_tariff(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:
-    """Feed-in above retail at any tick would turn the meter into a money pump."""
+    """Note a feed-in price above the retail price in any tick: energy could then be bought and sold at a profit."""
     import numpy as np
 
     from powergrid.datasets.tariff import check_tariff

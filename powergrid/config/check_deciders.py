@@ -1,4 +1,4 @@
-"""Has every agent that is configured to learn something to choose, and does every interval belong to who decides?"""
+"""Checks of the decisions: every learned agent has a choice, and every interval belongs to an agent that decides."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from powergrid.plugins.registries import PROTOCOLS
 
 
 def check_deciders(found: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
-    """Note agents that are learned by name and have nothing to choose, and intervals of agents that decide nothing.
+    """Note agents with a learned policy and no choice, and intervals of agents that decide nothing.
 
-    A learned device whose numbers are part of the action of a learned coordinator above it executes that, as it should.
-    Nothing is noted while types, ids, parents or protocols have faults of their own.
+    A learned device whose numbers belong to the action of a learned coordinator above it executes that action, which is
+    no fault. Nothing is noted while types, ids, parents or protocols have faults of their own.
     """
     by_id = {agent.id: agent for agent in agents if agent.id is not None and agent.level}
     vertical, members = _protocols(data, by_id)
@@ -50,7 +50,7 @@ def check_deciders(found: Findings, data: dict[str, Any], agents: list[AgentEntr
 def _why(
     agent: AgentEntry, policies: Mapping[str, Candidate], deciders: Deciders, vertical: Mapping[str, _Made]
 ) -> tuple[str, str]:
-    """Why a learned agent has nothing to choose, and what would give it something."""
+    """Reason why a learned agent has no choice, and what would give it one."""
     own = policies[str(agent.id)]
     by = deciders.decider(own.id)
     if own.device and by != own.id:
@@ -104,7 +104,7 @@ def _offer(agent: AgentEntry) -> str:
 
 
 _OFFERS = {"curtailable": "true", "sn_mva": "1.0", "curtailable_share": "0.2"}
-"""Parameters by which device types offer a choice."""
+"""Parameters that give devices a choice."""
 
 
 def _listed(ids: list[str]) -> str:
@@ -128,7 +128,7 @@ def _candidate(agent: AgentEntry, parent: str | None, protocol: Any, member: boo
 
 
 def _offers(agent: AgentEntry) -> bool:
-    """Whether a device offers a choice; one that cannot be made has a fault of its own."""
+    """Whether a device has a choice; a device that cannot be made has a fault of its own."""
     assert agent.kind is not None, "it is a device"
     params = agent.raw.get("params", {})
     try:
@@ -146,7 +146,7 @@ class _Made(NamedTuple):
 
 
 def _protocols(data: dict[str, Any], by_id: Mapping[str, AgentEntry]) -> tuple[dict[str, _Made] | None, set[str]]:
-    """Vertical protocols of coordinators, ``None`` if one cannot be made; and who chooses something on a market."""
+    """Vertical protocols of coordinators, ``None`` if one cannot be made; and the market members that have a choice."""
     coordinators = {id: agent for id, agent in by_id.items() if agent.level > 1}
     raw = data.get("coordination")
     short = {"protocol": raw} if isinstance(raw, str) else section(data, "coordination")
@@ -178,7 +178,7 @@ def _made(given: Any, key: str) -> _Made | None:
     if name is None:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is only doubtful is said once, when the environment is built
+        warnings.simplefilter("ignore")  # warnings appear once, when the environment is built
         return _Made(name, PROTOCOLS.get(name)(**(given.get("params") or {})))
 
 
@@ -188,7 +188,7 @@ def _children(agent: AgentEntry) -> list[str]:
 
 
 def _goes_round(parent: Mapping[str, str | None]) -> bool:
-    """Whether somebody stands above himself."""
+    """Whether an agent is above itself in the hierarchy."""
     for start in parent:
         above, steps = parent.get(start), 0
         while above is not None and steps <= len(parent):

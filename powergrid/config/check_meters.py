@@ -1,4 +1,4 @@
-"""Does every unit of energy pass exactly one meter that charges for it?"""
+"""Checks of the meters: every unit of energy passes exactly one meter that charges for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from powergrid.config.check_network import Grid
 from powergrid.config.findings import Findings, entries, section, show, text
 from powergrid.core.errors import NetworkError
 from powergrid.engine.assembly.metering import SOURCE, UNIT, metering
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.terminals import branch_rows, bus_names, device_nodes
 
 
@@ -44,7 +45,7 @@ def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequ
 
 
 def _check_phases(
-    found: Findings, network: Any, branches: list[str], moving: list[int], agents: Sequence[AgentEntry]
+    found: Findings, network: AnyNetwork, branches: list[str], moving: list[int], agents: Sequence[AgentEntry]
 ) -> None:
     """Note devices whose phases different meters measure first."""
     for agent in agents:
@@ -63,7 +64,7 @@ def _check_phases(
             found.add(agent.path("bus"), message, hint)
 
 
-def _moving(data: dict[str, Any], network: Any, agents: Sequence[AgentEntry]) -> list[int]:
+def _moving(data: dict[str, Any], network: AnyNetwork, agents: Sequence[AgentEntry]) -> list[int]:
     """Rows of the branches that switches and outages of a configuration move, as far as they can be read."""
     names = opening_names(network)
     patterns = [

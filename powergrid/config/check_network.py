@@ -1,4 +1,4 @@
-"""Is the network of a configuration one that can be built, and do its rules name something?"""
+"""Checks of the network: it can be built, and its rules name elements that it has."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ from powergrid.networks.terminals import branch_rows
 from powergrid.plugins.registries import DEVICES, NETWORKS
 
 if TYPE_CHECKING:
-    from powergrid.networks import Network
+    from powergrid.networks.kinds import AnyNetwork
 
 
 class Grid(NamedTuple):
-    """The network as far as it could be built.
+    """The network, or the part of it that could be built.
 
     Attributes
     ----------
     network
         ``None`` if there is none.
     because
-        Why there is none.
+        Reason why there is none.
     lost
-        Names of buses and areas that a faulty modification would have brought.
+        Names of buses and areas of modifications with faults.
     section
-        The network section as far as it is valid.
+        The valid part of the network section.
     """
 
-    network: Network | None
+    network: AnyNetwork | None
     because: str = ""
     lost: tuple[str, ...] = ()
     section: NetworkConfig | None = None
 
     def lacks(self, name: str) -> bool:
-        """True if `name` is missing only because a modification is faulty."""
+        """Whether `name` is missing only because a modification has a fault."""
         return any(name == lost or name.startswith(f"{lost}.") for lost in self.lost)
 
 
 def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
-    """Build the network, noting every fault of its section that the schema cannot see."""
+    """Build the network; note every fault of its section that the schema does not cover."""
     raw = data.get("network")
     short = isinstance(raw, str)
     given: dict[str, Any] = {"base": raw} if short else section(data, "network")
@@ -100,7 +100,7 @@ def _unchecked(found: Findings, given: dict[str, Any], because: str) -> None:
 
 
 def _salvaged(given: dict[str, Any]) -> NetworkConfig | None:
-    """The section without the keys that the schema refuses, so that buses can still be looked up."""
+    """The section without the keys that the schema refuses, so that buses can still be checked."""
     for whole_rules in (False, True, True):
         try:
             return NetworkConfig.model_validate(given)
@@ -121,7 +121,7 @@ def _drop(given: Any, path: tuple[Any, ...]) -> None:
 
 
 def _check_options(found: Findings, given: dict[str, Any], known: list[str]) -> set[Keys]:
-    """Note what is wrong with the options of every network that is named; the paths of those that have faults."""
+    """Note faults in the options of every network that is named; return the paths of options with faults."""
     named: list[tuple[Keys, Any, Any]] = [(("network", "options"), given.get("base"), given.get("options"))]
     for i, item in entries(given.get("modifications")):
         attach = section(item, "attach")
@@ -171,8 +171,8 @@ def _build(
     return Grid(network, "", tuple(lost), config)
 
 
-def _check_solvable(found: Findings, given: dict[str, Any], network: Network) -> bool:
-    """Note what would keep every power flow of the network from being tried; true if nothing would."""
+def _check_solvable(found: Findings, given: dict[str, Any], network: AnyNetwork) -> bool:
+    """Note faults with which no power flow of the network can be solved; return whether there are none."""
     import numpy as np
 
     from powergrid.studies import find_faults
@@ -191,7 +191,7 @@ def _add(found: Findings, path: tuple[str | int, ...], error: PowerGridError) ->
 
 
 def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...], grid: Grid) -> None:
-    """Does every outage name a branch that may open?"""
+    """Note every outage that names no branch that may open."""
     rules = given.get("outages")
     single = isinstance(rules, dict)
     for i, rule in entries([rules] if single else rules):
@@ -214,9 +214,9 @@ def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...
 
 
 def _check_topologies(
-    found: Findings, config: NetworkConfig, agents: Iterable[tuple[int, dict[str, Any]]], network: Network
+    found: Findings, config: NetworkConfig, agents: Iterable[tuple[int, dict[str, Any]]], network: AnyNetwork
 ) -> None:
-    """Can the network change as its outages and the switches among the agents ask?"""
+    """Note outages and switches whose topologies the network cannot take."""
     from powergrid.engine.switching import Outage, enumerate_topologies
     from powergrid.powerflow import topology_issue
 
@@ -241,7 +241,7 @@ def _check_topologies(
 
 
 def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:
-    """Does every rule for generation and storage name some?"""
+    """Note every rule for generation and storage that matches none."""
     places: list[tuple[Keys, dict[str, Any], str]] = [(("network",), given, "")]
     for i, item in entries(given.get("modifications")):
         attach = section(item, "attach")

@@ -1,4 +1,4 @@
-"""Are the protocols known, of the right kind, with valid parameters and members that exist?"""
+"""Checks of the protocols: known names, the right kind, valid parameters and members that exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_TICK_S = 900
 def check_protocol(
     found: Findings, path: Keys, given: Any, key: str, *, wanted: str | None = None, short: bool = False
 ) -> Any:
-    """Check type, kind and parameters of one protocol; returns its class or ``None``.
+    """Check type, kind and parameters of one protocol; return its class, or ``None``.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def check_protocol(
         check_tick_multiple(found, (*path, "params", "update_freq"), params.get("update_freq"))
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is only doubtful is said once, when the protocol is made
+                warnings.simplefilter("ignore")  # warnings appear once, when the protocol is made
                 kind.Settings.model_validate(params)
         except ValidationError as error:
             found.invalid((*path, "params"), params, kind.Settings, error)
@@ -58,7 +58,7 @@ def check_protocol(
 
 
 def check_protocols(found: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
-    """Note every fault of ``protocols``, ``coordination`` and ``messages`` that the schema cannot see."""
+    """Note every fault of ``protocols``, ``coordination`` and ``messages`` that the schema does not cover."""
     ids = [agent.id for agent in agents if agent.id is not None]
     coordinators = [agent for agent in agents if agent.level > 1]
     tick = tick_s(found)
@@ -124,19 +124,19 @@ def _check_messages(found: Findings, given: dict[str, Any]) -> None:
 
 
 def tick_s(found: Findings) -> int | None:
-    """The time step, unless it is itself at fault."""
+    """Time step [s]; ``None`` where it has a fault."""
     tick = whole(section(found.document.data, "simulation").get("time_step", DEFAULT_TICK_S))
     return tick if tick is not None and tick > 0 and DAY_S % tick == 0 else None
 
 
-def check_tick_multiple(found: Findings, path: Keys, seconds: Any) -> None:
-    """A time between decisions must be a whole number of ticks."""
-    tick, seconds = tick_s(found), whole(seconds)
-    if not seconds:
+def check_tick_multiple(found: Findings, path: Keys, seconds: object) -> None:
+    """Note a time between decisions that is no whole number of ticks."""
+    tick, own_s = tick_s(found), whole(seconds)
+    if not own_s:
         return
     if tick is None:
-        found.unchecked(path, seconds, "the time step is not valid")
-    elif seconds % tick:
-        lower = seconds // tick * tick
+        found.unchecked(path, own_s, "the time step is not valid")
+    elif own_s % tick:
+        lower = own_s // tick * tick
         options = " or ".join(str(value) for value in (lower, lower + tick) if value)
-        found.add(path, f"{seconds} s is not a multiple of the time step of {tick} s", f"use {options}")
+        found.add(path, f"{own_s} s is not a multiple of the time step of {tick} s", f"use {options}")

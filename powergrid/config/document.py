@@ -1,4 +1,4 @@
-"""A configuration as the user wrote it: plain data, and the line of every key."""
+"""A configuration as the user wrote it: plain data and the line of every key."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Keys = tuple[str | int, ...]
 """Keys and positions from the top: ``("agents", 2, "params", "capacity")``."""
 
 MAX_DEPTH = 32
-"""Levels of nesting that a configuration may have; the deepest key of the schema stands in the seventh."""
+"""Most levels of nesting; the deepest key of the schema is in the seventh."""
 MAX_VALUES = 150_000
-"""Values that a configuration may hold, with aliases written out; one of 10,000 agents has 70,000."""
+"""Most values of a configuration, with aliases written out; a configuration of 10,000 agents has 70,000."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Document:
     data
         Mappings, lists and scalars as written.
     lines
-        Line (from 1) of each path; 0, or no entry at all, where a program gave the data.
+        Line (from 1) of each path; 0 or no entry for data from a program.
     file
-        Name of the file as the user gave it, or ``""``.
+        Path of the file as the user wrote it, or ``""``.
     folder
-        Folder that relative paths start from.
+        Folder to which paths are relative.
     issues
-        What was wrong with the text itself: duplicate keys, keys that are not text.
+        Faults of the text itself: duplicate keys, keys that are not text.
     """
 
     data: Any
@@ -43,7 +43,7 @@ class Document:
     issues: tuple[Issue, ...] = ()
 
     def line(self, path: Keys) -> int | None:
-        """Line of a path, or of the nearest part of it that was written; ``None`` for what a program gave."""
+        """Line of a path, or of the nearest part of it that has one; ``None`` for data from a program."""
         return self._written(path) or None
 
     def issue(self, path: Keys, message: str, hint: str = "") -> Issue:
@@ -64,18 +64,18 @@ def show_path(path: Keys) -> str:
     return text
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Copy of nested data with plain containers, text keys and no NumPy scalars.
 
     Raises
     ------
     ConfigError
-        If it nests too deep, contains itself or holds too many values.
+        If the data nest too deep, contain themselves or hold too many values.
     """
     return _copied(value, (), [0])
 
 
-def _copied(value: Any, path: Keys, count: list[int]) -> Any:
+def _copied(value: object, path: Keys, count: list[int]) -> Any:
     count[0] += 1
     if len(path) > MAX_DEPTH:
         hint = "a configuration needs a handful of levels; does a mapping contain itself?"

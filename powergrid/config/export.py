@@ -1,4 +1,4 @@
-"""Writing configurations and their schema for other programs."""
+"""Configurations as YAML, and their JSON Schema for other programs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = Non
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of a configuration, with the names that are registered here, for editors and other programs.
+    """JSON Schema of a configuration with the registered names, for editors and other programs.
 
-    Names are offered, not demanded: plugins may bring others.
+    The names are examples, since plugins may register others.
     """
     schema = EnvironmentConfig.model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +59,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _without_none(value: Any, inside_params: bool = False) -> Any:
-    """Drop keys without a value; parameters of devices keep theirs, for there ``null`` may differ from the default."""
+    """Drop keys without a value, but not those of device parameters: there ``null`` may differ from the default."""
     if isinstance(value, dict):
         return {
             key: _without_none(item, inside_params or key == "params")
@@ -70,14 +70,14 @@ def _without_none(value: Any, inside_params: bool = False) -> Any:
 
 
 def _series(form: SeriesFile, base_dir: Path, folder: Path | None) -> str | dict[str, object]:
-    """A file that moves with the folder, and what is said about it; the path alone where nothing is."""
+    """A series file with its path relative to the folder and its options; only the path where it has no options."""
     said = form.said()
     said["path"] = _place(form.path, base_dir, folder)
     return str(said["path"]) if list(said) == ["path"] else said
 
 
 def _place(value: str, base_dir: Path, folder: Path | None) -> str:
-    """A file moves with the folder; a column of a registered dataset stays as it is."""
+    """A path relative to the folder; the name of a column of a registered dataset does not change."""
     return value if value.partition(":")[0] in DATASETS else _moved(value, base_dir, folder)
 
 

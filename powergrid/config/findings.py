@@ -1,4 +1,4 @@
-"""Collecting every fault of a configuration, in the user's own words."""
+"""Collection of all faults of a configuration, in plain words."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _WANTED = {
     "float_type": "a number",
     "finite_number": "a finite number",
 }
-"""What pydantic wanted, in words for people who do not program."""
+"""Kinds of values by the name of pydantic's error, in plain words."""
 
 
 class Findings:
-    """Issues found so far in one document.
+    """Issues of one document.
 
     Parameters
     ----------
     document
-        What is being examined.
+        The configuration as the user wrote it.
     unread
-        Plugin folders whose files are not to run: what is unknown may come from them.
+        Plugin folders whose files are not executed: unknown names may come from them.
 
     Attributes
     ----------
     pending
-        What could not be checked because of that; no faults.
+        Checks that need these files; they are no faults.
     """
 
     def __init__(self, document: Document, unread: tuple[str, ...] = ()):
@@ -63,8 +63,8 @@ class Findings:
         if issue not in self._issues:
             self._issues.append(issue)
 
-    def unchecked(self, path: Keys, value: Any, because: str) -> None:
-        """Note a value that nobody can judge before another fault is mended."""
+    def unchecked(self, path: Keys, value: object, because: str) -> None:
+        """Note a value that cannot be checked before another fault is mended."""
         message = f"{show(value)} could not be checked: {because}"
         if self.unread:
             self._pend(path, message)
@@ -72,7 +72,7 @@ class Findings:
             self.add(path, message, "mend that first, then validate again")
 
     def unknown(self, path: Keys, kind: str, name: str, options: Iterable[str]) -> None:
-        """Note a name that does not exist, with the nearest one that does, or that its plugin is broken."""
+        """Note an unknown name with the nearest known one, or the reason why its plugin cannot be used."""
         broken = next(
             (registry.broken[name] for registry in ALL if registry.kind == kind and name in registry.broken), ""
         )
@@ -85,17 +85,19 @@ class Findings:
 
     def _pend(self, path: Keys, message: str) -> None:
         folders = ", ".join(self.unread)
-        hint = f"the files in {folders} would say, and have not been run; --plugins runs them, with your rights"
+        hint = (
+            f"the files in {folders} decide this and have not been executed; --plugins executes them, with your rights"
+        )
         self.pending.append(self.document.issue(path, message, hint))
 
-    def invalid(self, path: Keys, raw: Any, model: type[BaseModel], error: ValidationError) -> None:
-        """Note everything that pydantic found below `path`, where `raw` was written."""
+    def invalid(self, path: Keys, raw: object, model: type[BaseModel], error: ValidationError) -> None:
+        """Note every fault in pydantic's error about `raw`, the data at `path`."""
         grouped: dict[Keys, list[tuple[str, str]]] = {}
         for detail in error.errors(include_url=False):
             where, value = _written(raw, model, detail)
             grouped.setdefault((*path, *where), []).append(_say(model, detail, value))
         for where, said in grouped.items():
-            # the branches of a union each give their own reason for one and the same value
+            # every branch of a union gives a reason of its own for the same value
             messages = list(dict.fromkeys(message for message, _ in said))
             hints = list(dict.fromkeys(hint for _, hint in said if hint))
             self.add(where, "; or ".join(messages), "; ".join(hints))
@@ -106,15 +108,15 @@ class Findings:
         return tuple(sorted(self._issues, key=lambda issue: issue.line or 0))
 
 
-def show(value: Any) -> str:
-    """A value as one writes it in YAML's flow style, shortened."""
+def show(value: object) -> str:
+    """A value in YAML's flow style, shortened."""
     text = value if isinstance(value, str) else None
     shown = json.dumps(text if text is not None else value, default=str)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def choices(name: str, options: Iterable[str]) -> str:
-    """``did you mean "x"?; available: ...``, without the list where it is too long to be read."""
+    """``did you mean "x"?; available: ...``, without the list where it is long."""
     known = sorted(set(options))
     parts = [nearest(name, known)]
     if len(known) <= _MOST_LISTED:
@@ -127,20 +129,20 @@ def known_names(registry: Registry[Any]) -> list[str]:
     return [name for first in registry.names() for name in (first, *registry.aliases(first))]
 
 
-def entries(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    """Position and content of every mapping in a list; anything else is somebody else's fault to report."""
+def entries(value: object) -> list[tuple[int, dict[str, Any]]]:
+    """Position and content of every mapping in a list; the schema reports other items."""
     listed = value if isinstance(value, list) else []
     return [(i, item) for i, item in enumerate(listed) if isinstance(item, dict)]
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     """A name as text; whole numbers count as names."""
     if isinstance(value, str) and value:
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """A number as the schema reads it, from a number or its text; ``None`` for everything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -150,13 +152,13 @@ def number(value: Any) -> float | None:
         return None
 
 
-def whole(value: Any) -> int | None:
+def whole(value: object) -> int | None:
     """A whole number as the schema reads it; ``None`` for everything else."""
     read = number(value)
     return int(read) if read is not None and read.is_integer() else None
 
 
-def section(data: Any, *keys: str) -> dict[str, Any]:
+def section(data: object, *keys: str) -> dict[str, Any]:
     """A nested mapping, empty where something else stands."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
@@ -167,7 +169,7 @@ def section(data: Any, *keys: str) -> dict[str, Any]:
 
 
 def _names(field_name: str, field: FieldInfo) -> list[str]:
-    """All spellings under which a field may be written, its own first."""
+    """All spellings of a field, its own first."""
     alias = field.validation_alias
     extra = alias.choices if isinstance(alias, AliasChoices) else [alias or field.alias]
     own = [] if field_name.endswith("_") else [field_name]
@@ -184,7 +186,7 @@ def spellings(model: type[BaseModel], name: str) -> list[str]:
     return _field(model, name)[1]
 
 
-def _field(model: type[BaseModel] | None, part: Any) -> tuple[FieldInfo | None, list[str]]:
+def _field(model: type[BaseModel] | None, part: object) -> tuple[FieldInfo | None, list[str]]:
     for field_name, field in model.model_fields.items() if model else ():
         names = _names(field_name, field)
         if part in names:
@@ -199,8 +201,8 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in found if model is not None), None)
 
 
-def _written(raw: Any, model: type[BaseModel], detail: Mapping[str, Any]) -> tuple[Keys, Any]:
-    """Path and value as the user wrote them: aliases undone, short forms and union branches left out."""
+def _written(raw: object, model: type[BaseModel], detail: Mapping[str, Any]) -> tuple[Keys, Any]:
+    """Path and value as the user wrote them, with the user's spelling and without short forms and union branches."""
     path: list[str | int] = []
     here: Any = raw
     below: type[BaseModel] | None = model
@@ -218,8 +220,8 @@ def _written(raw: Any, model: type[BaseModel], detail: Mapping[str, Any]) -> tup
     return tuple(path), here
 
 
-def _say(model: type[BaseModel], detail: Mapping[str, Any], value: Any) -> tuple[str, str]:
-    """Message and hint for one finding."""
+def _say(model: type[BaseModel], detail: Mapping[str, Any], value: object) -> tuple[str, str]:
+    """Message and hint for one of pydantic's errors."""
     owner: type[BaseModel] | None = model
     field: FieldInfo | None = None
     last = detail["loc"][-1] if detail["loc"] else ""

@@ -59,18 +59,19 @@ class _UnknownAgent(Exception):
 
 
 def _path(name: str) -> tuple[str, ...] | None:
-    """Path that a keyword stands for."""
+    """Path of the key that a keyword names; ``None`` for an unknown one."""
     parts = tuple(name.removesuffix("_").split("."))
     if parts[0] in _SHORT:
         return (*_SHORT[parts[0]], *parts[1:])
     return parts if parts[0] in field_names(EnvironmentConfig) else None
 
 
-def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str, ...], value: Any) -> None:
+def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str, ...], value: object) -> None:
     """Write `value` at `path` below `here`, merging mappings and addressing agents by their id."""
     key, rest = path[0], path[1:]
     if at == () and key == "agents" and (rest or isinstance(value, dict)):
-        for id, change in ({rest[0]: _nested(rest[1:], value)} if rest else value).items():
+        changes: Any = {rest[0]: _nested(rest[1:], value)} if rest else value
+        for id, change in changes.items():
             _change_agent(*_agent(here, id), lines, change)
         return
     if rest:
@@ -86,14 +87,15 @@ def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str
         _forget(lines, (*at, key))
 
 
-def _nested(path: tuple[str, ...], value: Any) -> Any:
+def _nested(path: tuple[str, ...], value: object) -> Any:
+    """The value inside one mapping per key of the path."""
     for key in reversed(path):
         value = {key: value}
     return value
 
 
 def _change_agent(agent: dict[str, Any], place: Keys, lines: dict[Keys, int], change: dict[str, Any]) -> None:
-    """Merge a change into one agent; a parameter takes the place of its other spellings."""
+    """Merge a change into one agent; a parameter replaces its other spellings."""
     params, type = agent.get("params"), str(agent.get("type"))
     if isinstance(params, dict) and isinstance(change.get("params"), dict) and type in DEVICES:
         for name in change["params"]:
@@ -112,7 +114,7 @@ def _agent(data: dict[str, Any], id: str) -> tuple[dict[str, Any], Keys]:
 
 
 def _forget(lines: dict[Keys, int], path: Keys) -> None:
-    """Nothing at or below `path` stands in the file any more."""
+    """Forget the lines at and below `path`: its value is no longer that of the file."""
     for known in [known for known in lines if known[: len(path)] == path]:
         del lines[known]
     if lines:

@@ -1,13 +1,13 @@
-"""From a preset, file or mapping to a configuration that can be used, or to everything that is wrong with it."""
+"""From a preset, file or mapping to a checked configuration, or to all its faults at once."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -32,7 +32,9 @@ from powergrid.plugins.registries import DEVICES
 
 if TYPE_CHECKING:
     from powergrid.datasets import Dataset
-    from powergrid.networks import Network
+    from powergrid.networks.kinds import AnyNetwork
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +48,13 @@ class ResolvedConfig:
     base_dir
         Folder that relative paths start from.
     source
-        Preset or file as it was given; ``""`` for a mapping.
+        Name of the preset or path of the file; ``""`` for a mapping.
     document
-        What the user wrote.
+        The text of the user.
     plugins
-        Whether the files of its plugin folders have been run, and may be.
+        Whether the files of its plugin folders have been executed.
     unchecked
-        What could not be checked because they were not; with such, nothing can be made of the configuration.
+        Checks that need these files; while there are any, no environment can be made.
     """
 
     config: EnvironmentConfig
@@ -64,10 +66,10 @@ class ResolvedConfig:
 
     @property
     def name(self) -> str:
-        """The configuration's name, made fit for a file name."""
+        """The configuration's name, with the characters that a file name may have."""
         return re.sub(r"[^\w.-]+", "_", self.config.name).strip("._") or "environment"
 
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """The network, with all modifications; built once."""
         return self._once("network", lambda: build_network(self.config, self.base_dir))
 
@@ -95,21 +97,22 @@ class ResolvedConfig:
         return self.document.issue(path, f'the data have no day in the split "{split}": {reason}', hint)
 
     def to_yaml(self, folder: Path | None = None) -> str:
-        """This configuration as YAML with every default and the schema version.
+        """Write the configuration as YAML with every default and the schema version.
 
         Parameters
         ----------
         folder
-            Folder the text is going to lie in; paths are then relative to it. By default they are absolute.
+            Folder of the file; paths are then relative to it. By default paths are absolute.
         """
         from powergrid.config.export import to_yaml
 
         return to_yaml(self.config, self.base_dir, folder)
 
-    def _once(self, name: str, make: Any) -> Any:
+    def _once(self, name: str, make: Callable[[], T]) -> T:
         if f"_{name}" not in self.__dict__:
             object.__setattr__(self, f"_{name}", make())
-        return self.__dict__[f"_{name}"]
+        made: T = self.__dict__[f"_{name}"]
+        return made
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ResolvedConfig):
@@ -120,7 +123,7 @@ class ResolvedConfig:
         return hash((self.config.model_dump_json(), self.base_dir))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # classes of plugin files exist in this process only: the other one reads the files again
+        # classes of plugin files exist in this process only: another process reads the files again
         data = self.config.model_dump(mode="json", by_alias=True)
         return _reopen, (data, self.base_dir, self.source, self.plugins, self.unchecked)
 
@@ -134,17 +137,21 @@ def _reopen(
     return ResolvedConfig(config, base_dir, source, document, plugins, unchecked)
 
 
-def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig, *, plugins: bool = True) -> ResolvedConfig:
+Source: TypeAlias = str | Path | Mapping[str, Any] | ResolvedConfig
+"""What a configuration may be given as: preset name, path of a file, mapping, or a resolved configuration."""
+
+
+def resolve(source: Source, *, plugins: bool = True) -> ResolvedConfig:
     """Read and check a configuration.
 
     Parameters
     ----------
     source
-        Name of a preset, path of a YAML or JSON file, mapping, or a configuration that is resolved already. Paths in a
-        file are relative to it, in a mapping to the working folder.
+        Name of a preset, path of a YAML or JSON file, mapping, or resolved configuration. Paths in a file are relative
+        to the file, paths in a mapping to the working folder.
     plugins
-        Whether the Python files of the folders under ``plugins:`` run, which they do with the rights of the program.
-        Without them the result lists under ``unchecked`` what only they could tell.
+        Whether the Python files of the folders under ``plugins:`` are executed, with the rights of the program. If not,
+        ``unchecked`` of the result lists the checks that need them.
 
     Returns
     -------
@@ -153,7 +160,7 @@ def resolve(source: str | Path | Mapping[str, Any] | ResolvedConfig, *, plugins:
     Raises
     ------
     ConfigError
-        If anything is wrong; ``issues`` holds every fault with its file, line, path, value and what to do.
+        If the configuration has faults; ``issues`` holds each with its file, line, path, value and a remedy.
     """
     if isinstance(source, ResolvedConfig):
         return source
@@ -168,20 +175,20 @@ def with_overrides(resolved: ResolvedConfig, **overrides: Any) -> ResolvedConfig
     ----------
     **overrides
         Keys of the sections simulation, training, tariff, forecast and penalties by their own name
-        (``episode_length=24``); whole sections as mappings that are merged into what is there
+        (``episode_length=24``); whole sections as mappings that are merged into the section
         (``simulation={"time_step": 300}``); dotted paths (``**{"agents.ess_1.params.capacity_mwh": 2.0}``). ``agents``
         is a list that replaces all agents, or a mapping from ids to the keys that change.
 
     Raises
     ------
     ConfigError
-        If a name is unknown, or the result is not valid.
+        If a name is unknown, or the result has faults.
     """
     return _examine(overridden(resolved.document, overrides), resolved.source, resolved.plugins)
 
 
 def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
-    """All checks, in an order in which each knows what the ones before it found."""
+    """Run all checks, in an order in which each can use the results of those before it."""
     document = _with_phases_in_network(document)
     data = document.data
     found = Findings(document, () if plugins else _plugin_folders(data))
@@ -223,7 +230,7 @@ def _with_phases_in_network(document: Document) -> Document:
     return replace(document, data={**rest, "network": {**network, "phases": data["phases"]}}, lines=lines)
 
 
-def _plugin_folders(data: Any) -> tuple[str, ...]:
+def _plugin_folders(data: object) -> tuple[str, ...]:
     folders = data.get("plugins") if isinstance(data, dict) else None
     return tuple(folder for folder in folders if isinstance(folder, str)) if isinstance(folders, list) else ()
 
@@ -253,7 +260,7 @@ def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
 
 
 def _normal(config: EnvironmentConfig) -> EnvironmentConfig:
-    """Fill in what only the registries know: the defaults of device parameters, and whether agents keep own times."""
+    """Fill in the defaults of device parameters, and whether agents act at intervals of their own."""
     agents = [_with_defaults(agent) for agent in config.agents]
     own_times = any(agent.interval not in (None, config.simulation.time_step) for agent in agents)
     given = config.simulation.async_
@@ -262,12 +269,12 @@ def _normal(config: EnvironmentConfig) -> EnvironmentConfig:
 
 
 def _with_defaults(agent: AgentConfig) -> AgentConfig:
-    if agent.type in COORDINATORS or agent.type not in DEVICES:  # the latter: its plugin has not been run
+    if agent.type in COORDINATORS or agent.type not in DEVICES:  # the type of a plugin that was not executed
         return agent
     kind = DEVICES.get(agent.type)
     if own_constructor(kind):
         return agent
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said when the device is made
+        warnings.simplefilter("ignore")  # warnings appear when the device is made
         params = kind.Settings.model_validate(agent.params).model_dump(mode="json")
     return agent.model_copy(update={"params": params})

@@ -52,17 +52,19 @@ def one_or_many(section: Any) -> BeforeValidator:
 
 
 def list_of_one(value: Any) -> Any:
+    """Accept one value in place of a list of them."""
     return value if isinstance(value, list) else [value]
 
 
 def same_twice(value: Any) -> Any:
+    """Accept one number in place of a pair of equal numbers."""
     return (value, value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def defaults(section: Any, description: str) -> Any:
-    """A section that may be left out: every key then has its default."""
+    """Field of a section that may be left out; every key then has its default."""
     return Field(default_factory=section, description=description)
 
 
 class Section(NumberSettings):
-    """Base of all sections: unknown keys are refused, values never change after reading."""
+    """Base of all sections: unknown keys are refused, and values do not change after reading."""

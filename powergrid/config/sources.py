@@ -14,7 +14,7 @@ from powergrid.core.files import path_fault
 PRESETS = Path(__file__).parent / "presets"
 
 MAX_BYTES = 4_000_000
-"""Largest file that is read as a configuration; one of 10,000 agents has 1,000,000."""
+"""Largest file that is read as a configuration [byte]; a configuration of 10,000 agents has 1,000,000."""
 
 
 def preset_names() -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def preset_names() -> tuple[str, ...]:
 
 
 def open_document(source: str | Path | Mapping[str, Any]) -> Document:
-    """Read a preset by name, a YAML or JSON file, or take a mapping.
+    """Read a preset by name or a YAML or JSON file, or copy a mapping.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""YAML text to plain data with the line of every key, within bounds of size, depth and number of values."""
+"""YAML text to plain data with the line of every key, within limits of size, depth and number of values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _KINDS = {
     "sequence": ("seq",),
     "mapping": ("map",),
 }
-"""Kinds of values that a configuration may hold; a text may name others with ``!!``."""
+"""Kinds of values in a configuration; YAML text can name others with ``!!``."""
 
 _TOO_MANY = f"more than {MAX_VALUES:,} values"
 _MANY_HINT = "an alias (*name) counts as all that it stands for; series of data go into a file that datasets names"
 
 
 def read_yaml(text: str, file: str, folder: Path) -> Document:
-    """Parse YAML 1.2 (JSON is part of it), keeping lines and noting duplicate keys.
+    """Parse YAML 1.2, of which JSON is a part; keep the lines and note duplicate keys.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read_yaml(text: str, file: str, folder: Path) -> Document:
     from ruamel.yaml.composer import Composer
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    if text.count(",") + text.count("\n") > 2 * MAX_VALUES:  # what would take long to parse has a value beside each
+    if text.count(",") + text.count("\n") > 2 * MAX_VALUES:  # only text with more values than that takes long to parse
         raise ConfigError([Issue("", _TOO_MANY, _MANY_HINT, file)])
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _bounded(Composer)
@@ -54,7 +54,7 @@ def read_yaml(text: str, file: str, folder: Path) -> Document:
 
 
 class _Refused(Exception):
-    """Text that the library could read and that is no configuration."""
+    """YAML text that is no configuration."""
 
     def __init__(self, message: str, hint: str, line: int):
         super().__init__(message)
@@ -62,9 +62,9 @@ class _Refused(Exception):
 
 
 def _bounded(composer: type[Any]) -> type[Any]:
-    """The library's composer of nodes, which stops at the first value that is too deep or one too many.
+    """The library's composer of nodes with limits of depth and number of values.
 
-    An alias counts as what it stands for, so that a text cannot grow when its aliases are written out.
+    An alias counts as many values as it stands for, so that text cannot grow when its aliases are written out.
     """
 
     class Bounded(composer):
@@ -108,7 +108,7 @@ def _bound(depth: int, count: int, line: int) -> None:
 
 
 class _Reader:
-    """Turns YAML nodes into plain data."""
+    """Converts YAML nodes into plain data."""
 
     def __init__(self, constructor: Any, file: str):
         self.constructor = constructor
@@ -117,7 +117,7 @@ class _Reader:
         self.issues: list[Issue] = []
 
     def read(self, node: Any, path: Keys) -> Any:
-        """Data of one node; every path below it gets its line."""
+        """Convert one node, and store the line of every path below it."""
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
         kind = str(node.tag).rpartition(":")[2]
@@ -138,7 +138,7 @@ class _Reader:
             return None
 
     def _mapping(self, node: Any, path: Keys) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -150,27 +150,27 @@ class _Reader:
                 continue
             key = key_node.value
             below = (*path, key)
-            if key in found:
+            if key in own:
                 first = self.lines[below]
                 message = f'duplicate key "{_short(key)}"; it was given in line {first} already'
                 self._note(below, message, "keep one of the two", line)
                 continue
             self.lines[below] = line
-            found[key] = self.read(value_node, below)
-        return {**merged, **found}
+            own[key] = self.read(value_node, below)
+        return {**merged, **own}
 
     def _merged(self, node: Any, path: Keys, line: int) -> dict[str, Any]:
-        """What a merge key brings in: one mapping, or a list of them of which the first goes before the others."""
+        """The values of a merge key: one mapping, or a list of mappings of which the first wins."""
         parents = node.value if node.id == "sequence" else [node]
-        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for parent in reversed(parents):
             if parent.id == "mapping":
-                found.update(self._mapping(parent, path))
+                merged.update(self._mapping(parent, path))
             else:
                 value = _short(parent.value) if parent.id == "scalar" else "a list"
                 hint = "write <<: *name, with a mapping that &name marks"
                 self._note((*path, "<<"), f"{value} is no mapping, and only mappings can be merged", hint, line)
-        return found
+        return merged
 
     def _note(self, path: Keys, message: str, hint: str, line: int) -> None:
         self.issues.append(Issue(show_path(path), message, hint, self.file, line))

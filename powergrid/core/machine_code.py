@@ -90,7 +90,7 @@ def require() -> None:
 
 
 def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba's ``njit`` with machine code kept on disk, as a decorator; see :mod:`powergrid.core.code_cache`.
+    """Numba's ``njit`` with machine code kept on disk, as a decorator; see :mod:`powergrid.core.code_cache`.
 
     numba takes code from its cache as long as the one file is unchanged that holds the function. But machine code holds
     what the function calls, too, and constants from other files. Here the kept code of a function is as old as the
@@ -125,7 +125,7 @@ def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[
 
 
 def c_function(signature: Any, *places: Path, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba's ``cfunc`` with machine code kept on disk, as a decorator; arguments as for :func:`cached`."""
+    """Numba's ``cfunc`` with machine code kept on disk, as a decorator; arguments as for :func:`cached`."""
     require()
     from numba.core.ccallback import CFunc
     from numba.core.sigutils import normalize_signature
@@ -155,7 +155,7 @@ def _kept(function: Callable[..., Any], name: str, places: tuple[Path, ...], oth
 
 
 def part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba's ``njit`` for what only other compiled functions call; see :mod:`powergrid.core.code_parts`."""
+    """Numba's ``njit`` for what only other compiled functions call; see :mod:`powergrid.core.code_parts`."""
     require()
     from numba import njit
 

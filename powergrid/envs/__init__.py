@@ -1,4 +1,4 @@
-"""Environments: adaptors between the engine and the libraries that learn."""
+"""Environments: adaptors between a world and the interfaces of learning libraries."""
 
 from powergrid.envs.factory import make, make_functional, make_vec
 

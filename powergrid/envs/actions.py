@@ -1,4 +1,4 @@
-"""Actions of agents as rows of one array, checked: a wrong one is refused by the agent's name."""
+"""Actions of agents as rows of one checked array; the message about a fault names the agent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from powergrid.core.errors import ActionError, nearest
 
@@ -19,11 +20,11 @@ class ActionRows:
     agents
         Acting agents, in order.
     sizes
-        How many numbers each of them has.
+        Number of entries of each agent's action.
     width
-        Numbers of a row, ``k_max``.
+        Length of a row, ``k_max``.
     labels
-        What each number of an agent's action sets.
+        Labels of the entries of an agent's action.
     """
 
     def __init__(
@@ -36,13 +37,13 @@ class ActionRows:
         self._rows_of: Any = itemgetter(*agents) if len(agents) > 1 else self._each
 
     def stack(self, actions: Mapping[str, Any]) -> np.ndarray:
-        """Actions of all agents, float64.
+        """Return the actions of all agents, float64 ``(A, k_max)``.
 
         Raises
         ------
         ActionError
-            If an action is missing, of the wrong shape or not finite, or given for an agent that does not act; names
-            the agent.
+            If an action is missing, has the wrong shape, is not finite, or belongs to an agent that does not act; the
+            message names the agent.
         """
         stacked = np.zeros((len(self._agents), self._width))
         if len(actions) != len(self._agents):
@@ -64,15 +65,15 @@ class ActionRows:
         return tuple(actions[agent] for agent in self._agents)
 
     def _error(self, actions: Mapping[str, Any]) -> ActionError:
-        """The sentence for the first action that is wrong."""
+        """The error about the first action with a fault."""
         for name in actions:
             if name not in self._agents:
                 return unknown_agent(str(name), self._agents)
         for agent, size in zip(self._agents, self._sizes, strict=True):
             shape = (size,)
             if agent not in actions:
-                given = ", ".join(map(str, actions)) or "none"
-                return ActionError(f'no action for agent "{agent}"; actions were given for: {given}')
+                present = ", ".join(map(str, actions)) or "none"
+                return ActionError(f'no action for agent "{agent}"; there are actions for: {present}')
             try:
                 row = np.asarray(actions[agent], dtype=float)
             except (TypeError, ValueError):
@@ -86,50 +87,52 @@ class ActionRows:
         return ActionError("actions could not be read")
 
 
-def checked_array(actions: Any, shape: tuple[int, ...], agents: Sequence[str], sizes: Sequence[int]) -> np.ndarray:
-    """Actions of `step_array`, float64.
+def checked_array(
+    actions: ArrayLike, shape: tuple[int, ...], agents: Sequence[str], sizes: Sequence[int]
+) -> np.ndarray:
+    """Return the actions of `step_array` as float64.
 
     Parameters
     ----------
     actions
-        ``(*batch, A, k_max)``; what lies behind an agent's own numbers does not count.
+        ``(*batch, A, k_max)``; entries beyond an agent's own have no effect.
     shape
-        The shape that they must have.
+        Expected shape.
     agents
         Acting agents, in order.
     sizes
-        How many numbers each of them has.
+        Number of entries of each agent's action.
 
     Raises
     ------
     ActionError
-        If they are no numbers, of another shape or not finite; names the agent.
+        If the actions are no numbers, have another shape or are not finite; the message names the agent.
     """
     try:
-        given = np.asarray(actions)
-        given = given.astype(np.float64, casting="same_kind", copy=False)
+        rows = np.asarray(actions)
+        rows = rows.astype(np.float64, casting="same_kind", copy=False)
     except (TypeError, ValueError):
         raise ActionError(f"actions are not an array of numbers of shape {shape}: {actions!r}") from None
-    if given.shape != shape:
+    if rows.shape != shape:
         raise ActionError(
-            f"actions have shape {given.shape}, expected {shape}: rows are agents in the order of possible_agents"
+            f"actions have shape {rows.shape}, expected {shape}: rows are agents in the order of possible_agents"
         )
-    if np.isfinite(given).all():
-        return given
+    if np.isfinite(rows).all():
+        return rows
     own = np.arange(shape[-1]) < np.asarray(sizes)[:, None]
-    bad = np.argwhere(~np.isfinite(given) & own)
+    bad = np.argwhere(~np.isfinite(rows) & own)
     if len(bad):
         *env, row, k = bad[0].tolist()
         place = f" in environment {env[0]}" if env else ""
-        value = float(given[(*env, row, k)])
+        value = float(rows[(*env, row, k)])
         raise ActionError(f'action of agent "{agents[row]}"{place} is not finite: number {k} is {value}')
-    return np.where(own, given, 0.0)  # padding may be anything
+    return np.where(own, rows, 0.0)  # padding may be not finite
 
 
 def unknown_agent(name: str, agents: Sequence[str]) -> ActionError:
-    """The sentence for an action of an agent that does not act."""
+    """The error about an action of an agent that does not act."""
     hint = nearest(name, agents)
     return ActionError(
-        f'an action was given for agent "{name}", which does not act here; '
+        f'there is an action for agent "{name}", which does not act here; '
         f"{hint + ' ' if hint else ''}acting agents: {', '.join(agents) or 'none'}"
     )

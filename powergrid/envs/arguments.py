@@ -1,4 +1,4 @@
-"""What `reset` is given, checked: seeds, options and days, the same for every form of environment."""
+"""Options of `reset`, checked in the same way for every form of environment."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from powergrid.core.errors import ArgumentError, nearest
 
 _IGNORED = ("options",)
-"""Options without meaning: PettingZoo's examiner of parallel environments passes ``{"options": 1}`` to every one."""
+"""Options without effect: PettingZoo's test of parallel environments passes ``{"options": 1}``."""
 
 
 def checked_options(options: Mapping[str, Any] | None, allowed: Collection[str]) -> Mapping[str, Any]:
-    """Options of `reset`.
+    """Return the options of `reset`.
 
     Raises
     ------
     ArgumentError
-        If one is not known; names it and the nearest that is.
+        If an option is unknown; the message names it and the nearest known one.
     """
     for name in options or ():
         if name not in allowed and name not in _IGNORED:

@@ -1,4 +1,4 @@
-"""A block of a vector environment: some of its environments, stepped as one batch."""
+"""A block of a vector environment: environments that step as one batch of the engine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,25 @@ from powergrid.core.types import Array
 from powergrid.engine.results import Results
 from powergrid.engine.state import State
 from powergrid.worlds import snapshot
-from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.simulation import Policy, Simulation, local_policy
 from powergrid.worlds.snapshot import Snapshot
 from powergrid.worlds.world import World
 
 
 class Block:
-    """Some of the environments, stepped as one batch."""
+    """Environments of a vector environment that step as one batch.
+
+    Parameters
+    ----------
+    world
+        Network, agents, data and layout.
+    rows
+        The block's environments among all.
+    backend
+        As for :class:`~powergrid.worlds.simulation.Simulation`.
+    days
+        Days that episodes may start on.
+    """
 
     def __init__(self, world: World, rows: slice, backend: str, days: Array):
         self.world, self.rows, self.days = world, rows, days
@@ -44,7 +56,7 @@ class Block:
         return self._state
 
     def reset(self, seeds: Array | None, days: Array | None) -> tuple[Array, Array, Array]:
-        """New episodes: first observations, float32 ``(E, A, d_max)``; ``converged`` and ``available``."""
+        """Start episodes; return first observations, float32 ``(E, A, d_max)``, ``converged`` and ``available``."""
         if seeds is not None:
             self.seed_key = random.key_from_seed(np, seeds)
             self.episode[:] = 0
@@ -54,53 +66,53 @@ class Block:
         return first.observation.astype(np.float32), first.converged, first.available
 
     def saved(self) -> tuple[Any, ...]:
-        """Copies of everything that a step changes: state, keys, episodes, days, ticks, plain Python devices."""
+        """Copy everything that a step changes: state, keys, episodes, days, ticks, plain Python devices."""
         state, devices = self._state, ()
         if state is not None:
             state = snapshot.value_of(getattr(state, "state", state))
             devices = snapshot.saved_devices(self.simulation, state)
         return (state, *snapshot.copied((self.seed_key, self.episode, self.day, self.tick)), devices)
 
-    def resume(self, given: Snapshot) -> None:
-        """Go on as this block's rows of a state say."""
+    def resume(self, saved: Snapshot) -> None:
+        """Continue from this block's rows of a snapshot."""
         rows = self.rows
         self._state = None
-        if given.state is not None:
-            self._state = snapshot.resumed(self.simulation, snapshot.rows_of(given.state, rows), given.devices[rows])
-        parts = (given.central, given.episode, given.day, given.tick)
+        if saved.state is not None:
+            self._state = snapshot.resumed(self.simulation, snapshot.rows_of(saved.state, rows), saved.devices[rows])
+        parts = (saved.central, saved.episode, saved.day, saved.tick)
         self.seed_key, self.episode, self.day, self.tick = snapshot.rows_of(parts, rows)
 
     def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Any]:
-        """One tick, and the next episode where one ended; fills `results` but for ``money`` and ``costs``.
+        """Advance by one tick, and start the next episode where one ended; ``money`` and ``costs`` are not filled.
 
         Returns
         -------
-        terminated, truncated, final_observation, book
-            `book` fills ``money`` and ``costs``.
+        terminated, truncated, final_observation, fill
+            `fill` fills ``money`` and ``costs``.
         """
-        self._state, book = self.simulation.advance(self.state, actions, results, keep=False)
-        given, observation = self.world.layout.settings, results.observation
+        self._state, fill = self.simulation.advance(self.state, actions, results, keep=False)
+        settings, observation = self.world.layout.settings, results.observation
         self.tick += 1
-        last = self.tick >= given.episode_length
-        terminated = ~results.converged if given.terminate_on_divergence else np.zeros_like(last)
+        last = self.tick >= settings.episode_length
+        terminated = ~results.converged if settings.terminate_on_divergence else np.zeros_like(last)
         ended, final = terminated | last, observation[:0]
         if ended.any():
             who = np.flatnonzero(ended)
             final = observation[who]
             observation[who] = self._begin(who)
-        return terminated, last & ~terminated, final, book
+        return terminated, last & ~terminated, final, fill
 
-    def decide(self, policy: Any) -> Array:
-        """Actions of a local policy."""
-        return self.simulation.decide(self.state, policy)
+    def decide(self, policy: Policy) -> Array:
+        """Actions ``(E, A, k_max)`` of a local policy."""
+        return self.simulation.decide(self.state, local_policy(policy))
 
     def _begin(self, who: Array) -> Array:
-        """Begin the next episode of the environments `who`; their first observations."""
+        """Start the next episode of the environments `who`; return their first observations."""
         self._state, observation = self.simulation.restart(self.state, who, self._keys(who, None), self.day[who])
         return observation.astype(np.float32)
 
     def _keys(self, who: Any, days: Array | None) -> Array:
-        """Keys of the episodes that begin, which are counted and whose days are drawn unless given."""
+        """Keys of new episodes of the environments `who`, whose numbers and days are set too."""
         key = random.fold_in(np, self.seed_key[who], self.episode[who])
         self.episode[who] += 1
         self.tick[who] = 0

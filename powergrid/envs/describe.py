@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from powergrid.engine.layout import Layout
+from powergrid.engine.state import Output
+from powergrid.worlds.world import World
 
 
 def describe(layout: Layout) -> str:
@@ -27,11 +29,11 @@ def _entry_lines(entries: Sequence[tuple[str, Any]]) -> list[str]:
     """One line per entry; consecutive hours ahead of a series, ``name+1h`` to ``name+24h``, share one line."""
     lines = []
     for (owner, _, _, ahead), run in groupby(entries, key=_series_of):
-        found = [entry for _, entry in run]
-        first, last = found[0], found[-1]
+        shown = [entry for _, entry in run]
+        first, last = shown[0], shown[-1]
         if ahead and last is not first:
-            found = [first._replace(name=f"{first.name} ... +{last.name.rpartition('+')[2]}")]
-        lines += [f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}" for entry in found]
+            shown = [first._replace(name=f"{first.name} ... +{last.name.rpartition('+')[2]}")]
+        lines += [f"    {entry.label(owner):<44} {entry.low:>10g} ... {entry.high:g}" for entry in shown]
     return lines
 
 
@@ -42,8 +44,8 @@ def _series_of(item: tuple[str, Any]) -> tuple[str, str, str, bool]:
     return owner, name if plus else entry.name, entry.unit, bool(plus)
 
 
-def tick_line(world: Any, tick: int, day: int, output: Any) -> str:
-    """One tick on a line for ``render_mode="human"``: time, voltages, loading and what the source feeds in."""
+def tick_line(world: World, tick: int, day: int, output: Output | None) -> str:
+    """One tick as a line for ``render_mode="human"``: time, voltages, loading, power of the source and losses."""
     hour = tick * world.layout.settings.dt_h
     line = f"day {day} {int(hour % 24):02d}:{round(hour % 1 * 60):02d}"
     if output is None:

@@ -1,28 +1,68 @@
-"""One call for each kind of environment."""
+"""One function for each kind of environment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from powergrid.core.errors import ConfigError, Issue, nearest
 
 if TYPE_CHECKING:
+    from powergrid.config.resolve import Source
     from powergrid.envs.functional import FunctionalEnv
+    from powergrid.envs.multi_agent.aec_env import AecPowerGridEnv
+    from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
+    from powergrid.envs.single_agent.gymnasium_env import SingleAgentPowerGridEnv
     from powergrid.envs.vector import VectorPowerGridEnv
 
 APIS = ("parallel", "aec", "gymnasium")
 
 
+@overload
 def make(
-    source: Any,
+    source: Source,
+    *,
+    api: Literal["parallel"] = "parallel",
+    backend: str = ...,
+    render_mode: str | None = ...,
+    days: str | Sequence[int] | None = ...,
+    **overrides: Any,
+) -> MultiAgentPowerGridEnv: ...
+
+
+@overload
+def make(
+    source: Source,
+    *,
+    api: Literal["aec"],
+    backend: str = ...,
+    render_mode: str | None = ...,
+    days: str | Sequence[int] | None = ...,
+    **overrides: Any,
+) -> AecPowerGridEnv: ...
+
+
+@overload
+def make(
+    source: Source,
+    *,
+    api: Literal["gymnasium"],
+    backend: str = ...,
+    render_mode: str | None = ...,
+    days: str | Sequence[int] | None = ...,
+    **overrides: Any,
+) -> SingleAgentPowerGridEnv: ...
+
+
+def make(
+    source: Source,
     *,
     api: str = "parallel",
     backend: str = "auto",
     render_mode: str | None = None,
     days: str | Sequence[int] | None = None,
     **overrides: Any,
-) -> Any:
+) -> MultiAgentPowerGridEnv | AecPowerGridEnv | SingleAgentPowerGridEnv:
     """Make an environment.
 
     Parameters
@@ -35,12 +75,17 @@ def make(
     backend
         ``"fused"`` (the compiled step), ``"numpy"`` (the reference, for debugging), or ``"auto"`` for the faster one.
     render_mode
-        ``None``, ``"rgb_array"`` (a picture of the feeder) or ``"human"`` (a line of text a tick on the terminal).
+        ``None``, ``"rgb_array"`` (a picture of the feeder) or ``"human"`` (one line of text per tick on the terminal).
     days
-        Split that episodes are drawn from (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices; by
+        Split from which episodes are drawn (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices; by
         default the training days, or the test days where the configuration says ``training.train: false``.
     **overrides
         Changes to the configuration by keyword, such as ``time_step=3600``.
+
+    Returns
+    -------
+    MultiAgentPowerGridEnv, AecPowerGridEnv or SingleAgentPowerGridEnv
+        The environment in the form that `api` names.
 
     Raises
     ------
@@ -66,7 +111,7 @@ def make(
 
 
 def make_vec(
-    source: Any,
+    source: Source,
     num_envs: int,
     *,
     threads: int = 1,
@@ -82,11 +127,11 @@ def make_vec(
     source
         As for :func:`make`.
     num_envs
-        Number of environments; ``reset(seed=s)`` gives environment i the seed ``s + i``, without a seed fresh ones.
+        Number of environments; ``reset(seed=s)`` gives environment i the seed ``s + i``.
     threads
-        Threads to share the work.
+        Number of threads.
     dtype
-        ``"float64"``, in which every step on the CPU is computed; observations leave it as float32.
+        ``"float64"``: every step on the CPU is computed in it; observations are float32.
     backend, days
         As for :func:`make`.
     **overrides
@@ -102,18 +147,26 @@ def make_vec(
     from powergrid.worlds.simulation import BACKENDS, first_use
 
     if dtype != "float64":
-        told = "steps on the CPU are computed in float64; for float32 take make_functional, which runs on JAX"
-        raise ConfigError([Issue("dtype", f"{dtype!r} is not float64", told)])
+        hint = "steps on the CPU are computed in float64; for float32 use make_functional, which runs on JAX"
+        raise ConfigError([Issue("dtype", f"{dtype!r} is not float64", hint)])
     _check_choice("backend", backend, BACKENDS)
     for name, value in (("num_envs", num_envs), ("threads", threads)):
         if not isinstance(value, int) or value < 1:
-            raise ConfigError([Issue(name, f"{value!r} is not a whole number of at least 1", "give how many you want")])
+            raise ConfigError(
+                [
+                    Issue(
+                        name,
+                        f"{value!r} is not a whole number of at least 1",
+                        "such as 1 or 64",
+                    )
+                ]
+            )
     with first_use(backend, -(-num_envs // threads)):
         return VectorPowerGridEnv(build(source, **overrides), num_envs, threads=threads, backend=backend, days=days)
 
 
 def make_functional(
-    source: Any,
+    source: Source,
     *,
     dtype: str = "float32",
     auto_reset: bool = True,
@@ -130,7 +183,7 @@ def make_functional(
     dtype
         ``"float32"`` or ``"float64"`` (within JAX's 64-bit mode).
     auto_reset
-        Whether an episode that ends is followed by the next one in the same step.
+        Whether the next episode starts in the step in which one ends.
     days
         As for :func:`make`.
     tol_pu

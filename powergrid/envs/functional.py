@@ -1,16 +1,18 @@
-"""The functional environment: reset and step as pure functions on JAX, for training on any device.
+"""The functional environment: reset and step as pure functions on JAX, for training on any processor.
 
-Everything is batched natively: keys with leading axes give environments with leading axes, from the same lines as one
-environment. ``jax.vmap`` works too, but the native batch is faster: it skips resets while nobody is done.
+Batches are native: keys with leading axes give environments with leading axes. ``jax.vmap`` works too, but the native
+batch is faster, since it skips resets while no episode ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import DTypeLike
 
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue
@@ -26,7 +28,7 @@ from powergrid.worlds.world import World
 Groups = dict[str, Array]
 
 YEAR_BYTES = 2 * 2**30
-"""Memory that the exogenous rows of all days may take on the device [byte]."""
+"""Most memory for the exogenous rows of all days on the processor that runs JAX [byte]."""
 
 
 class EnvState(NamedTuple):
@@ -43,13 +45,13 @@ class FunctionalEnv:
     Parameters
     ----------
     world
-        What to simulate, laid out with a power flow that JAX can trace (``zbus``).
+        Network, agents, data and layout, with a power flow that JAX can trace (``zbus``).
     dtype
         ``float32`` or ``float64`` (the latter needs JAX's 64-bit mode around the calls).
     auto_reset
-        Whether an episode that ends is followed by the next one in the same step.
+        Whether the next episode starts in the step in which one ends.
     days
-        Split or day indices that episodes are drawn from; by default the split that the configuration trains on.
+        Split or day indices from which episodes are drawn; by default the split that the configuration trains on.
 
     Raises
     ------
@@ -59,8 +61,8 @@ class FunctionalEnv:
     Attributes
     ----------
     groups
-        Agents with equal spaces, by group name. Address dictionaries of arrays by these names: JAX rebuilds them with
-        their keys sorted, so that their own order is not that of the groups.
+        Agents with equal spaces, by group name. Index dictionaries of arrays by these names: JAX sorts their keys, so
+        that their order differs from that of the groups.
     observation_size, action_size
         Length of one agent's vectors, by group.
     state_size
@@ -69,7 +71,14 @@ class FunctionalEnv:
         Ticks of an episode.
     """
 
-    def __init__(self, world: World, *, dtype: Any = "float32", auto_reset: bool = True, days: Any = None):
+    def __init__(
+        self,
+        world: World,
+        *,
+        dtype: DTypeLike = "float32",
+        auto_reset: bool = True,
+        days: str | Sequence[int] | None = None,
+    ):
         refuse_on_jax(world.layout)
         self.world = world
         self.dtype = jnp.dtype(dtype)
@@ -122,14 +131,14 @@ class FunctionalEnv:
         Parameters
         ----------
         key
-            Accepted for the usual signature; all randomness follows from the key given to `reset`.
+            Not used, but part of the usual signature: all randomness follows from the key of `reset`.
         actions
             By group, ``(*batch, n, k)`` in [-1, 1].
 
         Returns
         -------
         observations, state, rewards, done, info
-            `done` holds one flag a group and ``"__all__"``. `info` holds `terminated`, `truncated`, `final_obs`, the
+            `done` has one array per group and ``"__all__"``. `info` holds `terminated`, `truncated`, `final_obs`, the
             central `state` and `final_state`, and the rows `money` and `costs` by account.
         """
         now = self._exogenous(state.engine)
@@ -162,7 +171,7 @@ class FunctionalEnv:
         return self._by_group(observation), following, rewards, {**done, "__all__": ended}, info
 
     def central_state(self, state: EnvState) -> Array:
-        """Central state at the start of an episode, as `reset` observed it, ``(*batch, state_size)``."""
+        """Central state at the start of an episode, ``(*batch, state_size)``."""
         _, _, central = self._begin(state.seed_key, state.episode, None)
         return central
 
@@ -188,7 +197,7 @@ class FunctionalEnv:
     def _continue(
         self, state: EnvState, ended: Array, observation: Array, central: Array
     ) -> tuple[EnvState, Array, Array]:
-        """Put the next episode in the place of each one that ended."""
+        """Replace each episode that ended by the next one."""
 
         def begin() -> tuple[EnvState, Array, Array]:
             fresh = self._begin(state.seed_key, state.episode + 1, None)
@@ -219,8 +228,8 @@ class FunctionalEnv:
         }
 
 
-def _year(world: World, dtype: Any) -> np.ndarray:
-    """All exogenous rows, which lie on the device, for each environment may be on any day."""
+def _year(world: World, dtype: DTypeLike) -> np.ndarray:
+    """All exogenous rows: they are on the processor that runs JAX, since an environment may be on any day."""
     table, size = world.table, np.dtype(dtype).itemsize
     needed = len(table) * table.width * size
     if needed > YEAR_BYTES:
@@ -246,14 +255,14 @@ def _choose(ended: Array, new: Array, old: Array) -> Array:
 def _groups(world: World) -> dict[str, list[int]]:
     """Rows of acting agents with equal spaces, named by role: the part of the id before the last underscore."""
     layout = world.layout
-    found: dict[tuple, list[int]] = {}
+    alike: dict[tuple, list[int]] = {}
     for i, agent in enumerate(layout.actors):
         role = agent.rsplit("_", 1)[0]
-        found.setdefault((role, layout.view.sizes[i], len(layout.action_entries[i])), []).append(i)
+        alike.setdefault((role, layout.view.sizes[i], len(layout.action_entries[i])), []).append(i)
     names: dict[str, list[int]] = {}
-    for (role, *_), rows in found.items():
+    for (role, *_), rows in alike.items():
         name, number = role, len(names)
-        while name in names:  # a role may be called like the second group of another
+        while name in names:  # the name of a role may equal that of another role's second group
             name, number = f"{role}_{number}", number + 1
         names[name] = rows
     return names

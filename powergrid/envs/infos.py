@@ -1,4 +1,4 @@
-"""Infos of a step, made when somebody looks at them: most learners never do, and they cost as much as the step."""
+"""Infos of a step, computed at their first use: most learners never read them, and they cost as much as the step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from powergrid.engine.layout import Layout
 from powergrid.engine.results import Results, blank_results
 
 _LATER: Any = object()
-"""Stands for a value that is not made yet; never leaves this module."""
+"""Placeholder of a value that is not computed yet; it never leaves this module."""
 
 
 class Infos(dict[str, Any]):
-    """A dictionary whose values are made at the first look.
+    """A dictionary whose values are computed at their first use.
 
-    Copies, merges and pickles are plain dictionaries with every value made.
+    Copies, merges and pickles are plain dictionaries with every value computed.
 
     Parameters
     ----------
     names
         Keys, in order.
     later
-        Given a key, its value and perhaps others', by key. It must give the same whenever it is asked.
+        Function from a key to its value and possibly those of other keys, by key. Each call must return the same.
     """
 
     def __init__(self, names: Iterable[str], later: Callable[[str], Mapping[str, Any]]):
@@ -35,54 +35,54 @@ class Infos(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         value = super().__getitem__(name)
         if value is _LATER:
-            for key, made in self._later(name).items():
+            for key, computed in self._later(name).items():
                 if super().__getitem__(key) is _LATER:
-                    super().__setitem__(key, made)
+                    super().__setitem__(key, computed)
             value = super().__getitem__(name)
         return value
 
-    def __iter__(self) -> Iterator[str]:  # with it, copies and merges ask for each value by name
+    def __iter__(self) -> Iterator[str]:  # with it, copies and merges read each value by its key
         return super().__iter__()
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a key, else `default`."""
+        """Return the value of a key, or `default` if there is none."""
         try:
             return self[name]
         except KeyError:
             return default
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        """The value of a key, which becomes `default` if there is none."""
+        """Return the value of a key; it becomes `default` if there is none."""
         if name not in self:
             self[name] = default
         return self[name]
 
     def pop(self, name: str, *default: Any) -> Any:
-        """The value of a key, which goes, else a default."""
+        """Remove a key and return its value, or a default if there is none."""
         if name in self:
             self[name]
         return super().pop(name, *default)
 
     def popitem(self) -> tuple[str, Any]:
-        """The last key and its value, which go."""
-        self._make()
+        """Remove and return the last key and its value."""
+        self._compute_all()
         return super().popitem()
 
     def items(self) -> Any:
         """Keys and values."""
-        self._make()
+        self._compute_all()
         return super().items()
 
     def values(self) -> Any:
         """Values."""
-        self._make()
+        self._compute_all()
         return super().values()
 
     def copy(self) -> dict[str, Any]:
-        """A plain dictionary."""
+        """Return a plain dictionary."""
         return dict(self)
 
-    def _make(self) -> None:
+    def _compute_all(self) -> None:
         for name in self:
             self[name]
 
@@ -108,7 +108,7 @@ class Infos(dict[str, Any]):
 
 
 def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, dict[str, Any]]:
-    """Infos of a step by agent, from results with one row; the same keys as at a reset."""
+    """Infos of a step by agent, from results of one environment; those of a reset have the same keys."""
     converged = bool(results.converged[0])
     columns = zip(
         agents,
@@ -118,7 +118,7 @@ def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, 
         results.due[0].tolist(),
         results.clipped[0].tolist(),
         results.available[0].tolist(),
-        strict=False,  # behind the rows of acting agents there are those of others
+        strict=False,  # the rows of other accounts follow those of acting agents
     )
     return {
         agent: {
@@ -136,7 +136,7 @@ def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, 
 
 
 def first_results(layout: Layout, observation: Array, converged: Array, available: Array) -> Results:
-    """Results before the first tick, with one batch axis: nobody has acted, paid or violated anything."""
+    """Results before the first tick, with one batch axis: no actions, no money and no violations."""
     results = blank_results(layout, np.size(converged))
     for array in results:
         array.fill(0)

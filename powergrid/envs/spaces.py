@@ -1,4 +1,4 @@
-"""Spaces of acting agents, which every form of environment has."""
+"""Spaces of acting agents, the same for every form of environment."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Many environments in one process: Gymnasium's vector conventions over the compiled step.
 
-Environments run in blocks that fit the processor's cache, each block one batch of the engine; with several threads the
-blocks run side by side, for compiled loops release the interpreter. Every environment is computed by itself, so its
-results are the same bits whatever the number of environments and threads.
+Environments run in blocks that fit the processor's cache, and each block is one batch of the engine. With several
+threads the blocks run in parallel, since compiled loops release the interpreter's lock. Every environment is computed
+by itself, so that its results have the same bits for any number of environments and threads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from gymnasium.spaces import Dict as DictSpace
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from powergrid.config.resolve import ResolvedConfig
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine.results import Results, blank_results
@@ -29,13 +30,14 @@ from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
 from powergrid.worlds.seeds import checked_seeds, fresh_seed
+from powergrid.worlds.simulation import Policy
 from powergrid.worlds.snapshot import Snapshot
 from powergrid.worlds.world import World
 
 ROWS = 2**15
-"""Agents of a block's environments together: what a block works on stays in the cache from one array to the next."""
+"""Most agents of all environments of a block: the data of a block then stay in the cache from one array to the next."""
 FEWEST, MOST = 64, 1024
-"""Environments of a block: at least so many, to spread Python's share thin, and at most."""
+"""Fewest and most environments of a block; with fewer of them Python's share of a step would be larger."""
 
 
 class VectorStep:
@@ -59,33 +61,33 @@ class VectorStep:
         Sum of the priced violations [$], ``(E, A)``.
     """
 
-    def __init__(self, results: Results, ended: tuple[Array, Array, Array], book: Callable[[Array, Array], None]):
+    def __init__(self, results: Results, ended: tuple[Array, Array, Array], fill: Callable[[Array, Array], None]):
         self.observation, self.reward, self.cost = results.observation, results.reward, results.cost
         self.converged, self.clipped, self.due = results.converged, results.clipped, results.due
         self.available = results.available
         self.terminated, self.truncated, self.final_observation = ended
-        self._results, self._book = results, book
+        self._results, self._fill = results, fill
 
     @cached_property
     def _tables(self) -> tuple[Array, Array]:
         money, costs, acting = self._results.money, self._results.costs, self.reward.shape[1]
-        self._book(money, costs)
-        del self._book  # it holds all that the step worked on
+        self._fill(money, costs)
+        del self._fill  # it refers to all arrays of the step
         return money[:, :acting], costs[:, :acting]
 
     @property
     def money(self) -> Array:
-        """Costs [$] by agent and name, ``(E, A, names)``; made when asked for, for they cost as much as the step."""
+        """Costs [$] by agent and name, ``(E, A, names)``; computed at their first use: they cost as much as a step."""
         return self._tables[0]
 
     @property
     def costs(self) -> Array:
-        """Priced violations [$] by agent and name, ``(E, A, names)``; made when asked for."""
+        """Priced violations [$] by agent and name, ``(E, A, names)``; computed at their first use."""
         return self._tables[1]
 
 
 class VectorPowerGridEnv(VectorEnv):
-    """Copies of one environment that step together; episodes that end begin anew in the same step.
+    """Copies of one environment that step together; where an episode ends, the next one starts in the same step.
 
     Observations, actions, rewards and so on are dictionaries by agent with the environments in front:
     ``{agent: (num_envs, d)}``.
@@ -93,15 +95,15 @@ class VectorPowerGridEnv(VectorEnv):
     Parameters
     ----------
     world
-        What to simulate.
+        Network, agents, data and layout.
     num_envs
         Number of environments.
     threads
-        Threads that share the blocks of environments.
+        Number of threads that share the blocks of environments.
     backend
         As for :func:`powergrid.make`.
     days
-        Split or day indices that episodes are drawn from; by default the split that the configuration trains on.
+        Split or day indices from which episodes are drawn; by default the split that the configuration trains on.
 
     Attributes
     ----------
@@ -143,7 +145,7 @@ class VectorPowerGridEnv(VectorEnv):
 
     @property
     def backend(self) -> str:
-        """What runs the steps, ``"fused"`` or ``"numpy"``."""
+        """Backend that computes the steps: ``"fused"`` or ``"numpy"``."""
         return self._blocks[0].simulation.backend
 
     def reset(
@@ -154,11 +156,12 @@ class VectorPowerGridEnv(VectorEnv):
         Parameters
         ----------
         seed
-            Whole number from 0 to 2**64 - 1: seed of the first environment, counted up for the others; or one for each.
-            Without it every environment goes on with the next episode of its stream; a new vector environment begins
-            streams of its own, from the operating system's entropy. :attr:`np_random_seed` holds the seeds.
+            Whole number from 0 to 2**64 - 1: environment i gets the seed ``seed + i``; or one seed per environment.
+            Without a seed every environment continues with the next episode of its stream; a new vector environment
+            starts streams of its own, with seeds from the operating system's entropy. :attr:`np_random_seed` holds the
+            seeds.
         options
-            ``{"day": d}`` or ``{"day": [d, ...]}`` begins on given days instead of drawn ones.
+            ``{"day": d}`` or ``{"day": [d, ...]}`` starts on these days instead of drawn ones.
 
         Returns
         -------
@@ -168,7 +171,7 @@ class VectorPowerGridEnv(VectorEnv):
         Raises
         ------
         ArgumentError
-            If a seed, an option or a day is none; names it and what is allowed.
+            If a seed, an option or a day is not valid; the message names it and the allowed values.
         """
         day = checked_options(options, ("day",)).get("day")
         count = len(self.world.table) // self.world.ticks_per_day
@@ -180,20 +183,20 @@ class VectorPowerGridEnv(VectorEnv):
             self._seeds = seeds
             if seed is not None or self._np_random is None:
                 super().reset(seed=int(seeds[0]))
-        found = self._each(
+        started = self._each(
             lambda block: block.reset(
                 None if seeds is None else seeds[block.rows], None if days is None else days[block.rows]
             )
         )
-        observation, converged, available = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        none = first_results(self.world.layout, observation, converged, available)
+        observation, converged, available = (np.concatenate(parts) for parts in zip(*started, strict=True))
+        first = first_results(self.world.layout, observation, converged, available)
         acting = len(self.possible_agents)
-        told = none._replace(money=none.money[:, :acting], costs=none.costs[:, :acting])
-        return self._by_agent(observation), self._infos(told)
+        results = first._replace(money=first.money[:, :acting], costs=first.costs[:, :acting])
+        return self._by_agent(observation), self._infos(results)
 
     @property
     def np_random_seed(self) -> tuple[int, ...] | None:  # type: ignore[override]
-        """Seeds of the streams of episodes, ``None`` before the first reset; ``reset(seed=...)`` begins them again."""
+        """Seeds of the streams of episodes, ``None`` before the first reset; ``reset(seed=...)`` starts them again."""
         return None if self._seeds is None else tuple(self._seeds.tolist())
 
     def step(
@@ -216,8 +219,8 @@ class VectorPowerGridEnv(VectorEnv):
         Raises
         ------
         ActionError
-            If an action is missing, of the wrong shape or not finite, or given for an agent that does not act; names
-            the agent.
+            If an action is missing, has the wrong shape, is not finite, or belongs to an agent that does not act; the
+            message names the agent.
         """
         done = self._step(self._stack(actions))
         infos = self._infos(done)
@@ -235,33 +238,29 @@ class VectorPowerGridEnv(VectorEnv):
         Raises
         ------
         ActionError
-            If the actions are of another shape or not finite; names the agent.
+            If the actions have another shape or are not finite; the message names the agent.
         """
         shape = (self.num_envs, len(self.possible_agents), self.world.layout.action_size)
         return self._step(checked_array(actions, shape, self.possible_agents, self._sizes))
 
     def _step(self, actions: Array) -> VectorStep:
         results = blank_results(self.world.layout, self.num_envs)
-        found = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
-        *ended, books = zip(*found, strict=True)
+        stepped = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
+        *ended, fills = zip(*stepped, strict=True)
 
-        def book(money: Array, costs: Array) -> None:
-            for block, fill in zip(self._blocks, books, strict=True):
-                fill(money[block.rows], costs[block.rows])
+        def fill(money: Array, costs: Array) -> None:
+            for block, fill_rows in zip(self._blocks, fills, strict=True):
+                fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
-        return VectorStep(results, (terminated, truncated, final), book)
+        return VectorStep(results, (terminated, truncated, final), fill)
 
-    def policy_array(self, policy: Any) -> Array:
-        """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take now."""
-        if isinstance(policy, str):
-            from powergrid.plugins.registries import POLICIES
-
-            policy = POLICIES.get(policy)
+    def policy_array(self, policy: Policy) -> Array:
+        """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take in the current states."""
         return np.concatenate(self._each(lambda block: block.decide(policy)))
 
     def get_state(self) -> Snapshot:
-        """The running episodes as a value, from which `set_state` goes on, with the environments in front."""
+        """Return the running episodes as a value for `set_state`; the environments are the first axis."""
         parts = [block.saved() for block in self._blocks]
         begun = parts[0][0] is not None
         state, key, episode, day, tick = snapshot.joined([part[:5] for part in parts])
@@ -281,17 +280,17 @@ class VectorPowerGridEnv(VectorEnv):
         )
 
     def set_state(self, state: Snapshot) -> None:
-        """Go on from a state of this vector environment or of another one of the same configuration and size.
+        """Continue from a state of this vector environment or of another one of the same configuration and size.
 
         Raises
         ------
         ArgumentError
-            If it is no state, or one of another configuration or number of environments.
+            If `state` is no state of an environment, or has another configuration or number of environments.
         """
-        given = snapshot.check(state, self.world, ("vector", self.num_envs))
-        self._seeds = None if given.seed is None else given.seed.copy()
+        saved = snapshot.check(state, self.world, ("vector", self.num_envs))
+        self._seeds = None if saved.seed is None else saved.seed.copy()
         for block in self._blocks:
-            block.resume(given)
+            block.resume(saved)
 
     def __reduce__(self) -> tuple:
         resolved, method = self.world.resolved, self.world.method
@@ -309,16 +308,17 @@ class VectorPowerGridEnv(VectorEnv):
             self._pool.shutdown()
             self._pool = None
 
-    def _each(self, work: Any) -> list[Any]:
+    def _each(self, work: Callable[[Block], Any]) -> list[Any]:
+        """Results of `work` for every block, computed by the threads."""
         return list(map(work, self._blocks) if self._pool is None else self._pool.map(work, self._blocks))
 
-    def _infos(self, told: Any) -> Infos:
-        """Infos of a step or a reset, made when somebody looks."""
+    def _infos(self, results: Results | VectorStep) -> Infos:
+        """Infos of a step or a reset; each is computed at its first use."""
         infos = Infos(
             ("cost", "costs", "money", "clipped", "due", "available"),
-            lambda name: {name: self._split(getattr(told, name))},
+            lambda name: {name: self._split(getattr(results, name))},
         )
-        infos["converged"] = told.converged
+        infos["converged"] = results.converged
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
 
@@ -329,10 +329,10 @@ class VectorPowerGridEnv(VectorEnv):
                 if unknown := [name for name in actions if name not in self.possible_agents]:
                     raise unknown_agent(str(unknown[0]), self.possible_agents)
                 raise ActionError(f'no actions for agent "{agent}"; actions were given for: {", ".join(actions)}')
-            given, wanted = np.asarray(actions[agent]), (self.num_envs, size)
-            if given.shape != wanted:
-                raise ActionError(f'actions of agent "{agent}" have shape {given.shape}, expected {wanted}')
-            stacked[:, row, :size] = given
+            own, wanted = np.asarray(actions[agent]), (self.num_envs, size)
+            if own.shape != wanted:
+                raise ActionError(f'actions of agent "{agent}" have shape {own.shape}, expected {wanted}')
+            stacked[:, row, :size] = own
         if len(actions) > len(self.possible_agents):
             unknown = [name for name in actions if name not in self.possible_agents]
             raise unknown_agent(str(unknown[0]), self.possible_agents)
@@ -350,12 +350,17 @@ class VectorPowerGridEnv(VectorEnv):
 
 
 def _block_size(agents: int) -> int:
-    """Environments of a block at most, in whole groups of the fewest."""
+    """Most environments of a block, a multiple of `FEWEST`."""
     return min(max(ROWS // max(agents, 1) // FEWEST * FEWEST, FEWEST), MOST)
 
 
 def _rebuild(
-    cls: type[VectorPowerGridEnv], resolved: Any, method: str, num_envs: int, arguments: dict[str, Any], state: Snapshot
+    cls: type[VectorPowerGridEnv],
+    resolved: ResolvedConfig,
+    method: str,
+    num_envs: int,
+    arguments: dict[str, Any],
+    state: Snapshot,
 ) -> VectorPowerGridEnv:
     env = cls(build(resolved, method=method), num_envs, **arguments)
     env.set_state(state)

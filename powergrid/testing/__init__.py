@@ -1,4 +1,4 @@
-"""Public examiners: each looks at one kind of extension and raises an `AssertionError` that says what is wrong."""
+"""Public examiners: each checks one kind of extension and raises an `AssertionError` that describes every fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HOME = {
     "check_policy": "coordination",
     "check_protocol": "coordination",
 }
-"""Examiner and its file; the files have other names, because a module would hide the function of its name."""
+"""Examiner -> its file; the files have other names, since a module would hide a function of the same name."""
 __all__ = list(_HOME)
 
 

@@ -12,29 +12,30 @@ from powergrid.plugins.registries import DATASETS
 
 
 def check_network(name: str, *, v_min_pu: float = 0.8, v_max_pu: float = 1.2, **options: Any) -> None:
-    """Examine a registered network: it is built, has loads, solves, balances, and its voltages lie in a band.
+    """Examine a registered network: it can be built and solved, and its voltages lie in a band.
 
     Parameters
     ----------
     name
         Registered name.
     v_min_pu, v_max_pu
-        Band that every bus must lie in [pu].
+        Voltage band of all buses [pu].
     **options
         Options of the network.
 
     Raises
     ------
     AssertionError
-        With a sentence that names the network and what is wrong.
+        With a sentence that names the network and the fault.
     """
     try:
-        made = network(name, **options)
-        _claim(name, isinstance(made, (Network, UnbalancedNetwork)), f"it gives {type(made).__name__}, not a Network")
-        flow = made.power_flow()
+        built = network(name, **options)
+        is_network = isinstance(built, (Network, UnbalancedNetwork))
+        _claim(name, is_network, f"it returns {type(built).__name__}, not a Network")
+        flow = built.power_flow()
     except AssertionError:
         raise
-    except Exception as error:  # whatever a stranger's function raises
+    except Exception as error:  # a function may raise anything
         raise AssertionError(f"{name}: it cannot be built and solved: {type(error).__name__}: {error}") from error
     _claim(name, flow.converged, "its power flow has no solution; `powergrid explain` says where")
     v_pu = flow.bus["v_pu"].to_numpy()
@@ -45,29 +46,29 @@ def check_network(name: str, *, v_min_pu: float = 0.8, v_max_pu: float = 1.2, **
 
 
 def check_dataset(name: str) -> None:
-    """Examine a registered dataset: whole days of finite numbers, a price, days to train and to test on.
+    """Examine a registered dataset: whole days of finite numbers, a price, and days for training and test.
 
     Raises
     ------
     AssertionError
-        With a sentence that names the dataset, the series and what is wrong.
+        With a sentence that names the dataset, the series and the fault.
     """
     try:
-        found = DATASETS.get(name)(start=None, end=None, cache_dir=None, download=False)
-        _claim(name, isinstance(found, Dataset), f"it gives {type(found).__name__}, not a Dataset")
-        columns, table = found.table(900)
+        dataset = DATASETS.get(name)(start=None, end=None, cache_dir=None, download=False)
+        _claim(name, isinstance(dataset, Dataset), f"it returns {type(dataset).__name__}, not a Dataset")
+        columns, table = dataset.table(900)
     except AssertionError:
         raise
-    except Exception as error:  # whatever a stranger's function raises
+    except Exception as error:  # a function may raise anything
         raise AssertionError(f"{name}: it cannot be read: {type(error).__name__}: {error}") from error
     for column, values in zip(columns, table.T, strict=True):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             day, tick = divmod(int(bad[0]), 96)
             raise AssertionError(f'{name}: series "{column}" is {values[bad[0]]} at day {day}, tick {tick}')
-    _claim(name, found.sites("price_per_mwh"), f"it has no price_per_mwh; its series are {', '.join(columns)}")
+    _claim(name, dataset.sites("price_per_mwh"), f"it has no price_per_mwh; its series are {', '.join(columns)}")
     for split in ("train", "test"):
-        _claim(name, len(found.split(split)), f'it has no day in the split "{split}"; it should cover whole weeks')
+        _claim(name, len(dataset.split(split)), f'it has no day in the split "{split}"; it should cover whole weeks')
 
 
 def _claim(name: str, holds: Any, sentence: str) -> None:

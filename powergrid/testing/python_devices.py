@@ -27,20 +27,27 @@ _PRICE = 50.0
 def check_python_device(kind: type[DeviceAgent], **params: Any) -> None:
     """Examine a plain Python device for a day of the embedded data.
 
-    It must have both methods and an action that is well defined; answer finite numbers for whatever action in its
-    range; leave its parameters, its class and the data alone; answer the same when an episode begins anew; not depend
-    on other units of its class; keep its observations inside the bounds it gives them; and its power below its
+    The device must have both methods and a well-defined action. For every action in its range its results must be
+    finite. It must not change its parameters, its class or the data, must repeat an episode exactly, and must not
+    depend on other units of its class. Its observations must stay within their bounds, and its power within its
     attribute ``p_max_mw``, if it has one.
+
+    Parameters
+    ----------
+    kind
+        The class.
+    **params
+        Parameters of its constructor.
 
     Raises
     ------
     AssertionError
-        With every fault that was found, each a sentence that names the method and the value.
+        With one sentence per fault, which names the method and the value.
     """
     read = reader(load("embedded_2022"), DT_S)
     try:
         unit: Any = kind(id="examined", bus="1", **params)
-    except Exception as error:  # whatever a stranger's constructor raises
+    except Exception as error:  # a constructor may raise anything
         raise AssertionError(f"{kind.__name__} cannot be made: {type(error).__name__}: {error}") from error
     if not hasattr(unit, "settings"):
         raise AssertionError(f"{kind.__name__}.__init__ does not call super().__init__(**kwargs)")
@@ -57,7 +64,7 @@ def check_python_device(kind: type[DeviceAgent], **params: Any) -> None:
 
 
 class _Trial:
-    """A device, and runs of copies of it."""
+    """A device, and runs of its copies."""
 
     def __init__(self, unit: Any, read: Any):
         self.unit, self.template, self._read = unit, Template(unit), read
@@ -65,7 +72,7 @@ class _Trial:
 
     @property
     def name(self) -> str:
-        """The class."""
+        """Name of the class."""
         return type(self.unit).__name__
 
     def actions(self, seed: int) -> Array:
@@ -73,7 +80,7 @@ class _Trial:
         return np.random.default_rng(seed).uniform(self.low, self.high, (TICKS, len(self.low)))
 
     def start(self) -> Any:
-        """A copy at the beginning of the day."""
+        """Copy of the device at the start of the day."""
         dataset, unit = Windows(self._read, TICKS + 1), self.template.made()
         dataset.begin(_DAY * TICKS)
         self.template.restore(unit, dataset)
@@ -82,14 +89,14 @@ class _Trial:
         return unit
 
     def answers(self, actions: Array, beside: Array | None = None) -> Array:
-        """What a copy answers ``(ticks, n)``, alone or with another copy that acts in between."""
+        """Results of a copy ``(ticks, n)``, alone or with another copy that acts in between."""
         unit, other = self.start(), self.start()
-        found = []
+        rows = []
         for tick, action in enumerate(actions):
-            found.append(_tick(unit, tick, action))
+            rows.append(_tick(unit, tick, action))
             if beside is not None:
                 _tick(other, tick, beside[tick])
-        return np.array(found)
+        return np.array(rows)
 
 
 def _tick(unit: Any, tick: int, action: Array) -> list[float]:
@@ -101,13 +108,13 @@ def _tick(unit: Any, tick: int, action: Array) -> list[float]:
 
 
 def _not_repeatable(trial: _Trial) -> Iterator[str]:
-    """The same actions give the same answers, whatever other units do."""
+    """The same actions give the same results, for any actions of other units."""
     actions = trial.actions(0)
     names = ("state.P", "state.Q", "cost", "safety", *trial.unit.facts.readings)
     first = trial.answers(actions)
     for beside, why in (
         (None, "two episodes with the same actions differ"),
-        (trial.actions(1), "what another unit of the class does changes this one"),
+        (trial.actions(1), "another unit of the class changes this one"),
     ):
         again = trial.answers(actions, beside)
         if not np.array_equal(first, again):
@@ -126,7 +133,7 @@ def _without_units(trial: _Trial) -> Iterator[str]:
 
 
 def _out_of_bounds(trial: _Trial) -> Iterator[str]:
-    """Observations stay inside the bounds that the class gives them."""
+    """Observations stay within their bounds."""
     answers = np.concatenate([trial.answers(trial.actions(seed))[:, 4:] for seed in range(3)])
     for column, entry in enumerate(trial.unit.observation_entries()):
         outside = (answers[:, column] < entry.low) | (answers[:, column] > entry.high)
@@ -139,14 +146,14 @@ def _out_of_bounds(trial: _Trial) -> Iterator[str]:
 
 
 def _beyond_rating(trial: _Trial) -> Iterator[str]:
-    """Power stays inside of what the unit says of itself."""
+    """Power stays within the unit's own rating."""
     p_mw = max(float(np.abs(trial.answers(trial.actions(seed))[:, 0]).max()) for seed in range(3))
     for limit, reached, what in rating_faults(trial.unit, p_mw, 0.0):
         yield f"it {what} {reached:.6g}, beyond its own {limit}; are these kW or MW?"
 
 
 def _warn_of_free_energy(trial: _Trial) -> None:
-    """A day at one extreme action: what still feeds in at its end has no store to take it from."""
+    """Warn of a unit that feeds in for half a day at one extreme action: no store has so much energy."""
     for end in (trial.low, trial.high):
         fed_in = trial.unit.p_sign * trial.answers(np.tile(end, (TICKS, 1)))[TICKS // 2 :, 0]
         if (fed_in > 0.0).all():

@@ -1,4 +1,4 @@
-"""A device under examination: one unit, random commands and series for it, and runs of its kernels in every form."""
+"""A device under examination: a unit, random commands and series, and runs of its kernels in every form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from powergrid.core.types import Array, Injection
 TICKS = 24
 """Length of a run [ticks]."""
 BATCH, UNITS = (2, 2), 3
-"""Leading axes and units of a run; they differ, so that a swapped axis shows."""
+"""Leading axes and units of a run; the sizes differ, so that swapped axes are found."""
 DT_H = 0.25
 """Length of a tick [h]."""
 
@@ -31,12 +31,12 @@ _RANGES = {
     "hour": (0.0, 24.0),
     "stay_h": (-4.0, 12.0),
 }
-"""Values a series may take, by the unit at the end of its name."""
+"""Range of a series, by the unit at the end of its name."""
 _BAD = np.array([np.nan, np.inf, -np.inf, 1e12, -1e12, 0.0])
 
 
 class Tick(NamedTuple):
-    """All that one tick of a family gives; `rule` is empty for plain floats."""
+    """Results of one tick of a family; `rule` is empty for plain floats."""
 
     state: Any
     injection: Injection
@@ -48,7 +48,7 @@ class Tick(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One unit and what happens to it.
+    """One unit, and the inputs of its run.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class Trial(NamedTuple):
     uniform
         Numbers for the reset, ``(2, 2, 3)``; the first is 0.5.
     commands, exogenous, outlooks
-        One a tick, each column ``(2, 2, 3)``. Every sixth command holds NaN, infinities and huge numbers.
+        One per tick, each column ``(2, 2, 3)``. Every sixth command has NaN, infinities and huge numbers.
     faults
-        What has been found so far, each a sentence.
+        Faults found until now, one sentence each.
     """
 
     unit: DeviceAgent
@@ -74,7 +74,7 @@ class Trial(NamedTuple):
     faults: list[str]
 
     def claim(self, holds: Any, sentence: str) -> None:
-        """Note a fault unless `holds` is true everywhere; of sentences that differ in numbers only, the first."""
+        """Note a fault unless `holds` is true everywhere; sentences that differ only in numbers are noted once."""
         if not np.all(holds) and all(_without_numbers(sentence) != _without_numbers(said) for said in self.faults):
             self.faults.append(sentence)
 
@@ -84,7 +84,7 @@ def _without_numbers(sentence: str) -> str:
 
 
 class DeviceFaults(AssertionError):
-    """A device with faults; carries every one that was found.
+    """A device with faults.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class DeviceFaults(AssertionError):
 
 
 def rating_faults(settings: Any, p_mw: float, energy_mwh: float) -> Iterator[tuple[str, float, str]]:
-    """Where a unit passes the power or energy that its own settings give.
+    """Limits of power and energy in its settings that a unit exceeds.
 
     Parameters
     ----------
@@ -132,13 +132,13 @@ def rating_faults(settings: Any, p_mw: float, energy_mwh: float) -> Iterator[tup
 
 
 def make_trial(kernels: type[DeviceAgent], params: dict[str, Any]) -> Trial:
-    """Build the unit; nothing happens to it yet."""
+    """Build the unit, without inputs."""
     unit = kernels("examined", "1", **params)
     return Trial(unit, unit.kernel, unit.params(), np.zeros((*BATCH, UNITS)), [], [], [], [])
 
 
 def drawn(trial: Trial, seed: int = 0) -> Trial:
-    """Draw what happens to the unit; its entries must be in order."""
+    """Draw the inputs of the run; the unit's entries must have no faults."""
     unit, random = trial.unit, np.random.default_rng(seed)
     uniform = random.random((*BATCH, UNITS))
     uniform[0, 0, 0] = 0.5
@@ -151,7 +151,7 @@ def drawn(trial: Trial, seed: int = 0) -> Trial:
 
 
 def _command(unit: DeviceAgent, random: np.random.Generator, bad: bool) -> Any:
-    """Random command that now and then leaves the limits, or one of numbers nobody should send."""
+    """Random command, partly outside the limits, or one with NaN, infinite and huge numbers."""
     shape, entries, columns = (*BATCH, UNITS), unit.action_entries(), []
     for name in unit.Command._fields:
         low, high = (entries[name].low, entries[name].high) if name in entries else (-2.0, 2.0)
@@ -187,7 +187,7 @@ def _outlook(random: np.random.Generator) -> Outlook:
 def one_tick(
     xp: Any, kernels: Any, params: Any, state: Any, command: Any, exogenous: Any, outlook: Outlook | None
 ) -> Tick:
-    """Every kernel once."""
+    """Call every kernel once."""
     after, injection = kernels.step(xp, params, state, command, exogenous, DT_H)
     account = (xp, params, after, injection, exogenous, DT_H)
     return Tick(

@@ -86,8 +86,7 @@ class _Switches(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where the rows of pandapower's tables lie in the converted network; what has no place there
-    has NaN or zero.
+    """Places of the rows of pandapower's tables in the converted network; NaN or zero for rows without a place.
 
     Attributes
     ----------

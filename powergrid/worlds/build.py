@@ -12,13 +12,16 @@ from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.build_network import outage_rows
 from powergrid.config.local_control import controllers
-from powergrid.config.resolve import resolve, with_overrides
+from powergrid.config.resolve import Source, resolve, with_overrides
+from powergrid.config.schema import EnvironmentConfig
 from powergrid.core.errors import ConfigError
+from powergrid.datasets import Dataset
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.assemble import Parts, assemble
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.layout import Columns, Settings
 from powergrid.engine.switching import Outage
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.regulation import regulators_at, standing_tap
 from powergrid.networks.terminals import branch_rows, node_of_place
 from powergrid.plugins.load import load_plugins
@@ -34,13 +37,15 @@ COORDINATORS = {"GridCoordinator": GridCoordinatorAgent, "GridAgent": GridAgent,
 """Agent types that are not devices."""
 
 
-def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **overrides: Any) -> World:
-    """Make a world from a preset name, path, mapping or resolved configuration.
+def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overrides: Any) -> World:
+    """Build the world of a configuration.
 
     Parameters
     ----------
+    source
+        Preset name, path of a YAML file, mapping or resolved configuration.
     method
-        Power-flow method.
+        Power-flow method, as a name or ``"auto"``.
     tol_pu
         Tolerance of the power flow on the largest voltage change [pu].
     **overrides
@@ -49,7 +54,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     Raises
     ------
     ConfigError
-        If the configuration cannot be used; carries every problem found.
+        If the configuration cannot be used; ``issues`` holds every fault.
     """
     resolved = resolve(source)
     if overrides:
@@ -57,7 +62,7 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     if resolved.unchecked:
         raise ConfigError(resolved.unchecked)
     config = resolved.config
-    # whichever folder was loaded last, names mean what they meant in this configuration
+    # the last folder to be loaded decides what a name means: load those of this configuration again
     for folder in config.plugins if resolved.plugins else ():
         load_plugins(resolved.base_dir / Path(folder).expanduser())
     network = resolved.network()
@@ -102,8 +107,8 @@ def build(source: Any, *, method: str = "auto", tol_pu: float = 1e-8, **override
     )
 
 
-def _set_switches(agents: Sequence[Agent], network: Any) -> None:
-    """Switches begin as they stand in the network, unless their settings say otherwise."""
+def _set_switches(agents: Sequence[Agent], network: AnyNetwork) -> None:
+    """Set the initial position of switches to that of the network, unless their settings name one."""
     for agent in agents:
         if isinstance(agent, DeviceAgent) and agent.role == "switch" and agent.settings.closed_init is None:
             rows = branch_rows(network, agent.bus)
@@ -111,8 +116,8 @@ def _set_switches(agents: Sequence[Agent], network: Any) -> None:
             agent.settings = agent.settings.model_copy(update={"closed_init": closed})
 
 
-def _set_taps(agents: Sequence[Agent], network: Any) -> None:
-    """Regulators that no relay moves begin at the network's taps, unless their settings say otherwise."""
+def _set_taps(agents: Sequence[Agent], network: AnyNetwork) -> None:
+    """Set the initial tap of regulators without local control to the network's, unless their settings name one."""
     for agent in agents:
         if isinstance(agent, DeviceAgent) and agent.role == "tap" and regulators_at(network, agent.bus):
             given = agent.settings
@@ -121,11 +126,11 @@ def _set_taps(agents: Sequence[Agent], network: Any) -> None:
                 agent.settings = given.model_copy(update={"tap_init": tap})
 
 
-def _outages(config: Any, network: Any) -> list[Outage]:
-    """Outages in ticks, their branches as rows."""
-    tick_s, found = config.simulation.time_step, []
+def _outages(config: EnvironmentConfig, network: AnyNetwork) -> list[Outage]:
+    """Outages with times in ticks and branches as rows."""
+    tick_s, outages = config.simulation.time_step, []
     for rule in config.network.outages:
-        found.append(
+        outages.append(
             Outage(
                 branches=outage_rows(rule, network),
                 earliest=round(rule.start[0] / tick_s),
@@ -134,18 +139,18 @@ def _outages(config: Any, network: Any) -> list[Outage]:
                 probability=rule.probability,
             )
         )
-    return found
+    return outages
 
 
-def _solver(method: str, network: Any) -> Any:
-    """The power-flow method; of a balanced network the CPU's fixed point leaves what it does not solve to Newton's."""
+def _solver(method: str, network: AnyNetwork) -> Any:
+    """The power-flow method; on balanced networks Newton's method solves what the fixed point on the CPU does not."""
     if network.is_three_phase:
         return powerflow_method("sparse_lu" if method == "auto" else method, network)
     solver = powerflow_method(method, network)
     return with_retry(solver) if solver.__name__ == "powergrid.powerflow.sparse_lu" else solver
 
 
-def _settings(config: Any) -> Settings:
+def _settings(config: EnvironmentConfig) -> Settings:
     simulation, penalties = config.simulation, config.penalties
     return Settings(
         dt_h=simulation.time_step / 3600.0,
@@ -162,38 +167,43 @@ def _settings(config: Any) -> Settings:
     )
 
 
-def _reward(config: Any) -> RewardSettings:
+def _reward(config: EnvironmentConfig) -> RewardSettings:
     training = config.training
     limit = training.max_penalty if training.max_penalty is not None else float("inf")
     return RewardSettings(training.reward_scale, training.safety_scale, limit)
 
 
-def _agents(config: Any) -> list[Agent]:
-    """Agents as configured, linked to their parents."""
-    made: dict[str, Agent] = {}
+def _agents(config: EnvironmentConfig) -> list[Agent]:
+    """The agents of the configuration, linked to their parents."""
+    agents: dict[str, Agent] = {}
     for given in config.agents:
-        timing = {"interval_s": given.interval, "offset_s": given.offset, "observability": given.observability}
+        timing: dict[str, Any] = {
+            "interval_s": given.interval,
+            "offset_s": given.offset,
+            "observability": given.observability,
+        }
         if given.type in COORDINATORS:
             protocol = given.protocol
-            made[given.id] = COORDINATORS[given.type](
+            params: Any = protocol.params if protocol else {}
+            agents[given.id] = COORDINATORS[given.type](
                 given.id,
                 area=given.area or "",
                 protocol=protocol.type if protocol else "none",
-                protocol_params=protocol.params if protocol else {},
+                protocol_params=params,
                 policy=given.policy or "learned",
                 **timing,
             )
         else:
             kind = DEVICES.get(given.type)
             place = {"id": given.id, "bus": given.bus or "", "phases": given.phases, "policy": given.policy}
-            made[given.id] = kind(**place, **timing, **given.params)
+            agents[given.id] = kind(**place, **timing, **given.params)
     for given in config.agents:
-        made[given.id].adopt(made[child] for child in given.sub_agents)
-    return list(made.values())
+        agents[given.id].adopt(agents[child] for child in given.sub_agents)
+    return list(agents.values())
 
 
-def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Agent]:
-    """Regulators and switchable capacitors that no agent in the configuration stands for."""
+def _controllers(config: EnvironmentConfig, network: AnyNetwork, agents: Sequence[Agent]) -> list[Agent]:
+    """Regulators and switchable capacitors that no agent of the configuration moves."""
     places = [agent.bus for agent in agents if isinstance(agent, DeviceAgent) and agent.role in ("tap", "cap")]
     return [
         DEVICES.get(kind)(f"{kind.lower()}_{place}", place, **params)
@@ -201,8 +211,10 @@ def _controllers(config: Any, network: Any, agents: Sequence[Agent]) -> list[Age
     ]
 
 
-def _protocols(config: Any, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[tuple[Any, list[str]]]]:
-    """Vertical protocol objects by coordinator, horizontal ones with their members."""
+def _protocols(
+    config: EnvironmentConfig, agents: Sequence[Agent]
+) -> tuple[dict[str, Any], list[tuple[Any, list[str]]]]:
+    """Vertical protocols by coordinator, and horizontal protocols with their members."""
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
     vertical = {agent.id: PROTOCOLS.get(agent.protocol)(**agent.protocol_params) for agent in coordinators}
     horizontal = []
@@ -223,16 +235,16 @@ def _protocols(config: Any, agents: Sequence[Agent]) -> tuple[dict[str, Any], li
     return vertical, horizontal
 
 
-def _load_series(config: Any, network: Any) -> list[str]:
+def _load_series(config: EnvironmentConfig, network: AnyNetwork) -> list[str]:
     """Series that each of the network's own loads follows."""
-    usual = config.network.load_series  # also in areas that the base network has by itself
+    usual = config.network.load_series  # also for areas of the base network
     attached = [change.attach for change in config.network.modifications if change.attach is not None]
     by_area = {attach.name: attach.load_series for attach in attached if attach.load_series}
     return [by_area.get(network.buses.area[bus], usual) for bus in node_of_place(network)[network.loads.bus]]
 
 
 def _exogenous(
-    config: Any, dataset: Any, agents: Sequence[Agent], load_series: Sequence[str]
+    config: EnvironmentConfig, dataset: Dataset, agents: Sequence[Agent], load_series: Sequence[str]
 ) -> tuple[Columns, exogenous.ExogenousTable]:
     """Columns and table with all series that loads, devices and tariffs need."""
     tariffs = [(config.tariff.feed_in_share, config.tariff.retail_adder)]

@@ -1,9 +1,8 @@
-"""Days that episodes begin on."""
+"""Days on which episodes start."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from powergrid.worlds.world import World
 
 
 def chosen_days(world: World, days: str | Sequence[int] | None) -> np.ndarray:
-    """Days that episodes begin on.
+    """Days on which episodes start.
 
     Parameters
     ----------
@@ -49,20 +48,20 @@ def chosen_days(world: World, days: str | Sequence[int] | None) -> np.ndarray:
     return chosen
 
 
-def checked_days(day: Any, count: int, days: int) -> np.ndarray:
-    """Days of `count` environments, int32 ``(count,)``, from one for all or one for each.
+def checked_days(day: object, count: int, days: int) -> np.ndarray:
+    """Days of `count` environments, int32 ``(count,)``, from one day for all or one day per environment.
 
     Raises
     ------
     ArgumentError
-        If they are no whole numbers from 0 to ``days - 1``, or neither one nor `count`.
+        If a day is no whole number from 0 to ``days - 1``, or there is neither one day nor `count` of them.
     """
     try:
-        given = np.asarray(day)
+        rows = np.asarray(day)
     except ValueError:
-        given = np.zeros(0, dtype=object)
-    whole = given.dtype.kind in "iu" and bool(((given >= 0) & (given < days)).all())
-    if not whole or given.shape not in ((), (count,)):
+        rows = np.zeros(0, dtype=object)
+    whole = rows.dtype.kind in "iu" and bool(((rows >= 0) & (rows < days)).all())
+    if not whole or rows.shape not in ((), (count,)):
         each = "" if count == 1 else f", or {count} of them"
         raise ArgumentError(f"day {day!r} is not a whole number from 0 to {days - 1}{each}")
-    return np.broadcast_to(given.astype(np.int32), (count,))
+    return np.broadcast_to(rows.astype(np.int32), (count,))

@@ -1,24 +1,25 @@
-"""Exogenous rows of the episodes that run: an environment keeps these, not the year."""
+"""Exogenous rows of the running episodes: an environment stores these, not the year."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from powergrid.worlds.exogenous import ExogenousTable
+
 _KEPT_BYTES = 64 * 2**20
-"""Memory for the rows of episodes that have ended, which come again when their day is drawn again."""
+"""Memory for the rows of ended episodes, which are used again when their day is drawn again [byte]."""
 
 
 class EpisodeRows:
-    """Rows of episodes in one array, as many as an episode reads; episodes that begin on the same row share theirs.
+    """Rows of episodes in one array; episodes that start on the same row share their rows.
 
     Parameters
     ----------
     table
         Rows of the year, ``table[rows]``; see :class:`~powergrid.worlds.exogenous.ExogenousTable`.
     ticks
-        Ticks of an episode. Of the last tick agents still see the row that follows, and so does who decides after it.
+        Ticks of an episode. Two more rows are stored: the observation of the last tick, and decisions after it, read
+        the rows that follow.
 
     Attributes
     ----------
@@ -26,21 +27,21 @@ class EpisodeRows:
         C-contiguous, ``(n, W)``.
     """
 
-    def __init__(self, table: Any, ticks: int):
+    def __init__(self, table: ExogenousTable, ticks: int):
         self._table, self._length = table, ticks + 2
         self.rows = np.empty((0, table.width))
         self._places: dict[int, int] = {}
         self._most = max(_KEPT_BYTES // (8 * self._length * max(table.width, 1)), 1)
 
     def place(self, first: np.ndarray, busy: np.ndarray) -> np.ndarray:
-        """Where the rows of episodes begin, shaped like `first`.
+        """Position of the first row of each episode, shaped like `first`.
 
         Parameters
         ----------
         first
-            Row of the year that each episode begins on.
+            Row of the year on which each episode starts.
         busy
-            Places that other episodes go on to read, which stay as they are.
+            Positions of other episodes' rows, which must not change.
         """
         wanted = np.unique(first).tolist()
         missing = [row for row in wanted if row not in self._places]
@@ -50,7 +51,7 @@ class EpisodeRows:
         return np.array([self._places[row] for row in first.ravel().tolist()], dtype=np.int64).reshape(first.shape)
 
     def _free(self, count: int, used: set[int]) -> list[int]:
-        """So many places that nobody reads."""
+        """Free positions, `count` of them."""
         held = len(self.rows) // self._length
         free = sorted(set(range(0, len(self.rows), self._length)) - set(self._places.values()))
         if len(free) < count and held >= self._most:
@@ -64,7 +65,7 @@ class EpisodeRows:
         return free[:count]
 
     def _load(self, missing: list[int], places: list[int]) -> None:
-        found = self._table[np.array(missing)[:, None] + np.arange(self._length)]
-        for row, place, rows in zip(missing, places, found, strict=True):
+        loaded = self._table[np.array(missing)[:, None] + np.arange(self._length)]
+        for row, place, rows in zip(missing, places, loaded, strict=True):
             self.rows[place : place + self._length] = rows
             self._places[row] = place

@@ -1,21 +1,22 @@
-"""Exogenous rows: one wide row a tick with series, day-ahead prices and the futures that forecasts start from."""
+"""Exogenous rows: one wide row per tick with series, day-ahead prices and the values that forecasts start from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from powergrid.core.errors import DataError
 from powergrid.core.types import CONSTANT_SERIES
+from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.resample import DAY_S
 from powergrid.datasets.tariff import check_tariff, tariff
 from powergrid.devices.grid_connection import tariff_series
 from powergrid.engine.layout import Columns
 
 PRICE_HOURS = 24
-"""Hours of day-ahead prices that agents see."""
+"""Hours of day-ahead prices that agents observe."""
 
 _USUAL_BOUNDS = {
     "price_per_mwh": (-10_000.0, 10_000.0),
@@ -29,19 +30,19 @@ _USUAL_BOUNDS = {
     "ev_stay_h": (0.0, 168.0),
 }
 _PIECE = 2**14
-"""Rows of the year that are made at once."""
+"""Rows of the year that are computed at once."""
 _CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")
 
 
 def bounds_of(name: str, *values: np.ndarray) -> tuple[float, float]:
-    """Finite bounds of a series: the usual ones of its quantity, wider where its values are.
+    """Finite bounds of a series: the usual ones of its quantity, wider where its values exceed them.
 
     Parameters
     ----------
     name
         Series.
     values
-        What it takes, and whatever else shares its bounds.
+        Values of the series, and of others that share its bounds.
     """
     quantity = name.split(":")[0]
     if quantity.startswith("clock_"):
@@ -58,11 +59,11 @@ def _rounded_up(value: float) -> float:
 
 
 class ExogenousTable:
-    """Exogenous rows of the data's days, one a tick, computed when they are read: no table of the year is kept.
+    """Exogenous rows of the data, one per tick, computed when they are read; no table of the year is stored.
 
-    ``table[rows]`` gives whole rows, ``table.series(columns, rows)`` some of their columns, which is cheaper; either
-    for any rows, so what lies behind an episode's end is read the same way. Rows count from 00:00 of the first day, and
-    after the last one the first follows. A row is the same bits whichever others are read with it.
+    ``table[rows]`` returns whole rows, ``table.series(columns, rows)`` some of their columns, which is cheaper. Rows
+    count from 00:00 of the first day; after the last row the first follows. A row has the same bits whichever other
+    rows are read with it.
 
     Parameters
     ----------
@@ -71,13 +72,13 @@ class ExogenousTable:
     dt_s
         Tick [s].
     columns
-        What a row holds. Behind the series, which are the dataset's columns, tariffs and the clock, come the prices and
-        the series that lie ahead.
+        Columns of a row: the series (columns of the dataset, tariffs, clock), then the prices and the series of the
+        hours ahead.
     tariffs
         ``(feed_in_share, retail_adder_per_mwh)`` of each tariff.
     """
 
-    def __init__(self, dataset: Any, dt_s: int, columns: Columns, tariffs: Sequence[tuple[float, float]]):
+    def __init__(self, dataset: Dataset, dt_s: int, columns: Columns, tariffs: Sequence[tuple[float, float]]):
         self._dataset, self._dt_s, self._columns = dataset, dt_s, columns
         self._tariffs = {name: pair for pair in tariffs for name in tariff_series(*pair)}
         self._rows: int = dataset.days * DAY_S // dt_s
@@ -87,12 +88,12 @@ class ExogenousTable:
         )
 
     def __len__(self) -> int:
-        """Rows of all days."""
+        """Number of rows of all days."""
         return self._rows
 
     @property
     def width(self) -> int:
-        """Numbers of a row."""
+        """Number of columns of a row, W."""
         columns = self._columns
         return len(columns.series) + columns.price_hours + columns.ahead_hours * len(columns.ahead)
 
@@ -108,24 +109,24 @@ class ExogenousTable:
         return np.concatenate([parts[0], *(part.reshape(*chosen.shape, -1) for part in parts[1:])], axis=-1)
 
     def series(self, columns: Sequence[int] | np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Some of the series, by their place in ``Columns.series``: ``(*rows, len(columns))``."""
+        """Some of the series, by their position in ``Columns.series``: ``(*rows, len(columns))``."""
         distinct, place = np.unique(np.asarray(rows, dtype=np.int64) % self._rows, return_inverse=True)
-        found = np.empty((len(distinct), len(columns)))
+        values = np.empty((len(distinct), len(columns)))
         for k, column in enumerate(columns):
-            found[:, k] = self._one(self._columns.series[column], distinct)
-        shaped: np.ndarray = found[place.reshape(np.shape(rows))]
+            values[:, k] = self._one(self._columns.series[column], distinct)
+        shaped: np.ndarray = values[place.reshape(np.shape(rows))]
         return shaped
 
     def column(self, column: int) -> np.ndarray:
         """One series at all rows, ``(len(table),)``."""
         return self._one(self._columns.series[column], np.arange(self._rows))
 
-    def year(self, dtype: Any = np.float64) -> np.ndarray:
-        """All rows, ``(len(table), W)``; made anew at each call, a part at a time."""
-        made = np.empty((self._rows, self.width), dtype)
+    def year(self, dtype: DTypeLike = np.float64) -> np.ndarray:
+        """All rows, ``(len(table), W)``, computed at each call."""
+        table = np.empty((self._rows, self.width), dtype)
         for first in range(0, self._rows, _PIECE):
-            made[first : first + _PIECE] = self[slice(first, first + _PIECE)]
-        return made
+            table[first : first + _PIECE] = self[slice(first, first + _PIECE)]
+        return table
 
     def _one(self, name: str, rows: np.ndarray) -> np.ndarray:
         if name in self._tariffs:
@@ -141,7 +142,7 @@ class ExogenousTable:
 
 
 def build(
-    dataset: Any,
+    dataset: Dataset,
     dt_s: int,
     needed: Iterable[str],
     tariffs: Sequence[tuple[float, float]],
@@ -158,30 +159,30 @@ def build(
     dt_s
         Tick [s].
     needed
-        Series or quantities that loads and devices ask for; a quantity stands for its first column.
+        Series or quantities that loads and devices read; a quantity stands for its first column.
     tariffs
         ``(feed_in_share, retail_adder_per_mwh)`` of each tariff, the default first.
     forecast_hours
-        Hours of forecasts that agents see.
+        Hours of forecasts that agents observe [h].
     forecast_noise
         Standard deviation of the relative error by quantity [1].
 
     Returns
     -------
     columns, table
-        What a row holds, and the rows.
+        Names and bounds of the columns, and the rows.
 
     Raises
     ------
     DataError
-        If a needed series is missing from the dataset, or holds NaN.
+        If the dataset lacks a needed series, or a needed series has NaN.
     """
     wanted = list(dict.fromkeys(["price_per_mwh", *needed]))
-    found = list(dict.fromkeys(resolve(dataset, name) for name in wanted if not _derived(name)))
-    for name in found:
+    columns_read = list(dict.fromkeys(resolve(dataset, name) for name in wanted if not _derived(name)))
+    for name in columns_read:
         dataset.at(name, dt_s, np.zeros(0, dtype=int))  # refuses gaps
     priced = resolve(dataset, "price_per_mwh")
-    reach = {name: _reach(dataset, name) for name in found}
+    reach = {name: _reach(dataset, name) for name in columns_read}
     for share, adder in tariffs:
         check_tariff(reach[priced], share, adder)
         feed_in, retail = tariff(np, reach[priced], share, adder)
@@ -205,20 +206,27 @@ def build(
     return columns, ExogenousTable(dataset, dt_s, columns, tariffs)
 
 
-def _reach(dataset: Any, name: str) -> np.ndarray:
-    """Values that the means of a series over ticks of any length lie between."""
+def _reach(dataset: Dataset, name: str) -> np.ndarray:
+    """Values whose least and greatest bound the means of a series over ticks of any length."""
     series = dataset.series(name)
     reach: np.ndarray = series.values if series.curve is None else series.curve.power_pu
     return reach
 
 
 def _derived(name: str) -> bool:
-    made = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
-    return name.split(":")[0] in made or name.startswith("clock_")
+    """Whether a series is computed rather than read from the dataset."""
+    computed = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
+    return name.split(":")[0] in computed or name.startswith("clock_")
 
 
-def resolve(dataset: Any, name: str) -> str:
-    """Full column name for a series or a quantity."""
+def resolve(dataset: Dataset, name: str) -> str:
+    """Full column name of a series or a quantity.
+
+    Raises
+    ------
+    DataError
+        If the dataset has neither.
+    """
     if name in dataset.columns:
         return name
     sites: Sequence[str] = dataset.sites(name)

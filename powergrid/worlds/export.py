@@ -1,17 +1,18 @@
-"""An episode as data: all that an optimiser needs to compute the perfect-foresight optimum of the very same day."""
+"""An episode as data for an optimiser, which can compute the perfect-foresight optimum of the same day from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from powergrid.agents.device_agent import LinearDevice
+from powergrid.agents.device_agent import DeviceAgent, LinearDevice
 from powergrid.core import random
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.terminals import node_of_place
 from powergrid.worlds.seeds import checked_seed
 from powergrid.worlds.simulation import Simulation
@@ -19,7 +20,7 @@ from powergrid.worlds.world import World
 
 
 class Feeder(NamedTuple):
-    """The network with what stands on it.
+    """The network, its loads and the buses of the devices.
 
     Attributes
     ----------
@@ -31,7 +32,7 @@ class Feeder(NamedTuple):
         Bus name of each device.
     """
 
-    network: Any
+    network: AnyNetwork
     load_p_mw: np.ndarray
     load_q_mvar: np.ndarray
     unit_bus: Mapping[str, str]
@@ -45,15 +46,15 @@ class Meter(NamedTuple):
     name
         Place of the meter: a branch, ``"source"`` or a device.
     account
-        Who pays.
+        The account that pays.
     units
-        Devices behind it and behind no meter further on: each device is behind one meter.
+        Devices that it is the first to measure: each device belongs to one meter.
     load_mw
-        The network's own load that no meter further on reads [MW], ``(ticks,)``.
+        The network's own load that it is the first to measure [MW], ``(ticks,)``.
     retail_per_mwh, feed_in_per_mwh
         Its tariff [$/MWh], ``(ticks,)``.
     market
-        Name of the market whose members may trade what this meter reads; ``""`` if there is none.
+        Name of the market whose members may trade the energy of this meter; ``""`` if there is none.
     """
 
     name: str
@@ -66,15 +67,15 @@ class Meter(NamedTuple):
 
 
 class Prices(NamedTuple):
-    """What energy costs.
+    """Prices of energy.
 
     Attributes
     ----------
     meters
-        All meters at which energy is paid for.
+        All meters at which accounts pay for energy.
     settlement_per_mwh
-        Price of the energy that a device has more or less at the end than at the start [$/MWh], by device; 0 of those
-        that hold nothing.
+        Price of the difference between the energy that a device stores at the end and at the start [$/MWh], by device;
+        0 for devices without a store.
     """
 
     meters: tuple[Meter, ...]
@@ -82,7 +83,7 @@ class Prices(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Limits and prices of violations, and how money and violations become a reward.
+    """Limits and prices of violations, and the weights of money and violations in the reward.
 
     Attributes
     ----------
@@ -105,26 +106,26 @@ class Weights(NamedTuple):
 
 
 class EpisodeData(NamedTuple):
-    """One episode as an optimiser sees it.
+    """One episode as data for an optimiser.
 
     Attributes
     ----------
     dt_h
         Length of a tick [h].
     network
-        The network, its own loads, and where devices stand.
+        The network, its own loads, and the buses of the devices.
     linear
-        Linear model of each device that has one; the energy at the start is that of this episode.
+        Linear model of each device that has one, with the energy at the start of this episode.
     exogenous
         Series by name, ``(ticks,)``.
     initial_state
-        State of each device at the start, one NamedTuple of numbers a device.
+        State of each device at the start, one NamedTuple of numbers per device.
     prices
         Meters with their tariffs, and the settlement at the end.
     weights
         Limits and prices of violations.
     accounts
-        Whoever pays, agents that act first: of what they pay and what violations cost them nothing is left out.
+        All accounts, those of acting agents first. Together they pay all money and all violations of the episode.
     """
 
     dt_h: float
@@ -137,26 +138,34 @@ class EpisodeData(NamedTuple):
     accounts: tuple[str, ...] = ()
 
 
-def export_episode(env: Any, day: int, seed: int = 0) -> EpisodeData:
+class HasWorld(Protocol):
+    """An environment of any kind."""
+
+    world: World
+
+
+def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeData:
     """Data of the episode that ``env.reset(seed=seed, options={"day": day})`` starts.
 
     Parameters
     ----------
     env
-        An environment, or the :class:`~powergrid.worlds.world.World` it is made of.
+        An environment, or its :class:`~powergrid.worlds.world.World`.
     day
         Day of the dataset.
     seed
-        Seed of the episode; it decides the state of devices that start at random.
+        Seed of the episode; it determines the states of devices that start at random.
 
     Raises
     ------
     NetworkError
-        If branches switch or fail: what a meter reads is then not the balance of what lies behind it.
+        If the network has switches or outages: a meter then measures no fixed part of the network.
     """
-    world: World = getattr(env, "world", env)
+    world = env if isinstance(env, World) else env.world
     if world.layout.switching is not None:
-        raise NetworkError("the episode has switches or outages, under which meters read no fixed part of the network")
+        raise NetworkError(
+            "the episode has switches or outages, with which a meter measures no fixed part of the network"
+        )
     layout = world.layout
     table, ticks = world.table, layout.settings.episode_length
     rows = table[day * world.ticks_per_day + np.arange(ticks)][:, : len(layout.columns.series)]
@@ -194,8 +203,8 @@ def _injecting(layout: Layout) -> list[Family]:
 
 
 def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dict[str, LinearDevice]:
-    """Linear models of one family's units; measurements at the terminal count as nominal."""
-    agents = {agent.id: agent for agent in world.agents}
+    """Linear models of one family's units, with nominal measurements at the terminal."""
+    devices_by_id = {agent.id: agent for agent in world.agents if isinstance(agent, DeviceAgent)}
     fields = [
         rows[:, source.place].T if source.kind == "series" else np.ones((family.size, len(rows)))
         for source in family.sources
@@ -203,30 +212,30 @@ def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dic
     usual = family.kernel.reset(np, family.params, np.full(family.size, 0.5))
     now = family.kernel.Exogenous(*(field[:, 0] for field in fields))
     nothing = Injection(np.zeros(family.size), np.zeros(family.size))
-    # models start from the settings' own energy: the energy account knows what this episode's start adds to it
+    # linear models start with the energy of the settings; the energy account gives the difference to this episode
     dt_h = world.layout.settings.dt_h
     more_mwh = family.kernel.energy(np, family.params, usual, devices, nothing, now, dt_h).stored
-    found = {}
+    models = {}
     for i, unit in enumerate(family.ids):
-        model = agents[unit].linear(family.kernel.Exogenous(*(field[i] for field in fields)))
+        model = devices_by_id[unit].linear(family.kernel.Exogenous(*(field[i] for field in fields)))
         if model is not None:
-            found[unit] = model._replace(e_start_mwh=model.e_start_mwh + float(more_mwh[i]))
-    return found
+            models[unit] = model._replace(e_start_mwh=model.e_start_mwh + float(more_mwh[i]))
+    return models
 
 
 def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
-    """Every meter at which energy is paid for; members of a market pay for each of their measurements once."""
+    """Every meter at which accounts pay for energy; members of a market pay once for each of their places."""
     layout, metering = world.layout, world.layout.metering
     settling = [layer for layer in layout.layers if layer.protocol.settles_bills]
     members = {int(account): m for m, layer in enumerate(settling) for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}
-    found: dict[tuple[int, str], Meter] = {}
+    meters: dict[tuple[int, str], Meter] = {}
     for family in (family for family in layout.families if family.kernel.role == "meter"):
         for i, unit in enumerate(family.ids):
             place, account = metering.places.index(place_of[unit]), int(family.account[i])
             market = members.get(account)
             retail, feed_in = _tariff(layout, family, i, market)
-            found[place, unit if market is None else ""] = Meter(
+            meters[place, unit if market is None else ""] = Meter(
                 name=layout.meters[family.place[i]],
                 account=layout.accounts[account],
                 units=tuple(unit for unit, first in metering.of_unit.items() if first == place),
@@ -235,11 +244,11 @@ def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
                 feed_in_per_mwh=rows[:, feed_in],
                 market="" if market is None else f"market_{market}",
             )
-    return list(found.values())
+    return list(meters.values())
 
 
 def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple[int, int]:
-    """Columns of the retail and the feed-in price at a meter: its own, or those its market settles at."""
+    """Columns of the retail and the feed-in price at a meter: its own, or those of its market."""
     if market is not None:
         trade = [layer for layer in layout.layers if layer.protocol.settles_bills][market]
         member = int(np.flatnonzero(trade.accounts[:-1] == family.account[i])[0])
@@ -252,8 +261,8 @@ def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple
 def _load_tables(world: World) -> tuple[np.ndarray, np.ndarray]:
     """The network's own active and reactive loads by series and row of its buses.
 
-    Loads that follow the voltage count as at the lower end of its band, where they draw least, and loads between two
-    phases at the first: a relaxation without voltages then never asks for more than what an episode draws.
+    Loads that follow the voltage are taken at the lower end of its band, where they draw least, and loads between two
+    phases at the first phase. A relaxation without voltages then never needs more power than an episode.
     """
     layout = world.layout
     v, parts = layout.settings.v_min_pu, (layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage)
@@ -268,13 +277,13 @@ def _load_tables(world: World) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weights(world: World) -> Weights:
-    given, reward = world.layout.settings, world.reward
+    settings, reward = world.layout.settings, world.reward
     return Weights(
-        v_min_pu=given.v_min_pu,
-        v_max_pu=given.v_max_pu,
-        voltage_per_pu_h=given.voltage_price,
-        overload_per_percent_h=given.overload_price,
-        unserved_per_mwh=given.unserved_price,
+        v_min_pu=settings.v_min_pu,
+        v_max_pu=settings.v_max_pu,
+        voltage_per_pu_h=settings.voltage_price,
+        overload_per_percent_h=settings.overload_price,
+        unserved_per_mwh=settings.unserved_price,
         reward_scale=reward.reward_scale,
         safety_scale=reward.safety_scale,
         max_penalty=reward.max_penalty,

@@ -1,27 +1,50 @@
-"""Meters that a configuration does not name: every unit of energy passes exactly one that charges for it."""
+"""Meters that a configuration does not name: every unit of energy passes exactly one meter that charges for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from powergrid.agents.base import Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent
+from powergrid.config.schema import TariffConfig
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.metering import UNIT, Metering, metering, moving_branches
 from powergrid.engine.assembly.ownership import Ownership
+from powergrid.engine.switching import Outage
 from powergrid.networks import terminals
+from powergrid.networks.kinds import AnyNetwork
 
 
 def add_meters(
-    tariff: Any, network: Any, agents: Sequence[Agent], ownership: Ownership, outages: Sequence[Any] = ()
+    tariff: TariffConfig,
+    network: AnyNetwork,
+    agents: Sequence[Agent],
+    ownership: Ownership,
+    outages: Sequence[Outage] = (),
 ) -> list[Agent]:
-    """Meters at the connection of each area, and at each device that no meter of its own account measures first.
+    """Make meters at the connection of each area, and at each device that no meter of its own account measures first.
 
-    Meters that say nothing of their tariff take the document's, `tariff`. Plain Python devices that pay
-    `electricity_price` themselves need none, nor does generation that came with the network. The new meters have their
-    parents, but are not among `agents` yet.
+    Meters without a tariff of their own get `tariff`. Plain Python devices that pay `electricity_price` themselves need
+    no meter, and generation of the network needs none. The new meters have their parents, but are not in `agents`.
+
+    Parameters
+    ----------
+    tariff
+        Tariff of the configuration.
+    network
+        The network.
+    agents
+        All agents, meters of the configuration among them.
+    ownership
+        Which account pays at a meter.
+    outages
+        Branches that may fail.
+
+    Returns
+    -------
+    list[Agent]
+        The new meters.
 
     Raises
     ------
@@ -39,22 +62,22 @@ def add_meters(
     configured = len(meters)
 
     def measured() -> tuple[Metering, dict[str, str | None]]:
-        found = metering(network, [meter.bus for meter in meters], nodes, moving)
-        return found, {meter.bus: ownership.payer(meter) for meter in meters}
+        reading = metering(network, [meter.bus for meter in meters], nodes, moving)
+        return reading, {meter.bus: ownership.payer(meter) for meter in meters}
 
-    found, payer = measured()
+    reading, payer = measured()
     for area in [agent for agent in agents if isinstance(agent, GridAgent) and agent.area]:
         place = f"{area.area}.pcc"
         rows = terminals.branch_rows(network, place)
-        around = found.of_node[network.branches.to_bus[rows[0]]] if rows else -1
-        if place not in payer and (around < 0 or payer[found.places[around]] != ownership.payer(area)):
+        around = reading.of_node[network.branches.to_bus[rows[0]]] if rows else -1
+        if place not in payer and (around < 0 or payer[reading.places[around]] != ownership.payer(area)):
             meters.append(_meter(area, place))
-    found, payer = measured()
+    reading, payer = measured()
     for unit in units:
-        first = found.of_unit[unit.id]
-        if first >= 0 and found.places[first] == UNIT + unit.id:
+        first = reading.of_unit[unit.id]
+        if first >= 0 and reading.places[first] == UNIT + unit.id:
             continue
-        if first >= 0 and payer[found.places[first]] == ownership.payer(unit):
+        if first >= 0 and payer[reading.places[first]] == ownership.payer(unit):
             continue
         if unit.pays_for_energy():
             unit.own_bill = True
@@ -70,6 +93,7 @@ def _meter(owner: Agent, place: str) -> GridConnection:
     return meter
 
 
-def _settle(meters: Iterable[GridConnection], tariff: Any) -> None:
+def _settle(meters: Iterable[GridConnection], tariff: TariffConfig) -> None:
+    """Set the tariff of meters that have none of their own."""
     for meter in meters:
         meter.take_tariff(tariff.feed_in_share, tariff.retail_adder)

@@ -1,27 +1,31 @@
-"""Plain Python devices of a configuration: a trial run of each, and the series that they read."""
+"""Plain Python devices of a configuration: a test run of each, and the series that they read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from powergrid.agents.base import Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.core.errors import ConfigError, DeviceError, Issue
 from powergrid.core.types import Array
+from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import SHORT_NAMES
 from powergrid.engine.assembly.kernel_trial import check_kernels
+from powergrid.engine.layout import Layout
 from powergrid.engine.python.trial import examined
 from powergrid.worlds.exogenous import resolve
 
 ALIASES = {**SHORT_NAMES, "ambient_temp": "ambient_temp_c", "electricity_price": "price_per_mwh"}
-"""Words that stand for a quantity in ``self.dataset[...]``."""
+"""Short names of quantities in ``self.dataset[...]``."""
 
 
-def prepare(agents: Sequence[Any], dataset: Any, dt_s: float, ticks: int) -> Callable[[str, Array], Array] | None:
-    """Try out every plain Python device; what gives them their series, ``None`` where there are none.
+def prepare(agents: Sequence[Agent], dataset: Dataset, dt_s: float, ticks: int) -> Callable[[str, Array], Array] | None:
+    """Test every device that is not built in, and return a reader of the series of plain Python devices.
 
     Parameters
     ----------
+    agents
+        All agents.
     dataset
         A :class:`~powergrid.datasets.dataset.Dataset`.
     dt_s
@@ -29,10 +33,15 @@ def prepare(agents: Sequence[Any], dataset: Any, dt_s: float, ticks: int) -> Cal
     ticks
         Ticks of an episode.
 
+    Returns
+    -------
+    Callable or None
+        See `reader`; ``None`` where there are no plain Python devices.
+
     Raises
     ------
     ConfigError
-        With one issue for each device that has a fault.
+        With one issue per device that has a fault.
     """
     read = reader(dataset, dt_s)
     issues, plain = [], False
@@ -54,17 +63,17 @@ def prepare(agents: Sequence[Any], dataset: Any, dt_s: float, ticks: int) -> Cal
     return read if plain else None
 
 
-def _column(dataset: Any, name: str) -> str:
+def _column(dataset: Dataset, name: str) -> str:
     return "hour" if name == "hour" else resolve(dataset, quantity(name))
 
 
 def quantity(name: str) -> str:
-    """Full name of a series or quantity that a device asks for."""
+    """Full name of a series or quantity that a device reads."""
     return ALIASES.get(name, name)
 
 
-def reader(dataset: Any, dt_s: float) -> Callable[[str, Array], Array]:
-    """What gives the values of a series, by its name, quantity or short name, at rows of the year; rows wrap around."""
+def reader(dataset: Dataset, dt_s: float) -> Callable[[str, Array], Array]:
+    """Return a function ``(name, rows) -> values`` of a series, quantity or short name; rows wrap around the year."""
 
     def read(name: str, rows: Array) -> Array:
         if quantity(name) == "hour":
@@ -76,13 +85,13 @@ def reader(dataset: Any, dt_s: float) -> Callable[[str, Array], Array]:
     return read
 
 
-def refuse_switching(layout: Any) -> None:
-    """Plain Python devices cannot follow a network whose parts lose their voltage.
+def refuse_switching(layout: Layout) -> None:
+    """Refuse plain Python devices in a network whose parts may lose their voltage.
 
     Raises
     ------
     ConfigError
-        If there are such devices and something switches or fails.
+        If there are plain Python devices and the network has switches or outages.
     """
     if layout.python is not None and layout.switching is not None:
         names = ", ".join(f'"{template.unit.id}"' for template in layout.python.templates)
@@ -90,21 +99,21 @@ def refuse_switching(layout: Any) -> None:
             [
                 Issue(
                     "agents",
-                    f"plain Python devices ({names}) are asked before it is known which parts of the network have "
-                    "voltage, so they run in networks without switches and outages only",
+                    f"plain Python devices ({names}) are updated before it is known which parts of the network have "
+                    "voltage, so they run only in networks without switches and outages",
                     f"leave the switches and outages out, or {_KERNEL_FORM}",
                 )
             ]
         )
 
 
-def refuse_on_jax(layout: Any) -> None:
-    """JAX traces arrays, not objects.
+def refuse_on_jax(layout: Layout) -> None:
+    """Refuse plain Python devices on JAX, which traces arrays and no objects.
 
     Raises
     ------
     ConfigError
-        If there are plain Python devices; says what to write instead.
+        If there are plain Python devices; the message says what to write instead.
     """
     if layout.python is None:
         return

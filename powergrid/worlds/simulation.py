@@ -1,10 +1,11 @@
-"""Simulation: the engine's step on the CPU, for one environment or a batch, with its data and its random numbers."""
+"""The engine's step on the CPU, for one environment or a batch, with its data and its random numbers."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,17 +17,26 @@ from powergrid.engine.assembly.kernel_trial import check_raised, check_states, f
 from powergrid.engine.layout import params_of
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
+from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.episode_rows import EpisodeRows
 from powergrid.worlds.world import World
 
 BACKENDS = ("auto", "numpy", "fused")
 """Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
 
+Policy: TypeAlias = str | Callable[..., np.ndarray]
+"""A local policy: its registered name, or a function ``(xp, layout, params, state, exogenous, noise) -> slots``."""
+
 _log = logging.getLogger("powergrid")
 
 
+def local_policy(policy: Policy) -> Any:
+    """Return a local policy by its name, or the policy itself."""
+    return POLICIES.get(policy) if isinstance(policy, str) else policy
+
+
 def first_use(backend: str, count: int) -> AbstractContextManager[None]:
-    """Around the building of so many environments: what they need is compiled side by side with their building."""
+    """Context in which `count` environments are built: their code is compiled in parallel with their building."""
     if backend == "numpy" or problem():
         return nullcontext()
     from powergrid.engine.compiled import ahead
@@ -40,17 +50,17 @@ class Simulation:
     Parameters
     ----------
     world
-        What to simulate.
+        Network, agents, data and layout.
     count
-        Number of environments in the batches to come; others work too.
+        Expected number of environments in a batch; other numbers work too.
     backend
-        One of :data:`BACKENDS`. ``"auto"`` takes the compiled step and falls back to NumPy, with a message, where a
-        device's kernels cannot be compiled.
+        One of :data:`BACKENDS`. ``"auto"`` uses the compiled step, and NumPy with a warning where a device's kernels
+        cannot be compiled.
 
     Raises
     ------
     NotCompilableError
-        If ``"fused"`` is asked for and a device's kernels cannot be compiled.
+        If `backend` is ``"fused"`` and a device's kernels cannot be compiled.
     """
 
     def __init__(self, world: World, backend: str = "numpy", count: int = 1):
@@ -58,9 +68,9 @@ class Simulation:
         self.layout = world.layout
         self.params = params_of(world.layout)
         self._noise: Noise | None = None
-        self._key = np.zeros(0, dtype=np.uint32)  # what the noise follows from
+        self._key = np.zeros(0, dtype=np.uint32)  # of the episodes that the noise belongs to
         self._rows = EpisodeRows(world.table, world.layout.settings.episode_length)
-        self._first = np.zeros(0, dtype=np.int64)  # where the rows of each environment's episode begin
+        self._first = np.zeros(0, dtype=np.int64)  # first row of each environment's episode
         self._watched = from_outside(world.layout)
         self._fused: Any = None
         if backend != "numpy":
@@ -68,16 +78,17 @@ class Simulation:
 
     @property
     def backend(self) -> str:
-        """What runs the steps, ``"numpy"`` or ``"fused"``."""
+        """Backend that computes the steps: ``"numpy"`` or ``"fused"``."""
         return "numpy" if self._fused is None else "fused"
 
     def _compile(self, may_fall_back: bool, count: int) -> Any:
+        """The compiled step, or ``None`` where it cannot be compiled and NumPy may take its place."""
         try:
             require()
             from powergrid.engine.compiled.step import FusedStep
 
-            given = self.world.reward
-            return FusedStep(self.layout, (given.reward_scale, given.safety_scale, given.max_penalty), count)
+            reward = self.world.reward
+            return FusedStep(self.layout, (reward.reward_scale, reward.safety_scale, reward.max_penalty), count)
         except NotCompilableError as error:
             if not may_fall_back:
                 raise
@@ -97,7 +108,7 @@ class Simulation:
         return self._begin(key, day, np.zeros(0, dtype=np.int64))
 
     def _begin(self, key: np.ndarray, day: np.ndarray, busy: np.ndarray) -> First:
-        """Start episodes beside others, which read the rows that begin at the places `busy`."""
+        """Start episodes while others read the rows that begin at the places `busy`."""
         batch = np.shape(day)
         self._draw(key)
         row = np.asarray(day, dtype=np.int32) * self.world.ticks_per_day
@@ -116,25 +127,34 @@ class Simulation:
         )
 
     def _draw(self, key: np.ndarray) -> None:
-        """Noise of the episodes of keys: all of it at once, for it depends on the tick alone and one draw is cheap."""
+        """Draw the noise of all ticks of the episodes at once: it depends on the tick alone, and one draw is cheap."""
         length = self.layout.settings.episode_length
         ticks = np.broadcast_to(np.arange(length + 1, dtype=np.int32), (*key.shape[:-1], length + 1))
         noise = self.world.noise(np, key[..., None, :], ticks, np.float64)
         self._noise, self._key = Noise(*map(np.ascontiguousarray, noise)), key
 
     def resume(self, state: State) -> None:
-        """Go on from a state of any origin: its noise and its rows of data follow from its key and its row."""
+        """Continue from any state: noise and rows of data follow from its key and its row."""
         if not np.array_equal(self._key, state.key):
             self._draw(state.key)
         self._first = self._rows.place(state.row - state.tick, np.zeros(0, dtype=np.int64))
 
     def restart(self, state: State, who: np.ndarray, key: np.ndarray, day: np.ndarray) -> tuple[State, np.ndarray]:
-        """Begin new episodes in the environments `who` of a batch, the others stay where they are.
+        """Start new episodes in some environments of a batch; the others remain as they are.
+
+        Parameters
+        ----------
+        state
+            State of the whole batch.
+        who
+            Environments whose next episode starts, ``(n,)``.
+        key, day
+            Key ``(n, 2)`` and first day ``(n,)`` of each new episode.
 
         Returns
         -------
         state, observation
-            Of the whole batch, and of those that begin ``(len(who), A, d_max)``.
+            State of the whole batch, and first observations of the new episodes ``(n, A, d_max)``.
         """
         if len(who) == len(state.tick):
             fresh, observation, *_ = self.reset(key, day)
@@ -143,18 +163,22 @@ class Simulation:
         fresh, observation, *_ = self._begin(key, day, np.delete(first, who))
         self._noise, self._first = _replaced(noise, who, self._noise), _replaced(first, who, self._first)
         self._key = _replaced(keys, who, self._key)
-        whole = state if isinstance(state, State) else state.state  # of the compiled step, which keeps rows
+        whole = state if isinstance(state, State) else state.state  # the compiled step returns rows
         merged: State = _replaced(whole, who, fresh)
         return merged, observation
 
     def step(self, state: State, actions: np.ndarray, observation: np.ndarray | None = None) -> tuple[State, Output]:
-        """One tick for all environments of the batch; see :func:`powergrid.engine.step.step`.
+        """Advance all environments of the batch by one tick; see :func:`powergrid.engine.step.step`.
 
         Parameters
         ----------
+        state
+            State of the batch.
+        actions
+            ``(*batch, A, k_max)`` in [-1, 1].
         observation
-            Where to put the observations, C-contiguous ``(*batch, A, d_max)``, such as a float32 array; a new one if
-            ``None``.
+            Array that receives the observations, C-contiguous ``(*batch, A, d_max)``, for example float32; a new one
+            if ``None``.
 
         Returns
         -------
@@ -176,17 +200,22 @@ class Simulation:
         return after.state, output.output
 
     def advance(self, state: State, actions: np.ndarray, results: Results, keep: bool) -> tuple[State, Any]:
-        """The same into given arrays, rewards with it.
-
-        State and output have the attributes of those of `step`, and make them when somebody asks.
+        """Advance by one tick into existing arrays, rewards included.
 
         Parameters
         ----------
+        state, actions
+            As for `step`.
         results
-            What to fill, all C-contiguous, with one batch axis even where the state has none.
+            Arrays to fill, all C-contiguous, with one batch axis even where the state has none.
         keep
-            Whether the output is wanted, as the second result. Otherwise ``money`` and ``costs`` of the results are
-            left alone, and the second result is a function that fills them: ``book(money, costs)``.
+            Whether the second result is the output. Otherwise ``money`` and ``costs`` of the results are not filled,
+            and the second result is a function that fills them: ``fill(money, costs)``.
+
+        Returns
+        -------
+        state, output or fill
+            State and output have the attributes of those of `step`, each computed at its first use.
         """
         if self._fused is not None:
             stepped: tuple[State, Any] = self._fused(
@@ -202,12 +231,12 @@ class Simulation:
         results.reward[:] = self.world.reward.reward(np, money, costs)[..., :acting]
         results.cost[:] = costs.sum(-1)[..., :acting]
 
-        def book(into_money: np.ndarray, into_costs: np.ndarray) -> None:
+        def fill(into_money: np.ndarray, into_costs: np.ndarray) -> None:
             into_money[:, :-1], into_costs[:, :-1] = money, costs
 
         if keep:
-            book(results.money, results.costs)
-        return after, output if keep else book
+            fill(results.money, results.costs)
+        return after, output if keep else fill
 
     def _reference(self, state: State, actions: np.ndarray) -> tuple[State, Output]:
         exogenous, noise = self.exogenous(state), self.noise_at(state.tick + 1)
@@ -220,7 +249,7 @@ class Simulation:
         return after, output
 
     def _watch(self, before: State, after: Any) -> None:
-        """What kernels from outside PowerGrid spoil must not go on unseen."""
+        """Check what kernels from outside PowerGrid have computed."""
         if self._watched:
             check_states(self.layout, self._watched, after.devices, before.tick)
 

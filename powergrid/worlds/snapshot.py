@@ -1,4 +1,4 @@
-"""Environments in mid-episode as values: for look-ahead, tree search, checkpoints and copies."""
+"""Running episodes as values: for look-ahead, tree search, checkpoints and copies of environments."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from powergrid.worlds.world import World
 
 
 class Snapshot(NamedTuple):
-    """An environment, or a vector environment, in mid-episode: arrays, numbers and copies of plain Python devices.
+    """State of an environment or a vector environment: arrays, numbers and copies of plain Python devices.
 
-    It is a value: whatever is stepped later leaves it as it is, it can be set any number of times, on any environment
-    of the same configuration, and it pickles. Leaves of a vector environment have the environments in front.
+    A snapshot is a value: later steps do not change it, any environment of the same configuration can continue from it
+    any number of times, and it can be pickled. The first axis of a vector environment's arrays is the environment.
 
     Attributes
     ----------
     configuration
-        Digest of the configuration that it belongs to.
+        Digest of the configuration.
     form
-        Kind and size of environment that it belongs to.
+        Kind of the environment, and number of environments.
     seed
-        Seed of the running stream of episodes, ``None`` where none has begun.
+        Seed of the running stream of episodes, ``None`` before the first.
     episode
-        Episodes of the stream that have begun.
+        Number of episodes of the stream that have started.
     day, tick
         Day of the running episode, and ticks since its reset.
     ended
-        Whether physics and whether the time limit ended it.
+        Whether physics ended the episode, and whether the time limit did.
     alive
         Whether its agents still act.
     state
-        The engine's state, ``None`` before the first reset: devices, markets, held actions, voltages that the next
-        power flow starts from, random key and row of the data, from which noise and data follow.
+        The engine's state, ``None`` before the first reset: devices, markets, held actions, start voltages of the next
+        power flow, random key and row of the data. Noise and data follow from the last two.
     central
         State for a central critic; of a vector environment, the keys of the streams.
     devices
-        Plain Python devices, one entry an environment; empty where there are none.
+        Plain Python devices, one entry per environment; empty where there are none.
     mail
         Messages in agents' mailboxes.
     """
@@ -64,25 +64,32 @@ class Snapshot(NamedTuple):
     mail: dict[str, tuple[Any, ...]]
 
 
-def check(given: Any, world: World, form: tuple[str, int]) -> Snapshot:
-    """A state that fits an environment.
+def check(state: object, world: World, form: tuple[str, int]) -> Snapshot:
+    """Return `state` if it is a snapshot that fits an environment.
+
+    Parameters
+    ----------
+    state
+        What `set_state` was called with.
+    world, form
+        World, and kind and number of environments, of the environment.
 
     Raises
     ------
     ArgumentError
-        If it is none, or one of another configuration, kind or number of environments.
+        If `state` is no snapshot, or belongs to another configuration, kind or number of environments.
     """
-    if not isinstance(given, Snapshot):
-        raise ArgumentError(f"{type(given).__name__} is no state of an environment; pass what get_state() has returned")
-    if given.configuration != world.digest:
+    if not isinstance(state, Snapshot):
+        raise ArgumentError(f"{type(state).__name__} is no state of an environment; pass what get_state() has returned")
+    if state.configuration != world.digest:
         raise ArgumentError(
             "the state belongs to another configuration than this environment's, "
             f'"{world.resolved.config.name}"; make both from the same source with the same overrides'
         )
-    if given.form != form:
-        (kind, count), (own, wanted) = given.form, form
+    if state.form != form:
+        (kind, count), (own, wanted) = state.form, form
         raise ArgumentError(f"the state is of {count} {kind} environment(s), expected one of {wanted} {own}")
-    return given
+    return state
 
 
 def value_of(state: State) -> State:
@@ -93,6 +100,7 @@ def value_of(state: State) -> State:
 
 
 def _plain(tree: Any) -> Any:
+    """Return a tree of plain tuples."""
     return tuple(_plain(part) for part in tree) if isinstance(tree, tuple) else tree
 
 
@@ -109,6 +117,7 @@ def _typed(layout: Layout, state: State) -> State:
 
 
 def _like(form: Any, tree: Any) -> Any:
+    """Return a tree with the types of another of the same structure."""
     if not isinstance(form, tuple):
         return tree
     parts = [_like(*pair) for pair in zip(form, tree, strict=True)]
@@ -116,7 +125,7 @@ def _like(form: Any, tree: Any) -> Any:
 
 
 def copied(tree: Any) -> Any:
-    """A tree of named arrays whose arrays are nobody else's."""
+    """Copy a tree of named arrays with all its arrays."""
     if isinstance(tree, tuple):
         parts = [copied(part) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
@@ -124,7 +133,7 @@ def copied(tree: Any) -> Any:
 
 
 def joined(trees: list[Any]) -> Any:
-    """Trees of named arrays, one behind the other along the first axis."""
+    """Join trees of named arrays along the first axis."""
     first = trees[0]
     if isinstance(first, tuple):
         parts = [joined([tree[i] for tree in trees]) for i in range(len(first))]
@@ -133,7 +142,7 @@ def joined(trees: list[Any]) -> Any:
 
 
 def rows_of(tree: Any, rows: slice) -> Any:
-    """Copies of some rows of a tree of named arrays."""
+    """Copy some rows of a tree of named arrays."""
     if isinstance(tree, tuple):
         parts = [rows_of(part, rows) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
@@ -141,7 +150,7 @@ def rows_of(tree: Any, rows: slice) -> Any:
 
 
 def saved_devices(simulation: Simulation, state: State) -> tuple[Any, ...]:
-    """Copies of the plain Python devices of each environment of a batch."""
+    """Copy the plain Python devices of each environment of a batch."""
     python = simulation.layout.python
     if python is None:
         return ()
@@ -149,7 +158,7 @@ def saved_devices(simulation: Simulation, state: State) -> tuple[Any, ...]:
 
 
 def resumed(simulation: Simulation, state: State, devices: tuple[Any, ...]) -> State:
-    """A copy of a state that a simulation can step on from, with its plain Python devices."""
+    """Copy a state into a simulation, with its plain Python devices, so that the simulation can continue from it."""
     own = _typed(simulation.layout, copied(state))
     simulation.resume(own)
     python = simulation.layout.python
@@ -161,11 +170,11 @@ def resumed(simulation: Simulation, state: State, devices: tuple[Any, ...]) -> S
 
 
 def twin(world: World) -> World:
-    """A world that shares nothing that changes: agents are copies, and so are plain Python devices."""
+    """Copy a world so that the two share nothing that changes: agents and plain Python devices are copies."""
     if world.layout.python is not None:
         return build(world.resolved, method=world.method, tol_pu=world.tol_pu)
     shared = [part for agent in world.agents for part in (agent.decide, getattr(agent, "facts", None))]
     memo = {id(part): part for part in shared if part is not None}
-    made = dataclasses.replace(world, agents=copy.deepcopy(world.agents, memo))
-    made.__dict__["digest"] = world.digest  # what it takes longest to make
-    return made
+    copied_world = dataclasses.replace(world, agents=copy.deepcopy(world.agents, memo))
+    copied_world.__dict__["digest"] = world.digest  # the slowest part of a copy
+    return copied_world

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from powergrid.agents.base import Agent
 from powergrid.config.build_network import static_series
+from powergrid.config.schema import EnvironmentConfig
 from powergrid.devices.static_generator import StaticGenerator
+from powergrid.networks.kinds import AnyNetwork
 
 
-def static_units(config: Any, network: Any) -> list[Agent]:
-    """One unit a static generator of the network that has any power, called ``sgen_<name>`` or ``storage_<name>``."""
+def static_units(config: EnvironmentConfig, network: AnyNetwork) -> list[Agent]:
+    """Make one unit per static generator or storage of the network with power: ``sgen_<name>``, ``storage_<name>``."""
     static = network.static_generators
     taken = {agent.id for agent in config.agents}
-    found: list[Agent] = []
+    units: list[Agent] = []
     for series, name, kind, bus, p_mw, q_mvar in zip(static_series(config.network, network), *static, strict=True):
         if not (p_mw or q_mvar):
             continue
@@ -23,5 +23,5 @@ def static_units(config: Any, network: Any) -> list[Agent]:
         unit = StaticGenerator(id, network.buses.name[bus], p_mw=float(p_mw), q_mvar=float(q_mvar), series=series)
         unit.of_network = True
         taken.add(id)
-        found.append(unit)
-    return found
+        units.append(unit)
+    return units

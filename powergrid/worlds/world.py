@@ -1,19 +1,24 @@
-"""World: everything static that a configuration is made real with, and the random numbers of its episodes."""
+"""The static part of an environment of any kind, and the random numbers of its episodes."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from powergrid.agents.base import Agent
+from powergrid.config.resolve import ResolvedConfig
 from powergrid.core import random
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array
 from powergrid.engine.layout import Layout
 from powergrid.engine.observations import forecast_scale
 from powergrid.engine.state import Noise
 from powergrid.engine.switching import Outages
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.worlds.exogenous import ExogenousTable
 
 DAY_HOURS = 24
@@ -24,7 +29,7 @@ FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS = range(1, 7)
 
 @dataclass(frozen=True)
 class RewardSettings:
-    """How money and violations become a reward.
+    """Weights of money and violations in the reward.
 
     Attributes
     ----------
@@ -40,41 +45,41 @@ class RewardSettings:
     safety_scale: float = 1.0
     max_penalty: float = float("inf")
 
-    def reward(self, xp: Any, money: Any, costs: Any) -> Any:
+    def reward(self, xp: Namespace, money: Array, costs: Array) -> Array:
         """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
         penalty = xp.minimum(self.safety_scale * _total(costs), self.max_penalty)
         return -self.reward_scale * _total(money) - penalty
 
 
-def _total(columns: Any) -> Any:
-    """Sum over the last axis, which is short: column by column is faster there, and the same bits in any batch."""
+def _total(columns: Array) -> Array:
+    """Sum over the last axis, which is short: a sum by columns is faster, with the same bits in any batch."""
     return sum((columns[..., i] for i in range(1, columns.shape[-1])), start=columns[..., 0])
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything static that an environment of any kind is made of.
+    """The static part of an environment of any kind.
 
     Attributes
     ----------
     layout
-        The engine's floor plan.
+        The engine's tables of agents, units and accounts.
     table
-        Exogenous rows of the year, which are computed when they are read.
+        Exogenous rows of the data, computed when they are read.
     days
-        Days that episodes may begin on, by split.
+        Days that episodes may start on, by split, each ``(days,)``.
     ticks_per_day
         Rows of one day.
     reward
-        How rewards are made.
+        Weights of money and violations in the reward.
     agents
-        All agents as objects, in configuration order.
+        All agents, in the order of the configuration.
     network
         The network's columns.
     resolved
-        The configuration it came from.
+        The configuration.
     method, tol_pu
-        Power-flow method that was asked for, and its tolerance [pu].
+        Power-flow method, as a name or ``"auto"``, and its tolerance [pu].
     """
 
     layout: Layout
@@ -82,48 +87,48 @@ class World:
     days: dict[str, np.ndarray]
     ticks_per_day: int
     reward: RewardSettings
-    agents: tuple[Any, ...]
-    network: Any
-    resolved: Any
+    agents: tuple[Agent, ...]
+    network: AnyNetwork
+    resolved: ResolvedConfig
     method: str = "auto"
     tol_pu: float = 1e-8
 
     @cached_property
     def digest(self) -> str:
-        """Names the configuration, with everything that decides what a state of it means."""
+        """SHA-256 of configuration, method and tolerance: worlds with equal digests can exchange their states."""
         text = self.resolved.to_yaml(self.resolved.base_dir)
         return hashlib.sha256(f"{self.method} {self.tol_pu}\n{text}".encode()).hexdigest()
 
     def settlement(self, row: np.ndarray) -> np.ndarray:
-        """Settlement prices [$/MWh] of episodes that begin at each row, ``(*row, s)``.
+        """Settlement prices [$/MWh] of stored energy in episodes that start at each row, ``(*row, s)``.
 
-        What it costs to put energy back after the episode: the mean retail price of its `hours` cheapest hours within
-        `within_h`, over the efficiency. The price of an hour is the mean of its quarters'; after the last row of the
-        data the first follows.
+        The price is the cost of refilling after the episode: the mean retail price of the `hours` cheapest hours within
+        `within_h`, over the efficiency. The price of an hour is the mean of its four quarters. After the last row of
+        the data the first follows.
         """
         layout = self.layout
         quarters = np.floor(np.arange(4 * DAY_HOURS) * 0.25 / layout.settings.dt_h + 1e-9).astype(int)
         after = np.asarray(row)[..., None] + layout.settings.episode_length + quarters
         prices = self.table.series(layout.ledger.settle_columns, after)
         hourly = _total(np.moveaxis(prices.reshape((*np.shape(row), DAY_HOURS, 4, -1)), -2, -1)) / 4.0
-        found = np.empty((*np.shape(row), len(layout.ledger.settle_columns)))
+        refill_prices = np.empty((*np.shape(row), len(layout.ledger.settle_columns)))
         for k, refill in enumerate(layout.ledger.settle_refill):
             cheapest = np.sort(hourly[..., : int(refill.within_h), k], axis=-1)[..., : int(refill.hours)]
-            found[..., k] = _total(cheapest) / (refill.hours * refill.efficiency)
-        return found
+            refill_prices[..., k] = _total(cheapest) / (refill.hours * refill.efficiency)
+        return refill_prices
 
     @property
     def units(self) -> int:
-        """Device units over all families."""
+        """Number of device units in all families."""
         return sum(family.size for family in self.layout.families)
 
-    def draw_day(self, xp: Any, key: Any, days: Any) -> Any:
-        """A day for each key ``(*batch, 2)``."""
+    def draw_day(self, xp: Namespace, key: Array, days: Array) -> Array:
+        """Draw a day for each key: ``(*batch,)`` for keys ``(*batch, 2)``."""
         draw = random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), DAY, (1,), np.float32)[..., 0]
         return xp.asarray(days)[(draw * len(days)).astype(np.int32)]
 
-    def noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Noise:
-        """Random numbers that belong to the observation made at `tick` and to the decisions taken on it."""
+    def noise(self, xp: Namespace, key: Array, tick: Array, dtype: DTypeLike) -> Noise:
+        """Random numbers of the observations at `tick` and of the decisions that follow from them."""
         columns, slots = self.layout.columns, self.layout.slots
         if any(columns.ahead_noise):
             draw = random.normal(xp, key, tick, FORECAST, (columns.ahead_hours, len(columns.ahead)), dtype)
@@ -137,16 +142,16 @@ class World:
         noisy = sum(layer.members for layer in self.layout.layers if layer.protocol.noisy)
         return Noise(forecast, policy, random.uniform(xp, key, tick, PROTOCOLS, (noisy,), dtype))
 
-    def policy_noise(self, xp: Any, key: Any, tick: Any, dtype: Any) -> Any:
-        """Uniform numbers in [0, 1) that random policies turn into actions at `tick`, ``(*batch, K)``."""
+    def policy_noise(self, xp: Namespace, key: Array, tick: Array, dtype: DTypeLike) -> Array:
+        """Uniform numbers in [0, 1) for the actions of random policies at `tick`, ``(*batch, K)``."""
         return random.uniform(xp, key, tick, POLICY, (self.layout.slots.size,), dtype)
 
-    def initial(self, xp: Any, key: Any, dtype: Any) -> Any:
-        """Numbers in [0, 1) for the devices' initial states."""
+    def initial(self, xp: Namespace, key: Array, dtype: DTypeLike) -> Array:
+        """Uniform numbers in [0, 1) for the initial states of the devices, ``(*batch, units)``."""
         return random.uniform(xp, key, xp.zeros(key.shape[:-1], dtype=np.int32), INITIAL, (self.units,), dtype)
 
-    def outages(self, xp: Any, key: Any) -> Outages:
-        """What fails in the episode of each key, and when."""
+    def outages(self, xp: Namespace, key: Array) -> Outages:
+        """Outages of the episode of each key."""
         switching, batch = self.layout.switching, key.shape[:-1]
         if switching is None or not switching.outages:
             return Outages(*(xp.zeros((*batch, 0), dtype=np.int32) for _ in Outages._fields))

@@ -1,4 +1,4 @@
-"""The same environment with agents in turn: PettingZoo's AEC form, with states to go back to."""
+"""The same environment with agents that act in turn: PettingZoo's AEC form, with states to continue from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from powergrid.worlds.snapshot import Snapshot
 
 
 class AecSnapshot(NamedTuple):
-    """An AEC environment in mid-episode: the parallel environment's state, and whose turn it is.
+    """State of an AEC environment: that of the parallel environment, and the agent that acts next.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class AecSnapshot(NamedTuple):
 
 
 class AecPowerGridEnv(OrderEnforcingWrapper):
-    """A parallel environment whose agents act one after the other; all actions take effect when the last is given.
+    """A parallel environment whose agents act one after the other; all actions take effect with the last one.
 
     Parameters
     ----------
@@ -40,24 +40,24 @@ class AecPowerGridEnv(OrderEnforcingWrapper):
     def __init__(self, env: MultiAgentPowerGridEnv):
         super().__init__(parallel_to_aec_wrapper(env))
         self._parallel = env
-        self._fixed = frozenset(vars(self.env))  # what the conversion sets at a reset is what changes
+        self._fixed = frozenset(vars(self.env))  # attributes that the conversion sets at a reset are those that change
 
     def get_state(self) -> AecSnapshot:
-        """The running episode as a value; see :meth:`MultiAgentPowerGridEnv.get_state`."""
+        """Return the running episode as a value; see :meth:`MultiAgentPowerGridEnv.get_state`."""
         turn = {name: value for name, value in vars(self.env).items() if name not in self._fixed}
         return AecSnapshot(self._parallel.get_state(), copy.deepcopy(turn))
 
     def set_state(self, state: AecSnapshot) -> None:
-        """Go on from a state of this environment or of another one of the same configuration.
+        """Continue from a state of this environment or of another one of the same configuration.
 
         Raises
         ------
         ArgumentError
-            If it is no state of an AEC environment, or one of another configuration.
+            If `state` is no state of an AEC environment, or belongs to another configuration.
         """
         if not isinstance(state, AecSnapshot):
-            found = type(state).__name__
-            raise ArgumentError(f"{found} is no state of an AEC environment; pass what its get_state() has returned")
+            kind = type(state).__name__
+            raise ArgumentError(f"{kind} is no state of an AEC environment; pass what its get_state() has returned")
         self._parallel.set_state(state.parallel)
         for name in set(vars(self.env)) - self._fixed:
             delattr(self.env, name)

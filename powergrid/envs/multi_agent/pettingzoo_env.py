@@ -1,28 +1,29 @@
-"""The PettingZoo parallel environment: dictionaries at the rim, arrays inside."""
+"""The PettingZoo parallel environment: dictionaries outside, arrays inside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from gymnasium.spaces import Box
-from pettingzoo import ParallelEnv
 
+from powergrid.config.resolve import ResolvedConfig, Source
 from powergrid.core import random
-from powergrid.core.errors import ActionError, nearest
+from powergrid.core.errors import ActionError
 from powergrid.engine.results import Results, blank_results
+from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
 from powergrid.envs.arguments import checked_options
-from powergrid.envs.describe import describe, tick_line
+from powergrid.envs.describe import tick_line
 from powergrid.envs.infos import Infos, agent_infos, first_results
+from powergrid.envs.multi_agent.inspection import InspectableEnv
 from powergrid.envs.spaces import agent_spaces, central_space
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
 from powergrid.worlds.export import EpisodeData, export_episode
 from powergrid.worlds.seeds import checked_seed, fresh_seed
-from powergrid.worlds.simulation import Simulation
+from powergrid.worlds.simulation import Policy, Simulation, local_policy
 from powergrid.worlds.snapshot import Snapshot
 from powergrid.worlds.world import World
 
@@ -46,10 +47,10 @@ class ArrayStep(NamedTuple):
     reward: np.ndarray
     terminated: bool
     truncated: bool
-    output: Any
+    output: Output
 
 
-class MultiAgentPowerGridEnv(ParallelEnv):
+class MultiAgentPowerGridEnv(InspectableEnv):
     """Devices, microgrids and operators as PettingZoo agents on an AC feeder.
 
     Parameters
@@ -57,7 +58,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
     config
         Preset name, path of a YAML file, mapping or resolved configuration.
     render_mode
-        ``None``, ``"rgb_array"`` (a picture of the feeder) or ``"human"`` (a line of text a tick on the terminal).
+        ``None``, ``"rgb_array"`` (a picture of the feeder) or ``"human"`` (one line of text per tick on the terminal).
     max_cycles
         Episode length in ticks; the configuration's own if ``None``.
     days
@@ -84,7 +85,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
     Raises
     ------
     ConfigError
-        If the configuration cannot be used; carries every problem found.
+        If the configuration cannot be used; ``issues`` holds every fault.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  (PettingZoo reads it from the class)
@@ -96,7 +97,7 @@ class MultiAgentPowerGridEnv(ParallelEnv):
 
     def __init__(
         self,
-        config: Any,
+        config: Source,
         *,
         render_mode: str | None = None,
         max_cycles: int | None = None,
@@ -112,10 +113,10 @@ class MultiAgentPowerGridEnv(ParallelEnv):
             raise ValueError(f'render_mode "{render_mode}" is not available; use None, {modes}')
         self._arguments = (render_mode, days, backend)
         self.render_mode = render_mode
-        self._furnish(build(config, method=method, **overrides))
+        self._use_world(build(config, method=method, **overrides))
 
-    def _furnish(self, world: World) -> None:
-        """Everything but an episode."""
+    def _use_world(self, world: World) -> None:
+        """Set every attribute that follows from the world; no episode runs yet."""
         _, days, backend = self._arguments
         self.world = world
         self._simulation = Simulation(world, backend)
@@ -133,26 +134,26 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         self._seed: int | None = None
         self._key = np.zeros(2, dtype=np.uint32)
         self._episode = 0
-        self._output: Any = None
-        self._first = np.zeros(0, dtype=np.float32)  # central state where there is no output
+        self._output = None
+        self._first_central = np.zeros(0, dtype=np.float32)
         self._day, self._tick, self._ended = 0, 0, (False, False)
         self._bind_agents()
 
     @classmethod
-    def from_config(cls, source: Any, **keywords: Any) -> MultiAgentPowerGridEnv:
-        """The environment of a preset, YAML file or mapping."""
+    def from_config(cls, source: Source, **keywords: Any) -> MultiAgentPowerGridEnv:
+        """Make the environment of a preset, YAML file or mapping; `keywords` are those of the class."""
         return cls(source, **keywords)
 
     # -- copies -----------------------------------------------------------------------------------------------
 
     def get_state(self) -> Snapshot:
-        """The running episode as a value, from which `set_state` goes on: devices, markets, random position, flow.
+        """Return the running episode as a value for `set_state`: devices, markets, random position, flow.
 
-        ``env.output`` is no part of it.
+        The value does not contain ``env.output``.
         """
         state = self._state
         if state is not None:
-            state = snapshot.value_of(getattr(state, "state", state))  # the compiled step keeps rows
+            state = snapshot.value_of(getattr(state, "state", state))  # the compiled step returns rows
         return Snapshot(
             configuration=self.world.digest,
             form=("parallel", 1),
@@ -163,28 +164,28 @@ class MultiAgentPowerGridEnv(ParallelEnv):
             ended=self._ended,
             alive=bool(self.agents),
             state=state,
-            central=np.array(self._first if self._output is None else self._output.central),
+            central=np.array(self._first_central if self._output is None else self._output.central),
             devices=() if state is None else snapshot.saved_devices(self._simulation, state),
             mail={agent.id: tuple(agent.mailbox) for agent in self.world.agents if agent.mailbox},
         )
 
     def set_state(self, state: Snapshot) -> None:
-        """Go on from a state of this environment or of another one of the same configuration, to the same bits.
+        """Continue from a state of this environment or of another one of the same configuration, with the same bits.
 
         Raises
         ------
         ArgumentError
-            If it is no state, or one of another configuration.
+            If `state` is no state of an environment, or belongs to another configuration.
         """
-        given = snapshot.check(state, self.world, ("parallel", 1))
-        self._sow(given.seed)
-        self._episode, self._day, self._tick, self._ended = given.episode, given.day, given.tick, given.ended
-        self._state, self._output, self._first = None, None, given.central
-        if given.state is not None:
-            self._state = snapshot.resumed(self._simulation, given.state, given.devices)
-        self.agents = list(self.possible_agents) if given.alive else []
+        saved = snapshot.check(state, self.world, ("parallel", 1))
+        self._start_stream(saved.seed)
+        self._episode, self._day, self._tick, self._ended = saved.episode, saved.day, saved.tick, saved.ended
+        self._state, self._output, self._first_central = None, None, saved.central
+        if saved.state is not None:
+            self._state = snapshot.resumed(self._simulation, saved.state, saved.devices)
+        self.agents = list(self.possible_agents) if saved.alive else []
         for agent in self.world.agents:
-            agent.mailbox[:] = given.mail.get(agent.id, ())
+            agent.mailbox[:] = saved.mail.get(agent.id, ())
 
     def __reduce__(self) -> tuple:
         return _rebuild, (type(self), self.world.resolved, self.world.method, self._arguments, self.get_state())
@@ -193,38 +194,12 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         twin._arguments, twin.render_mode = self._arguments, self.render_mode
-        twin._furnish(snapshot.twin(self.world))
+        twin._use_world(snapshot.twin(self.world))
         twin.set_state(self.get_state())
         return twin
 
-    # -- spaces -----------------------------------------------------------------------------------------------
-
-    def observation_space(self, agent: str) -> Box:
-        """Observation space of one agent, the same object at each call."""
-        return self.observation_spaces[agent]
-
-    def action_space(self, agent: str) -> Box:
-        """Action space of one agent, the same object at each call."""
-        return self.action_spaces[agent]
-
-    def observation_labels(self, agent: str) -> tuple[str, ...]:
-        """What each number of the agent's observation is, with its unit."""
-        return self.world.layout.view.labels(self.possible_agents.index(agent))
-
-    def action_labels(self, agent: str) -> tuple[str, ...]:
-        """What each number of the agent's action sets, with the unit of its physical range."""
-        entries = self.world.layout.action_entries[self.possible_agents.index(agent)]
-        return tuple(entry.label(owner) for owner, entry in entries)
-
-    def agent(self, id: str) -> Any:
-        """The agent object of that name, device, coordinator or operator."""
-        for agent in self.world.agents:
-            if agent.id == id:
-                return agent
-        raise KeyError(f'no agent "{id}"; {nearest(id, [agent.id for agent in self.world.agents])}')
-
     def _bind_agents(self) -> None:
-        """Give the acting agents' objects their spaces and labels."""
+        """Set spaces and labels on the objects of the acting agents."""
         by_id = {agent.id: agent for agent in self.world.agents}
         for id in self.possible_agents:
             by_id[id].observation_labels = self.observation_labels(id)
@@ -242,47 +217,52 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         Parameters
         ----------
         seed
-            Whole number from 0 to 2**64 - 1 that decides everything that follows. Without it the next episode of the
-            running stream begins; a new environment begins a stream of its own, from the operating system's entropy.
-            :attr:`np_random_seed` holds the stream's seed.
+            Whole number from 0 to 2**64 - 1. It determines this episode and all that follow it. Without a seed the
+            next episode of the running stream starts; a new environment starts a stream of its own, with a seed from
+            the operating system's entropy. :attr:`np_random_seed` is the stream's seed.
         options
-            ``{"day": d}`` begins on day `d` of the dataset instead of a drawn one.
+            ``{"day": d}`` starts on day `d` of the dataset instead of a drawn day.
+
+        Returns
+        -------
+        observations, infos
+            Both by agent.
 
         Raises
         ------
         ArgumentError
-            If the seed, an option or the day is none; names it and what is allowed.
+            If the seed, an option or the day is not valid; the message names it and the allowed values.
         """
         day = checked_options(options, ("day",)).get("day")
-        given = None if day is None else checked_days(day, 1, self._day_count)[0]
+        fixed = None if day is None else checked_days(day, 1, self._day_count)[0]
         if seed is not None:
-            self._sow(checked_seed(seed))
+            self._start_stream(checked_seed(seed))
         elif self._seed is None:
-            self._sow(fresh_seed())
+            self._start_stream(fresh_seed())
         key = random.fold_in(np, self._key, np.array(self._episode))
         self._episode += 1
-        drawn = np.asarray(self.world.draw_day(np, key, self._days) if given is None else given, dtype=np.int32)
-        first = self._simulation.reset(key, drawn)
-        self._state, self._first = first.state, first.central
-        self._output, self._day, self._tick, self._ended = None, int(drawn), 0, (False, False)
+        start = np.asarray(self.world.draw_day(np, key, self._days) if fixed is None else fixed, dtype=np.int32)
+        first = self._simulation.reset(key, start)
+        self._state, self._first_central = first.state, first.central
+        self._output, self._day, self._tick, self._ended = None, int(start), 0, (False, False)
         self.agents = list(self.possible_agents)
         for agent in self.world.agents:
             agent.forget()
         results = first_results(self.world.layout, first.observation, first.converged, first.available)
-        self._show()
-        return self._by_agent(results.observation[0]), self._told(results)
+        self._print_tick()
+        return self._by_agent(results.observation[0]), self._infos(results)
 
-    def _sow(self, seed: int | None) -> None:
-        """Begin the stream of episodes of a seed."""
+    def _start_stream(self, seed: int | None) -> None:
+        """Start the stream of episodes that belongs to a seed."""
         self._seed, self._episode = seed, 0
         if seed is not None:
             self._key = random.key_from_seed(np, np.array(seed, dtype=np.uint64))
 
     @property
     def np_random_seed(self) -> int:
-        """Seed of the running stream of episodes: ``reset(seed=env.np_random_seed)`` begins it again."""
+        """Seed of the running stream of episodes: ``reset(seed=env.np_random_seed)`` starts it again."""
         if self._seed is None:
-            self._sow(fresh_seed())
+            self._start_stream(fresh_seed())
         assert self._seed is not None
         return self._seed
 
@@ -294,17 +274,22 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         actions
             One vector in [-1, 1] for every live agent; numbers outside are clipped and counted in ``info["clipped"]``.
 
+        Returns
+        -------
+        observations, rewards, terminations, truncations, infos
+            Each by agent.
+
         Raises
         ------
         ActionError
-            If an action is missing, of the wrong shape or not finite, or given for an agent that does not act; names
-            the agent. If the episode is over.
+            If the episode is over, or an action is missing, has the wrong shape, is not finite, or belongs to an agent
+            that does not act; the message names the agent.
         """
-        live = self._live()
+        live = self._live_agents()
         results = self._advance(self._action_rows.stack(actions))
         terminated, truncated = self._ended
         rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
-        observations, infos = self._by_agent(results.observation[0]), self._told(results)
+        observations, infos = self._by_agent(results.observation[0]), self._infos(results)
         return observations, rewards, dict.fromkeys(live, terminated), dict.fromkeys(live, truncated), infos
 
     def step_array(self, actions: np.ndarray) -> ArrayStep:
@@ -313,152 +298,92 @@ class MultiAgentPowerGridEnv(ParallelEnv):
         Parameters
         ----------
         actions
-            ``(A, k_max)``; agents with shorter actions ignore the rest of their row.
+            ``(A, k_max)``; the rest of a row has no effect where an agent's action is shorter.
 
         Raises
         ------
         ActionError
-            If the actions are of another shape or not finite; names the agent. If the episode is over.
+            If the episode is over, or the actions have another shape or are not finite; the message names the agent.
         """
         shape = (len(self.possible_agents), self.world.layout.action_size)
-        self._live()
+        self._live_agents()
         results = self._advance(checked_array(actions, shape, self.possible_agents, self._action_sizes))
         terminated, truncated = self._ended
-        return ArrayStep(results.observation[0], results.reward[0], terminated, truncated, self._output)
+        return ArrayStep(results.observation[0], results.reward[0], terminated, truncated, cast(Output, self._output))
 
     def _advance(self, actions: np.ndarray) -> Results:
-        """Advance by one tick; what agents are told, with one row in front."""
+        """Advance by one tick; the results have one environment in front."""
         results = blank_results(self.world.layout, 1)
         self._state, self._output = self._simulation.advance(self._state, actions, results, keep=True)
         self._tick += 1
-        given = self.world.layout.settings
-        terminated = given.terminate_on_divergence and not results.converged[0]
-        self._ended = bool(terminated), self._tick >= given.episode_length and not terminated
+        settings = self.world.layout.settings
+        terminated = settings.terminate_on_divergence and not results.converged[0]
+        self._ended = bool(terminated), self._tick >= settings.episode_length and not terminated
         if any(self._ended):
             self.agents = []
-        self._show()
+        self._print_tick()
         return results
 
-    def _live(self) -> list[str]:
+    def _live_agents(self) -> list[str]:
         """Agents of the running episode."""
         if self._state is None or any(self._ended):
             raise ActionError("the episode is over: call reset() before the next step()")
         return self.agents
 
-    def _told(self, results: Results) -> dict[str, dict[str, Any]]:
-        """Infos by agent, made when somebody looks."""
+    def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
+        """Infos by agent; each is computed at its first use."""
         day = self._day
         return Infos(self.possible_agents, lambda _: agent_infos(self.possible_agents, results, day))
 
-    def state(self) -> np.ndarray:
-        """State for a central critic: everything that any agent sees, once; float32."""
-        space = self.state_space
-        central = self._first if self._output is None else self._output.central
-        return np.clip(central, space.low, space.high).astype(np.float32)
-
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         sizes = self.world.layout.view.sizes
-        if min(sizes, default=0) == rows.shape[1]:  # nobody's row is padded
+        if min(sizes, default=0) == rows.shape[1]:  # no row is padded
             return dict(zip(self.possible_agents, rows, strict=True))
         return {agent: row[:size] for agent, row, size in zip(self.possible_agents, rows, sizes, strict=True)}
-
-    def named(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """An agent's info with its rows turned into names."""
-        return {
-            **info,
-            "costs": dict(zip(self.constraint_names, np.asarray(info["costs"]).tolist(), strict=True)),
-            "money": dict(zip(self.money_names, np.asarray(info["money"]).tolist(), strict=True)),
-        }
-
-    @property
-    def accounts(self) -> dict[str, dict[str, Any]]:
-        """What each account paid and what violations cost it in the last step [$], by name, ``{}`` after a reset.
-
-        Besides the agents there are accounts that no agent owns: devices and coordinators with local policies, and the
-        utility where nobody acts. All together they are all that the step cost.
-        """
-        if self._output is None:
-            return {}
-        rows = zip(self.world.layout.accounts, self._output.money, self._output.costs, strict=True)
-        return {account: self.named({"money": money, "costs": costs}) for account, money, costs in rows}
-
-    @property
-    def cost_limits(self) -> np.ndarray:
-        """Limit of each constraint over an episode [$], for constrained RL: no priced violation at all."""
-        return np.zeros(len(self.constraint_names))
 
     @property
     def backend(self) -> str:
         """What runs the steps: ``"fused"`` or ``"numpy"``."""
         return self._simulation.backend
 
-    # -- looking in -------------------------------------------------------------------------------------------
-
-    @property
-    def output(self) -> Any:
-        """Full output of the last step, ``None`` after a reset; see :class:`powergrid.engine.state.Output`."""
-        return self._output
-
-    def global_state(self) -> dict[str, float]:
-        """Label to value of everything that any agent sees."""
-        view = self.world.layout.view
-        labels = (view.entries[i][1].label(view.entries[i][0]) for i in view.central)
-        return dict(zip(labels, self.state().tolist(), strict=True))
-
-    def policy_actions(self, policy: Any) -> dict[str, np.ndarray]:
-        """Actions that a local policy, by name or as a function, would take now for every agent."""
+    def policy_actions(self, policy: Policy) -> dict[str, np.ndarray]:
+        """Actions of every agent that a local policy, by name or as a function, would take in the current state."""
         actions = self.policy_array(policy)
         return {
             agent: actions[i, :size].astype(np.float32)
             for i, (agent, size) in enumerate(zip(self.possible_agents, self._action_sizes, strict=True))
         }
 
-    def policy_array(self, policy: Any) -> np.ndarray:
+    def policy_array(self, policy: Policy) -> np.ndarray:
         """As `policy_actions`, ``(A, k_max)`` in float64."""
-        if isinstance(policy, str):
-            from powergrid.plugins.registries import POLICIES
-
-            policy = POLICIES.get(policy)
-        return self._simulation.decide(self._state, policy)
-
-    def describe(self) -> str:
-        """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""
-        return describe(self.world.layout)
-
-    def render(self) -> np.ndarray | None:
-        """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8, with ``"rgb_array"``.
-
-        ``None`` otherwise: with ``"human"`` each reset and step prints its line by itself.
-        """
-        if self.render_mode != "rgb_array":
-            return None
-        from powergrid.studies.drawing import picture
-
-        flow = None if self._output is None else self._output.flow
-        return picture(self.world.network, None if flow is None else flow.v_pu, None if flow is None else flow.loading)
+        return self._simulation.decide(self._state, local_policy(policy))
 
     def close(self) -> None:
         """Nothing to release."""
 
     def export_episode(self, day: int, seed: int = 0) -> EpisodeData:
-        """All that an optimiser needs of one episode; see :func:`powergrid.worlds.export.export_episode`."""
+        """Data of one episode for an optimiser; see :func:`powergrid.worlds.export.export_episode`."""
         return export_episode(self.world, int(checked_days(day, 1, self._day_count)[0]), seed)
 
     @property
     def _day_count(self) -> int:
         return len(self.world.table) // self.world.ticks_per_day
 
-    def _show(self) -> None:
+    def _print_tick(self) -> None:
         if self.render_mode == "human":
             print(tick_line(self.world, self._tick, self._day, self._output))
 
 
 class PowerGridEnv(MultiAgentPowerGridEnv):
-    """The name the proposal's quickstart uses for :class:`MultiAgentPowerGridEnv`."""
+    """Short name of :class:`MultiAgentPowerGridEnv`."""
 
 
 def _rebuild(
-    cls: type[MultiAgentPowerGridEnv], resolved: Any, method: str, arguments: tuple[Any, ...], state: Snapshot
+    cls: type[MultiAgentPowerGridEnv],
+    resolved: ResolvedConfig,
+    method: str,
+    arguments: tuple[Any, ...],
+    state: Snapshot,
 ) -> MultiAgentPowerGridEnv:
     render_mode, days, backend = arguments
     env = cls(resolved, render_mode=render_mode, days=days, method=method, backend=backend)

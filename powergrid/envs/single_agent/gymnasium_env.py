@@ -15,7 +15,7 @@ from powergrid.worlds.snapshot import Snapshot
 
 
 class SingleAgentPowerGridEnv(gym.Env):
-    """The one learning agent of a PettingZoo environment, alone.
+    """The one learning agent of a PettingZoo environment as a Gymnasium environment.
 
     Parameters
     ----------
@@ -25,14 +25,16 @@ class SingleAgentPowerGridEnv(gym.Env):
     Raises
     ------
     ConfigError
-        If it has not exactly one learning agent.
+        If the environment does not have exactly one learning agent.
     """
 
     def __init__(self, env: MultiAgentPowerGridEnv):
         if len(env.possible_agents) != 1:
-            found = ", ".join(env.possible_agents) or "none"
+            learning = ", ".join(env.possible_agents) or "none"
             hint = "let one coordinator with policy: centralized command all devices"
-            raise ConfigError([Issue("agents", f"the Gymnasium form needs one learning agent, found: {found}", hint)])
+            raise ConfigError(
+                [Issue("agents", f"the Gymnasium form needs one learning agent, found: {learning}", hint)]
+            )
         self.env = env
         self.agent = env.possible_agents[0]
         self.metadata = {**env.metadata}
@@ -45,7 +47,7 @@ class SingleAgentPowerGridEnv(gym.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; see :meth:`MultiAgentPowerGridEnv.reset`.
 
-        A seed also seeds :attr:`np_random`; without one neither it nor the stream of episodes begins anew.
+        A seed also seeds :attr:`np_random`; without a seed, it and the stream of episodes continue.
         """
         if seed is not None:
             super().reset(seed=checked_seed(seed))
@@ -60,22 +62,25 @@ class SingleAgentPowerGridEnv(gym.Env):
         return observation, float(reward), terminated, truncated, info
 
     def get_state(self) -> tuple[Snapshot, dict[str, Any] | None]:
-        """The running episode, and the state of :attr:`np_random`; see :meth:`MultiAgentPowerGridEnv.get_state`."""
+        """Return the running episode, and the state of :attr:`np_random`.
+
+        See :meth:`MultiAgentPowerGridEnv.get_state`.
+        """
         generator = self._np_random
         drawn = None if generator is None else dict(copy.deepcopy(generator.bit_generator.state))
         return self.env.get_state(), drawn
 
     def set_state(self, state: tuple[Snapshot, dict[str, Any] | None]) -> None:
-        """Go on from a state of this environment or of another one of the same configuration, to the same bits.
+        """Continue from a state of this environment or of another one of the same configuration, with the same bits.
 
         Raises
         ------
         ArgumentError
-            If it is no state, or one of another configuration.
+            If `state` is no state of an environment, or belongs to another configuration.
         """
         if not (isinstance(state, tuple) and len(state) == 2):
-            found = type(state).__name__
-            raise ArgumentError(f"{found} is no state of an environment; pass what get_state() has returned")
+            kind = type(state).__name__
+            raise ArgumentError(f"{kind} is no state of an environment; pass what get_state() has returned")
         self.env.set_state(state[0])
         self._np_random = self._np_random_seed = None
         if state[1] is not None:
@@ -84,7 +89,7 @@ class SingleAgentPowerGridEnv(gym.Env):
 
     @property
     def np_random(self) -> np.random.Generator:
-        """A generator for whoever wants one; the episodes' own numbers follow from the seed, not from it."""
+        """Generator for the user's own numbers; the numbers of episodes follow from the seed, not from it."""
         self._seed_generator()
         return super().np_random
 
@@ -94,7 +99,7 @@ class SingleAgentPowerGridEnv(gym.Env):
 
     @property
     def np_random_seed(self) -> int:
-        """Seed of the stream of episodes and of :attr:`np_random`: ``reset(seed=env.np_random_seed)`` begins it again.
+        """Seed of the stream of episodes and of :attr:`np_random`: ``reset(seed=env.np_random_seed)`` starts it again.
 
         -1 where :attr:`np_random` has been set by hand.
         """

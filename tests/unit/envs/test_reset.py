@@ -92,7 +92,7 @@ def test_all_bits_of_a_seed_count(env):
 @pytest.mark.parametrize("seed", ["a", 1.5, 5.0, -1, 2**64, True, np.array([1, 2]), (), {}])
 def test_what_is_no_seed_is_refused(env, seed):
     for made in (env, powergrid.make_vec(SMALL, 3)):
-        with pytest.raises(ArgumentError, match=r"whole number from 0|seeds were given for 3"):
+        with pytest.raises(ArgumentError, match=r"whole number from 0|seeds for 3"):
             made.reset(seed=seed)
     with pytest.raises(ArgumentError, match="whole number from 0"):
         powergrid.make(ALONE, api="gymnasium").reset(seed=seed)

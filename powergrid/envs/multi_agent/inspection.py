@@ -1,0 +1,120 @@
+"""The read-only part of an environment: spaces, labels, accounts, the central state and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from pettingzoo import ParallelEnv
+
+from powergrid.agents.base import Agent
+from powergrid.core.errors import nearest
+from powergrid.engine.state import Output
+from powergrid.envs.describe import describe
+from powergrid.worlds.world import World
+
+
+class InspectableEnv(ParallelEnv):
+    """The part of :class:`~powergrid.envs.multi_agent.pettingzoo_env.MultiAgentPowerGridEnv` that only reads."""
+
+    world: World
+    possible_agents: list[str]
+    observation_spaces: dict[str, Box]
+    action_spaces: dict[str, Box]
+    state_space: Box
+    constraint_names: tuple[str, ...]
+    money_names: tuple[str, ...]
+    render_mode: str | None
+    _output: Output | None
+    _first_central: np.ndarray
+    """Central state where there is no output: after a reset."""
+
+    def observation_space(self, agent: str) -> Box:
+        """Observation space of one agent, the same object at each call."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Box:
+        """Action space of one agent, the same object at each call."""
+        return self.action_spaces[agent]
+
+    def observation_labels(self, agent: str) -> tuple[str, ...]:
+        """What each number of the agent's observation is, with its unit."""
+        return self.world.layout.view.labels(self.possible_agents.index(agent))
+
+    def action_labels(self, agent: str) -> tuple[str, ...]:
+        """What each number of the agent's action sets, with the unit of its physical range."""
+        entries = self.world.layout.action_entries[self.possible_agents.index(agent)]
+        return tuple(entry.label(owner) for owner, entry in entries)
+
+    def agent(self, id: str) -> Agent:
+        """Return the object of an agent: a device, a coordinator or an operator.
+
+        Raises
+        ------
+        KeyError
+            If no agent has this id.
+        """
+        for agent in self.world.agents:
+            if agent.id == id:
+                return agent
+        raise KeyError(f'no agent "{id}"; {nearest(id, [agent.id for agent in self.world.agents])}')
+
+    def state(self) -> np.ndarray:
+        """State for a central critic: everything that any agent observes, once; float32."""
+        space = self.state_space
+        central = self._first_central if self._output is None else self._output.central
+        return np.clip(central, space.low, space.high).astype(np.float32)
+
+    def named(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an agent's info with names in place of the columns of ``costs`` and ``money``."""
+        return {
+            **info,
+            "costs": dict(zip(self.constraint_names, np.asarray(info["costs"]).tolist(), strict=True)),
+            "money": dict(zip(self.money_names, np.asarray(info["money"]).tolist(), strict=True)),
+        }
+
+    @property
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        """Money and priced violations of each account in the last step [$], by name; ``{}`` after a reset.
+
+        Besides the agents there are accounts that no agent owns: devices and coordinators with local policies, and the
+        utility where no agent acts. The sum over all accounts is the whole cost of the step.
+        """
+        if self._output is None:
+            return {}
+        rows = zip(self.world.layout.accounts, self._output.money, self._output.costs, strict=True)
+        return {account: self.named({"money": money, "costs": costs}) for account, money, costs in rows}
+
+    @property
+    def cost_limits(self) -> np.ndarray:
+        """Limit of each constraint over an episode [$], for constrained RL: no priced violation at all."""
+        return np.zeros(len(self.constraint_names))
+
+    @property
+    def output(self) -> Output | None:
+        """Full output of the last step, ``None`` after a reset; see :class:`powergrid.engine.state.Output`."""
+        return self._output
+
+    def global_state(self) -> dict[str, float]:
+        """Value by label of everything that any agent observes."""
+        view = self.world.layout.view
+        labels = (view.entries[i][1].label(view.entries[i][0]) for i in view.central)
+        return dict(zip(labels, self.state().tolist(), strict=True))
+
+    def describe(self) -> str:
+        """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""
+        return describe(self.world.layout)
+
+    def render(self) -> np.ndarray | None:
+        """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8, for render mode ``"rgb_array"``.
+
+        ``None`` otherwise: with ``"human"`` each reset and each step prints one line.
+        """
+        if self.render_mode != "rgb_array":
+            return None
+        from powergrid.studies.drawing import picture
+
+        flow = None if self._output is None else self._output.flow
+        return picture(self.world.network, None if flow is None else flow.v_pu, None if flow is None else flow.loading)
