@@ -12,7 +12,7 @@ from powergrid.core.types import Array
 from powergrid.engine.results import Results
 from powergrid.engine.state import State
 from powergrid.worlds import snapshot
-from powergrid.worlds.simulation import Policy, Simulation, local_policy
+from powergrid.worlds.simulation import Policy, Simulation
 from powergrid.worlds.snapshot import Snapshot
 from powergrid.worlds.world import World
 
@@ -104,7 +104,7 @@ class Block:
 
     def decide(self, policy: Policy) -> Array:
         """Actions ``(E, A, k_max)`` of a local policy."""
-        return self.simulation.decide(self.state, local_policy(policy))
+        return self.simulation.decide(self.state, policy)
 
     def _begin(self, who: Array) -> Array:
         """Start the next episode of the environments `who`; return their first observations."""

@@ -24,15 +24,11 @@ from powergrid.worlds.world import World
 BACKENDS = ("auto", "numpy", "fused")
 """Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
 
-Policy: TypeAlias = str | Callable[..., np.ndarray]
-"""A local policy: its registered name, or a function ``(xp, layout, params, state, exogenous, noise) -> slots``."""
+Policy: TypeAlias = str | LocalPolicy | type[LocalPolicy] | Callable[..., np.ndarray]
+"""A local policy: its registered name, its class or an object of it, or a function ``(xp, layout, params, state,
+exogenous, noise) -> slots``."""
 
 _log = logging.getLogger("powergrid")
-
-
-def local_policy(policy: Policy) -> Any:
-    """Return a local policy by its name, or the policy itself."""
-    return POLICIES.get(policy) if isinstance(policy, str) else policy
 
 
 def first_use(backend: str, count: int) -> AbstractContextManager[None]:
@@ -258,16 +254,21 @@ class Simulation:
         at = self._first + np.minimum(state.tick, self.layout.settings.episode_length)
         return Exogenous(self._rows.rows[at], self._rows.rows[at + 1])
 
-    def decide(self, state: State, policy: Any) -> np.ndarray:
+    def decide(self, state: State, policy: Policy) -> np.ndarray:
         """Actions ``(*batch, A, k_max)`` that a local policy would take in this state.
 
-        Where it lets units follow their voltage, they are what its curves ask for in the running tick.
+        Where units follow their voltage, the actions are those of their curves at the voltages of the running tick.
+
+        Raises
+        ------
+        ArgumentError
+            If the policy has a memory.
         """
         draw = self.world.policy_noise(np, state.key, state.tick, np.float64)
         noise, exogenous = self.noise_at(state.tick)._replace(policy=draw), self.exogenous(state)
-        policy = stand_in(policy)
-        given = np, self.layout, self.params, state, exogenous, noise
-        slots = engine.settled_slots(*given, policy) if isinstance(policy, LocalPolicy) else policy(*given)
+        rule = _without_memory(policy)
+        inputs = np, self.layout, self.params, state, exogenous, noise
+        slots = engine.settled_slots(*inputs, rule) if isinstance(rule, LocalPolicy) else rule(*inputs)
         plan = self.layout.slots
         actions = np.zeros((*state.tick.shape, len(self.layout.actors) * self.layout.action_size))
         mine = plan.actor >= 0
@@ -275,7 +276,7 @@ class Simulation:
         return actions.reshape((*state.tick.shape, len(self.layout.actors), self.layout.action_size))
 
     def noise_at(self, tick: np.ndarray) -> Noise:
-        """Random numbers that belong to the decisions taken at a tick, and to the observation made then."""
+        """Random numbers of the observations at a tick and of the decisions that follow from them."""
         assert self._noise is not None, "reset first"
         if np.ndim(tick) == 0:
             return Noise(*(values[tick] for values in self._noise))
@@ -288,22 +289,25 @@ class Simulation:
         return Noise(*(pick(values) for values in self._noise))
 
 
-_STAND_INS: dict[type[LocalPolicy], LocalPolicy] = {}
+_OBJECTS: dict[type[LocalPolicy], LocalPolicy] = {}
+"""One object per class of local policies that acted for agents from outside."""
 
 
-def stand_in(policy: Any) -> Any:
-    """The policy to consult for actors: an object of a registered class, or a function as it is.
+def _without_memory(policy: Any) -> Any:
+    """The policy that acts for agents from outside: an object of a class, or a function.
 
     Raises
     ------
     ArgumentError
-        If it keeps a memory, which an environment holds for the agents that it is configured for.
+        If the policy has a memory: only an environment stores memories, for the agents of its configuration.
     """
+    if isinstance(policy, str):
+        policy = POLICIES.get(policy)
     if is_policy(policy):
-        policy = _STAND_INS.setdefault(policy, policy())
+        policy = _OBJECTS.setdefault(policy, policy())
     if isinstance(policy, LocalPolicy) and policy.State._fields:
         raise ArgumentError(
-            f"the policy {type(policy).__name__} keeps a memory, which belongs to an environment: write it as the "
+            f"the policy {type(policy).__name__} has a memory, which only an environment can store: make it the "
             "policy of the agents in the configuration"
         )
     return policy

@@ -93,7 +93,7 @@ def check(state: object, world: World, form: tuple[str, int]) -> Snapshot:
 
 
 def value_of(state: State) -> State:
-    """A copy of a state without the types of devices, protocols and policies, which a plugin may have to load first."""
+    """Copy a state without the types of devices, protocols and policies: unpickling must not need a plugin."""
     parts = {name: _plain(getattr(state, name)) for name in ("devices", "layers", "policies")}
     own: State = copied(state._replace(**parts))
     return own
@@ -105,7 +105,7 @@ def _plain(tree: Any) -> Any:
 
 
 def _typed(layout: Layout, state: State) -> State:
-    """The way back."""
+    """Return a state from `value_of` with the types of devices, protocols and policies."""
     layers = initial(np, layout.layers, (), np.float64)
     memories = [acting.policy.initial(np, (), 1, np.float64) for acting in layout.choices.acting]
     pairs = zip(layout.families, state.devices, strict=True)

@@ -22,7 +22,7 @@ from powergrid.networks.kinds import AnyNetwork
 from powergrid.worlds.exogenous import ExogenousTable
 
 DAY_HOURS = 24
-"""Hours after an episode in which what is missing is put back."""
+"""Hours after an episode whose prices settle the stored energy [h]."""
 FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS = range(1, 7)
 """Streams of random numbers."""
 

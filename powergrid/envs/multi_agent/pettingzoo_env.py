@@ -23,7 +23,7 @@ from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
 from powergrid.worlds.export import EpisodeData, export_episode
 from powergrid.worlds.seeds import checked_seed, fresh_seed
-from powergrid.worlds.simulation import Policy, Simulation, local_policy
+from powergrid.worlds.simulation import Policy, Simulation
 from powergrid.worlds.snapshot import Snapshot
 from powergrid.worlds.world import World
 
@@ -356,7 +356,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def policy_array(self, policy: Policy) -> np.ndarray:
         """As `policy_actions`, ``(A, k_max)`` in float64."""
-        return self._simulation.decide(self._state, local_policy(policy))
+        return self._simulation.decide(self._state, policy)
 
     def close(self) -> None:
         """Nothing to release."""
