@@ -149,7 +149,7 @@ def default_entries(readings: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def check_action(device: Any) -> None:
-    """Is the action of a device well defined?
+    """Check that the action of a device is well defined.
 
     Raises
     ------

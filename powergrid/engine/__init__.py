@@ -1,0 +1,1 @@
+"""The physics of a step, on NumPy, compiled and on JAX."""

@@ -51,8 +51,10 @@ class Tick(NamedTuple):
 
 
 class _Round(NamedTuple):
-    """Between two flows: voltages, power of the forming units, each island's drop of frequency [1], which islands lack
-    power, which environments have not settled, rounds left.
+    """What is known between two flows.
+
+    Voltages, power of the forming units, each island's drop of frequency [1], which islands lack power, which
+    environments have not settled, rounds left.
     """
 
     v_re: Array

@@ -26,8 +26,9 @@ class Start(NamedTuple):
 
 
 class _Round(NamedTuple):
-    """Between two power flows: the last flow (or its voltages), what inverters read in it, the taps it had, the steps
-    wanted, rounds left.
+    """What is known between two power flows.
+
+    The last flow (or its voltages), what inverters read in it, its taps, the steps wanted, rounds left.
     """
 
     flow: Any

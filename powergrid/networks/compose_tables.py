@@ -89,6 +89,7 @@ def _branch(name: str, kind: str, from_bus: int, to_bus: int, z: complex, rating
 
 
 def prefixed(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names with the prefix of an attached network."""
     return tuple(f"{name}.{own}" for own in names)
 
 

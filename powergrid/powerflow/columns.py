@@ -23,8 +23,10 @@ SIDE = 8
 
 @intrinsic
 def _turn(typingctx, source, row, first_row, row_width, column, target, place, first_place, place_width, offset):
-    """Copy the square at rows ``row[first_row:]`` and `column` to rows ``place[first_place:]``, turned over, there
-    from number `offset` on; rows begin at multiples of their width.
+    """Copy a square with rows and columns exchanged.
+
+    The square at rows ``row[first_row:]`` and `column` goes to rows ``place[first_place:]``, there from number `offset`
+    on; rows begin at multiples of their width.
     """
     signature = types.void(source, row, first_row, row_width, column, target, place, first_place, place_width, offset)
 

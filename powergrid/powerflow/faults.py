@@ -108,6 +108,7 @@ def _name(network: Network | UnbalancedNetwork, table: str, row: int) -> str:
 
 
 def voltages(network: Network | UnbalancedNetwork) -> Iterator[Issue]:
+    """Buses without a positive nominal voltage."""
     for row in np.flatnonzero(network.buses.vn_kv <= 0).tolist():
         yield Issue(
             f"buses[{row}].vn_kv",

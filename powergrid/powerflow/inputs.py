@@ -1,4 +1,4 @@
-"""Do the inputs of a solve fit the network, and how many scenarios are they?"""
+"""Checks of the inputs of a solve, and the number of its scenarios."""
 
 from __future__ import annotations
 

@@ -472,8 +472,10 @@ def _targets(matrix: sp.csr_matrix, diagonal: np.ndarray) -> np.ndarray:
 
 
 def _regulator_places(factors: Factors, f: np.ndarray, t: np.ndarray, extra_at: np.ndarray) -> np.ndarray:
-    """Six numbers a regulator: where (f, f), (f, t), (t, f) and (t, t) lie in the trailing block, and which source
-    current its to end and its from end receive if the other end is the source; -1 for none.
+    """Six numbers per regulator, -1 for none.
+
+    Places of (f, f), (f, t), (t, f) and (t, t) in the trailing block, and the source current that its to end and its
+    from end receive if the other end is the source.
     """
     n, shared, places = factors.lower.shape[0], factors.n_shared, []
     for ends in zip(f, t, strict=True):

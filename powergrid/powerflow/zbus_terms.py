@@ -18,8 +18,10 @@ _MIN_V2 = 1e-4
 
 
 class Scenario(NamedTuple):
-    """Inputs of a batch: complex loads by bus (constant power, current, impedance), relative taps, source voltage,
-    whether all are numbers, topology.
+    """Inputs of a batch.
+
+    Complex loads by bus (constant power, current, impedance), relative taps, source voltage, whether all are numbers,
+    topology.
     """
 
     s: Array

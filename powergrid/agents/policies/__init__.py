@@ -1,0 +1,1 @@
+"""Local policies, one file each."""

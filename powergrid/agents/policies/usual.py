@@ -18,28 +18,28 @@ class RuleBased(LocalPolicy):
 
 @register_policy("drain")
 class Drain(RuleBased):
-    """As ``rule_based``, but whatever has a state of charge injects all it can: does emptying it pay?"""
+    """As ``rule_based``, but every unit with a state of charge injects all it can; shows whether emptying it pays."""
 
     stores = 1.0
 
 
 @register_policy("hoard")
 class Hoard(RuleBased):
-    """As ``rule_based``, but whatever has a state of charge draws all it can: does filling it pay?"""
+    """As ``rule_based``, but every unit with a state of charge draws all it can; shows whether filling it pays."""
 
     stores = -1.0
 
 
 @register_policy("no_trade")
 class NoTrade(RuleBased):
-    """As ``rule_based``, but members of protocols take no part in them: what is coordination worth?"""
+    """As ``rule_based``, but no member takes part in a protocol; shows the worth of coordination."""
 
     orders = "abstain"
 
 
 @register_policy("idle")
 class Idle(LocalPolicy):
-    """Everything as before the first decision: what does a day cost without any decision?
+    """All commands as before the first decision; shows the cost of a day without decisions.
 
     Batteries rest, generators run at their lowest power, renewables feed in what they can, loads are served, and
     orders stay in the middle of their range.

@@ -1,0 +1,1 @@
+"""Protocols between agents, one file each."""

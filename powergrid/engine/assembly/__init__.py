@@ -1,0 +1,1 @@
+"""From a network, agents and protocols to the layout of an engine."""

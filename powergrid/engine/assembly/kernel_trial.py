@@ -55,7 +55,7 @@ def from_outside(layout: Layout) -> tuple[int, ...]:
 
 
 def check_states(layout: Layout, which: Sequence[int], devices: Sequence[Any], tick: Array) -> None:
-    """Are the states of some families finite after a tick, in every environment of a batch?
+    """Check that the states of some families are finite after a tick, in every environment of a batch.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def check_states(layout: Layout, which: Sequence[int], devices: Sequence[Any], t
 
 
 def check_raised(layout: Layout, which: Sequence[int], error: Exception, tick: Array) -> None:
-    """Has a kernel of some families raised this?
+    """Raise a device error where a kernel of some families has raised `error`.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _from_outside(kind: type) -> bool:
 
 
 def _check_entries(device: Any) -> None:
-    """Do entries and idle command fit the columns?"""
+    """Check that entries and idle command fit the columns."""
     chosen, fields = device.action_entries(), device.Command._fields
     for name, entry in chosen.items():
         if name not in fields:

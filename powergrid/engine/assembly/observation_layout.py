@@ -157,8 +157,10 @@ class _Series:
             self._loads[owner] += [self._names[parts.columns.column(name)] for name in names]
 
     def own(self, account: int, devices: Sequence[Any]) -> Iterable[str]:
-        """Tariff and exogenous series of an account's devices, the series of loads and generation that its area has of
-        its own, and settlement prices of devices that hold something of worth.
+        """Series and settlement prices of an account.
+
+        These are tariff and exogenous series of its devices, the series of loads and generation of its area, and
+        settlement prices of devices that hold something of worth.
         """
         rows = defaultdict(list)
         for f, row in sorted(self._place[device.id] for device in devices):

@@ -137,7 +137,7 @@ they cross at half the cost."""
 
 
 def types_of(kind: Any) -> tuple[Any, ...]:
-    """numba's types of an entry's arguments, in order."""
+    """Numba's types of an entry's arguments, in order."""
     return tuple(hint.__metadata__[0] for hint in get_type_hints(kind, include_extras=True).values())
 
 

@@ -53,8 +53,9 @@ class _Code(NamedTuple):
 
 
 class Carried:
-    """State of a batch as tables of lanes; read like a :class:`powergrid.engine.state.State`, which is made when asked
-    for.
+    """State of a batch as tables of lanes.
+
+    It has the attributes of a :class:`powergrid.engine.state.State`, which is made at their first use.
 
     Attributes
     ----------

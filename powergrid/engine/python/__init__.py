@@ -1,0 +1,1 @@
+"""Plain Python devices in the loop of the engine."""

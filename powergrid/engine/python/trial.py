@@ -73,7 +73,7 @@ def examined(device: Any, read: Callable[[str, Array], Array], ticks: int) -> Fa
 
 
 def check_methods(device: Any) -> None:
-    """Does the device have all it needs?
+    """Check that a device has the methods that it needs.
 
     Raises
     ------
