@@ -40,19 +40,19 @@ class AgentEntry(NamedTuple):
         return ("agents", self.at, *keys)
 
 
-def agent_entries(found: Findings, data: dict[str, Any]) -> list[AgentEntry]:
+def agent_entries(findings: Findings, data: dict[str, Any]) -> list[AgentEntry]:
     """Every agent of a configuration; notes each type that does not exist."""
-    return [_read(found, at, raw) for at, raw in entries(data.get("agents"))]
+    return [_read(findings, at, raw) for at, raw in entries(data.get("agents"))]
 
 
-def _read(found: Findings, at: int, raw: dict[str, Any]) -> AgentEntry:
+def _read(findings: Findings, at: int, raw: dict[str, Any]) -> AgentEntry:
     id, type = text(raw.get("id")), text(raw.get("type"))
     if type in COORDINATORS:
         return AgentEntry(at, id, None, COORDINATORS[type], raw)
     if type is None:
         return AgentEntry(at, id, None, 0, raw)
     if type not in DEVICES:
-        found.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
+        findings.unknown(("agents", at, "type"), "device type", type, [*known_names(DEVICES), *COORDINATORS])
         return AgentEntry(at, id, None, 0, raw)
     return AgentEntry(at, id, DEVICES.get(type), 1, raw)
 

@@ -15,7 +15,7 @@ from powergrid.config.build_network import branch_names, capacitor_names, openin
 from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol, check_tick_multiple, tick_s
-from powergrid.config.findings import Findings, choices, field_names, known_names, section, show, text, whole
+from powergrid.config.findings import Findings, choices, field_names, known_names, quoted, section, text, whole
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.assembly.metering import UNIT
@@ -27,35 +27,35 @@ from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import POLICIES
 
 
-def check_agents(found: Findings, data: dict[str, Any], grid: Grid) -> list[AgentEntry]:
+def check_agents(findings: Findings, data: dict[str, Any], grid: Grid) -> list[AgentEntry]:
     """Note every fault of the agents that the schema does not cover; return the agents that can be read."""
-    agents = agent_entries(found, data)
+    agents = agent_entries(findings, data)
     for agent in agents:
-        _check_params(found, agent)
-        _check_place(found, agent, grid, agents)
-        _check_role(found, agent, grid)
+        _check_params(findings, agent)
+        _check_place(findings, agent, grid, agents)
+        _check_role(findings, agent, grid)
         for key in ("interval", "offset"):
-            check_tick_multiple(found, agent.path(key), agent.raw.get(key))
-    _check_own_times(found, data, agents)
-    _check_once_moved(found, agents, grid)
-    _check_ids(found, agents)
-    _check_hierarchy(found, agents)
-    check_meters(found, data, grid, agents)
+            check_tick_multiple(findings, agent.path(key), agent.raw.get(key))
+    _check_own_times(findings, data, agents)
+    _check_once_moved(findings, agents, grid)
+    _check_ids(findings, agents)
+    _check_hierarchy(findings, agents)
+    check_meters(findings, data, grid, agents)
     return agents
 
 
-def _check_own_times(found: Findings, data: dict[str, Any], agents: Iterable[AgentEntry]) -> None:
+def _check_own_times(findings: Findings, data: dict[str, Any], agents: Iterable[AgentEntry]) -> None:
     """Note intervals of agents where ``simulation.async`` says that all act in every tick."""
     if section(data, "simulation").get("async") is not False:
         return
     for agent in agents:
         seconds = whole(agent.raw.get("interval"))
-        if seconds is not None and seconds != tick_s(found):
+        if seconds is not None and seconds != tick_s(findings):
             message = f"interval {seconds}: simulation.async is false, so that every agent acts in every tick"
-            found.add(agent.path("interval"), message, "leave one of the two out")
+            findings.add(agent.path("interval"), message, "leave one of the two out")
 
 
-def _check_once_moved(found: Findings, agents: Iterable[AgentEntry], grid: Grid) -> None:
+def _check_once_moved(findings: Findings, agents: Iterable[AgentEntry], grid: Grid) -> None:
     """Note regulators, capacitors and switches that several agents would move."""
     if grid.network is None:
         return
@@ -71,37 +71,37 @@ def _check_once_moved(found: Findings, agents: Iterable[AgentEntry], grid: Grid)
             other = first.setdefault((role, row), agent)
             if other is not agent:
                 message = f'"{bus}" is moved by "{other.id}" already'
-                found.add(agent.path("bus"), message, "leave one of the two out, or give each a phase of its own")
+                findings.add(agent.path("bus"), message, "leave one of the two out, or give each a phase of its own")
                 break
 
 
 # -- one agent ------------------------------------------------------------------------------------------------------
 
 
-def _check_params(found: Findings, agent: AgentEntry) -> None:
+def _check_params(findings: Findings, agent: AgentEntry) -> None:
     params = agent.raw.get("params", {})
     if not isinstance(params, dict):
         return
     if agent.level == 0:
         for key, value in params.items():
-            found.unchecked(agent.path("params", key), value, "the agent's type is unknown")
+            findings.unchecked(agent.path("params", key), value, "the agent's type is unknown")
     elif agent.kind is None:
         for key, value in params.items():
-            found.add(
+            findings.add(
                 agent.path("params", key),
-                f"unknown key {show(key)} (value {show(value)})",
+                f"unknown key {quoted(key)} (value {quoted(value)})",
                 "a coordinator has no params",
             )
     elif own_constructor(agent.kind):
-        _try_constructor(found, agent, agent.kind, params)
+        _try_constructor(findings, agent, agent.kind, params)
     else:
         try:
             agent.kind.Settings.model_validate(params)
         except ValidationError as error:
-            found.invalid(agent.path("params"), params, agent.kind.Settings, error)
+            findings.invalid(agent.path("params"), params, agent.kind.Settings, error)
 
 
-def _try_constructor(found: Findings, agent: AgentEntry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
+def _try_constructor(findings: Findings, agent: AgentEntry, kind: type[DeviceAgent], params: dict[str, Any]) -> None:
     import inspect
 
     named = {
@@ -115,8 +115,8 @@ def _try_constructor(found: Findings, agent: AgentEntry, kind: type[DeviceAgent]
     allowed |= {"p_sign"} if kind.is_python() else set()
     unknown = [key for key in params if key not in allowed]
     for key in unknown:
-        found.add(
-            agent.path("params", key), f"unknown key {show(key)} (value {show(params[key])})", choices(key, allowed)
+        findings.add(
+            agent.path("params", key), f"unknown key {quoted(key)} (value {quoted(params[key])})", choices(key, allowed)
         )
     for key, value in params.items():
         try:
@@ -124,38 +124,38 @@ def _try_constructor(found: Findings, agent: AgentEntry, kind: type[DeviceAgent]
                 check_argument(named[key], value)
         except ValueError as error:
             unknown.append(key)
-            found.add(agent.path("params", key), f"{show(value)}: {error}")
+            findings.add(agent.path("params", key), f"{quoted(value)}: {error}")
     if unknown:
         return
     try:
         made = kind(id=agent.id or "unnamed", bus=text(agent.raw.get("bus")) or "", **params)
         if not hasattr(made, "settings"):
             message = f"{kind.__name__}.__init__ does not call super().__init__(**kwargs)"
-            found.add(agent.path("type"), message, "call it first and pass on the keywords that are not yours")
+            findings.add(agent.path("type"), message, "call it first and pass on the keywords that are not yours")
     except ValidationError as error:
-        found.invalid(agent.path("params"), params, kind.Settings, error)
+        findings.invalid(agent.path("params"), params, kind.Settings, error)
     except Exception as error:  # a stranger's constructor may fail in any way, and that is one fault among others
-        found.add(agent.path("params"), f"{kind.__name__} cannot be made: {type(error).__name__}: {error}")
+        findings.add(agent.path("params"), f"{kind.__name__} cannot be made: {type(error).__name__}: {error}")
 
 
-def _check_place(found: Findings, agent: AgentEntry, grid: Grid, agents: Iterable[AgentEntry]) -> None:
+def _check_place(findings: Findings, agent: AgentEntry, grid: Grid, agents: Iterable[AgentEntry]) -> None:
     bus = text(agent.raw.get("bus"))
     phases = agent.raw.get("phases")
     three = grid.network is not None and grid.network.is_three_phase
     if phases is not None and agent.level == 1 and not three:
-        found.add(agent.path("phases"), f"phases {show(phases)}: the network is balanced", "leave phases out")
+        findings.add(agent.path("phases"), f"phases {quoted(phases)}: the network is balanced", "leave phases out")
     if agent.level > 1:
         if bus is not None:
-            found.add(agent.path("bus"), f"bus {show(bus)}: a coordinator has no bus", "its area says where it is")
+            findings.add(agent.path("bus"), f"bus {quoted(bus)}: a coordinator has no bus", "its area says where it is")
         return
     role = agent.kind.role if agent.kind is not None else "injection"
     if bus is None:
         if agent.kind is not None and role != "meter" and agent.raw.get("bus") is None:
             written = ("bus",) if "bus" in agent.raw else ()
-            found.add(agent.path(*written), f'"bus" is missing: a {agent.raw.get("type")} needs one', _WHERE[role])
+            findings.add(agent.path(*written), f'"bus" is missing: a {agent.raw.get("type")} needs one', _WHERE[role])
         return
     if grid.network is None:
-        found.unchecked(agent.path("bus"), bus, grid.because)
+        findings.unchecked(agent.path("bus"), bus, grid.because)
         return
     if role == "meter" and bus.startswith(UNIT):
         units = [other.id for other in agents if other.id and other.kind is not None and other.kind.role == "injection"]
@@ -171,58 +171,60 @@ def _check_place(found: Findings, agent: AgentEntry, grid: Grid, agents: Iterabl
     if bus in names:
         three_phase = grid.network if isinstance(grid.network, UnbalancedNetwork) else None
         if three_phase and role == "injection" and isinstance(phases, str):
-            _check_phases(found, agent, bus, phases, three_phase)
+            _check_phases(findings, agent, bus, phases, three_phase)
         if role == "tap":
-            _check_tap(found, agent, bus, grid.network)
+            _check_tap(findings, agent, bus, grid.network)
         if three_phase and role != "injection" and isinstance(phases, str):
-            _check_controlled_phase(found, agent, bus, phases, three_phase)
+            _check_controlled_phase(findings, agent, bus, phases, three_phase)
         return
     if grid.lacks(bus):
-        found.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
+        findings.unchecked(agent.path("bus"), bus, "a modification of the network has a fault")
     elif agent.kind is None and bus in (*regulator_names(grid.network), *grid.network.branches.name):
         return
     else:
-        found.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
+        findings.add(agent.path("bus"), f'the network has no {what} "{bus}"', choices(bus, names))
 
 
-def _check_tap(found: Findings, agent: AgentEntry, bus: str, network: AnyNetwork) -> None:
+def _check_tap(findings: Findings, agent: AgentEntry, bus: str, network: AnyNetwork) -> None:
     """Note a regulator without local control whose tap position in the network does not fit its settings."""
     assert agent.kind is not None, "it has a role"
     try:
-        given = agent.kind.Settings.model_validate(agent.raw.get("params", {}))
+        written = agent.kind.Settings.model_validate(agent.raw.get("params", {}))
     except ValidationError:  # noted with the parameters
         return
-    if not given.local_control and given.tap_init is None:
+    if not written.local_control and written.tap_init is None:
         try:
-            standing_tap(network, bus, given)
+            standing_tap(network, bus, written)
         except NetworkError as error:
             message, _, hint = str(error).partition("; ")
-            found.add(agent.path("params") if "params" in agent.raw else agent.path(), message, hint)
+            findings.add(agent.path("params") if "params" in agent.raw else agent.path(), message, hint)
 
 
 def _check_controlled_phase(
-    found: Findings, agent: AgentEntry, bus: str, phases: str, network: UnbalancedNetwork
+    findings: Findings, agent: AgentEntry, bus: str, phases: str, network: UnbalancedNetwork
 ) -> None:
     """Note phases of a device without a bus: only the relay of a regulator reads one phase."""
     assert agent.kind is not None, "it has a role"
     if agent.kind.role != "tap":
-        message = f"phases {show(phases)}: a {agent.raw.get('type')} has those of its place"
-        found.add(agent.path("phases"), message, f"leave phases out; one phase alone is called {bus.split('.')[0]}.a")
+        message = f"phases {quoted(phases)}: a {agent.raw.get('type')} has those of its place"
+        findings.add(
+            agent.path("phases"), message, f"leave phases out; one phase alone is called {bus.split('.')[0]}.a"
+        )
         return
     branches = network.regulators.branch[list(regulators_at(network, bus))]
     here = "".join(network.buses.phase[network.branches.to_bus[branch]] for branch in branches)
     if phases not in tuple(here):
-        message = f'phases {show(phases)}: the relay of "{bus}" reads one phase'
-        found.add(agent.path("phases"), message, has_phases(here))
+        message = f'phases {quoted(phases)}: the relay of "{bus}" reads one phase'
+        findings.add(agent.path("phases"), message, has_phases(here))
 
 
-def _check_phases(found: Findings, agent: AgentEntry, bus: str, phases: str, network: UnbalancedNetwork) -> None:
+def _check_phases(findings: Findings, agent: AgentEntry, bus: str, phases: str, network: UnbalancedNetwork) -> None:
     """Note a phase that the bus of a device does not have."""
     here = network.phases_of(bus)
     missing = [phase for phase in phases if phase not in here]
     if missing:
-        message = f'phases {show(phases)}: bus "{bus}" has no phase {missing[0]}'
-        found.add(agent.path("phases"), message, has_phases(here))
+        message = f'phases {quoted(phases)}: bus "{bus}" has no phase {missing[0]}'
+        findings.add(agent.path("phases"), message, has_phases(here))
 
 
 _WHERE = {
@@ -233,59 +235,59 @@ _WHERE = {
 }
 
 
-def _check_role(found: Findings, agent: AgentEntry, grid: Grid) -> None:
+def _check_role(findings: Findings, agent: AgentEntry, grid: Grid) -> None:
     """Note faults of policy, protocol and area."""
     policy = text(agent.raw.get("policy"))
     local = known_names(POLICIES)
     if policy == CENTRALIZED and agent.level == 1:
         hint = "put it on the coordinator above; here: learned or a local policy"
-        found.add(agent.path("policy"), 'policy "centralized" is for coordinators', hint)
+        findings.add(agent.path("policy"), 'policy "centralized" is for coordinators', hint)
     elif policy is not None and policy not in (LEARNED, CENTRALIZED, *local):
-        found.unknown(agent.path("policy"), "policy", policy, [LEARNED, CENTRALIZED, *local])
+        findings.unknown(agent.path("policy"), "policy", policy, [LEARNED, CENTRALIZED, *local])
     elif policy in local and not is_policy(POLICIES.get(policy)):
         message = f'policy "{policy}" is no class of powergrid.agents.policy.LocalPolicy'
-        found.add(agent.path("policy"), message, "`powergrid new policy my_policy` writes one to start from")
+        findings.add(agent.path("policy"), message, "`powergrid new policy my_policy` writes one to start from")
     protocol = agent.raw.get("protocol")
     if protocol is not None and agent.level == 1:
         hint = "put it on a coordinator, or on the list of protocols among peers"
-        found.add(agent.path("protocol"), "a device has no protocol", hint)
+        findings.add(agent.path("protocol"), "a device has no protocol", hint)
     elif protocol is not None:
         short = isinstance(protocol, str)
-        given = {"type": protocol} if short else protocol
-        check_protocol(found, agent.path("protocol"), given, "type", wanted="vertical", short=short)
+        written = {"type": protocol} if short else protocol
+        check_protocol(findings, agent.path("protocol"), written, "type", wanted="vertical", short=short)
     area = agent.raw.get("area")
     if not isinstance(area, str) or not area:
         return
     if agent.level == 1:
-        found.add(agent.path("area"), f"area {show(area)}: only coordinators answer for an area", "leave it out")
+        findings.add(agent.path("area"), f"area {quoted(area)}: only coordinators answer for an area", "leave it out")
     elif grid.network is None or area in grid.lost:
-        found.unchecked(agent.path("area"), area, grid.because or "a modification of the network has a fault")
+        findings.unchecked(agent.path("area"), area, grid.because or "a modification of the network has a fault")
     elif area not in grid.network.buses.area:
         known = sorted({name for name in grid.network.buses.area if name})
         hint = choices(area, known) if known else "the network has no areas; attach another network to get one"
-        found.add(agent.path("area"), f'the network has no area "{area}"', hint)
+        findings.add(agent.path("area"), f'the network has no area "{area}"', hint)
 
 
 # -- all agents together -------------------------------------------------------------------------------------------
 
 
-def _check_ids(found: Findings, agents: list[AgentEntry]) -> None:
+def _check_ids(findings: Findings, agents: list[AgentEntry]) -> None:
     first: dict[str, AgentEntry] = {}
     areas: dict[str, AgentEntry] = {}
     for agent in agents:
         if agent.id is not None and agent.id in first:
             other = first[agent.id]
-            line = found.document.line(other.path("id"))
+            line = findings.document.line(other.path("id"))
             where = f"agents[{other.at}]" + (f" (line {line})" if line else "")
-            found.add(agent.path("id"), f'id "{agent.id}" is taken by {where}', "give every agent an id of its own")
+            findings.add(agent.path("id"), f'id "{agent.id}" is taken by {where}', "give every agent an id of its own")
         elif agent.id == UTILITY:
-            found.add(agent.path("id"), f'id "{UTILITY}" is the account of the utility', "choose another id")
+            findings.add(agent.path("id"), f'id "{UTILITY}" is the account of the utility', "choose another id")
         elif agent.id is not None:
             first[agent.id] = agent
         area = agent.raw.get("area")
         if isinstance(area, str) and area and agent.level > 1:
             if area in areas:
-                found.add(
+                findings.add(
                     agent.path("area"),
                     f'area "{area}" belongs to "{areas[area].id}" already',
                     "one coordinator an area",
@@ -293,7 +295,7 @@ def _check_ids(found: Findings, agents: list[AgentEntry]) -> None:
             areas.setdefault(area, agent)
 
 
-def _check_hierarchy(found: Findings, agents: list[AgentEntry]) -> None:
+def _check_hierarchy(findings: Findings, agents: list[AgentEntry]) -> None:
     by_id: dict[str, AgentEntry] = {}
     for agent in agents:
         if agent.id is not None:
@@ -308,22 +310,22 @@ def _check_hierarchy(found: Findings, agents: list[AgentEntry]) -> None:
                 continue
             path = agent.path("sub_agents", k)
             if agent.level == 1:
-                found.add(path, f'"{name}": a device has no sub_agents', "make this agent a GridCoordinator")
+                findings.add(path, f'"{name}": a device has no sub_agents', "make this agent a GridCoordinator")
             elif name not in by_id:
-                found.add(path, f'there is no agent "{name}"', choices(name, by_id))
+                findings.add(path, f'there is no agent "{name}"', choices(name, by_id))
             elif name in parent:
-                found.add(path, f'"{name}" already belongs to "{parent[name]}"', "an agent has one parent at most")
+                findings.add(path, f'"{name}" already belongs to "{parent[name]}"', "an agent has one parent at most")
             else:
                 parent[name] = agent.id or ""
                 below.setdefault(agent.id or "", []).append(name)
                 if agent.level and by_id[name].level > agent.level:
-                    found.add(
+                    findings.add(
                         path, f'"{name}" stands above "{agent.id}"', "an operator coordinates, it is not coordinated"
                     )
-    _check_cycles(found, by_id, parent)
+    _check_cycles(findings, by_id, parent)
 
 
-def _check_cycles(found: Findings, by_id: dict[str, AgentEntry], parent: dict[str, str]) -> None:
+def _check_cycles(findings: Findings, by_id: dict[str, AgentEntry], parent: dict[str, str]) -> None:
     """Note each cycle at its first member: with one parent each, a cycle is a closed walk upwards."""
     reported: set[str] = set()
     for start in by_id:
@@ -336,6 +338,6 @@ def _check_cycles(found: Findings, by_id: dict[str, AgentEntry], parent: dict[st
         reported.update(walk)
         circle = " -> ".join([start, *reversed(walk[1:]), start])
         message = f"the hierarchy has a cycle: {circle}"
-        found.add(
+        findings.add(
             by_id[start].path("sub_agents"), message, "take one of these out of the sub_agents of the one before it"
         )

@@ -12,7 +12,7 @@ from powergrid.agents.device_agent import MEASURED
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
-from powergrid.config.findings import Findings, choices, entries, known_names, section, show, whole
+from powergrid.config.findings import Findings, choices, entries, known_names, quoted, section, whole
 from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
 from powergrid.core.errors import PowerGridError
 from powergrid.core.types import CONSTANT_SERIES
@@ -39,55 +39,55 @@ def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dat
     return load(datasets) if isinstance(datasets, str) else from_series(datasets, DEFAULT_DATASET, folder=folder)
 
 
-def check_data(found: Findings, data: dict[str, Any], folder: Path, agents: list[AgentEntry]) -> Dataset | None:
+def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: list[AgentEntry]) -> Dataset | None:
     """Note every fault of data, time and tariff beyond the schema; return the dataset, if it can be read."""
-    _check_time(found, section(data, "simulation"))
-    dataset = _dataset(found, data.get("datasets", DEFAULT_DATASET), folder)
-    _check_tariff(found, section(data, "tariff"), dataset)
+    _check_time(findings, section(data, "simulation"))
+    dataset = _dataset(findings, data.get("datasets", DEFAULT_DATASET), folder)
+    _check_tariff(findings, section(data, "tariff"), dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
             if {"load_series", "sgen_series", "series"} & set(path):  # a default that nobody wrote is nothing to mend
-                found.unchecked(path, name, "the data have a fault")
+                findings.unchecked(path, name, "the data have a fault")
         elif name not in dataset.columns and not dataset.sites(name):
             quantities = {column.split(":")[0] for column in dataset.columns}
             hint = choices(name, [*dataset.columns, *quantities])
-            found.add(path, f'dataset "{dataset.name}" has no series "{name}"', hint)
+            findings.add(path, f'dataset "{dataset.name}" has no series "{name}"', hint)
     return dataset
 
 
-def _dataset(found: Findings, given: Any, folder: Path) -> Dataset | None:
+def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
     """Return the dataset; note each series that cannot be read."""
     from powergrid.datasets import load
     from powergrid.datasets.combine import combined, told
 
-    if isinstance(given, str):
-        return _named(found, given)
-    if not isinstance(given, dict):
+    if isinstance(written, str):
+        return _named(findings, written)
+    if not isinstance(written, dict):
         return None
-    forms = {key: form for key, place in given.items() if (form := _form(place)) is not None}
+    forms = {key: form for key, place in written.items() if (form := _form(place)) is not None}
     ground = load(DEFAULT_DATASET)
-    series = {key: _single(found, key, form, ground, folder) for key, form in forms.items()}
+    series = {key: _single(findings, key, form, ground, folder) for key, form in forms.items()}
     read = {key: one for key, one in series.items() if one is not None}
-    if len(read) < len(given):
+    if len(read) < len(written):
         return None
     try:
         return combined(read, {key: told(form) for key, form in forms.items()}, ground)
     except PowerGridError as error:
         message, _, hint = str(error).partition("; ")
-        found.add(("datasets",), message, hint)
+        findings.add(("datasets",), message, hint)
         return None
 
 
-def _named(found: Findings, name: str) -> Dataset | None:
+def _named(findings: Findings, name: str) -> Dataset | None:
     from powergrid.datasets import load
 
     if name not in DATASETS:
-        found.unknown(("datasets",), "dataset", name, known_names(DATASETS))
+        findings.unknown(("datasets",), "dataset", name, known_names(DATASETS))
         return None
     try:
         return load(name)
     except (PowerGridError, OSError) as error:
-        found.add(("datasets",), str(error))
+        findings.add(("datasets",), str(error))
         return None
 
 
@@ -99,7 +99,7 @@ def _form(place: Any) -> SeriesFile | None:
         return None
 
 
-def _single(found: Findings, key: str, form: SeriesFile, ground: Dataset, folder: Path) -> Series | None:
+def _single(findings: Findings, key: str, form: SeriesFile, ground: Dataset, folder: Path) -> Series | None:
     """One series; notes what is wrong with it."""
     from powergrid.datasets.combine import series_at
 
@@ -107,7 +107,7 @@ def _single(found: Findings, key: str, form: SeriesFile, ground: Dataset, folder
         return series_at(key, form, ground, folder)
     except (PowerGridError, OSError) as error:
         message, _, hint = str(error).partition("; ")
-        found.add(("datasets", key), f"{show(form.path)}: {message}", hint)
+        findings.add(("datasets", key), f"{quoted(form.path)}: {message}", hint)
         return None
 
 
@@ -130,13 +130,13 @@ def _wanted(data: dict[str, Any], agents: list[AgentEntry]) -> list[tuple[Keys, 
     return [(path, name) for path, name in asked if isinstance(name, str) and name and name != CONSTANT_SERIES]
 
 
-def _network_series(path: Keys, given: dict[str, Any]) -> list[tuple[Keys, Any]]:
+def _network_series(path: Keys, written: dict[str, Any]) -> list[tuple[Keys, Any]]:
     """Series that the loads, and the generation and storage, of a network follow."""
-    rule = given.get("sgen_series")
+    rule = written.get("sgen_series")
     rules = (
         [((*path, "sgen_series", pattern), name) for pattern, name in rule.items()] if isinstance(rule, dict) else []
     )
-    return [((*path, "load_series"), given.get("load_series")), *(rules or [((*path, "sgen_series"), rule)])]
+    return [((*path, "load_series"), written.get("load_series")), *(rules or [((*path, "sgen_series"), rule)])]
 
 
 def _device_series(agent: AgentEntry) -> list[str]:
@@ -152,7 +152,7 @@ def _device_series(agent: AgentEntry) -> list[str]:
     return [name for name in names if name.split(":")[0] not in _DERIVED and not name.startswith("clock_")]
 
 
-def _check_time(found: Findings, simulation: dict[str, Any]) -> None:
+def _check_time(findings: Findings, simulation: dict[str, Any]) -> None:
     tick = whole(simulation.get("time_step"))
     if tick is not None and tick > 0 and DAY_S % tick:
         divisors = [d for d in range(1, DAY_S + 1) if DAY_S % d == 0]
@@ -160,17 +160,17 @@ def _check_time(found: Findings, simulation: dict[str, Any]) -> None:
         above = min((d for d in divisors if d > tick), default=DAY_S)
         near = " and ".join(str(d) for d in dict.fromkeys((below, above)))
         hint = f"nearest: {near} s; usual are 60, 300, 900 and 3600 s"
-        found.add(("simulation", "time_step"), f"a time step of {tick} s does not divide a day", hint)
+        findings.add(("simulation", "time_step"), f"a time step of {tick} s does not divide a day", hint)
 
 
-def _check_tariff(found: Findings, given: dict[str, Any], dataset: Dataset | None) -> None:
+def _check_tariff(findings: Findings, written: dict[str, Any], dataset: Dataset | None) -> None:
     """Note a feed-in price above the retail price in any tick: energy could then be bought and sold at a profit."""
     import numpy as np
 
     from powergrid.datasets.tariff import check_tariff
 
     try:
-        tariff = TariffConfig.model_validate(given)
+        tariff = TariffConfig.model_validate(written)
     except ValidationError:
         return
     if tariff.feed_in_share <= 1 and tariff.retail_adder >= 0:
@@ -178,11 +178,11 @@ def _check_tariff(found: Findings, given: dict[str, Any], dataset: Dataset | Non
     key = "retail_adder" if tariff.retail_adder < 0 else "feed_in_share"
     sites = dataset.sites("price_per_mwh") if dataset is not None else ()
     if dataset is None or not sites:
-        found.unchecked(("tariff", key), given[key], "the prices are unknown")
+        findings.unchecked(("tariff", key), written[key], "the prices are unknown")
         return
     price = dataset.series(sites[0]).values
     try:
         check_tariff(price[np.isfinite(price)], tariff.feed_in_share, tariff.retail_adder)
     except PowerGridError as error:
         message, _, hint = str(error).partition("; ")
-        found.add(("tariff", key), message, hint)
+        findings.add(("tariff", key), message, hint)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from powergrid.agents.base import CENTRALIZED, LEARNED
 from powergrid.config.agent_entries import AgentEntry
-from powergrid.config.findings import Findings, entries, section, show, text
+from powergrid.config.findings import Findings, entries, quoted, section, text
 from powergrid.coordination.deciders import OUTSIDE, Candidate, Deciders
 from powergrid.plugins.registries import PROTOCOLS
 
 
-def check_deciders(found: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
+def check_deciders(findings: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
     """Note agents with a learned policy and no choice, and intervals of agents that decide nothing.
 
     A learned device whose numbers belong to the action of a learned coordinator above it executes that action, which is
@@ -36,7 +36,7 @@ def check_deciders(found: Findings, data: dict[str, Any], agents: list[AgentEntr
         executes = agent.level == 1 and deciders.commander(id) is not None
         if agent.raw.get("policy") in OUTSIDE and id not in deciders.acting and not executes:
             message, hint = _why(agent, policies, deciders, vertical)
-            found.add(agent.path("policy"), f"policy {show(agent.raw['policy'])}: {message}", hint)
+            findings.add(agent.path("policy"), f"policy {quoted(agent.raw['policy'])}: {message}", hint)
             continue
         for key in ("interval", "offset"):
             if agent.raw.get(key) and id not in deciders.deciding:
@@ -44,7 +44,7 @@ def check_deciders(found: Findings, data: dict[str, Any], agents: list[AgentEntr
                 message, hint = f'"{id}" decides nothing', "leave it out"
                 if by != id:
                     message, hint = f'"{by}" decides for "{id}", at its own {key}', f'write it at "{by}"'
-                found.add(agent.path(key), f"{key} {show(agent.raw[key])}: {message}", hint)
+                findings.add(agent.path(key), f"{key} {quoted(agent.raw[key])}: {message}", hint)
 
 
 def _why(
@@ -99,8 +99,8 @@ def _nothing(agent: AgentEntry) -> str:
 def _offer(agent: AgentEntry) -> str:
     known = getattr(agent.kind.Settings, "model_fields", {}) if agent.kind is not None else {}
     offers = [f"{key}: {value}" for key, value in _OFFERS.items() if key in known]
-    given = " or ".join(f"params: {{{offer}}}" for offer in offers)
-    return f"write {given}, or leave policy out" if given else "leave policy out: there is nothing to learn"
+    written = " or ".join(f"params: {{{offer}}}" for offer in offers)
+    return f"write {written}, or leave policy out" if written else "leave policy out: there is nothing to learn"
 
 
 _OFFERS = {"curtailable": "true", "sn_mva": "1.0", "curtailable_share": "0.2"}
@@ -154,15 +154,15 @@ def _protocols(data: dict[str, Any], by_id: Mapping[str, AgentEntry]) -> tuple[d
         common = _made(short, "protocol")
         vertical, members = {}, set()
         for id, agent in coordinators.items():
-            given = agent.raw.get("protocol")
-            own = _made({"type": given} if isinstance(given, str) else given, "type")
+            written = agent.raw.get("protocol")
+            own = _made({"type": written} if isinstance(written, str) else written, "type")
             if own is None or own.name == "none":
                 own = common if common is not None and common.protocol.kind == "vertical" else own
             if own is not None and own.protocol.kind != "vertical":
                 return None, set()  # noted with the protocol
             if own is not None:
                 vertical[id] = own
-        markets = [(_made(given, "type"), given.get("members")) for _, given in entries(data.get("protocols"))]
+        markets = [(_made(written, "type"), written.get("members")) for _, written in entries(data.get("protocols"))]
         if common is not None and common.protocol.kind == "horizontal":
             markets.append((common, None))
         for market, named in markets:
@@ -173,18 +173,18 @@ def _protocols(data: dict[str, Any], by_id: Mapping[str, AgentEntry]) -> tuple[d
     return vertical, members
 
 
-def _made(given: Any, key: str) -> _Made | None:
-    name = text(given.get(key)) if isinstance(given, Mapping) else None
+def _made(written: Any, key: str) -> _Made | None:
+    name = text(written.get(key)) if isinstance(written, Mapping) else None
     if name is None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings appear once, when the environment is built
-        return _Made(name, PROTOCOLS.get(name)(**(given.get("params") or {})))
+        return _Made(name, PROTOCOLS.get(name)(**(written.get("params") or {})))
 
 
 def _children(agent: AgentEntry) -> list[str]:
-    given = agent.raw.get("sub_agents")
-    return [name for name in map(text, given if isinstance(given, list) else []) if name is not None]
+    written = agent.raw.get("sub_agents")
+    return [name for name in map(text, written if isinstance(written, list) else []) if name is not None]
 
 
 def _goes_round(parent: Mapping[str, str | None]) -> bool:

@@ -10,14 +10,14 @@ from typing import Any
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.build_network import branch_names, opening_names
 from powergrid.config.check_network import Grid
-from powergrid.config.findings import Findings, entries, section, show, text
+from powergrid.config.findings import Findings, entries, quoted, section, text
 from powergrid.core.errors import NetworkError
 from powergrid.engine.assembly.metering import SOURCE, UNIT, metering
 from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.terminals import branch_rows, bus_names, device_nodes
 
 
-def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequence[AgentEntry]) -> None:
+def check_meters(findings: Findings, data: dict[str, Any], grid: Grid, agents: Sequence[AgentEntry]) -> None:
     """Note meters that stand at one place, or that would charge for energy that goes another way."""
     meters = [agent for agent in agents if agent.kind is not None and agent.kind.role == "meter"]
     first: dict[str, AgentEntry] = {}
@@ -26,7 +26,7 @@ def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequ
         if place in first:
             where = f'at "{place}"' if place else "at the source"
             message = f'meter "{agent.id}": "{first[place].id}" is {where} already, and energy is paid at one meter'
-            found.add(agent.path("bus") if place else agent.path(), message, "leave one of the two out")
+            findings.add(agent.path("bus") if place else agent.path(), message, "leave one of the two out")
         first.setdefault(place, agent)
     if grid.network is None:
         return
@@ -38,14 +38,14 @@ def check_meters(found: Findings, data: dict[str, Any], grid: Grid, agents: Sequ
             metering(grid.network, [place], {}, moving)
         except NetworkError as error:
             message, _, hint = str(error).partition("; ")
-            found.add(first[place].path("bus"), f"{message} (found {show(place)})", hint)
+            findings.add(first[place].path("bus"), f"{message} (found {quoted(place)})", hint)
             return
     if branches and grid.network.is_three_phase:
-        _check_phases(found, grid.network, branches, moving, agents)
+        _check_phases(findings, grid.network, branches, moving, agents)
 
 
 def _check_phases(
-    found: Findings, network: AnyNetwork, branches: list[str], moving: list[int], agents: Sequence[AgentEntry]
+    findings: Findings, network: AnyNetwork, branches: list[str], moving: list[int], agents: Sequence[AgentEntry]
 ) -> None:
     """Note devices whose phases different meters measure first."""
     for agent in agents:
@@ -61,7 +61,7 @@ def _check_phases(
             metering(network, branches, {agent.id: nodes}, moving)
         except NetworkError as error:
             message, _, hint = str(error).partition("; ")
-            found.add(agent.path("bus"), message, hint)
+            findings.add(agent.path("bus"), message, hint)
 
 
 def _moving(data: dict[str, Any], network: AnyNetwork, agents: Sequence[AgentEntry]) -> list[int]:
@@ -72,7 +72,7 @@ def _moving(data: dict[str, Any], network: AnyNetwork, agents: Sequence[AgentEnt
     ]
     rules = section(data, "network").get("outages")
     for _, rule in entries([rules] if isinstance(rules, dict) else rules):
-        given = rule.get("branch")
-        patterns += [text(item) for item in (given if isinstance(given, list) else [given])]
+        written = rule.get("branch")
+        patterns += [text(item) for item in (written if isinstance(written, list) else [written])]
     chosen = [name for name in names if any(pattern and fnmatchcase(name, pattern) for pattern in patterns)]
     return [row for name in chosen for row in branch_rows(network, name)]

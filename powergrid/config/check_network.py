@@ -18,7 +18,7 @@ from powergrid.config.build_network import (
     regulator_names,
 )
 from powergrid.config.document import Keys
-from powergrid.config.findings import Findings, choices, entries, known_names, section, show, text
+from powergrid.config.findings import Findings, choices, entries, known_names, quoted, section, text
 from powergrid.config.schema_network import NetworkConfig
 from powergrid.core.errors import PowerGridError
 from powergrid.core.settings import options_model
@@ -54,76 +54,76 @@ class Grid(NamedTuple):
         return any(name == lost or name.startswith(f"{lost}.") for lost in self.lost)
 
 
-def check_network(found: Findings, data: dict[str, Any], folder: Path) -> Grid:
+def check_network(findings: Findings, data: dict[str, Any], folder: Path) -> Grid:
     """Build the network; note every fault of its section that the schema does not cover."""
     raw = data.get("network")
     short = isinstance(raw, str)
-    given: dict[str, Any] = {"base": raw} if short else section(data, "network")
-    if not given:
+    written: dict[str, Any] = {"base": raw} if short else section(data, "network")
+    if not written:
         return Grid(None, "there is no network")
     known = known_names(NETWORKS)
-    base = text(given.get("base"))
+    base = text(written.get("base"))
     if base is not None and base not in known:
-        found.unknown(("network",) if short else ("network", "base"), "network", base, known)
-        _unchecked(found, given, "the base network is unknown")
+        findings.unknown(("network",) if short else ("network", "base"), "network", base, known)
+        _unchecked(findings, written, "the base network is unknown")
         return Grid(None, "the network is unknown")
-    faulty = _check_options(found, given, known)
-    config = _salvaged(given)
+    faulty = _check_options(findings, written, known)
+    config = _salvaged(written)
     if config is None:
         return Grid(None, "the network section has faults")
     if ("network", "options") in faulty:
         return Grid(None, "the options of the network have faults")
-    grid = _build(found, config, given, known, folder, faulty)
+    grid = _build(findings, config, written, known, folder, faulty)
     if grid.network is not None:
-        sound = not grid.lost and _check_solvable(found, given, grid.network)
-        _check_rules(found, given, "regulators", regulator_names(grid.network), grid)
-        _check_rules(found, given, "capacitors", capacitor_names(grid.network), grid)
-        _check_outages(found, given, opening_names(grid.network), grid)
-        _check_static(found, given, grid)
+        sound = not grid.lost and _check_solvable(findings, written, grid.network)
+        _check_rules(findings, written, "regulators", regulator_names(grid.network), grid)
+        _check_rules(findings, written, "capacitors", capacitor_names(grid.network), grid)
+        _check_outages(findings, written, opening_names(grid.network), grid)
+        _check_static(findings, written, grid)
         if sound:
-            _check_topologies(found, config, entries(data.get("agents")), grid.network)
+            _check_topologies(findings, config, entries(data.get("agents")), grid.network)
     return grid
 
 
-def _unchecked(found: Findings, given: dict[str, Any], because: str) -> None:
-    for i, item in entries(given.get("modifications")):
+def _unchecked(findings: Findings, written: dict[str, Any], because: str) -> None:
+    for i, item in entries(written.get("modifications")):
         for key, value in item.items():
             at_bus = section(value).get("at_bus")
             if at_bus is not None:
-                found.unchecked(("network", "modifications", i, key, "at_bus"), at_bus, because)
+                findings.unchecked(("network", "modifications", i, key, "at_bus"), at_bus, because)
     for key in ("regulators", "capacitors"):
-        rules = given.get(key)
+        rules = written.get(key)
         for i, rule in entries([rules] if isinstance(rules, dict) else rules):
             if "match" in rule:
                 place = () if isinstance(rules, dict) else (i,)
-                found.unchecked(("network", key, *place, "match"), rule["match"], because)
+                findings.unchecked(("network", key, *place, "match"), rule["match"], because)
 
 
-def _salvaged(given: dict[str, Any]) -> NetworkConfig | None:
+def _salvaged(written: dict[str, Any]) -> NetworkConfig | None:
     """The section without the keys that the schema refuses, so that buses can still be checked."""
     for whole_rules in (False, True, True):
         try:
-            return NetworkConfig.model_validate(given)
+            return NetworkConfig.model_validate(written)
         except ValidationError as error:
-            given = deepcopy(given)
+            written = deepcopy(written)
             for detail in error.errors():
-                _drop(given, detail["loc"][:1] if whole_rules else detail["loc"])
+                _drop(written, detail["loc"][:1] if whole_rules else detail["loc"])
     return None
 
 
-def _drop(given: Any, path: tuple[Any, ...]) -> None:
+def _drop(written: Any, path: tuple[Any, ...]) -> None:
     for part in path[:-1]:
-        inside = isinstance(given, dict) and part in given
-        inside = inside or (isinstance(given, list) and isinstance(part, int) and part < len(given))
-        given = given[part] if inside else None
-    if path and isinstance(given, dict):
-        given.pop(path[-1], None)
+        inside = isinstance(written, dict) and part in written
+        inside = inside or (isinstance(written, list) and isinstance(part, int) and part < len(written))
+        written = written[part] if inside else None
+    if path and isinstance(written, dict):
+        written.pop(path[-1], None)
 
 
-def _check_options(found: Findings, given: dict[str, Any], known: list[str]) -> set[Keys]:
+def _check_options(findings: Findings, written: dict[str, Any], known: list[str]) -> set[Keys]:
     """Note faults in the options of every network that is named; return the paths of options with faults."""
-    named: list[tuple[Keys, Any, Any]] = [(("network", "options"), given.get("base"), given.get("options"))]
-    for i, item in entries(given.get("modifications")):
+    named: list[tuple[Keys, Any, Any]] = [(("network", "options"), written.get("base"), written.get("options"))]
+    for i, item in entries(written.get("modifications")):
         attach = section(item, "attach")
         path: Keys = ("network", "modifications", i, "attach", "options")
         named.append((path, attach.get("network"), attach.get("options")))
@@ -135,13 +135,18 @@ def _check_options(found: Findings, given: dict[str, Any], known: list[str]) -> 
         try:
             model.model_validate(options)
         except ValidationError as error:
-            found.invalid(path, options, model, error)
+            findings.invalid(path, options, model, error)
             faulty.add(path)
     return faulty
 
 
 def _build(
-    found: Findings, config: NetworkConfig, given: dict[str, Any], known: list[str], folder: Path, faulty: set[Keys]
+    findings: Findings,
+    config: NetworkConfig,
+    written: dict[str, Any],
+    known: list[str],
+    folder: Path,
+    faulty: set[Keys],
 ) -> Grid:
     lost: list[str] = []
 
@@ -152,47 +157,47 @@ def _build(
         lost.append(change.name)
         path: Keys = ("network", "modifications", position, kind)
         if modification.attach and modification.attach.network not in known:
-            found.unknown((*path, "network"), "network", modification.attach.network, known)
-            found.unchecked((*path, "at_bus"), change.at_bus, "the network to attach is unknown")
+            findings.unknown((*path, "network"), "network", modification.attach.network, known)
+            findings.unchecked((*path, "at_bus"), change.at_bus, "the network to attach is unknown")
         elif (*path, "options") in faulty:
-            found.unchecked((*path, "at_bus"), change.at_bus, "the options of the network to attach have faults")
+            findings.unchecked((*path, "at_bus"), change.at_bus, "the options of the network to attach have faults")
         elif any(name == change.at_bus or change.at_bus.startswith(f"{name}.") for name in lost[:-1]):
-            found.unchecked((*path, "at_bus"), change.at_bus, "an earlier modification has a fault")
+            findings.unchecked((*path, "at_bus"), change.at_bus, "an earlier modification has a fault")
         else:
             at_bus = f'no bus "{change.at_bus}"' in str(error)
-            _add(found, (*path, "at_bus") if at_bus else path, error)
+            _add(findings, (*path, "at_bus") if at_bus else path, error)
 
     try:
         network = build_network(config, folder, on_fault=note)
     except PowerGridError as error:
-        origin = "file" if config.file is not None else "options" if "options" in given else "base"
-        _add(found, ("network", origin), error)
+        origin = "file" if config.file is not None else "options" if "options" in written else "base"
+        _add(findings, ("network", origin), error)
         return Grid(None, "the base network cannot be built")
     return Grid(network, "", tuple(lost), config)
 
 
-def _check_solvable(found: Findings, given: dict[str, Any], network: AnyNetwork) -> bool:
+def _check_solvable(findings: Findings, written: dict[str, Any], network: AnyNetwork) -> bool:
     """Note faults with which no power flow of the network can be solved; return whether there are none."""
     import numpy as np
 
     from powergrid.studies import find_faults
 
     may_move = np.array([kind == "switch" for kind in network.branches.kind], bool)  # then its buses are not one
-    place = () if given.get("modifications") else ("file",) if "file" in given else ("base",)
+    place = () if written.get("modifications") else ("file",) if "file" in written else ("base",)
     issues = find_faults(network, may_move)
     for issue in issues:
-        found.add(("network", *place), f"{issue.path}: {issue.message}", issue.hint)
+        findings.add(("network", *place), f"{issue.path}: {issue.message}", issue.hint)
     return not issues
 
 
-def _add(found: Findings, path: tuple[str | int, ...], error: PowerGridError) -> None:
+def _add(findings: Findings, path: tuple[str | int, ...], error: PowerGridError) -> None:
     message, _, hint = str(error).partition("; ")
-    found.add(path, message, hint)
+    findings.add(path, message, hint)
 
 
-def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...], grid: Grid) -> None:
+def _check_outages(findings: Findings, written: dict[str, Any], names: tuple[str, ...], grid: Grid) -> None:
     """Note every outage that names no branch that may open."""
-    rules = given.get("outages")
+    rules = written.get("outages")
     single = isinstance(rules, dict)
     for i, rule in entries([rules] if single else rules):
         branches = rule.get("branch")
@@ -208,13 +213,13 @@ def _check_outages(found: Findings, given: dict[str, Any], names: tuple[str, ...
                 *((k,) if isinstance(branches, list) else ()),
             )
             if grid.lacks(pattern.split("*")[0].rstrip(".")):
-                found.unchecked(path, pattern, "a modification of the network has a fault")
+                findings.unchecked(path, pattern, "a modification of the network has a fault")
             else:
-                found.add(path, f"no branch {show(pattern)} that can fail", choices(pattern, names))
+                findings.add(path, f"no branch {quoted(pattern)} that can fail", choices(pattern, names))
 
 
 def _check_topologies(
-    found: Findings, config: NetworkConfig, agents: Iterable[tuple[int, dict[str, Any]]], network: AnyNetwork
+    findings: Findings, config: NetworkConfig, agents: Iterable[tuple[int, dict[str, Any]]], network: AnyNetwork
 ) -> None:
     """Note outages and switches whose topologies the network cannot take."""
     from powergrid.engine.switching import Outage, enumerate_topologies
@@ -232,18 +237,18 @@ def _check_topologies(
     issue = topology_issue(network)
     if issue is not None:
         for place in places:
-            found.add(place, issue.message, issue.hint)
+            findings.add(place, issue.message, issue.hint)
         return
     try:
         enumerate_topologies(network, list(switches.values()), outages)
     except PowerGridError as error:
-        _add(found, places[0], error)
+        _add(findings, places[0], error)
 
 
-def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:
+def _check_static(findings: Findings, written: dict[str, Any], grid: Grid) -> None:
     """Note every rule for generation and storage that matches none."""
-    places: list[tuple[Keys, dict[str, Any], str]] = [(("network",), given, "")]
-    for i, item in entries(given.get("modifications")):
+    places: list[tuple[Keys, dict[str, Any], str]] = [(("network",), written, "")]
+    for i, item in entries(written.get("modifications")):
         attach = section(item, "attach")
         places.append((("network", "modifications", i, "attach"), attach, str(attach.get("name", ""))))
     assert grid.network is not None, "rules are checked against a network"
@@ -256,16 +261,18 @@ def _check_static(found: Findings, given: dict[str, Any], grid: Grid) -> None:
         if keys and not here:
             if not grid.lost:
                 what = "the network" if not own else f'"{own}"'
-                found.add(
+                findings.add(
                     (*path, keys[0]), f"{what} has no static generators and no storage of its own", "leave it out"
                 )
         elif isinstance(rule, dict):
             for pattern in (pattern for pattern in rule if not any(fnmatchcase(name, str(pattern)) for name in here)):
-                found.add((*path, "sgen_series", pattern), f"{show(pattern)} matches none", choices(str(pattern), here))
+                findings.add(
+                    (*path, "sgen_series", pattern), f"{quoted(pattern)} matches none", choices(str(pattern), here)
+                )
 
 
-def _check_rules(found: Findings, given: dict[str, Any], key: str, names: tuple[str, ...], grid: Grid) -> None:
-    rules = given.get(key)
+def _check_rules(findings: Findings, written: dict[str, Any], key: str, names: tuple[str, ...], grid: Grid) -> None:
+    rules = written.get(key)
     single = isinstance(rules, dict)
     for i, rule in entries([rules] if single else rules):
         pattern = rule.get("match", "*")
@@ -273,7 +280,7 @@ def _check_rules(found: Findings, given: dict[str, Any], key: str, names: tuple[
             continue
         path = ("network", key, *(() if single else (i,)), *(("match",) if "match" in rule else ()))
         if grid.lacks(pattern.split("*")[0].rstrip(".")):
-            found.unchecked(path, pattern, "a modification of the network has a fault")
+            findings.unchecked(path, pattern, "a modification of the network has a fault")
         else:
             hint = choices(pattern, names) if names else f"the network has no {key}"
-            found.add(path, f"{show(pattern)} matches none of the {key}", hint)
+            findings.add(path, f"{quoted(pattern)} matches none of the {key}", hint)

@@ -65,7 +65,7 @@ class Findings:
 
     def unchecked(self, path: Keys, value: object, because: str) -> None:
         """Note a value that cannot be checked before another fault is mended."""
-        message = f"{show(value)} could not be checked: {because}"
+        message = f"{quoted(value)} could not be checked: {because}"
         if self.unread:
             self._pend(path, message)
         else:
@@ -108,7 +108,7 @@ class Findings:
         return tuple(sorted(self._issues, key=lambda issue: issue.line or 0))
 
 
-def show(value: object) -> str:
+def quoted(value: object) -> str:
     """A value in YAML's flow style, shortened."""
     text = value if isinstance(value, str) else None
     shown = json.dumps(text if text is not None else value, default=str)
@@ -197,8 +197,8 @@ def _field(model: type[BaseModel] | None, part: object) -> tuple[FieldInfo | Non
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = (_model_in(inner) for inner in get_args(annotation))
-    return next((model for model in found if model is not None), None)
+    models = (_model_in(inner) for inner in get_args(annotation))
+    return next((model for model in models if model is not None), None)
 
 
 def _written(raw: object, model: type[BaseModel], detail: Mapping[str, Any]) -> tuple[Keys, Any]:
@@ -226,21 +226,21 @@ def _say(model: type[BaseModel], detail: Mapping[str, Any], value: object) -> tu
     field: FieldInfo | None = None
     last = detail["loc"][-1] if detail["loc"] else ""
     for part in detail["loc"]:
-        found, _ = _field(owner, part)
-        if found is not None:
-            field = found
-            inner = _model_in(found.annotation)
+        below, _ = _field(owner, part)
+        if below is not None:
+            field = below
+            inner = _model_in(below.annotation)
             if part is not last or inner is not None:
                 owner = inner
     if detail["type"] == "extra_forbidden":
         allowed = field_names(owner) if owner else []
         if last in allowed:
             same = " and ".join(f'"{name}"' for name in spellings(owner, str(last)) if name != last) if owner else ""
-            return f'"{last}" (value {show(value)}) is another name of {same}, which is given too', "keep one of them"
+            return f'"{last}" (value {quoted(value)}) is another name of {same}, which is given too', "keep one of them"
         hint = "; ".join(
             part for part in (nearest(str(last), allowed), f"allowed: {', '.join(sorted(allowed))}") if part
         )
-        return f'unknown key "{last}" (value {show(value)})', hint
+        return f'unknown key "{last}" (value {quoted(value)})', hint
     described = (field.description or "") if field is not None else ""
     if detail["type"] == "missing":
         return f'"{last}" is missing', described
@@ -249,5 +249,5 @@ def _say(model: type[BaseModel], detail: Mapping[str, Any], value: object) -> tu
         return message.removeprefix("Value error, "), ""
     wanted = _WANTED.get(detail["type"], message.removeprefix("Input should be "))
     if wanted != message:
-        return f"{show(value)} must be {wanted}", described
-    return f"{show(value)}: {message[0].lower()}{message[1:]}", described
+        return f"{quoted(value)} must be {wanted}", described
+    return f"{quoted(value)}: {message[0].lower()}{message[1:]}", described

@@ -61,7 +61,7 @@ def controllers(section: Any, network: Any, places: Sequence[str]) -> Iterator[C
 
 
 def check_controllers(
-    found: Findings, written: dict[str, Any], section: Any, network: Any, places: Sequence[str]
+    findings: Findings, written: dict[str, Any], section: Any, network: Any, places: Sequence[str]
 ) -> None:
     """Note every rule that gives a regulator or capacitor settings that it cannot have.
 
@@ -81,7 +81,9 @@ def check_controllers(
     for (path, message), concerned in faults.items():
         others = f" and {len(concerned) - 1} more" if len(concerned) > 1 else ""
         volts = f"bandwidth_v is {VOLTS:g} V times bandwidth_pu" if "bandwidth_pu" in message else ""
-        found.add(path, f'"{concerned[0]}"{others}: {message}', volts or "usual values hold for keys that are left out")
+        findings.add(
+            path, f'"{concerned[0]}"{others}: {message}', volts or "usual values hold for keys that are left out"
+        )
 
 
 def _faults(kind: str, place: str, params: dict[str, Any], network: Any) -> list[tuple[str, set[str]]]:
@@ -103,9 +105,9 @@ def _rule(written: Any, rules: Sequence[Any], key: str, place: str, names: set[s
     names = names | ({"bandwidth_v"} if "bandwidth_pu" in names else set())
     for i in reversed(range(len(rules))):
         rule = rules[i]
-        given = [name for name in sorted(rule.model_fields_set) if name in names]
-        if given and fnmatchcase(place, rule.match):
-            return ("network", key, *((i,) if isinstance(written, list) else ()), given[0])
+        named = [name for name in sorted(rule.model_fields_set) if name in names]
+        if named and fnmatchcase(place, rule.match):
+            return ("network", key, *((i,) if isinstance(written, list) else ()), named[0])
     return ("network", key) if written else ("network",)
 
 
@@ -115,7 +117,7 @@ def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> lis
     Phases that no relay moves do not move together: each keeps the tap that it has. Neither do those of a bank of which
     an agent moves one phase.
     """
-    found: dict[str, int] = {}
+    first: dict[str, int] = {}
     names = [network.branches.name[branch] for branch in network.regulators.branch]
     apart = {names[k][:-2] for k in moved}
     for k, name in enumerate(names):
@@ -123,8 +125,8 @@ def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> lis
         gang = ruled.get("gang", network.regulators.gang[k] == 1.0) and ruled.get("local_control", True)
         together = gang and network.is_three_phase and name[:-2] not in apart
         if k not in moved:
-            found.setdefault(name[:-2] if together else name, k)
-    return list(found.items())
+            first.setdefault(name[:-2] if together else name, k)
+    return list(first.items())
 
 
 def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, follows: bool) -> dict[str, Any]:
@@ -147,8 +149,8 @@ def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, fol
 
 def _ruled(rules: Sequence[Any], name: str) -> dict[str, Any]:
     """Settings that rules give to a name; later rules win, key by key."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for rule in rules:
         if fnmatchcase(name, rule.match):
-            found.update(rule.model_dump(exclude={"match"}, exclude_none=True))
-    return found
+            settings.update(rule.model_dump(exclude={"match"}, exclude_none=True))
+    return settings

@@ -19,7 +19,7 @@ from powergrid.config.check_deciders import check_deciders
 from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
 from powergrid.config.document import Document
-from powergrid.config.findings import Findings, section, show
+from powergrid.config.findings import Findings, quoted, section
 from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
 from powergrid.config.schema import EnvironmentConfig
@@ -191,26 +191,26 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
     """Run all checks, in an order in which each can use the results of those before it."""
     document = _with_phases_in_network(document)
     data = document.data
-    found = Findings(document, () if plugins else _plugin_folders(data))
+    findings = Findings(document, () if plugins else _plugin_folders(data))
     if not isinstance(data, dict):
-        found.add((), f"a configuration is a mapping (key: value), not {show(data)}", "see powergrid list presets")
-        raise ConfigError(found.issues)
-    _load_plugins(found, data)
+        findings.add((), f"a configuration is a mapping (key: value), not {quoted(data)}", "see powergrid list presets")
+        raise ConfigError(findings.issues)
+    _load_plugins(findings, data)
     try:
         config = EnvironmentConfig.model_validate(data)
     except ValidationError as error:
-        found.invalid((), data, EnvironmentConfig, error)
-    grid = check_network(found, data, document.folder)
-    agents = check_agents(found, data, grid)
+        findings.invalid((), data, EnvironmentConfig, error)
+    grid = check_network(findings, data, document.folder)
+    agents = check_agents(findings, data, grid)
     if grid.network is not None:
         places = [str(agent.raw.get("bus")) for agent in agents if agent.kind and agent.kind.role in ("tap", "cap")]
-        check_controllers(found, section(data, "network"), grid.section, grid.network, places)
-    check_protocols(found, data, agents)
-    check_deciders(found, data, agents)
-    dataset = check_data(found, data, document.folder, agents)
-    if found.issues:
-        raise ConfigError(found.issues)
-    unchecked = tuple(found.pending)
+        check_controllers(findings, section(data, "network"), grid.section, grid.network, places)
+    check_protocols(findings, data, agents)
+    check_deciders(findings, data, agents)
+    dataset = check_data(findings, data, document.folder, agents)
+    if findings.issues:
+        raise ConfigError(findings.issues)
+    unchecked = tuple(findings.pending)
     resolved = ResolvedConfig(_normal(config), document.folder, source, document, plugins, unchecked)
     object.__setattr__(resolved, "_network", grid.network)
     if dataset is not None:
@@ -235,36 +235,36 @@ def _plugin_folders(data: object) -> tuple[str, ...]:
     return tuple(folder for folder in folders if isinstance(folder, str)) if isinstance(folders, list) else ()
 
 
-def _load_plugins(found: Findings, data: dict[str, Any]) -> None:
+def _load_plugins(findings: Findings, data: dict[str, Any]) -> None:
     folders = data.get("plugins")
     first: dict[tuple[str, str], str] = {}
     for i, folder in enumerate(folders if isinstance(folders, list) else []):
         if not isinstance(folder, str) or path_fault(folder):
             continue
-        place = found.document.folder / Path(folder).expanduser()
-        if found.unread:
+        place = findings.document.folder / Path(folder).expanduser()
+        if findings.unread:
             if not place.is_dir():
-                found.add(("plugins", i), f"{folder}: there is no such folder")
+                findings.add(("plugins", i), f"{folder}: there is no such folder")
             continue
         try:
             load_plugins(place)
         except PluginError as error:
             for file, reason in error.broken.items():
-                found.add(("plugins", i), f"{file}: {reason}", "mend or remove the file; the others were loaded")
+                findings.add(("plugins", i), f"{file}: {reason}", "mend or remove the file; the others were loaded")
         for kind, names in registered(place).items():
             for name in names:
                 earlier = first.setdefault((kind, name), folder)
                 if earlier != folder:
                     message = f'{kind} "{name}" is registered by {earlier} and by {folder}'
-                    found.add(("plugins", i), message, "give one of them another name")
+                    findings.add(("plugins", i), message, "give one of them another name")
 
 
 def _normal(config: EnvironmentConfig) -> EnvironmentConfig:
     """Fill in the defaults of device parameters, and whether agents act at intervals of their own."""
     agents = [_with_defaults(agent) for agent in config.agents]
     own_times = any(agent.interval not in (None, config.simulation.time_step) for agent in agents)
-    given = config.simulation.async_
-    simulation = config.simulation.model_copy(update={"async_": own_times if given is None else given})
+    written = config.simulation.async_
+    simulation = config.simulation.model_copy(update={"async_": own_times if written is None else written})
     return config.model_copy(update={"agents": agents, "simulation": simulation})
 
 

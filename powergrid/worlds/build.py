@@ -120,10 +120,10 @@ def _set_taps(agents: Sequence[Agent], network: AnyNetwork) -> None:
     """Set the initial tap of regulators without local control to the network's, unless their settings name one."""
     for agent in agents:
         if isinstance(agent, DeviceAgent) and agent.role == "tap" and regulators_at(network, agent.bus):
-            given = agent.settings
-            if not given.local_control and given.tap_init is None:
-                tap = standing_tap(network, agent.bus, given)
-                agent.settings = given.model_copy(update={"tap_init": tap})
+            settings = agent.settings
+            if not settings.local_control and settings.tap_init is None:
+                tap = standing_tap(network, agent.bus, settings)
+                agent.settings = settings.model_copy(update={"tap_init": tap})
 
 
 def _outages(config: EnvironmentConfig, network: AnyNetwork) -> list[Outage]:
@@ -176,29 +176,34 @@ def _reward(config: EnvironmentConfig) -> RewardSettings:
 def _agents(config: EnvironmentConfig) -> list[Agent]:
     """The agents of the configuration, linked to their parents."""
     agents: dict[str, Agent] = {}
-    for given in config.agents:
+    for described in config.agents:
         timing: dict[str, Any] = {
-            "interval_s": given.interval,
-            "offset_s": given.offset,
-            "observability": given.observability,
+            "interval_s": described.interval,
+            "offset_s": described.offset,
+            "observability": described.observability,
         }
-        if given.type in COORDINATORS:
-            protocol = given.protocol
+        if described.type in COORDINATORS:
+            protocol = described.protocol
             params: Any = protocol.params if protocol else {}
-            agents[given.id] = COORDINATORS[given.type](
-                given.id,
-                area=given.area or "",
+            agents[described.id] = COORDINATORS[described.type](
+                described.id,
+                area=described.area or "",
                 protocol=protocol.type if protocol else "none",
                 protocol_params=params,
-                policy=given.policy or "learned",
+                policy=described.policy or "learned",
                 **timing,
             )
         else:
-            kind = DEVICES.get(given.type)
-            place = {"id": given.id, "bus": given.bus or "", "phases": given.phases, "policy": given.policy}
-            agents[given.id] = kind(**place, **timing, **given.params)
-    for given in config.agents:
-        agents[given.id].adopt(agents[child] for child in given.sub_agents)
+            kind = DEVICES.get(described.type)
+            place = {
+                "id": described.id,
+                "bus": described.bus or "",
+                "phases": described.phases,
+                "policy": described.policy,
+            }
+            agents[described.id] = kind(**place, **timing, **described.params)
+    for described in config.agents:
+        agents[described.id].adopt(agents[child] for child in described.sub_agents)
     return list(agents.values())
 
 
@@ -218,7 +223,7 @@ def _protocols(
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
     vertical = {agent.id: PROTOCOLS.get(agent.protocol)(**agent.protocol_params) for agent in coordinators}
     horizontal = []
-    named = [(given.type, given.params, given.members) for given in config.protocols]
+    named = [(listed.type, listed.params, listed.members) for listed in config.protocols]
     short = config.coordination
     if short is not None:
         kind = PROTOCOLS.get(short.protocol)
