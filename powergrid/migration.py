@@ -112,23 +112,23 @@ def script_environment(script: str | Path, name: str) -> GridBaseEnv:
             f"{script}: running it, which --env needs, failed ({type(error).__name__}: {error}); put what trains or "
             'plots below `if __name__ == "__main__":`'
         ) from error
-    found = {
+    environments = {
         key: item
         for key, item in scope.items()
         if isinstance(getattr(item, "unwrapped", None), GridBaseEnv)
         or (isinstance(item, type) and issubclass(item, GridBaseEnv) and item is not GridBaseEnv)
     }
-    if not found:
+    if not environments:
         raise PowerGridError(
             f"{script}: has no subclass or instance of GridBaseEnv; only those are written as YAML. For several "
             'microgrids begin with "powergrid show p2p_microgrids"'
         )
-    if name not in found:
-        raise unknown_name(f"GridBaseEnv in {script}", name, found)
-    if not isinstance(found[name], type):
-        return found[name]
+    if name not in environments:
+        raise unknown_name(f"GridBaseEnv in {script}", name, environments)
+    if not isinstance(environments[name], type):
+        return environments[name]
     try:
-        return found[name]({})
+        return environments[name]({})
     except PowerGridError:
         raise
     except Exception as error:
@@ -144,11 +144,11 @@ def _dt_h(env: GridBaseEnv) -> float:
 
 
 def _training(env: GridBaseEnv) -> dict[str, Any]:
-    found: dict[str, Any] = {"train": bool(env.cfg.get("train", True))}
-    found |= {key: float(env.cfg[key]) for key in ("reward_scale", "safety_scale") if key in env.cfg}
+    training: dict[str, Any] = {"train": bool(env.cfg.get("train", True))}
+    training |= {key: float(env.cfg[key]) for key in ("reward_scale", "safety_scale") if key in env.cfg}
     if env.cfg.get("max_penalty"):
-        found["max_penalty"] = float(env.cfg["max_penalty"])
-    return found
+        training["max_penalty"] = float(env.cfg["max_penalty"])
+    return training
 
 
 def _write_data(env: GridBaseEnv, folder: Path, stem: str, notes: list[str]) -> dict[str, str] | None:

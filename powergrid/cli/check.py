@@ -44,9 +44,9 @@ def _check_folder(folder: Path) -> int:
         faults, files = len(error.broken), error.loaded
         for file, reason in error.broken.items():
             print_error(f"{file}: {reason}")
-    found = registered(folder) if folder.is_dir() else {}
-    print_line(f"{folder}: {_count(len(files), 'file')} loaded, {_count(sum(map(len, found.values())), 'plugin')}")
-    for kind, names in found.items():
+    plugins = registered(folder) if folder.is_dir() else {}
+    print_line(f"{folder}: {_count(len(files), 'file')} loaded, {_count(sum(map(len, plugins.values())), 'plugin')}")
+    for kind, names in plugins.items():
         for name in names:
             faults += _examine(kind, name)
     for config in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):

@@ -35,29 +35,29 @@ def explain_command(
     from powergrid.cli.output import print_line
     from powergrid.studies import explain
 
-    found = explain(any_network(source, plugins), loading, rows)
-    for line in _summary(found):
+    explanation = explain(any_network(source, plugins), loading, rows)
+    for line in _summary(explanation):
         print_line(line)
-    if len(found.buses):
+    if len(explanation.buses):
         print_line()
-        at = found.failed_loading if found.converged else found.loading
-        _print_buses(found.buses, at)
+        at = explanation.failed_loading if explanation.converged else explanation.loading
+        _print_buses(explanation.buses, at)
         print_line()
-        _print_branches(found.branches)
+        _print_branches(explanation.branches)
 
 
-def _summary(found: Explanation) -> list[str]:
-    state = "has a solution" if found.converged else "has no solution"
+def _summary(explanation: Explanation) -> list[str]:
+    state = "has a solution" if explanation.converged else "has no solution"
     return [
-        f"network      {found.name}",
-        f"loading      {found.loading:g} times its own loads {state}",
-        f"limit        {_limit(found)}",
-        f"power flow   {found.method}: {found.reason}",
+        f"network      {explanation.name}",
+        f"loading      {explanation.loading:g} times its own loads {state}",
+        f"limit        {_limit(explanation)}",
+        f"power flow   {explanation.method}: {explanation.reason}",
     ]
 
 
-def _limit(found: Explanation) -> str:
-    solved, failed = found.solved_loading, found.failed_loading
+def _limit(explanation: Explanation) -> str:
+    solved, failed = explanation.solved_loading, explanation.failed_loading
     if solved != solved:
         return "no solution even without load; check the impedances and the voltage set points"
     if failed != failed:

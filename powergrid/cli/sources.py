@@ -56,9 +56,9 @@ def any_network(source: str, plugins: bool = False) -> Network:
     from powergrid.config import load_config
     from powergrid.core.errors import ConfigError
 
-    found = bare_network(source)
-    if found is not None:
-        return found
+    network = bare_network(source)
+    if network is not None:
+        return network
     resolved = load_config(source, plugins=plugins)
     if any(issue.path.startswith("network") for issue in resolved.unchecked):
         raise ConfigError(resolved.unchecked)

@@ -41,10 +41,10 @@ def warmup_command(
         made = len(progress.finished()) - before
         took = f"{made} pieces compiled in {time.monotonic() - started:.1f} s" if made else "all compiled before"
         print_line(f"{source}: {took}" + ("" if "fused" in backends else "; it steps on NumPy"))
-    found = progress.finished()
-    if found:
-        print_table("compiled", ("what", "seconds"), [(what, f"{seconds:.1f}") for what, seconds in found])
-    print_line(f"{len(found)} pieces in {time.monotonic() - begin:.1f} s")
+    pieces = progress.finished()
+    if pieces:
+        print_table("compiled", ("what", "seconds"), [(what, f"{seconds:.1f}") for what, seconds in pieces])
+    print_line(f"{len(pieces)} pieces in {time.monotonic() - begin:.1f} s")
 
 
 def _step_once(source: str) -> set[str]:

@@ -48,8 +48,8 @@ def rival(run: Run) -> Played | None:
 
 def split_name(run: Run) -> str:
     """``"test "`` or ``"training "`` if all days belong to one split of the dataset, else an empty text."""
-    found = [split for split, days in run.world.days.items() if set(run.days) <= {int(day) for day in days}]
-    return {"train": "training "}.get(found[0], f"{found[0]} ") if found else ""
+    splits = [split for split, days in run.world.days.items() if set(run.days) <= {int(day) for day in days}]
+    return {"train": "training "}.get(splits[0], f"{splits[0]} ") if splits else ""
 
 
 class MoneyTable(NamedTuple):
@@ -79,12 +79,12 @@ def money_table(run: Run, record: DayRecord) -> MoneyTable:
 def day_costs(world: World, policy: str, days: list[int], seed: int) -> np.ndarray:
     """Money and priced violations of a local policy [$/day], ``(days,)``."""
     settings, acting = world.layout.settings, len(world.layout.actors)
-    found = []
+    costs = []
     for start in range(0, len(days), _BLOCK):
         block = days[start : start + _BLOCK]
         record = record_days(world, policy, days=block, seeds=[episode_seed(seed, day) for day in block])
-        found.append(record.money[..., :acting, :].sum((1, 2, 3)) + record.costs[..., :acting, :].sum((1, 2, 3)))
-    return np.concatenate(found) * 24.0 / (settings.episode_length * settings.dt_h)
+        costs.append(record.money[..., :acting, :].sum((1, 2, 3)) + record.costs[..., :acting, :].sum((1, 2, 3)))
+    return np.concatenate(costs) * 24.0 / (settings.episode_length * settings.dt_h)
 
 
 def training_levels(run: Run) -> dict[str, np.ndarray]:

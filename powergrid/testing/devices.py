@@ -120,11 +120,11 @@ def _examine(trial: Trial) -> list[Exception]:
             return None
 
     attempt(checks.check_names, trial)
-    made = attempt(drawn, trial)
-    if made is None:
+    drawn_trial = attempt(drawn, trial)
+    if drawn_trial is None:
         return failed
-    attempt(checks.check_reset, made)
-    run = attempt(run_batch, made)
+    attempt(checks.check_reset, drawn_trial)
+    run = attempt(run_batch, drawn_trial)
     if run is None:
         return failed
     first, ticks = run
@@ -137,13 +137,13 @@ def _examine(trial: Trial) -> list[Exception]:
         checks.check_ratings,
         checks.check_energy,
     ):
-        attempt(check, made, ticks)
-    attempt(checks.check_inputs_untouched, made)
-    attempt(checks.check_float32, made)
-    attempt(checks.check_settlement, made, first, ticks)
-    attempt(check_linear, made, ticks)
-    attempt(lambda: checks.check_same(made, "JAX and NumPy", run_jax(made), ticks))
-    attempt(checks.check_gradients, made, first, ticks)
+        attempt(check, drawn_trial, ticks)
+    attempt(checks.check_inputs_untouched, drawn_trial)
+    attempt(checks.check_float32, drawn_trial)
+    attempt(checks.check_settlement, drawn_trial, first, ticks)
+    attempt(check_linear, drawn_trial, ticks)
+    attempt(lambda: checks.check_same(drawn_trial, "JAX and NumPy", run_jax(drawn_trial), ticks))
+    attempt(checks.check_gradients, drawn_trial, first, ticks)
     return failed
 
 
