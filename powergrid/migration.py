@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def write_yaml(env: Any, folder: str | Path, name: str = "") -> Path:
+def write_yaml(env: object, folder: str | Path, name: str = "") -> Path:
     """Write what a v1 environment is as a version 2 configuration: a YAML file, its net and its data.
 
     One learning operator commands all devices, as the agent of version 1 did. What has no counterpart is said in

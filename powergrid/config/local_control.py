@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import ValidationError
 
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings
+from powergrid.config.schema_network import CapacitorRule, NetworkConfig, RegulatorRule
 from powergrid.core.errors import NetworkError
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.regulation import regulators_at, relay_settings, standing_tap, upstream
 from powergrid.plugins.registries import DEVICES
+
+Rules: TypeAlias = Sequence[RegulatorRule] | Sequence[CapacitorRule]
 
 VOLTS = 120.0
 """Voltage base on which regulator bandwidths are given [V]."""
@@ -38,7 +42,7 @@ class Controller(NamedTuple):
     params: dict[str, Any]
 
 
-def controllers(section: Any, network: Any, places: Sequence[str]) -> Iterator[Controller]:
+def controllers(section: NetworkConfig, network: AnyNetwork, places: Sequence[str]) -> Iterator[Controller]:
     """Regulators and switchable capacitors that no agent stands for.
 
     Parameters
@@ -61,7 +65,7 @@ def controllers(section: Any, network: Any, places: Sequence[str]) -> Iterator[C
 
 
 def check_controllers(
-    findings: Findings, written: dict[str, Any], section: Any, network: Any, places: Sequence[str]
+    findings: Findings, written: dict[str, Any], section: NetworkConfig, network: AnyNetwork, places: Sequence[str]
 ) -> None:
     """Note every rule that gives a regulator or capacitor settings that it cannot have.
 
@@ -86,7 +90,7 @@ def check_controllers(
         )
 
 
-def _faults(kind: str, place: str, params: dict[str, Any], network: Any) -> list[tuple[str, set[str]]]:
+def _faults(kind: str, place: str, params: dict[str, Any], network: AnyNetwork) -> list[tuple[str, set[str]]]:
     """What is wrong with the settings of one of them: each a sentence, and the names that it speaks of."""
     try:
         settings = DEVICES.get(kind).Settings.model_validate(params)
@@ -100,7 +104,7 @@ def _faults(kind: str, place: str, params: dict[str, Any], network: Any) -> list
     return []
 
 
-def _rule(written: Any, rules: Sequence[Any], key: str, place: str, names: set[str]) -> Keys:
+def _rule(written: object, rules: Rules, key: str, place: str, names: set[str]) -> Keys:
     """Path of the last rule for a place that sets one of `names`; else that of the whole list."""
     names = names | ({"bandwidth_v"} if "bandwidth_pu" in names else set())
     for i in reversed(range(len(rules))):
@@ -111,7 +115,7 @@ def _rule(written: Any, rules: Sequence[Any], key: str, place: str, names: set[s
     return ("network", key) if written else ("network",)
 
 
-def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> list[tuple[str, int]]:
+def _free_regulators(rules: Rules, network: AnyNetwork, moved: set[int]) -> list[tuple[str, int]]:
     """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet.
 
     Phases that no relay moves do not move together: each keeps the tap that it has. Neither do those of a bank of which
@@ -129,7 +133,7 @@ def _free_regulators(rules: Sequence[Any], network: Any, moved: set[int]) -> lis
     return list(first.items())
 
 
-def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, follows: bool) -> dict[str, Any]:
+def _regulator_params(rules: Rules, network: AnyNetwork, name: str, k: int, follows: bool) -> dict[str, Any]:
     """Parameters of the regulator in row `k`, which another precedes or not: its network's, then those of the rules."""
     regulators, ruled = network.regulators, _ruled(rules, name)
     ruled.pop("gang", None)
@@ -147,7 +151,7 @@ def _regulator_params(rules: Sequence[Any], network: Any, name: str, k: int, fol
     return params
 
 
-def _ruled(rules: Sequence[Any], name: str) -> dict[str, Any]:
+def _ruled(rules: Rules, name: str) -> dict[str, Any]:
     """Settings that rules give to a name; later rules win, key by key."""
     settings: dict[str, Any] = {}
     for rule in rules:

@@ -202,7 +202,7 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
         findings.invalid((), data, EnvironmentConfig, error)
     grid = check_network(findings, data, document.folder)
     agents = check_agents(findings, data, grid)
-    if grid.network is not None:
+    if grid.network is not None and grid.section is not None:
         places = [str(agent.raw.get("bus")) for agent in agents if agent.kind and agent.kind.role in ("tap", "cap")]
         check_controllers(findings, section(data, "network"), grid.section, grid.network, places)
     check_protocols(findings, data, agents)

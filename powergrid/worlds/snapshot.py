@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from powergrid.engine.state import State
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
+
+Tree: TypeAlias = Any
+"""A tree of named arrays: an array, ``None``, or a tuple of trees."""
 
 
 class Snapshot(NamedTuple):
@@ -99,7 +103,7 @@ def value_of(state: State) -> State:
     return own
 
 
-def _plain(tree: Any) -> Any:
+def _plain(tree: Tree) -> Tree:
     """Return a tree of plain tuples."""
     return tuple(_plain(part) for part in tree) if isinstance(tree, tuple) else tree
 
@@ -116,7 +120,7 @@ def _typed(layout: Layout, state: State) -> State:
     )
 
 
-def _like(form: Any, tree: Any) -> Any:
+def _like(form: Tree, tree: Tree) -> Tree:
     """Return a tree with the types of another of the same structure."""
     if not isinstance(form, tuple):
         return tree
@@ -124,7 +128,7 @@ def _like(form: Any, tree: Any) -> Any:
     return type(form)(*parts) if hasattr(form, "_fields") else tuple(parts)
 
 
-def copied(tree: Any) -> Any:
+def copied(tree: Tree) -> Tree:
     """Copy a tree of named arrays with all its arrays."""
     if isinstance(tree, tuple):
         parts = [copied(part) for part in tree]
@@ -132,7 +136,7 @@ def copied(tree: Any) -> Any:
     return tree if tree is None else np.array(tree)
 
 
-def joined(trees: list[Any]) -> Any:
+def joined(trees: Sequence[Tree]) -> Tree:
     """Join trees of named arrays along the first axis."""
     first = trees[0]
     if isinstance(first, tuple):
@@ -141,7 +145,7 @@ def joined(trees: list[Any]) -> Any:
     return first if first is None else np.concatenate(trees)
 
 
-def rows_of(tree: Any, rows: slice) -> Any:
+def rows_of(tree: Tree, rows: slice) -> Tree:
     """Copy some rows of a tree of named arrays."""
     if isinstance(tree, tuple):
         parts = [rows_of(part, rows) for part in tree]

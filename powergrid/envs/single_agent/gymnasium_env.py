@@ -111,7 +111,7 @@ class SingleAgentPowerGridEnv(gym.Env):
         if self._np_random is None:
             super().reset(seed=self.env.np_random_seed)
 
-    def render(self) -> Any:
+    def render(self) -> np.ndarray | None:
         """Picture of the feeder; see :meth:`MultiAgentPowerGridEnv.render`."""
         return self.env.render()
 
