@@ -22,7 +22,7 @@ from powergrid.learn.critics import Critic
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import FunctionalEnv
 from powergrid.learn.learner_state import Lanes, LearnerState, Rollout, Tally
-from powergrid.learn.roll_out import reset_keys
+from powergrid.learn.stream_keys import reset_keys
 
 CHUNK = 64
 """Environments of a chunk: enough to spread Python's share of a tick thin."""

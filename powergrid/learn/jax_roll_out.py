@@ -18,7 +18,7 @@ from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import FunctionalEnv
 from powergrid.learn.learner_state import Lanes, LearnerState, Rollout, Tally
 from powergrid.learn.placement import Placement
-from powergrid.learn.roll_out import reset_keys, stream_keys
+from powergrid.learn.stream_keys import reset_keys, stream_keys
 
 _NOISE, _ENV_KEYS = range(2)  # streams of random numbers; the tick is the number of the update
 ONCE = {"xla_backend_optimization_level": 0}

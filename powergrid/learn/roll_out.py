@@ -8,18 +8,14 @@ compile nothing, and JAX only for the actors. Both draw the same days, initial s
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
-import numpy as np
 
-from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn.critics import Critic
 from powergrid.learn.learner import FunctionalEnv
 from powergrid.learn.learner_state import Lanes, LearnerState, Rollout
-
-_RESET_KEYS = 3  # a stream of random numbers
 
 
 class RollOut(Protocol):
@@ -57,15 +53,3 @@ def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: 
             if kind == "compiled":
                 raise
     return JaxRollOut(env, num_envs, ticks, critic), "jax"
-
-
-def reset_keys(xp: Any, key: Array, num_envs: int) -> Array:
-    """Raw keys ``(num_envs, 2)`` that the environments' streams of episodes begin with."""
-    return stream_keys(xp, key, xp.zeros((), np.int32), _RESET_KEYS, (num_envs,))
-
-
-def stream_keys(xp: Any, key: Array, update: Array, stream: int, shape: tuple[int, ...]) -> Array:
-    """Raw keys ``(*shape, 2)``, a pure function of the run's key and the update."""
-    where = (xp.asarray(update).astype(xp.uint32) << xp.uint32(8)) | xp.uint32(stream)
-    position = xp.arange(int(np.prod(shape)), dtype=xp.uint32).reshape(shape)
-    return xp.stack(random.threefry2x32(xp, xp.asarray(key), where, position), -1)

@@ -15,7 +15,7 @@ from powergrid.envs.functional import FunctionalEnv
 from powergrid.learn import checkpoint, compiled_roll_out
 from powergrid.learn.algorithms.ippo import ippo
 from powergrid.learn.algorithms.mappo import mappo
-from powergrid.learn.roll_out import stream_keys
+from powergrid.learn.stream_keys import stream_keys
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 TICKS = 5
