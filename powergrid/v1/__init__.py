@@ -1,4 +1,4 @@
-"""PowerGrid v1 as it behaved: the same import paths, the same numbers, its defects included.
+"""PowerGrid v1 with its behaviour: the same import paths and the same numbers, defects included.
 
 Programs written for version 0.0.2 keep their imports (see :mod:`powergrid.v1.aliases`); the reward, observations and
 tables they read are those of v1. Only the power flow inside is another one (:mod:`powergrid.v1.power_flow`). Nothing

@@ -1,4 +1,4 @@
-"""What a v1 device is told to do."""
+"""The command of a device of version 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _no_ints() -> np.ndarray:
 
 @dataclass
 class Action:
-    """A continuous and a discrete part, either may be empty.
+    """A continuous and a discrete part; either may be empty.
 
     Attributes
     ----------

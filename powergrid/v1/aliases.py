@@ -117,7 +117,7 @@ def _with_names(spec: ModuleSpec | None, name: str) -> ModuleSpec | None:
 
 
 def install() -> dict[str, str]:
-    """Put the finder first, once, and let Gymnasium know the environments of version 1.
+    """Put the finder first, once, and register the environments of version 1 with Gymnasium.
 
     Returns
     -------

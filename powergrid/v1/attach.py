@@ -1,4 +1,4 @@
-"""Devices in a pandapower net: finding their elements, creating them, writing to them."""
+"""Elements of devices in a pandapower net: find, create and write them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from powergrid.v1.devices import DG, ESS, RES, Device, Grid, Shunt, Switch, Tran
 
 
 class SubclassError(PowerGridError, TypeError):
-    """A v1 environment that does not keep to what ``GridBaseEnv`` asks of it."""
+    """A v1 environment that violates the rules of ``GridBaseEnv``."""
 
 
 def two_dicts(env: Any) -> tuple[dict[str, float], dict[str, float]]:
-    """What ``_reward_and_safety()`` of an environment returns.
+    """Result of ``_reward_and_safety()`` of an environment.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def _create(net: Any, table: str, dev: Any, name: str, bus: int) -> int:
 
 
 def keep_within_limits(dev: Device) -> None:
-    """Clip a device's action to its range, and a battery's to what it can take or give in one step."""
+    """Clip a device's action to its range, and a battery's to the power that its charge allows in one step."""
     if dev.action.range is not None:
         dev.action.c[:] = np.clip(dev.action.c, *dev.action.range)
     dev.feasible_action()
@@ -216,7 +216,7 @@ class Columns:
             found.append(value)
 
     def write(self) -> None:
-        """Put what was noted into the tables."""
+        """Write the noted values into the tables."""
         for (table, column), (rows, values) in self._pending.items():
             frame = self.net[table]
             if column in frame.columns:
@@ -246,7 +246,7 @@ def _positions(frame: Any, rows: Any) -> np.ndarray:
 
 
 class AreaRows:
-    """Rows whose name belongs to an area, remembered as long as the names stay.
+    """Rows whose name belongs to an area, stored while the names do not change.
 
     Parameters
     ----------

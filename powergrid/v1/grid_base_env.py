@@ -1,4 +1,4 @@
-"""``GridBaseEnv``: a pandapower net and devices as a Gymnasium environment, as v1 had it."""
+"""``GridBaseEnv``: a pandapower net and devices as a Gymnasium environment, as in version 1."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FIXES = {
     "limits": "actions are kept within their ranges, batteries within their energy",
     "time_limit": "an episode ends by truncation, for nothing ends in the grid",
 }
-"""Defects of v1 that the configuration key ``fix`` mends."""
+"""Defects of v1 that the configuration key ``fix`` corrects."""
 SERIES = ("load", "solar", "wind", "price")
 
 
@@ -102,7 +102,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         """Named rewards and named violations of the step."""
 
     def _check_build(self) -> None:
-        """Say what the subclass forgot."""
+        """Raise an error about what the subclass lacks."""
         who = f"{type(self).__name__}._build_net()"
         if self.net is None or not hasattr(self.net, "bus"):
             raise SubclassError(f"{who} must set self.net to a pandapower net; it set {type(self.net).__name__}")
@@ -122,7 +122,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
             raise SubclassError(f"{who} set a dataset of {hours} values; it takes at least {needed}{drawn}")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Begin an episode: at a random day where ``train`` is set to True, else where the last one ended.
+        """Start an episode: on a random day where ``train`` is True, else where the last one ended.
 
         The tables still hold the last power flow, so the observation shows its voltages and loadings.
         """
@@ -138,7 +138,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         return self._get_obs(), {"t": self.t}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Command the devices, solve, settle, and show the data of the next step."""
+        """Command the devices, solve, compute reward and safety, and observe the data of the next step."""
         self._set_action(action)
         self._push_devices_to_net()
         converged = self._solve_pf()
@@ -230,7 +230,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         return Box(-np.inf, np.inf, shape=self._get_obs().shape, dtype=np.float32)
 
     def _set_action(self, action: Any) -> None:
-        """Give every device its share: continuous parts in device order, then discrete ones in device order."""
+        """Split an action among the devices: continuous parts in device order, then discrete ones in device order."""
         continuous: Any = ()
         discrete: Any = ()
         if isinstance(self.action_space, DictSpace):
@@ -251,7 +251,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
                 keep_within_limits(dev)
 
     def _numbers(self, part: Any, dtype: Any) -> np.ndarray:
-        """A part of an action as a flat array; v1 went on with NaN and infinity, so this does, and says so once."""
+        """A part of an action as a flat array; NaN and infinity are accepted as in v1, with one warning."""
         try:
             if part is None:
                 raise TypeError("NumPy takes None for NaN")
@@ -270,7 +270,7 @@ class GridBaseEnv(gym.Env, metaclass=abc.ABCMeta):
         return found
 
     def _check_size(self, n_continuous: int, n_discrete: int) -> None:
-        """Say which numbers an action lacks; v1 took no notice of numbers too many."""
+        """Raise an error about the numbers that an action lacks; as in v1, surplus numbers have no effect."""
         parts = {"continuous": (n_continuous, "dim_c"), "discrete": (n_discrete, "dim_d")}
         for part, (given, length) in parts.items():
             needed = sum(getattr(dev.action, length) for dev in self.devices.values())

@@ -29,7 +29,7 @@ MOST_ITERATIONS = 10
 
 @dataclass(frozen=True, eq=False)
 class NewtonPlan:
-    """What every solve of one network shares.
+    """What all solves of one network share.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What v1 programs expect of pandapower 2, for which they were written.
+"""Names of pandapower 2 that v1 programs use.
 
 It offered its whole toolbox in its top module, as did the first releases of 3; later ones keep it in
 ``pandapower.toolbox``, and a program that calls ``pp.get_element_index`` would stop there. And a transformer with a tap
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def restore_toolbox_names() -> None:
-    """Offer the toolbox's public functions in ``pandapower`` where nothing has their name."""
+    """Add the toolbox's public functions to ``pandapower`` where their names are free."""
     import pandapower
     import pandapower.toolbox
 
@@ -22,7 +22,7 @@ def restore_toolbox_names() -> None:
 
 
 def name_tap_changers(net: Any) -> None:
-    """Call a transformer's tap changer ``"Ratio"`` where it has a side and a step but no type, as pandapower 2 did."""
+    """Set a tap changer's type to ``"Ratio"`` where it has a side and a step but no type, as pandapower 2 did."""
     trafo = net.trafo
     if not len(trafo) or not {"tap_side", "tap_step_percent"} <= set(trafo.columns):
         return

@@ -22,7 +22,7 @@ from powergrid.v1.result_tables import Powers, Rows, write_results
 
 METHODS = ("auto", "sparse_lu", "runpp")
 MOST_PLANS = 128
-"""Plans kept; an agent that moves a tap changer meets the same few again and again."""
+"""Number of stored plans; an agent that moves a tap changer uses the same few repeatedly."""
 ZIP = ("const_z_percent", "const_i_percent", "const_z_p_percent", "const_i_p_percent", "const_z_q_percent",
        "const_i_q_percent")  # fmt: skip
 
@@ -56,7 +56,7 @@ DRAWS = {"load": 1.0, "sgen": -1.0, "storage": 1.0}
 
 
 class _Plan(NamedTuple):
-    """A compiled network and where pandapower's rows lie in it."""
+    """A compiled network, and the places of pandapower's rows in it."""
 
     solver: NewtonPlan | FixedPointPlan
     rows: Rows
@@ -69,7 +69,7 @@ class _Tables(dict):
 
 
 class TablePowerFlow:
-    """Solves one pandapower net again and again.
+    """Solves one pandapower net repeatedly.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class TablePowerFlow:
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without plans: their factors can neither be copied nor pickled, and are soon made anew."""
+        """State without plans: their factors can be neither copied nor pickled, and are quickly computed again."""
         return {**self.__dict__, "_plans": {}, "_key": (), "_plan": ""}
 
     def solve(self) -> bool:
@@ -143,7 +143,7 @@ class TablePowerFlow:
         return found
 
     def _elsewhere(self) -> str:
-        """What keeps the compiled power flow from this net beside its plan."""
+        """Reason why the compiled power flow cannot solve this net, apart from reasons of its plan."""
         for table in self._others:
             if len(self.net[table]):  # rows out of service have results too
                 return f'the net has rows in "{table}"'
@@ -198,7 +198,7 @@ class TablePowerFlow:
 
 
 def plan_key(net: Any) -> tuple:
-    """The values of all columns that enter a plan, as something that can be compared and looked up."""
+    """The values of all columns that enter a plan, as a hashable key."""
     parts: list[Any] = [net["f_hz"], net["sn_mva"]]
     for table, columns in PLAN_COLUMNS.items():
         frame = net[table]
@@ -215,7 +215,7 @@ def plan_key(net: Any) -> tuple:
 
 
 def _no_load(net: Any) -> pd.DataFrame:
-    """One load of 0 MW at the external grid, for a network without any is taken for a mistake."""
+    """One load of 0 MW at the external grid: a network without any load is refused."""
     columns = {"p_mw": 0.0, "q_mvar": 0.0, "scaling": 1.0, "in_service": True, "name": "none"}
     return pd.DataFrame([{**columns, "bus": net["ext_grid"]["bus"].iloc[0]}])
 

@@ -1,4 +1,4 @@
-"""Gymnasium ids of the single-agent environments, there once both packages are imported, whichever comes first.
+"""Gymnasium ids of the single-agent environments, registered once both packages are imported, in any order.
 
 ``...-v1`` are the environments of version 1; ``...-v2`` the same tasks on corrected feeders, without v1's defects.
 """
@@ -38,7 +38,7 @@ class _Watch(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Spec of ``gymnasium.envs``, whose loader goes on to register ours; None for every other module."""
+        """Spec of ``gymnasium.envs``, whose loader also registers ours; None for every other module."""
         if fullname != _OWN_IDS:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -55,7 +55,7 @@ class _Watch(MetaPathFinder):
 
 
 def install() -> None:
-    """Register now where Gymnasium is there already, else when it comes."""
+    """Register now if Gymnasium is imported, else when it is imported."""
     if _OWN_IDS in sys.modules:
         register_envs()
     elif not any(isinstance(finder, _Watch) for finder in sys.meta_path):

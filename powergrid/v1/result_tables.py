@@ -52,7 +52,7 @@ class Powers(NamedTuple):
 
 
 class _Switches(NamedTuple):
-    """What the results of switches need of the tables that make a plan.
+    """Data of switches from the tables of a plan, for their results.
 
     Attributes
     ----------
@@ -205,7 +205,7 @@ def _shunts(net: Any) -> np.ndarray:
 
 
 def write_results(net: Any, rows: Rows, v: np.ndarray, powers: Powers) -> None:
-    """Put a solved flow into the net.
+    """Write a solved flow into the net.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def _branch_values(rows: Rows, table: str, vm: np.ndarray, va: np.ndarray, power
 
 
 def _write_switches(net: Any, rows: Rows, vm: np.ndarray, powers: Powers) -> None:
-    """What ``runpp`` knows of switches: the current of their line or transformer, all of one with an impedance."""
+    """Results of switches as of ``runpp``: the current of their line or transformer, all results with an impedance."""
     switch, known = net["switch"], rows.switches
     values = np.full((6, len(switch)), np.nan)
     for table, mine, row, near in known.ends:

@@ -1,4 +1,4 @@
-"""What a script written for version 1 uses of it, read from its source."""
+"""Names of version 1 in a script, read from its source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICES = {
     "Switch": "type: Switch in the YAML, powergrid.devices.switch.Switch",
     "Device": "powergrid.agents.device_agent.DeviceAgent, registered with powergrid.register_device",
 }
-"""What replaces a class of devices, from whichever module it is imported."""
+"""Replacement of a device class, for all modules from which it can be imported."""
 _LABELS = "no counterpart is needed: actions and observations have labels, env.action_labels(agent)"
 _FEEDER = 'powergrid.network("{}") is the published feeder; v1\'s deviates from it'
 _TASK = 'gymnasium.make("powergrid/{}-v2"), or a YAML file and powergrid.make(...)'
@@ -48,11 +48,11 @@ REPLACEMENTS = {
     "pickle": "powergrid.v1.datasets.read_pickle reads a v1 data file without running anything in it",
     "pandapower.runpp": "network.power_flow() of a powergrid.Network; Network.from_pandapower(net) converts",
 }
-"""What replaces another name of version 1; the longest prefix counts."""
+"""Replacement of another name of version 1; the longest prefix counts."""
 
 
 class Use(NamedTuple):
-    """Something of version 1 that a script uses.
+    """A name of version 1 in a script.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Use(NamedTuple):
 
 
 def script_uses(path: str | Path) -> list[Use]:
-    """List what a script uses of version 1; the script is read, not run.
+    """List the names of version 1 in a script; the script is read and not executed.
 
     Parameters
     ----------

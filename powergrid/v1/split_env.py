@@ -1,4 +1,4 @@
-"""A v1 environment with several agents: the old net, devices and reward, shared out."""
+"""A v1 environment with several agents: the net, devices and reward of the old one, shared among them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from powergrid.v1.grid_base_env import GridBaseEnv
 
 
 class SplitGridEnv(ParallelEnv):
-    """The devices of a :class:`~powergrid.v1.grid_base_env.GridBaseEnv` in the hands of several agents.
+    """A :class:`~powergrid.v1.grid_base_env.GridBaseEnv` whose devices several agents control.
 
     Physics and reward are the old environment's; what version 2 does otherwise is done here too: actions are kept
     within their ranges and batteries within their energy, an episode ends by truncation, every reset forgets the last
@@ -75,7 +75,7 @@ class SplitGridEnv(ParallelEnv):
         return self._spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """Begin an episode: at a random day where ``train`` was set, else at the next, the first for a seed.
+        """Start an episode: on a random day where ``train`` is True, else on the next, with a seed on the first.
 
         ``options["t"]`` names an hour of the data instead.
         """
@@ -92,7 +92,7 @@ class SplitGridEnv(ParallelEnv):
         return {agent: self._view(agent) for agent in self.agents}, {agent: {"t": env.t} for agent in self.agents}
 
     def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
-        """Command the devices, solve once, share out."""
+        """Command the devices, solve once, and share reward and safety among the agents."""
         env, agents = self.env, self.agents
         for agent in agents:
             self._command(agent, actions[agent])
@@ -112,7 +112,7 @@ class SplitGridEnv(ParallelEnv):
         return views, {agent: rewards[agent] for agent in agents}, *over, infos
 
     def _command(self, agent: str, action: Any) -> None:
-        """Give each device its share, within its range; batteries only what they can take or give."""
+        """Command each device within its range, and batteries within the power that their charge allows."""
         space = self._spaces[agent]
         continuous: Any = action["continuous"] if isinstance(space, DictSpace) else action
         discrete: Any = action["discrete"] if isinstance(space, DictSpace) else action
@@ -137,7 +137,7 @@ class SplitGridEnv(ParallelEnv):
         return {agent: scale * own[agent] - part * wrong[agent] for agent in self.split}
 
     def _shares(self, values: dict[str, float]) -> dict[str, float]:
-        """Sum of each agent's own values and an equal share of those that belong to nobody."""
+        """Sum of each agent's own values and an equal share of values that belong to no agent."""
         mine = {name for names in self.split.values() for name in names}
         rest = sum(value for name, value in values.items() if name not in mine) / len(self.split)
         return {
@@ -167,7 +167,7 @@ def _space(devices: list[Device]) -> Space:
 
 
 def to_multi_agent(old_env: Any, split_by: str | Mapping[str, Sequence[str]] = "device") -> SplitGridEnv:
-    """Give the devices of a v1 environment to several agents.
+    """Assign the devices of a v1 environment to several agents.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a v1 device is doing."""
+"""The state of a device of version 1."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DeviceState:
     closed: int | None = None
 
     def as_vector(self) -> np.ndarray:
-        """The numbers that are there, in v1's order, float64.
+        """The numbers that are not None, in v1's order, float64.
 
         P, Q, price/100, [off, on] and shutting, starting, soc, shunt step, tap position (both one-hot), loading/100,
         [open, closed].
