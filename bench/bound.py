@@ -30,7 +30,7 @@ def day_cost(env: Any, policy: str, day: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print one line a day, then mean and median day."""
+    """Print one line per day, then mean and median day."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("preset", nargs="?", default="p2p_microgrids")
     parser.add_argument("--split", default="test", help="days to run")

@@ -2,7 +2,7 @@
 
     python bench/phase_voltages.py [PRESET ...] [--policy volt_var] [--days 61] [--out voltages.png]
 
-One row a preset and one column a phase. The line is the median over all buses that have the phase and all days; the
+One row per preset and one column per phase. The line is the median over all buses that have the phase and all days; the
 dark area holds nine of ten values, the light one all of them. The script prints the extremes, the share of phase-ticks
 outside the band and how often regulators moved.
 """
@@ -25,7 +25,7 @@ COLOURS = {"a": "#b3541e", "b": "#1f6f8b", "c": "#5a7a2c"}
 
 
 def played(world: World, policy: str, days: np.ndarray) -> tuple[np.ndarray, float]:
-    """Voltages ``(ticks, days, nodes)`` [pu] of whole episodes side by side, and tap moves a day."""
+    """Voltages ``(ticks, days, nodes)`` [pu] of whole episodes side by side, and tap moves per day."""
     simulation, act, layout = Simulation(world), POLICIES.get(policy), world.layout
     key = random.key_from_seed(np, np.arange(len(days)))
     state, *_ = simulation.reset(random.fold_in(np, key, np.zeros(len(days), np.int32)), days)
@@ -75,7 +75,7 @@ def main() -> None:
         outside = 100 * ((v_pu < settings.v_min_pu) | (v_pu > settings.v_max_pu)).mean()
         print(
             f"{preset:20} {given.policy}: {v_pu.min():.4f} to {v_pu.max():.4f} pu, {outside:.3f} % of phase-ticks "
-            f"outside, {moves:.0f} tap moves a day"
+            f"outside, {moves:.0f} tap moves per day"
         )
         for axes, phase in zip(row, "abc", strict=True):
             own = v_pu[:, :, phases == phase].reshape(len(v_pu), -1)

@@ -78,7 +78,7 @@ class DeviceState:
 
 
 class Windows(dict[str, Array]):
-    """Series of one episode by name, each an array with one value a tick; ``dataset["ambient_temp"][self.t]`` is now.
+    """Series of one episode by name, each an array with one value per tick; ``dataset["ambient_temp"][self.t]`` is now.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def network_lines(network: Any) -> list[str]:
         f"network      {network.name}{', every phase' * three}: {len(buses.name)} buses at {levels} kV; {counted}",
         f"source       {network.source_v_pu:g} pu at bus {source}",
         f"loads        {full.loads.p_mw.sum():.3f} MW and {full.loads.q_mvar.sum():.3f} Mvar at their peak",
-        f"controls     {len(full.regulators.branch)} regulators, {switchable} capacitors{', one a phase' * three}",
+        f"controls     {len(full.regulators.branch)} regulators, {switchable} capacitors{', one per phase' * three}",
     ]
     static = full.static_generators
     if len(static.name):

@@ -74,7 +74,7 @@ class Series(NamedTuple):
     Attributes
     ----------
     values
-        One value an interval, ``(n,)``; the wind speed [m/s] where a curve is given.
+        One value per interval, ``(n,)``; the wind speed [m/s] where a curve is given.
     interval_s
         Its own interval [s]: prices and temperature may be hourly in a 15-min dataset.
     curve
@@ -128,7 +128,7 @@ def held_means(values: np.ndarray, interval_s: int, dt_s: int, ticks: np.ndarray
     Parameters
     ----------
     values
-        One value an interval, ``(n,)``; the intervals cover whole days.
+        One value per interval, ``(n,)``; the intervals cover whole days.
     interval_s, dt_s
         Interval of the values and tick length [s]; both divide a day.
     ticks

@@ -43,7 +43,7 @@ def check_tariff(price_per_mwh: np.ndarray, feed_in_share: float = 0.9, retail_a
     Parameters
     ----------
     price_per_mwh
-        Wholesale prices [$/MWh], one a tick.
+        Wholesale prices [$/MWh], one per tick.
     feed_in_share, retail_adder
         As in `tariff`.
 

@@ -31,7 +31,7 @@ class FlowResult:
     slack
         What all sources feed in [MW, Mvar].
     bus
-        One row a node: ``bus``, ``phase`` (empty for a balanced network), ``v_pu``, ``va_degree``, and ``p_mw``,
+        One row per node: ``bus``, ``phase`` (empty for a balanced network), ``v_pu``, ``va_degree``, and ``p_mw``,
         ``q_mvar``, the net power that sources, generators, loads and shunts inject there (positive into the network).
     branch
         One row a branch, named by its index: ``element`` (its kind), ``index`` (its row in ``network.branches``),

@@ -24,7 +24,7 @@ Table = TypeVar("Table", bound="tuple[Any, ...]")
 
 
 class Buses(NamedTuple):
-    """One row a bus.
+    """One row per bus.
 
     Attributes
     ----------
@@ -258,7 +258,7 @@ PHASES = "abc"
 
 
 class Nodes(NamedTuple):
-    """One row a node.
+    """One row per node.
 
     Attributes
     ----------
@@ -325,7 +325,7 @@ class Pairs(NamedTuple):
 
 
 class PhaseLoads(NamedTuple):
-    """The network's own loads, one row a phase, consumption positive.
+    """The network's own loads, one row per phase, consumption positive.
 
     Their power follows the voltage as ``p_mw * (1 - i_share_p - z_share_p + i_share_p * v + z_share_p * v**2)``.
 

@@ -32,7 +32,7 @@ def bus_names(network: AnyNetwork) -> tuple[str, ...]:
 
 
 def device_nodes(network: AnyNetwork, agent: Connected) -> tuple[int, ...]:
-    """Rows of ``network.buses`` that an injecting device is connected to, one a phase.
+    """Rows of ``network.buses`` that an injecting device is connected to, one per phase.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""UnbalancedNetwork: the columns of a three-phase network, one row a node, and the questions one may ask of it.
+"""UnbalancedNetwork: the columns of a three-phase network, one row per node, and the questions one may ask of it.
 
 A node is one phase of a bus, called ``"671.a"``. The columns are those of a balanced :class:`Network`, read phase by
 phase, and two more tables hold what a balanced network does not have: :class:`Blocks`, elements that couple several
@@ -45,7 +45,7 @@ class UnbalancedNetwork(Studied):
     buses
         Its nodes.
     branches
-        One row a phase of a line, transformer, regulator or switch, named ``"<element>.<phase>"``. The rows of
+        One row per phase of a line, transformer, regulator or switch, named ``"<element>.<phase>"``. The rows of
         regulators and switches are pi sections as in a balanced network; those that belong to a block have no impedance
         of their own.
     blocks, pairs, regulators, loads, shunts

@@ -46,7 +46,7 @@ def draw(
 
     Lines are drawn where the network's coordinates put them, or as a tree where it has none. Open branches are dashed.
     A composed guest stands on a tinted ground with its name, its buses without their prefix. Of a three-phase network
-    one line an element is drawn, buses with fewer phases say which, and colours show the phase whose voltage lies
+    one line per element is drawn, buses with fewer phases say which, and colours show the phase whose voltage lies
     furthest from 1 pu and the fullest phase.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The one-line diagram of a three-phase network: one row a bus and one row an element, for pictures and summaries."""
+"""The one-line diagram of a three-phase network: one row per bus and one row per element, for plots and summaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of a three-phase power flow, one row a node and one row a phase of a branch."""
+"""Tables of a three-phase power flow, one row per node and one row per phase of a branch."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def read_data(
     Returns
     -------
     dict
-        ``load``, ``solar``, ``wind`` [1] and ``price`` [$/MWh], one value an hour.
+        ``load``, ``solar``, ``wind`` [1] and ``price`` [$/MWh], one value per hour.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 The feeders are the published ones (:func:`powergrid.network`); on pandapower's CIGRE network the generators are those
 of the net instead of copies beside them. Actions and states of charge are kept within their limits, violations cost
-1,000 $ a unit unless configured otherwise, taps stay, resets forget, and an episode ends by truncation.
+1,000 $ per unit unless configured otherwise, taps stay, resets forget, and an episode ends by truncation.
 """
 
 from __future__ import annotations
