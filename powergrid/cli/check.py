@@ -1,4 +1,4 @@
-"""``powergrid check``: the public examiners over a plugin folder."""
+"""``powergrid check``: check all plugins in a folder."""
 
 from __future__ import annotations
 
