@@ -7,14 +7,14 @@ axes broadcast. Their vocabulary is arithmetic, comparison and ``minimum maximum
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from powergrid.agents.base import LEARNED, Agent
 from powergrid.agents.python_device import METHODS, Facts, furnish
-from powergrid.agents.short_form import complete, entries
+from powergrid.agents.short_form import Ranges, command_entries, complete, idle_values, reading_entries
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.types import Energy as Energy
 
 
 class DeviceSettings(NumberSettings):
@@ -82,15 +82,6 @@ class Refill(NamedTuple):
     hours: float = 24.0
     efficiency: float = 1.0
     within_h: float = 24.0
-
-
-class Energy(NamedTuple):
-    """Energy account of one tick [MWh]: ``primary_in + from_grid = stored + useful_out + to_grid + lost``."""
-
-    primary_in: Array
-    stored: Array
-    useful_out: Array
-    lost: Array
 
 
 class LinearDevice(NamedTuple):
@@ -203,8 +194,10 @@ class DeviceAgent(Agent):
     Command: ClassVar[Any] = NoColumns
     Exogenous: ClassVar[Any] = NoColumns
 
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    ranges: ClassVar[Ranges] = {}
     """Bounds of command and state fields; a family that has them is in short form, see ``agents.short_form``."""
+    reading_ranges: ClassVar[Ranges] = {}
+    """Names and bounds of what `readings` returns, in order, where that is not the state."""
 
     facts: Facts | None = None
     """What an environment has found out about a plain Python device; ``None`` for families with kernels."""
@@ -213,9 +206,9 @@ class DeviceAgent(Agent):
     of_network: bool = False
     """Whether it came with the network: like the network's own loads it is nobody's, and has no meter of its own."""
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, from_module: bool = False, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        complete(cls, DeviceAgent)
+        complete(cls, DeviceAgent, from_module)
 
     def __init__(
         self,
@@ -283,7 +276,7 @@ class DeviceAgent(Agent):
         """
         if self.facts is not None:
             return self.facts.entries
-        return tuple(entries(self.State._fields, self.ranges, known=False).values()) if self.ranges else ()
+        return reading_entries(self)
 
     def action_entries(self) -> dict[str, Entry]:
         """One entry for each field of ``Command`` that this unit can really choose, in physical units.
@@ -294,11 +287,11 @@ class DeviceAgent(Agent):
         if self.is_python():
             found: dict[str, Entry] = self.__dict__["action"].entries()
             return found
-        return entries(self.Command._fields, self.ranges, known=True)
+        return command_entries(self)
 
     def idle(self) -> Any:
-        """The command, in physical units, of fields that nobody may choose."""
-        return self.Command(*(0.0 for _ in self.Command._fields))
+        """The command, in physical units, of fields that nobody may choose: the defaults of ``Command``, else zero."""
+        return self.Command(*idle_values(self))
 
     def refill(self) -> Refill | None:
         """How what the unit holds is put back after an episode; ``None`` if its worth follows no price of energy."""

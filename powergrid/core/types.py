@@ -25,6 +25,15 @@ class Injection(NamedTuple):
     q_mvar: Array
 
 
+class Energy(NamedTuple):
+    """Energy account of one tick [MWh]: ``primary_in + from_grid = stored + useful_out + to_grid + lost``."""
+
+    primary_in: Array
+    stored: Array
+    useful_out: Array
+    lost: Array
+
+
 CONSTANT_SERIES = "constant"
 """Series that every environment has: 1 at every tick."""
 

@@ -5,47 +5,70 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from powergrid.agents.device_agent import Energy, Outlook
-from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import inside, reactive
+from powergrid.agents.short_form import Ranges
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
+from powergrid.devices._shared import Rated, inside, reactive
+
+COMMAND_RANGES: Ranges = {"p_share": (0.0, "p_share_max"), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
+"""A share of the available power where it may be curtailed, reactive power where the converter is rated for it."""
+READING_RANGES: Ranges = {"p_mw": (0.0, "p_max_mw"), "p_available_mw": (0.0, "p_max_mw")}
+"""Delivered and available power."""
+
+
+class Offered(Rated):
+    """What follows in `Settings` from ``p_max_mw``, ``sn_mva`` and ``curtailable``."""
+
+    @property
+    def rating_mva(self: Any) -> float:
+        """Rating [MVA]: ``sn_mva``, or the largest power where no reactive power is offered."""
+        return float(self.sn_mva or self.p_max_mw)
+
+    @property
+    def share_min(self: Any) -> float:
+        """Smallest share of the available power that a command may ask for [1]."""
+        return 0.0 if self.curtailable else 1.0
+
+    @property
+    def p_share_max(self: Any) -> float:
+        """One where the unit may be curtailed, else zero."""
+        return float(self.curtailable)
 
 
 class State(NamedTuple):
     """Power that nature offered in the last tick [MW]."""
 
-    available_mw: Array
+    available_mw: Array = 0.0
 
 
 class Command(NamedTuple):
     """Wanted share of the available power [1] and wanted reactive power [Mvar]."""
 
-    p_share: Array
-    q_mvar: Array
+    p_share: Array = 1.0
+    q_mvar: Array = 0.0
 
 
-def reset(xp: Any, params: Any, uniform: Array) -> State:
-    """Nothing has been offered yet."""
-    return State(uniform * 0.0)
-
-
-def deliver(xp: Any, params: Any, available_mw: Array, command: Command, share_min: Array | float = 0.0) -> Injection:
+def deliver(
+    xp: Namespace, params: Any, available_mw: Array, command: Command, share_min: Array | float = 0.0
+) -> Injection:
     """A share of what is offered, and reactive power within ``p^2 + q^2 <= S^2``."""
     p_mw = available_mw * inside(xp, command.p_share, share_min, 1.0)
-    return Injection(p_mw, reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar))
+    return Injection(p_mw, reactive(xp, params.rating_mva, params.q_share, p_mw, command.q_mvar))
 
 
-def readings(xp: Any, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
     """Delivered and available power."""
     return injection.p_mw, state.available_mw
 
 
-def rule(xp: Any, params: Any, state: Any, exogenous: Any, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Any, state: Any, exogenous: Any, outlook: Outlook, dt_h: float) -> Command:
     """Everything that is available, at unity power factor: it costs nothing and the tariff is never negative."""
     zero = outlook.price_per_mwh * 0.0
     return Command(zero + 1.0, zero)
 
 
 def energy(
-    xp: Any, params: Any, before: State, after: State, injection: Injection, exogenous: Any, dt_h: float
+    xp: Namespace, params: Any, before: State, after: State, injection: Injection, exogenous: Any, dt_h: float
 ) -> Energy:
     """Offered energy comes in, curtailed energy is lost [MWh]."""
     zero = injection.p_mw * 0.0
@@ -55,16 +78,3 @@ def energy(
         useful_out=zero,
         lost=(after.available_mw - injection.p_mw) * dt_h,
     )
-
-
-def action_entries(curtailable: bool, sn_mva: float | None) -> dict[str, Entry]:
-    """Share of the available power if curtailable, reactive power if the converter is rated for it."""
-    entries = {"p_share": Entry("p_share", "1", 0.0, 1.0)} if curtailable else {}
-    if sn_mva is not None:
-        entries["q_mvar"] = Entry("q", "Mvar", -sn_mva, sn_mva)
-    return entries
-
-
-def observation_entries(limit_mw: float) -> tuple[Entry, ...]:
-    """Delivered and available power."""
-    return Entry("p", "MW", 0.0, limit_mw), Entry("p_available", "MW", 0.0, limit_mw)

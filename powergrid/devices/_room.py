@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from powergrid.agents.device_agent import Energy
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import heat_to, outdoor, relax
 
@@ -12,9 +13,9 @@ from powergrid.devices._shared import heat_to, outdoor, relax
 class State(NamedTuple):
     """Room temperature at the end of the tick and its mean over it [degC], and heat brought in by the unit [kW]."""
 
-    temp_c: Array
-    mean_temp_c: Array
-    heat_kw: Array
+    temp_c: Array = "t_init_c"
+    mean_temp_c: Array = "t_init_c"
+    heat_kw: Array = 0.0
 
 
 class Exogenous(NamedTuple):
@@ -23,45 +24,39 @@ class Exogenous(NamedTuple):
     ambient_temp_c: Array
 
 
-def reset(xp: Any, params: Any, uniform: Array) -> State:
-    """The room at its initial temperature."""
-    zero = uniform * 0.0
-    return State(zero + params.t_init_c, zero + params.t_init_c, zero)
-
-
-def rest(xp: Any, params: Any, exogenous: Exogenous, heat_kw: Array | float) -> Array:
+def rest(xp: Namespace, params: Any, exogenous: Exogenous, heat_kw: Array | float) -> Array:
     """Temperature at which the room comes to rest under constant heat [degC]: ``T_out + R (Q + G)``."""
     return outdoor(xp, exogenous.ambient_temp_c) + params.r_k_per_kw * (heat_kw + params.gain_kw)
 
 
-def heated(xp: Any, params: Any, state: State, exogenous: Exogenous, heat_kw: Array, dt_h: float) -> State:
+def heated(xp: Namespace, params: Any, state: State, exogenous: Exogenous, heat_kw: Array, dt_h: float) -> State:
     """The room after a tick of constant heat: ``C dT/dt = Q + G - (T - T_out) / R``, solved exactly."""
     tau_h = params.r_k_per_kw * params.c_kwh_per_k
     temp_c, mean_c = relax(xp, state.temp_c, rest(xp, params, exogenous, heat_kw), tau_h, dt_h)
     return State(temp_c, mean_c, heat_kw)
 
 
-def needed(xp: Any, params: Any, state: State, exogenous: Exogenous, target_c: Array, dt_h: float) -> Array:
+def needed(xp: Namespace, params: Any, state: State, exogenous: Exogenous, target_c: Array, dt_h: float) -> Array:
     """Constant heat that brings the room to a temperature at the end of the tick [kW]."""
     rest_c, tau_h = rest(xp, params, exogenous, 0.0), params.r_k_per_kw * params.c_kwh_per_k
     return heat_to(xp, state.temp_c, target_c, rest_c, params.r_k_per_kw, tau_h, dt_h)
 
 
 def violation(
-    xp: Any, params: Any, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Any, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Mean room temperature outside the comfort band [$]."""
     out_k = xp.maximum(params.t_min_c - state.mean_temp_c, 0.0) + xp.maximum(state.mean_temp_c - params.t_max_c, 0.0)
     return (params.discomfort_cost_per_k_h * out_k * dt_h,)
 
 
-def readings(xp: Any, params: Any, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Any, state: State, injection: Injection) -> tuple[Array, ...]:
     """Room temperature and electrical power."""
     return state.temp_c, -injection.p_mw
 
 
 def energy(
-    xp: Any, params: Any, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Any, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> Energy:
     """Gains and heat of the source come in (negative while it cools), the room stores, the envelope loses [MWh]."""
     lost_kw = (after.mean_temp_c - outdoor(xp, exogenous.ambient_temp_c)) / params.r_k_per_kw

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from powergrid.agents.device_agent import finite
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 
 AMBIENT_C = (-60.0, 60.0)
@@ -13,24 +14,38 @@ _LEAST = 1e-9
 """Smallest share by which a mass answers to heat within a tick [1]."""
 
 
-def inside(xp: Any, values: Array, low: Array, high: Array) -> Array:
+class Rated:
+    """What follows in `Settings` from ``sn_mva``, a rating that may be left out: then no reactive power is offered."""
+
+    @property
+    def q_share(self: Any) -> float:
+        """One where reactive power is offered, else zero."""
+        return 0.0 if self.sn_mva is None else 1.0
+
+    @property
+    def q_max_mvar(self: Any) -> float:
+        """Largest reactive power [Mvar]."""
+        return float(self.sn_mva or 0.0)
+
+
+def inside(xp: Namespace, values: Array, low: Array, high: Array) -> Array:
     """Values between two limits, NaN as zero first."""
     return xp.minimum(xp.maximum(finite(xp, values), low), high)
 
 
-def outdoor(xp: Any, ambient_temp_c: Array) -> Array:
+def outdoor(xp: Namespace, ambient_temp_c: Array) -> Array:
     """Outdoor temperature within :data:`AMBIENT_C` [degC]."""
     return inside(xp, ambient_temp_c, AMBIENT_C[0], AMBIENT_C[1])
 
 
-def reactive(xp: Any, sn_mva: Array, q_share: Array, p_mw: Array, q_mvar: Array) -> Array:
+def reactive(xp: Namespace, rating_mva: Array, q_share: Array, p_mw: Array, q_mvar: Array) -> Array:
     """Reactive power within ``p^2 + q^2 <= S^2`` [Mvar]; none where `q_share` is zero."""
     # as a product it is exactly zero at full power, in whichever order a compiler rounds
-    room = q_share * xp.sqrt(xp.maximum((sn_mva - p_mw) * (sn_mva + p_mw), 1e-18))
+    room = q_share * xp.sqrt(xp.maximum((rating_mva - p_mw) * (rating_mva + p_mw), 1e-18))
     return inside(xp, q_mvar, -room, room)
 
 
-def relax(xp: Any, temp_c: Array, rest_c: Array, tau_h: Array, dt_h: float) -> tuple[Array, Array]:
+def relax(xp: Namespace, temp_c: Array, rest_c: Array, tau_h: Array, dt_h: float) -> tuple[Array, Array]:
     """Temperature after a tick, and its mean over the tick [degC], on the way to where it would rest.
 
     ``dT/dt = (T_rest - T) / tau`` has the solution ``T_rest + (T - T_rest) exp(-t / tau)``, which is exact for heat and
@@ -44,7 +59,7 @@ def relax(xp: Any, temp_c: Array, rest_c: Array, tau_h: Array, dt_h: float) -> t
 
 
 def heat_to(
-    xp: Any, temp_c: Array, target_c: Array, rest_c: Array, r_k_per_kw: Array, tau_h: Array, dt_h: Any
+    xp: Namespace, temp_c: Array, target_c: Array, rest_c: Array, r_k_per_kw: Array, tau_h: Array, dt_h: Any
 ) -> Array:
     """Constant heat that brings one thermal mass to a temperature at the end of a tick [kW].
 

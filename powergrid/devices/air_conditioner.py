@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices import _room
 from powergrid.devices._room import Exogenous, State, heated, needed
 from powergrid.devices._shared import AMBIENT_C, inside
@@ -28,26 +29,21 @@ class Settings(DeviceSettings):
     t_max_c: float = Field(24.0, ge=0, le=40, description="highest comfortable room temperature [degC]")
     discomfort_cost_per_k_h: float = Field(0.5, ge=0, description="price of leaving the comfort band [$/(K h)]")
 
+    @property
+    def coldest_c(self) -> float:
+        """Room temperature that the weather and full cooling could bring [degC]."""
+        return AMBIENT_C[0] - self.r_k_per_kw * (1000.0 * self.p_max_mw) * self.cop_cooling
+
+    @property
+    def hottest_c(self) -> float:
+        """Room temperature that the weather and full heating could bring [degC]."""
+        return AMBIENT_C[1] + self.r_k_per_kw * (1000.0 * self.p_max_mw * self.cop_heating + self.gain_kw)
+
     @model_validator(mode="after")
     def _band(self) -> Settings:
         if not self.t_min_c < self.t_max_c:
             raise ValueError(f"t_min_c {self.t_min_c} must be below t_max_c {self.t_max_c}")
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`."""
-
-    p_max_mw: Array
-    cop_heating: Array
-    cop_cooling: Array
-    r_k_per_kw: Array
-    c_kwh_per_k: Array
-    gain_kw: Array
-    t_init_c: Array
-    t_min_c: Array
-    t_max_c: Array
-    discomfort_cost_per_k_h: Array
 
 
 class Command(NamedTuple):
@@ -57,7 +53,7 @@ class Command(NamedTuple):
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Draw a share of the largest power, heating or cooling.
 
@@ -71,7 +67,7 @@ def step(
     return heated(xp, params, state, exogenous, heat_kw, dt_h), Injection(-params.p_max_mw * xp.abs(share), share * 0.0)
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Just as much as keeps the room at the nearer edge of its comfort band, a quarter of the band inside it."""
     left_alone = heated(xp, params, state, exogenous, state.temp_c * 0.0, dt_h).temp_c
     inner = 0.25 * (params.t_max_c - params.t_min_c)
@@ -83,25 +79,15 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
 
 
 @register_device("AirConditioner", aliases=("air_conditioner", "AC"))
-class AirConditioner(DeviceAgent):
+class AirConditioner(DeviceAgent, from_module=True):
     """Reversible unit that heats and cools a building of one thermal resistance and one capacity."""
 
+    ranges = {"heat_share": (-1.0, 1.0)}
+    reading_ranges = {"temp_c": ("coldest_c", "hottest_c"), "p_used_mw": (0.0, "p_max_mw")}
     violation_names = ("comfort",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, violation = staticmethod(_room.reset), staticmethod(step), staticmethod(_room.violation)
-    readings, rule, energy = staticmethod(_room.readings), staticmethod(rule), staticmethod(_room.energy)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Room temperature, as far as the weather and full power could take it, and electrical power."""
-        given = self.settings
-        most_kw = 1000.0 * given.p_max_mw
-        coldest_c = AMBIENT_C[0] - given.r_k_per_kw * most_kw * given.cop_cooling
-        hottest_c = AMBIENT_C[1] + given.r_k_per_kw * (most_kw * given.cop_heating + given.gain_kw)
-        return Entry("temp", "degC", coldest_c, hottest_c), Entry("p_used", "MW", 0.0, given.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the largest power, cooling to heating."""
-        return {"heat_share": Entry("heat_share", "1", -1.0, 1.0)}
+    State, Exogenous = State, Exogenous
+    violation, readings = staticmethod(_room.violation), staticmethod(_room.readings)
+    energy = staticmethod(_room.energy)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: comfort is left out, so that a bound stays one."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -25,27 +27,18 @@ class Settings(DeviceSettings):
     delivery_t_per_h: float = Field(0.8, ge=0, description="fuel that arrives, as long as there is room [t/h]")
     other_cost_per_mwh: float = Field(5.0, ge=0, description="other running costs [$/MWh]")
 
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`."""
-
-    p_max_mw: Array
-    efficiency: Array
-    ramp_mw_per_h: Array
-    heating_value_mwh_per_t: Array
-    fuel_price_per_t: Array
-    store_t: Array
-    fill_init: Array
-    delivery_t_per_h: Array
-    other_cost_per_mwh: Array
+    @property
+    def fuel_init_t(self) -> float:
+        """Fuel in the store at reset [t]."""
+        return self.fill_init * self.store_t
 
 
 class State(NamedTuple):
     """Power in the last tick [MW], fuel in the store and delivered in the last tick [t]."""
 
-    p_mw: Array
-    fuel_t: Array
-    delivered_t: Array
+    p_mw: Array = 0.0
+    fuel_t: Array = "fuel_init_t"
+    delivered_t: Array = 0.0
 
 
 class Command(NamedTuple):
@@ -54,14 +47,8 @@ class Command(NamedTuple):
     p_mw: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """At rest, the store as full as the settings say."""
-    zero = uniform * 0.0
-    return State(zero, zero + params.fill_init * params.store_t, zero)
-
-
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Follow the command within limits and ramp, as far as there is fuel; a plant that runs out stops.
 
@@ -81,25 +68,25 @@ def step(
     return after, Injection(p_mw, p_mw * 0.0)
 
 
-def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh [$/MWh]: fuel, and other running costs."""
     fuel = params.fuel_price_per_t / (params.efficiency * params.heating_value_mwh_per_t)
     return fuel + params.other_cost_per_mwh + 0.0 * p_mw
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Fuel burnt, and other running costs [$]."""
     return (marginal_cost(xp, params, injection.p_mw) * injection.p_mw * dt_h,)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power, and how full the store is."""
     return injection.p_mw, state.fuel_t / params.store_t
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Full power where feed-in pays for it; the net load where only what replaces a purchase does."""
     cost = marginal_cost(xp, params, outlook.net_load_mw)
     covers = xp.minimum(xp.maximum(outlook.net_load_mw, 0.0), params.p_max_mw)
@@ -109,7 +96,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: NoColumns,
+    dt_h: float,
 ) -> Energy:
     """Fuel comes in with deliveries, the store keeps it, the boiler and turbine lose [MWh]."""
     burnt_mwh = injection.p_mw / params.efficiency * dt_h
@@ -122,25 +115,15 @@ def energy(
 
 
 @register_device("Biomass", aliases=("biomass",))
-class Biomass(DeviceAgent):
+class Biomass(DeviceAgent, from_module=True):
     """Steam plant on solid fuel with a ramp and a store that deliveries fill."""
 
+    ranges = {"p_mw": (0.0, "p_max_mw")}
+    reading_ranges = {"p_mw": (0.0, "p_max_mw"), "fill": (0.0, 1.0)}
     money_names = ("fuel",)
-    Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    marginal_cost, readings = staticmethod(marginal_cost), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Power, and how full the store is."""
-        return Entry("p", "MW", 0.0, self.settings.p_max_mw), Entry("fill", "1", 0.0, 1.0)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Power."""
-        return {"p_mw": Entry("p", "MW", 0.0, self.settings.p_max_mw)}
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Power at its marginal cost; ramp and store are left out, so that a bound stays one."""
         given = self.settings
-        cost = float(marginal_cost(None, self.params(), 0.0))
+        cost = float(marginal_cost(np, self.params(), 0.0))
         return LinearDevice(p_min_mw=0.0, p_max_mw=given.p_max_mw, cost_mw=(given.p_max_mw,), cost_per_mwh=(cost,))

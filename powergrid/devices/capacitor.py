@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import AliasChoices, Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, Outlook, decide_on, finite, flag
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Outlook, decide_on, finite, flag
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
 
 
@@ -28,6 +29,16 @@ class Settings(DeviceSettings):
         description="wear cost of one switching [$]",
     )
 
+    @property
+    def manual(self) -> float:
+        """One where commands switch, else zero."""
+        return float(self.control == "manual")
+
+    @property
+    def by_load(self) -> float:
+        """One where load control switches, else zero."""
+        return float(self.control == "load")
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if not self.load_off_pu < self.load_on_pu:
@@ -35,28 +46,17 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `manual` and `by_load` are 1 where that control holds, else 0."""
-
-    manual: Array
-    by_load: Array
-    on_init: Array
-    load_on_pu: Array
-    load_off_pu: Array
-    move_cost: Array
-
-
 class State(NamedTuple):
     """Whether the bank is connected (1 or 0), and switchings in the last tick."""
 
-    on: Array
-    moves: Array
+    on: Array = "on_init"
+    moves: Array = 0.0
 
 
 class Command(NamedTuple):
     """Whether to connect (above 0.5); only under manual control."""
 
-    on: Array
+    on: Array = "on_init"
 
 
 class Exogenous(NamedTuple):
@@ -65,14 +65,8 @@ class Exogenous(NamedTuple):
     load_pu: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """As the settings say."""
-    zero = uniform * 0.0
-    return State(zero + params.on_init, zero)
-
-
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Switch by command, or by the load with a dead band between its two thresholds.
 
@@ -85,7 +79,7 @@ def step(
     return State(on, xp.abs(on - state.on)), Injection(zero, zero)
 
 
-def _load_control(xp: Any, params: Params, state: State, exogenous: Exogenous) -> Array:
+def _load_control(xp: Namespace, params: Settings, state: State, exogenous: Exogenous) -> Array:
     """Connected above one threshold, not below the other, as before in between."""
     load_pu, zero = decide_on(xp, exogenous.load_pu), state.on * 0.0
     below = load_pu < decide_on(xp, params.load_off_pu)
@@ -93,65 +87,32 @@ def _load_control(xp: Any, params: Params, state: State, exogenous: Exogenous) -
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Wear of the switchings [$]."""
     return (params.move_cost * state.moves,)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Whether it is connected."""
     return (state.on,)
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """What load control would do, also where commands switch."""
     return Command(_load_control(xp, params, state, exogenous))
 
 
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> Energy:
-    """All zero: an ideal bank."""
-    zero = injection.p_mw * 0.0
-    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
-
-
 @register_device("Capacitor", aliases=("Shunt", "capacitor"))
-class Capacitor(DeviceAgent):
+class Capacitor(DeviceAgent, from_module=True):
     """Switch of one of the network's shunts; `bus` names the shunt."""
 
     role = "cap"
+    ranges = {"on": (0.0, "manual")}
+    reading_ranges = {"on": (0.0, 1.0)}
     default_policy = "rule_based"
     money_names = ("switching",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        return Params(
-            manual=float(given.control == "manual"),
-            by_load=float(given.control == "load"),
-            on_init=float(given.on_init),
-            load_on_pu=given.load_on_pu,
-            load_off_pu=given.load_off_pu,
-            move_cost=given.move_cost,
-        )
 
     def series(self) -> dict[str, str]:
         """The column of the settings."""
         return {"load_pu": self.settings.series}
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Whether it is connected."""
-        return (Entry("on", "1", 0.0, 1.0),)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """The switch, under manual control."""
-        return {"on": Entry("on", "1", 0.0, 1.0)} if self.settings.control == "manual" else {}
-
-    def idle(self) -> Any:
-        """As at reset."""
-        return Command(float(self.settings.on_init))

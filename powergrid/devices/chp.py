@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import (
@@ -15,7 +16,8 @@ from powergrid.agents.device_agent import (
     decide_on,
     flag,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside, outdoor
 from powergrid.plugins import register_device
 
@@ -36,6 +38,11 @@ class Settings(DeviceSettings):
     heating_limit_c: float = Field(16.0, ge=-20, le=40, description="outdoor temperature at which heating ends [degC]")
     hot_water_mw: float = Field(0.02, ge=0, description="heat for hot water, at all times [MW]")
 
+    @property
+    def heat_init_mwh(self) -> float:
+        """Heat in the buffer at reset [MWh]."""
+        return self.fill_init * self.buffer_mwh
+
     @model_validator(mode="after")
     def _possible(self) -> Settings:
         if self.eta_electric + self.eta_heat > 1.0:
@@ -45,31 +52,14 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`."""
-
-    p_max_mw: Array
-    min_load_share: Array
-    eta_electric: Array
-    eta_heat: Array
-    eta_boiler: Array
-    fuel_price_per_mwh: Array
-    buffer_mwh: Array
-    fill_init: Array
-    buffer_loss_per_h: Array
-    heat_loss_mw_per_k: Array
-    heating_limit_c: Array
-    hot_water_mw: Array
-
-
 class State(NamedTuple):
     """Heat in the buffer [MWh]; in the last tick power [MW], and heat served, made by the boiler and dumped [MWh]."""
 
-    heat_mwh: Array
-    p_mw: Array
-    served_mwh: Array
-    boiler_mwh: Array
-    dumped_mwh: Array
+    heat_mwh: Array = "heat_init_mwh"
+    p_mw: Array = 0.0
+    served_mwh: Array = 0.0
+    boiler_mwh: Array = 0.0
+    dumped_mwh: Array = 0.0
 
 
 class Command(NamedTuple):
@@ -84,20 +74,14 @@ class Exogenous(NamedTuple):
     ambient_temp_c: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """The buffer as full as the settings say."""
-    zero = uniform * 0.0
-    return State(zero + params.fill_init * params.buffer_mwh, zero, zero, zero, zero)
-
-
-def demand(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
+def demand(xp: Namespace, params: Settings, ambient_temp_c: Array) -> Array:
     """Heat that the buildings need [MW]: their loss per kelvin below the heating limit, and hot water."""
     below_k = xp.maximum(params.heating_limit_c - outdoor(xp, ambient_temp_c), 0.0)
     return params.heat_loss_mw_per_k * below_k + params.hot_water_mw
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Run the engine as told; its heat serves the demand and the buffer, a boiler the rest, a cooler takes too much.
 
@@ -118,31 +102,31 @@ def step(
     return State(heat_mwh, p_mw, needed_mwh, boiler_mwh, dumped_mwh), Injection(p_mw, p_mw * 0.0)
 
 
-def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh whose heat replaces the boiler's [$/MWh]."""
     saved = params.eta_heat / params.eta_electric / params.eta_boiler
     return params.fuel_price_per_mwh * (1.0 / params.eta_electric - saved) + 0.0 * p_mw
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Gas of the engine and of the boiler [$]."""
     fuel_mwh = injection.p_mw / params.eta_electric * dt_h + state.boiler_mwh / params.eta_boiler
     return (params.fuel_price_per_mwh * fuel_mwh,)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """The buffer's heat as the gas that the boiler would need for it [$]."""
     return params.fuel_price_per_mwh / params.eta_boiler * state.heat_mwh + 0.0 * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power, and how full the buffer is."""
     return injection.p_mw, state.heat_mwh / params.buffer_mwh
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Power whose heat is of use where it pays with the boiler's heat as credit, full power where it pays without.
 
     Where the demand for heat is below the engine's smallest load, it runs in turns that fill the buffer: begun when the
@@ -163,7 +147,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """Gas comes in, the buffer stores, heat served is useful; exhaust, boiler, buffer and cooler lose [MWh]."""
     engine_mwh = injection.p_mw / params.eta_electric * dt_h
@@ -178,30 +168,20 @@ def energy(
 
 
 @register_device("CHP", aliases=("chp", "Cogeneration"))
-class CHP(DeviceAgent):
+class CHP(DeviceAgent, from_module=True):
     """Gas engine whose heat serves buildings through a buffer, with a boiler for the rest."""
 
+    ranges = {"p_mw": (0.0, "p_max_mw")}
+    reading_ranges = {"p_mw": (0.0, "p_max_mw"), "fill": (0.0, 1.0)}
     money_names = ("gas",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    worth, marginal_cost, readings = staticmethod(worth), staticmethod(marginal_cost), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
 
     def refill(self) -> None:
         """Its worth follows no price of energy."""
         return None
 
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Power, and how full the buffer is."""
-        return Entry("p", "MW", 0.0, self.settings.p_max_mw), Entry("fill", "1", 0.0, 1.0)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Electrical power."""
-        return {"p_mw": Entry("p", "MW", 0.0, self.settings.p_max_mw)}
-
     def linear(self, exogenous: Any) -> LinearDevice:
         """Power at the least it can cost: all of its heat replaces the boiler's. What heat costs anyway is left out."""
         given = self.settings
-        cost = max(float(marginal_cost(None, self.params(), 0.0)), 0.0)
+        cost = max(float(marginal_cost(np, self.params(), 0.0)), 0.0)
         blocks = ((given.p_max_mw,), (cost,)) if cost else ((), ())
         return LinearDevice(p_min_mw=0.0, p_max_mw=given.p_max_mw, cost_mw=blocks[0], cost_per_mwh=blocks[1])

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, Refill, decide_on
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -29,6 +30,36 @@ class Settings(DeviceSettings):
     series: str = Field("load_p_pu", description="dataset column of the work that cannot wait [pu]")
     waiting_cost_per_mwh_h: float = Field(0.5, ge=0, description="cost of work that waits [$/(MWh h)]")
 
+    @property
+    def work_max_mw(self) -> float:
+        """Largest power of work [MW], without cooling, as all that follow."""
+        return (1.0 - self.idle_share) * self.p_max_mw
+
+    @property
+    def idle_mw(self) -> float:
+        """Power of idle machines [MW]."""
+        return self.idle_share * self.p_max_mw
+
+    @property
+    def interactive_mw(self) -> float:
+        """Work that cannot wait, at a series value of 1 [MW]."""
+        return self.interactive_share * self.p_max_mw
+
+    @property
+    def batch_mw(self) -> float:
+        """Work that can wait [MW]."""
+        return self.batch_share * self.p_max_mw
+
+    @property
+    def queue_max_mwh(self) -> float:
+        """Most work that may wait [MWh]."""
+        return max(self.batch_mw, 1e-9) * self.max_wait_h
+
+    @property
+    def site_max_mw(self) -> float:
+        """Largest power of the whole site [MW]."""
+        return self.pue * self.p_max_mw
+
     @model_validator(mode="after")
     def _fits(self) -> Settings:
         asked = self.idle_share + self.interactive_share + self.batch_share
@@ -40,30 +71,18 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`, powers in MW of the machines; `queue_mwh` is the most work that may wait."""
-
-    work_max_mw: Array
-    idle_mw: Array
-    interactive_mw: Array
-    batch_mw: Array
-    queue_mwh: Array
-    pue: Array
-    waiting_cost_per_mwh_h: Array
-
-
 class State(NamedTuple):
     """Work that waits [MWh], and work done [MW] and turned away [MWh] in the last tick."""
 
-    queue_mwh: Array
-    work_mw: Array
-    refused_mwh: Array
+    queue_mwh: Array = 0.0
+    work_mw: Array = 0.0
+    refused_mwh: Array = 0.0
 
 
 class Command(NamedTuple):
     """Wanted share of the free machines that work on what waits [1]."""
 
-    work_share: Array
+    work_share: Array = 1.0
 
 
 class Exogenous(NamedTuple):
@@ -72,14 +91,8 @@ class Exogenous(NamedTuple):
     load_pu: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Nothing waits."""
-    zero = uniform * 0.0
-    return State(zero, zero, zero)
-
-
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Do what cannot wait, and as much of what waits as told; a full queue is worked on in any case.
 
@@ -92,32 +105,32 @@ def step(
     free_mw = params.work_max_mw - interactive_mw
     waiting_mwh = state.queue_mwh + params.batch_mw * dt_h
     wanted_mw = free_mw * inside(xp, command.work_share, 0.0, 1.0)
-    forced_mw = xp.maximum(waiting_mwh - params.queue_mwh, 0.0) / dt_h
+    forced_mw = xp.maximum(waiting_mwh - params.queue_max_mwh, 0.0) / dt_h
     work_mw = xp.minimum(xp.minimum(xp.maximum(wanted_mw, forced_mw), free_mw), waiting_mwh / dt_h)
     left_mwh = xp.maximum(waiting_mwh - work_mw * dt_h, 0.0)
-    refused_mwh = xp.maximum(left_mwh - params.queue_mwh, 0.0)
+    refused_mwh = xp.maximum(left_mwh - params.queue_max_mwh, 0.0)
     p_mw = -params.pue * (params.idle_mw + interactive_mw + work_mw)
     return State(left_mwh - refused_mwh, interactive_mw + work_mw, refused_mwh), Injection(p_mw, p_mw * 0.0)
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Work that waits, and work turned away as if it had waited a week [$]."""
     return (params.waiting_cost_per_mwh_h * (state.queue_mwh * dt_h + 168.0 * state.refused_mwh),)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """Work that waits will need its energy later: it counts against the account [$]."""
     return -params.pue * state.queue_mwh * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """How full the queue is, and power."""
-    return state.queue_mwh / params.queue_mwh, -injection.p_mw
+    return state.queue_mwh / params.queue_max_mwh, -injection.p_mw
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Work on everything where energy is no dearer than on average in the next day, else on nothing."""
     zero = outlook.price_per_mwh * 0.0
     cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
@@ -125,7 +138,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """Work is useful; idling and cooling lose [MWh]."""
     machines_mw = params.idle_mw + after.work_mw
@@ -138,28 +157,12 @@ def energy(
 
 
 @register_device("DataCenter", aliases=("DataCentre", "data_center", "DeferrableLoad"))
-class DataCenter(DeviceAgent):
+class DataCenter(DeviceAgent, from_module=True):
     """Load with a queue of work that can wait, as in a data centre."""
 
+    ranges = {"work_share": (0.0, 1.0)}
+    reading_ranges = {"queue": (0.0, 1.0), "p_used_mw": (0.0, "site_max_mw")}
     money_names = ("waiting",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    worth, readings = staticmethod(worth), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        batch_mw = given.batch_share * given.p_max_mw
-        return Params(
-            work_max_mw=(1.0 - given.idle_share) * given.p_max_mw,
-            idle_mw=given.idle_share * given.p_max_mw,
-            interactive_mw=given.interactive_share * given.p_max_mw,
-            batch_mw=batch_mw,
-            queue_mwh=max(batch_mw, 1e-9) * given.max_wait_h,
-            pue=given.pue,
-            waiting_cost_per_mwh_h=given.waiting_cost_per_mwh_h,
-        )
 
     def series(self) -> dict[str, str]:
         """The column of the settings."""
@@ -169,24 +172,9 @@ class DataCenter(DeviceAgent):
         """A full queue on all machines that interactive work leaves free, within the time that work waits."""
         row = self.params()
         free_mw = row.work_max_mw - row.interactive_mw
-        return Refill(row.queue_mwh / max(free_mw, 1e-9), within_h=self.settings.max_wait_h)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """How full the queue is, and power."""
-        given = self.settings
-        return Entry("queue", "1", 0.0, 1.0), Entry("p_used", "MW", 0.0, given.pue * given.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the free machines that work on what waits."""
-        return {"work_share": Entry("work_share", "1", 0.0, 1.0)}
-
-    def idle(self) -> Any:
-        """Everything at once."""
-        return Command(1.0)
+        return Refill(row.queue_max_mwh / max(free_mw, 1e-9), within_h=self.settings.max_wait_h)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range, idle to full: the queue is left out, so that a bound stays one."""
         given = self.settings
-        return LinearDevice(
-            p_min_mw=-given.pue * given.p_max_mw, p_max_mw=-given.pue * given.idle_share * given.p_max_mw
-        )
+        return LinearDevice(p_min_mw=-given.site_max_mw, p_max_mw=-given.pue * given.idle_share * given.p_max_mw)

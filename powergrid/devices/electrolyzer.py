@@ -17,7 +17,8 @@ from powergrid.agents.device_agent import (
     decide_on,
     flag,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -39,6 +40,16 @@ class Settings(DeviceSettings):
     demand_kg_per_h: float = Field(5.0, ge=0, description="hydrogen that is taken at all times [kg/h]")
     hydrogen_price_per_kg: float = Field(8.0, ge=0, description="price of hydrogen bought where it is missing [$/kg]")
 
+    @property
+    def rated_kg_per_h(self) -> float:
+        """Hydrogen made at the largest power [kg/h]."""
+        return 1000.0 * self.p_max_mw / self.rated_kwh_per_kg
+
+    @property
+    def tank_init_kg(self) -> float:
+        """Hydrogen in the tank at reset [kg]."""
+        return self.fill_init * self.tank_kg
+
     @model_validator(mode="after")
     def _possible(self) -> Settings:
         best = self.rated_kwh_per_kg * self.v_ratio
@@ -50,26 +61,13 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `rated_kg_per_h` is the production at the largest power."""
-
-    p_max_mw: Array
-    min_load_share: Array
-    rated_kg_per_h: Array
-    v_ratio: Array
-    tank_kg: Array
-    fill_init: Array
-    demand_kg_per_h: Array
-    hydrogen_price_per_kg: Array
-
-
 class State(NamedTuple):
     """Hydrogen in the tank [kg]; made, delivered and bought in the last tick [kg]."""
 
-    tank_kg: Array
-    made_kg: Array
-    delivered_kg: Array
-    bought_kg: Array
+    tank_kg: Array = "tank_init_kg"
+    made_kg: Array = 0.0
+    delivered_kg: Array = 0.0
+    bought_kg: Array = 0.0
 
 
 class Command(NamedTuple):
@@ -78,13 +76,7 @@ class Command(NamedTuple):
     p_mw: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """The tank as full as the settings say."""
-    zero = uniform * 0.0
-    return State(zero + params.fill_init * params.tank_kg, zero, zero, zero)
-
-
-def production(xp: Any, params: Params, load: Array) -> Array:
+def production(xp: Namespace, params: Settings, load: Array) -> Array:
     """Hydrogen over rated production [1] at a load over the largest [1].
 
     With the voltage ``V = v + (1 - v) i`` over the current `i`, both 1 at rated load, ``load = i V``, so that
@@ -96,13 +88,13 @@ def production(xp: Any, params: Params, load: Array) -> Array:
     return 2.0 * load / (root + params.v_ratio)
 
 
-def _load(xp: Any, params: Params, current: Array) -> Array:
+def _load(xp: Namespace, params: Settings, current: Array) -> Array:
     """Inverse of :func:`production`."""
     return current * (params.v_ratio + (1.0 - params.v_ratio) * current)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Make hydrogen as told, as far as tank and demand have room; buy what is missing for the demand.
 
@@ -121,23 +113,23 @@ def step(
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Hydrogen bought [$]."""
     return (params.hydrogen_price_per_kg * state.bought_kg,)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """The tank's hydrogen as the electricity that it takes to make it at rated load [$]."""
     return state.tank_kg * params.p_max_mw / params.rated_kg_per_h * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """How full the tank is, and power."""
     return state.tank_kg / params.tank_kg, -injection.p_mw
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Full load at prices no higher than the mean of the next day; the demand alone while the tank is nearly empty."""
     cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     empty = decide_on(xp, state.tank_kg - params.demand_kg_per_h * dt_h) <= 0.0
@@ -147,7 +139,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: NoColumns,
+    dt_h: float,
 ) -> Energy:
     """The tank stores, delivered hydrogen is useful, both at the lower heating value; the stack loses [MWh]."""
     return Energy(
@@ -159,32 +157,17 @@ def energy(
 
 
 @register_device("Electrolyzer", aliases=("electrolyzer", "Electrolyser"))
-class Electrolyzer(DeviceAgent):
+class Electrolyzer(DeviceAgent, from_module=True):
     """Electrolyzer with a tank and a steady demand for hydrogen, more efficient at part load."""
 
+    ranges = {"p_mw": ("-p_max_mw", 0.0)}
+    reading_ranges = {"fill": (0.0, 1.0), "p_used_mw": (0.0, "p_max_mw")}
     money_names = ("hydrogen",)
-    Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    worth, readings = staticmethod(worth), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings.model_dump()
-        return Params(rated_kg_per_h=1000.0 * given["p_max_mw"] / given.pop("rated_kwh_per_kg"), **given)
 
     def refill(self) -> Refill:
         """The tank at full power; :func:`worth` counts hydrogen as the electricity that it takes."""
         row = self.params()
         return Refill(row.tank_kg / row.rated_kg_per_h)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """How full the tank is, and power."""
-        return Entry("fill", "1", 0.0, 1.0), Entry("p_used", "MW", 0.0, self.settings.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Power."""
-        return {"p_mw": Entry("p", "MW", -self.settings.p_max_mw, 0.0)}
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: hydrogen is left out, so that a bound stays one."""

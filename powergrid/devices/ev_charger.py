@@ -16,7 +16,8 @@ from powergrid.agents.device_agent import (
     decide_on,
     flag,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -50,6 +51,26 @@ class Settings(DeviceSettings):
         None, description="dataset column of a trip's energy, read when it has left [MWh], instead of trip_mwh"
     )
 
+    @property
+    def p_out_max_mw(self) -> float:
+        """Largest power fed back [MW]."""
+        return self.p_max_mw if self.v2g else 0.0
+
+    @property
+    def trip_by_clock_mwh(self) -> float:
+        """Energy of a day's driving [MWh], zero where a series gives it."""
+        return self.trip_mwh if self.trip_series is None else 0.0
+
+    @property
+    def by_stay_series(self) -> float:
+        """One where a series takes the place of the clock, else zero."""
+        return float(self.stay_series is not None)
+
+    @property
+    def by_trip_series(self) -> float:
+        """One where a series takes the place of `trip_mwh`, else zero."""
+        return float(self.trip_series is not None)
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if not self.soc_min <= self.soc_init <= self.soc_max:
@@ -63,33 +84,6 @@ class Settings(DeviceSettings):
                 f"departure_h {self.departure_h}"
             )
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `v2g` is 1 or 0.
-
-    `by_stay_series` and `by_trip_series` are 1 where a series takes the place of the clock and of `trip_mwh` (which is
-    zero then), else 0.
-    """
-
-    p_max_mw: Array
-    capacity_mwh: Array
-    eta_charge: Array
-    eta_discharge: Array
-    soc_min: Array
-    soc_max: Array
-    soc_init: Array
-    arrival_h: Array
-    departure_h: Array
-    arrival_spread_h: Array
-    trip_mwh: Array
-    soc_target: Array
-    shortfall_cost_per_mwh: Array
-    public_cost_per_mwh: Array
-    v2g: Array
-    wear_cost_per_mwh: Array
-    by_stay_series: Array
-    by_trip_series: Array
 
 
 class State(NamedTuple):
@@ -132,14 +126,14 @@ class Exogenous(NamedTuple):
     trip_mwh: Array = 0.0
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
+def reset(xp: Namespace, params: Settings, uniform: Array) -> State:
     """Not connected before the first tick; the arrival of this episode is drawn around its usual hour."""
     zero = uniform * 0.0
     arrival_h = params.arrival_h + (uniform - 0.5) * params.arrival_spread_h
     return State(zero + params.soc_init, zero, zero, arrival_h, zero, zero, zero)
 
 
-def stay(xp: Any, params: Params, arrival_h: Array, exogenous: Exogenous) -> Array:
+def stay(xp: Namespace, params: Settings, arrival_h: Array, exogenous: Exogenous) -> Array:
     """Hours until it leaves; 0 while it is away."""
     since_h = _around(xp, decide_on(xp, inside(xp, exogenous.hour, 0.0, 24.0) - arrival_h))
     whole_h = _around(xp, decide_on(xp, params.departure_h - arrival_h))
@@ -148,13 +142,13 @@ def stay(xp: Any, params: Params, arrival_h: Array, exogenous: Exogenous) -> Arr
     return clock_h + params.by_stay_series * (series_h - clock_h)
 
 
-def _around(xp: Any, hours: Array) -> Array:
+def _around(xp: Namespace, hours: Array) -> Array:
     """Hours modulo a day."""
     return hours - 24.0 * xp.floor(hours / 24.0)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Drive when the vehicle has left, else charge or discharge within power, energy window and session.
 
@@ -164,7 +158,9 @@ def step(
     dataset", ACM e-Energy 2019, doi:10.1145/3307772.3328313. 7.2 kW is 30 A at 240 V (SAE J1772, level 2).
     """
     stay_h = stay(xp, params, state.arrival_h, exogenous)
-    trip_mwh = params.trip_mwh + params.by_trip_series * inside(xp, exogenous.trip_mwh, 0.0, params.capacity_mwh)
+    trip_mwh = params.trip_by_clock_mwh + params.by_trip_series * inside(
+        xp, exogenous.trip_mwh, 0.0, params.capacity_mwh
+    )
     here = flag(xp, stay_h > 0.0, state.soc)
     leaves = state.here * (1.0 - here)
     held_mwh = state.soc * params.capacity_mwh
@@ -185,7 +181,7 @@ def step(
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Ageing by energy fed back, and charging elsewhere [$]."""
     wear = params.wear_cost_per_mwh * xp.maximum(injection.p_mw, 0.0) * dt_h
@@ -193,23 +189,23 @@ def money(
 
 
 def violation(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Charge missing at departure [$]."""
     return (params.shortfall_cost_per_mwh * state.short_mwh,)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """Stored energy at the settlement price [$]."""
     return state.soc * params.capacity_mwh * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """State of charge, connection, hours until it leaves (no more than a day), and power."""
     return state.soc, state.here, xp.minimum(state.stay_h, 24.0), injection.p_mw
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Charge what is missing to the target when energy is no dearer than on average, or when time runs out."""
     stay_h = stay(xp, params, state.arrival_h, exogenous)
     needed_mwh = xp.maximum(params.soc_target - state.soc, 0.0) * params.capacity_mwh / params.eta_charge
@@ -220,7 +216,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """The battery stores, trips are useful, conversions lose [MWh]."""
     p_mw = injection.p_mw
@@ -235,25 +237,18 @@ def energy(
 
 
 @register_device("EVCharger", aliases=("ev_charger", "EV"))
-class EVCharger(DeviceAgent):
+class EVCharger(DeviceAgent, from_module=True):
     """Charge point with one vehicle that comes and goes every day, drives, and may feed back."""
 
+    ranges = {"p_mw": ("-p_max_mw", "p_out_max_mw")}
+    reading_ranges = {
+        "soc": (0.0, 1.0),
+        "connected": (0.0, 1.0),
+        "stay_h": (0.0, 24.0),
+        "p_mw": ("-p_max_mw", "p_max_mw"),
+    }
     money_names = ("wear", "public_charging")
     violation_names = ("departure",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    violation, worth, readings = staticmethod(violation), staticmethod(worth), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings.model_dump()
-        stay_series, trip_series = given.pop("stay_series"), given.pop("trip_series")
-        if trip_series is not None:
-            given["trip_mwh"] = 0.0
-        numbers = {name: float(value) for name, value in given.items()}
-        by_series = (float(name is not None) for name in (stay_series, trip_series))
-        return Params(**numbers, **dict(zip(("by_stay_series", "by_trip_series"), by_series, strict=True)))
 
     def series(self) -> dict[str, str]:
         """The clock, and the columns of the settings; without them the other fields do not count."""
@@ -266,22 +261,7 @@ class EVCharger(DeviceAgent):
         window_mwh = (given.soc_max - given.soc_min) * given.capacity_mwh
         return Refill(window_mwh / (given.p_max_mw * given.eta_charge), given.eta_charge)
 
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """State of charge, connection, hours until it leaves, and power."""
-        limit = self.settings.p_max_mw
-        return (
-            Entry("soc", "1", 0.0, 1.0),
-            Entry("connected", "1", 0.0, 1.0),
-            Entry("stay", "h", 0.0, 24.0),
-            Entry("p", "MW", -limit, limit),
-        )
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Power: charging only, or both ways with vehicle-to-grid."""
-        limit = self.settings.p_max_mw
-        return {"p_mw": Entry("p", "MW", -limit, limit if self.settings.v2g else 0.0)}
-
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: sessions and trips are left out, so that a bound stays one, if a loose one."""
-        limit = self.settings.p_max_mw
-        return LinearDevice(p_min_mw=-limit, p_max_mw=limit if self.settings.v2g else 0.0)
+        given = self.settings
+        return LinearDevice(p_min_mw=-given.p_max_mw, p_max_mw=given.p_out_max_mw)

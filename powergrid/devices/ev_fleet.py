@@ -16,7 +16,8 @@ from powergrid.agents.device_agent import (
     decide_on,
     flag,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -46,6 +47,31 @@ class Settings(DeviceSettings):
     v2g: bool = Field(False, description="whether the fleet may feed back into the grid")
     wear_cost_per_mwh: float = Field(40.0, ge=0, description="ageing cost of energy fed back [$/MWh]")
 
+    @property
+    def p_all_mw(self) -> float:
+        """Largest power of the whole fleet [MW]."""
+        return self.vehicles * self.p_each_mw
+
+    @property
+    def p_out_max_mw(self) -> float:
+        """Largest power fed back [MW]."""
+        return self.p_all_mw if self.v2g else 0.0
+
+    @property
+    def capacity_mwh(self) -> float:
+        """Usable battery capacity of the whole fleet [MWh]."""
+        return self.vehicles * self.capacity_each_mwh
+
+    @property
+    def stored_init_mwh(self) -> float:
+        """Energy in all batteries at reset [MWh]."""
+        return self.soc_init * self.capacity_mwh
+
+    @property
+    def trip_mwh(self) -> float:
+        """Energy of the trips of the whole fleet [MWh]."""
+        return self.vehicles * self.trip_each_mwh
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if not self.soc_min <= self.soc_init <= self.soc_max:
@@ -57,28 +83,6 @@ class Settings(DeviceSettings):
                 f"{self.spread_h} apart and {half} away from midnight"
             )
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `v2g` is 1 or 0, `p_mw` and `capacity_mwh` are those of the whole fleet."""
-
-    p_mw: Array
-    capacity_mwh: Array
-    eta_charge: Array
-    eta_discharge: Array
-    soc_min: Array
-    soc_max: Array
-    soc_init: Array
-    away_share: Array
-    departure_h: Array
-    arrival_h: Array
-    spread_h: Array
-    trip_mwh: Array
-    soc_target: Array
-    shortfall_cost_per_mwh: Array
-    public_cost_per_mwh: Array
-    v2g: Array
-    wear_cost_per_mwh: Array
 
 
 class State(NamedTuple):
@@ -94,12 +98,12 @@ class State(NamedTuple):
         In the last tick: energy of trips from the batteries, the rest of these trips, and charge missing at departure.
     """
 
-    share: Array
-    here_mwh: Array
-    away_mwh: Array
-    driven_mwh: Array
-    missing_mwh: Array
-    short_mwh: Array
+    share: Array = 1.0
+    here_mwh: Array = "stored_init_mwh"
+    away_mwh: Array = 0.0
+    driven_mwh: Array = 0.0
+    missing_mwh: Array = 0.0
+    short_mwh: Array = 0.0
 
 
 class Command(NamedTuple):
@@ -114,13 +118,7 @@ class Exogenous(NamedTuple):
     hour: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Everybody is connected; the first tick sends those away who should be."""
-    zero = uniform * 0.0
-    return State(zero + 1.0, zero + params.soc_init * params.capacity_mwh, zero, zero, zero, zero)
-
-
-def connected(xp: Any, params: Params, hour: Array) -> Array:
+def connected(xp: Namespace, params: Settings, hour: Array) -> Array:
     """Share of the fleet that is connected at an hour of the day [1]."""
     h = inside(xp, hour, 0.0, 24.0)
     left = inside(xp, (h - params.departure_h) / params.spread_h + 0.5, 0.0, 1.0)
@@ -129,7 +127,7 @@ def connected(xp: Any, params: Params, hour: Array) -> Array:
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Let vehicles come and go, then charge or discharge those that are connected.
 
@@ -151,7 +149,7 @@ def step(
 
     above = xp.maximum(here_mwh - params.soc_min * params.capacity_mwh * share, 0.0)
     below = xp.maximum(params.soc_max * params.capacity_mwh * share - here_mwh, 0.0)
-    limit_mw = params.p_mw * share
+    limit_mw = params.p_all_mw * share
     highest = params.v2g * xp.minimum(limit_mw, above * params.eta_discharge / dt_h)
     lowest = -xp.minimum(limit_mw, below / (params.eta_charge * dt_h))
     p_mw = inside(xp, command.p_mw, lowest, highest)
@@ -161,7 +159,7 @@ def step(
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Ageing by energy fed back, and charging elsewhere [$]."""
     wear = params.wear_cost_per_mwh * xp.maximum(injection.p_mw, 0.0) * dt_h
@@ -169,35 +167,41 @@ def money(
 
 
 def violation(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Charge missing at departure [$]."""
     return (params.shortfall_cost_per_mwh * state.short_mwh,)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """Stored energy at the settlement price [$]."""
     return (state.here_mwh + state.away_mwh) * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """State of charge and share of those connected, and power."""
     soc = state.here_mwh / (params.capacity_mwh * xp.maximum(state.share, _NOBODY))
     return soc, state.share, injection.p_mw
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Charge to the target when energy is no dearer than on average, and in the hours before departures."""
     missing_mwh = xp.maximum(params.soc_target * params.capacity_mwh * state.share - state.here_mwh, 0.0)
     ahead_h = params.departure_h - 0.5 * params.spread_h - exogenous.hour
-    needed_h = missing_mwh / (params.eta_charge * params.p_mw * xp.maximum(state.share, _NOBODY))
+    needed_h = missing_mwh / (params.eta_charge * params.p_all_mw * xp.maximum(state.share, _NOBODY))
     late = (decide_on(xp, ahead_h + params.spread_h) > 0.0) & (decide_on(xp, ahead_h - needed_h - dt_h) <= 0.0)
     cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     return Command(-flag(xp, cheap | late, missing_mwh) * missing_mwh / (params.eta_charge * dt_h))
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """All batteries store, trips are useful, conversions lose [MWh]."""
     p_mw = injection.p_mw
@@ -212,45 +216,21 @@ def energy(
 
 
 @register_device("EVFleet", aliases=("ev_fleet",))
-class EVFleet(DeviceAgent):
+class EVFleet(DeviceAgent, from_module=True):
     """Many vehicles that leave in the morning and return in the evening, charged as one."""
 
+    ranges = {"p_mw": ("-p_all_mw", "p_out_max_mw")}
+    reading_ranges = {"soc": (0.0, 1.0), "connected": (0.0, 1.0), "p_mw": ("-p_all_mw", "p_all_mw")}
     money_names = ("wear", "public_charging")
     violation_names = ("departure",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    violation, worth, readings = staticmethod(violation), staticmethod(worth), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings.model_dump()
-        number = given.pop("vehicles")
-        return Params(
-            p_mw=number * given.pop("p_each_mw"),
-            capacity_mwh=number * given.pop("capacity_each_mwh"),
-            trip_mwh=number * given.pop("trip_each_mwh"),
-            v2g=float(given.pop("v2g")),
-            **given,
-        )
 
     def refill(self) -> Refill:
         """The whole window of all vehicles at full power; that some are away does not count."""
         row = self.params()
         window_mwh = (row.soc_max - row.soc_min) * row.capacity_mwh
-        return Refill(window_mwh / (row.p_mw * row.eta_charge), row.eta_charge)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """State of charge and share of those connected, and power."""
-        limit = self.params().p_mw
-        return Entry("soc", "1", 0.0, 1.0), Entry("connected", "1", 0.0, 1.0), Entry("p", "MW", -limit, limit)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Power: charging only, or both ways with vehicle-to-grid."""
-        limit = self.params().p_mw
-        return {"p_mw": Entry("p", "MW", -limit, limit if self.settings.v2g else 0.0)}
+        return Refill(window_mwh / (row.p_all_mw * row.eta_charge), row.eta_charge)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: sessions and trips are left out, so that a bound stays one, if a loose one."""
-        limit = self.params().p_mw
-        return LinearDevice(p_min_mw=-limit, p_max_mw=limit if self.settings.v2g else 0.0)
+        given = self.settings
+        return LinearDevice(p_min_mw=-given.p_all_mw, p_max_mw=given.p_out_max_mw)

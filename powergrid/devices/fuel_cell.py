@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -31,6 +32,16 @@ class Settings(DeviceSettings):
     ramp_mw_per_h: float | None = Field(None, gt=0, description="largest change of power [MW/h]; free if not given")
     hydrogen_price_per_kg: float = Field(5.0, ge=0, description="price of hydrogen [$/kg]")
 
+    @property
+    def drop_v(self) -> float:
+        """Voltage lost at rated current [V]."""
+        return self.v_open - self.v_rated
+
+    @property
+    def ramp_limit_mw_per_h(self) -> float:
+        """Largest change of power [MW/h], infinite where none is given."""
+        return inf if self.ramp_mw_per_h is None else self.ramp_mw_per_h
+
     @model_validator(mode="after")
     def _falling(self) -> Settings:
         if not self.v_open / 2.0 < self.v_rated < self.v_open:
@@ -40,23 +51,11 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `drop_v` is the voltage lost at rated current, an absent ramp is infinite."""
-
-    p_max_mw: Array
-    v_open: Array
-    v_rated: Array
-    drop_v: Array
-    auxiliary_share: Array
-    ramp_mw_per_h: Array
-    hydrogen_price_per_kg: Array
-
-
 class State(NamedTuple):
     """Power [MW] and hydrogen taken [MW of its lower heating value] in the last tick."""
 
-    p_mw: Array
-    hydrogen_mw: Array
+    p_mw: Array = 0.0
+    hydrogen_mw: Array = 0.0
 
 
 class Command(NamedTuple):
@@ -65,12 +64,7 @@ class Command(NamedTuple):
     p_mw: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """At rest."""
-    return State(uniform * 0.0, uniform * 0.0)
-
-
-def hydrogen(xp: Any, params: Params, p_mw: Array) -> Array:
+def hydrogen(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Hydrogen for a net power [MW of its lower heating value].
 
     With the voltage ``V = V_0 - d i`` over the current `i` (1 at rated power), the power is ``i V`` in units of rated
@@ -86,17 +80,17 @@ def hydrogen(xp: Any, params: Params, p_mw: Array) -> Array:
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Follow the command within ``0 <= p <= p_max`` and the ramp; :func:`hydrogen` says what it takes."""
-    ramp_mw = params.ramp_mw_per_h * dt_h
+    ramp_mw = params.ramp_limit_mw_per_h * dt_h
     lowest = xp.maximum(state.p_mw - ramp_mw, 0.0)
     highest = xp.minimum(state.p_mw + ramp_mw, params.p_max_mw)
     p_mw = inside(xp, command.p_mw, lowest, highest)
     return State(p_mw, hydrogen(xp, params, p_mw)), Injection(p_mw, p_mw * 0.0)
 
 
-def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh at power `p_mw` [$/MWh]: the price of hydrogen over the efficiency of the next MWh."""
     per_unit = p_mw / params.p_max_mw * params.v_rated
     root = xp.sqrt(xp.maximum(params.v_open * params.v_open - 4.0 * params.drop_v * per_unit, 1e-12))
@@ -105,25 +99,25 @@ def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Hydrogen [$]."""
     return (params.hydrogen_price_per_kg / LHV_MWH_PER_KG * state.hydrogen_mw * dt_h,)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power."""
     return (injection.p_mw,)
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """The power at which the marginal cost equals the price: retail up to the net load, feed-in beyond it."""
     sells = _output_at(xp, params, outlook.feed_in_per_mwh)
     buys_not = _output_at(xp, params, outlook.retail_per_mwh)
     return Command(xp.minimum(xp.maximum(outlook.net_load_mw, sells), buys_not))
 
 
-def _output_at(xp: Any, params: Params, price_per_mwh: Array) -> Array:
+def _output_at(xp: Namespace, params: Settings, price_per_mwh: Array) -> Array:
     """Inverse of :func:`marginal_cost`, within the limits [MW]."""
     fuel_per_mwh = params.hydrogen_price_per_kg / LHV_MWH_PER_KG * _LHV_V / (1.0 - params.auxiliary_share)
     root = fuel_per_mwh / xp.maximum(price_per_mwh, 1e-9)
@@ -132,7 +126,13 @@ def _output_at(xp: Any, params: Params, price_per_mwh: Array) -> Array:
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: NoColumns,
+    dt_h: float,
 ) -> Energy:
     """Hydrogen comes in; what does not become electricity is heat that is lost [MWh]."""
     zero = injection.p_mw * 0.0
@@ -143,28 +143,12 @@ def energy(
 
 
 @register_device("FuelCell", aliases=("fuel_cell",))
-class FuelCell(DeviceAgent):
+class FuelCell(DeviceAgent, from_module=True):
     """Fuel cell on bought hydrogen, more efficient at part load, with an optional ramp."""
 
+    ranges = {"p_mw": (0.0, "p_max_mw")}
+    reading_ranges = {"p_mw": (0.0, "p_max_mw")}
     money_names = ("hydrogen",)
-    Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step, money = staticmethod(reset), staticmethod(step), staticmethod(money)
-    marginal_cost, readings = staticmethod(marginal_cost), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings.model_dump()
-        ramp = given.pop("ramp_mw_per_h")
-        return Params(drop_v=given["v_open"] - given["v_rated"], ramp_mw_per_h=inf if ramp is None else ramp, **given)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Power."""
-        return (Entry("p", "MW", 0.0, self.settings.p_max_mw),)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Power."""
-        return {"p_mw": Entry("p", "MW", 0.0, self.settings.p_max_mw)}
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Limits, ramp and blocks at the marginal cost of their lower end, nowhere above the true cost."""
@@ -174,7 +158,7 @@ class FuelCell(DeviceAgent):
         return LinearDevice(
             p_min_mw=0.0,
             p_max_mw=row.p_max_mw,
-            ramp_mw_per_h=row.ramp_mw_per_h,
+            ramp_mw_per_h=row.ramp_limit_mw_per_h,
             cost_mw=(width,) * _BLOCKS,
             cost_per_mwh=costs,
         )

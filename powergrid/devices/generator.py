@@ -18,7 +18,9 @@ from powergrid.agents.device_agent import (
     finite,
     flag,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
+from powergrid.devices._shared import Rated, inside
 from powergrid.plugins import register_device
 
 OFF, STARTING, ON, STOPPING = 0.0, 1.0, 2.0, 3.0
@@ -45,7 +47,7 @@ _USUAL_ANY_SIZE: dict[str, dict[str, Any]] = {
 }
 
 
-class Settings(DeviceSettings):
+class Settings(Rated, DeviceSettings):
     """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once.
 
     A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`; it may be switched off
@@ -95,6 +97,53 @@ class Settings(DeviceSettings):
         5.0, gt=0, le=100, description="fall of an island's frequency at rated power [% of nominal], if grid_forming"
     )
 
+    @property
+    def rating_mva(self) -> float:
+        """Rating [MVA]: `sn_mva`, or the highest power where no reactive power is offered."""
+        return self.sn_mva or self.p_max_mw
+
+    @property
+    def q_free(self) -> float:
+        """One where no power factor limits the reactive power, else zero."""
+        return 1.0 if self.min_power_factor is None else 0.0
+
+    @property
+    def q_per_p(self) -> float:
+        """Largest reactive power per active power where a power factor limits it [1]."""
+        return 0.0 if self.min_power_factor is None else tan(acos(self.min_power_factor))
+
+    @property
+    def q_max_mvar(self) -> float:
+        """Largest reactive power [Mvar]; rating and power factor meet at S sin(phi)."""
+        sine = self.q_per_p / (1.0 + self.q_per_p**2) ** 0.5
+        most_mvar = self.rating_mva if self.q_free else min(self.rating_mva * sine, self.q_per_p * self.p_max_mw)
+        return self.q_share * most_mvar
+
+    @property
+    def ramp_limit_mw_per_h(self) -> float:
+        """Largest change of power [MW/h], infinite where none is given."""
+        return inf if self.ramp_mw_per_h is None else self.ramp_mw_per_h
+
+    @property
+    def longest_h(self) -> float:
+        """Longest time that any mode must last [h]."""
+        return max(self.min_up_h, self.min_down_h, self.start_up_h, self.shut_down_h)
+
+    @property
+    def longest_wait_h(self) -> float:
+        """The same where it is above zero, else an hour [h]."""
+        return self.longest_h or 1.0
+
+    @property
+    def p_init_mw(self) -> float:
+        """Power at reset [MW]: the lowest where it is on."""
+        return self.on_init * self.p_min_mw
+
+    @property
+    def mode_init(self) -> float:
+        """Mode at reset: on or off, free to change at once."""
+        return self.on_init * ON
+
     @model_validator(mode="before")
     @classmethod
     def _spelled_out(cls, given: Any) -> Any:
@@ -136,38 +185,6 @@ def _usual(given: dict[str, Any]) -> dict[str, Any]:
     return {**usual, **given}
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`, and four that follow from them.
-
-    `q_share` is 1 where reactive power is offered, else 0; `q_free` is 1 where no power factor limits it, else 0, and
-    `q_per_p` the largest reactive power per active power where one does [1]. `longest_h` is the longest time any
-    mode must last [h].
-    """
-
-    p_min_mw: Array
-    p_max_mw: Array
-    sn_mva: Array
-    q_share: Array
-    q_free: Array
-    q_per_p: Array
-    ramp_mw_per_h: Array
-    no_load_cost_per_h: Array
-    marginal_cost_per_mwh: Array
-    marginal_cost_slope_per_mw2h: Array
-    efficiency: Array
-    commitment: Array
-    on_init: Array
-    min_up_h: Array
-    min_down_h: Array
-    start_up_h: Array
-    shut_down_h: Array
-    longest_h: Array
-    start_cost: Array
-    shut_down_cost: Array
-    grid_forming: Array
-    droop_percent: Array
-
-
 class State(NamedTuple):
     """What the unit does.
 
@@ -183,35 +200,23 @@ class State(NamedTuple):
         Starts and shut-downs begun in the last tick.
     """
 
-    p_mw: Array
-    mode: Array
-    mode_h: Array
-    starts: Array
-    stops: Array
+    p_mw: Array = "p_init_mw"
+    mode: Array = "mode_init"
+    mode_h: Array = "longest_h"
+    starts: Array = 0.0
+    stops: Array = 0.0
 
 
 class Command(NamedTuple):
     """Wanted injection [MW, Mvar], and whether to be on (above 0.5)."""
 
-    p_mw: Array
-    q_mvar: Array
-    commit: Array
-
-
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """On at lowest power or off, free to change at once."""
-    zero = uniform * 0.0
-    return State(
-        p_mw=zero + params.on_init * params.p_min_mw,
-        mode=zero + params.on_init * ON,
-        mode_h=zero + params.longest_h,
-        starts=zero,
-        stops=zero,
-    )
+    p_mw: Array = 0.0
+    q_mvar: Array = 0.0
+    commit: Array = "on_init"
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Follow the commitment as its times allow, then the power within limits, ramp and capability.
 
@@ -221,21 +226,21 @@ def step(
     ``|p - p_last| <= r dt``; a unit that has just come on may reach `p_min` at once. A unit told to stop goes down its
     ramp to `p_min` first and stays there until it may stop. ``p^2 + q^2 <= S^2``, and ``|q| <= p tan(acos(pf))``.
     """
-    ramp_mw = params.ramp_mw_per_h * dt_h
+    ramp_mw = params.ramp_limit_mw_per_h * dt_h
     mode, mode_h, starts, stops, leaving = _commit(xp, params, state, command, ramp_mw, dt_h)
     on = flag(xp, mode == ON, state.p_mw)
     wanted = xp.where(leaving, params.p_min_mw, finite(xp, command.p_mw))
     lowest = xp.maximum(params.p_min_mw, state.p_mw - ramp_mw)
     highest = xp.maximum(params.p_min_mw, xp.minimum(params.p_max_mw, state.p_mw + ramp_mw))
     p_mw = on * xp.minimum(xp.maximum(wanted, lowest), highest)
-    circle = xp.sqrt(xp.maximum((params.sn_mva - p_mw) * (params.sn_mva + p_mw), 1e-18))
-    room = on * params.q_share * xp.minimum(circle, params.q_free * params.sn_mva + params.q_per_p * p_mw)
-    q_mvar = xp.minimum(xp.maximum(finite(xp, command.q_mvar), -room), room)
+    circle = xp.sqrt(xp.maximum((params.rating_mva - p_mw) * (params.rating_mva + p_mw), 1e-18))
+    room = on * params.q_share * xp.minimum(circle, params.q_free * params.rating_mva + params.q_per_p * p_mw)
+    q_mvar = inside(xp, command.q_mvar, -room, room)
     return State(p_mw, mode, mode_h, starts, stops), Injection(p_mw, q_mvar)
 
 
 def _commit(
-    xp: Any, params: Params, state: State, command: Command, ramp_mw: Array, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, ramp_mw: Array, dt_h: float
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Mode of this tick, hours in it at its end, starts, stops, and whether the unit is told to stop but still on."""
     zero = state.p_mw * 0.0
@@ -256,23 +261,23 @@ def _commit(
     return mode, mode_h, flag(xp, start, zero), flag(xp, stop, zero), told
 
 
-def _lasted(xp: Any, mode_h: Array, needed_h: Array) -> Array:
+def _lasted(xp: Namespace, mode_h: Array, needed_h: Array) -> Array:
     """Whether a mode has lasted long enough."""
     return decide_on(xp, mode_h - needed_h) >= 0.0
 
 
-def marginal_cost(xp: Any, params: Params, p_mw: Array) -> Array:
+def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh at power `p_mw` [$/MWh]: ``c_1 + s p``."""
     return params.marginal_cost_per_mwh + params.marginal_cost_slope_per_mw2h * p_mw
 
 
-def fuel_cost(params: Params, p_mw: Array) -> Array:
+def fuel_cost(params: Settings, p_mw: Array) -> Array:
     """Cost of fuel above the no-load cost [$/h]: ``c_1 p + s p^2 / 2``."""
     return (params.marginal_cost_per_mwh + 0.5 * params.marginal_cost_slope_per_mw2h * p_mw) * p_mw
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Fuel, with the no-load cost of the hours on, and starts with shut-downs [$]."""
     on = flag(xp, state.mode == ON, state.p_mw)
@@ -280,16 +285,16 @@ def money(
     return fuel, params.start_cost * state.starts + params.shut_down_cost * state.stops
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """A committed unit saves its start [$]: one committed at first and not at last pays its restart."""
     return params.start_cost * _committed(xp, state)
 
 
-def _committed(xp: Any, state: State) -> Array:
+def _committed(xp: Namespace, state: State) -> Array:
     return flag(xp, (state.mode == STARTING) | (state.mode == ON), state.p_mw)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Power, status, and hours until the mode may change (on, off) or does change (starting, stopping)."""
     off, starting = flag(xp, state.mode == OFF, state.p_mw), flag(xp, state.mode == STARTING, state.p_mw)
     on, stopping = flag(xp, state.mode == ON, state.p_mw), flag(xp, state.mode == STOPPING, state.p_mw)
@@ -299,13 +304,13 @@ def readings(xp: Any, params: Params, state: State, injection: Injection) -> tup
     return injection.p_mw, status, xp.maximum(least_h - state.mode_h, 0.0)
 
 
-def stiffness_mw(xp: Any, params: Params, state: State) -> Array:
+def stiffness_mw(xp: Namespace, params: Settings, state: State) -> Array:
     """Rated power over droop [MW/pu]; zero unless the unit is on."""
     on = flag(xp, state.mode == ON, state.p_mw)
     return 100.0 * on * params.grid_forming * params.p_max_mw / params.droop_percent
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Least-cost output of one unit behind a meter, at unity power factor.
 
     Power that replaces a purchase is worth the retail price, power that is sold the feed-in price. So the unit follows
@@ -324,7 +329,7 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
     return Command(p_mw, p_mw * 0.0, commit)
 
 
-def _output_at(xp: Any, params: Params, price_per_mwh: Array) -> Array:
+def _output_at(xp: Namespace, params: Settings, price_per_mwh: Array) -> Array:
     """Power at which the marginal cost equals a price, within the limits [MW]."""
     # a flat curve jumps from the lowest to the highest power at its price: a tiny slope does the same
     slope = xp.maximum(params.marginal_cost_slope_per_mw2h, 1e-9)
@@ -332,13 +337,19 @@ def _output_at(xp: Any, params: Params, price_per_mwh: Array) -> Array:
     return xp.minimum(xp.maximum(wanted, params.p_min_mw), params.p_max_mw)
 
 
-def _bill(xp: Any, outlook: Outlook, import_mw: Array) -> Array:
+def _bill(xp: Namespace, outlook: Outlook, import_mw: Array) -> Array:
     """What the tariff charges for an import, or pays for an export [$/h]."""
     return outlook.retail_per_mwh * xp.maximum(import_mw, 0.0) + outlook.feed_in_per_mwh * xp.minimum(import_mw, 0.0)
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: NoColumns,
+    dt_h: float,
 ) -> Energy:
     """Fuel comes in, what does not become electricity is lost [MWh]."""
     zero = injection.p_mw * 0.0
@@ -347,32 +358,19 @@ def energy(
 
 
 @register_device("Generator", aliases=("DG", "generator"))
-class Generator(DeviceAgent):
+class Generator(DeviceAgent, from_module=True):
     """Generator with a quadratic cost curve, a ramp, a capability curve and, on request, unit commitment.
 
     An hour on at power `p` costs ``no_load + c_1 p + s p^2 / 2``, so that the marginal cost is ``c_1 + s p``.
     """
 
+    ranges = {
+        "p_mw": ("p_min_mw", "p_max_mw"),
+        "q_mvar": ("-q_max_mvar", "q_max_mvar"),
+        "commit": (0.0, "commitment"),
+    }
+    reading_ranges = {"p_mw": (0.0, "p_max_mw"), "status": (0.0, 1.0), "wait_h": (0.0, "longest_wait_h")}
     money_names = ("fuel", "start")
-    Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step = staticmethod(reset), staticmethod(step)
-    money, worth, marginal_cost = staticmethod(money), staticmethod(worth), staticmethod(marginal_cost)
-    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
-    stiffness_mw = staticmethod(stiffness_mw)
-
-    def params(self) -> Any:
-        """This unit's row; a ramp that was not given is infinite, and without a rating no reactive power is offered."""
-        given = self.settings.model_dump(exclude={"kind"})
-        rating, factor, ramp = given.pop("sn_mva"), given.pop("min_power_factor"), given.pop("ramp_mw_per_h")
-        return Params(
-            sn_mva=rating or given["p_max_mw"],
-            q_share=0.0 if rating is None else 1.0,
-            q_free=1.0 if factor is None else 0.0,
-            q_per_p=0.0 if factor is None else tan(acos(factor)),
-            ramp_mw_per_h=inf if ramp is None else ramp,
-            longest_h=max(given[name] for name in ("min_up_h", "min_down_h", "start_up_h", "shut_down_h")),
-            **{name: float(value) for name, value in given.items()},
-        )
 
     def forming_mva(self) -> float:
         """Its rating, if it forms grids."""
@@ -382,34 +380,6 @@ class Generator(DeviceAgent):
         """Its worth follows no price of energy."""
         return None
 
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Power, status (0 off, 1/3 stopping, 2/3 starting, 1 on) and hours until the mode may change."""
-        row = self.params()
-        return (
-            Entry("p", "MW", 0.0, row.p_max_mw),
-            Entry("status", "1", 0.0, 1.0),
-            Entry("wait", "h", 0.0, row.longest_h or 1.0),
-        )
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Active power, reactive power if rated for it, and commitment if allowed."""
-        row = self.params()
-        entries = {}
-        if row.p_min_mw < row.p_max_mw:
-            entries["p_mw"] = Entry("p", "MW", row.p_min_mw, row.p_max_mw)
-        # the circle and the power factor meet at S sin(phi)
-        sine = row.q_per_p / (1.0 + row.q_per_p**2) ** 0.5
-        q_max_mvar = row.sn_mva if row.q_free else min(row.sn_mva * sine, row.q_per_p * row.p_max_mw)
-        if row.q_share * q_max_mvar > 0.0:
-            entries["q_mvar"] = Entry("q", "Mvar", -q_max_mvar, q_max_mvar)
-        if row.commitment:
-            entries["commit"] = Entry("commit", "1", 0.0, 1.0)
-        return entries
-
-    def idle(self) -> Any:
-        """Lowest power, and the status that the unit has at reset."""
-        return Command(0.0, 0.0, float(self.settings.on_init))
-
     def linear(self, exogenous: Any) -> LinearDevice:
         """Limits, times and a piecewise cost; with commitment no ramp, because a start may jump to p_min."""
         row = self.params()
@@ -417,7 +387,7 @@ class Generator(DeviceAgent):
         return LinearDevice(
             p_min_mw=0.0 if row.commitment else row.p_min_mw,
             p_max_mw=row.p_max_mw,
-            ramp_mw_per_h=inf if row.commitment else row.ramp_mw_per_h,
+            ramp_mw_per_h=inf if row.commitment else row.ramp_limit_mw_per_h,
             start_cost=row.start_cost,
             cost_mw=widths,
             cost_per_mwh=costs,
@@ -429,7 +399,7 @@ class Generator(DeviceAgent):
         )
 
 
-def _blocks(row: Params) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _blocks(row: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Widths and marginal costs of tangents to the cost curve at equal steps of power: exact there, below between."""
     if row.marginal_cost_slope_per_mw2h == 0.0:
         return (row.p_max_mw,), (row.marginal_cost_per_mwh,)

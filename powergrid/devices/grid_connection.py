@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, NoColumns, Outlook
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, NoColumns
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
 
@@ -44,6 +45,11 @@ class Settings(DeviceSettings):
         10.0, ge=0, description="price of import above the limit, as that of an overloaded line [$/(% h)]"
     )
 
+    @property
+    def import_max_mw(self) -> float:
+        """Import limit [MW], infinite where none is given."""
+        return inf if self.p_max_mw is None else self.p_max_mw
+
     @model_validator(mode="after")
     def _once(self) -> Settings:
         own = self.tariff or OwnTariff()
@@ -51,13 +57,6 @@ class Settings(DeviceSettings):
             if flat is not None and getattr(own, name) is not None:
                 raise ValueError(f"{name} stands in tariff and beside it; leave one of them out")
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings` that the kernels need; a limit that was not given is infinite."""
-
-    p_max_mw: Array
-    import_limit_cost_per_percent_h: Array
 
 
 class Exogenous(NamedTuple):
@@ -72,13 +71,8 @@ class Exogenous(NamedTuple):
     p_net_mw: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> NoColumns:
-    """A meter remembers nothing."""
-    return NoColumns()
-
-
 def step(
-    xp: Any, params: Params, state: NoColumns, command: NoColumns, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: NoColumns, command: NoColumns, exogenous: Exogenous, dt_h: float
 ) -> tuple[NoColumns, Injection]:
     """A meter injects nothing; it reads what the power flow finds."""
     zero = exogenous.p_branch_mw * 0.0
@@ -86,7 +80,7 @@ def step(
 
 
 def money(
-    xp: Any, params: Params, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Imported energy at retail minus exported energy at feed-in [$]: ``(r max(p, 0) - f max(-p, 0)) dt``.
 
@@ -98,30 +92,11 @@ def money(
 
 
 def violation(
-    xp: Any, params: Params, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: NoColumns, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Import above the limit, in percent of the limit, priced by percent and hour [$]."""
-    excess_percent = 100.0 * xp.maximum(exogenous.p_branch_mw - params.p_max_mw, 0.0) / params.p_max_mw
+    excess_percent = 100.0 * xp.maximum(exogenous.p_branch_mw - params.import_max_mw, 0.0) / params.import_max_mw
     return (params.import_limit_cost_per_percent_h * excess_percent * dt_h,)
-
-
-def rule(xp: Any, params: Params, state: NoColumns, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> NoColumns:
-    """There is nothing to command."""
-    return NoColumns()
-
-
-def energy(
-    xp: Any,
-    params: Params,
-    before: NoColumns,
-    after: NoColumns,
-    injection: Injection,
-    exogenous: Exogenous,
-    dt_h: float,
-) -> Energy:
-    """All zero: what passes the meter is the account of the devices behind it."""
-    zero = injection.p_mw * 0.0
-    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
 
 
 def tariff_series(feed_in_share: float, retail_adder_per_mwh: float) -> tuple[str, str]:
@@ -130,7 +105,7 @@ def tariff_series(feed_in_share: float, retail_adder_per_mwh: float) -> tuple[st
 
 
 @register_device("GridConnection", aliases=("Grid", "grid"))
-class GridConnection(DeviceAgent):
+class GridConnection(DeviceAgent, from_module=True):
     """Meter at a point of common coupling.
 
     `bus` names the metered branch, whose from bus faces the utility, or is empty for the network's source. Energy is
@@ -141,9 +116,6 @@ class GridConnection(DeviceAgent):
     default_policy = "rule_based"
     money_names = ("grid",)
     violation_names = ("import_limit",)
-    Settings, Params, Exogenous = Settings, Params, Exogenous
-    reset, step, rule, energy = staticmethod(reset), staticmethod(step), staticmethod(rule), staticmethod(energy)
-    money, violation = staticmethod(money), staticmethod(violation)
 
     @property
     def tariff(self) -> tuple[float, float]:
@@ -179,11 +151,3 @@ class GridConnection(DeviceAgent):
             "p_branch_mw": "p_branch_mw",
             "p_net_mw": "p_net_mw",
         }
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        return Params(
-            p_max_mw=inf if given.p_max_mw is None else given.p_max_mw,
-            import_limit_cost_per_percent_h=given.import_limit_cost_per_percent_h,
-        )

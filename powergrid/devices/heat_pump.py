@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook, Refill
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices import _room
 from powergrid.devices._room import Exogenous, State, heated, needed
 from powergrid.devices._shared import AMBIENT_C, inside, outdoor
@@ -36,36 +37,48 @@ class Settings(DeviceSettings):
     t_max_c: float = Field(23.0, ge=0, le=40, description="highest comfortable room temperature [degC]")
     discomfort_cost_per_k_h: float = Field(0.5, ge=0, description="price of leaving the comfort band [$/(K h)]")
 
+    @property
+    def by_air(self) -> float:
+        """One where the outdoor air is the source, else zero."""
+        return float(self.kind == "air")
+
+    @property
+    def cop_0(self) -> float:
+        """COP of its kind at no lift [1]."""
+        return _CURVES[self.kind][0]
+
+    @property
+    def cop_1(self) -> float:
+        """Fall of the COP of its kind with the lift [1/K]."""
+        return _CURVES[self.kind][1]
+
+    @property
+    def cop_2(self) -> float:
+        """Curvature of the COP of its kind over the lift [1/K2]."""
+        return _CURVES[self.kind][2]
+
+    @property
+    def lift_min_k(self) -> float:
+        """Smallest lift of the curve [K]."""
+        return _CURVES[self.kind][3]
+
+    @property
+    def usual_cop(self) -> float:
+        """COP at 7 degC outdoors [1]."""
+        source_c = _USUAL_AMBIENT_C if self.kind == "air" else self.ground_temp_c
+        lift_k = min(max(self.supply_temp_c - source_c, self.lift_min_k), _MOST_LIFT_K)
+        return self.cop_0 - self.cop_1 * lift_k + self.cop_2 * lift_k**2
+
+    @property
+    def hottest_c(self) -> float:
+        """Room temperature that the weather and full power could bring [degC]."""
+        return AMBIENT_C[1] + self.r_k_per_kw * (1000.0 * self.p_max_mw * self.cop_0 + self.gain_kw)
+
     @model_validator(mode="after")
     def _band(self) -> Settings:
         if not self.t_min_c < self.t_max_c:
             raise ValueError(f"t_min_c {self.t_min_c} must be below t_max_c {self.t_max_c}")
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `cop_0`, `cop_1`, `cop_2` and `lift_min_k` are the COP curve of its kind.
-
-    `by_air` is 1 where the outdoor air is the source, else 0, and `usual_cop` the COP at 7 degC outdoors.
-    """
-
-    p_max_mw: Array
-    by_air: Array
-    cop_0: Array
-    cop_1: Array
-    cop_2: Array
-    lift_min_k: Array
-    usual_cop: Array
-    supply_temp_c: Array
-    ground_temp_c: Array
-    r_k_per_kw: Array
-    c_kwh_per_k: Array
-    gain_kw: Array
-    t_init_c: Array
-    t_set_c: Array
-    t_min_c: Array
-    t_max_c: Array
-    discomfort_cost_per_k_h: Array
 
 
 class Command(NamedTuple):
@@ -74,7 +87,7 @@ class Command(NamedTuple):
     heat_share: Array
 
 
-def cop(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
+def cop(xp: Namespace, params: Settings, ambient_temp_c: Array) -> Array:
     """Heat per electricity [1]: ``a - b L + c L^2`` over the lift `L` from source to heating water [K].
 
     Regressions over field and test data of Staffell, Brett, Brandon and Hawkes, "A review of domestic heat pumps",
@@ -87,7 +100,7 @@ def cop(xp: Any, params: Params, ambient_temp_c: Array) -> Array:
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Draw a share of the largest power and bring its heat into the building.
 
@@ -99,12 +112,12 @@ def step(
     return heated(xp, params, state, exogenous, heat_kw, dt_h), Injection(-power_kw / 1000.0, power_kw * 0.0)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """The room's heat as the electricity that it takes to make it at 7 degC outdoors [$]."""
     return params.c_kwh_per_k * state.temp_c / params.usual_cop / 1000.0 * settlement_per_mwh
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Bring the room to its set point by the end of the tick."""
     heat_kw = needed(xp, params, state, exogenous, params.t_set_c, dt_h)
     most_kw = 1000.0 * params.p_max_mw * cop(xp, params, exogenous.ambient_temp_c)
@@ -112,31 +125,15 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
 
 
 @register_device("HeatPump", aliases=("heat_pump",))
-class HeatPump(DeviceAgent):
+class HeatPump(DeviceAgent, from_module=True):
     """Air- or ground-source heat pump in a building of one thermal resistance and one capacity."""
 
+    ranges = {"heat_share": (0.0, 1.0)}
+    reading_ranges = {"temp_c": (AMBIENT_C[0], "hottest_c"), "p_used_mw": (0.0, "p_max_mw")}
     violation_names = ("comfort",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, violation = staticmethod(_room.reset), staticmethod(step), staticmethod(_room.violation)
-    readings, rule, energy = staticmethod(_room.readings), staticmethod(rule), staticmethod(_room.energy)
-    worth = staticmethod(worth)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings.model_dump()
-        kind = given.pop("kind")
-        cop_0, cop_1, cop_2, lift_min_k = _CURVES[kind]
-        source_c = _USUAL_AMBIENT_C if kind == "air" else given["ground_temp_c"]
-        lift_k = min(max(given["supply_temp_c"] - source_c, lift_min_k), _MOST_LIFT_K)
-        return Params(
-            by_air=float(kind == "air"),
-            cop_0=cop_0,
-            cop_1=cop_1,
-            cop_2=cop_2,
-            lift_min_k=lift_min_k,
-            usual_cop=cop_0 - cop_1 * lift_k + cop_2 * lift_k**2,
-            **given,
-        )
+    State, Exogenous = State, Exogenous
+    violation, readings = staticmethod(_room.violation), staticmethod(_room.readings)
+    energy = staticmethod(_room.energy)
 
     def refill(self) -> Refill:
         """The comfort band at full power, within the time constant of the room, which keeps heat no longer."""
@@ -144,16 +141,6 @@ class HeatPump(DeviceAgent):
         band_kwh = row.c_kwh_per_k * (row.t_max_c - row.t_min_c)
         hours = band_kwh / (1000.0 * row.p_max_mw * row.usual_cop)
         return Refill(hours, within_h=row.r_k_per_kw * row.c_kwh_per_k)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Room temperature, as far as the weather and full power could take it, and electrical power."""
-        given = self.settings
-        hottest_c = AMBIENT_C[1] + given.r_k_per_kw * (1000.0 * given.p_max_mw * _CURVES[given.kind][0] + given.gain_kw)
-        return Entry("temp", "degC", AMBIENT_C[0], hottest_c), Entry("p_used", "MW", 0.0, given.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the largest power."""
-        return {"heat_share": Entry("heat_share", "1", 0.0, 1.0)}
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: comfort is left out, so that a bound stays one."""

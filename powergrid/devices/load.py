@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import AliasChoices, Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, Outlook, finite
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
 
 _PEAK_PU = 2.0
@@ -28,6 +29,21 @@ class Settings(DeviceSettings):
     curtailable_share: float = Field(0.0, ge=0, le=1, description="share of the demand that may be left unserved [1]")
     curtailment_cost_per_mwh: float = Field(1000.0, ge=0, description="cost of demand that is not served [$/MWh]")
 
+    @property
+    def q_nominal_mvar(self) -> float:
+        """Reactive power at a series value of 1 [Mvar], by `q_mvar` or by the power factor."""
+        return (self.q_mvar or 0.0) if self.power_factor is None else self.p_mw * tan(acos(self.power_factor))
+
+    @property
+    def least_share(self) -> float:
+        """Share of the demand that is served in any case [1]."""
+        return 1.0 - self.curtailable_share
+
+    @property
+    def p_peak_mw(self) -> float:
+        """Largest power that is to be observed [MW]."""
+        return _PEAK_PU * self.p_mw or 1.0
+
     @model_validator(mode="after")
     def _one_way(self) -> Settings:
         if self.q_mvar is not None and self.power_factor is not None:
@@ -35,25 +51,16 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; a power factor has become `q_mvar`."""
-
-    p_mw: Array
-    q_mvar: Array
-    curtailable_share: Array
-    curtailment_cost_per_mwh: Array
-
-
 class State(NamedTuple):
     """Demand of the last tick, served or not [MW]."""
 
-    demand_mw: Array
+    demand_mw: Array = 0.0
 
 
 class Command(NamedTuple):
     """Share of the demand to serve [1]."""
 
-    served_share: Array
+    served_share: Array = 1.0
 
 
 class Exogenous(NamedTuple):
@@ -62,13 +69,8 @@ class Exogenous(NamedTuple):
     load_pu: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Nothing has been asked for yet."""
-    return State(uniform * 0.0)
-
-
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Serve the demand, at least the share that may not be curtailed, at constant power factor.
 
@@ -79,29 +81,35 @@ def step(
     demand_pu = xp.maximum(finite(xp, exogenous.load_pu), 0.0)
     share = xp.minimum(xp.maximum(finite(xp, command.served_share), 1.0 - params.curtailable_share), 1.0)
     served_pu = demand_pu * share
-    return State(demand_pu * params.p_mw), Injection(-served_pu * params.p_mw, -served_pu * params.q_mvar)
+    return State(demand_pu * params.p_mw), Injection(-served_pu * params.p_mw, -served_pu * params.q_nominal_mvar)
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Demand that was not served [$]."""
     return (params.curtailment_cost_per_mwh * (state.demand_mw + injection.p_mw) * dt_h,)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Served and wanted power, consumption positive."""
     return -injection.p_mw, state.demand_mw
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Serve everything, except where buying the energy costs more than leaving the demand unserved."""
     dear = outlook.retail_per_mwh > params.curtailment_cost_per_mwh
     return Command(1.0 - xp.where(dear, params.curtailable_share, params.curtailable_share * 0.0))
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """All energy drawn is of use [MWh]."""
     zero = injection.p_mw * 0.0
@@ -109,40 +117,17 @@ def energy(
 
 
 @register_device("Load", aliases=("load", "FixedLoad", "CurtailableLoad"))
-class Load(DeviceAgent):
+class Load(DeviceAgent, from_module=True):
     """Load that follows a series; a share of it may be left unserved at a cost."""
 
+    ranges = {"served_share": ("least_share", 1.0)}
+    reading_ranges = {"p_served_mw": (0.0, "p_peak_mw"), "p_demand_mw": (0.0, "p_peak_mw")}
     default_policy = "rule_based"
     money_names = ("curtailment",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        q_mvar = given.q_mvar or 0.0
-        if given.power_factor is not None:
-            q_mvar = given.p_mw * tan(acos(given.power_factor))
-        return Params(given.p_mw, q_mvar, given.curtailable_share, given.curtailment_cost_per_mwh)
 
     def series(self) -> dict[str, str]:
         """The column of the settings."""
         return {"load_pu": self.settings.series}
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Served and wanted power, consumption positive."""
-        limit = _PEAK_PU * self.settings.p_mw or 1.0
-        return Entry("p_served", "MW", 0.0, limit), Entry("p_demand", "MW", 0.0, limit)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Served share, where some of it may be curtailed."""
-        share = self.settings.curtailable_share
-        return {"served_share": Entry("served_share", "1", 1.0 - share, 1.0)} if share else {}
-
-    def idle(self) -> Any:
-        """Everything served."""
-        return Command(1.0)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Demand as negative injection; the cost is that of what is not served."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import AliasChoices, Field, model_validator
 
 from powergrid.agents.device_agent import (
     DeviceAgent,
     DeviceSettings,
-    Energy,
     NoColumns,
     Outlook,
     decide_on,
     finite,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
 
 _DEAD_PU = 0.1
@@ -58,6 +58,21 @@ class Settings(DeviceSettings):
     local_control: bool = Field(True, description="whether its own relay moves it; else commands do")
     max_steps_per_tick: float = Field(4.0, ge=1, description="steps that the largest command asks for [steps]")
 
+    @property
+    def first_tap(self) -> float:
+        """Tap at reset [steps]; the engine then lets local control come to rest."""
+        return self.tap_init or 0.0
+
+    @property
+    def half_band_pu(self) -> float:
+        """Half the bandwidth [pu], rounded as every relay reading is."""
+        return round(0.5 * self.bandwidth_pu, 6)
+
+    @property
+    def by_command(self) -> float:
+        """One where commands move it, else zero."""
+        return float(not self.local_control)
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.tap_init is not None and not self.tap_min <= self.tap_init <= self.tap_max:
@@ -76,27 +91,11 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `half_band_pu` is half the bandwidth, rounded as every relay reading is."""
-
-    step_pu: Array
-    tap_min: Array
-    tap_max: Array
-    tap_init: Array
-    v_set_pu: Array
-    half_band_pu: Array
-    delay_s: Array
-    step_time_s: Array
-    move_cost: Array
-    local_control: Array
-    max_steps_per_tick: Array
-
-
 class State(NamedTuple):
     """Tap [steps], and steps moved in this tick, in either direction."""
 
-    tap: Array
-    moves: Array
+    tap: Array = "first_tap"
+    moves: Array = 0.0
 
 
 class Command(NamedTuple):
@@ -105,13 +104,7 @@ class Command(NamedTuple):
     move: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Start from the initial tap; the engine then lets local control come to rest."""
-    zero = uniform * 0.0
-    return State(zero + params.tap_init, zero)
-
-
-def allowed_moves(xp: Any, params: Params, dt_h: float) -> Array:
+def allowed_moves(xp: Namespace, params: Settings, dt_h: float) -> Array:
     """Steps that fit into a tick [steps]: ``floor((dt - delay) / step time) + 1``, one for ticks of 60 s or less."""
     seconds = dt_h * 3600.0
     fitting = xp.floor(decide_on(xp, (seconds - params.delay_s) / params.step_time_s)) + 1.0
@@ -119,7 +112,7 @@ def allowed_moves(xp: Any, params: Params, dt_h: float) -> Array:
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Begin a tick: forget the moves counted so far and, without local control, move as commanded."""
     wish = xp.minimum(xp.maximum(finite(xp, command.move), -1.0), 1.0) * (1.0 - params.local_control)
@@ -131,7 +124,7 @@ def step(
     return State(state.tap + up - down, up + down), Injection(zero, zero)
 
 
-def wanted_steps(xp: Any, params: Params, state: State, v_relay_pu: Array, allowed: Array) -> Array:
+def wanted_steps(xp: Namespace, params: Settings, state: State, v_relay_pu: Array, allowed: Array) -> Array:
     """Steps that each relay asks for between two power flows, up positive; zero where it is at rest.
 
     A relay out of its band asks for the steps that bring it just inside by their ideal gain, no more than its range
@@ -162,51 +155,43 @@ def wanted_steps(xp: Any, params: Params, state: State, v_relay_pu: Array, allow
     return xp.where(out, xp.where(low, steps, -steps), 0.0)
 
 
-def moved(xp: Any, state: State, steps: Array) -> State:
+def moved(xp: Namespace, state: State, steps: Array) -> State:
     """The state after signed steps, which are counted."""
     return State(state.tap + steps, state.moves + xp.abs(steps))
 
 
-def ratio(params: Params, state: State) -> Array:
+def ratio(params: Settings, state: State) -> Array:
     """Voltage gain of the ideal ratio [1]: ``1 + step tap``."""
     return 1.0 + params.step_pu * state.tap
 
 
-def _room_up(xp: Any, params: Params, state: State) -> Array:
+def _room_up(xp: Namespace, params: Settings, state: State) -> Array:
     return xp.floor(decide_on(xp, params.tap_max - state.tap))
 
 
-def _room_down(xp: Any, params: Params, state: State) -> Array:
+def _room_down(xp: Namespace, params: Settings, state: State) -> Array:
     return xp.floor(decide_on(xp, state.tap - params.tap_min))
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Wear of the moves [$]."""
     return (params.move_cost * state.moves,)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Tap."""
     return (state.tap,)
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Stay: prices say nothing about a tap, and the relay needs no command."""
     return Command(state.tap * 0.0)
 
 
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: NoColumns, dt_h: float
-) -> Energy:
-    """All zero: an ideal ratio; the loss of its impedance is the network's."""
-    zero = injection.p_mw * 0.0
-    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
-
-
 @register_device("Regulator", aliases=("LineRegulator", "regulator", "Transformer", "OLTC"))
-class Regulator(DeviceAgent):
+class Regulator(DeviceAgent, from_module=True):
     """Regulator branch whose tap is moved by its own relay within each tick or, if told so, by commands.
 
     `bus` names the network's regulator branch, such as ``650-RG60``; in a three-phase network that is all its phases
@@ -214,24 +199,9 @@ class Regulator(DeviceAgent):
     """
 
     role = "tap"
+    ranges = {"move": ("-by_command", "by_command")}
+    reading_ranges = {"tap": ("tap_min", "tap_max")}
     default_policy = "rule_based"
     money_names = ("tap",)
-    Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
     wanted_steps, moved = staticmethod(wanted_steps), staticmethod(moved)
     allowed_moves, ratio = staticmethod(allowed_moves), staticmethod(ratio)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        settings = self.settings.model_dump(exclude=set(_RELAY_FIELDS))
-        given = {name: float(value or 0.0) for name, value in settings.items()}
-        return Params(half_band_pu=round(0.5 * given.pop("bandwidth_pu"), 6), **given)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Tap."""
-        return (Entry("tap", "1", self.settings.tap_min, self.settings.tap_max),)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Movement, where no local control has it."""
-        return {} if self.settings.local_control else {"move": Entry("move", "1", -1.0, 1.0)}

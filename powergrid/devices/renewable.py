@@ -8,16 +8,17 @@ import numpy as np
 from pydantic import AliasChoices, Field
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices import _offered
-from powergrid.devices._offered import Command, State, deliver
+from powergrid.devices._offered import Command, Offered, State, deliver
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
 _SERIES = {"solar": "pv_pu", "wind": "wind_pu"}
 
 
-class Settings(DeviceSettings):
+class Settings(Offered, DeviceSettings):
     """What a person says about a solar plant or a wind turbine."""
 
     p_max_mw: float = Field(
@@ -35,32 +36,19 @@ class Settings(DeviceSettings):
     )
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `sn_mva` equals `p_max_mw` where no reactive power is offered.
-
-    `q_share` is 1 where it is, else 0. `share_min` is the smallest share [1] of the available power that a command
-    may ask for: 0 for a curtailable unit, else 1.
-    """
-
-    p_max_mw: Array
-    sn_mva: Array
-    q_share: Array
-    share_min: Array
-
-
 class Exogenous(NamedTuple):
     """Available power [pu of `p_max_mw`]."""
 
     available_pu: Array
 
 
-def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+def available(xp: Namespace, params: Settings, exogenous: Exogenous, dt_h: float) -> Array:
     """Power that sun or wind offer, within the inverter rating [MW]."""
-    return xp.minimum(params.p_max_mw * inside(xp, exogenous.available_pu, 0.0, 1.0), params.sn_mva)
+    return xp.minimum(params.p_max_mw * inside(xp, exogenous.available_pu, 0.0, 1.0), params.rating_mva)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Deliver a share of what sun or wind offer, within the inverter rating.
 
@@ -73,40 +61,18 @@ def step(
 
 
 @register_device("Renewable", aliases=("RES", "renewable"))
-class Renewable(DeviceAgent):
+class Renewable(DeviceAgent, from_module=True):
     """Solar plant or wind turbine behind a converter: follows a series, may be curtailed and offer reactive power."""
 
     default_policy = "mppt"
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(_offered.reset), staticmethod(step), staticmethod(_offered.readings)
+    ranges, reading_ranges = _offered.COMMAND_RANGES, _offered.READING_RANGES
+    State, Command = State, Command
+    readings = staticmethod(_offered.readings)
     rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
-    available = staticmethod(available)
-
-    def params(self) -> Any:
-        """This unit's row; without an inverter rating there is no reactive range."""
-        given = self.settings
-        return Params(
-            p_max_mw=given.p_max_mw,
-            sn_mva=given.sn_mva or given.p_max_mw,
-            q_share=0.0 if given.sn_mva is None else 1.0,
-            share_min=0.0 if given.curtailable else 1.0,
-        )
 
     def series(self) -> dict[str, str]:
         """The column of the settings, else the quantity of the kind."""
         return {"available_pu": self.settings.series or _SERIES[self.settings.kind]}
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Delivered and available power."""
-        return _offered.observation_entries(self.settings.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the available power if curtailable, reactive power if the inverter is rated for it."""
-        return _offered.action_entries(self.settings.curtailable, self.settings.sn_mva)
-
-    def idle(self) -> Any:
-        """Full output at unity power factor."""
-        return Command(1.0, 0.0)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""

@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, decide_on, flag
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices import _offered
 from powergrid.devices._offered import Command, deliver
-from powergrid.devices._shared import inside
+from powergrid.devices._shared import Rated, inside
 from powergrid.plugins import register_device
 
 _WEIGHT_MW_PER_M4_S = 9.81e-3
@@ -21,7 +22,7 @@ _LARGEST_M3_S = 1e6
 """No river carries more [m3/s]."""
 
 
-class Settings(DeviceSettings):
+class Settings(Rated, DeviceSettings):
     """What a person says about a plant; without a series the flow follows the season as a cosine."""
 
     head_m: float = Field(10.0, gt=0, description="net head [m]")
@@ -37,6 +38,50 @@ class Settings(DeviceSettings):
         None, gt=0, description="generator rating [MVA]; given, power is held below it and reactive power is offered"
     )
 
+    @property
+    def by_series(self) -> float:
+        """One where a series gives the flow, else zero."""
+        return 0.0 if self.series is None else 1.0
+
+    @property
+    def base_flow_m3_s(self) -> float:
+        """Mean of the seasonal flow [m3/s], zero where a series gives the flow."""
+        return (1.0 - self.by_series) * self.mean_flow_m3_s
+
+    @property
+    def swing_sin_m3_s(self) -> float:
+        """Seasonal flow by the sine of the year's phase [m3/s]."""
+        return self._swing_m3_s * sin(2.0 * pi * self.peak_day / 365.0)
+
+    @property
+    def swing_cos_m3_s(self) -> float:
+        """Seasonal flow by the cosine of the year's phase [m3/s]."""
+        return self._swing_m3_s * cos(2.0 * pi * self.peak_day / 365.0)
+
+    @property
+    def _swing_m3_s(self) -> float:
+        return (1.0 - self.by_series) * self.season_share * self.mean_flow_m3_s
+
+    @property
+    def min_flow_m3_s(self) -> float:
+        """Flow below which the turbine stops [m3/s]."""
+        return self.min_flow_share * self.design_flow_m3_s
+
+    @property
+    def hydraulic_mw_per_m3_s(self) -> float:
+        """Water power of the flow [MW per m3/s]."""
+        return _WEIGHT_MW_PER_M4_S * self.head_m
+
+    @property
+    def rating_mva(self) -> float:
+        """Rating [MVA]: ``sn_mva``, or the power at the design flow where no reactive power is offered."""
+        return self.sn_mva or self.efficiency * self.hydraulic_mw_per_m3_s * self.design_flow_m3_s
+
+    @property
+    def p_design_mw(self) -> float:
+        """Power at the design flow, within the rating [MW]."""
+        return min(self.efficiency * self.hydraulic_mw_per_m3_s * self.design_flow_m3_s, self.rating_mva)
+
     @model_validator(mode="after")
     def _flowing(self) -> Settings:
         if self.series is None and self.residual_flow_m3_s >= self.mean_flow_m3_s * (1.0 + self.season_share):
@@ -47,32 +92,11 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`, and those that follow.
-
-    `swing_sin_m3_s` and `swing_cos_m3_s` are the amplitudes of the seasonal flow over the phases of the year, and
-    `by_series` is 1 where a series gives the flow (then mean and swing are zero). `hydraulic_mw_per_m3_s` is the water
-    power of one m3/s.
-    """
-
-    design_flow_m3_s: Array
-    min_flow_m3_s: Array
-    efficiency: Array
-    residual_flow_m3_s: Array
-    mean_flow_m3_s: Array
-    swing_sin_m3_s: Array
-    swing_cos_m3_s: Array
-    by_series: Array
-    hydraulic_mw_per_m3_s: Array
-    sn_mva: Array
-    q_share: Array
-
-
 class State(NamedTuple):
     """Flow that the turbine could take in the last tick [m3/s], and the power it could deliver [MW]."""
 
-    usable_m3_s: Array
-    available_mw: Array
+    usable_m3_s: Array = 0.0
+    available_mw: Array = 0.0
 
 
 class Exogenous(NamedTuple):
@@ -83,31 +107,26 @@ class Exogenous(NamedTuple):
     flow_m3_s: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """Nothing has been offered yet."""
-    return State(uniform * 0.0, uniform * 0.0)
-
-
-def usable(xp: Any, params: Params, exogenous: Exogenous) -> Array:
+def usable(xp: Namespace, params: Settings, exogenous: Exogenous) -> Array:
     """Flow that the turbine can take [m3/s]: what the river carries, less what stays in it, up to the design flow."""
     season = params.swing_sin_m3_s * exogenous.year_sin + params.swing_cos_m3_s * exogenous.year_cos
     measured = params.by_series * inside(xp, exogenous.flow_m3_s, 0.0, _LARGEST_M3_S)
-    flow = xp.maximum(params.mean_flow_m3_s + season + measured - params.residual_flow_m3_s, 0.0)
+    flow = xp.maximum(params.base_flow_m3_s + season + measured - params.residual_flow_m3_s, 0.0)
     flow = xp.minimum(flow, params.design_flow_m3_s)
     return flow * flag(xp, decide_on(xp, flow - params.min_flow_m3_s) >= 0.0, flow)
 
 
-def _available(xp: Any, params: Params, flow_m3_s: Array) -> Array:
-    return xp.minimum(params.efficiency * params.hydraulic_mw_per_m3_s * flow_m3_s, params.sn_mva)
+def _available(xp: Namespace, params: Settings, flow_m3_s: Array) -> Array:
+    return xp.minimum(params.efficiency * params.hydraulic_mw_per_m3_s * flow_m3_s, params.rating_mva)
 
 
-def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+def available(xp: Namespace, params: Settings, exogenous: Exogenous, dt_h: float) -> Array:
     """Power that the river offers, within the generator rating [MW]."""
     return _available(xp, params, usable(xp, params, exogenous))
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Turn a share of the usable flow into power; the rest goes over the weir.
 
@@ -120,7 +139,13 @@ def step(
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """The usable water comes in; what the turbine loses and what is spilled is lost [MWh]."""
     zero = injection.p_mw * 0.0
@@ -131,34 +156,15 @@ def energy(
 
 
 @register_device("RunOfRiver", aliases=("run_of_river", "Hydro"))
-class RunOfRiver(DeviceAgent):
+class RunOfRiver(DeviceAgent, from_module=True):
     """Run-of-river plant: follows a seasonal flow or a series, may spill water, stops at low flow."""
 
     default_policy = "mppt"
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(_offered.readings)
-    rule, energy = staticmethod(_offered.rule), staticmethod(energy)
-    available = staticmethod(available)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        seasonal = 1.0 if given.series is None else 0.0
-        swing, peak = seasonal * given.season_share * given.mean_flow_m3_s, 2.0 * pi * given.peak_day / 365.0
-        water = _WEIGHT_MW_PER_M4_S * given.head_m
-        return Params(
-            design_flow_m3_s=given.design_flow_m3_s,
-            min_flow_m3_s=given.min_flow_share * given.design_flow_m3_s,
-            efficiency=given.efficiency,
-            residual_flow_m3_s=given.residual_flow_m3_s,
-            mean_flow_m3_s=seasonal * given.mean_flow_m3_s,
-            swing_sin_m3_s=swing * sin(peak),
-            swing_cos_m3_s=swing * cos(peak),
-            by_series=1.0 - seasonal,
-            hydraulic_mw_per_m3_s=water,
-            sn_mva=given.sn_mva or given.efficiency * water * given.design_flow_m3_s,
-            q_share=0.0 if given.sn_mva is None else 1.0,
-        )
+    ranges = {"p_share": (0.0, 1.0), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
+    reading_ranges = {"p_mw": (0.0, "p_design_mw"), "p_available_mw": (0.0, "p_design_mw")}
+    Command = Command
+    readings = staticmethod(_offered.readings)
+    rule = staticmethod(_offered.rule)
 
     def series(self) -> dict[str, str]:
         """The phases of the year, and the column of the settings; without one the third field does not count."""
@@ -167,19 +173,6 @@ class RunOfRiver(DeviceAgent):
             "year_cos": "clock_year_cos",
             "flow_m3_s": self.settings.series or "clock_year_cos",
         }
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Delivered and available power."""
-        row = self.params()
-        return _offered.observation_entries(_available(np, row, row.design_flow_m3_s))
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the available power, and reactive power if the generator is rated for it."""
-        return _offered.action_entries(True, self.settings.sn_mva)
-
-    def idle(self) -> Any:
-        """Full output at unity power factor."""
-        return Command(1.0, 0.0)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import AliasChoices, Field
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices import _offered
-from powergrid.devices._offered import Command, State, deliver
+from powergrid.devices._offered import Command, Offered, State, deliver
 from powergrid.devices._shared import inside, outdoor
 from powergrid.plugins import register_device
 
@@ -21,7 +22,7 @@ _ETA_REFERENCE = 0.9637
 """Efficiency of the inverter whose curve the model takes [1]."""
 
 
-class Settings(DeviceSettings):
+class Settings(Offered, DeviceSettings):
     """What a person says about a plant; the place is that of the embedded year's weather."""
 
     p_max_mw: float = Field(
@@ -56,37 +57,65 @@ class Settings(DeviceSettings):
         None, gt=0, description="inverter rating [MVA]; given, power is held below it and reactive power is offered"
     )
 
+    @property
+    def p_dc_mw(self) -> float:
+        """Power of the modules at 1000 W/m2, after losses [MW]."""
+        return self.dc_ac_ratio * (1.0 - self.loss_share) * self.p_max_mw
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`, and those that follow.
+    @property
+    def latitude_sin(self) -> float:
+        """Sine of the latitude."""
+        return sin(radians(self.latitude_degree))
 
-    `noon_sin` and `noon_cos` hold the angle by which the sun is ahead of the clock, `normal_east`, `normal_north` and
-    `normal_up` the direction in which the modules face. `sky_view` and `ground_view` are the shares of diffuse and of
-    global irradiance that modules receive from sky and ground. `p_dc_mw` is the modules' power at 1000 W/m2, without
-    losses. `by_series` is 1 where a series gives the wind (then `wind_speed_m_s` is zero), `q_share` 1 where reactive
-    power is offered, and `share_min` the smallest share that may be asked for.
-    """
+    @property
+    def latitude_cos(self) -> float:
+        """Cosine of the latitude."""
+        return cos(radians(self.latitude_degree))
 
-    p_max_mw: Array
-    p_dc_mw: Array
-    latitude_sin: Array
-    latitude_cos: Array
-    noon_sin: Array
-    noon_cos: Array
-    normal_east: Array
-    normal_north: Array
-    normal_up: Array
-    sky_view: Array
-    ground_view: Array
-    temperature_coefficient_per_k: Array
-    u0_w_m2_k: Array
-    u1_w_s_m3_k: Array
-    wind_speed_m_s: Array
-    by_series: Array
-    eta_inverter: Array
-    sn_mva: Array
-    q_share: Array
-    share_min: Array
+    @property
+    def noon_sin(self) -> float:
+        """Sine of the angle by which the sun is ahead of the clock."""
+        return sin(radians(self.longitude_degree - 15.0 * self.utc_offset_h))
+
+    @property
+    def noon_cos(self) -> float:
+        """Cosine of the angle by which the sun is ahead of the clock."""
+        return cos(radians(self.longitude_degree - 15.0 * self.utc_offset_h))
+
+    @property
+    def normal_east(self) -> float:
+        """Direction in which the modules face, its part to the east [1]."""
+        return sin(radians(self.tilt_degree)) * sin(radians(self.azimuth_degree))
+
+    @property
+    def normal_north(self) -> float:
+        """Direction in which the modules face, its part to the north [1]."""
+        return sin(radians(self.tilt_degree)) * cos(radians(self.azimuth_degree))
+
+    @property
+    def normal_up(self) -> float:
+        """Direction in which the modules face, its part upwards [1]."""
+        return cos(radians(self.tilt_degree))
+
+    @property
+    def sky_view(self) -> float:
+        """Share of the diffuse irradiance that modules receive from the sky [1]."""
+        return 0.5 * (1.0 + self.normal_up)
+
+    @property
+    def ground_view(self) -> float:
+        """Share of the global irradiance that modules receive from the ground [1]."""
+        return 0.5 * self.albedo * (1.0 - self.normal_up)
+
+    @property
+    def still_wind_m_s(self) -> float:
+        """Wind at the modules [m/s], zero where a series gives it."""
+        return self.wind_speed_m_s if self.wind_series is None else 0.0
+
+    @property
+    def by_series(self) -> float:
+        """One where a series gives the wind, else zero."""
+        return 0.0 if self.wind_series is None else 1.0
 
 
 class Exogenous(NamedTuple):
@@ -102,7 +131,7 @@ class Exogenous(NamedTuple):
     year_cos: Array
 
 
-def sun(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> tuple[Array, Array, Array]:
+def sun(xp: Namespace, params: Settings, exogenous: Exogenous, dt_h: float) -> tuple[Array, Array, Array]:
     """Direction of the sun in the middle of the tick: its parts to the east, to the north and upwards [1].
 
     Declination and equation of time are Spencer's series in the phase of the year ("Fourier series representation of
@@ -135,7 +164,7 @@ def _sine(angle: Array) -> Array:
     return angle * (1.0 - x / 6.0 * (1.0 - x / 20.0 * (1.0 - x / 42.0 * (1.0 - x / 72.0))))
 
 
-def irradiance(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+def irradiance(xp: Namespace, params: Settings, exogenous: Exogenous, dt_h: float) -> Array:
     """Irradiance on the modules [W/m2]: direct, diffuse from an isotropic sky, and reflected by the ground.
 
     ``dni max(cos aoi, 0) + dhi (1 + cos tilt) / 2 + ghi albedo (1 - cos tilt) / 2`` with the diffuse part
@@ -150,7 +179,7 @@ def irradiance(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Ar
     return risen * facing + params.sky_view * diffuse + params.ground_view * ghi
 
 
-def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+def available(xp: Namespace, params: Settings, exogenous: Exogenous, dt_h: float) -> Array:
     """Power that the plant could feed in [MW].
 
     Cells are warmer than the air by ``G / (u_0 + u_1 v)`` (Faiman, "Assessing the outdoor operating temperature of
@@ -160,18 +189,18 @@ def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Arr
     doi:10.2172/1158421).
     """
     g_w_m2 = irradiance(xp, params, exogenous, dt_h)
-    v_m_s = params.wind_speed_m_s + params.by_series * inside(xp, exogenous.wind_speed_m_s, 0.0, 60.0)
+    v_m_s = params.still_wind_m_s + params.by_series * inside(xp, exogenous.wind_speed_m_s, 0.0, 60.0)
     cell_c = outdoor(xp, exogenous.ambient_temp_c) + g_w_m2 / (params.u0_w_m2_k + params.u1_w_s_m3_k * v_m_s)
     warm = 1.0 + params.temperature_coefficient_per_k * (cell_c - 25.0)
     input_mw = params.p_max_mw / params.eta_inverter
     load = params.p_dc_mw * g_w_m2 / 1000.0 * xp.maximum(warm, 0.0) / input_mw
     share = (0.9858 * load - 0.0162 * load * load - 0.0059) / _ETA_REFERENCE
     p_mw = inside(xp, share, 0.0, 1.0) * params.p_max_mw
-    return xp.minimum(p_mw, params.sn_mva)
+    return xp.minimum(p_mw, params.rating_mva)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Deliver a share of what modules and inverter could, and reactive power within ``p^2 + q^2 <= S^2``.
 
@@ -182,42 +211,14 @@ def step(
 
 
 @register_device("SolarPlant", aliases=("solar_plant", "PV", "SolarPV"))
-class SolarPlant(DeviceAgent):
+class SolarPlant(DeviceAgent, from_module=True):
     """Solar plant driven by weather: sun position, tilted modules, cell temperature and inverter."""
 
     default_policy = "mppt"
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(_offered.reset), staticmethod(step), staticmethod(_offered.readings)
+    ranges, reading_ranges = _offered.COMMAND_RANGES, _offered.READING_RANGES
+    State, Command = State, Command
+    readings = staticmethod(_offered.readings)
     rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
-    available = staticmethod(available)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        tilt, azimuth = radians(given.tilt_degree), radians(given.azimuth_degree)
-        latitude, ahead = radians(given.latitude_degree), radians(given.longitude_degree - 15.0 * given.utc_offset_h)
-        return Params(
-            p_max_mw=given.p_max_mw,
-            p_dc_mw=given.dc_ac_ratio * (1.0 - given.loss_share) * given.p_max_mw,
-            latitude_sin=sin(latitude),
-            latitude_cos=cos(latitude),
-            noon_sin=sin(ahead),
-            noon_cos=cos(ahead),
-            normal_east=sin(tilt) * sin(azimuth),
-            normal_north=sin(tilt) * cos(azimuth),
-            normal_up=cos(tilt),
-            sky_view=0.5 * (1.0 + cos(tilt)),
-            ground_view=0.5 * given.albedo * (1.0 - cos(tilt)),
-            temperature_coefficient_per_k=given.temperature_coefficient_per_k,
-            u0_w_m2_k=given.u0_w_m2_k,
-            u1_w_s_m3_k=given.u1_w_s_m3_k,
-            wind_speed_m_s=given.wind_speed_m_s if given.wind_series is None else 0.0,
-            by_series=0.0 if given.wind_series is None else 1.0,
-            eta_inverter=given.eta_inverter,
-            sn_mva=given.sn_mva or given.p_max_mw,
-            q_share=0.0 if given.sn_mva is None else 1.0,
-            share_min=0.0 if given.curtailable else 1.0,
-        )
 
     def series(self) -> dict[str, str]:
         """The columns of the settings and the clock; without a series of the wind the fourth field does not count."""
@@ -229,18 +230,6 @@ class SolarPlant(DeviceAgent):
             "wind_speed_m_s": given.wind_series or "clock_day_sin",
             **{f"{phase}_{part}": f"clock_{phase}_{part}" for phase in ("day", "year") for part in ("sin", "cos")},
         }
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Delivered and available power."""
-        return _offered.observation_entries(self.settings.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the available power if curtailable, reactive power if the inverter is rated for it."""
-        return _offered.action_entries(self.settings.curtailable, self.settings.sn_mva)
-
-    def idle(self) -> Any:
-        """Full output at unity power factor."""
-        return Command(1.0, 0.0)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -21,6 +22,11 @@ class Settings(DeviceSettings):
     v_set_pu: float = Field(1.0, gt=0, description="voltage that its rule holds [pu]")
     droop_pu: float = Field(0.03, gt=0, le=0.5, description="deviation at which its rule asks for all it has [pu]")
 
+    @property
+    def p_loss_max_mw(self) -> float:
+        """Loss at full current [MW], above zero."""
+        return max(self.full_load_loss_share, 1e-6) * self.sn_mva
+
     @model_validator(mode="after")
     def _rising(self) -> Settings:
         if self.no_load_loss_share > self.full_load_loss_share:
@@ -29,16 +35,6 @@ class Settings(DeviceSettings):
                 f"{self.full_load_loss_share}"
             )
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`."""
-
-    sn_mva: Array
-    no_load_loss_share: Array
-    full_load_loss_share: Array
-    v_set_pu: Array
-    droop_pu: Array
 
 
 class Command(NamedTuple):
@@ -53,13 +49,8 @@ class Exogenous(NamedTuple):
     v_pu: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> NoColumns:
-    """It remembers nothing."""
-    return NoColumns()
-
-
 def step(
-    xp: Any, params: Params, state: NoColumns, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: NoColumns, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[NoColumns, Injection]:
     """Give reactive power up to the converter's current, and draw what the converter loses.
 
@@ -75,20 +66,22 @@ def step(
     return state, Injection(-params.sn_mva * loss, q_mvar)
 
 
-def readings(xp: Any, params: Params, state: NoColumns, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: NoColumns, injection: Injection) -> tuple[Array, ...]:
     """Reactive power and losses."""
     return injection.q_mvar, -injection.p_mw
 
 
-def rule(xp: Any, params: Params, state: NoColumns, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(
+    xp: Namespace, params: Settings, state: NoColumns, exogenous: Exogenous, outlook: Outlook, dt_h: float
+) -> Command:
     """Hold the voltage with a droop: ``q = S (v_set - v) / droop``, the regulation slope of such converters."""
     wanted = inside(xp, (params.v_set_pu - exogenous.v_pu) / params.droop_pu, -1.0, 1.0)
     return Command(params.sn_mva * wanted)
 
 
 def energy(
-    xp: Any,
-    params: Params,
+    xp: Namespace,
+    params: Settings,
     before: NoColumns,
     after: NoColumns,
     injection: Injection,
@@ -104,24 +97,12 @@ def energy(
 
 
 @register_device("Statcom", aliases=("STATCOM", "statcom"))
-class Statcom(DeviceAgent):
+class Statcom(DeviceAgent, from_module=True):
     """Converter that gives or takes reactive power, limited by its current, with losses."""
 
+    ranges = {"q_mvar": ("-sn_mva", "sn_mva")}
+    reading_ranges = {"q_mvar": ("-sn_mva", "sn_mva"), "p_loss_mw": (0.0, "p_loss_max_mw")}
     default_policy = "rule_based"
-    Settings, Params, Command, Exogenous = Settings, Params, Command, Exogenous
-    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Reactive power and losses."""
-        given = self.settings
-        most = max(given.full_load_loss_share, 1e-6) * given.sn_mva
-        return Entry("q", "Mvar", -given.sn_mva, given.sn_mva), Entry("p_loss", "MW", 0.0, most)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Reactive power."""
-        rating = self.settings.sn_mva
-        return {"q_mvar": Entry("q", "Mvar", -rating, rating)}
 
     def volt_var_curve(self) -> tuple[float, ...]:
         """The droop of :func:`rule`."""

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, Outlook, finite
-from powergrid.core.types import CONSTANT_SERIES, Array, Entry, Injection
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, NoColumns, finite
+from powergrid.core.backend import Namespace
+from powergrid.core.types import CONSTANT_SERIES, Array, Injection
 from powergrid.plugins import register_device
 
 _PEAK_PU = 2.0
@@ -24,12 +25,10 @@ class Settings(DeviceSettings):
     q_mvar: float = Field(0.0, description="reactive power at a series value of 1 [Mvar]")
     series: str = Field(CONSTANT_SERIES, description="dataset column that it follows [pu]; constant: always 1")
 
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`."""
-
-    p_mw: Array
-    q_mvar: Array
+    @property
+    def p_peak_mw(self) -> float:
+        """Largest power that is to be observed [MW]."""
+        return _PEAK_PU * abs(self.p_mw) or 1.0
 
 
 class Exogenous(NamedTuple):
@@ -38,13 +37,8 @@ class Exogenous(NamedTuple):
     output_pu: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> NoColumns:
-    """Nothing is remembered."""
-    return NoColumns()
-
-
 def step(
-    xp: Any, params: Params, state: NoColumns, command: NoColumns, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: NoColumns, command: NoColumns, exogenous: Exogenous, dt_h: float
 ) -> tuple[NoColumns, Injection]:
     """Feed in ``p = s p_n`` and ``q = s q_n`` at the series value `s`: the static generator of power-flow programs.
 
@@ -55,19 +49,14 @@ def step(
     return state, Injection(output_pu * params.p_mw, output_pu * params.q_mvar)
 
 
-def readings(xp: Any, params: Params, state: NoColumns, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: NoColumns, injection: Injection) -> tuple[Array, ...]:
     """Power fed in."""
     return (injection.p_mw,)
 
 
-def rule(xp: Any, params: Params, state: NoColumns, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> NoColumns:
-    """There is nothing to command."""
-    return NoColumns()
-
-
 def energy(
-    xp: Any,
-    params: Params,
+    xp: Namespace,
+    params: Settings,
     before: NoColumns,
     after: NoColumns,
     injection: Injection,
@@ -85,25 +74,18 @@ def energy(
 
 
 @register_device("StaticGenerator", aliases=("static_generator", "sgen"))
-class StaticGenerator(DeviceAgent):
+class StaticGenerator(DeviceAgent, from_module=True):
     """Generation or storage of given power, as it comes with an imported network: it follows a series.
 
     An environment makes one for each static generator of its network, whose series ``network.sgen_series`` names.
     """
 
+    reading_ranges = {"p_mw": ("-p_peak_mw", "p_peak_mw")}
     default_policy = "rule_based"
-    Settings, Params, Exogenous = Settings, Params, Exogenous
-    reset, step, readings = staticmethod(reset), staticmethod(step), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
 
     def series(self) -> dict[str, str]:
         """The column of the settings."""
         return {"output_pu": self.settings.series}
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Power fed in."""
-        limit = _PEAK_PU * abs(self.settings.p_mw) or 1.0
-        return (Entry("p", "MW", -limit, limit),)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Power that cannot be chosen."""

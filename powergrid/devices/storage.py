@@ -17,12 +17,12 @@ from powergrid.agents.device_agent import (
     Outlook,
     Refill,
     decide_on,
-    finite,
     flag,
 )
+from powergrid.core.backend import Namespace
 from powergrid.core.cycles import rainflow
-from powergrid.core.types import Array, Entry, Injection
-from powergrid.devices._shared import reactive
+from powergrid.core.types import Array, Injection
+from powergrid.devices._shared import Rated, inside, reactive
 from powergrid.plugins import register_device
 
 _SOC_STRESS = 1.04
@@ -32,7 +32,7 @@ _HALF_STEP = 5e-7
 """What :func:`decide_on` rounds away [$/MWh], so that equal prices are neither dearer nor cheaper."""
 
 
-class Settings(DeviceSettings):
+class Settings(Rated, DeviceSettings):
     """What a person says about a battery."""
 
     capacity_mwh: float = Field(
@@ -67,6 +67,23 @@ class Settings(DeviceSettings):
         5.0, gt=0, le=100, description="fall of an island's frequency at rated power [% of nominal], if grid_forming"
     )
 
+    @property
+    def rating_mva(self) -> float:
+        """Rating of the inverter [MVA]: `sn_mva`, or `max_p_mw` where no reactive power is offered."""
+        return self.sn_mva or self.max_p_mw
+
+    @property
+    def idle_life_per_h(self) -> float:
+        """Share of life that an hour half full takes at the cells' temperature [1/h]."""
+        return temperature_stress(self.cell_temp_c) / (self.calendar_life_y * _HOURS_PER_YEAR)
+
+    @property
+    def cycle_cost_per_mwh(self) -> float:
+        """Cost by energy moved of the life that cycles through the whole window take [$/MWh]."""
+        window = self.soc_max - self.soc_min
+        cycle = window**self.depth_exponent / self.cycle_life
+        return self.replacement_cost_per_mwh * cycle / (2.0 * window)
+
     @model_validator(mode="after")
     def _window(self) -> Settings:
         if not self.soc_min < self.soc_max:
@@ -78,34 +95,6 @@ class Settings(DeviceSettings):
         if self.grid_forming and self.sn_mva is None:
             raise ValueError("grid_forming needs sn_mva: a unit that holds a voltage delivers reactive power")
         return self
-
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `sn_mva` equals `max_p_mw` where no reactive power is offered.
-
-    `idle_life_per_h` is the share of life that an hour half full takes at the cells' temperature [1/h], and
-    `cycle_cost_per_mwh` what the life lost in cycles through the whole window costs by energy moved [$/MWh].
-    """
-
-    capacity_mwh: Array
-    max_p_mw: Array
-    sn_mva: Array
-    q_share: Array
-    eta_charge: Array
-    eta_discharge: Array
-    soc_min: Array
-    soc_max: Array
-    soc_init: Array
-    soc_init_spread: Array
-    self_discharge_per_h: Array
-    wear_cost_per_mwh: Array
-    replacement_cost_per_mwh: Array
-    cycle_life: Array
-    depth_exponent: Array
-    idle_life_per_h: Array
-    cycle_cost_per_mwh: Array
-    grid_forming: Array
-    droop_percent: Array
 
 
 class State(NamedTuple):
@@ -142,20 +131,20 @@ def temperature_stress(cell_temp_c: float) -> float:
     return exp(6.93e-2 * (kelvin - 298.0) * 298.0 / kelvin)
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
+def reset(xp: Namespace, params: Settings, uniform: Array) -> State:
     """Draw the state of charge around its initial value, inside the window."""
     drawn = params.soc_init + (uniform - 0.5) * params.soc_init_spread
     return State(xp.minimum(xp.maximum(drawn, params.soc_min), params.soc_max))
 
 
-def reset_ageing(xp: Any, params: Params, uniform: Array) -> AgeingState:
+def reset_ageing(xp: Namespace, params: Settings, uniform: Array) -> AgeingState:
     """The same, at the beginning of a half-cycle."""
     (soc,) = reset(xp, params, uniform)
     return AgeingState(soc, soc, soc * 0.0)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Clip the command to power, energy window and inverter rating, then move the energy.
 
@@ -168,22 +157,22 @@ def step(
     below = xp.maximum(params.soc_max - soc, 0.0) * params.capacity_mwh
     highest = xp.minimum(params.max_p_mw, above * params.eta_discharge / dt_h)
     lowest = -xp.minimum(params.max_p_mw, below / (params.eta_charge * dt_h))
-    p_mw = xp.minimum(xp.maximum(finite(xp, command.p_mw), lowest), highest)
+    p_mw = inside(xp, command.p_mw, lowest, highest)
     drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
     soc = soc - drawn * dt_h / params.capacity_mwh
-    q_mvar = reactive(xp, params.sn_mva, params.q_share, p_mw, command.q_mvar)
+    q_mvar = reactive(xp, params.rating_mva, params.q_share, p_mw, command.q_mvar)
     return State(soc), Injection(p_mw, q_mvar)
 
 
 def step_ageing(
-    xp: Any, params: Params, state: AgeingState, command: Command, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: AgeingState, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[AgeingState, Injection]:
     """The same, and the life that it takes."""
     (soc,), injection = step(xp, params, State(state.soc), command, exogenous, dt_h)
     return AgeingState(soc, *aged(xp, params, state, soc, dt_h)), injection
 
 
-def aged(xp: Any, params: Params, state: AgeingState, soc: Array, dt_h: float) -> tuple[Array, Array]:
+def aged(xp: Namespace, params: Settings, state: AgeingState, soc: Array, dt_h: float) -> tuple[Array, Array]:
     """Where the state of charge last turned [1], and the share of life [1] that a tick takes.
 
     A half-cycle of depth `d` takes ``d^k / (2 N)`` of life, booked as it deepens; a half-cycle ends where the state of
@@ -203,36 +192,36 @@ def aged(xp: Any, params: Params, state: AgeingState, soc: Array, dt_h: float) -
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Ageing as a price on throughput [$]."""
     return (params.wear_cost_per_mwh * xp.abs(injection.p_mw) * dt_h,)
 
 
 def money_ageing(
-    xp: Any, params: Params, state: AgeingState, injection: Injection, exogenous: NoColumns, dt_h: float
+    xp: Namespace, params: Settings, state: AgeingState, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """The same, and new capacity for the life lost [$]."""
     moved = params.wear_cost_per_mwh * xp.abs(injection.p_mw) * dt_h
     return (moved + params.replacement_cost_per_mwh * params.capacity_mwh * state.life_lost,)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """Stored energy at the settlement price [$]: energy missing at the end is bought back, energy left is credited."""
     return state.soc * params.capacity_mwh * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """State of charge and last power."""
     return state.soc, injection.p_mw
 
 
-def stiffness_mw(xp: Any, params: Params, state: State) -> Array:
+def stiffness_mw(xp: Namespace, params: Settings, state: State) -> Array:
     """Rated power over droop [MW/pu], whatever the state of charge: what is missing then shows in the delivery."""
     return 100.0 * params.grid_forming * params.max_p_mw / params.droop_percent + state.soc * 0.0
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Buy in the cheapest hours before dear ones, sell in the dearest before cheap ones, with the refill price in mind.
 
     An hour is dear if energy bought now pays when it is sold then, with losses and wear, and cheap if energy sold now
@@ -277,7 +266,7 @@ def rule(xp: Any, params: Params, state: State, exogenous: NoColumns, outlook: O
     return Command(p_mw, p_mw * 0.0)
 
 
-def _sold_at(xp: Any, outlook: Outlook, brings_per_mwh: Array) -> Array:
+def _sold_at(xp: Namespace, outlook: Outlook, brings_per_mwh: Array) -> Array:
     """Market price at which energy will bring more than that [$/MWh], under the tariff of now.
 
     It brings feed-in where nothing else is behind the meter that could use it, else it saves retail.
@@ -291,8 +280,8 @@ def _sold_at(xp: Any, outlook: Outlook, brings_per_mwh: Array) -> Array:
 
 
 def energy(
-    xp: Any,
-    params: Params,
+    xp: Namespace,
+    params: Settings,
     before: State,
     after: State,
     injection: Injection,
@@ -314,38 +303,18 @@ def energy(
 
 
 @register_device("Storage", aliases=("ESS", "storage", "battery"))
-class Storage(DeviceAgent):
+class Storage(DeviceAgent, from_module=True):
     """Battery with an energy window, efficiencies both ways, an optional reactive range, and ageing by use and time."""
 
+    ranges = {"p_mw": ("-max_p_mw", "max_p_mw"), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
+    reading_ranges = {"soc": (0.0, 1.0), "p_mw": ("-max_p_mw", "max_p_mw")}
     money_names = ("wear",)
-    Settings, Params, State, Command = Settings, Params, State, Command
-    reset, step = staticmethod(reset), staticmethod(step)
-    money, worth = staticmethod(money), staticmethod(worth)
-    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
-    stiffness_mw = staticmethod(stiffness_mw)
 
     @property
     def kernel(self) -> Any:
         """Those that count half-cycles where life has a price; their powers of numbers would cost all others time."""
         ages = type(self) is Storage and self.settings.replacement_cost_per_mwh > 0.0
         return AgeingStorage if ages else type(self)
-
-    def params(self) -> Any:
-        """This unit's row; without an inverter rating there is no reactive range."""
-        given = self.settings.model_dump()
-        rating = given.pop("sn_mva")
-        forming = float(given.pop("grid_forming"))
-        hours = given.pop("calendar_life_y") * _HOURS_PER_YEAR
-        window = given["soc_max"] - given["soc_min"]
-        cycle = window ** given["depth_exponent"] / given["cycle_life"]
-        return Params(
-            sn_mva=rating or given["max_p_mw"],
-            q_share=0.0 if rating is None else 1.0,
-            idle_life_per_h=temperature_stress(given.pop("cell_temp_c")) / hours,
-            cycle_cost_per_mwh=given["replacement_cost_per_mwh"] * cycle / (2.0 * window),
-            grid_forming=forming,
-            **given,
-        )
 
     def life_lost(self, soc: Any, dt_h: float) -> Life:
         """Share of life that a finished trajectory has taken, its cycles counted by rainflow.
@@ -377,19 +346,6 @@ class Storage(DeviceAgent):
         window_mwh = (given.soc_max - given.soc_min) * given.capacity_mwh
         return Refill(window_mwh / (given.max_p_mw * given.eta_charge), given.eta_charge)
 
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """State of charge and power."""
-        limit = self.settings.max_p_mw
-        return Entry("soc", "1", 0.0, 1.0), Entry("p", "MW", -limit, limit)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Active power, and reactive power if the inverter is rated for it."""
-        limit, rating = self.settings.max_p_mw, self.settings.sn_mva
-        entries = {"p_mw": Entry("p", "MW", -limit, limit)}
-        if rating is not None:
-            entries["q_mvar"] = Entry("q", "Mvar", -rating, rating)
-        return entries
-
     def linear(self, exogenous: NoColumns) -> LinearDevice:
         """Energy window, efficiencies and throughput cost."""
         given = self.settings
@@ -409,6 +365,6 @@ class Storage(DeviceAgent):
 class AgeingStorage(Storage):
     """Kernels of batteries whose life has a price."""
 
-    State = AgeingState  # type: ignore[assignment]
-    reset, step = staticmethod(reset_ageing), staticmethod(step_ageing)  # type: ignore[assignment]
-    money = staticmethod(money_ageing)  # type: ignore[assignment]
+    State = AgeingState
+    reset, step = staticmethod(reset_ageing), staticmethod(step_ageing)
+    money = staticmethod(money_ageing)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import AliasChoices, Field
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, Outlook, decide_on, finite, flag
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, NoColumns, Outlook, decide_on, finite, flag
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
 
 
@@ -22,39 +23,27 @@ class Settings(DeviceSettings):
         description="wear cost of one operation [$]",
     )
 
-
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `closed_init` is 1 or 0."""
-
-    closed_init: Array
-    move_cost: Array
+    @property
+    def closed_at_reset(self) -> float:
+        """One where it is closed at reset, as it is where nothing else is said, else zero."""
+        return float(self.closed_init is not False)
 
 
 class State(NamedTuple):
     """Whether the switch is closed (1 or 0), and operations in the last tick."""
 
-    closed: Array
-    moves: Array
+    closed: Array = "closed_at_reset"
+    moves: Array = 0.0
 
 
 class Command(NamedTuple):
     """Whether to close (above 0.5)."""
 
-    closed: Array
-
-
-class Exogenous(NamedTuple):
-    """Nothing."""
-
-
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """As the settings say."""
-    zero = uniform * 0.0
-    return State(zero + params.closed_init, zero)
+    closed: Array = "closed_at_reset"
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
     """Stand as commanded from this tick on; the power flow sees the branch open or closed, nothing is injected here."""
     zero = state.closed * 0.0
@@ -63,56 +52,28 @@ def step(
 
 
 def money(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:
     """Wear of the operations [$]."""
     return (params.move_cost * state.moves,)
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Whether it is closed."""
     return (state.closed,)
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, outlook: Outlook, dt_h: float) -> Command:
     """Stay as it is."""
     return Command(state.closed + 0.0)
 
 
-def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
-) -> Energy:
-    """All zero: an ideal switch."""
-    zero = injection.p_mw * 0.0
-    return Energy(primary_in=zero, stored=zero, useful_out=zero, lost=zero)
-
-
 @register_device("Switch", aliases=("switch", "breaker"))
-class Switch(DeviceAgent):
+class Switch(DeviceAgent, from_module=True):
     """Opens and closes a branch, a switch or a line; `bus` names the branch."""
 
     role = "switch"
+    ranges = {"closed": (0.0, 1.0)}
+    reading_ranges = {"closed": (0.0, 1.0)}
     default_policy = "learned"
     money_names = ("switching",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, money, readings = staticmethod(reset), staticmethod(step), staticmethod(money), staticmethod(readings)
-    rule, energy = staticmethod(rule), staticmethod(energy)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        return Params(closed_init=float(self._closed_init()), move_cost=self.settings.move_cost)
-
-    def _closed_init(self) -> bool:
-        return self.settings.closed_init is not False
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Whether it is closed."""
-        return (Entry("closed", "1", 0.0, 1.0),)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Closed above the middle of its range."""
-        return {"closed": Entry("closed", "1", 0.0, 1.0)}
-
-    def idle(self) -> Any:
-        """As at reset."""
-        return Command(float(self._closed_init()))

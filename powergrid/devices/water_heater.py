@@ -16,7 +16,8 @@ from powergrid.agents.device_agent import (
     decide_on,
     flag,
 )
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import heat_to, inside, relax
 from powergrid.plugins import register_device
 
@@ -43,6 +44,26 @@ class Settings(DeviceSettings):
     t_max_c: float = Field(75.0, ge=0, le=95, description="temperature at which the cut-out opens [degC]")
     discomfort_cost_per_k_h: float = Field(0.2, ge=0, description="price of water that is too cold [$/(K h)]")
 
+    @property
+    def c_kwh_per_k(self) -> float:
+        """Heat capacity of the tank [kWh/K]."""
+        return self.volume_l * _KWH_PER_L_K
+
+    @property
+    def flow_base_kw_per_k(self) -> float:
+        """Heat capacity flow of the draw at all hours [kW/K]."""
+        return (1.0 - 2.0 * self.peak_share) * (self.daily_draw_l * _KWH_PER_L_K) / 24.0
+
+    @property
+    def flow_peak_kw_per_k(self) -> float:
+        """Heat capacity flow of the draw in the peaks, on top [kW/K]."""
+        return self.peak_share * (self.daily_draw_l * _KWH_PER_L_K) / self.peak_hours
+
+    @property
+    def coldest_c(self) -> float:
+        """Temperature that an unheated tank could come to [degC]."""
+        return min(self.inlet_temp_c, self.room_temp_c)
+
     @model_validator(mode="after")
     def _ordered(self) -> Settings:
         coldest = max(self.inlet_temp_c, self.room_temp_c)
@@ -53,35 +74,11 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`; `c_kwh_per_k` is the tank's heat capacity.
-
-    `flow_base_kw_per_k` and `flow_peak_kw_per_k` are the heat capacity flows of the draw at all hours and, on top, in
-    the peaks.
-    """
-
-    p_max_mw: Array
-    c_kwh_per_k: Array
-    ua_kw_per_k: Array
-    flow_base_kw_per_k: Array
-    flow_peak_kw_per_k: Array
-    morning_h: Array
-    evening_h: Array
-    peak_hours: Array
-    inlet_temp_c: Array
-    room_temp_c: Array
-    t_init_c: Array
-    t_set_c: Array
-    t_min_c: Array
-    t_max_c: Array
-    discomfort_cost_per_k_h: Array
-
-
 class State(NamedTuple):
     """Tank temperature at the end of the tick and its mean over it [degC]."""
 
-    temp_c: Array
-    mean_temp_c: Array
+    temp_c: Array = "t_init_c"
+    mean_temp_c: Array = "t_init_c"
 
 
 class Command(NamedTuple):
@@ -96,25 +93,20 @@ class Exogenous(NamedTuple):
     hour: Array
 
 
-def reset(xp: Any, params: Params, uniform: Array) -> State:
-    """The tank at its initial temperature."""
-    return State(uniform * 0.0 + params.t_init_c, uniform * 0.0 + params.t_init_c)
-
-
-def drawn_kw_per_k(xp: Any, params: Params, hour: Array) -> Array:
+def drawn_kw_per_k(xp: Namespace, params: Settings, hour: Array) -> Array:
     """Heat capacity flow of the hot water drawn at an hour of the day [kW/K]."""
     peaks = _within(xp, params, hour, params.morning_h) + _within(xp, params, hour, params.evening_h)
     return params.flow_base_kw_per_k + params.flow_peak_kw_per_k * peaks
 
 
-def _within(xp: Any, params: Params, hour: Array, begin_h: Array) -> Array:
+def _within(xp: Namespace, params: Settings, hour: Array, begin_h: Array) -> Array:
     since_h = decide_on(xp, inside(xp, hour, 0.0, 24.0) - begin_h)
     since_h = since_h - 24.0 * xp.floor(since_h / 24.0)
     return flag(xp, since_h < decide_on(xp, params.peak_hours), since_h)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Heat the tank as told, but never beyond the cut-out.
 
@@ -131,7 +123,7 @@ def step(
     return State(temp_c, mean_c), Injection(-power_kw / 1000.0, power_kw * 0.0)
 
 
-def _cooling(xp: Any, params: Params, exogenous: Exogenous) -> tuple[Array, Array, Array]:
+def _cooling(xp: Namespace, params: Settings, exogenous: Exogenous) -> tuple[Array, Array, Array]:
     """Heat lost and drawn per kelvin [kW/K], where the tank would rest unheated [degC], and time constant [h]."""
     flow = drawn_kw_per_k(xp, params, exogenous.hour)
     k_kw_per_k = params.ua_kw_per_k + flow
@@ -140,23 +132,23 @@ def _cooling(xp: Any, params: Params, exogenous: Exogenous) -> tuple[Array, Arra
 
 
 def violation(
-    xp: Any, params: Params, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
     """Mean tank temperature below what is useful [$]."""
     return (params.discomfort_cost_per_k_h * xp.maximum(params.t_min_c - state.mean_temp_c, 0.0) * dt_h,)
 
 
-def worth(xp: Any, params: Params, state: State, settlement_per_mwh: Array) -> Array:
+def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Array) -> Array:
     """The tank's heat at the settlement price [$]."""
     return params.c_kwh_per_k * state.temp_c / 1000.0 * settlement_per_mwh
 
 
-def readings(xp: Any, params: Params, state: State, injection: Injection) -> tuple[Array, ...]:
+def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """Tank temperature and power."""
     return state.temp_c, -injection.p_mw
 
 
-def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
+def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, outlook: Outlook, dt_h: float) -> Command:
     """Bring the tank to its set point by the end of the tick."""
     k_kw_per_k, rest_c, tau_h = _cooling(xp, params, exogenous)
     heat_kw = heat_to(xp, state.temp_c, params.t_set_c, rest_c, 1.0 / k_kw_per_k, tau_h, dt_h)
@@ -164,7 +156,13 @@ def rule(xp: Any, params: Params, state: State, exogenous: Exogenous, outlook: O
 
 
 def energy(
-    xp: Any, params: Params, before: State, after: State, injection: Injection, exogenous: Exogenous, dt_h: float
+    xp: Namespace,
+    params: Settings,
+    before: State,
+    after: State,
+    injection: Injection,
+    exogenous: Exogenous,
+    dt_h: float,
 ) -> Energy:
     """The tank stores, the water drawn is useful (over the cold water's temperature), the wall loses [MWh]."""
     flow = drawn_kw_per_k(xp, params, exogenous.hour)
@@ -177,41 +175,17 @@ def energy(
 
 
 @register_device("WaterHeater", aliases=("water_heater", "EWH"))
-class WaterHeater(DeviceAgent):
+class WaterHeater(DeviceAgent, from_module=True):
     """Electric storage water heater with a daily draw and a cut-out."""
 
+    ranges = {"heat_share": (0.0, 1.0)}
+    reading_ranges = {"temp_c": ("coldest_c", "t_max_c"), "p_used_mw": (0.0, "p_max_mw")}
     violation_names = ("hot_water",)
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, violation = staticmethod(reset), staticmethod(step), staticmethod(violation)
-    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
-    worth = staticmethod(worth)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings.model_dump()
-        daily_kwh_per_k = given.pop("daily_draw_l") * _KWH_PER_L_K
-        peak_share = given.pop("peak_share")
-        return Params(
-            c_kwh_per_k=given.pop("volume_l") * _KWH_PER_L_K,
-            flow_base_kw_per_k=(1.0 - 2.0 * peak_share) * daily_kwh_per_k / 24.0,
-            flow_peak_kw_per_k=peak_share * daily_kwh_per_k / given["peak_hours"],
-            **given,
-        )
 
     def refill(self) -> Refill:
         """The tank from cold to hot, as far as it is of use, at full power."""
         row = self.params()
         return Refill(row.c_kwh_per_k * (row.t_max_c - row.t_min_c) / (1000.0 * row.p_max_mw))
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Tank temperature and power."""
-        given = self.settings
-        coldest = min(given.inlet_temp_c, given.room_temp_c)
-        return Entry("temp", "degC", coldest, given.t_max_c), Entry("p_used", "MW", 0.0, given.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the element's power."""
-        return {"heat_share": Entry("heat_share", "1", 0.0, 1.0)}
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: hot water is left out, so that a bound stays one."""

@@ -8,13 +8,14 @@ import numpy as np
 from pydantic import AliasChoices, Field, model_validator
 
 from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, decide_on, finite, flag
-from powergrid.core.types import Array, Entry, Injection
+from powergrid.core.backend import Namespace
+from powergrid.core.types import Array, Injection
 from powergrid.devices import _offered
-from powergrid.devices._offered import Command, State, deliver
+from powergrid.devices._offered import Command, Offered, State, deliver
 from powergrid.plugins import register_device
 
 
-class Settings(DeviceSettings):
+class Settings(Offered, DeviceSettings):
     """What a person says about a turbine; the speeds are those of a common 2 MW machine."""
 
     p_max_mw: float = Field(
@@ -32,6 +33,11 @@ class Settings(DeviceSettings):
         None, gt=0, description="converter rating [MVA]; given, power is held below it and reactive power is offered"
     )
 
+    @property
+    def lift(self) -> float:
+        """Wind speed at the hub over the measured one [1]."""
+        return float((self.hub_height_m / self.measured_height_m) ** self.shear_exponent)
+
     @model_validator(mode="after")
     def _ordered(self) -> Settings:
         if not self.cut_in_m_s < self.rated_m_s < self.cut_out_m_s:
@@ -42,30 +48,13 @@ class Settings(DeviceSettings):
         return self
 
 
-class Params(NamedTuple):
-    """Columns of :class:`Settings`.
-
-    `lift` is the wind speed at the hub over the measured one [1]. `q_share` is 1 where reactive power is offered, else
-    0, and `share_min` the smallest share that may be asked for: 0 where curtailable, else 1.
-    """
-
-    p_max_mw: Array
-    cut_in_m_s: Array
-    rated_m_s: Array
-    cut_out_m_s: Array
-    lift: Array
-    sn_mva: Array
-    q_share: Array
-    share_min: Array
-
-
 class Exogenous(NamedTuple):
     """Wind speed at the height of the measurement [m/s]."""
 
     wind_speed_m_s: Array
 
 
-def power_curve(xp: Any, params: Params, hub_m_s: Array) -> Array:
+def power_curve(xp: Namespace, params: Settings, hub_m_s: Array) -> Array:
     """Power over the rated one [1] at a wind speed at the hub.
 
     ``(v^3 - v_in^3) / (v_rated^3 - v_in^3)`` between cut-in and rated speed, one up to cut-out, else none: of the kinds
@@ -79,14 +68,14 @@ def power_curve(xp: Any, params: Params, hub_m_s: Array) -> Array:
     return share * flag(xp, decide_on(xp, hub_m_s - params.cut_out_m_s) <= 0.0, share)
 
 
-def available(xp: Any, params: Params, exogenous: Exogenous, dt_h: float) -> Array:
+def available(xp: Namespace, params: Settings, exogenous: Exogenous, dt_h: float) -> Array:
     """Power that the wind offers, within the converter rating [MW]."""
     hub_m_s = params.lift * xp.maximum(finite(xp, exogenous.wind_speed_m_s), 0.0)
-    return xp.minimum(params.p_max_mw * power_curve(xp, params, hub_m_s), params.sn_mva)
+    return xp.minimum(params.p_max_mw * power_curve(xp, params, hub_m_s), params.rating_mva)
 
 
 def step(
-    xp: Any, params: Params, state: State, command: Command, exogenous: Exogenous, dt_h: float
+    xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
     """Deliver a share of what the wind offers, within the converter rating.
 
@@ -98,44 +87,18 @@ def step(
 
 
 @register_device("WindTurbine", aliases=("wind_turbine", "Wind"))
-class WindTurbine(DeviceAgent):
+class WindTurbine(DeviceAgent, from_module=True):
     """Wind turbine behind a converter: follows the wind speed through its power curve, may be curtailed."""
 
     default_policy = "mppt"
-    Settings, Params, State, Command, Exogenous = Settings, Params, State, Command, Exogenous
-    reset, step, readings = staticmethod(_offered.reset), staticmethod(step), staticmethod(_offered.readings)
+    ranges, reading_ranges = _offered.COMMAND_RANGES, _offered.READING_RANGES
+    State, Command = State, Command
+    readings = staticmethod(_offered.readings)
     rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
-    available = staticmethod(available)
-
-    def params(self) -> Any:
-        """This unit's row."""
-        given = self.settings
-        return Params(
-            p_max_mw=given.p_max_mw,
-            cut_in_m_s=given.cut_in_m_s,
-            rated_m_s=given.rated_m_s,
-            cut_out_m_s=given.cut_out_m_s,
-            lift=(given.hub_height_m / given.measured_height_m) ** given.shear_exponent,
-            sn_mva=given.sn_mva or given.p_max_mw,
-            q_share=0.0 if given.sn_mva is None else 1.0,
-            share_min=0.0 if given.curtailable else 1.0,
-        )
 
     def series(self) -> dict[str, str]:
         """The column of the settings."""
         return {"wind_speed_m_s": self.settings.series}
-
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """Delivered and available power."""
-        return _offered.observation_entries(self.settings.p_max_mw)
-
-    def action_entries(self) -> dict[str, Entry]:
-        """Share of the available power if curtailable, reactive power if the converter is rated for it."""
-        return _offered.action_entries(self.settings.curtailable, self.settings.sn_mva)
-
-    def idle(self) -> Any:
-        """Full output at unity power factor."""
-        return Command(1.0, 0.0)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Free power up to what is available."""

@@ -130,6 +130,7 @@ def inverters_of(
 def _columns(family: Any, plan: Any, unit: Unit, policy_of: Callable[[int], Any]) -> tuple[Any, ...] | None:
     """Slots, whether the command is a share, gain, limits and curve of a unit; ``None`` where it follows nothing."""
     params, row = family.params, unit.row
+    rating_mva = params.rating_mva if hasattr(params, "rating_mva") else getattr(params, "sn_mva", ())
     q_slot, q_policy = _decided(family, row, ("q_mvar",), policy_of)
     p_slot, p_policy = _decided(family, row, ("p_mw", "p_share"), policy_of)
     curve = getattr(q_policy, "volt_var", None)
@@ -139,13 +140,13 @@ def _columns(family: Any, plan: Any, unit: Unit, policy_of: Callable[[int], Any]
     low_mw, half_mw = (0.0, 0.0) if by_share or p_slot < 0 else (plan.low[p_slot], plan.half_span[p_slot])
     rated_mw = low_mw + 2.0 * half_mw
     if by_share:
-        rated_mw = min(getattr(params, "p_max_mw", params.sn_mva)[row], params.sn_mva[row])
+        rated_mw = min(getattr(params, "p_max_mw", rating_mva)[row], rating_mva[row])
     limits = getattr(p_policy, "volt_watt", False) and rated_mw > 0.0  # what only draws is left alone
     if curve is None and not limits:
         return None
     left = 0.0 if by_share else min(max(low_mw, 0.0) / max(rated_mw, 1e-12), MOST_LEFT)
     numbers = (left, rated_mw, low_mw, half_mw) if limits else (0.0, 1.0, 0.0, 0.5)
-    gain = 0.0 if curve is None else params.sn_mva[row] / plan.half_span[q_slot]
+    gain = 0.0 if curve is None else rating_mva[row] / plan.half_span[q_slot]
     slots = (q_slot if curve is not None else -1, p_slot if limits else -1, by_share and limits)
     return *slots, gain, *numbers, NOTHING if curve is None else curve
 

@@ -303,6 +303,8 @@ def _fingerprint(kernel: Any, source: str) -> str:
     digest.update(
         machine_code.stamp(*(Path(__file__).with_name(name) for name in ("vector_types.py", "rows.py"))).encode()
     )
+    columns = (kernel.Params, kernel.State, kernel.Command, kernel.Exogenous)
+    digest.update(repr([kind._fields for kind in columns]).encode())
     seen: set[Any] = set()
     for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
         if hasattr(kernel, name):

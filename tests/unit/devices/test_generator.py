@@ -198,7 +198,7 @@ def test_gas_turbine_burns_what_the_test_system_of_its_source_says() -> None:
     # the line meets the curve at both ends to the digits of the settings
     assert [burnt[0][0], burnt[-1][0]] == pytest.approx([burnt[0][1], burnt[-1][1]], rel=1e-3)
     assert row.efficiency == pytest.approx(55.0 / burnt[-1][1], abs=5e-4)
-    assert (row.p_min_mw, row.ramp_mw_per_h) == (pytest.approx(22.0), pytest.approx(60.0 * 3.7, rel=1e-4))
+    assert (row.p_min_mw, row.ramp_limit_mw_per_h) == (pytest.approx(22.0), pytest.approx(60.0 * 3.7, rel=1e-4))
     assert (row.min_up_h, row.min_down_h, row.start_up_h) == (2.2, 2.2, 0.25)
     assert row.start_cost == pytest.approx(67.0 * 55.0)
 

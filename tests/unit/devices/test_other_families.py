@@ -53,7 +53,7 @@ def test_load_serves_at_least_the_firm_share_and_pays_for_the_rest() -> None:
 
 def test_load_power_factor_is_lagging() -> None:
     _, row = build("Load", p_mw=0.2, power_factor=0.8)
-    assert row.q_mvar == pytest.approx(0.15)
+    assert row.q_nominal_mvar == pytest.approx(0.15)
 
 
 def test_load_is_left_unserved_only_where_that_is_cheaper() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import namedtuple
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -172,6 +173,15 @@ def test_the_fingerprint_follows_the_kernels():
     text = "the same"
     assert kernels._fingerprint(Storage, text) == kernels._fingerprint(Storage, text)
     assert kernels._fingerprint(Storage, text) != kernels._fingerprint(Pricey, text)
+
+
+def test_the_fingerprint_follows_the_order_of_columns():
+    """Kernels compiled for one order must not read a table in another."""
+
+    class Swapped(Storage):
+        Params = namedtuple("Params", Storage.Params._fields[::-1])
+
+    assert kernels._fingerprint(Storage, "") != kernels._fingerprint(Swapped, "")
 
 
 def test_a_world_of_its_own_method_solves_rows_in_place():
