@@ -152,7 +152,7 @@ def _training(env: GridBaseEnv) -> dict[str, Any]:
 
 
 def _write_data(env: GridBaseEnv, folder: Path, stem: str, notes: list[str]) -> dict[str, str] | None:
-    """One CSV file a series where they cover a year of hours, as version 2 asks for."""
+    """One CSV file per series, if the series cover a year of hours, as version 2 needs."""
     hours = env.dataset["load"].size
     year = {8760: 2023, 8784: 2024}.get(hours)
     if year is None or _dt_h(env) != 1.0:

@@ -46,7 +46,7 @@ def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: l
     _check_tariff(findings, section(data, "tariff"), dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
-            if {"load_series", "sgen_series", "series"} & set(path):  # a default that nobody wrote is nothing to mend
+            if {"load_series", "sgen_series", "series"} & set(path):  # a default is no fault of the user
                 findings.unchecked(path, name, "the data have a fault")
         elif name not in dataset.columns and not dataset.sites(name):
             quantities = {column.split(":")[0] for column in dataset.columns}

@@ -56,7 +56,7 @@ def _why(
     if own.device and by != own.id:
         local = policies[by].policy
         return (
-            f'"{by}" commands "{own.id}" by its local policy "{local}", so nobody learns for it',
+            f'"{by}" commands "{own.id}" by its local policy "{local}", so that no learned agent acts for it',
             f'give "{by}" policy: learned, or "{own.id}" a local policy',
         )
     if own.device:
@@ -67,7 +67,7 @@ def _why(
         above = policies[above].parent
     if not own.commands:
         return (
-            f'"{own.id}" has nothing to choose: it sends nothing and commands nobody',
+            f'"{own.id}" has nothing to choose: it sends nothing and commands no agent',
             "give it protocol: {type: setpoint} to command its devices, protocol: {type: price_signal} to send them a "
             "price, policy: centralized, or a place in a market; or leave policy out",
         )

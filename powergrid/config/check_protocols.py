@@ -71,11 +71,11 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
                 path, f"protocol {quoted(written.get('type'))} has no members", "name them; there is no coordinator"
             )
         if written.get("topology", "full") != "full":
-            message = f"topology {quoted(written['topology'])}: peers can only deal with everybody so far"
+            message = f"topology {quoted(written['topology'])}: only the full topology is available yet"
             findings.add((*path, "topology"), message, 'leave it out or write "full"')
         interval = whole(written.get("interval"))
         if interval is not None and tick is not None and interval != tick:
-            message = f"interval {written['interval']}: protocols run in every tick so far ({tick} s)"
+            message = f"interval {written['interval']}: protocols run in every tick ({tick} s)"
             findings.add((*path, "interval"), message, "leave it out")
     _check_coordination(findings, data, coordinators)
     _check_messages(findings, section(data, "messages"))

@@ -1,4 +1,4 @@
-"""Regulators and capacitors that no agent stands for: what rules make of them, and whether that can be."""
+"""Regulators and capacitors without an agent: their settings by rules, and checks of these."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Controller(NamedTuple):
 
 
 def controllers(section: NetworkConfig, network: AnyNetwork, places: Sequence[str]) -> Iterator[Controller]:
-    """Regulators and switchable capacitors that no agent stands for.
+    """Regulators and switchable capacitors without an agent.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def controllers(section: NetworkConfig, network: AnyNetwork, places: Sequence[st
     network
         The network.
     places
-        Regulators and capacitors that agents stand for.
+        Regulators and capacitors that have an agent.
     """
     moved = {row for place in places for row in regulators_at(network, place)}
     follows = np.any(upstream(network), axis=0).tolist()
@@ -67,7 +67,7 @@ def controllers(section: NetworkConfig, network: AnyNetwork, places: Sequence[st
 def check_controllers(
     findings: Findings, written: dict[str, Any], section: NetworkConfig, network: AnyNetwork, places: Sequence[str]
 ) -> None:
-    """Note every rule that gives a regulator or capacitor settings that it cannot have.
+    """Note every rule whose settings a regulator or capacitor cannot have.
 
     Parameters
     ----------
@@ -85,13 +85,11 @@ def check_controllers(
     for (path, message), concerned in faults.items():
         others = f" and {len(concerned) - 1} more" if len(concerned) > 1 else ""
         volts = f"bandwidth_v is {VOLTS:g} V times bandwidth_pu" if "bandwidth_pu" in message else ""
-        findings.add(
-            path, f'"{concerned[0]}"{others}: {message}', volts or "usual values hold for keys that are left out"
-        )
+        findings.add(path, f'"{concerned[0]}"{others}: {message}', volts or "keys that are left out have usual values")
 
 
 def _faults(kind: str, place: str, params: dict[str, Any], network: AnyNetwork) -> list[tuple[str, set[str]]]:
-    """What is wrong with the settings of one of them: each a sentence, and the names that it speaks of."""
+    """Faults in the settings of one of them: sentences, each with the names of settings in it."""
     try:
         settings = DEVICES.get(kind).Settings.model_validate(params)
         if kind == "Regulator" and not settings.local_control and settings.tap_init is None:
@@ -116,7 +114,7 @@ def _rule(written: object, rules: Rules, key: str, place: str, names: set[str]) 
 
 
 def _free_regulators(rules: Rules, network: AnyNetwork, moved: set[int]) -> list[tuple[str, int]]:
-    """Name and first row of each regulator, or bank whose phases move together, that nobody moves yet.
+    """Name and first row of each regulator, or bank whose phases move together, that no agent moves.
 
     Phases that no relay moves do not move together: each keeps the tap that it has. Neither do those of a bank of which
     an agent moves one phase.
@@ -144,7 +142,7 @@ def _regulator_params(rules: Rules, network: AnyNetwork, name: str, k: int, foll
     }
     if ruled.pop("relay", "published" if network.is_three_phase else "plain") == "published":
         params.update(relay_settings(network, k))
-    params["delay_s"] = 45.0 if follows else 30.0  # what an attached network cannot know
+    params["delay_s"] = 45.0 if follows else 30.0  # an attached network does not know what precedes it
     params.update(ruled)
     if "bandwidth_v" in params:
         params["bandwidth_pu"] = params.pop("bandwidth_v") / VOLTS

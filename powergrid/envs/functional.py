@@ -239,9 +239,9 @@ def _year(world: World, dtype: DTypeLike) -> np.ndarray:
                 Issue(
                     "simulation.time_step",
                     f"the data at ticks of {tick_s} s take {needed / 2**30:.1f} GiB on the device, more than the "
-                    f"{YEAR_BYTES / 2**30:g} GiB that an environment on JAX may hold",
+                    f"{YEAR_BYTES / 2**30:g} GiB that an environment on JAX may use",
                     "take a longer time_step, fewer days of data or a shorter forecast.horizon_h, or make and "
-                    "make_vec, which hold the days that run",
+                    "make_vec, which load only the days of running episodes",
                 )
             ]
         )

@@ -28,7 +28,7 @@ def central_space(layout: Layout) -> Box:
 
 
 def central_places(layout: Layout) -> np.ndarray:
-    """Where the central state's entries stand in everybody's observations ``(A, d_max)``, read row by row."""
+    """Positions of the central state's entries in all observations ``(A, d_max)``, counted row by row."""
     view = layout.view
     features = np.where(view.valid, view.index, -1).ravel()
     return np.array([np.argmax(features == feature) for feature in view.central], dtype=int)

@@ -231,7 +231,7 @@ def resolve(dataset: Dataset, name: str) -> str:
         return name
     sites: Sequence[str] = dataset.sites(name)
     if not sites:
-        raise DataError(f'dataset "{dataset.name}" has no series "{name}"; it holds: {", ".join(dataset.columns)}')
+        raise DataError(f'dataset "{dataset.name}" has no series "{name}"; its series: {", ".join(dataset.columns)}')
     return sites[0]
 
 

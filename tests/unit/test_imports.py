@@ -45,3 +45,11 @@ def test_no_circle_of_files():
     assert graph.has_edge("powergrid.networks.studied", "powergrid.networks.flow_result")  # for an annotation only
     circles = {tuple(sorted(part)) for part in networkx.strongly_connected_components(graph) if len(part) > 1}
     assert not circles
+
+
+def test_only_the_package_itself_names_version_1():
+    """It calls the alias finder, which serves everything else."""
+    faces = ("powergrid.v1", "powergrid.base_env", "powergrid.migration")
+    naming = [name for name, file in modules().items() if "powergrid.v1" in file.read_text(encoding="utf-8")]
+    assert "powergrid.migration" in naming
+    assert [name for name in naming if not name.startswith(faces)] == ["powergrid"]
