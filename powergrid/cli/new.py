@@ -58,7 +58,7 @@ def new_command(
     if plain and kind is not Kind.device:
         raise PowerGridError(f"--plain is for devices, not for a {kind.value}")
     place = folder or Path(f"my_{'policies' if kind is Kind.policy else f'{kind.value}s'}")
-    words = {"module": name, **_names(kind, name)}
+    replacements = {"module": name, **_names(kind, name)}
     source = "device_plain" if plain else kind.value
     files = {
         place / f"{name}.py": f"{source}.py.txt",
@@ -69,12 +69,12 @@ def new_command(
     if taken:
         raise PowerGridError(f"{', '.join(taken)} exists already; choose another name or folder")
     for file, template in files.items():
-        text = _filled((_TEMPLATES / template).read_text(encoding="utf-8"), words)
+        text = _filled((_TEMPLATES / template).read_text(encoding="utf-8"), replacements)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         print_line(str(file))
     if _taken(kind, name):
-        print_note(f'PowerGrid has a {kind.value} "{name}" already, so this one is called "{words["type"]}"')
+        print_note(f'PowerGrid has a {kind.value} "{name}" already, so this one is called "{replacements["type"]}"')
     print_line(f"next: powergrid check {place}, pytest {place}, powergrid show {place / name}.yaml")
 
 
@@ -109,7 +109,7 @@ def _registry(kind: Kind) -> Registry:
     return found
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
-    for key, value in words.items():
+def _filled(text: str, replacements: dict[str, str]) -> str:
+    for key, value in replacements.items():
         text = text.replace("{{" + key + "}}", value)
     return text

@@ -146,15 +146,15 @@ def record_day(env: Any, policy: Policy, *, day: int, seed: int = 0) -> DayRecor
     seed
         Seed of forecast errors and initial states.
     """
-    given: Policy
+    of_days: Policy
     if isinstance(policy, str):
-        given = policy
+        of_days = policy
     elif callable(policy):
         function = policy
-        given = lambda observation: np.asarray(function(observation[0]))[None]  # noqa: E731
+        of_days = lambda observation: np.asarray(function(observation[0]))[None]  # noqa: E731
     else:
-        given = np.asarray(policy)[None]
-    return record_days(env.world, given, days=[day], seeds=[seed]).day(0)
+        of_days = np.asarray(policy)[None]
+    return record_days(env.world, of_days, days=[day], seeds=[seed]).day(0)
 
 
 def record_days(world: World, policy: Policy, *, days: Sequence[int], seeds: Sequence[int]) -> DayRecord:
@@ -195,14 +195,14 @@ def _decider(simulation: Simulation, policy: Policy, days: int) -> Callable[[int
         function = policy
         return lambda tick, state, observation: np.asarray(function(observation), np.float32)
     layout = simulation.layout
-    given = np.asarray(policy, np.float32)
+    actions = np.asarray(policy, np.float32)
     wanted = (days, layout.settings.episode_length, len(layout.actors), layout.action_size)
-    if given.shape != wanted:
+    if actions.shape != wanted:
         raise RunError(
-            f"actions of shape {given.shape} do not fit the configuration, which needs {wanted}: days, ticks, agents "
+            f"actions of shape {actions.shape} do not fit the configuration, which needs {wanted}: days, ticks, agents "
             "and numbers per agent; evaluate the run again"
         )
-    return lambda tick, state, observation: given[:, tick]
+    return lambda tick, state, observation: actions[:, tick]
 
 
 class _AccountMeters:

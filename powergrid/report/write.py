@@ -40,16 +40,16 @@ def write_report(run_dir: str | Path) -> Path:
         sections.voltages,
         sections.money,
     )
-    made = [part(run) for part in parts]
+    written = [part(run) for part in parts]
     plots = run.folder / "plots"
     try:
         plots.mkdir(exist_ok=True)
     except OSError as error:
         raise unwritable(plots, error) from error
-    for _, pictures in made:
+    for _, pictures in written:
         for picture in pictures:
             write_whole(plots / f"{picture.name}.png", lambda file, data=picture.png: file.write(data))  # type: ignore[misc]
-    body = "\n".join([heading.result(run), *(html for html, _ in made), heading.setting(run), origins.section(run)])
+    body = "\n".join([heading.result(run), *(html for html, _ in written), heading.setting(run), origins.section(run)])
     page = markup.document(heading.title(run), run.world.resolved.config.description or "", heading.byline(run), body)
     path = run.folder / "report.html"
     write_whole(path, lambda file: file.write(page.encode()))

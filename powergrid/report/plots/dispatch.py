@@ -37,7 +37,7 @@ def draw(record: DayRecord, accounts: Sequence[str], name: str, about: str) -> P
     name, about
         File name, and policy and day for the description.
     """
-    books = [balance(record, account) for account in accounts]
+    balances = [balance(record, account) for account in accounts]
     stored = np.isin(record.names.storage_account, accounts).any()
     heights = [3.0, 1.0, 1.2] if stored else [3.0, 1.2]
     with canvas(11.1, 1.5 * sum(heights) + 0.4) as figure:
@@ -45,9 +45,9 @@ def draw(record: DayRecord, accounts: Sequence[str], name: str, about: str) -> P
         grid = figure.subplots(
             len(heights), len(accounts), sharex=True, sharey="row", squeeze=False, gridspec_kw=options
         )
-        others = _others(books)
-        for column, (account, book) in enumerate(zip(accounts, books, strict=True)):
-            _power(grid[0, column], record.hours, book, others)
+        others = _others(balances)
+        for column, (account, own) in enumerate(zip(accounts, balances, strict=True)):
+            _power(grid[0, column], record.hours, own, others)
             grid[0, column].set_title(readable(account))
             if stored:
                 _charge(grid[1, column], record, account)
@@ -59,25 +59,25 @@ def draw(record: DayRecord, accounts: Sequence[str], name: str, about: str) -> P
             grid[1, 0].set_ylabel("charge [%]")
         grid[-1, 0].set_ylabel("price [$/MWh]")
         figure.align_ylabels(grid[:, 0])
-        _legend(figure, books, others)
+        _legend(figure, balances, others)
         return finish(figure, name, f"Power, state of charge and prices of {', '.join(accounts)} on {about}.")
 
 
-def _others(books: Sequence[Balance]) -> list[str]:
-    kinds = dict.fromkeys(kind for book in books for kind in (*book.sources, *book.uses))
+def _others(balances: Sequence[Balance]) -> list[str]:
+    kinds = dict.fromkeys(kind for own in balances for kind in (*own.sources, *own.uses))
     return [kind for kind in kinds if kind not in TECHNOLOGY]
 
 
-def _power(axes: Any, edges: np.ndarray, book: Balance, others: list[str]) -> None:
+def _power(axes: Any, edges: np.ndarray, own: Balance, others: list[str]) -> None:
     """Sources stacked upwards, uses downwards, the load as a line."""
-    for parts, sign in ((book.sources, 1.0), (book.uses, -1.0)):
+    for parts, sign in ((own.sources, 1.0), (own.uses, -1.0)):
         base = np.zeros(len(edges) - 1)
         for kind, values in parts.items():
             top = base + sign * values
             axes.stairs(top, edges, baseline=base, fill=True, color=technology_colour(kind, others), linewidth=0)
             base = top
-    if book.load_mw.any():
-        axes.stairs(book.load_mw, edges, color=INK, linewidth=1.7, baseline=None)
+    if own.load_mw.any():
+        axes.stairs(own.load_mw, edges, color=INK, linewidth=1.7, baseline=None)
     axes.axhline(0.0, color=INK, linewidth=0.8)
 
 
@@ -109,14 +109,14 @@ def _series(record: DayRecord, quantity: str) -> np.ndarray | None:
     return record.series[:, found[0]] if found else None
 
 
-def _legend(figure: Any, books: Sequence[Balance], others: list[str]) -> None:
+def _legend(figure: Any, balances: Sequence[Balance], others: list[str]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    kinds = dict.fromkeys(kind for book in books for kind in (*book.sources, *book.uses))
+    kinds = dict.fromkeys(kind for own in balances for kind in (*own.sources, *own.uses))
     shown = [kind for kind in (*reversed(TECHNOLOGY), *others) if kind in kinds]
     handles: list[Any] = []
-    if any(book.load_mw.any() for book in books):
+    if any(own.load_mw.any() for own in balances):
         handles.append(Line2D([], [], color=INK, linewidth=1.7, label="load"))
     handles += [Patch(color=technology_colour(kind, others), label=LABELS.get(kind, readable(kind))) for kind in shown]
     handles += [
