@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class Cycles(NamedTuple):
@@ -24,7 +25,7 @@ class Cycles(NamedTuple):
     weight: np.ndarray
 
 
-def rainflow(series: Any) -> Cycles:
+def rainflow(series: ArrayLike) -> Cycles:
     """Count the cycles of a series by the three-point rainflow method.
 
     The rule of ASTM E1049-85, section 5.4.4: a range that is no larger than the one after it is a cycle, or half of one
@@ -62,7 +63,7 @@ def _cycle(begin: float, end: float, weight: float) -> tuple[float, float, float
     return abs(end - begin), 0.5 * (begin + end), weight
 
 
-def _turning_points(series: Any) -> list[float]:
+def _turning_points(series: ArrayLike) -> list[float]:
     """First and last value, and those between at which the series turns; level stretches count once."""
     values = np.asarray(series, dtype=float)
     if values.ndim != 1 or not np.isfinite(values).all():

@@ -61,7 +61,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], then: str = AGA
         raise unwritable(path, error, then) from error
 
 
-def write_json(path: Path, content: Any, then: str = AGAIN) -> None:
+def write_json(path: Path, content: object, then: str = AGAIN) -> None:
     """Write `content` as indented JSON through :func:`write_whole`."""
     text = json.dumps(content, indent=2) + "\n"
     write_whole(path, lambda file: file.write(text.encode()), then)

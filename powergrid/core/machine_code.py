@@ -90,7 +90,7 @@ def require() -> None:
 
 
 def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Numba's ``njit`` with machine code kept on disk, as a decorator; see :mod:`powergrid.core.code_cache`.
+    """Compile with numba's ``njit`` and keep the machine code on disk (:mod:`powergrid.core.code_cache`): a decorator.
 
     numba takes code from its cache as long as the one file is unchanged that holds the function. But machine code holds
     what the function calls, too, and constants from other files. Here the kept code of a function is as old as the
@@ -125,7 +125,7 @@ def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[
 
 
 def c_function(signature: Any, *places: Path, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Numba's ``cfunc`` with machine code kept on disk, as a decorator; arguments as for :func:`cached`."""
+    """Compile with numba's ``cfunc`` and keep the machine code on disk: a decorator, arguments as in :func:`cached`."""
     require()
     from numba.core.ccallback import CFunc
     from numba.core.sigutils import normalize_signature
@@ -155,7 +155,7 @@ def _kept(function: Callable[..., Any], name: str, places: tuple[Path, ...], oth
 
 
 def part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Numba's ``njit`` for what only other compiled functions call; see :mod:`powergrid.core.code_parts`."""
+    """Compile with numba's ``njit`` what compiled functions call (:mod:`powergrid.core.code_parts`): a decorator."""
     require()
     from numba import njit
 

@@ -144,18 +144,18 @@ class Registry(Generic[T]):
                 self.broken[point.name] = f"the name is taken by {_origin(held)} ({where})"
 
 
-def _may_replace(held: Any, item: Any) -> bool:
+def _may_replace(held: object, item: object) -> bool:
     """True if both come from the same place, as when a plugin file is read twice, or from two plugin folders."""
     if held is item or _origin(held) == _origin(item):
         return True
     return bool(_folder(held) and _folder(item)) and _folder(held) != _folder(item)
 
 
-def _folder(item: Any) -> str:
+def _folder(item: object) -> str:
     """Package of the plugin folder that an object comes from, or an empty string."""
     package: str = getattr(item, "__module__", "").partition(".")[0]
     return package if package.startswith(FOLDER) else ""
 
 
-def _origin(item: Any) -> str:
+def _origin(item: object) -> str:
     return f"{getattr(item, '__module__', '?')}.{getattr(item, '__qualname__', repr(item))}"

@@ -70,7 +70,7 @@ class NumberSettings(BaseModel):
     _ranges: ClassVar[Mapping[str, tuple[Range, Range, str]]] = {}
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+    def __pydantic_init_subclass__(cls, **keywords: object) -> None:
         super().__pydantic_init_subclass__(**keywords)
         kinds = {name: _number_kind(field.annotation) for name, field in cls.model_fields.items()}
         cls._ranges = {name: (*_ranges(name, cls.model_fields[name]), kind) for name, kind in kinds.items() if kind}
@@ -96,7 +96,7 @@ class NumberSettings(BaseModel):
         return value
 
 
-def check_number(value: Any, bounds: Range, shown: Range, kind: str = "float") -> None:
+def check_number(value: object, bounds: Range, shown: Range, kind: str = "float") -> None:
     """Refuse truth values, and numbers outside of `bounds`, at any depth of lists and mappings.
 
     Parameters
@@ -121,7 +121,7 @@ def check_number(value: Any, bounds: Range, shown: Range, kind: str = "float") -
             raise PydanticCustomError("beyond_sense", message)
 
 
-def check_argument(argument: Parameter, value: Any) -> None:
+def check_argument(argument: Parameter, value: object) -> None:
     """Refuse what is no value for an argument of a function that checks nothing itself.
 
     Raises
@@ -144,7 +144,7 @@ def check_argument(argument: Parameter, value: Any) -> None:
         raise ValueError(error.message().replace("Input should be", "the value must lie")) from None
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(value: object) -> Iterator[Any]:
     """Finite numbers and truth values inside of a value; what is neither is left to the field's own type."""
     if isinstance(value, bool | np.bool_ | int):
         yield value

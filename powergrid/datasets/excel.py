@@ -8,12 +8,15 @@ import warnings
 from datetime import date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from powergrid.core.errors import DataError, MissingExtraError
 from powergrid.core.npz import ArchiveError, open_archive
 from powergrid.datasets.series_file import SeriesFile
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
 MOST_ROWS = 1 << 20
 """Rows that a sheet can have."""
@@ -92,7 +95,7 @@ def _sheet(file: Path, form: SeriesFile, key: str, names: list[str]) -> str:
     return form.sheet or names[0]
 
 
-def _rows(sheet: Any, most_columns: int, most_cells: int) -> list[list[str]]:
+def _rows(sheet: ReadOnlyWorksheet, most_columns: int, most_cells: int) -> list[list[str]]:
     """Cells as texts, every row as wide as the widest."""
     sheet.reset_dimensions()  # what a file says of its size need not be so
     rows: list[list[str]] = []

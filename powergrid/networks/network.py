@@ -11,7 +11,10 @@ from powergrid.networks.studied import Studied
 
 @dataclass(frozen=True, eq=False)
 class Network(NetworkColumns, Studied):
-    __doc__ = NetworkColumns.__doc__
+    """A balanced (positive-sequence) network: its columns, conversions from and to pandapower, and studies.
+
+    The parameters are those of :class:`~powergrid.networks.columns.NetworkColumns`.
+    """
 
     @classmethod
     def from_pandapower(cls, pp_net: PandapowerNet, *, name: str | None = None) -> Network:

@@ -7,7 +7,7 @@ line is one generator at either end, as ``runpp`` takes them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -200,7 +200,7 @@ def _dc_line_ends(dcline: pd.DataFrame, position: Position, options: Options) ->
     return found
 
 
-def _limits(low: Any, high: Any) -> tuple[float, float]:
+def _limits(low: float, high: float) -> tuple[float, float]:
     """Reactive limits, infinite where the table holds none."""
     return (-np.inf if low != low else float(low)), (np.inf if high != high else float(high))
 

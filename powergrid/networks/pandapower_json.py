@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from powergrid.core.errors import NetworkError
 
+Json: TypeAlias = Any
+"""A value of a JSON file."""
 MAX_BYTES = 20_000_000
 """Largest file that is read; pandapower's own net of 9,241 buses has 4 MB."""
 MAX_VALUES = 500_000
@@ -81,7 +83,7 @@ def _text(file: Path) -> str:
     return text
 
 
-def _load(text: str, place: str) -> Any:
+def _load(text: str, place: str) -> Json:
     try:
         return json.loads(text)
     except RecursionError:
@@ -119,7 +121,7 @@ def _table(given: dict[str, Any], place: str, depth: int) -> dict[str, Any]:
         raise NetworkError(f"{place} is a table with numbers that are not finite; {_ADVICE}") from None
 
 
-def _checked(value: Any, place: str, depth: int) -> Any:
+def _checked(value: Json, place: str, depth: int) -> Json:
     """The value with its tables written anew; whatever else names a class is refused, also in texts that are JSON."""
     if depth > MAX_DEPTH:
         raise NetworkError(f"{place:.200} is nested more than {MAX_DEPTH} levels deep; {_ADVICE}")

@@ -84,7 +84,7 @@ def read_options(pp_net: PandapowerNet) -> tuple[Options, list[str]]:
     return Options()._replace(**{name: value for name, value in given.items() if name in Options._fields}), faults
 
 
-def _fault(pp_net: PandapowerNet, name: str, value: Any) -> list[str]:
+def _fault(pp_net: PandapowerNet, name: str, value: object) -> list[str]:
     said = f"option {name} = {value!r} of user_pf_options"
     if name in ONLY_DEFAULT:
         return [] if value == ONLY_DEFAULT[name] else [f"{said} (only {ONLY_DEFAULT[name]!r} is represented)"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from powergrid.core.errors import NetworkError
 from powergrid.networks.phase_elements import line_matrix, transformer_matrix
@@ -242,5 +243,5 @@ def _branches(rows: list[tuple[Any, ...]]) -> Branches:
     return Branches(*columns)
 
 
-def _real(values: Any) -> np.ndarray:
+def _real(values: ArrayLike) -> np.ndarray:
     return np.array(values, float)

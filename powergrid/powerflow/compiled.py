@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,8 @@ from scipy.sparse.linalg import splu
 from powergrid.core.errors import NetworkError
 from powergrid.powerflow.topology import Moving
 
+Sparse: TypeAlias = Any
+"""A SciPy sparse matrix, whose stubs distinguish more than the code does."""
 Meter: TypeAlias = int | Sequence[int]
 """A branch, or several whose powers are added up, by their indices."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,10 +21,7 @@ from scipy.sparse.csgraph import depth_first_order
 from scipy.sparse.linalg import splu, spsolve_triangular
 
 from powergrid.core.errors import NetworkError
-from powergrid.powerflow.compile import Compiled
-
-Sparse = Any
-"""A SciPy sparse matrix; its stubs tell more apart than the code does."""
+from powergrid.powerflow.compiled import Compiled, Sparse
 
 
 class Factors(NamedTuple):

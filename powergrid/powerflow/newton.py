@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +23,7 @@ from scipy.sparse.linalg import splu
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network, holding, injected_powers
+from powergrid.powerflow.compiled import Sparse
 from powergrid.powerflow.faults import fixed_topology
 from powergrid.powerflow.generation import Units, generation, units
 from powergrid.powerflow.inputs import Voltages
@@ -69,7 +70,7 @@ class Plan:
     max_iter: int
     meters: tuple[int, ...]
     terms: Terms
-    ybus: Any
+    ybus: Sparse
     pattern: _Pattern
 
 
@@ -199,7 +200,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
 class _Problem(NamedTuple):
     """One scenario by nodes, the first source last; powers are drawn, in per unit."""
 
-    y: Any
+    y: Sparse
     constant: np.ndarray
     current: np.ndarray
     impedance: np.ndarray
@@ -391,7 +392,7 @@ def _step(
     return step[:size], step[size:]
 
 
-def _pattern(ybus: Any) -> _Pattern:
+def _pattern(ybus: Sparse) -> _Pattern:
     size, row = ybus.shape[0], ybus.indices
     column = np.repeat(np.arange(size), np.diff(ybus.indptr))
     diagonal = np.flatnonzero(row == column)
@@ -408,7 +409,7 @@ def _pattern(ybus: Any) -> _Pattern:
     return _Pattern(row, column, diagonal, source, rows[source].astype(np.int32), indptr.astype(np.int32), order)
 
 
-def _sorted(matrix: Any) -> Any:
+def _sorted(matrix: Sparse) -> Sparse:
     csc = sp.csc_matrix(matrix)
     csc.sort_indices()
     return csc

@@ -15,14 +15,13 @@ what ports would show without them, see :func:`corrections`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from powergrid.core.errors import NetworkError
-from powergrid.powerflow.compile import Compiled, connected_parts
+from powergrid.powerflow.compiled import Compiled, Sparse, connected_parts
 from powergrid.powerflow.topology import HOLD_PU, SWITCH_PU, nothing_moves
 
 
@@ -56,7 +55,7 @@ def across(nodes: np.ndarray, v: np.ndarray) -> np.ndarray:
     return difference
 
 
-def respond(compiled: Compiled, active: np.ndarray, y: Any = None) -> Responses:
+def respond(compiled: Compiled, active: np.ndarray, y: Sparse | None = None) -> Responses:
     """Responses to currents injected at `active` and to the sources of regulators and moving elements.
 
     `active` holds the node that each current enters and the one it is taken from, -1 for earth, ``(2, a)``; `y` is

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,11 +21,15 @@ from powergrid.powerflow import newton
 from powergrid.powerflow.inputs import Voltages
 from powergrid.powerflow.topology import Topologies
 
+if TYPE_CHECKING:
+    from powergrid.powerflow.sparse_lu import RowSolver
+
+Inputs = TypeVar("Inputs", NodeLoad, Control)
 MAX_ITER = 20
 """Newton steps of a second attempt."""
 
 
-def with_retry(method: Any) -> Retry:
+def with_retry(method: ModuleType) -> Retry:
     """A method with ``plan`` and ``solve`` that asks Newton's method where `method` does not converge."""
     return Retry(method)
 
@@ -39,13 +44,13 @@ class Retry:
         The first method's module.
     """
 
-    method: Any
+    method: ModuleType
 
-    def RowSolver(self, plan: RetryPlan) -> Any:
+    def RowSolver(self, plan: RetryPlan) -> RetryRows:
         """The first method's row solver, followed by Newton's method for the rows it leaves."""
         return RetryRows(plan, self.method.RowSolver(plan.first))
 
-    def plan(self, network: Network, **options: Any) -> RetryPlan:
+    def plan(self, network: Network, **options: Any) -> RetryPlan:  # noqa: ANN401 (the method's own)
         """Plan of the first method; Newton's are made when they are first needed."""
         own = {name: value for name, value in options.items() if name not in ("topologies", "forming")}
         return RetryPlan(self.method.plan(network, **options), network, own, tuple(options.get("topologies", ())))
@@ -162,7 +167,7 @@ class RetryRows:
         The first method's row solver.
     """
 
-    def __init__(self, plan: RetryPlan, first: Any):
+    def __init__(self, plan: RetryPlan, first: RowSolver):
         self._plan, self._first = plan, first
         self.taps, self.caps, self.tol_pu = first.taps, first.caps, first.tol_pu
         self.fill, self.compiled = first.fill, first.compiled
@@ -200,7 +205,7 @@ class RetryRows:
 _SCALARS = {"topology", "v_source_pu"}  # one value a scenario, without an axis of elements
 
 
-def _picked(table: Any, failed: np.ndarray) -> Any:
+def _picked(table: Inputs, failed: np.ndarray) -> Inputs:
     """The failed scenarios of a table of inputs, ``(failed, ...)``."""
     columns: list[Any] = []
     for name, value in zip(table._fields, table, strict=True):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
+from powergrid.networks.tables import Nodes
 
 _THIRD = 2.0 * np.pi / 3.0
 
 
-def three_phase_buses(buses: Any) -> tuple[tuple[str, ...], np.ndarray]:
+def three_phase_buses(buses: Nodes) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the buses that have all three phases, and their nodes, ``(n, 3)``."""
     found: dict[str, dict[str, int]] = {}
     for node, (bus, phase) in enumerate(zip(buses.bus, buses.phase, strict=True)):

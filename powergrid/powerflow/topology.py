@@ -11,7 +11,7 @@ holds 1 pu, and the power it delivers is what the island lacks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -114,6 +114,19 @@ def nothing_moves(m: int, b: int) -> Moving:
     return Moving(
         np.full(b, -1), none, none, none.astype(complex), one[:, :0], one, (none,), none, none.astype(complex)
     )
+
+
+class Blocked(Protocol):
+    """What :func:`moving_blocks` reads of :class:`~powergrid.powerflow.compiled.PhaseTables`."""
+
+    @property
+    def size(self) -> np.ndarray: ...
+    @property
+    def bus(self) -> np.ndarray: ...
+    @property
+    def y(self) -> np.ndarray: ...
+    @property
+    def row(self) -> np.ndarray: ...
 
 
 class Topologies:
@@ -278,7 +291,9 @@ def _grounds(size: np.ndarray, bus: np.ndarray, closed: np.ndarray, energised: n
     return tuple(np.unique(at[~alive[at]]) for at, alive in zip(open_at, energised, strict=True))
 
 
-def moving_blocks(given: Topologies, tables: Any, m: int, joined: Callable[[np.ndarray], Any]) -> Moving:
+def moving_blocks(
+    given: Topologies, tables: Blocked, m: int, joined: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+) -> Moving:
     """The moving elements of a three-phase network: whole blocks of several conductors, and switches phase by phase.
 
     Parameters

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from powergrid.core.backend import DType
 from powergrid.core.types import Array, Control, NodeLoad
 from powergrid.powerflow.compile import Compiled
 from powergrid.powerflow.zbus_maps import Plan
@@ -113,7 +114,7 @@ def at_places(plan: Plan, given: Scenario) -> tuple[Array, ...]:
     return _between_phases(parts, plan.bus >= plan.compiled.n_bus)
 
 
-def as_complex(p: Array | None, q: Array | None, dtype: Any) -> Array:
+def as_complex(p: Array | None, q: Array | None, dtype: DType) -> Array:
     """``p + j q`` with a missing part zero; ``None`` where both are missing."""
     if p is None and q is None:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from powergrid.core.errors import NetworkError
 from powergrid.networks.compose_tables import scaled
 from powergrid.networks.feeders import Phases
 from powergrid.networks.network import Network
+from powergrid.networks.pandapower_options import PandapowerNet
 from powergrid.networks.phase_builder import PhaseBuilder
 from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import register_network
@@ -73,7 +73,7 @@ def ieee_european_lv(
     return replace(network, source_v_pu=source, source_note=_NOTE)
 
 
-def _three_phase(net: Any, source_v_pu: float, load_scale: float) -> UnbalancedNetwork:
+def _three_phase(net: PandapowerNet, source_v_pu: float, load_scale: float) -> UnbalancedNetwork:
     builder, name = PhaseBuilder(), net.bus.name.astype(str)
     for bus, kv, place in zip(name, net.bus.vn_kv, net.bus.geo, strict=True):
         x, y = json.loads(place)["coordinates"] if place else (np.nan, np.nan)

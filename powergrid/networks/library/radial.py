@@ -139,7 +139,7 @@ def _conductor(s_mva: np.ndarray) -> np.ndarray:
 def _to_drop(tree: _Tree, drop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Factor on each feeder's lengths that brings its largest voltage drop (linearised) to 3 to 6 %.
 
-    Where even the longest spans drop less, that is all.
+    The factor ends at the longest spans, even where the voltage then drops less.
     """
     below = np.zeros(len(drop) + 1)
     for k, parent in enumerate(tree.parent, start=1):
