@@ -1,1 +1,1 @@
-"""Words and tools that every other room uses. This package imports nothing else of PowerGrid."""
+"""Types and tools that every other package uses. This package imports nothing else of PowerGrid."""

@@ -1,4 +1,4 @@
-"""Which namespace, which loop: the few places where NumPy and JAX differ. JAX is imported on demand only."""
+"""Array namespaces and loops: the few places where NumPy and JAX differ. JAX is imported on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DType = Any
 
 
 class FloatInfo(Protocol):
-    """What ``xp.finfo`` returns."""
+    """Result of ``xp.finfo``."""
 
     @property
     def eps(self) -> Array: ...
@@ -35,7 +35,7 @@ class LinearAlgebra(Protocol):
 class Namespace(Protocol):
     """An array namespace `xp`: the functions that kernels and steps call, alike in NumPy and ``jax.numpy``.
 
-    Whoever calls one that is missing here adds it, once both namespaces have it with the same meaning.
+    A function that is missing here is added when both namespaces have it with the same meaning.
     """
 
     @property

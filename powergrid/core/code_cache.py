@@ -3,7 +3,7 @@
 numba's own cache unpickles and runs whatever its files hold: emptied, cut or altered files end in ``EOFError``, in
 ``UnpicklingError`` or in a crash of the process. Its index, which two processes may write at once, may name the code of
 one signature for another. Here each signature of each function has one file, whose name says all that the code depends
-on and whose first bytes are a checksum of the rest. A file that does not match is as good as none.
+on and whose first bytes are a checksum of the rest. A file that does not match is ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KeptCode(FunctionCache):
     function
         The Python function.
     name
-        What tells it from others of its name, such as the number of lanes that it closes over.
+        What distinguishes it from others of its name, such as the number of lanes that it closes over.
     stamp
         Hash of everything in other files that is compiled into it.
     """
@@ -53,7 +53,7 @@ class KeptCode(FunctionCache):
         return Path(self.cache_path) / f"{self._stem}.{self._age}.{key}.nbc"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or ``None`` where there is none that is whole."""
+        """The compiled function, or ``None`` where no complete file exists."""
         target_context.refresh()
         path = self.path(sig, target_context.codegen())
         try:
@@ -66,12 +66,12 @@ class KeptCode(FunctionCache):
             return None
         try:
             return self._impl.rebuild(target_context, pickle.loads(body))
-        except Exception as error:  # whole, yet of another making: whatever numba raises then
+        except Exception as error:  # complete, but made by another version: numba may raise anything
             _log.warning("%s cannot be read (%r): it is compiled anew", path, error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function; where the disk does not take it, say so and go on."""
+        """Keep a compiled function; log a warning and go on where the disk does not take it."""
         if not self._impl.check_cachable(data):
             return
         path = self.path(sig, data.codegen)

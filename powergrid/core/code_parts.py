@@ -1,10 +1,10 @@
 """Functions that only other compiled functions call are translated, not finished.
 
 numba optimises each function fully and makes machine code of it, and then does both once more in each function that
-calls it, and in that one's callers. What nobody calls from Python needs neither: it is optimised where it ends up. That
-halves the time that LLVM takes for a step, and leaves its machine code as fast.
+calls it, and in that one's callers. Functions that Python never calls need neither: they are optimised where they are
+inlined. That halves the time that LLVM takes for a step, and leaves its machine code as fast.
 
-And what an operator gives for arguments of some types is looked up once: numba tries a dozen rules, of arrays, dates,
+The result type of an operator for given argument types is looked up once: numba tries a dozen rules, of arrays, dates,
 lists and so on, at each place that adds two numbers.
 """
 
@@ -100,7 +100,7 @@ def rules_looked_up_once() -> Iterator[None]:
             return own(self, context, args, kws)
         key = (id(self), id(context), args, flags.nrt, flags.error_model)
         if key not in found:
-            found[key] = own(self, context, args, kws), self, context  # kept alive, so that their ids stay theirs
+            found[key] = own(self, context, args, kws), self, context  # kept alive, so that their ids stay unique
         return found[key][0]
 
     types.BaseFunction.get_call_type = get_call_type

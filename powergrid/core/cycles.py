@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 
 class Cycles(NamedTuple):
-    """Cycles of a series, in the order in which they close; those that never close count half, at the end.
+    """Cycles of a series, in the order in which they close; those that never close count half and come last.
 
     Attributes
     ----------

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong, and how to mend it.
+    """One fault, and how to correct it.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class NetworkFaults(NetworkError):
 
 
 class NetworkWarning(UserWarning):
-    """Something in a network that can be solved, but is hardly meant."""
+    """A property of a network that can be solved, but is probably a mistake."""
 
 
 class DataError(PowerGridError):
@@ -82,15 +82,15 @@ class DataError(PowerGridError):
 
 
 class ActionError(PowerGridError):
-    """An action that is missing, of the wrong shape or not a number; names the agent."""
+    """An action that is missing, of the wrong shape or not a number; the message names the agent."""
 
 
 class ArgumentError(PowerGridError, ValueError):
-    """An argument of a method that cannot be used: a seed, an option, a state; names the value and what is allowed."""
+    """An argument that cannot be used: a seed, an option, a state; the message names the value and what is allowed."""
 
 
 class DeviceError(PowerGridError):
-    """A device of somebody else's that does what no device may; names the device, the method and the value.
+    """A plugin device that violates the contract of devices; the message names the device, the method and the value.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class DeviceError(PowerGridError):
 
 
 class NotCompilableError(PowerGridError):
-    """What cannot be compiled here, such as a device family's kernels; says why. The NumPy step serves it."""
+    """Code that cannot be compiled here, such as a device family's kernels; the message holds the reason."""
 
 
 class RunError(PowerGridError):
@@ -119,14 +119,14 @@ class RunError(PowerGridError):
 
 
 class UnknownNameError(PowerGridError, KeyError):
-    """A name that no registry knows."""
+    """A name that is in no registry."""
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
         return str(self.args[0])
 
 
 class MissingExtraError(PowerGridError, ImportError):
-    """An optional library is needed and absent; says which extra brings it."""
+    """An optional library is needed and absent; the message names the extra that installs it."""
 
     def __init__(self, library: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs {library}: pip install 'powergrid-marl[{extra}]'")

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, forced to disk, then moved; and JSON read with care."""
+"""Files that are whole or absent: written beside their place, forced to disk, then moved; JSON is checked when read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 from powergrid.core.errors import RunError
 
 AGAIN = "run it again"
-"""What to do once there is space, if a caller says nothing else."""
+"""Advice once there is space, unless a caller has other advice."""
 
 
 def path_fault(text: str) -> str:
-    """Why a text cannot be the path of anything; an empty text if it can."""
+    """Reason why a text cannot be a path; an empty text if it can."""
     if "\0" in text:
         return "a path holds no null character"
     if len(text) > 4095 or any(len(part.encode("utf-8", "replace")) > 255 for part in Path(text).parts):
@@ -56,7 +56,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object], then: str = AGA
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be closed to us: the message below says so
+        with contextlib.suppress(OSError):  # the folder itself may be closed; the message below states it
             temporary.unlink(missing_ok=True)
         raise unwritable(path, error, then) from error
 
@@ -110,7 +110,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: OSError, then: str = AGAIN) -> RunError:
-    """What to say when `path` cannot be written."""
+    """Message for a `path` that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(
             f"{path}: the disk is full; what was there before is kept. Free some space on the disk, then {then}"
@@ -124,7 +124,7 @@ def size_of(path: Path) -> int:
     Raises
     ------
     OSError
-        If there is none, or if it is a device or a pipe, whose size says nothing of what it gives.
+        If there is none, or if it is a device or a pipe, whose size is unrelated to its content.
     """
     seen = path.stat()
     if not stat.S_ISREG(seen.st_mode):
@@ -146,7 +146,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Objects of a file with one a line; a last line that a kill cut short is left out.
+    """Objects of a file with one per line; a last line that a kill cut short is left out.
 
     Raises
     ------

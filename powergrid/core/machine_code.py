@@ -1,4 +1,4 @@
-"""What is compiled with numba: for whom, from which cache, and by which versions of numba.
+"""Compilation with numba: decorators, the cache on disk, and the versions of numba that are supported.
 
 Compiled code rests on parts of numba that its documentation does not promise: names of symbols, the cache's files, the
 compiler's passes, the address of a function. They are gathered here and in the modules ``symbols``, ``code_cache`` and
@@ -49,7 +49,7 @@ def installed() -> str:
 
 
 def problem() -> str:
-    """Why nothing can be compiled here, in a sentence; empty where it can."""
+    """Reason why nothing can be compiled here, as a sentence; empty where compilation works."""
     return _problem(installed())
 
 
@@ -83,7 +83,7 @@ def require() -> None:
     Raises
     ------
     NotCompilableError
-        Where it cannot; says why.
+        If it cannot; the message holds the reason.
     """
     if problem():
         raise NotCompilableError(problem())
@@ -101,7 +101,7 @@ def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[
     places
         Files, and folders of files, with everything that the functions call and read.
     name
-        What tells a function from others of its name; needed where it closes over variables.
+        What distinguishes a function from others of its name; needed where it closes over variables.
     options
         As for ``numba.njit``.
 
@@ -117,7 +117,7 @@ def cached(*places: Path, name: str = "", **options: Any) -> Callable[[Callable[
         if getattr(function, "__closure__", None) and not name:
             raise ValueError(f"{function.__qualname__} closes over variables and needs a name in the cache")
         made = njit(**options)(function)
-        if hasattr(made, "_cache"):  # not where numba is told not to compile
+        if hasattr(made, "_cache"):  # absent where numba is set not to compile
             made._cache = _kept(function, name, places, made._cache)
         return made
 
@@ -169,7 +169,7 @@ def part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 @contextlib.contextmanager
 def compiling(what: str, functions: int) -> Iterator[None]:
-    """Around code that compiles about so many functions, which are counted for :mod:`powergrid.core.progress`."""
+    """Context of code that compiles about so many functions, which are counted for :mod:`powergrid.core.progress`."""
     from numba.core import event
 
     class Counter(event.Listener):

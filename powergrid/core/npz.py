@@ -1,4 +1,4 @@
-"""Archives that others wrote: their sizes are checked before anything is allocated."""
+"""Archives from elsewhere: their sizes are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_DIMENSIONS = 32
 
 
 class ArchiveError(ValueError):
-    """An archive that is no archive, or that claims more than it can hold."""
+    """A file that is no archive, or an archive that states more than it can hold."""
 
 
 def open_archive(path: str | os.PathLike[str]) -> zipfile.ZipFile:

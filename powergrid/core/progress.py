@@ -1,7 +1,7 @@
-"""How far compiling is: a bar on a terminal, one plain line in a log, nothing where it takes but a moment.
+"""Progress of compilation: a bar on a terminal, one plain line in a log, nothing where it takes a moment.
 
-Progress is counted in functions, of this process and of one that helps; what is expected of a piece of work is what it
-took when this was written. The bar estimates the time that is left from the time that the functions so far have taken.
+Progress is counted in functions, of this process and of one that helps; the expected number of a piece of work is that
+at the time of writing. The bar estimates the time that is left from the time that the functions so far have taken.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import Any
 
 _log = logging.getLogger("powergrid")
 MOMENT_S = 1.0
-"""What takes less is not worth a word [s]."""
+"""Work that takes less is not reported [s]."""
 
 
 class _Progress:
-    """All that is being compiled at present, together."""
+    """Progress of everything that is being compiled."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._pieces, self._said = 0, False
+        self._pieces, self._logged = 0, False
         self.done: list[tuple[str, float]] = []
         self._clear()
 
     def _clear(self) -> None:
         self._expected, self._counted = 0.0, 0.0
-        self._began, self._told = time.monotonic(), False
+        self._began, self._shown = time.monotonic(), False
         self._bar: Any = None
         self._task: Any = None
 
     @contextlib.contextmanager
     def piece(self, what: str, functions: int) -> Iterator[Any]:
-        """A piece of work that is expected to compile so many functions; gives what counts each."""
+        """A piece of work that is expected to compile so many functions; yields a function that counts each."""
         begin, counted = time.monotonic(), 0
 
         def count() -> None:
@@ -61,21 +61,21 @@ class _Progress:
     def _advance(self, by: float) -> None:
         with self._lock:
             self._counted += by
-            if not self._told and time.monotonic() - self._began > MOMENT_S:
-                self._told = True
-                self._tell()
+            if not self._shown and time.monotonic() - self._began > MOMENT_S:
+                self._shown = True
+                self._show()
             if self._bar is not None:
                 self._bar.update(self._task, total=self._expected, completed=self._counted)
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
         if not console.is_interactive:
-            if not self._said:
+            if not self._logged:
                 _log.warning("compiling, once on this machine; `powergrid warmup` does it ahead ...")
-            self._said = True
+            self._logged = True
             return
         columns = (TextColumn("compiling, once on this machine"), BarColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, transient=True)
@@ -88,5 +88,5 @@ piece = _progress.piece
 
 
 def finished() -> list[tuple[str, float]]:
-    """What has been compiled in this process or for it, and how long that took [s], in the order of its end."""
+    """Work that has been compiled in this process or for it, with its duration [s], in the order of completion."""
     return list(_progress.done)

@@ -84,7 +84,7 @@ def uniform(
 def normal(
     xp: Namespace, key: Array, tick: Array, stream: int, shape: tuple[int, ...], dtype: DType | None = None
 ) -> Array:
-    """Standard normal numbers (Box-Muller, one pair of words a number) with the arguments of :func:`uniform`."""
+    """Standard normal numbers (Box-Muller, one pair of words per number) with the arguments of :func:`uniform`."""
     dtype = dtype or xp.float64
     word_0, word_1 = _words(xp, key, tick, stream, shape)
     radius = xp.sqrt(-2.0 * xp.log((word_0.astype(dtype) + 0.5) * _TO_UNIT))

@@ -21,7 +21,7 @@ class Registry(Generic[T]):
     """Names for one kind of thing.
 
     Built-ins register themselves when their module is imported. A name that equals a file name imports that file only;
-    any other name imports the folder, then the entry points, and asks again.
+    any other name imports the folder, then the entry points, and is looked up again.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Registry(Generic[T]):
             where = f"{point.value} of {point.dist.name}" if point.dist is not None else point.value
             try:
                 item = point.load()
-            except (Exception, SystemExit) as error:  # a stranger's broken plugin must not take the others down
+            except (Exception, SystemExit) as error:  # one broken plugin must not disable the others
                 self.broken[point.name] = f"{type(error).__name__}: {error} ({where})"
                 continue
             held = self._items.get(self._aliases.get(point.name, point.name))

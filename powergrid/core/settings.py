@@ -1,4 +1,4 @@
-"""What people write as numbers: no truth values, and nothing beyond physical sense."""
+"""Checks of numbers in settings: no truth values, and nothing beyond physical sense."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plausible(name: str) -> Range:
 
 
 class NumberSettings(BaseModel):
-    """Base of everything that people configure: closed, unchangeable, with numbers that are numbers.
+    """Base of everything that people configure: closed and frozen, with checked numbers.
 
     Fields of numbers refuse ``true`` and ``false``, which Python counts as 1 and 0, and values beyond the range in
     `RANGES` that their name has.
@@ -104,7 +104,7 @@ def check_number(value: object, bounds: Range, shown: Range, kind: str = "float"
     bounds, shown
         The range to check, and that to name: the same, but for sides that the field checks itself.
     kind
-        ``float`` or ``int``: what the field wants, for the message.
+        ``float`` or ``int``: type of the field, for the message.
 
     Raises
     ------
@@ -190,14 +190,14 @@ def _ranges(name: str, field: FieldInfo) -> tuple[Range, Range]:
     table = plausible(name)
     lows: list[Any] = [getattr(item, end) for item in field.metadata for end in ("ge", "gt") if hasattr(item, end)]
     highs: list[Any] = [getattr(item, end) for item in field.metadata for end in ("le", "lt") if hasattr(item, end)]
-    # `gt=0` excludes a sign; of a quantity that is never near zero it says nothing about the size
+    # `gt=0` excludes a sign; of a quantity that is never near zero it does not limit the size
     lows = [low for low in lows if low > 0 or table.low <= 0]
     shown = table._replace(low=max(lows, default=table.low), high=min(highs, default=table.high))
     return table._replace(low=-math.inf if lows else table.low, high=math.inf if highs else table.high), shown
 
 
 def options_model(function: Callable[..., Any], *, without: tuple[str, ...] = ()) -> type[NumberSettings]:
-    """The keyword arguments of a function as settings, so that what people write for them is checked like any other.
+    """The keyword arguments of a function as settings, so that their values are checked like any other.
 
     Parameters
     ----------
@@ -216,11 +216,11 @@ def options_model(function: Callable[..., Any], *, without: tuple[str, ...] = ()
 
 
 def _hint(function: Callable[..., Any], annotation: Any) -> Any:
-    """An annotation as a type; anything goes where there is none, or one that only type checkers can read."""
+    """An annotation as a type; ``Any`` where there is none, or one that only type checkers can read."""
     if isinstance(annotation, str):
         try:
             annotation = eval(annotation, getattr(function, "__globals__", {}))
-        except Exception:  # whatever a stranger's annotation raises
+        except Exception:  # an annotation of a plugin may raise anything
             return Any
     return Any if annotation is Parameter.empty else annotation
 

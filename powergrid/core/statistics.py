@@ -1,4 +1,4 @@
-"""Means of a few days, and how sure one may be of them."""
+"""Means of a few days, and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ RESAMPLES = 2000
 """Bootstrap samples of every interval."""
 
 INTERVAL = f"95 % bootstrap interval of the mean over the days (percentile method, {RESAMPLES:,} resamples of the days)"
-"""What the bounds of :func:`mean_interval` are, for people."""
+"""Description of the bounds of :func:`mean_interval`."""
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:

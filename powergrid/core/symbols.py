@@ -1,6 +1,6 @@
 """Names of compiled functions that no two processes share.
 
-numba tells functions of one text apart, such as one function of a closure for one lane and for many, by a number that
+numba distinguishes functions of one text, such as one function of a closure for one lane and for many, by a number that
 every process counts from 1. The number is part of the symbol in what it keeps on disk. Two files that different
 processes have compiled may so hold different functions under one name, and a third process that loads both calls the
 first for either: wrong numbers, or a crash. Here each process counts from a place of its own.

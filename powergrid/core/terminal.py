@@ -1,4 +1,4 @@
-"""Printing for people on any terminal: a character that it lacks is written in plain letters, never an error."""
+"""Output on any terminal: a character that the terminal lacks is written in plain letters and raises no error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ codecs.register_error(PLAIN, in_plain_letters)
 
 
 def accept_all_text() -> None:
-    """Let standard output and standard error take any text; for a program of our own, not for a library."""
+    """Let standard output and standard error take any text; for the command line, not for a library."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=PLAIN)
@@ -69,7 +69,7 @@ class _Forgiving:
 
 
 def console(stderr: bool = False, **options: Any) -> Console:
-    """A rich console on standard output or standard error that no text stops."""
+    """A rich console on standard output or standard error that accepts any text."""
     from rich.console import Console
 
     forgiving: Any = _Forgiving(sys.stderr if stderr else sys.stdout)

@@ -1,4 +1,4 @@
-"""Named columns that travel between the rooms.
+"""Named columns that the packages exchange.
 
 Shapes are written ``(*batch, n)``: any leading batch axes (none for one environment, one for many), then units, buses
 or agents. Powers are injections into the grid, positive everywhere inside PowerGrid.
@@ -39,7 +39,7 @@ CONSTANT_SERIES = "constant"
 
 
 class NodeLoad(NamedTuple):
-    """What every bus draws from the network, ``(*batch, m)`` with one column a bus; negative values are generation.
+    """What every bus draws from the network, ``(*batch, m)`` with one column per bus; negative values are generation.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Control(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """A solved power flow. Non-convergence is data: look at ``converged`` before believing the rest.
+    """A solved power flow. Non-convergence is data: check ``converged`` before using the rest.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class Flow(NamedTuple):
         True where a bus is connected to a source, ``(*batch, m)``.
     p_form_mw, q_form_mvar
         Power that the reference of each island delivers [MW, Mvar], ``(*batch, references)``; zero where it is not in
-        service. ``None`` where a method knows no references.
+        service. ``None`` where a method has no references.
     """
 
     v_re: Array

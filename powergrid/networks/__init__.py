@@ -1,4 +1,4 @@
-"""Networks: columns, a library of published feeders, and what one may do with them."""
+"""Networks: their columns, a library of published feeders, conversion and composition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a balanced network consists of, without conversions and studies: those build on it."""
+"""The columns of a balanced network, with checks and look-ups; conversions and studies build on them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from powergrid.networks.tables import (
 
 @dataclass(frozen=True, eq=False)
 class NetworkColumns:
-    """A balanced (positive-sequence) network as columns: checked, scaled and looked up by name, nothing more.
+    """A balanced (positive-sequence) network as columns, with checks and look-ups by name.
 
     :class:`~powergrid.networks.Network` adds conversions and studies.
 
@@ -107,7 +107,7 @@ class NetworkColumns:
         return False
 
     def node_load(self, scale: float = 1.0) -> NodeLoad:
-        """What the network's own loads draw at every bus, multiplied by `scale`, less what static generators feed in.
+        """Power of the network's own loads at every bus, multiplied by `scale`, less what static generators feed in.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Putting networks together: a guest behind a transformer, one more bus, other loads."""
+"""Composition of networks: a guest behind a transformer, one more bus, other loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting three-phase networks together: a guest behind a transformer, one more bus."""
+"""Composition of three-phase networks: a guest behind a transformer, one more bus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from powergrid.networks.tables import BASE_MVA, PHASES, Blocks, Branches, Nodes,
 from powergrid.networks.unbalanced import UnbalancedNetwork
 
 VECTOR_GROUP = "YNyn0"
-"""Of the transformer at the connection: earthed on both sides, so that unbalance passes through it."""
+"""Vector group of the transformer at the connection, earthed on both sides, so that unbalance passes through it."""
 
 
 def compose_phases(

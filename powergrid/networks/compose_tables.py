@@ -1,4 +1,4 @@
-"""Rows of tables put together: what networks of one and of three phases are composed of."""
+"""Rows of tables for composition, common to balanced and three-phase networks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Published unbalanced feeder figures -> balanced positive-sequence Network.
 
-What the equivalent claims is the positive-sequence voltage and the total power. It does not know phase voltages, nor
-the whole drop and loss of a one-phase lateral: its power is thought to flow in three phases, so a third of either is
-seen.
+The equivalent represents the positive-sequence voltage and the total power. It has no phase voltages, nor
+the whole drop and loss of a one-phase lateral: its power is spread over three phases, so a third of either
+appears.
 
 - Series impedance of a line: mean self minus mean mutual impedance of the phases present; a single phase has no mutual.
 - Charging of a line and capacitors: the reactive power that the phases present produce at balanced voltage, spread over

@@ -1,4 +1,4 @@
-"""What ``network.power_flow()`` returns: tables for people."""
+"""Tables that ``network.power_flow()`` returns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FlowResult:
     Attributes
     ----------
     converged
-        Look at it before believing the rest.
+        Check it before using the rest.
     iterations
         Iterations taken.
     losses_mw
@@ -34,13 +34,13 @@ class FlowResult:
         One row per node: ``bus``, ``phase`` (empty for a balanced network), ``v_pu``, ``va_degree``, and ``p_mw``,
         ``q_mvar``, the net power that sources, generators, loads and shunts inject there (positive into the network).
     branch
-        One row a branch, named by its index: ``element`` (its kind), ``index`` (its row in ``network.branches``),
+        One row per branch, named by its index: ``element`` (its kind), ``index`` (its row in ``network.branches``),
         ``from_bus``, ``to_bus``, ``phase``, ``i_ka`` (the larger of both ends), ``loading_percent`` (NaN without a
         rating), and the power entering it at its ends, ``p_from_mw``, ``q_from_mvar``, ``p_to_mw``, ``q_to_mvar``. A
         closed switch in a loop of closed switches has NaN.
     generators
-        One row a generator, named: ``bus``, ``p_mw``, ``q_mvar``, ``v_pu``, ``v_set_pu``, and ``at_limit``, True where
-        it feeds in a reactive limit and does not hold its voltage.
+        One row per generator, named: ``bus``, ``p_mw``, ``q_mvar``, ``v_pu``, ``v_set_pu``, and ``at_limit``, True
+        where it feeds in a reactive limit and does not hold its voltage.
     method
         The method that solved it.
     unbalance

@@ -12,7 +12,7 @@ import numpy as np
 from powergrid.core.errors import NetworkError, PowerGridError
 from powergrid.networks import pandapower_injections as injections
 from powergrid.networks.columns import NetworkColumns
-from powergrid.networks.pandapower_doubts import tell_doubtful
+from powergrid.networks.pandapower_doubts import warn_of_doubts
 from powergrid.networks.pandapower_file import read_net
 from powergrid.networks.pandapower_options import Options, PandapowerNet
 from powergrid.networks.pandapower_tables import fed_in, flag, free_name, is_empty, refuse_unsupported, unique_names
@@ -75,7 +75,7 @@ def from_pandapower(pp_net: PandapowerNet, network_type: type[Own], *, name: str
     ------
     NetworkError
         If something in service cannot be represented: tap and step tables, direction-dependent impedances, static var
-        compensators and other power electronics, DC grids, no source, options of ``user_pf_options`` that ask for
+        compensators and other power electronics, DC grids, no source, options of ``user_pf_options`` that select
         another model; every element and option is named.
     """
     if isinstance(pp_net, str | os.PathLike):
@@ -123,7 +123,7 @@ def _from_net(pp_net: PandapowerNet, network_type: type[Own], name: str | None) 
         sources=Sources(sources.name[1:], sources.bus[1:], sources.v_pu[1:], sources.angle_degree[1:]),
         static_generators=demand.static_generators,
     )
-    tell_doubtful(network, pp_net)
+    warn_of_doubts(network, pp_net)
     return network
 
 
@@ -181,7 +181,7 @@ class _Rows:
     def dangling_bus(self, branch: str, bus: object, other: int, vn_kv: float, switch: tuple[object, ...]) -> int:
         """Extra bus at the cut end of a branch, with an open switch to `bus` where that is in service.
 
-        `switch` is the kind, element and bus under which pandapower knows it; its name is kept.
+        `switch` is its kind, element and bus in pandapower; its name is kept.
         """
         here = self.position.get(bus)
         label = f"{branch}@{self.names[here] if here is not None else bus}"

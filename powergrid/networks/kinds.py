@@ -8,6 +8,6 @@ from powergrid.networks.network import Network
 from powergrid.networks.unbalanced import UnbalancedNetwork
 
 AnyNetwork: TypeAlias = Network | UnbalancedNetwork
-"""``network.is_three_phase`` says which of the two it is, to type checkers, too."""
+"""``network.is_three_phase`` distinguishes the two, for type checkers as well."""
 Kind = TypeVar("Kind", bound=AnyNetwork)
 """Result of the same kind as an argument."""

@@ -1,4 +1,4 @@
-"""Where to draw buses: a tree for networks without coordinates, a free place for added ones. Geometry only."""
+"""Coordinates of buses: a tree for networks without any, a free place for added buses. Geometry only."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def radial_layout(network: Network) -> tuple[np.ndarray, np.ndarray]:
     for bus in order:
         children[int(parent[bus])].append(bus)
     several = len(children[-1]) > 1  # then their common place is the centre
-    inner = np.sqrt(len(order)) / 4  # what lies close to the centre is drawn further out, for want of room there
+    inner = np.sqrt(len(order)) / 4  # what lies close to the centre is drawn further out, where there is more room
     start, angle = np.zeros(len(parent)), np.zeros(len(parent))
     total = sum(ends[bus] for bus in children[-1])
     for bus in (-1, *order):

@@ -19,7 +19,7 @@ class Network(NetworkColumns, Studied):
     @classmethod
     def from_pandapower(cls, pp_net: PandapowerNet, *, name: str | None = None) -> Network:
         """Convert a pandapower net or saved file: see :func:`powergrid.networks.from_pandapower.from_pandapower`."""
-        from powergrid.networks.from_pandapower import from_pandapower  # pandas takes its time
+        from powergrid.networks.from_pandapower import from_pandapower  # pandas is slow to import
 
         return from_pandapower(pp_net, cls, name=name)
 

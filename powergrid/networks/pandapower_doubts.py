@@ -1,4 +1,4 @@
-"""What a conversion warns of: a net that can be solved, but hardly as it was meant, or not quite as ``runpp`` does."""
+"""Warnings of a conversion: a net that can be solved, but probably not as intended, or not quite as ``runpp`` does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from powergrid.networks.columns import NetworkColumns
 from powergrid.networks.pandapower_options import PandapowerNet
 
 FAR_FROM_NOMINAL = 1.25
-"""A rated voltage beyond this factor of the nominal voltage of its bus, up or down, is hardly meant [1]."""
+"""A rated voltage beyond this factor of the nominal voltage of its bus, up or down, is probably a mistake [1]."""
 SHOWN = 5
 """Findings of one kind that a warning lists."""
 
 
-def tell_doubtful(network: NetworkColumns, pp_net: PandapowerNet) -> None:
+def warn_of_doubts(network: NetworkColumns, pp_net: PandapowerNet) -> None:
     """Warn once of every finding."""
     kinds = (
         [*_far_from_nominal(pp_net, "trafo", ("hv", "lv")), *_far_from_nominal(pp_net, "trafo3w", ("hv", "mv", "lv"))],

@@ -1,4 +1,4 @@
-"""What a pandapower net connects to its buses: loads, generation and storage, shunts, generators and sources.
+"""Elements at the buses of a pandapower net: loads, generation and storage, shunts, generators and sources.
 
 A ward is a load and a shunt; an extended ward has a generator without active power behind an impedance besides; a DC
 line is one generator at either end, as ``runpp`` takes them.
@@ -23,7 +23,7 @@ Position = Mapping[object, int]
 
 
 class Demand(NamedTuple):
-    """What draws, and what feeds in, a given power."""
+    """Elements that draw, and elements that feed in, a given power."""
 
     loads: Loads
     static_generators: StaticGenerators
@@ -50,7 +50,7 @@ def numbered(names: list[str]) -> tuple[str, ...]:
 
 
 def demand(pp_net: PandapowerNet, position: Position, options: Options) -> Demand:
-    """Everything of given power: loads, and what generates or stores.
+    """Elements of given power: loads, generation and storage.
 
     Static generators and storages are what they are whatever the sign of their power. Of all other tables, what feeds
     in and does not follow its voltage is generation, too.

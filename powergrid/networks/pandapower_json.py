@@ -1,4 +1,4 @@
-"""A file of ``pandapower.to_json``, looked through before pandapower reads it.
+"""Check of a file of ``pandapower.to_json`` before pandapower reads it.
 
 pandapower's format names a module and a class for whatever is not a plain JSON value, and its reader imports that
 module and builds that class. Here a net and its tables pass, and nothing else does; each table is one rectangle of
@@ -25,7 +25,7 @@ MAX_DEPTH = 60
 NET = ("pandapower.auxiliary", "pandapowerNet")
 TABLES = (("pandas.core.frame", "DataFrame"), ("pandas", "DataFrame"))
 WITHOUT_EFFECT = ("controller",)
-"""Tables that are left out unread: ``runpp`` ignores them unless asked."""
+"""Tables that are left out unread: ``runpp`` ignores them by default."""
 
 _TABLE_KEYS = {"_module", "_class", "_object", "orient", "dtype"}
 _NAMES_OF_AXES = ("is_multiindex", "is_multicolumn", "index_name", "index_names", "column_name", "column_names")
@@ -35,7 +35,7 @@ _ADVICE = "remove it from the net and save again with pandapower.to_json"
 
 
 def read_json(file: Path) -> str:
-    """The net of a file as JSON of the same meaning, of which every part has been looked at.
+    """The net of a file as JSON of the same meaning, with every part checked.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What ``net.user_pf_options`` asks of ``runpp``: obeyed, without effect on the solution, or refused by name."""
+"""Options in ``net.user_pf_options``: applied, without effect on the solution, or refused by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOLVER_OPTIONS = (
     "init_vm_pu", "lightsim2grid", "max_iteration", "numba", "only_v_results", "permc_spec", "recycle", "run_control",
     "tdpf_delay_s", "tdpf_update_r_theta", "tolerance_mva", "use_umfpack", "v_debug",
 )  # fmt: skip
-"""Options about how ``runpp`` computes, not what. It reads ``run_control`` from its own arguments only."""
+"""Options of the solver, which leave the solution as it is. It reads ``run_control`` from its own arguments only."""
 
 ONLY_DEFAULT: Mapping[str, Any] = {
     "ac": True,
@@ -33,7 +33,7 @@ _IGNORING_VOLTAGE = ("gs", "fdbx", "fdxb", "helm")
 
 
 class Options(NamedTuple):
-    """Options that a conversion obeys, with the defaults of ``runpp``.
+    """Options that a conversion applies, with the defaults of ``runpp``.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ _ALLOWED: Mapping[str, tuple[Any, ...]] = {
 
 
 def read_options(pp_net: PandapowerNet) -> tuple[Options, list[str]]:
-    """The options that a net carries, and those that it carries but a Network cannot obey, each as one clause."""
+    """The options that a net carries, and those that a Network cannot represent, each as one clause."""
     given = dict(pp_net.get("user_pf_options") or {})
     faults = [fault for name, value in given.items() for fault in _fault(pp_net, name, value)]
     return Options()._replace(**{name: value for name, value in given.items() if name in Options._fields}), faults

@@ -25,7 +25,7 @@ WARDS = ("ward", "xward")
 
 _BRANCHES = {"bus", "line", "trafo", "trafo3w", "impedance", "dcline"}
 _AT_BUSES = {"motor", *WARDS, "shunt", "gen", "ext_grid"}
-_NO_PHYSICS = {"controller"}  # ``runpp`` ignores controllers unless asked
+_NO_PHYSICS = {"controller"}  # ``runpp`` ignores controllers by default
 
 
 def refuse_unsupported(pp_net: PandapowerNet) -> Options:

@@ -129,7 +129,7 @@ class PhaseBuilder:
     ) -> None:
         """Add a load: power of phases a, b, c (``Y``) or between ab, bc, ca (``D``); model ``PQ``, ``I`` or ``Z``.
 
-        Phases without power are left out; a load without any says that nothing is drawn there on purpose.
+        Phases without power are left out; a load without any marks that nothing is drawn there on purpose.
         """
         i_share, z_share = _SHARES[model]
         idle = not np.any(kw) and not np.any(kvar)

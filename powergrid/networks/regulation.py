@@ -1,9 +1,9 @@
-"""Voltage regulators under their own relays: what a relay reads, who lies upstream of whom, taps by hand.
+"""Voltage regulators under their own relays: readings of relays, the order along the feeder, taps set by hand.
 
 A relay reads a potential transformer and a current transformer and takes off the voltage that the current would lose
 on the way to a point down the line, ``|V / PT - (R + jX) I / CT|`` with `R` and `X` in volts at the current
 transformer's rated current: the line-drop compensator of W. H. Kersting, "Distribution System Modeling and Analysis",
-CRC Press, section 7.4. It knows one direction only: where power flows back it is misled, as a real one is.
+CRC Press, section 7.4. It assumes one direction of power: with reverse flow it misreads, as a real one does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TapSettings(Protocol):
 
 
 class Relays(NamedTuple):
-    """Readings as a function of voltages [pu] and of the regulators' gains; one entry a relay, ``(u,)`` each.
+    """Readings as a function of voltages [pu] and of the regulators' gains; one entry per relay, ``(u,)`` each.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ def regulators_at(network: AnyNetwork, place: str) -> tuple[int, ...]:
 
 
 def regulator_units(network: AnyNetwork, gang: bool | None = None) -> list[tuple[int, ...]]:
-    """Rows of ``network.regulators`` that move together, in their order; `gang` as in :func:`settled`."""
+    """Rows of ``network.regulators`` that move together, in their order; `gang` as in ``network.settled``."""
     three = network.is_three_phase
     units: dict[str, list[int]] = {}
     for row, branch in enumerate(network.regulators.branch):

@@ -1,8 +1,8 @@
-"""What a person may do with a network beyond its columns: solve, settle and draw it.
+"""Methods of networks that need more than columns: power flow, taps at rest, drawing.
 
 These studies stand on this room and on the power flow, so they lie in a room above (:mod:`powergrid.studies`) and
 register themselves there, as networks and devices do. A network finds one by its name when a method is called, and only
-the result's type is known here: this room knows no study, and no power flow.
+the result's type is known here: nothing here imports a study or the power flow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The column types of a network: one NamedTuple a table, balanced or phase by phase. They know nothing but columns."""
+"""The column types of a network: one NamedTuple per table, balanced or phase by phase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RELAY_V = 120.0
 
 
 BRANCH_KINDS = ("line", "transformer", "regulator", "impedance", "switch")
-"""What a branch may be."""
+"""Kinds of branches."""
 
 NONE = np.zeros(0)
 """A column left out; :class:`Network` fills it in."""
@@ -46,7 +46,7 @@ class Buses(NamedTuple):
 
 
 class Branches(NamedTuple):
-    """One row a line, transformer, regulator, impedance or switch.
+    """One row per line, transformer, regulator, impedance or switch.
 
     Each is a pi section behind an ideal ratio at its from bus.
 
@@ -133,7 +133,7 @@ class Regulators(NamedTuple):
 
 
 NO_REGULATORS = Regulators(NONE.astype(int), *(NONE for _ in Regulators._fields[1:]))
-"""Those of a network without any."""
+"""Regulators of a network without any."""
 
 
 class Loads(NamedTuple):
@@ -172,7 +172,7 @@ class Loads(NamedTuple):
 
 
 STATIC_KINDS = ("generator", "storage")
-"""What a static generator may be."""
+"""Kinds of static generators."""
 
 
 class StaticGenerators(NamedTuple):

@@ -1,4 +1,4 @@
-"""Where agents sit in a network of one or of three phases."""
+"""Terminals of devices and meters in balanced and three-phase networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from powergrid.networks.kinds import AnyNetwork
 
 
 class Connected(Protocol):
-    """A device, as far as its place in the network goes."""
+    """A device's place in the network."""
 
     @property
     def id(self) -> str: ...

@@ -4,7 +4,7 @@
 - Loads: star or delta, constant power, current or impedance at nominal voltage, as published; a distributed load half
   at each end of its line, as in the published solution.
 - Transformers: 24.9/4.16 kV and 4.16/0.48 kV, star-star earthed, in per unit of their own rating.
-- Regulators: one per phase, an ideal ratio before 0.1 % reactance on 10 MVA, with the published taps and relays.
+- Regulators: one per phase, an ideal ratio before 0.1 % reactance on 10 MVA, with published taps and relay settings.
 
 Reference: W. H. Kersting, "Radial distribution test feeders", IEEE Transactions on Power Systems 6(3), 1991,
 doi:10.1109/59.119237.

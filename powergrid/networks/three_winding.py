@@ -1,7 +1,7 @@
 """Three-winding transformers as stars of two-winding ones, as pandapower converts them.
 
 The short-circuit data of the three pairs of windings, brought to the high-voltage winding's rating, form a delta; its
-equivalent star has one arm a winding, which meet at an auxiliary bus at the high-voltage winding's voltage::
+equivalent star has one arm per winding, which meet at an auxiliary bus at the high-voltage winding's voltage::
 
     z_hv = (z_hm + z_lh - z_ml) / 2    z_mv = (z_ml + z_hm - z_lh) / 2    z_lv = (z_lh + z_ml - z_hm) / 2
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SIDES = ("hv", "mv", "lv")
-_PAIRS = (("hv", "mv"), ("mv", "lv"), ("lv", "hv"))  # whose short circuit vk_hv, vk_mv and vk_lv are
+_PAIRS = (("hv", "mv"), ("mv", "lv"), ("lv", "hv"))  # pair of windings that vk_hv, vk_mv and vk_lv refer to
 
 
 def star_arms(trafo3w: pd.DataFrame, losses: str = "hv") -> pd.DataFrame:
-    """Two-winding transformers, three rows a transformer in the order high, medium, low voltage.
+    """Two-winding transformers, three rows per transformer in the order high, medium, low voltage.
 
     The auxiliary bus is the low-voltage side of the first arm and the high-voltage side of the others; the column
-    ``winding`` says which arm a row is. The no-load losses are those of the winding `losses`, unless the column
+    ``winding`` is the arm of each row. The no-load losses are those of the winding `losses`, unless the column
     ``loss_side`` names another; at ``star`` they belong to no arm.
     """
     import pandas as pd

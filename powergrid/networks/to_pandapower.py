@@ -262,7 +262,7 @@ def _create_loads(pp: ModuleType, net: PandapowerNet, network: NetworkColumns, b
 def _create_static_generators(pp: ModuleType, net: PandapowerNet, network: NetworkColumns) -> None:
     static = network.static_generators
     for name, kind, bus, p_mw, q_mvar in zip(*static, strict=True):
-        if kind == "storage":  # consumption positive; nothing is known of its energy
+        if kind == "storage":  # consumption positive; its energy is unknown
             pp.create_storage(net, bus, p_mw=-p_mw, q_mvar=-q_mvar, max_e_mwh=np.nan, name=name)
         else:
             pp.create_sgen(net, bus, p_mw=p_mw, q_mvar=q_mvar, name=name)

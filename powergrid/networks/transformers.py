@@ -63,7 +63,7 @@ def t_to_pi(z_from: np.ndarray, z_to: np.ndarray, y: np.ndarray) -> tuple[np.nda
         Series impedance and the shunt admittance at either end [pu].
     """
     z = z_from + z_to + z_from * z_to * y
-    half = np.full(np.shape(z), 0.5 + 0j)  # of a transformer without impedance, which a power flow names as a fault
+    half = np.full(np.shape(z), 0.5 + 0j)  # a transformer without impedance, which a power flow reports as a fault
     share_from, share_to = (np.divide(arm, z, out=half.copy(), where=z != 0) for arm in (z_to, z_from))
     return z, y * share_from, y * share_to
 

@@ -1,4 +1,4 @@
-"""UnbalancedNetwork: the columns of a three-phase network, one row per node, and the questions one may ask of it.
+"""UnbalancedNetwork: the columns of a three-phase network, one row per node, and its studies.
 
 A node is one phase of a bus, called ``"671.a"``. The columns are those of a balanced :class:`Network`, read phase by
 phase, and two more tables hold what a balanced network does not have: :class:`Blocks`, elements that couple several
@@ -90,7 +90,7 @@ class UnbalancedNetwork(Studied):
 
     @property
     def static_generators(self) -> StaticGenerators:
-        """None; what feeds in phase by phase is a device."""
+        """An empty table: devices feed in phase by phase."""
         return NO_STATIC_GENERATORS
 
     @property
@@ -104,7 +104,7 @@ class UnbalancedNetwork(Studied):
         return np.concatenate([np.arange(len(self.buses.name)), self.pairs.first])
 
     def node_load(self, scale: float = 1.0) -> NodeLoad:
-        """What the network's own loads draw at every place, multiplied by `scale`; ``(m + d,)`` columns."""
+        """Power that the network's own loads draw at every place, multiplied by `scale`; ``(m + d,)`` columns."""
         loads, count = self.loads, len(self.places)
         p_mw, q_mvar = scale * loads.p_mw, scale * loads.q_mvar
         parts = (

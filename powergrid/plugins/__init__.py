@@ -1,4 +1,4 @@
-"""How strangers add devices, networks, datasets, policies, protocols, algorithms and benchmarks.
+"""Extension: how other code adds devices, networks, datasets, policies, protocols, algorithms and benchmarks.
 
 A ``register_*`` function is a decorator factory: ``@register_device("heat_pump", aliases=("HP",))``. The
 entry-point groups of the same names (``powergrid.devices`` and so on) do the same for an installed

@@ -86,7 +86,7 @@ def load_plugins(folder: str | os.PathLike[str]) -> tuple[str, ...]:
         except (
             Exception,
             SystemExit,
-        ) as error:  # a stranger's file may fail in any way and must not take the others down
+        ) as error:  # a plugin may fail in any way and must not disable the others
             broken[file.name] = _reason(error, file)
         else:
             loaded.append(file.name)

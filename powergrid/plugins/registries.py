@@ -14,7 +14,7 @@ PROTOCOLS: Registry[Any] = Registry("protocol", "powergrid.agents.protocols", "p
 ALGORITHMS: Registry[Any] = Registry("algorithm", "powergrid.learn.algorithms", "powergrid.algorithms")
 BENCHMARKS: Registry[Any] = Registry("benchmark", "powergrid.benchmarks", "powergrid.benchmarks")
 STUDIES: Registry[Any] = Registry("study", "powergrid.studies", "powergrid.studies")
-"""What a network can be asked by calling one of its methods; no configuration names one."""
+"""Functions behind methods of networks, such as ``power_flow``; no configuration names one."""
 ALL: tuple[Registry[Any], ...] = (NETWORKS, DEVICES, DATASETS, POLICIES, PROTOCOLS, ALGORITHMS, BENCHMARKS)
 
 register_network = NETWORKS.register

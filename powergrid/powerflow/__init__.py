@@ -48,7 +48,7 @@ def choose(network: AnyNetwork) -> Choice:
         If the network cannot be compiled.
     """
     if network.is_three_phase:
-        return Choice("sparse_lu", "the method that knows phases")
+        return Choice("sparse_lu", "the network has three phases")
     from powergrid.powerflow.compile import holding
 
     if holding(network):
@@ -82,7 +82,7 @@ def topology_issue(network: AnyNetwork) -> Issue | None:
 
 
 def method(name: str = "auto", network: AnyNetwork | None = None) -> ModuleType:
-    """Module of a power-flow method; heavy libraries are imported only now.
+    """Module of a power-flow method; heavy libraries are imported on this call.
 
     Where nothing can be compiled, see :func:`powergrid.core.machine_code.problem`, ``newton`` takes the place of
     ``sparse_lu``, and ``zbus`` that of networks with phases.
@@ -109,20 +109,20 @@ def method(name: str = "auto", network: AnyNetwork | None = None) -> ModuleType:
 
 
 def _instead(network: AnyNetwork | None) -> str:
-    """What takes the place of ``sparse_lu``, said once in a process.
+    """Method in place of ``sparse_lu``, logged once per process.
 
     Raises
     ------
     NotCompilableError
-        If the network has phases, which only ``zbus`` knows as well, and JAX is not installed.
+        If the network has phases, which only ``zbus`` solves as well, and JAX is not installed.
     """
     name = "zbus" if network is not None and network.is_three_phase else "newton"
     if name == "zbus" and importlib.util.find_spec("jax") is None:
         raise NotCompilableError(f"no power flow with phases: {machine_code.problem()}, or install JAX for zbus")
-    _tell(f"{machine_code.problem()}; until then {name}, which is slower, solves the power flow")
+    _warn_once(f"{machine_code.problem()}; until then {name}, which is slower, solves the power flow")
     return name
 
 
 @cache
-def _tell(what: str) -> None:
+def _warn_once(what: str) -> None:
     logging.getLogger("powergrid").warning("%s", what)

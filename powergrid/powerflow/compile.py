@@ -130,7 +130,7 @@ def compile_network(
 
 
 def _refuse_generators(network: Network, changing: bool) -> None:
-    """Raise if something beside the source holds a voltage; say what to do, also where the topology changes."""
+    """Raise if something beside the source holds a voltage; the message names the remedy."""
     names = [*network.generators.name, *network.sources.name]
     if names:
         if changing:

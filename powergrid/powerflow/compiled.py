@@ -1,4 +1,4 @@
-"""A compiled network: index tables and admittances that every power-flow method shares, and what they answer.
+"""A compiled network: index tables and admittances that every power-flow method shares, and what is read from them.
 
 Everything is per unit, see :mod:`powergrid.powerflow.compile`, which makes them.
 """
@@ -185,7 +185,7 @@ class Compiled:
 
     @property
     def n_source(self) -> int:
-        """Number of nodes that the source holds: one, or one a phase."""
+        """Number of nodes that the source holds: one, or one per phase."""
         return len(self.source_phasor)
 
     @property

@@ -187,7 +187,7 @@ def _shared_block(y: Sparse) -> tuple[np.ndarray, Sparse, Sparse, np.ndarray]:
 
 
 def _postorder(y: Sparse) -> np.ndarray:
-    """Order of the same fill in which a node follows right behind those it waits for, so that they are still at hand.
+    """Order of the same fill in which a node follows right behind those it depends on, while they are in the cache.
 
     A depth-first walk of the elimination tree of `y`, whose rows are in an order of elimination already (J. W. H. Liu,
     "The role of elimination trees in sparse factorization", SIAM J. Matrix Anal. Appl. 11(1), 1990, algorithm 4.2).

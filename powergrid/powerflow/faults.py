@@ -1,4 +1,4 @@
-"""What makes a network unsolvable before any power flow is tried, all of it at once."""
+"""Faults that make a network unsolvable, found all at once before any power flow is tried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 10
 SAME_PU = 1e-9
 """Set voltages closer than this are equal [pu]."""
 TABLES = ("buses", "branches", "regulators", "loads", "static_generators", "shunts", "generators", "sources")
-"""Tables whose numbers are looked at."""
+"""Tables whose numbers are checked."""
 
 _OPTIONAL = {
     "buses": ("x", "y"),
@@ -73,14 +73,14 @@ def fixed_topology(network: Network, reason: str) -> Issue:
     """Why the topology of a network that needs Newton's method, for that `reason`, cannot change while it runs."""
     return Issue(
         "",
-        f'"{network.name}" is solved by newton ({reason}), which knows one topology: switches and outages cannot '
+        f'"{network.name}" is solved by newton ({reason}), which solves one topology: switches and outages cannot '
         "change it",
         "open the branches in the network itself, or let static generators stand for what holds a voltage",
     )
 
 
 def numbers(network: Network | UnbalancedNetwork) -> Iterator[Issue]:
-    """Missing and infinite numbers, one issue a row: what a row is made of often spoils several of its columns."""
+    """Missing and infinite numbers, one issue per row, since one mistake often spoils several of its columns."""
     for table in TABLES:
         columns: Any = getattr(network, table, None)
         if columns is None:
@@ -169,7 +169,7 @@ def islands(names: Sequence[str], part: np.ndarray, fed: np.ndarray, source: str
 
 
 def _set_points(network: Network, moving: np.ndarray) -> Iterator[Issue]:
-    """Sources and generators that pull at one node in two directions."""
+    """Sources and generators with different set points at one node."""
     branches, own, others = network.branches, network.generators, network.sources
     fused = branches.closed & (np.array(branches.kind) == "switch") & ~moving
     node = connected_parts(len(network.buses.name), branches.from_bus[fused], branches.to_bus[fused])
@@ -195,7 +195,7 @@ def _set_points(network: Network, moving: np.ndarray) -> Iterator[Issue]:
 
 
 def loads(network: Network | UnbalancedNetwork) -> Sequence[Issue]:
-    """Nothing drawn and nothing fed in; a load of 0 MW says that this is meant."""
+    """Nothing drawn and nothing fed in; a load of 0 MW marks that as intended."""
     generators = getattr(network, "generators", None)
     if len(network.loads.name) or len(network.static_generators.name):
         return ()

@@ -1,4 +1,4 @@
-"""Generators and sources of a network by node, and what they feed in at given voltages."""
+"""Generators and sources of a network by node, and the power that they feed in at given voltages."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def units(network: Network, compiled: Compiled) -> Units:
 
 
 def generation(own: Units, compiled: Compiled, powers: np.ndarray) -> Fed:
-    """What generators and sources feed in, from the balance of their nodes.
+    """Power that generators and sources feed in, from the balance of their nodes.
 
     Reactive power is shared in proportion to the generators' ranges, evenly where one of them has no limit.
 

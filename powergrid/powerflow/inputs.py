@@ -26,7 +26,7 @@ def batch_shape(compiled: Compiled, load: NodeLoad, control: Control | None, sta
     Raises
     ------
     NetworkError
-        If an input has another width than the network, or asks for another topology.
+        If an input has another width than the network, or chooses a topology that the plan lacks.
     """
     m, leads = compiled.n_bus, set()
     groups: list[tuple[tuple[Array, ...], int]] = [(load, compiled.n_place)]
@@ -63,7 +63,7 @@ def _topology_shape(compiled: Compiled, topology: Array) -> tuple[int, ...]:
 
 
 def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Voltages | None) -> str:
-    """Which input does not fit the network."""
+    """Sentence that names the inputs which do not fit the network."""
     given = {name: (value, compiled.n_place) for name, value in load._asdict().items()}
     if control is not None:
         given["tap_ratio"] = (control.tap_ratio, len(compiled.regulator))

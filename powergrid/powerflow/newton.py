@@ -373,7 +373,7 @@ def _step(
     by_angle[diagonal] += 1j * injected
     by_vm[diagonal] += injected / vm + problem.current + 2 * problem.impedance * vm
     blocks = np.stack([by_angle.real, by_vm.real, by_angle.imag, by_vm.imag])
-    # A known value keeps its row and column: its own equation says that it does not move.
+    # A known value keeps its row and column: its own equation keeps it constant.
     for kept, known in ((0, ~free_angle), (3, ~free_v)):
         blocks[2 * (kept // 2) : 2 * (kept // 2) + 2, known[row]] = 0.0
         blocks[kept, diagonal[known]] = 1.0
@@ -418,7 +418,7 @@ def _sorted(matrix: Sparse) -> Sparse:
 def _flow(
     plan: Plan, v_node: np.ndarray, by_bus: list[np.ndarray], tap: np.ndarray, residual: float, iterations: int
 ) -> Flow:
-    """Everything that the voltages decide."""
+    """Results at the voltages found."""
     compiled, b = plan.compiled, plan.compiled.n_branch
     v = v_node[compiled.node]
     vm = np.abs(v)

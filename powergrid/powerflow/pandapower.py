@@ -202,7 +202,7 @@ def _write(plan: Plan, load: NodeLoad, control: Control, tap: np.ndarray, v_sour
     """Put a scenario into the tables, whole columns at a time."""
     net = plan.net
     for column, power, current, impedance in (("p_mw", *load[0::2]), ("q_mvar", *load[1::2])):
-        # One row a node: pandapower averages the shares of several rows at a node without regard to their power.
+        # One row per node: pandapower averages the shares of several rows at a node without regard to their power.
         sums = [
             np.bincount(plan.host, 0.0 * power if part is None else part, len(power))
             for part in (power, current, impedance)

@@ -1,4 +1,4 @@
-"""What makes a three-phase network unsolvable before any power flow is tried, all of it at once."""
+"""Faults that make a three-phase network unsolvable, found all at once before any power flow is tried."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _matrices(network: UnbalancedNetwork) -> Iterator[Issue]:
 
 
 def _element(network: UnbalancedNetwork, row: int) -> str:
-    """``line "632-671"``: what a branch row shows a phase of."""
+    """``line "632-671"``: the element of a branch row."""
     return f'{network.branches.kind[row]} "{network.branches.name[row][:-2]}"'
 
 

@@ -1,4 +1,4 @@
-"""What a three-phase network has beside a balanced one, as tables of a compiled network: blocks, pairs, sources."""
+"""Blocks, pairs and sources of a three-phase network as tables of a compiled network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network answers to currents: dense linear maps in float64, made once, that keep their digits in float32.
+"""Responses of a network to currents: dense linear maps in float64, made once, that keep their digits in float32.
 
 With the taps of its regulators at rest a network is linear in the currents its loads inject. A regulator that moves by
 ``delta`` adds two sources to it: a voltage ``e = delta V_from`` in series with its impedance, and a current
@@ -201,7 +201,7 @@ def corrections(compiled: Compiled, found: Responses) -> tuple[np.ndarray, np.nd
 
 
 def _earthing(compiled: Compiled, topology: int) -> dict[int, int]:
-    """Open elements that hold a dead island at 0 V, one an island, and the bus at which they do.
+    """Open elements that hold a dead island at 0 V, one per island, and the bus at which they do.
 
     The islands hang together through the elements that this topology opens; walking over them from what the source and
     references hold, each is reached first by one.

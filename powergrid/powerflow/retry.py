@@ -30,7 +30,7 @@ MAX_ITER = 20
 
 
 def with_retry(method: ModuleType) -> Retry:
-    """A method with ``plan`` and ``solve`` that asks Newton's method where `method` does not converge."""
+    """A method with ``plan`` and ``solve`` that turns to Newton's method where `method` does not converge."""
     return Retry(method)
 
 
@@ -58,7 +58,7 @@ class Retry:
     def solve(
         self, plan: RetryPlan, load: NodeLoad, control: Control | None = None, start: Voltages | None = None
     ) -> Flow:
-        """Solve by the first method, then what it left by Newton's, from the start that the network suggests."""
+        """Solve by the first method, then what it left by Newton's, from Newton's own start."""
         flow: Flow = self.method.solve(plan.first, load, control, start)
         failed = ~np.asarray(flow.converged)
         if not failed.any():
@@ -202,7 +202,7 @@ class RetryRows:
             iterations[some[solved]] = flow.iterations[solved]
 
 
-_SCALARS = {"topology", "v_source_pu"}  # one value a scenario, without an axis of elements
+_SCALARS = {"topology", "v_source_pu"}  # one value per scenario, without an axis of elements
 
 
 def _picked(table: Inputs, failed: np.ndarray) -> Inputs:

@@ -1,4 +1,4 @@
-"""How much the voltage of one terminal answers to power at another: the network's own impedance, seen from both."""
+"""Change of one terminal's voltage with power at another: the network's own impedance between the two."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def voltage_sensitivity(network: AnyNetwork, terminals: Sequence[Sequence[int]])
     compiled, n = compile_network(network, generators=True), len(terminals)
     nodes = [compiled.node[list(rows)] for rows in terminals]
     used = np.unique(np.concatenate([*nodes, np.zeros(0, int)]))
-    used = used[used < compiled.n_node]  # what a source holds does not answer
+    used = used[used < compiled.n_node]  # the voltage at a source does not change
     if not len(used):
         return np.zeros((n, n)), np.zeros((n, n))
     inner = compiled.ybus()[: compiled.n_node, : compiled.n_node].tocsc()

@@ -167,7 +167,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     Raises
     ------
     NetworkError
-        If an input has another width than the network, or asks for another topology.
+        If an input has another width than the network, or chooses a topology that the plan lacks.
     """
     rows = _one_row(plan, load, control, start)
     if rows is not None:
@@ -183,7 +183,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     out = out.reshape(*batch, -1)
     v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, _ = plan.outputs
     power = out[..., p_form], out[..., q_form]
-    if plan.holds.size:  # what the others' meters read is rounding
+    if plan.holds.size:  # the meters of the others read rounding only
         chosen = 0 if control is None or control.topology is None else control.topology
         power = power[0] * plan.holds[chosen], power[1] * plan.holds[chosen]
     residual = out[..., -1]
@@ -209,7 +209,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
 def _one_row(plan: Plan, load: NodeLoad, control: Control | None, start: Voltages | None) -> np.ndarray | None:
     """Inputs of one scenario, ``(1, inputs)``, without the checks that a batch needs.
 
-    ``None`` where something has batch axes, another width or chooses a topology; then :func:`_rows` is asked.
+    ``None`` where something has batch axes, another width or chooses a topology; then :func:`_rows` builds them.
     """
     p, q, *by_voltage = load
     shape = (plan.compiled.n_place,)
@@ -299,7 +299,7 @@ class RowSolver:
     def __call__(self, rows: np.ndarray, has_zip: bool, out: np.ndarray, iterations: np.ndarray) -> None:
         """Solve ``(batch, inputs)`` into ``(batch, outputs)`` and ``(batch,)``, all C-contiguous.
 
-        `has_zip` tells whether loads that follow the voltage are among the inputs.
+        `has_zip` is true where loads that follow the voltage are among the inputs.
         """
         given = self._plan
         solve_rows(
@@ -347,7 +347,7 @@ def _slices(*widths: int) -> tuple[slice, ...]:
 
 
 def _tables(compiled: Compiled, factors: Factors, meters: Sequence[Meter]) -> dict[str, np.ndarray]:
-    """All that the compiled code reads, by the names of its slots."""
+    """Tables that the compiled code reads, by the names of its slots."""
     n, position, regulator = compiled.n_node, factors.position, compiled.regulator
     lower, upper, trailing = factors.lower, factors.upper, factors.trailing
     bus_at, from_at, to_at = (position[x] for x in (compiled.node, compiled.from_node, compiled.to_node))

@@ -1,4 +1,4 @@
-"""Topologies: which branches stand differently than in the network as given, and what that makes an island.
+"""Topologies: which branches stand differently than in the network as given, and which islands result.
 
 A plan may hold several topologies, and every scenario of a batch chooses one by its index. The elements that any of
 them opens or closes keep their own place in the compiled tables instead of being fused into nodes or factored into the
@@ -270,7 +270,7 @@ def moving_elements(
 
 
 def _branches(branch: np.ndarray, size: np.ndarray, bus: np.ndarray, y: np.ndarray, closed: np.ndarray) -> Moving:
-    """Moving branches alone, what they make dead still to be found."""
+    """Moving branches alone, before dead islands are found."""
     s = len(size)
     return Moving(branch, size, bus, y, closed, np.zeros((0, 0), bool), (), np.full(s, -1), np.zeros(s, complex))
 

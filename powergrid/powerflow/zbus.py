@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from powergrid.networks.kinds import AnyNetwork
 
 MAX_TOPOLOGIES = 32
-"""Every environment of a batch reads the table of its own topology; more would cost more than they tell."""
+"""Every environment of a batch reads the table of its own topology; more tables would cost more than they gain."""
 _LIMIT_PU = 10.0
-"""A voltage beyond this [pu] is on its way to nowhere: the environment keeps its last value and stops."""
+"""A voltage beyond this [pu] diverges: the environment keeps its last value and stops."""
 _DIVERGED_PU = 1e3
 _CURRENT_PASSES = 3
 """Passes that find the regulators' currents at a start; each leaves a share of about the taps' deviation."""
@@ -133,7 +133,7 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     Raises
     ------
     NetworkError
-        If an input has another width than the network, or asks for another topology.
+        If an input has another width than the network, or chooses a topology that the plan lacks.
     """
     compiled, a = plan.compiled, len(plan.bus)
     batch = batch_shape(compiled, load, control, start)
@@ -214,5 +214,5 @@ def _start(plan: Plan, start: Voltages | None, base: Array, good: Array) -> Arra
     if len(pair):
         found = found.at[..., pair].add(-v[..., a_bus[second[pair]]])
     x = found - base[..., : len(at)]
-    plausible = (jnp.abs(x) < 1.0) & good[..., None]  # a start that is no plausible voltage would only do harm
+    plausible = (jnp.abs(x) < 1.0) & good[..., None]  # a start that is no plausible voltage does not help
     return jnp.concatenate([jnp.where(plausible, x, 0.0), jnp.zeros_like(base[..., len(at) :])], axis=-1)

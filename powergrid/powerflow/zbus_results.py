@@ -1,4 +1,4 @@
-"""Everything that the currents of the last iteration decide, for the method for JAX."""
+"""Results of the method for JAX from the currents of the last iteration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def flow(plan: Plan, given: Scenario, loop: Loop, sources: Array, tol_pu: float)
     # one product each, so that the compiler leaves out what the caller does not read
     v, i_to, i_ends = rows(0, m), rows(m, m + b), rows(m + b, m + b + len(plan.ends))
     alive = None
-    if given.topology is not None:  # what is left of rounding in dead islands would only confuse
+    if given.topology is not None:  # only rounding is left in dead islands
         alive = jnp.asarray(compiled.moving.energised)[given.topology]
         v = jnp.where(alive, v, 0.0)
     square = v.real**2 + v.imag**2
@@ -131,7 +131,7 @@ def _conducting(compiled: Compiled, topology: Array) -> Array:
 
 
 def _meters(plan: Plan, given: Scenario, v: Array, square: Array, i_ends: Array) -> Array:
-    """Signed sums of powers into branch ends and of powers drawn by buses, one a meter and the source's last."""
+    """Signed sums of powers into branch ends and of powers drawn by buses, one per meter, the source's last."""
     compiled, terms, b = plan.compiled, plan.terms, plan.compiled.n_branch
     ends_bus = np.concatenate([compiled.from_bus, compiled.to_bus])[plan.ends]
     at_buses = np.unique(terms.power[terms.power >= 2 * b]) - 2 * b

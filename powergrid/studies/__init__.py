@@ -1,4 +1,4 @@
-"""Studies: what a person wants to know of a network.
+"""Studies of a network for people: result tables, diagnosis, taps at rest, drawings.
 
 They stand on networks and the power flow; no step of a simulation needs them. ``power_flow``, ``settled`` and ``draw``
 are methods of a network, too. A study is imported when it is first used.

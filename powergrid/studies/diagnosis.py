@@ -26,7 +26,7 @@ _MAX_ITER = {"newton": 50, "sparse_lu": 500}
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What :func:`explain` finds.
+    """Result of :func:`explain`.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Explanation:
     method, reason
         The method that ``"auto"`` takes at the network's own loads, and why.
     loading
-        Factor on all loads that was asked about [1].
+        Factor on all loads that is examined [1].
     converged
         Whether there is a solution at it.
     solved_loading, failed_loading
@@ -71,7 +71,7 @@ class Explanation:
 
 
 def explain(network: AnyNetwork, loading: float = 1.0, rows: int = 8) -> Explanation:
-    """Say what stands in the way of a power flow, or how far it is from having no solution.
+    """Find what prevents a power flow, or how far it is from having no solution.
 
     All loads are scaled together; generators, shunts and taps stay. Loadings are bisected with Newton's method, in
     three-phase networks with the fixed point. A flow that diverges ends where no step lessens the mismatch any
@@ -98,10 +98,10 @@ def explain(network: AnyNetwork, loading: float = 1.0, rows: int = 8) -> Explana
     if not 0.0 <= loading < np.inf:
         raise NetworkError(f"the loading is a factor on all loads from 0 on, not {loading}")
     case = _Case(network)
-    asked = case.solve(loading)
-    solved, failed, below = _bounds(case, loading, asked)
-    shown = failed if asked.converged else loading
-    ended = asked if shown == loading or np.isnan(shown) else case.solve(shown)
+    at_loading = case.solve(loading)
+    solved, failed, below = _bounds(case, loading, at_loading)
+    shown = failed if at_loading.converged else loading
+    ended = at_loading if shown == loading or np.isnan(shown) else case.solve(shown)
     missing = case.residual(loading if np.isnan(shown) else shown, ended)
     rows = 0 if np.isnan(shown) else rows
     name, reason = choose(network)
@@ -110,7 +110,7 @@ def explain(network: AnyNetwork, loading: float = 1.0, rows: int = 8) -> Explana
         method=name,
         reason=reason,
         loading=float(loading),
-        converged=bool(asked.converged),
+        converged=bool(at_loading.converged),
         solved_loading=solved,
         failed_loading=failed,
         buses=_bus_table(case, missing, ended, below, rows),
@@ -169,10 +169,10 @@ class _Case:
         return total
 
 
-def _bounds(case: _Case, loading: float, asked: Flow) -> tuple[float, float, Flow | None]:
+def _bounds(case: _Case, loading: float, at_loading: Flow) -> tuple[float, float, Flow | None]:
     """Largest loading with a solution, smallest without one, and the flow at the former."""
-    if asked.converged:
-        solved, below = loading, asked
+    if at_loading.converged:
+        solved, below = loading, at_loading
         failed = max(2.0 * loading, 1.0)
         while failed <= MOST_LOADING:
             tried = case.solve(failed)

@@ -46,7 +46,7 @@ def draw(
 
     Lines are drawn where the network's coordinates put them, or as a tree where it has none. Open branches are dashed.
     A composed guest stands on a tinted ground with its name, its buses without their prefix. Of a three-phase network
-    one line per element is drawn, buses with fewer phases say which, and colours show the phase whose voltage lies
+    one line per element is drawn, buses with fewer phases name them, and colours show the phase whose voltage lies
     furthest from 1 pu and the fullest phase.
 
     Parameters
@@ -125,7 +125,7 @@ def picture(
 
 
 class _Picture:
-    """What the parts of one drawing share: axes, coordinates and sizes that follow the number of buses."""
+    """State that the parts of one drawing share: axes, coordinates and sizes that follow the number of buses."""
 
     def __init__(self, network: Network, ax: Any, xy: np.ndarray):
         self.network, self.ax, self.xy = network, ax, xy
@@ -269,7 +269,7 @@ class _Picture:
         return np.concatenate([self.xy, symbols.reshape(-1, 2)]), along.reshape(-1, 2)
 
     def legend(self) -> None:
-        """What the marks mean, only those that occur."""
+        """Meaning of the marks that occur."""
         if self.handles:
             style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "frameon": False}
             size = max(8.0, 0.6 * self.ax.figure.get_size_inches()[0])  # readable on a large sheet, too

@@ -1,4 +1,4 @@
-"""Every fault of a network that keeps a power flow from being tried."""
+"""All faults that make a network unsolvable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where names go in a drawing, so that no two cover each other and none covers a bus."""
+"""Places of names in a drawing: no name covers another or a bus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 0.66, 1.2
 
 
 class Place(NamedTuple):
-    """Where a name stands: its offset from the bus [points of text], and the side of the bus, each -1, 0 or 1."""
+    """Place of a name: its offset from the bus [points of text], and the side of the bus, each -1, 0 or 1."""
 
     offset: np.ndarray
     side: np.ndarray

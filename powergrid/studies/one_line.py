@@ -1,4 +1,4 @@
-"""The one-line diagram of a three-phase network: one row per bus and one row per element, for plots and summaries."""
+"""The one-line diagram of a three-phase network: one row per bus and per element, for pictures and summaries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from powergrid.networks.unbalanced import UnbalancedNetwork
 
 
 def one_line(network: UnbalancedNetwork) -> Network:
-    """A network of the buses and elements, without loads and impedances; a bus with fewer phases says which.
+    """A network of the buses and elements, without loads and impedances; a bus with fewer phases names them.
 
     A bus ``611`` that has only phase c is called ``611 c``. Capacitors in delta are left out.
     """

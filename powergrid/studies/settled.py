@@ -1,4 +1,4 @@
-"""Where the relays of a network's voltage regulators bring their taps to rest."""
+"""Taps at which the relays of a network's voltage regulators come to rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from powergrid.plugins.registries import register_study
 from powergrid.powerflow import method as powerflow_method
 
 ROUNDS = 64
-"""More rounds than any regulator has steps; a guard, not a tuning."""
+"""Limit of rounds, larger than the number of steps of any regulator."""
 
 
 @register_study("settled")
@@ -31,7 +31,7 @@ def settled(network: Kind, *, gang: bool | None = None, method: str = "auto", to
         A network whose regulators' relay settings are known.
     gang
         Whether the phases of each three-phase regulator move together, led by the relay of its first phase; ``None``
-        is as its network says.
+        follows the network's own ``regulators.gang``.
     method, tol_pu
         As in ``network.power_flow``.
 

@@ -1,1 +1,1 @@
-"""One file a network: a function ``(**options) -> Network`` registered under its name."""
+"""One file per network: a function ``(**options) -> Network`` registered under its name."""

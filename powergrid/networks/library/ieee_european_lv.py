@@ -17,7 +17,7 @@ from powergrid.networks.unbalanced import UnbalancedNetwork
 from powergrid.plugins.registries import register_network
 
 SCENARIOS = ("on_peak_566", "off_peak_1", "off_peak_1440")
-"""Minutes of the day whose loads are known."""
+"""Minutes of the day with published loads."""
 _NOTE = "IEEE PES Distribution System Analysis Subcommittee, European low-voltage test feeder, 2015, from pandapower"
 _POWER = (("p", "mw"), ("q", "mvar"))
 

@@ -25,7 +25,7 @@ GMR_FT = np.array([0.00437, 0.00446, 0.00814, 0.0244, 0.0313])
 LIMIT_A = np.array([140.0, 230.0, 340.0, 530.0, 730.0])
 SPACING_FT = 4.5  # geometric mean distance of the phases
 MILE_KM = 1.609344
-RESERVE = 1.6  # a conductor is chosen for so many times its current
+RESERVE = 1.6  # margin of a conductor's rating over its current
 MAX_STRETCH = 6.0
 """Longest that a feeder's spans are stretched to reach its voltage drop: 6 times 50 to 250 m."""
 

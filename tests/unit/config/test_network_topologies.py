@@ -33,7 +33,7 @@ def test_a_switch_of_such_a_network_is_one_at_its_bus():
     config = {"network": "mv_oberrhein", "agents": [BATTERY, {"id": "sw", "type": "Switch", "bus": "Line 3"}]}
     (issue,) = findings(config)
     assert issue.path == "agents[1].bus"
-    assert "which knows one topology" in issue.message
+    assert "which solves one topology" in issue.message
 
 
 def test_validation_and_power_flow_say_the_same():

@@ -166,7 +166,7 @@ def test_other_methods_refuse_generators_by_name() -> None:
 def test_what_newton_cannot_do_is_refused_by_name() -> None:
     with pytest.raises(NetworkError, match="newton solves balanced networks only; take sparse_lu"):
         newton.plan(network("ieee13", phases="three"))
-    with pytest.raises(NetworkError, match=r"newton .* which knows one topology"):
+    with pytest.raises(NetworkError, match=r"newton .* which solves one topology"):
         newton.plan(network("case118"), topologies=[["line_10"]])
     outage = {"branch": "line_10", "start": 3600, "duration": 7200}
     config = {
