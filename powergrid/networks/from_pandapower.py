@@ -14,9 +14,10 @@ from powergrid.networks import pandapower_injections as injections
 from powergrid.networks.columns import NetworkColumns
 from powergrid.networks.pandapower_doubts import warn_of_doubts
 from powergrid.networks.pandapower_file import read_net
-from powergrid.networks.pandapower_options import Options, PandapowerNet
-from powergrid.networks.pandapower_tables import fed_in, flag, free_name, is_empty, refuse_unsupported, unique_names
-from powergrid.networks.tables import BASE_MVA, Branches, Buses, Regulators, Sources
+from powergrid.networks.pandapower_options import PandapowerNet
+from powergrid.networks.pandapower_rows import BranchRow, Rows
+from powergrid.networks.pandapower_tables import fed_in, flag, refuse_unsupported, unique_names
+from powergrid.networks.tables import BASE_MVA, Regulators, Sources
 from powergrid.networks.three_winding import SIDES, star_arms, star_losses
 from powergrid.networks.transformers import PiSection, pi_section
 
@@ -98,7 +99,7 @@ def _from_file(file: Path, network_type: type[Own], name: str | None) -> Own:
 
 def _from_net(pp_net: PandapowerNet, network_type: type[Own], name: str | None) -> Own:
     options = refuse_unsupported(pp_net)
-    rows = _Rows(pp_net, options)
+    rows = Rows(pp_net, options)
     _add_lines(rows, pp_net)
     _add_transformers(rows, pp_net)
     _add_three_winding(rows, pp_net)
@@ -127,109 +128,6 @@ def _from_net(pp_net: PandapowerNet, network_type: type[Own], name: str | None) 
     return network
 
 
-class _Branch(NamedTuple):
-    name: str
-    kind: str
-    from_bus: int
-    to_bus: int
-    z: complex
-    y: complex
-    ratio: float
-    shift_degree: float
-    rating: float
-    closed: bool
-    rated_from_kv: float = np.nan
-    rated_to_kv: float = np.nan
-    row: int = -1  # position in its pandapower table
-
-
-class _Rows:
-    """Buses and branches while they are collected."""
-
-    def __init__(self, pp_net: PandapowerNet, options: Options):
-        self.options = options
-        active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
-        self.position: dict[object, int] = {index: k for k, index in enumerate(active.index)}
-        self.names = unique_names(active, "")
-        self.vn_kv = [float(v) for v in active.vn_kv]
-        self.beside: list[tuple[int, int]] = []  # where each extra bus is drawn: from the first to the second bus
-        self.end_shunts: list[tuple[str, int, complex]] = []
-        self.collected: list[_Branch] = []
-        self._cut_ends: list[_Branch] = []
-        self._taken: set[str] = set()
-        switch = pp_net.switch
-        self._switch_names = {
-            key: str(name)
-            for *key_parts, name in zip(switch.et, switch.element, switch.bus, switch.name, strict=True)
-            for key in [tuple(key_parts)]
-            if not is_empty(name)
-        }
-
-    def add(self, row: _Branch) -> None:
-        """Append a branch; a name already used by another kind of element gets a number."""
-        name = free_name(row.name, self._taken)
-        self._taken.add(name)
-        self.collected.append(row._replace(name=name))
-
-    def extra_bus(self, name: str, vn_kv: float, beside: tuple[int, int]) -> int:
-        """Index of a new bus, drawn on the way between two others."""
-        self.names.append(free_name(name, self.names))
-        self.vn_kv.append(vn_kv)
-        self.beside.append(beside)
-        return len(self.names) - 1
-
-    def dangling_bus(self, branch: str, bus: object, other: int, vn_kv: float, switch: tuple[object, ...]) -> int:
-        """Extra bus at the cut end of a branch, with an open switch to `bus` where that is in service.
-
-        `switch` is its kind, element and bus in pandapower; its name is kept.
-        """
-        here = self.position.get(bus)
-        label = f"{branch}@{self.names[here] if here is not None else bus}"
-        extra = self.extra_bus(label, vn_kv, (other, other if here is None else here))
-        if here is not None:
-            name = self._switch_names.get(switch, label)
-            self._cut_ends.append(_Branch(name, "switch", extra, here, 0j, 0j, 1.0, 0.0, np.nan, False))
-        return extra
-
-    def buses(self, pp_net: PandapowerNet) -> Buses:
-        active = pp_net.bus[pp_net.bus.in_service.astype(bool)]
-        extra = len(self.names) - len(active)
-        xy = np.full((len(self.names), 2), np.nan)
-        for k, geo in enumerate(active.get("geo", [])):
-            if isinstance(geo, str) and geo:
-                xy[k] = _coordinates(geo)
-        for k, (first, second) in enumerate(self.beside, start=len(active)):
-            xy[k] = 0.25 * xy[first] + 0.75 * xy[second]
-        area = [str(a) if isinstance(a, str) else "" for a in active.get("area", [""] * len(active))]
-        return Buses(tuple(self.names), np.array(self.vn_kv), (*area, *[""] * extra), xy[:, 0].copy(), xy[:, 1].copy())
-
-    def add_cut_ends(self) -> None:
-        """Append the open switches of cut branches, after everything else."""
-        for row in self._cut_ends:
-            self.add(row)
-
-    def branches(self) -> Branches:
-        columns = list(zip(*self.collected, strict=True)) or [()] * len(_Branch._fields)
-        name, kind, from_bus, to_bus, z, y, ratio, shift, rating, closed, rated_from, rated_to, _ = columns
-        z_pu, y_pu = np.array(z, complex), np.array(y, complex)
-        return Branches(
-            name, kind, np.array(from_bus, int), np.array(to_bus, int), z_pu.real.copy(), z_pu.imag.copy(),
-            y_pu.real.copy(), y_pu.imag.copy(), np.array(ratio, float), np.array(shift, float),
-            np.array(rating, float), np.array(closed, bool), np.array(rated_from, float), np.array(rated_to, float),
-        )  # fmt: skip
-
-
-def _coordinates(geo: str) -> tuple[float, float]:
-    """Place of a bus in GeoJSON; none where the text is none, for it is only drawn."""
-    import json
-
-    try:
-        x, y = json.loads(geo)["coordinates"][:2]
-        return float(x), float(y)
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return np.nan, np.nan
-
-
 class _Table(NamedTuple):
     """Rows of one pandapower table that are pi sections; `rated_kv` of either end where they are windings."""
 
@@ -249,7 +147,7 @@ def _table(pp_net: PandapowerNet, name: str, kinds: list[str]) -> _Table:
 
 
 def _add_sections(
-    rows: _Rows, pp_net: PandapowerNet, letter: str, table: _Table, pi: PiSection, rating: np.ndarray
+    rows: Rows, pp_net: PandapowerNet, letter: str, table: _Table, pi: PiSection, rating: np.ndarray
 ) -> None:
     """Add the pi sections of one table, cutting the ends that a switch or a dead bus leaves open."""
     switch = pp_net.switch
@@ -283,14 +181,14 @@ def _add_sections(
         rated_kv = (np.nan, np.nan) if table.rated_kv is None else (table.rated_kv[0][k], table.rated_kv[1][k])
         z, y = pi.z[k], 2 * pi.y_from[k]
         rows.add(
-            _Branch(table.names[k], table.kinds[k], at[0], at[1], z, y, *values, live, rated_kv[0], rated_kv[1], k)
+            BranchRow(table.names[k], table.kinds[k], at[0], at[1], z, y, *values, live, rated_kv[0], rated_kv[1], k)
         )
         uneven = pi.y_to[k] - pi.y_from[k]
         if live and not abs(uneven) <= 1e-12 * abs(pi.y_from[k]):  # also where it is not a number
             rows.end_shunts.append((f"{table.names[k]}.shunt", at[1], uneven))
 
 
-def _add_lines(rows: _Rows, pp_net: PandapowerNet) -> None:
+def _add_lines(rows: Rows, pp_net: PandapowerNet) -> None:
     line = pp_net.line
     parallel, length_km = line.parallel.to_numpy(float), line.length_km.to_numpy(float)
     z_base_ohm = pp_net.bus.vn_kv.reindex(line.from_bus).to_numpy(float) ** 2 / BASE_MVA
@@ -313,7 +211,7 @@ def _warmed(line: pd.DataFrame) -> np.ndarray:
     return warmed
 
 
-def _add_transformers(rows: _Rows, pp_net: PandapowerNet) -> None:
+def _add_transformers(rows: Rows, pp_net: PandapowerNet) -> None:
     trafo = pp_net.trafo
     vn_kv, model = pp_net.bus.vn_kv, rows.options.trafo_model
     from_kv, to_kv = (vn_kv.reindex(trafo[f"{end}_bus"]).to_numpy(float) for end in ("hv", "lv"))
@@ -337,7 +235,7 @@ def _rated_kv(trafo: pd.DataFrame, kinds: list[str], rating_mva: np.ndarray) -> 
     return hv, lv
 
 
-def _add_three_winding(rows: _Rows, pp_net: PandapowerNet) -> None:
+def _add_three_winding(rows: Rows, pp_net: PandapowerNet) -> None:
     """Each three-winding transformer as a star of two-winding ones around an extra bus."""
     frame = pp_net.trafo3w
     buses = frame[[f"{side}_bus" for side in SIDES]].to_numpy()
@@ -370,7 +268,7 @@ def _add_three_winding(rows: _Rows, pp_net: PandapowerNet) -> None:
     _add_sections(rows, pp_net, "t3", table, pi, arms.sn_mva.to_numpy(float))
 
 
-def _add_impedances(rows: _Rows, pp_net: PandapowerNet) -> None:
+def _add_impedances(rows: Rows, pp_net: PandapowerNet) -> None:
     frame = pp_net.impedance
     per_mva = BASE_MVA / frame.sn_mva.to_numpy(float)
     z = (frame.rft_pu.to_numpy(float) + 1j * frame.xft_pu.to_numpy(float)) * per_mva
@@ -383,7 +281,7 @@ def _add_impedances(rows: _Rows, pp_net: PandapowerNet) -> None:
     _add_sections(rows, pp_net, "", table, pi, np.full(len(frame), np.nan))
 
 
-def _add_extended_wards(rows: _Rows, pp_net: PandapowerNet) -> None:
+def _add_extended_wards(rows: Rows, pp_net: PandapowerNet) -> None:
     """The impedance of each extended ward, which ends at an extra bus."""
     frame, vn_kv = pp_net.xward, pp_net.bus.vn_kv
     names = unique_names(frame, "xward_")
@@ -392,10 +290,10 @@ def _add_extended_wards(rows: _Rows, pp_net: PandapowerNet) -> None:
         here, kv = rows.position[row.bus], float(vn_kv[row.bus])
         inner = rows.position["xward", frame.index[k]] = rows.extra_bus(f"{names[k]}@inner", kv, (here, here))
         z = complex(row.r_ohm, row.x_ohm) * BASE_MVA / kv**2
-        rows.add(_Branch(names[k], "impedance", here, inner, z, 0j, 1.0, 0.0, np.nan, True))
+        rows.add(BranchRow(names[k], "impedance", here, inner, z, 0j, 1.0, 0.0, np.nan, True))
 
 
-def _add_bus_switches(rows: _Rows, pp_net: PandapowerNet) -> None:
+def _add_bus_switches(rows: Rows, pp_net: PandapowerNet) -> None:
     switch = pp_net.switch[pp_net.switch.et == "b"]
     tangent = 1 / rows.options.switch_rx_ratio
     unit = (1 + 1j * tangent) / abs(1 + 1j * tangent)
@@ -405,7 +303,7 @@ def _add_bus_switches(rows: _Rows, pp_net: PandapowerNet) -> None:
             z = complex(row.z_ohm * unit * BASE_MVA / pp_net.bus.vn_kv[row.bus] ** 2) if row.z_ohm > 0 else 0j
             kind = "impedance" if z else "switch"
             ends = rows.position[row.bus], rows.position[row.element]
-            found.append(_Branch(name, kind, *ends, z, 0j, 1.0, 0.0, np.nan, bool(row.closed)))
+            found.append(BranchRow(name, kind, *ends, z, 0j, 1.0, 0.0, np.nan, bool(row.closed)))
     for branch in sorted(found, key=lambda branch: branch.kind):
         rows.add(branch)
 
@@ -415,7 +313,7 @@ def _regulator_column(trafo: pd.DataFrame, what: str) -> np.ndarray:
     return trafo[column].to_numpy(float) if column in trafo.columns else np.full(len(trafo), np.nan)
 
 
-def _regulators(pp_net: PandapowerNet, rows: _Rows) -> Regulators:
+def _regulators(pp_net: PandapowerNet, rows: Rows) -> Regulators:
     pairs = [(k, row.row) for k, row in enumerate(rows.collected) if row.kind == "regulator"]
     branch, row = np.array(pairs, int).reshape(-1, 2).T
     columns = (_regulator_column(pp_net.trafo, what)[row] for what in Regulators._fields[1:])

@@ -12,7 +12,7 @@ voltage go, and takes it up again as soon as the voltage returns to the set poin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +27,7 @@ from powergrid.powerflow.compiled import Sparse
 from powergrid.powerflow.faults import fixed_topology
 from powergrid.powerflow.generation import Units, generation, units
 from powergrid.powerflow.inputs import Voltages
+from powergrid.powerflow.newton_start import Problem, starts
 from powergrid.powerflow.topology import Elements, Place
 
 if TYPE_CHECKING:
@@ -197,22 +198,6 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     return Flow(*(column.reshape((*batch, *column.shape[1:])) for column in columns))
 
 
-class _Problem(NamedTuple):
-    """One scenario by nodes, the first source last; powers are drawn, in per unit."""
-
-    y: Sparse
-    constant: np.ndarray
-    current: np.ndarray
-    impedance: np.ndarray
-    v_fixed: np.ndarray  # magnitude where it is set, NaN elsewhere
-    angle_fixed: np.ndarray  # angle of the sources, NaN elsewhere
-
-    def drawn(self, vm: np.ndarray) -> np.ndarray:
-        """Power drawn at the nodes at voltage magnitudes `vm`."""
-        power: np.ndarray = self.constant + self.current * vm + self.impedance * vm**2
-        return power
-
-
 def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Array]) -> Flow:
     compiled, own = plan.compiled, plan.units
     tap = compiled.tap_ratio if control.tap_ratio is None else np.asarray(control.tap_ratio, float)
@@ -224,7 +209,7 @@ def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Arr
     np.add.at(constant, own.node, -own.p_mw)
     v_fixed, angle_fixed = own.fixed(compiled, control)
     y = plan.ybus if control.tap_ratio is None else _sorted(compiled.ybus(tap))
-    problem = _Problem(y, constant, current, impedance, v_fixed, angle_fixed)
+    problem = Problem(y, constant, current, impedance, v_fixed, angle_fixed)
     given = start[0] + 1j * start[1] if start[0] is not None else None
     v, residual, iterations = _with_limits(plan, problem, tap, given)
     return _flow(plan, v, by_bus, tap, residual, iterations)
@@ -237,12 +222,12 @@ def _by_node(compiled: Compiled, by_bus: np.ndarray) -> np.ndarray:
 
 
 def _with_limits(
-    plan: Plan, problem: _Problem, tap: np.ndarray, given: np.ndarray | None
+    plan: Plan, problem: Problem, tap: np.ndarray, given: np.ndarray | None
 ) -> tuple[np.ndarray, float, int]:
     """Newton between changes of the generators that stand at a limit: node voltages, residual, iterations."""
     own, compiled = plan.units, plan.compiled
     v, residual, total = np.zeros(0, complex), np.inf, 0
-    for begin in _starts(compiled, problem, tap, given):
+    for begin in starts(compiled, problem, tap, given):
         v, residual, spent = _newton(plan, problem, begin)
         total += spent
         if residual < plan.tol_pu:
@@ -264,7 +249,7 @@ def _with_limits(
     return v, residual, total
 
 
-def _switch(own: Units, problem: _Problem, v: np.ndarray, at_limit: np.ndarray, returns: np.ndarray) -> np.ndarray:
+def _switch(own: Units, problem: Problem, v: np.ndarray, at_limit: np.ndarray, returns: np.ndarray) -> np.ndarray:
     """Move nodes to a limit (1 upper, -1 lower) or back to their voltage (0), in place; which ones moved."""
     held, vm = own.held, np.abs(v)
     fed = (v * np.conj(problem.y @ v) + problem.drawn(vm)).imag[held]
@@ -280,7 +265,7 @@ def _switch(own: Units, problem: _Problem, v: np.ndarray, at_limit: np.ndarray, 
     return moved
 
 
-def _at_limits(own: Units, problem: _Problem, at_limit: np.ndarray) -> _Problem:
+def _at_limits(own: Units, problem: Problem, at_limit: np.ndarray) -> Problem:
     """The problem with some generators feeding in their limit instead of holding their voltage."""
     constant, v_fixed = problem.constant.copy(), problem.v_fixed.copy()
     limit = np.where(at_limit > 0, own.q_max, own.q_min)
@@ -290,44 +275,7 @@ def _at_limits(own: Units, problem: _Problem, at_limit: np.ndarray) -> _Problem:
     return problem._replace(constant=constant, v_fixed=v_fixed)
 
 
-def _starts(compiled: Compiled, problem: _Problem, tap: np.ndarray, given: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Where to begin: the voltages `given`, then with the angles of a DC power flow, then with those of no load."""
-    if given is not None and np.isfinite(given).all():
-        first = np.zeros(compiled.n_node + 1, complex)
-        first[compiled.node] = given
-        yield first
-    for loaded in (True, False):
-        yield _start(compiled, problem, tap, loaded)
-
-
-def _start(compiled: Compiled, problem: _Problem, tap: np.ndarray, loaded: bool) -> np.ndarray:
-    """Angles of a DC power flow, `loaded` or not, magnitudes that change evenly between set ones along the ratios."""
-    keep, size = compiled.live, compiled.n_node + 1
-    weight, gain = np.abs(compiled.series[keep]), compiled.gains(tap)[keep]
-    f, t = compiled.from_node[keep], compiled.to_node[keep]
-    matrix = sp.csc_matrix(
-        (np.concatenate([weight, weight, -weight, -weight]), (np.r_[f, t, f, t], np.r_[f, t, t, f])), shape=(size, size)
-    )
-
-    def spread(step: np.ndarray, extra: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Least squares of ``x_t - x_f = step``, driven by `extra`, with some values known."""
-        right = extra.copy()
-        np.add.at(right, t, weight * step)
-        np.add.at(right, f, -weight * step)
-        free = np.isnan(known)
-        x = np.where(free, 0.0, known)
-        if free.any():
-            x[free] = splu(matrix[free][:, free].tocsc()).solve((right - matrix @ x)[free])
-        return x
-
-    drawn = problem.drawn(np.ones(size)).real if loaded else np.zeros(size)
-    angle = spread(np.angle(gain), -drawn, problem.angle_fixed)
-    magnitude = np.exp(spread(np.log(np.abs(gain)), np.zeros(size), np.log(problem.v_fixed)))
-    voltages: np.ndarray = magnitude * np.exp(1j * angle)
-    return voltages
-
-
-def _newton(plan: Plan, problem: _Problem, v: np.ndarray) -> tuple[np.ndarray, float, int]:
+def _newton(plan: Plan, problem: Problem, v: np.ndarray) -> tuple[np.ndarray, float, int]:
     """Node voltages, largest change in the last step [pu] and steps taken; infinite change where it gave up."""
     free_angle, free_v = np.isnan(problem.angle_fixed), np.isnan(problem.v_fixed)
     vm = np.where(free_v, np.abs(v), problem.v_fixed)
@@ -354,7 +302,7 @@ def _newton(plan: Plan, problem: _Problem, v: np.ndarray) -> tuple[np.ndarray, f
     return v, largest, plan.max_iter
 
 
-def _mismatch(problem: _Problem, v: np.ndarray, free_angle: np.ndarray, free_v: np.ndarray) -> tuple[np.ndarray, float]:
+def _mismatch(problem: Problem, v: np.ndarray, free_angle: np.ndarray, free_v: np.ndarray) -> tuple[np.ndarray, float]:
     """Power that is missing at each node, zero where it is not to be balanced, and its norm."""
     power = v * np.conj(problem.y @ v) + problem.drawn(np.abs(v))
     power = np.where(free_angle, power.real, 0.0) + 1j * np.where(free_v, power.imag, 0.0)
@@ -362,7 +310,7 @@ def _mismatch(problem: _Problem, v: np.ndarray, free_angle: np.ndarray, free_v: 
 
 
 def _step(
-    pattern: _Pattern, problem: _Problem, v: np.ndarray, power: np.ndarray, free_angle: np.ndarray, free_v: np.ndarray
+    pattern: _Pattern, problem: Problem, v: np.ndarray, power: np.ndarray, free_angle: np.ndarray, free_v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Newton's step of angles and magnitudes; ``None`` where the Jacobian is singular."""
     row, column, diagonal = pattern.row, pattern.column, pattern.diagonal
