@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import powergrid
-from powergrid.engine.compiled.flow import RowFlow
 
 BATTERY = {"id": "b", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.3}}
 
@@ -31,20 +30,6 @@ def test_a_battery_alone_on_a_network_without_loads(phases):
     vector.reset(seed=0)
     found = [vector.step({"b": np.full((20, 1), 0.5)})[1]["b"][0] for _ in range(4)]
     assert found == pytest.approx(rewards[0], rel=1e-9)
-
-
-@pytest.mark.parametrize("phases", ["balanced", "three"])
-def test_the_compiled_step_fills_every_input_of_the_power_flow(phases, monkeypatch):
-    def rows(flow, count):
-        inputs = np.full((count, flow._width_in), np.nan)
-        flow._direct.fill(inputs)
-        return inputs
-
-    monkeypatch.setattr(RowFlow, "rows", rows)
-    env = powergrid.make(config(phases, [BATTERY]), backend="fused")
-    env.reset(seed=0)
-    env.step({"b": np.array([0.5])})
-    assert env.output.flow.converged
 
 
 @pytest.mark.parametrize("backend", ["numpy", "fused"])
