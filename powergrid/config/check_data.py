@@ -58,7 +58,7 @@ def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: l
 def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
     """Return the dataset; note each series that cannot be read."""
     from powergrid.datasets import load
-    from powergrid.datasets.combine import combined, told
+    from powergrid.datasets.combine import as_text, combined
 
     if isinstance(written, str):
         return _named(findings, written)
@@ -71,7 +71,7 @@ def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
     if len(read) < len(written):
         return None
     try:
-        return combined(read, {key: told(form) for key, form in forms.items()}, ground)
+        return combined(read, {key: as_text(form) for key, form in forms.items()}, ground)
     except PowerGridError as error:
         message, _, hint = str(error).partition("; ")
         findings.add(("datasets",), message, hint)

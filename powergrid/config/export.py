@@ -71,9 +71,9 @@ def _without_none(value: Any, inside_params: bool = False) -> Any:
 
 def _series(form: SeriesFile, base_dir: Path, folder: Path | None) -> str | dict[str, object]:
     """A series file with its path relative to the folder and its options; only the path where it has no options."""
-    said = form.said()
-    said["path"] = _place(form.path, base_dir, folder)
-    return str(said["path"]) if list(said) == ["path"] else said
+    fields = form.changed_fields()
+    fields["path"] = _place(form.path, base_dir, folder)
+    return str(fields["path"]) if list(fields) == ["path"] else fields
 
 
 def _place(value: str, base_dir: Path, folder: Path | None) -> str:

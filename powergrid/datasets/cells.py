@@ -168,8 +168,8 @@ def _check_widths(place: str, head: list[str], sep: str, skipped: int) -> None:
     """Refuse a table whose first line has fewer cells than the header; its separator is a different one."""
     widths = [len(row) for row in _rows(head[:2], sep)]
     if len(widths) == 2 and widths[1] < widths[0]:
-        told = f"line {skipped + 2}: {widths[1]} cells, the header has {widths[0]}"
-        raise DataError(f"{place}: {told}; use the same separator in both")
+        fault = f"line {skipped + 2}: {widths[1]} cells, the header has {widths[0]}"
+        raise DataError(f"{place}: {fault}; use the same separator in both")
 
 
 def _rows(lines: list[str], sep: str) -> list[list[str]]:

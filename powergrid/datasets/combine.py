@@ -89,7 +89,7 @@ def from_series(
     """
     ground = load(base) if isinstance(base, str) else base
     found = {key: series_at(key, place, ground, folder) for key, place in series.items()}
-    return combined(found, {key: told(place) for key, place in series.items()}, ground, name)
+    return combined(found, {key: as_text(place) for key, place in series.items()}, ground, name)
 
 
 def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike[str] | None = None) -> Series:
@@ -111,7 +111,7 @@ def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike
     form, start = _form(key, place), Path(folder or ".")
     head, colon, column = form.path.partition(":")
     if colon and head in DATASETS:
-        stated = sorted(form.said().keys() - {"path"})
+        stated = sorted(form.changed_fields().keys() - {"path"})
         if stated:
             raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
         return _column(load(head), column, quantity)
@@ -193,13 +193,13 @@ def _form(key: str, place: Place) -> SeriesFile:
         raise DataError(f"{key}: {faults}; known: {', '.join(SeriesFile.model_fields)}") from error
 
 
-def told(place: Place) -> str:
+def as_text(place: Place) -> str:
     """A place as text: its path and the stated format."""
     if isinstance(place, str | os.PathLike):
         return os.fspath(place)
-    said = place.said() if isinstance(place, SeriesFile) else dict(place)
-    more = ", ".join(f"{name} {value}" for name, value in said.items() if name != "path" and value is not None)
-    return f"{said.get('path')}{f' ({more})' if more else ''}"
+    fields = place.changed_fields() if isinstance(place, SeriesFile) else dict(place)
+    more = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "path" and value is not None)
+    return f"{fields.get('path')}{f' ({more})' if more else ''}"
 
 
 def _column(dataset: Dataset, column: str, quantity: str) -> Series:

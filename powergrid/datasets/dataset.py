@@ -198,14 +198,14 @@ class Dataset:
         """The reason why a split has no day, and the remedy."""
         prices = self._prices()
         if name == "stress":
-            told = f"no price exceeds the stress price of {self.stress_price:g}" if self.stress_price else "no prices"
+            reason = f"no price exceeds the stress price of {self.stress_price:g}" if self.stress_price else "no prices"
         elif count := int(of_weeks(name, self._days_of_year()).sum()):
             limits = [self.stress_price or usual_limit(values) for values in prices.values()]
             above = ", ".join(f"{limit:,g}" for limit in limits)
-            told = f'all {count} days of its weeks have a price above {above} and form the split "stress"'
+            reason = f'all {count} days of its weeks have a price above {above} and form the split "stress"'
         else:
-            told = f"the {self.days} days lie in weeks of other splits"
-        return told, "set training.stress_price, or choose another split or day indices"
+            reason = f"the {self.days} days lie in weeks of other splits"
+        return reason, "set training.stress_price, or choose another split or day indices"
 
     def with_stress_price(self, price: float | None) -> Dataset:
         """The same data with stress days above a price [unit of the prices]; ``None`` changes nothing."""

@@ -84,8 +84,8 @@ def _check_markup(archive: ZipFile) -> None:
 
 def _sheet(file: Path, form: SeriesFile, key: str, names: list[str]) -> str:
     if form.sheet is None and len(names) > 1:
-        told = ", ".join(f'"{name}"' for name in names)
-        raise DataError(f"{file}: has the sheets {told}; write {form.line(key, sheet=names[0])}")
+        listed = ", ".join(f'"{name}"' for name in names)
+        raise DataError(f"{file}: has the sheets {listed}; write {form.line(key, sheet=names[0])}")
     if isinstance(form.sheet, int):
         if not 0 <= form.sheet < len(names):
             raise DataError(f"{file}: has no sheet {form.sheet}; sheets are numbered from 0 to {len(names) - 1}")

@@ -60,14 +60,14 @@ class SeriesFile(NumberSettings):
             raise ValueError("rating is given in `unit`, which is missing; write for example unit: kW")
         return self
 
-    def said(self) -> dict[str, object]:
+    def changed_fields(self) -> dict[str, object]:
         """Fields that differ from the defaults, the path first."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def line(self, key: str, **changes: object) -> str:
         """The line for the YAML file: this format with some keys changed."""
-        told = {**self.said(), **changes}
-        inside = ", ".join(f"{name}: {_flow(name, value)}" for name, value in told.items())
+        fields = {**self.changed_fields(), **changes}
+        inside = ", ".join(f"{name}: {_flow(name, value)}" for name, value in fields.items())
         return f"`{key}: {{{inside}}}`"
 
 

@@ -156,10 +156,10 @@ def _form(texts: pd.Series) -> str | None:
     if first is None:
         return None
     mark, year, clock = first[2], "%Y" if len(first[4]) == 4 else "%y", first[5] or ""
-    told = next((form for pattern, form in _CLOCKS.items() if re.fullmatch(pattern, clock)), None)
-    if told is None:
+    clock_form = next((form for pattern, form in _CLOCKS.items() if re.fullmatch(pattern, clock)), None)
+    if clock_form is None:
         raise UnclearStamps(f'"{texts.iloc[0]:.60}" is no time', 0, (f"%d{mark}%m{mark}{year} %H:%M",))
-    day_first, month_first = (f"%{a}{mark}%{b}{mark}{year}{told}" for a, b in ("dm", "md"))
+    day_first, month_first = (f"%{a}{mark}%{b}{mark}{year}{clock_form}" for a, b in ("dm", "md"))
     if mark == ".":
         return day_first
     pair = texts.str.extract(rf"^(\d{{1,2}}){re.escape(mark)}(\d{{1,2}}){re.escape(mark)}")

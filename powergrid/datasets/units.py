@@ -119,7 +119,7 @@ class Doubt(NamedTuple):
 
     Attributes
     ----------
-    told
+    finding
         The value, the expected value, and the probable unit.
     unit
         Unit to state.
@@ -129,7 +129,7 @@ class Doubt(NamedTuple):
         Whether such values are impossible in every unit.
     """
 
-    told: str
+    finding: str
     unit: str = ""
     other: str = ""
     never: bool = False
@@ -204,11 +204,11 @@ def doubt(quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool = T
         return found
     if quantity in USUAL and USUAL[quantity].low == 0.0 and values.min() < 0:
         count, least = int((values < 0).sum()), f"{values.min():g}"
-        told = f"{count} values below zero, the least {least}, expected {USUAL[quantity].expected}"
+        finding = f"{count} values below zero, the least {least}, expected {USUAL[quantity].expected}"
         if quantity in _NEVER_NEGATIVE:
             other = "generation available is never negative: set the plant's own use at night to zero"
-            return Doubt(told, other=other, never=True)
-        return Doubt(told, other="check the sign: a load is positive when power is drawn")
+            return Doubt(finding, other=other, never=True)
+        return Doubt(finding, other="check the sign: a load is positive when power is drawn")
     return _night(values, interval_s) if quantity in _SUN_QUANTITIES else None
 
 
@@ -220,22 +220,22 @@ def never_negative(quantity: str, values: np.ndarray) -> bool:
 def _size(quantity: str, values: np.ndarray, largest: float) -> Doubt | None:
     inside = parts_of(quantity)[1]
     if inside == "per_mwh" and 0 < largest < _PER_KWH:
-        told = f"largest value {largest:g}, expected tens to hundreds per MWh: looks like a price per kWh"
-        return Doubt(told, "EUR/kWh", 'or state its own unit, such as "$/kWh", or "$/MWh" if it is so low')
+        finding = f"largest value {largest:g}, expected tens to hundreds per MWh: looks like a price per kWh"
+        return Doubt(finding, "EUR/kWh", 'or state its own unit, such as "$/kWh", or "$/MWh" if it is so low')
     if inside == "w_m2" and 0 < largest < _KW_PER_M2:
         return Doubt(f"largest value {largest:g}, expected hundreds of W/m2: looks like kW/m2", "kW/m2")
     usual = USUAL.get(quantity, _PU if inside == "pu" else None)
     if usual is None or largest <= usual.high:
         return None
-    told = f"largest value {values[np.abs(values).argmax()]:g}, expected {usual.expected}"
+    finding = f"largest value {values[np.abs(values).argmax()]:g}, expected {usual.expected}"
     unit = next((name for limit, name in usual.looks_like if largest <= limit), "")
     own = next(iter(TABLE[inside]))
     other = f"state `unit: {own}` if the values are correct"
     if not unit:
-        return Doubt(told, other=other)
+        return Doubt(finding, other=other)
     if inside == "pu" and conversion(quantity, unit).rated:
         other = f"1 per unit is then the largest value, or what `rating` says; {other}"
-    return Doubt(f"{told}: looks like {unit}", unit, other)
+    return Doubt(f"{finding}: looks like {unit}", unit, other)
 
 
 def _night(values: np.ndarray, interval_s: int) -> Doubt | None:
@@ -256,7 +256,9 @@ def _night(values: np.ndarray, interval_s: int) -> Doubt | None:
     if night <= _NIGHT_SHARE * mean and abs(middle - 12.0) <= _NOON_WITHIN_H:
         return None
     offset = round((12.0 - middle + 12.0) % 24.0 - 12.0)
-    told = f"the middle of the sun's day is at {int(middle):02d}:{int(middle % 1 * 60):02d}, expected about 12:00"
+    finding = f"the middle of the sun's day is at {int(middle):02d}:{int(middle % 1 * 60):02d}, expected about 12:00"
     if night > _NIGHT_SHARE * mean:
-        told = f"sun at midnight: the mean from 22:00 to 02:00 is {night:.3g}, that of all hours {mean:.3g}, and {told}"
-    return Doubt(told, other=f"stamps must be local standard time, so if they are UTC, write `utc_offset_h: {offset}`")
+        at_night = f"the mean from 22:00 to 02:00 is {night:.3g}, that of all hours {mean:.3g}"
+        finding = f"sun at midnight: {at_night}, and {finding}"
+    other = f"stamps must be local standard time, so if they are UTC, write `utc_offset_h: {offset}`"
+    return Doubt(finding, other=other)

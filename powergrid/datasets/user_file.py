@@ -140,8 +140,8 @@ def _column(cells: Cells, form: SeriesFile, key: str) -> _Column:
     time, clock = _time_positions(header)
     value = _value_position(cells, time, clock, form, key)
     if header[time][:1].isdigit() and re.fullmatch(number_form("."), header[value]):
-        told = f"line {cells.lines[0] - 1} is no header but a row ({header[time]:.40} {header[value]:.40})"
-        raise DataError(f"{cells.place}: {told}; put names above the columns, such as time and load")
+        fault = f"line {cells.lines[0] - 1} is no header but a row ({header[time]:.40} {header[value]:.40})"
+        raise DataError(f"{cells.place}: {fault}; put names above the columns, such as time and load")
     times = cells.frame[time]
     if clock is not None:
         times = times + " " + cells.frame[clock]
@@ -173,21 +173,21 @@ def _value_position(cells: Cells, time: int, clock: int | None, form: SeriesFile
     if form.column is not None:
         found = [k for k in others if header[k] == form.column]
         if not found:
-            told = str(unknown_name("column", form.column, [header[k] for k in others]))
+            fault = str(unknown_name("column", form.column, [header[k] for k in others]))
             if len(others) > _MOST_LISTED:
-                told = f'unknown column "{form.column}" among {len(others)}; {nearest(form.column, header)}'
-            raise DataError(f"{cells.place}: {told}")
+                fault = f'unknown column "{form.column}" among {len(others)}; {nearest(form.column, header)}'
+            raise DataError(f"{cells.place}: {fault}")
         if len(found) > 1:
             raise DataError(f'{cells.place}: {len(found)} columns are called "{form.column}"; give each its own name')
         return found[0]
     if len(others) == 1:
         return others[0]
-    told = ", ".join(header[k] for k in others[:_MOST_LISTED]) or "none"
+    names = ", ".join(header[k] for k in others[:_MOST_LISTED]) or "none"
     if others:
         hint = f"name it with column=, in YAML {form.line(key, column=header[others[0]])}"
     else:
         hint = f"if the separator is another, write {form.line(key, sep=';')}"
-    raise DataError(f"{cells.place}: one value column expected beside {header[time]}, found {told}; {hint}")
+    raise DataError(f"{cells.place}: one value column expected beside {header[time]}, found {names}; {hint}")
 
 
 def _numbers(raw: _Column) -> np.ndarray:
@@ -349,4 +349,4 @@ def _check(raw: _Column, quantity: str, values: np.ndarray, interval_s: int, *, 
     unit = raw.write(unit=found.unit) if found.unit else ""
     anyway = "" if senseless or found.never else f"to leave it unchecked, {raw.write(check=False)}"
     hint = ", ".join(part for part in (unit, found.other, anyway) if part)
-    raise DataError(f"{raw.place}: {quantity}: {found.told}; {hint}")
+    raise DataError(f"{raw.place}: {quantity}: {found.finding}; {hint}")

@@ -79,23 +79,23 @@ _ALLOWED: Mapping[str, tuple[Any, ...]] = {
 
 def read_options(pp_net: PandapowerNet) -> tuple[Options, list[str]]:
     """The options that a net carries, and those that a Network cannot represent, each as one clause."""
-    given = dict(pp_net.get("user_pf_options") or {})
-    faults = [fault for name, value in given.items() for fault in _fault(pp_net, name, value)]
-    return Options()._replace(**{name: value for name, value in given.items() if name in Options._fields}), faults
+    chosen = dict(pp_net.get("user_pf_options") or {})
+    faults = [fault for name, value in chosen.items() for fault in _fault(pp_net, name, value)]
+    return Options()._replace(**{name: value for name, value in chosen.items() if name in Options._fields}), faults
 
 
 def _fault(pp_net: PandapowerNet, name: str, value: object) -> list[str]:
-    said = f"option {name} = {value!r} of user_pf_options"
+    option = f"option {name} = {value!r} of user_pf_options"
     if name in ONLY_DEFAULT:
-        return [] if value == ONLY_DEFAULT[name] else [f"{said} (only {ONLY_DEFAULT[name]!r} is represented)"]
+        return [] if value == ONLY_DEFAULT[name] else [f"{option} (only {ONLY_DEFAULT[name]!r} is represented)"]
     if name in _ALLOWED:
         allowed = _ALLOWED[name]
-        return [] if value in allowed else [f"{said} (choose {' or '.join(map(repr, allowed))})"]
+        return [] if value in allowed else [f"{option} (choose {' or '.join(map(repr, allowed))})"]
     if name == "algorithm" and value in _IGNORING_VOLTAGE and _any_by_voltage(pp_net):
-        return [f'{said}, with which runpp ignores how loads follow their voltage (say "nr", or drop these shares)']
+        return [f'{option}, with which runpp ignores how loads follow their voltage (say "nr", or drop these shares)']
     if name not in SOLVER_OPTIONS and name not in Options._fields:
         known = (*Options._fields, *ONLY_DEFAULT, *SOLVER_OPTIONS)
-        return [f"{said}, which is none of runpp's options ({nearest(name, known) or 'remove it'})"]
+        return [f"{option}, which is none of runpp's options ({nearest(name, known) or 'remove it'})"]
     return []
 
 

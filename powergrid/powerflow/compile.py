@@ -78,8 +78,8 @@ def compile_network(
     branches, buses, m = network.branches, network.buses, len(network.buses.name)
     kind = np.array(branches.kind, dtype=object)
     closed = np.asarray(branches.closed, bool)
-    given = Topologies(network, topologies, forming)
-    moves = given.moves
+    chosen = Topologies(network, topologies, forming)
+    moves = chosen.moves
     check(network, moves)
     if not generators:
         _refuse_generators(network, bool(len(topologies)))
@@ -124,7 +124,7 @@ def compile_network(
         shunt=fixed,
         cap_bus=shunt_bus[switchable],
         cap=drawn[switchable],
-        moving=moving_elements(given, from_bus, to_bus, series, half_shunt, gain),
+        moving=moving_elements(chosen, from_bus, to_bus, series, half_shunt, gain),
         other_source_bus=np.asarray(network.sources.bus, np.int64),
     )
 

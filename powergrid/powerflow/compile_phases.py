@@ -30,15 +30,15 @@ def compile_phases(
     branches, m = network.branches, len(network.buses.name)
     kind, closed = np.array(branches.kind, dtype=object), np.asarray(branches.closed, bool)
     from_bus, to_bus = np.asarray(branches.from_bus, np.int64), np.asarray(branches.to_bus, np.int64)
-    given = Topologies(network, topologies, forming)
-    switch, live = closed & (kind == "switch") & ~given.moves, closed & (kind == "regulator")
+    chosen = Topologies(network, topologies, forming)
+    switch, live = closed & (kind == "switch") & ~chosen.moves, closed & (kind == "regulator")
     part = connected_parts(m, from_bus[switch], to_bus[switch])
     tables = phase_tables(network)
     check_phases(network)
     node = _node_of_bus(part, network.source_nodes)
     series = np.divide(1.0, np.asarray(branches.r_pu) + 1j * np.asarray(branches.x_pu), where=live,
                        out=np.zeros(len(live), complex))  # fmt: skip
-    series[given.moves & (kind == "switch")] = 1.0 / SWITCH_PU
+    series[chosen.moves & (kind == "switch")] = 1.0 / SWITCH_PU
     nothing, shunts = np.zeros(len(live)), network.shunts
     switchable = np.asarray(shunts.switchable, bool)
     drawn, fixed = shunts.p_mw + 1j * shunts.q_mvar, np.zeros(m, complex)
@@ -68,7 +68,7 @@ def compile_phases(
         cap=drawn[switchable],
         source_phasor=np.exp(1j * np.deg2rad(network.source_angle_degree)),
         phases=tables,
-        moving=moving_blocks(given, tables, m, lambda closed: edges(network, tables, closed)),
+        moving=moving_blocks(chosen, tables, m, lambda closed: edges(network, tables, closed)),
     )
 
 

@@ -64,15 +64,15 @@ def _topology_shape(compiled: Compiled, topology: Array) -> tuple[int, ...]:
 
 def _misfit(compiled: Compiled, load: NodeLoad, control: Control | None, start: Voltages | None) -> str:
     """Sentence that names the inputs which do not fit the network."""
-    given = {name: (value, compiled.n_place) for name, value in load._asdict().items()}
+    widths = {name: (value, compiled.n_place) for name, value in load._asdict().items()}
     if control is not None:
-        given["tap_ratio"] = (control.tap_ratio, len(compiled.regulator))
-        given["cap_on"] = (control.cap_on, len(compiled.cap_bus))
+        widths["tap_ratio"] = (control.tap_ratio, len(compiled.regulator))
+        widths["cap_on"] = (control.cap_on, len(compiled.cap_bus))
     if start is not None:
-        given |= {"start.v_re": (start.v_re, compiled.n_bus), "start.v_im": (start.v_im, compiled.n_bus)}
+        widths |= {"start.v_re": (start.v_re, compiled.n_bus), "start.v_im": (start.v_im, compiled.n_bus)}
     wrong = [
         f"{name} has shape {np.shape(value)}, its last axis must be {width} wide"
-        for name, (value, width) in given.items()
+        for name, (value, width) in widths.items()
         if value is not None and np.shape(value)[-1:] != (width,)
     ]
     return f"inputs that do not fit a network of {compiled.n_bus} buses: {'; '.join(wrong)}"

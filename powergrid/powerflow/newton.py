@@ -184,10 +184,10 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     batch = batch_shape(plan.compiled, load, control, start)
     if control.v_set_pu is not None:
         batch = np.broadcast_shapes(batch, np.shape(control.v_set_pu)[:-1])
-    given = [*load, *control, *([None, None] if start is None else [start.v_re, start.v_im])]
+    inputs = [*load, *control, *([None, None] if start is None else [start.v_re, start.v_im])]
     scalars = [6 + Control._fields.index(name) for name in ("topology", "v_source_pu")]
     count, flat = int(np.prod(batch, dtype=int)), []
-    for place, value in enumerate(given):
+    for place, value in enumerate(inputs):
         tail = () if value is None or place in scalars else np.shape(value)[-1:]
         flat.append(None if value is None else np.broadcast_to(value, batch + tail).reshape(count, *tail))
     flows = []
@@ -210,8 +210,8 @@ def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Arr
     v_fixed, angle_fixed = own.fixed(compiled, control)
     y = plan.ybus if control.tap_ratio is None else _sorted(compiled.ybus(tap))
     problem = Problem(y, constant, current, impedance, v_fixed, angle_fixed)
-    given = start[0] + 1j * start[1] if start[0] is not None else None
-    v, residual, iterations = _with_limits(plan, problem, tap, given)
+    first = start[0] + 1j * start[1] if start[0] is not None else None
+    v, residual, iterations = _with_limits(plan, problem, tap, first)
     return _flow(plan, v, by_bus, tap, residual, iterations)
 
 
@@ -222,12 +222,12 @@ def _by_node(compiled: Compiled, by_bus: np.ndarray) -> np.ndarray:
 
 
 def _with_limits(
-    plan: Plan, problem: Problem, tap: np.ndarray, given: np.ndarray | None
+    plan: Plan, problem: Problem, tap: np.ndarray, first: np.ndarray | None
 ) -> tuple[np.ndarray, float, int]:
     """Newton between changes of the generators that stand at a limit: node voltages, residual, iterations."""
     own, compiled = plan.units, plan.compiled
     v, residual, total = np.zeros(0, complex), np.inf, 0
-    for begin in starts(compiled, problem, tap, given):
+    for begin in starts(compiled, problem, tap, first):
         v, residual, spent = _newton(plan, problem, begin)
         total += spent
         if residual < plan.tol_pu:
