@@ -17,6 +17,7 @@ from powergrid.agents.device_agent import Refill
 from powergrid.coordination.channels import Column
 from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
+from powergrid.engine import formulas
 from powergrid.engine.assembly.metering import Metering
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
@@ -224,7 +225,7 @@ class Slots:
 
     def physical(self, slots: Array) -> Array:
         """Slots in physical units, ``(*batch, K)``."""
-        return self.low + (slots + 1.0) * self.half_span
+        return formulas.physical(slots, self.low, self.half_span)
 
 
 @dataclass(frozen=True)

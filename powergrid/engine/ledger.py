@@ -13,6 +13,7 @@ import numpy as np
 
 from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Flow
+from powergrid.engine import formulas
 from powergrid.engine.gather import join
 from powergrid.engine.layout import DROPPED, SHARED, UNBALANCE, Family, Layout, Params
 from powergrid.engine.state import State
@@ -118,17 +119,16 @@ def costs(
     """
     given = layout.settings
     solved = flow.converged[..., None]
-    above = xp.maximum(flow.v_pu - given.v_max_pu, 0.0)
-    below = xp.maximum(given.v_min_pu - flow.v_pu, 0.0)
+    voltage = formulas.voltage_price(xp, flow.v_pu, given.v_min_pu, given.v_max_pu, given.voltage_price * given.dt_h)
     alive, dead_mw = solved, 0.0
     if topology is not None:
         alive = solved & flow.energised
         dead_mw = _dead_load(xp, layout, params, now, topology)
-    voltage = xp.where(alive, (above + below) * (given.voltage_price * given.dt_h), 0.0)
-    excess = xp.maximum(flow.loading - 100.0, 0.0)
-    overload = xp.where(solved, excess * (given.overload_price * given.dt_h), 0.0)
+    voltage = xp.where(alive, voltage, 0.0)
+    overload = formulas.overload_price(xp, flow.loading, given.overload_price * given.dt_h)
+    overload = xp.where(solved, overload, 0.0)
     load_mw = now[..., layout.load_series] @ params.unserved_to_account
-    unserved = xp.maximum(xp.where(solved, dead_mw, load_mw), 0.0) * (given.unserved_price * given.dt_h)
+    unserved = formulas.unserved_price(xp, xp.where(solved, dead_mw, load_mw), given.unserved_price * given.dt_h)
     uneven = [unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else []
     columns = join(xp, [voltage, overload, unserved, *uneven, *family_violations], flow.converged.shape, voltage.dtype)
     return _shared_out(xp, layout, layout.ledger.costs(xp, columns), len(layout.ledger.cost_names))
@@ -147,8 +147,9 @@ def _dead_load(xp: Any, layout: Layout, params: Params, now: Array, topology: Ar
 def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:
     """Price of voltage unbalance beyond its limit at every three-phase bus [$], ``(*batch, t)``."""
     given = layout.settings
-    percent = 100.0 * unbalance(xp, flow.v_re, flow.v_im, layout.three_phase)
-    priced = xp.maximum(percent - given.unbalance_max_percent, 0.0) * (given.unbalance_price * given.dt_h)
+    ratio = unbalance(xp, flow.v_re, flow.v_im, layout.three_phase)
+    price = given.unbalance_price * given.dt_h
+    priced = formulas.unbalance_price(xp, ratio, given.unbalance_max_percent, price)
     return xp.where(flow.converged[..., None], priced, 0.0)
 
 

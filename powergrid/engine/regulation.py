@@ -13,9 +13,7 @@ from powergrid.core.backend import is_numpy, while_loop
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.engine.inverters import Tick, at_rest
 from powergrid.engine.layout import Layout, Params
-
-ROUNDS = 64
-"""More rounds than any regulator has steps on both sides; a guard, not a tuning."""
+from powergrid.networks.regulation import ROUNDS, steps_taken
 
 
 class Start(NamedTuple):
@@ -80,8 +78,8 @@ def solve(
         return solved(Control(tap_ratio=ratio, cap_on=cap_on, topology=topology), start, read)
 
     def settle(now: _Round) -> _Round:
-        waits = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype) > 0.0
-        taps = kernel.moved(xp, now.taps, xp.where(waits, 0.0, now.wanted))
+        upstream = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype)
+        taps = kernel.moved(xp, now.taps, steps_taken(xp, now.wanted, upstream))
         flow, read = flow_at(taps, now.flow, now.read)
         if is_numpy(xp) and now.wanted.ndim > 1 and now.left < ROUNDS:
             rest = xp.logical_not((now.wanted != 0.0).any(-1))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Array
+from powergrid.engine import formulas
 from powergrid.engine.layout import Family, Layout
 from powergrid.engine.state import State
 
@@ -39,8 +40,7 @@ def choose(xp: Any, layout: Layout, state: State, actions: Array) -> tuple[Array
 
 def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:
     """Whether each of several agents or slots is decided on at a tick, ``(*batch, n)``."""
-    since = tick[..., None] - offset
-    return (since >= 0) & (since % interval == 0)
+    return formulas.due(tick[..., None], interval, offset)
 
 
 def command(family: Family, physical: Array) -> Any:

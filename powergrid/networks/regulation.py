@@ -47,6 +47,29 @@ class TapSettings(Protocol):
     def tap_max(self) -> float: ...
 
 
+ROUNDS = 64
+"""Limit of the flows within which regulators come to rest, larger than the number of steps of any regulator."""
+
+
+def relay_voltage(
+    xp: Any, from_re: Array, from_im: Array, to_re: Array, to_im: Array, ratio: Array, y_re: Any, y_im: Any, gain: Any,
+    r_pu: Any, x_pu: Any,
+) -> Array:  # fmt: skip
+    """Voltage that a relay with a compensator sees, over 120 V [pu]: of the voltages at the regulator's ends [pu], its
+    gain, and the columns of :class:`Relays`.
+    """
+    drop_re, drop_im = ratio * from_re - to_re, ratio * from_im - to_im
+    i_re, i_im = y_re * drop_re - y_im * drop_im, y_re * drop_im + y_im * drop_re
+    re = gain * to_re - r_pu * i_re + x_pu * i_im
+    im = gain * to_im - r_pu * i_im - x_pu * i_re
+    return xp.sqrt(re * re + im * im)
+
+
+def steps_taken(xp: Any, wanted: Array, wanted_upstream: Array) -> Array:
+    """Steps that a regulator takes: those it wants, none while one upstream, whose delay is shorter, wants any."""
+    return xp.where(wanted_upstream > 0.0, 0.0, wanted)
+
+
 class Relays(NamedTuple):
     """Readings as a function of voltages [pu] and of the regulators' gains; one entry per relay, ``(u,)`` each.
 
@@ -80,13 +103,19 @@ class Relays(NamedTuple):
         ratio
             Gain of each relay's regulator [1], ``(*batch, u)``.
         """
-        own_re, own_im = v_re[..., self.to_bus], v_im[..., self.to_bus]
-        drop_re, drop_im = ratio * v_re[..., self.from_bus] - own_re, ratio * v_im[..., self.from_bus] - own_im
-        i_re, i_im = self.y_re * drop_re - self.y_im * drop_im, self.y_re * drop_im + self.y_im * drop_re
-        re = self.gain * own_re - self.r_pu * i_re + self.x_pu * i_im
-        im = self.gain * own_im - self.r_pu * i_im - self.x_pu * i_re
-        reading: Array = xp.sqrt(re * re + im * im)
-        return reading
+        return relay_voltage(
+            xp,
+            from_re=v_re[..., self.from_bus],
+            from_im=v_im[..., self.from_bus],
+            to_re=v_re[..., self.to_bus],
+            to_im=v_im[..., self.to_bus],
+            ratio=ratio,
+            y_re=self.y_re,
+            y_im=self.y_im,
+            gain=self.gain,
+            r_pu=self.r_pu,
+            x_pu=self.x_pu,
+        )
 
 
 def relays_of(network: AnyNetwork, rows: Sequence[int], settings: Sequence[RelaySettings]) -> Relays | None:

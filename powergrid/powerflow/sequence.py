@@ -8,7 +8,7 @@ from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.networks.tables import Nodes
 
-_THIRD = 2.0 * np.pi / 3.0
+_COSINE, _SINE = float(np.cos(2.0 * np.pi / 3.0)), float(np.sin(2.0 * np.pi / 3.0))
 
 
 def three_phase_buses(buses: Nodes) -> tuple[tuple[str, ...], np.ndarray]:
@@ -32,12 +32,15 @@ def unbalance(xp: Namespace, v_re: Array, v_im: Array, nodes: np.ndarray) -> Arr
     nodes
         Nodes of each bus in the order a, b, c, ``(n, 3)``.
     """
+    phases = [(v_re[..., node], v_im[..., node]) for node in nodes.T]
+    return sequence_ratio(xp, *phases[0], *phases[1], *phases[2])
 
-    def size(sign: float) -> Array:
-        cosine, sine = np.cos(_THIRD), sign * np.sin(_THIRD)
-        a, b, c = (nodes[:, k] for k in range(3))
-        re = v_re[..., a] + cosine * (v_re[..., b] + v_re[..., c]) - sine * (v_im[..., b] - v_im[..., c])
-        im = v_im[..., a] + cosine * (v_im[..., b] + v_im[..., c]) + sine * (v_re[..., b] - v_re[..., c])
-        return re * re + im * im
 
-    return xp.sqrt(size(-1.0) / xp.maximum(size(1.0), 1e-12))
+def sequence_ratio(xp: Any, a_re: Array, a_im: Array, b_re: Array, b_im: Array, c_re: Array, c_im: Array) -> Array:
+    """Negative over positive sequence voltage of three phases' voltages [1]."""
+    near_re, near_im = a_re + _COSINE * (b_re + c_re), a_im + _COSINE * (b_im + c_im)
+    turn_re, turn_im = _SINE * (b_re - c_re), _SINE * (b_im - c_im)
+    less_re, less_im = near_re + turn_im, near_im - turn_re
+    more_re, more_im = near_re - turn_im, near_im + turn_re
+    negative, positive = less_re * less_re + less_im * less_im, more_re * more_re + more_im * more_im
+    return xp.sqrt(negative / xp.maximum(positive, 1e-12))

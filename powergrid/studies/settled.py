@@ -10,12 +10,17 @@ from powergrid.core.errors import NetworkError
 from powergrid.core.types import Control
 from powergrid.devices.regulator import Regulator
 from powergrid.networks.kinds import Kind
-from powergrid.networks.regulation import regulator_units, relay_settings, relays_of, upstream, with_taps
+from powergrid.networks.regulation import (
+    ROUNDS,
+    regulator_units,
+    relay_settings,
+    relays_of,
+    steps_taken,
+    upstream,
+    with_taps,
+)
 from powergrid.plugins.registries import register_study
 from powergrid.powerflow import method as powerflow_method
-
-ROUNDS = 64
-"""Limit of rounds, larger than the number of steps of any regulator."""
 
 
 @register_study("settled")
@@ -71,7 +76,7 @@ def settled(network: Kind, *, gang: bool | None = None, method: str = "auto", to
         wanted = Regulator.wanted_steps(np, params, state, reading, np.full(len(rows), np.inf))
         if not wanted.any():
             return with_taps(network, state.tap[unit_of])
-        state = Regulator.moved(np, state, np.where(np.abs(wanted) @ above > 0.0, 0.0, wanted))
+        state = Regulator.moved(np, state, steps_taken(np, wanted, np.abs(wanted) @ above))
     raise NetworkError(f'"{network.name}": its regulators do not come to rest; the last taps are {state.tap.tolist()}')
 
 

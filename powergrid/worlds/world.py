@@ -14,6 +14,7 @@ from powergrid.config.resolve import ResolvedConfig
 from powergrid.core import random
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
+from powergrid.engine import formulas
 from powergrid.engine.layout import Layout
 from powergrid.engine.observations import forecast_scale
 from powergrid.engine.state import Noise
@@ -47,8 +48,8 @@ class RewardSettings:
 
     def reward(self, xp: Namespace, money: Array, costs: Array) -> Array:
         """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
-        penalty = xp.minimum(self.safety_scale * _total(costs), self.max_penalty)
-        return -self.reward_scale * _total(money) - penalty
+        scales = self.reward_scale, self.safety_scale, self.max_penalty
+        return formulas.reward(xp, _total(money), _total(costs), *scales)
 
 
 def _total(columns: Array) -> Array:

@@ -11,14 +11,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from powergrid.engine import formulas
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.gather_observations import gather_observations
+from powergrid.engine.compiled.kernels import compiled
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.compiled.topologies import make_topologies
+from powergrid.powerflow.sequence import sequence_ratio
 
-_COSINE, _SINE = np.cos(2.0 * np.pi / 3.0), np.sin(2.0 * np.pi / 3.0)
+_magnitude, _voltage_price, _overload_price, _unserved_price, _unbalance_price, _reward = (
+    compiled(getattr(formulas, name))
+    for name in ("magnitude", "voltage_price", "overload_price", "unserved_price", "unbalance_price", "reward")
+)
+_sequence_ratio = compiled(sequence_ratio)
 
 
 def make_finish(rows: Rows) -> Callable:
@@ -95,15 +102,10 @@ def make_finish(rows: Rows) -> Callable:
 
     @leaf
     def unbalance(flow, m, a, b, c):
-        """Negative over positive sequence voltage of a bus [1]: see ``powergrid.powerflow.sequence.unbalance``."""
-        b_re, b_im, c_re, c_im = get(flow, b), get(flow, m + b), get(flow, c), get(flow, m + c)
-        sum_re, sum_im = b_re + c_re, b_im + c_im
-        turn_re, turn_im = (b_re - c_re) * _SINE, (b_im - c_im) * _SINE
-        near_re, near_im = get(flow, a) + sum_re * _COSINE, get(flow, m + a) + sum_im * _COSINE
-        less_re, less_im = near_re + turn_im, near_im - turn_re
-        more_re, more_im = near_re - turn_im, near_im + turn_re
-        negative, positive = less_re * less_re + less_im * less_im, more_re * more_re + more_im * more_im
-        return xp.sqrt(negative / xp.maximum(positive, 1e-12))
+        """Negative over positive sequence voltage of a bus [1]."""
+        return _sequence_ratio(
+            xp, get(flow, a), get(flow, m + a), get(flow, b), get(flow, m + b), get(flow, c), get(flow, m + c)
+        )
 
     @leaf
     def price(ints, floats, served, who, clock, converged, now, flow, work, first):
@@ -111,27 +113,26 @@ def make_finish(rows: Rows) -> Callable:
         numbers, widths = real(ints, floats, at.NUMBERS), whole(ints, at.WIDTHS)
         m, meters = widths[at.WIDTH.buses], widths[at.WIDTH.branch_meters] + widths[at.WIDTH.references]
         branches = len(flow) // lanes - 4 - 3 * m - 2 * meters
-        v_min, v_max, alive = numbers[at.NUMBER.v_min_pu], numbers[at.NUMBER.v_max_pu], xp.where(served, fill(1.0), 0.0)
+        v_min_pu, v_max_pu = numbers[at.NUMBER.v_min_pu], numbers[at.NUMBER.v_max_pu]
         for bus in range(m):
-            v_pu = get(flow, 2 * m + bus)
-            outside = xp.maximum(v_pu - v_max, 0.0) + xp.maximum(v_min - v_pu, 0.0)
-            put(work, first + bus, outside * numbers[at.NUMBER.voltage] * alive)
+            priced = _voltage_price(xp, get(flow, 2 * m + bus), v_min_pu, v_max_pu, numbers[at.NUMBER.voltage])
+            put(work, first + bus, xp.where(served, priced, 0.0))
         spare(ints, who, clock, work, first)
         for branch in range(branches):
-            excess = xp.maximum(get(flow, 3 * m + branch) - 100.0, 0.0)
-            put(work, first + m + branch, excess * numbers[at.NUMBER.overload] * alive)
+            priced = _overload_price(xp, get(flow, 3 * m + branch), numbers[at.NUMBER.overload])
+            put(work, first + m + branch, xp.where(served, priced, 0.0))
         first += m + branches
         start, series = whole(ints, at.BOOKS.start), whole(ints, at.BOOKS.series)
         load_mw, nodes = real(ints, floats, at.BOOKS.load_p_mw), whole(ints, at.BOOKS.three_phase)
         for a in range(len(start) - 1):
-            lost = xp.maximum(sum_of(start, series, load_mw, now, a), 0.0)
-            put(work, first + a, xp.where(served, 0.0, lost) * numbers[at.NUMBER.unserved])
+            lost_mw = xp.where(served, 0.0, sum_of(start, series, load_mw, now, a))
+            put(work, first + a, _unserved_price(xp, lost_mw, numbers[at.NUMBER.unserved]))
         unserved(ints, floats, who, clock, converged, now, work, first)
         first += len(start) - 1
         for t in range(len(nodes) // 3):
-            share = unbalance(flow, m, nodes[3 * t], nodes[3 * t + 1], nodes[3 * t + 2])
-            excess = xp.maximum(share * 100.0 - numbers[at.NUMBER.unbalance_max_percent], 0.0)
-            put(work, first + t, excess * numbers[at.NUMBER.unbalance] * alive)
+            ratio = unbalance(flow, m, nodes[3 * t], nodes[3 * t + 1], nodes[3 * t + 2])
+            limit, rate = numbers[at.NUMBER.unbalance_max_percent], numbers[at.NUMBER.unbalance]
+            put(work, first + t, xp.where(served, _unbalance_price(xp, ratio, limit, rate), 0.0))
 
     @leaf
     def charge(ints, floats, served, who, clock, converged, before, after, delivered, now, flow, received, work):
@@ -188,15 +189,16 @@ def make_finish(rows: Rows) -> Callable:
 
     @leaf
     def reward_of(ints, floats, work, paid, suffered, accounts, acting):
-        """Reward, in place of what was paid, and priced violations: as ``RewardSettings.reward`` has them."""
+        """Reward, in place of what was paid, and priced violations."""
         widths, numbers = whole(ints, at.WIDTHS), real(ints, floats, at.NUMBERS)
         first, sharing = widths[at.WIDTH.measured], widths[at.WIDTH.share_first : at.WIDTH.share_count + 1]
         total(work, first, whole(ints, at.BOOKS.money_account), paid, accounts, sharing)
         first += widths[at.WIDTH.money]
         total(work, first, whole(ints, at.BOOKS.cost_account), suffered, accounts, sharing)
+        reward_scale, safety_scale = numbers[at.NUMBER.reward_scale], numbers[at.NUMBER.safety_scale]
+        max_penalty = numbers[at.NUMBER.max_penalty]
         for a in range(acting):
-            penalty = xp.minimum(get(suffered, a) * numbers[at.NUMBER.safety_scale], numbers[at.NUMBER.max_penalty])
-            put(paid, a, get(paid, a) * -numbers[at.NUMBER.reward_scale] - penalty)
+            put(paid, a, _reward(xp, get(paid, a), get(suffered, a), reward_scale, safety_scale, max_penalty))
 
     @leaf
     def copy(source, first, count, work, f):
@@ -223,8 +225,7 @@ def make_finish(rows: Rows) -> Callable:
             put(work, f + i - first, get(following, i) * get(forecast, i - first))
         f += series - first
         for bus in range(m):
-            re, im = get(held, bus), get(held, m + bus)
-            put(work, f + bus, xp.sqrt(re * re + im * im))
+            put(work, f + bus, _magnitude(xp, get(held, bus), get(held, m + bus)))
         f = copy(work, 0, measured, work, f + m)
         begin = width - 4 - branches - widths[at.WIDTH.references]
         for i in range(branches):

@@ -12,11 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from powergrid.engine import formulas
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
+from powergrid.engine.compiled.kernels import compiled
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.compiled.topologies import make_topologies
+from powergrid.networks.regulation import relay_voltage
+
+_due, _physical, _magnitude = (compiled(getattr(formulas, name)) for name in ("due", "physical", "magnitude"))
+_relay_voltage = compiled(relay_voltage)
 
 
 class Before(NamedTuple):
@@ -96,8 +102,7 @@ def make_before(rows: Rows) -> Before:
         for lane in range(lanes):
             e = who[lane]
             for a in range(len(interval)):
-                since = clock[e, 0] - offset[a]
-                due[e, a] = always or (since >= 0 and since % interval[a] == 0)
+                due[e, a] = always or _due(clock[e, 0], interval[a], offset[a])
         for k in range(len(actor)):
             a = actor[k]
             if a < 0:
@@ -147,7 +152,7 @@ def make_before(rows: Rows) -> Before:
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         first, slots, units = widths[at.WIDTH.states], widths[at.WIDTH.slots], widths[at.WIDTH.units]
         for k in range(slots):
-            put(delivered, k, low[k] + (get(after, first + k) + 1.0) * half_span[k])
+            put(delivered, k, _physical(get(after, first + k), low[k], half_span[k]))
         for i in range(slots, slots + 2 * units):
             put(delivered, i, 0.0)
         for f in range(0, len(table), at.CALL_WIDTH):
@@ -237,8 +242,7 @@ def make_before(rows: Rows) -> Before:
                 new[i] = old[i]
             write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.INPUT.start_re])
             for bus in range(m):
-                re, im = get(old, held + bus), get(old, held + m + bus)
-                put(v_pu, bus, xp.sqrt(re * re + im * im))
+                put(v_pu, bus, _magnitude(xp, get(old, held + bus), get(old, held + m + bus)))
             deliver(ints, floats, old, new, now, v_pu, made)
             select(ints, who, clock, new, inputs)
             stop(ints, who, clock, old, new, made)
@@ -250,18 +254,17 @@ def make_before(rows: Rows) -> Before:
 
     @leaf
     def sense(ints, floats, row, m, ratio, lane, reading):
-        """What compensated relays read [pu], ``(u,)``: see ``powergrid.networks.regulation.Relays.read``."""
+        """What compensated relays read [pu], ``(u,)``."""
         from_bus, to_bus = whole(ints, at.RELAY.from_bus), whole(ints, at.RELAY.to_bus)
         y_re, y_im = real(ints, floats, at.RELAY.y_re), real(ints, floats, at.RELAY.y_im)
         r_pu, x_pu = real(ints, floats, at.RELAY.r_pu), real(ints, floats, at.RELAY.x_pu)
+        gain = real(ints, floats, at.RELAY.gain)
         for u in range(len(from_bus)):
-            f, t, gain, k = from_bus[u], to_bus[u], real(ints, floats, at.RELAY.gain)[u], ratio[u * lanes + lane]
-            drop_re, drop_im = k * row[f] - row[t], k * row[m + f] - row[m + t]
-            i_re = y_re[u] * drop_re - y_im[u] * drop_im
-            i_im = y_re[u] * drop_im + y_im[u] * drop_re
-            re = gain * row[t] - r_pu[u] * i_re + x_pu[u] * i_im
-            im = gain * row[m + t] - r_pu[u] * i_im - x_pu[u] * i_re
-            reading[u * lanes + lane] = np.sqrt(re * re + im * im)
+            f, t = from_bus[u], to_bus[u]
+            reading[u * lanes + lane] = _relay_voltage(
+                xp, row[f], row[m + f], row[t], row[m + t], ratio[u * lanes + lane], y_re[u], y_im[u], gain[u],
+                r_pu[u], x_pu[u],
+            )  # fmt: skip
 
     @inside
     def want(p):

@@ -21,6 +21,7 @@ from powergrid.agents.curves import Curve
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.machine_code import cached
 from powergrid.core.types import Array
+from powergrid.engine import formulas
 from powergrid.engine import inverters as engine
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
@@ -34,6 +35,7 @@ from powergrid.engine.inverters import LARGEST_STEP_PU, LEAST_SHARE, ROUNDS, SCA
 from powergrid.engine.layout import Layout
 
 _reactive, _active = twin(curves.reactive_slot), twin(curves.active_slot)
+_physical, _magnitude = twin(formulas.physical), twin(formulas.magnitude)
 _NUDGE_PU = 4.0 * float(np.sqrt(np.finfo(float).eps))
 _UNKNOWN = 1e300
 Q_SLOT, P_SLOT, OFFERED, UNIT, NODE = range(5)
@@ -174,14 +176,14 @@ def make_follow(rows: Rows) -> Follow:
                     real_[FULL_LOW, u], real_[LOW, u], real_[HIGH, u], real_[FULL_HIGH, u], real_[FULL_SHARE, u]
                 )
                 slot = _reactive(xp, w, curve, real_[GAIN, u])
-                put(delivered, k, low[k] + (slot + 1.0) * half_span[k])
+                put(delivered, k, _physical(slot, low[k], half_span[k]))
             if units[P_SLOT, u] >= 0:
                 k, half_mw = units[P_SLOT, u], fill(real_[HALF, u])
                 if units[OFFERED, u] >= 0:
                     half_mw = get(after, units[OFFERED, u]) * 0.5
                 wanted = get(memory, WANTED * n + u)
                 slot = _active(xp, w, wanted, real_[LEFT, u], real_[RATED, u], real_[FROM, u], half_mw)
-                put(delivered, k, low[k] + (slot + 1.0) * half_span[k])
+                put(delivered, k, _physical(slot, low[k], half_span[k]))
 
     @leaf
     def deliver(ints, floats, units, real_, families, who, when, memory, nudge, old, now, v_pu, after, delivered):
@@ -205,8 +207,7 @@ def make_follow(rows: Rows) -> Follow:
             row[lane] = when[who[lane], 1]
         read(flat(table), table.shape[1], row, 0, table.shape[1], now, 0)
         for bus in range(m):
-            re, im = get(old, held + bus), get(old, held + m + bus)
-            put(v_pu, bus, xp.sqrt(re * re + im * im))
+            put(v_pu, bus, _magnitude(xp, get(old, held + bus), get(old, held + m + bus)))
 
     @leaf
     def places_of(ints, floats):
@@ -380,7 +381,7 @@ def make_follow(rows: Rows) -> Follow:
     return Follow(begin, follow)
 
 
-_MADE_OF = (Path(__file__).parent, Path(engine.__file__), Path(curves.__file__))
+_MADE_OF = (Path(__file__).parent, Path(engine.__file__), Path(formulas.__file__), Path(curves.__file__))
 
 
 @cache

@@ -35,6 +35,7 @@ from powergrid.core.files import write_whole
 from powergrid.core.types import Injection
 from powergrid.engine.compiled import vector_types
 from powergrid.engine.layout import Family
+from powergrid.networks.regulation import steps_taken
 
 _log = logging.getLogger("powergrid")
 
@@ -116,6 +117,7 @@ from powergrid.core.types import Injection
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.kernels import c_function, compiled
 from powergrid.engine.compiled.rows import {rows}
+from powergrid.networks.regulation import steps_taken
 
 Params, State, Command, Exogenous = KERNEL.Params, KERNEL.State, KERNEL.Command, KERNEL.Exogenous
 get, put, fill = {rows}.get, {rows}.put, {rows}.fill
@@ -152,6 +154,7 @@ def account(
 """
 
 _RELAY = """
+taken = compiled(steps_taken)
 kernel_moved = compiled(KERNEL.moved)
 kernel_ratio = compiled(KERNEL.ratio)
 kernel_wanted = compiled(KERNEL.wanted_steps)
@@ -160,10 +163,10 @@ kernel_wanted = compiled(KERNEL.wanted_steps)
 @c_function(types.void(n_, r_, r_, r_, r_, r_))
 def move(n, numbers, state, upstream, wanted, ratio):
     for u in range(n):
-        waits = fill(0.0)
+        upstream_wants = fill(0.0)
         for other in range(n):
-            waits += xp.abs(get(wanted, other)) * upstream[other * n + u]
-        new = kernel_moved(xp, {state}, xp.where(waits > 0.0, 0.0, get(wanted, u)))
+            upstream_wants += xp.abs(get(wanted, other)) * upstream[other * n + u]
+        new = kernel_moved(xp, {state}, taken(xp, get(wanted, u), upstream_wants))
         put(ratio, u, kernel_ratio({params}, new))
 {moved}
 
@@ -306,6 +309,8 @@ def _fingerprint(kernel: Any, source: str) -> str:
     columns = (kernel.Params, kernel.State, kernel.Command, kernel.Exogenous)
     digest.update(repr([kind._fields for kind in columns]).encode())
     seen: set[Any] = set()
+    rule: Any = steps_taken
+    _digest(digest, rule, seen)
     for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
         if hasattr(kernel, name):
             _digest(digest, getattr(kernel, name), seen)

@@ -26,15 +26,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from powergrid.core.machine_code import cached
-from powergrid.engine import regulation
+from powergrid.engine import formulas
 from powergrid.engine.compiled.after import make_finish
 from powergrid.engine.compiled.arguments import ENTRY, ChooseArguments, TickArguments, entry, types_of
 from powergrid.engine.compiled.before import make_before
 from powergrid.engine.compiled.rows import MANY, ONE
 from powergrid.engine.compiled.tick import make_tick
+from powergrid.networks import regulation
 from powergrid.powerflow import columns
 
-_MADE_OF = (Path(__file__).parent, Path(regulation.__file__), Path(columns.__file__).parent)
+_MADE_OF = (
+    Path(__file__).parent, Path(formulas.__file__), Path(regulation.__file__), Path(columns.__file__).parent
+)  # fmt: skip
 
 
 @cache

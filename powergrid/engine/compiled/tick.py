@@ -18,7 +18,7 @@ from powergrid.engine.compiled.arguments import TickArguments
 from powergrid.engine.compiled.before import Before
 from powergrid.engine.compiled.common import inside, leaf
 from powergrid.engine.compiled.rows import Rows
-from powergrid.engine.regulation import ROUNDS
+from powergrid.networks.regulation import ROUNDS
 from powergrid.powerflow.lanes import SOLVER
 
 PIECE = 32

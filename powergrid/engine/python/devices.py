@@ -20,6 +20,7 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.python_device import Windows
 from powergrid.core.errors import DeviceError
 from powergrid.core.types import Array
+from powergrid.engine import formulas
 from powergrid.engine.layout import Layout, Slots
 from powergrid.engine.python.family import Told
 from powergrid.engine.python.loop import loop_of
@@ -301,7 +302,7 @@ class PythonDevices:
             If a device raises, answers anything but finite numbers or changes a parameter, or if the state is one
             that its objects have left behind.
         """
-        orders = self._low + (slots.take(self._action_slots, axis=1) + 1.0) * self._half_span
+        orders = formulas.physical(slots.take(self._action_slots, axis=1), self._low, self._half_span)
         seen, paid, v_pu = self._surroundings(signals, now, v_re, v_im)
         numbers = slots[:, self.held].tolist()
         answers: list[Any] = []
