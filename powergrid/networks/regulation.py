@@ -52,8 +52,8 @@ ROUNDS = 64
 
 
 def relay_voltage(
-    xp: Any, from_re: Array, from_im: Array, to_re: Array, to_im: Array, ratio: Array, y_re: Any, y_im: Any, gain: Any,
-    r_pu: Any, x_pu: Any,
+    xp: Namespace, from_re: Array, from_im: Array, to_re: Array, to_im: Array, ratio: Array, y_re: Array, y_im: Array,
+    gain: Array, r_pu: Array, x_pu: Array,
 ) -> Array:  # fmt: skip
     """Voltage that a relay with a compensator sees, over 120 V [pu]: of the voltages at the regulator's ends [pu], its
     gain, and the columns of :class:`Relays`.
@@ -65,7 +65,7 @@ def relay_voltage(
     return xp.sqrt(re * re + im * im)
 
 
-def steps_taken(xp: Any, wanted: Array, wanted_upstream: Array) -> Array:
+def steps_taken(xp: Namespace, wanted: Array, wanted_upstream: Array) -> Array:
     """Steps that a regulator takes: those it wants, none while one upstream, whose delay is shorter, wants any."""
     return xp.where(wanted_upstream > 0.0, 0.0, wanted)
 

@@ -36,7 +36,9 @@ def unbalance(xp: Namespace, v_re: Array, v_im: Array, nodes: np.ndarray) -> Arr
     return sequence_ratio(xp, *phases[0], *phases[1], *phases[2])
 
 
-def sequence_ratio(xp: Any, a_re: Array, a_im: Array, b_re: Array, b_im: Array, c_re: Array, c_im: Array) -> Array:
+def sequence_ratio(
+    xp: Namespace, a_re: Array, a_im: Array, b_re: Array, b_im: Array, c_re: Array, c_im: Array
+) -> Array:
     """Negative over positive sequence voltage of three phases' voltages [1]."""
     near_re, near_im = a_re + _COSINE * (b_re + c_re), a_im + _COSINE * (b_im + c_im)
     turn_re, turn_im = _SINE * (b_re - c_re), _SINE * (b_im - c_im)
