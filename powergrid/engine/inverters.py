@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.agents.curves import Curve, active_slot, reactive_slot
-from powergrid.core.backend import is_numpy, while_loop
+from powergrid.core.backend import Namespace, is_numpy, while_loop
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import schedule
 from powergrid.engine.layout import Layout, Params
@@ -31,6 +31,56 @@ LEAST_SHARE = 1.0 / 128.0
 """Smallest share of a step that is tried; it is taken whatever it does [1]."""
 SCALE = (0.3, 4.0)
 """Range of the factor on the network's sensitivities [1]."""
+UNKNOWN_PU = 1e30
+"""What stands for the largest ``|r|`` before the first flow [pu]."""
+
+
+def judged(
+    xp: Namespace, busy: Array, solved: Array, largest: Array, base: Array, share: Array, rest_pu: float
+) -> tuple[Array, Array]:
+    """Whether the voltages tried become the next base, and whether their environment is still not at rest.
+
+    Parameters
+    ----------
+    busy, solved
+        Whether the environment was not at rest, and whether its flow was solved.
+    largest, base
+        Largest ``|r|`` at the voltages tried and at the base that they were tried from [pu].
+    share
+        Share of the step that was tried [1].
+    rest_pu
+        Largest ``|r|`` at rest [pu].
+    """
+    rises = xp.logical_not(solved) | (largest > (1.0 - 0.1 * share) * base)
+    refused = rises & (share > LEAST_SHARE) & (base < UNKNOWN_PU)
+    rests = solved & (largest <= rest_pu)
+    return busy & solved & xp.logical_not(refused), busy & xp.logical_not(rests) & (solved | refused)
+
+
+def factor_of(xp: Namespace, explained: Array, expected: Array, base: Array, factor: Array) -> Array:
+    """Factor on the sensitivities with which they explain best how the voltages have moved since the last base.
+
+    `explained` is the product of the changes expected and seen, summed over the units, `expected` the sum of the
+    expected ones' squares; where nothing is known of a base or expected, the last `factor` stays.
+    """
+    fit = explained / xp.where(expected > 0.0, expected, 1.0)
+    known = (base < UNKNOWN_PU) & (expected > 0.0)
+    return xp.where(known, xp.minimum(xp.maximum(fit, SCALE[0]), SCALE[1]), factor)
+
+
+def share_of(xp: Namespace, longest: Array) -> Array:
+    """Share of a step that is tried first, of its largest change of voltage [pu]."""
+    return LARGEST_STEP_PU / xp.maximum(longest, LARGEST_STEP_PU)
+
+
+def nudge_of(xp: Namespace, r: Array, nudge_pu: float) -> Array:
+    """Change of voltage in the direction of the step over which slopes are taken [pu]."""
+    return xp.where(r < 0.0, -nudge_pu, nudge_pu)
+
+
+def slope_of(xp: Namespace, here: Array, there: Array, nudge: Array) -> Array:
+    """Fall of what a unit delivers for a rise of voltage [MW/pu, Mvar/pu]."""
+    return xp.maximum((here - there) / nudge, 0.0)
 
 
 @dataclass(frozen=True)
@@ -210,7 +260,7 @@ class Base(NamedTuple):
     Attributes
     ----------
     w, largest
-        Voltages [pu], ``(*batch, n)``, and the largest ``|r|`` at them; infinite before the first flow.
+        Voltages [pu], ``(*batch, n)``, and the largest ``|r|`` at them; :data:`UNKNOWN_PU` before the first flow.
     p_mw, q_mvar, v_pu
         What the units delivered there, and the voltages that they had.
     step, share
@@ -279,19 +329,15 @@ def at_rest(tick: Tick, solve: Callable[[NodeLoad, Any], Flow], start: Any, w: A
         powers, v_pu = tick.powers(injections), inverters.terminal(xp, flow.v_pu)
         r = xp.where(alive, v_pu - now.w, 0.0)
         largest = xp.abs(r).max(-1)
-        refused = xp.logical_not(flow.converged) | (largest > (1.0 - 0.1 * now.base.share) * now.base.largest)
-        refused = refused & (now.base.share > LEAST_SHARE) & xp.isfinite(now.base.largest)
-        rests = flow.converged & (largest <= rest_pu)
-        takes = now.busy & flow.converged & xp.logical_not(refused)
-        nudge = xp.where(r < 0.0, -nudge_pu, nudge_pu)
+        takes, busy = judged(xp, now.busy, flow.converged, largest, now.base.largest, now.base.share, rest_pu)
+        nudge = nudge_of(xp, r, nudge_pu)
         beyond = tick.powers(tick.deliver(now.w + nudge)[2])
-        slopes = [xp.maximum((here - there) / nudge, 0.0) for here, there in zip(powers, beyond, strict=True)]
+        slopes = [slope_of(xp, here, there, nudge) for here, there in zip(powers, beyond, strict=True)]
         factor = _factor(xp, r_pu, x_pu, now.base, powers, xp.where(alive, v_pu - now.base.v_pu, 0.0))
         step = _newton(xp, r_pu, x_pu, factor, slopes, r)
-        whole = xp.minimum(LARGEST_STEP_PU / xp.maximum(xp.abs(step).max(-1), LARGEST_STEP_PU), 1.0)
+        whole = share_of(xp, xp.abs(step).max(-1))
         tried = Base(now.w, largest, *powers, v_pu, step, whole, factor)
         base = Base(*_chosen(xp, takes, tried, now.base._replace(share=0.5 * now.base.share)))
-        busy = now.busy & xp.logical_not(rests) & (flow.converged | refused)
         solved = _chosen(xp, now.busy & flow.converged, (flow.v_re, flow.v_im), now.start)
         kept = xp.logical_not(now.busy)
         if is_numpy(xp) and now.flow is not None and kept.any():
@@ -301,7 +347,7 @@ def at_rest(tick: Tick, solve: Callable[[NodeLoad, Any], Flow], start: Any, w: A
 
     batch, zero = w.shape[:-1], w * 0.0
     one = zero[..., 0] + 1.0
-    base = Base(w, one * np.inf, zero, zero, w, zero, one, one)
+    base = Base(w, one * UNKNOWN_PU, zero, zero, w, zero, one, one)
     first = Round(None, Voltages(start.v_re, start.v_im), w, base, xp.ones(batch, dtype=bool), xp.asarray(ROUNDS))
     last = while_loop(xp, lambda now: (now.left > 0) & now.busy.any(), settle, first)
     flow = last.flow
@@ -325,10 +371,8 @@ def _answer(r_pu: Array, x_pu: Array, p_mw: Array, q_mvar: Array) -> Array:
 def _factor(xp: Any, r_pu: Array, x_pu: Array, base: Base, powers: Sequence[Array], moved: Array) -> Array:
     """Factor on the sensitivities with which they explain best how voltages have `moved` since the last base."""
     expected = _answer(r_pu, x_pu, powers[0] - base.p_mw, powers[1] - base.q_mvar)
-    size = (expected * expected).sum(-1)
-    fit = (expected * moved).sum(-1) / xp.where(size > 0.0, size, 1.0)
-    known = xp.isfinite(base.largest) & (size > 0.0)
-    return xp.where(known, xp.minimum(xp.maximum(fit, SCALE[0]), SCALE[1]), base.factor)
+    explained, squares = (expected * moved).sum(-1), (expected * expected).sum(-1)
+    return factor_of(xp, explained, squares, base.largest, base.factor)
 
 
 def _newton(xp: Any, r_pu: Array, x_pu: Array, factor: Array, slopes: Sequence[Array], r: Array) -> Array:

@@ -31,19 +31,58 @@ from powergrid.engine.compiled.common import flat, inside, leaf, real, whole
 from powergrid.engine.compiled.kernels import compiled as twin
 from powergrid.engine.compiled.rows import MANY, ONE, Rows
 from powergrid.engine.compiled.topologies import make_topologies
-from powergrid.engine.inverters import LARGEST_STEP_PU, LEAST_SHARE, ROUNDS, SCALE
+from powergrid.engine.inverters import ROUNDS, UNKNOWN_PU
 from powergrid.engine.layout import Layout
 
 _reactive, _active = twin(curves.reactive_slot), twin(curves.active_slot)
 _physical, _magnitude = twin(formulas.physical), twin(formulas.magnitude)
 _NUDGE_PU = 4.0 * float(np.sqrt(np.finfo(float).eps))
-_UNKNOWN = 1e300
-Q_SLOT, P_SLOT, OFFERED, UNIT, NODE = range(5)
-"""Rows of ``Units.whole``; the nodes of the terminal take three."""
-FULL_LOW, LOW, HIGH, FULL_HIGH, FULL_SHARE, GAIN, LEFT, RATED, FROM, HALF, SHARE = range(11)
-"""Rows of ``Units.real``; the weights of the nodes take three."""
-W, WANTED, BASE, P_MW, Q_MVAR, V_PU, STEP, REST = range(8)
-"""Blocks of `n` in a row of memory; behind them ``[least, share, factor]``."""
+_judged, _factor_of, _share_of = twin(engine.judged), twin(engine.factor_of), twin(engine.share_of)
+_nudge_of, _slope_of = twin(engine.nudge_of), twin(engine.slope_of)
+
+
+class Places(NamedTuple):
+    """Rows of ``Units.whole``: slots that the curves fill (-1: none), the state's column with what nature offers (-1:
+    none), number of the unit, and the nodes of its terminal.
+    """
+
+    q_slot: Array
+    p_slot: Array
+    offered: Array
+    unit: Array
+    node_a: Array
+    node_b: Array
+    node_c: Array
+
+
+class Numbers(NamedTuple):
+    """Rows of ``Units.real``, as in :class:`powergrid.engine.inverters.Inverters`."""
+
+    curve: Curve
+    gain: Array
+    left: Array
+    rated_mw: Array
+    low_mw: Array
+    half_mw: Array
+    share_a: Array
+    share_b: Array
+    share_c: Array
+
+
+class Memory(NamedTuple):
+    """Blocks of `n` rows of `memory`; behind them `largest`, `share` and `factor`."""
+
+    w: Array
+    wanted: Array
+    base: Array
+    p_mw: Array
+    q_mvar: Array
+    v_pu: Array
+    step: Array
+    rest: Array
+
+
+PLACE, NUMBER, MEMORY = at.numbered(Places), at.numbered(Numbers), at.numbered(Memory)
 
 
 class Units(NamedTuple):
@@ -52,7 +91,7 @@ class Units(NamedTuple):
     Attributes
     ----------
     whole, real
-        One column a unit, see :data:`Q_SLOT` and :data:`FULL_LOW`.
+        One column a unit, see :class:`Places` and :class:`Numbers`.
     families
         First entries of their families' rows in ``Calls.table``.
     r_pu, x_pu
@@ -82,10 +121,18 @@ def units_of(layout: Layout, fields: Any) -> Units:
         if "available_mw" not in names:
             raise NotCompilableError(f"the state of {family.kernel.__name__} does not hold available_mw")
         offered[k] = fields[given.family[k]][names.index("available_mw")].start + given.row[k]
-    columns = (*given.curve, given.q_gain, given.left, given.rated_mw, given.low_mw, given.half_mw)
+    nodes, shares = given.node.T, given.share.T
+    places = Places(
+        q_slot=given.q_slot, p_slot=given.p_slot, offered=offered, unit=given.unit, node_a=nodes[0], node_b=nodes[1],
+        node_c=nodes[2],
+    )  # fmt: skip
+    numbers = Numbers(
+        curve=given.curve, gain=given.q_gain, left=given.left, rated_mw=given.rated_mw, low_mw=given.low_mw,
+        half_mw=given.half_mw, share_a=shares[0], share_b=shares[1], share_c=shares[2],
+    )  # fmt: skip
     return Units(
-        whole=np.ascontiguousarray([given.q_slot, given.p_slot, offered, given.unit, *given.node.T], np.int64),
-        real=np.ascontiguousarray([*columns, *given.share.T], float),
+        whole=np.ascontiguousarray(places, np.int64),
+        real=np.ascontiguousarray([*numbers.curve, *numbers[1:]], float),
         families=np.unique(given.family).astype(np.int64) * at.CALL_WIDTH,
         r_pu=given.r_pu,
         x_pu=given.x_pu,
@@ -158,9 +205,9 @@ def make_follow(rows: Rows) -> Follow:
     @leaf
     def terminal(units, real_, u, table, first):
         """Mean voltage of a unit's phases in a table whose magnitudes begin at row `first`."""
-        total = get(table, first + units[NODE, u]) * real_[SHARE, u]
-        for k in range(1, 3):
-            total += get(table, first + units[NODE + k, u]) * real_[SHARE + k, u]
+        total = get(table, first + units[PLACE.node_a, u]) * real_[NUMBER.share_a, u]
+        total += get(table, first + units[PLACE.node_b, u]) * real_[NUMBER.share_b, u]
+        total += get(table, first + units[PLACE.node_c, u]) * real_[NUMBER.share_c, u]
         return total
 
     @leaf
@@ -169,20 +216,26 @@ def make_follow(rows: Rows) -> Follow:
         n = units.shape[1]
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         for u in range(n):
-            w = get(memory, W * n + u) + get(nudge, u)
-            if units[Q_SLOT, u] >= 0:
-                k = units[Q_SLOT, u]
+            w = get(memory, MEMORY.w * n + u) + get(nudge, u)
+            if units[PLACE.q_slot, u] >= 0:
+                k = units[PLACE.q_slot, u]
                 curve = Curve(
-                    real_[FULL_LOW, u], real_[LOW, u], real_[HIGH, u], real_[FULL_HIGH, u], real_[FULL_SHARE, u]
+                    real_[NUMBER.curve.full_low_pu, u],
+                    real_[NUMBER.curve.low_pu, u],
+                    real_[NUMBER.curve.high_pu, u],
+                    real_[NUMBER.curve.full_high_pu, u],
+                    real_[NUMBER.curve.full_share, u],
                 )
-                slot = _reactive(xp, w, curve, real_[GAIN, u])
+                slot = _reactive(xp, w, curve, real_[NUMBER.gain, u])
                 put(delivered, k, _physical(slot, low[k], half_span[k]))
-            if units[P_SLOT, u] >= 0:
-                k, half_mw = units[P_SLOT, u], fill(real_[HALF, u])
-                if units[OFFERED, u] >= 0:
-                    half_mw = get(after, units[OFFERED, u]) * 0.5
-                wanted = get(memory, WANTED * n + u)
-                slot = _active(xp, w, wanted, real_[LEFT, u], real_[RATED, u], real_[FROM, u], half_mw)
+            if units[PLACE.p_slot, u] >= 0:
+                k, half_mw = units[PLACE.p_slot, u], fill(real_[NUMBER.half_mw, u])
+                if units[PLACE.offered, u] >= 0:
+                    half_mw = get(after, units[PLACE.offered, u]) * 0.5
+                wanted = get(memory, MEMORY.wanted * n + u)
+                slot = _active(
+                    xp, w, wanted, real_[NUMBER.left, u], real_[NUMBER.rated_mw, u], real_[NUMBER.low_mw, u], half_mw
+                )
                 put(delivered, k, _physical(slot, low[k], half_span[k]))
 
     @leaf
@@ -231,8 +284,8 @@ def make_follow(rows: Rows) -> Follow:
             old, new, made, own = p.before[group], p.after[group], p.delivered[group], p.memory[group]
             readings(ints, table, when, who, row, old, now, v_pu)
             for u in range(n):
-                put(own, W * n + u, terminal(units, real_, u, v_pu, 0))
-                put(own, WANTED * n + u, get(new, first + max(units[P_SLOT, u], 0)))
+                put(own, MEMORY.w * n + u, terminal(units, real_, u, v_pu, 0))
+                put(own, MEMORY.wanted * n + u, get(new, first + max(units[PLACE.p_slot, u], 0)))
             deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_pu, new, made)
             load(ints, floats, now, made, drawn, inputs, who)
 
@@ -240,7 +293,7 @@ def make_follow(rows: Rows) -> Follow:
     def delivered_by(ints, units, u, delivered):
         """Active and reactive power of a unit."""
         widths = whole(ints, at.WIDTHS)
-        p = widths[at.WIDTH.slots] + units[UNIT, u]
+        p = widths[at.WIDTH.slots] + units[PLACE.unit, u]
         return get(delivered, p), get(delivered, p + widths[at.WIDTH.units])
 
     @leaf
@@ -277,7 +330,7 @@ def make_follow(rows: Rows) -> Follow:
         tol_pu, rest_pu, fresh, active, busy = p.tol_pu, p.rest_pu, p.fresh, p.active, p.busy
         table, when, inputs, out = p.table, p.clock, p.inputs, p.out
         n, widths = units.shape[1], whole(ints, at.WIDTHS)
-        m, width, count = widths[at.WIDTH.buses], out.shape[1], 0
+        m, width, count, rest = widths[at.WIDTH.buses], out.shape[1], 0, MEMORY.rest * n
         starts = whole(ints, at.NETWORK.at)[at.INPUT.start_re]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_old, flow = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.empty(width * lanes)
@@ -297,35 +350,30 @@ def make_follow(rows: Rows) -> Follow:
             readings(ints, table, when, who, row, old, now, v_old)
             read(flat(out), width, who, 0, width, flow, 0)
             act, solved = get(marks, 0) > 0.5, get(flow, width - 1) < tol_pu
-            least, share, factor = get(own, REST * n), get(own, REST * n + 1), get(own, REST * n + 2)
+            least, share, factor = get(own, rest), get(own, rest + 1), get(own, rest + 2)
             if fresh:
-                least = xp.where(act, fill(_UNKNOWN), least)
+                least = xp.where(act, fill(UNKNOWN_PU), least)
                 share, factor = xp.where(act, fill(1.0), share), xp.where(act, fill(1.0), factor)
-            mark(ints, who, when, units[UNIT], alive)
+            mark(ints, who, when, units[PLACE.unit], alive)
             largest = fill(0.0)
             for u in range(n):
                 v = terminal(units, real_, u, flow, 2 * m)
-                put(r, u, (v - get(own, W * n + u)) * get(alive, u))
+                put(r, u, (v - get(own, MEMORY.w * n + u)) * get(alive, u))
                 largest = xp.maximum(largest, xp.abs(get(r, u)))
                 p_mw, q_mvar = delivered_by(ints, units, u, made)
-                put(dp, u, p_mw - get(own, P_MW * n + u))
-                put(dq, u, q_mvar - get(own, Q_MVAR * n + u))
-            known = least < _UNKNOWN
-            refused = (~solved) | (largest > (1.0 - 0.1 * share) * least)
-            refused = refused & (share > LEAST_SHARE) & known
-            takes = act & solved & (~refused)
-            # factor on the sensitivities with which they explain best how the voltages have moved
-            size, fit = fill(0.0), fill(0.0)
+                put(dp, u, p_mw - get(own, MEMORY.p_mw * n + u))
+                put(dq, u, q_mvar - get(own, MEMORY.q_mvar * n + u))
+            takes, stays = _judged(xp, act, solved, largest, least, share, rest_pu)
+            squares, explained = fill(0.0), fill(0.0)
             for u in range(n):
                 expected = answer(r_pu, x_pu, u, n, dp, dq)
-                moved = (terminal(units, real_, u, flow, 2 * m) - get(own, V_PU * n + u)) * get(alive, u)
-                size += expected * expected
-                fit += expected * moved
-            fit = xp.minimum(xp.maximum(fit / xp.where(size > 0.0, size, 1.0), SCALE[0]), SCALE[1])
-            fit = xp.where(known & (size > 0.0), fit, factor)
+                moved = (terminal(units, real_, u, flow, 2 * m) - get(own, MEMORY.v_pu * n + u)) * get(alive, u)
+                squares += expected * expected
+                explained += expected * moved
+            fit = _factor_of(xp, explained, squares, least, factor)
             # slopes of what is delivered, in the direction of the step
             for u in range(n):
-                put(nudge, u, xp.where(get(r, u) < 0.0, fill(-_NUDGE_PU), _NUDGE_PU))
+                put(nudge, u, _nudge_of(xp, get(r, u), _NUDGE_PU))
             for i in range(len(scratch)):
                 scratch[i] = new[i]
             for i in range(len(apart)):
@@ -333,31 +381,30 @@ def make_follow(rows: Rows) -> Follow:
             deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_old, scratch, apart)
             for u in range(n):
                 here, there = delivered_by(ints, units, u, made), delivered_by(ints, units, u, apart)
-                put(dp, u, xp.maximum((here[0] - there[0]) / get(nudge, u), 0.0))
-                put(dq, u, xp.maximum((here[1] - there[1]) / get(nudge, u), 0.0))
+                put(dp, u, _slope_of(xp, here[0], there[0], get(nudge, u)))
+                put(dq, u, _slope_of(xp, here[1], there[1], get(nudge, u)))
             for i in range(n):
                 for j in range(n):
                     gain = get(dp, j) * r_pu[i, j] + get(dq, j) * x_pu[i, j]
                     put(matrix, i * n + j, gain * fit + (1.0 if i == j else 0.0))
             solve(matrix, r, step, n)
-            longest = fill(LARGEST_STEP_PU)
+            longest = fill(0.0)
             for u in range(n):
                 longest = xp.maximum(longest, xp.abs(get(step, u)))
-            share = xp.where(takes, LARGEST_STEP_PU / longest, xp.where(act, share * 0.5, share))
-            put(own, REST * n, xp.where(takes, largest, least))
-            put(own, REST * n + 1, share)
-            put(own, REST * n + 2, xp.where(takes, fit, factor))
-            stays = act & (~(solved & (largest <= rest_pu))) & (solved | refused)
+            share = xp.where(takes, _share_of(xp, longest), xp.where(act, share * 0.5, share))
+            put(own, rest, xp.where(takes, largest, least))
+            put(own, rest + 1, share)
+            put(own, rest + 2, xp.where(takes, fit, factor))
             for u in range(n):
                 p_mw, q_mvar = delivered_by(ints, units, u, made)
-                w, v = get(own, W * n + u), terminal(units, real_, u, flow, 2 * m)
-                put(own, BASE * n + u, xp.where(takes, w, get(own, BASE * n + u)))
-                put(own, P_MW * n + u, xp.where(takes, p_mw, get(own, P_MW * n + u)))
-                put(own, Q_MVAR * n + u, xp.where(takes, q_mvar, get(own, Q_MVAR * n + u)))
-                put(own, V_PU * n + u, xp.where(takes, v, get(own, V_PU * n + u)))
-                put(own, STEP * n + u, xp.where(takes, get(step, u), get(own, STEP * n + u)))
-                again = get(own, BASE * n + u) + share * get(own, STEP * n + u)
-                put(own, W * n + u, xp.where(stays, again, w))
+                w, v = get(own, MEMORY.w * n + u), terminal(units, real_, u, flow, 2 * m)
+                put(own, MEMORY.base * n + u, xp.where(takes, w, get(own, MEMORY.base * n + u)))
+                put(own, MEMORY.p_mw * n + u, xp.where(takes, p_mw, get(own, MEMORY.p_mw * n + u)))
+                put(own, MEMORY.q_mvar * n + u, xp.where(takes, q_mvar, get(own, MEMORY.q_mvar * n + u)))
+                put(own, MEMORY.v_pu * n + u, xp.where(takes, v, get(own, MEMORY.v_pu * n + u)))
+                put(own, MEMORY.step * n + u, xp.where(takes, get(step, u), get(own, MEMORY.step * n + u)))
+                again = get(own, MEMORY.base * n + u) + share * get(own, MEMORY.step * n + u)
+                put(own, MEMORY.w * n + u, xp.where(stays, again, w))
                 put(nudge, u, fill(0.0))
             put(marks, 1, xp.where(stays, fill(1.0), 0.0))
             put(marks, 2, xp.where(act & solved, fill(1.0), 0.0))
@@ -407,7 +454,7 @@ class Followed:
     def __init__(self, units: Units, rest_pu: float, tol_pu: float, lanes: int, count: int):
         n = units.whole.shape[1]
         self._entries, self._units, self._limits = entries(lanes), units, (tol_pu, rest_pu)
-        self._memory = np.zeros((-(-count // lanes), (REST * n + 3) * lanes))
+        self._memory = np.zeros((-(-count // lanes), (MEMORY.rest * n + 3) * lanes))
         self._busy = np.empty(count, bool)
 
     def begin(self, tick: TickArguments) -> None:
