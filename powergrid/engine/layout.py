@@ -19,6 +19,7 @@ from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine import formulas
 from powergrid.engine.assembly.metering import Metering
+from powergrid.engine.blocks import Blocks, CostColumns, FeatureColumns, MoneyColumns
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
 from powergrid.engine.switching import Switching
@@ -236,6 +237,8 @@ class Ledger:
     ----------
     money_names, cost_names
         Columns of the two ledgers.
+    money_blocks, cost_blocks
+        Where the columns of a step lie that are summed up in them.
     money
         From all money columns of the step to ``accounts x names`` plus one shared row.
     costs
@@ -259,6 +262,8 @@ class Ledger:
 
     money_names: tuple[str, ...]
     cost_names: tuple[str, ...]
+    money_blocks: Blocks[MoneyColumns]
+    cost_blocks: Blocks[CostColumns]
     money: SumTo
     costs: SumTo
     transfers: np.ndarray
@@ -287,6 +292,8 @@ class View:
     ----------
     entries
         Every feature of the environment, in the order of the feature vector.
+    blocks
+        Where the features of each kind lie.
     index
         Features of each acting agent, ``(A, d_max)``; padding points at feature 0.
     valid
@@ -300,6 +307,7 @@ class View:
     """
 
     entries: tuple[tuple[str, Entry], ...]
+    blocks: Blocks[FeatureColumns]
     index: np.ndarray
     valid: np.ndarray
     sizes: tuple[int, ...]

@@ -1,38 +1,51 @@
 """Money and violations of one tick, by account and by name.
 
-The columns are always collected in the same order; ``money_columns`` and ``cost_columns`` say whose they are when the
-layout is made, ``money`` and ``costs`` fill them during a step.
+``money_columns`` and ``cost_columns`` say whose the columns are when the layout is made, ``money`` and ``costs`` fill
+them during a step; :mod:`powergrid.engine.blocks` has their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Flow
 from powergrid.engine import formulas
-from powergrid.engine.gather import join
+from powergrid.engine.blocks import Blocks, CostColumns, MoneyColumns
 from powergrid.engine.layout import DROPPED, SHARED, UNBALANCE, Family, Layout, Params
 from powergrid.engine.state import State
 from powergrid.powerflow.sequence import unbalance
 
 
-def money_columns(
-    families: Sequence[Family], layers: Sequence[Layer], settling: Sequence[int]
-) -> list[tuple[str, np.ndarray]]:
-    """Name and accounts of each block of money columns, in the order of :func:`money`."""
+class Charge(NamedTuple):
+    """Columns of money or of violations under one name, and the account of each."""
+
+    name: str
+    account: np.ndarray
+
+
+def blocks_of(charges: Any) -> Blocks[Any]:
+    """Where the blocks lie of the columns of :func:`money_columns` or :func:`cost_columns`."""
+    return Blocks(type(charges)(*([len(charge.account) for charge in block] for block in charges)))
+
+
+def money_columns(families: Sequence[Family], layers: Sequence[Layer], settling: Sequence[int]) -> MoneyColumns:
+    """Every charge of money."""
     settled = [layer.accounts[:-1] for layer in layers if layer.protocol.settles_bills]
     members = np.concatenate([*settled, np.zeros(0, dtype=int)])
-    blocks = []
+    device = []
     for family in families:
         replaced = np.isin(family.account, members) & (family.kernel.role == "meter")
         accounts = np.where(replaced, DROPPED, family.account)
-        blocks += [(name, accounts) for name in family.kernel.money_names]
-    blocks += [("settlement", families[i].account) for i in settling]
-    return blocks + [(name, layer.accounts) for layer in layers for name in layer.added.money_names]
+        device += [Charge(name, accounts) for name in family.kernel.money_names]
+    return MoneyColumns(
+        device=device,
+        settlement=[Charge("settlement", families[i].account) for i in settling],
+        protocol=[Charge(name, layer.accounts) for layer in layers for name in layer.added.money_names],
+    )
 
 
 def transfer_names(families: Sequence[Family], layers: Sequence[Layer]) -> set[str]:
@@ -71,15 +84,14 @@ def money(
     settled
         What the members of each layer pay, by name, with the counterparty last.
     """
-    blocks = list(family_money)
+    stored = []
     for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
         price = before.settlement_per_mwh[..., at]
         worth, columns = layout.families[i].kernel.worth, params.families[i]
-        blocks.append(worth(xp, columns, before.devices[i], price) - worth(xp, columns, devices[i], price))
-    blocks += settled
-    names = len(layout.ledger.money_names)
-    table = layout.ledger.money(xp, join(xp, blocks, before.tick.shape, before.settlement_per_mwh.dtype))
-    return _shared_out(xp, layout, table, names)
+        stored.append(worth(xp, columns, before.devices[i], price) - worth(xp, columns, devices[i], price))
+    values = MoneyColumns(device=family_money, settlement=stored, protocol=settled)
+    columns = layout.ledger.money_blocks.join(xp, values, before.tick.shape, before.settlement_per_mwh.dtype)
+    return _shared_out(xp, layout, layout.ledger.money(xp, columns), len(layout.ledger.money_names))
 
 
 def cost_columns(
@@ -89,18 +101,16 @@ def cost_columns(
     accounts: int,
     three_phase: np.ndarray,
     layers: Sequence[Layer],
-) -> list[tuple[str, np.ndarray]]:
-    """Name and accounts of each block of cost columns, in the order of :func:`costs`; what is shared stays so."""
-    blocks = [
-        ("voltage", bus_account),
-        ("overload", branch_account),
-        ("unserved", np.append(np.arange(accounts), SHARED)),
-    ]
-    if len(three_phase):
-        blocks.append((UNBALANCE, bus_account[three_phase[:, 0]]))
-    for family in families:
-        blocks += [(name, family.account) for name in family.kernel.violation_names]
-    return blocks + [(name, layer.accounts[:-1]) for layer in layers for name in layer.added.violation_names]
+) -> CostColumns:
+    """Every charge of a violation; what is shared stays so."""
+    return CostColumns(
+        voltage=[Charge("voltage", bus_account)],
+        overload=[Charge("overload", branch_account)],
+        unserved=[Charge("unserved", np.append(np.arange(accounts), SHARED))],
+        unbalance=[Charge(UNBALANCE, bus_account[three_phase[:, 0]])] if len(three_phase) else [],
+        device=[Charge(name, family.account) for family in families for name in family.kernel.violation_names],
+        protocol=[Charge(name, layer.accounts[:-1]) for layer in layers for name in layer.added.violation_names],
+    )
 
 
 def costs(
@@ -110,12 +120,13 @@ def costs(
     now: Array,
     flow: Flow,
     family_violations: Sequence[Array],
+    broken: Sequence[Array],
     topology: Array | None = None,
 ) -> Array:
     """Priced violations [$] by account and name, ``(*batch, accounts, names)``.
 
     Voltage outside the band, overload and voltage unbalance of what solved; unserved are the loads of dead islands, and
-    all load where the flow diverged.
+    all load where the flow diverged. Violations of families and of layers come by name, in order.
     """
     given = layout.settings
     solved = flow.converged[..., None]
@@ -129,8 +140,15 @@ def costs(
     overload = xp.where(solved, overload, 0.0)
     load_mw = now[..., layout.load_series] @ params.unserved_to_account
     unserved = formulas.unserved_price(xp, xp.where(solved, dead_mw, load_mw), given.unserved_price * given.dt_h)
-    uneven = [unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else []
-    columns = join(xp, [voltage, overload, unserved, *uneven, *family_violations], flow.converged.shape, voltage.dtype)
+    values = CostColumns(
+        voltage=[voltage],
+        overload=[overload],
+        unserved=[unserved],
+        unbalance=[unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else [],
+        device=family_violations,
+        protocol=broken,
+    )
+    columns = layout.ledger.cost_blocks.join(xp, values, flow.converged.shape, voltage.dtype)
     return _shared_out(xp, layout, layout.ledger.costs(xp, columns), len(layout.ledger.cost_names))
 
 
@@ -161,16 +179,17 @@ def _shared_out(xp: Any, layout: Layout, sums: Array, names: int) -> Array:
     return xp.where(sharing[:, None], table[..., :accounts, :] + share, table[..., :accounts, :])
 
 
-def money_targets(blocks: Sequence[tuple[str, np.ndarray]], names: Sequence[str], accounts: int) -> np.ndarray:
+def money_targets(charges: MoneyColumns, names: Sequence[str], accounts: int) -> np.ndarray:
     """Cell of each column in the flattened ``(accounts + 1, names)`` table; -1 drops it."""
-    cells = [_cells(account, names.index(name), len(names), accounts) for name, account in blocks]
+    flat = [charge for block in charges for charge in block]
+    cells = [_cells(account, names.index(name), len(names), accounts) for name, account in flat]
     return np.concatenate(cells) if cells else np.zeros(0, dtype=int)
 
 
-def cost_targets(blocks: Sequence[tuple[str, np.ndarray]], names: Sequence[str], accounts: int) -> np.ndarray:
+def cost_targets(charges: CostColumns, names: Sequence[str], accounts: int) -> np.ndarray:
     """As :func:`money_targets`; what is shared of the core columns goes under its ``shared_`` name."""
     cells = []
-    for name, account in blocks:
+    for name, account in [charge for block in charges for charge in block]:
         shared = names.index(f"shared_{name}") if f"shared_{name}" in names else names.index(name)
         column = np.where(account == SHARED, shared, names.index(name))
         cells.append(_cells(account, column, len(names), accounts))

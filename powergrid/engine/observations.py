@@ -1,6 +1,7 @@
 """What agents see: one vector of named features, and a gather for each agent.
 
-The ``..._entries`` name the features when the layout is made, ``features`` fills them during a step, in that order.
+The ``..._entries`` name the features when the layout is made, ``features`` fills them during a step;
+:mod:`powergrid.engine.blocks` has their order.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Array, Entry, Flow, Injection
-from powergrid.engine.gather import join
+from powergrid.engine.blocks import FeatureColumns
 from powergrid.engine.layout import Columns, Layout, Ledger, Params
 from powergrid.engine.state import Noise, State
 
@@ -59,24 +60,24 @@ def exogenous_entries(columns: Columns) -> list[Named]:
 
 def network_entries(
     buses: Sequence[str], branches: Sequence[str], measured: Sequence[str], readings: Sequence[str]
-) -> list[Named]:
-    """Bus voltages, active power of metered branches and source, of units and net, reactive power of the former.
+) -> tuple[list[Named], list[Named], list[Named]]:
+    """Bus voltages; active power of metered branches and source, of units and net; reactive power of the former.
 
     The meter of a unit counts what it draws; the unit's own reading ``p`` is what it feeds in.
     """
     power = Entry("p", "MW", -_POWER_BOUND, _POWER_BOUND)
     reactive = Entry("q", "Mvar", -_POWER_BOUND, _POWER_BOUND)
-    found = [(f"bus_{name}", Entry("v", "pu", 0.0, 2.0)) for name in buses]
-    found += [(name, power) for name in branches]
+    voltage = [(f"bus_{name}", Entry("v", "pu", 0.0, 2.0)) for name in buses]
+    found = [(name, power) for name in branches]
     found += [(name, power._replace(name="meter_p")) for name in measured[len(branches) :]]
     found += [(name.removesuffix(".net"), power._replace(name="net_p")) for name in readings[len(measured) :]]
-    return found + [(name, reactive) for name in branches]
+    return voltage, found, [(name, reactive) for name in branches]
 
 
-def load_entries(accounts: Sequence[str], renewable: Sequence[int]) -> list[Named]:
-    """The network's own load behind each account's meter; less what sun and wind offer, where there are any."""
+def load_entries(accounts: Sequence[str], renewable: Sequence[int]) -> tuple[list[Named], list[Named]]:
+    """The network's own load behind each account's meter; the same less what sun and wind offer, where they are."""
     load, net = (Entry(name, "MW", -_POWER_BOUND, _POWER_BOUND) for name in ("load", "net_load"))
-    return [(name, load) for name in accounts] + [(accounts[i], net) for i in renewable]
+    return [(name, load) for name in accounts], [(accounts[i], net) for i in renewable]
 
 
 def frequency_entries(units: Sequence[str], f_hz: float) -> list[Named]:
@@ -121,17 +122,28 @@ def features(
     load_mw = row[..., layout.load_series] @ params.load_to_account
     net_load_mw = layout.net_load(xp, params, row)[..., layout.renewable_accounts]
     start = layout.columns.ahead_start
-    blocks = [row[..., :start], row[..., start:] * noise.forecast, flow.v_pu, measured_mw]
-    blocks += [flow.q_meter_mvar, flow.q_slack_mvar[..., None], load_mw[..., :-1], net_load_mw]
-    blocks.append(state.settlement_per_mwh)
+    readings: list[Array] = []
     for family, columns, device, injection in zip(
         layout.families, params.families, state.devices, injections, strict=True
     ):
-        blocks += family.kernel.readings(xp, columns, device, injection)
+        readings += family.kernel.readings(xp, columns, device, injection)
+    frequency = []
     if layout.islands is not None and frequency_hz is not None:
-        blocks.append(frequency_hz[..., layout.islands.unit])
-    blocks.append(state.signals)
-    return join(xp, blocks, row.shape[:-1], row.dtype)
+        frequency.append(frequency_hz[..., layout.islands.unit])
+    values = FeatureColumns(
+        series=[row[..., :start]],
+        forecast=[row[..., start:] * noise.forecast],
+        v_pu=[flow.v_pu],
+        measured_mw=[measured_mw],
+        q_mvar=[flow.q_meter_mvar, flow.q_slack_mvar[..., None]],
+        load_mw=[load_mw[..., :-1]],
+        net_load_mw=[net_load_mw],
+        settlement=[state.settlement_per_mwh],
+        device=readings,
+        frequency_hz=frequency,
+        signals=[state.signals],
+    )
+    return layout.view.blocks.join(xp, values, row.shape[:-1], row.dtype)
 
 
 def observation(xp: Any, layout: Layout, vector: Array) -> Array:

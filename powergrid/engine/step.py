@@ -74,7 +74,7 @@ def delivered(
         v_re=held[0], v_im=held[1],
     )  # fmt: skip
     money = ledger.money(xp, layout, params, state, devices, paid, settled)
-    costs = ledger.costs(xp, layout, params, now, flow, [*priced, *broken], result.topology)
+    costs = ledger.costs(xp, layout, params, now, flow, priced, broken, result.topology)
 
     after = after._replace(tick=state.tick + 1, row=state.row + 1)
     vector = observations.features(

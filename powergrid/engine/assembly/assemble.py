@@ -324,8 +324,8 @@ def _ledger(
     three_phase = _three_phase_nodes(parts.network)
     costs = ledger.cost_columns(families, bus_account, branch_account, accounts, three_phase, protocols)
     core = (*CORE_COSTS, *((UNBALANCE, f"shared_{UNBALANCE}") if len(three_phase) else ()))
-    money_names = tuple(dict.fromkeys(name for name, _ in money)) or ("grid",)
-    cost_names = tuple(dict.fromkeys([*core, *(name for name, _ in costs)]))
+    money_names = tuple(dict.fromkeys(charge.name for block in money for charge in block)) or ("grid",)
+    cost_names = tuple(dict.fromkeys([*core, *(charge.name for block in costs for charge in block)]))
     at = terminals.node_of_place(parts.network)
     loads = [np.zeros((len(load_series), accounts + 1)) for _ in range(2)]
     for table, owner in zip(loads, (meters.account_of_node(ownership), bus_account), strict=True):
@@ -333,6 +333,8 @@ def _ledger(
     return Ledger(
         money_names=money_names,
         cost_names=cost_names,
+        money_blocks=ledger.blocks_of(money),
+        cost_blocks=ledger.blocks_of(costs),
         money=SumTo(ledger.money_targets(money, money_names, accounts), (accounts + 1) * len(money_names)),
         costs=SumTo(ledger.cost_targets(costs, cost_names, accounts), (accounts + 1) * len(cost_names)),
         transfers=np.isin(money_names, sorted(ledger.transfer_names(families, protocols))),

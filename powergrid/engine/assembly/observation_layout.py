@@ -13,6 +13,7 @@ from powergrid.core.types import CONSTANT_SERIES, Entry
 from powergrid.engine import observations
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters
+from powergrid.engine.blocks import Blocks, FeatureColumns
 from powergrid.engine.layout import Family, Ledger, View
 from powergrid.networks import terminals
 
@@ -48,11 +49,12 @@ def view(
     ledger: Ledger,
     forming: Sequence[str] = (),
 ) -> View:
-    """Make the view: all features in the order in which ``observations.features`` fills them, and each actor's choice.
+    """Make the view: all features, and each actor's choice.
 
     Units in `forming` see their frequency.
     """
-    book = _Book(_entries(parts, ownership, meters, families, signals, ledger, forming))
+    entries = _entries(parts, ownership, meters, families, signals, ledger, forming)
+    book = _Book([entry for block in entries for entry in block])
     concerned = _Series(parts, meters.account_of_node(ownership), families, ledger)
     agents = {agent.id: agent for agent in parts.agents}
     below: dict[str, list[Entry]] = defaultdict(list)  # what everybody below its owner receives
@@ -73,6 +75,7 @@ def view(
     bounds = np.array([(entry.low, entry.high) for _, entry in book.entries], dtype=float).reshape(-1, 2)
     return View(
         entries=tuple(book.entries),
+        blocks=Blocks(FeatureColumns(*([len(block)] for block in entries))),
         index=index,
         valid=valid,
         sizes=tuple(len(features) for features in chosen),
@@ -90,21 +93,32 @@ def _entries(
     signals: Sequence[Column],
     ledger: Ledger,
     forming: Sequence[str],
-) -> list[tuple[str, Entry]]:
+) -> FeatureColumns:
     units = {agent.id: agent for agent in parts.agents}
-    found = observations.exogenous_entries(parts.columns)
+    exogenous, ahead = observations.exogenous_entries(parts.columns), parts.columns.ahead_start
     branches = meters.measured[: len(meters.branches) + 1]
-    found += observations.network_entries(parts.network.buses.name, branches, meters.measured, meters.names)
-    found += observations.load_entries(
-        ownership.accounts, np.flatnonzero(ledger.renewable_to_account[:, :-1].any(axis=0)).tolist()
-    )
-    found += observations.settlement_entries(parts.columns, ledger)
+    buses = parts.network.buses.name
+    voltages, powers, reactive = observations.network_entries(buses, branches, meters.measured, meters.names)
+    renewable = np.flatnonzero(ledger.renewable_to_account[:, :-1].any(axis=0)).tolist()
+    load, net_load = observations.load_entries(ownership.accounts, renewable)
+    readings = []
     for family in families:
         rows = [units[id].observation_entries() for id in family.ids]
         for column in range(len(rows[0])):
-            found += [(id, row[column]) for id, row in zip(family.ids, rows, strict=True)]
-    found += observations.frequency_entries(forming, parts.network.f_hz)
-    return found + [(column.owner, column.entry) for column in signals]
+            readings += [(id, row[column]) for id, row in zip(family.ids, rows, strict=True)]
+    return FeatureColumns(
+        series=exogenous[:ahead],
+        forecast=exogenous[ahead:],
+        v_pu=voltages,
+        measured_mw=powers,
+        q_mvar=reactive,
+        load_mw=load,
+        net_load_mw=net_load,
+        settlement=observations.settlement_entries(parts.columns, ledger),
+        device=readings,
+        frequency_hz=observations.frequency_entries(forming, parts.network.f_hz),
+        signals=[(column.owner, column.entry) for column in signals],
+    )
 
 
 def _local(

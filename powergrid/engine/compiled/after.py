@@ -109,30 +109,30 @@ def make_finish(rows: Rows) -> Callable:
 
     @leaf
     def price(ints, floats, served, who, clock, converged, now, flow, work, first):
-        """Price what the network suffered: voltage, overload, unserved load and unbalance, the first cost columns."""
+        """Price what the network suffered: voltage, overload, unserved load and unbalance; costs from `first` on."""
         numbers, widths = real(ints, floats, at.NUMBERS), whole(ints, at.WIDTHS)
         m, meters = widths[at.WIDTH.buses], widths[at.WIDTH.branch_meters] + widths[at.WIDTH.references]
-        branches = len(flow) // lanes - 4 - 3 * m - 2 * meters
+        branches, block = len(flow) // lanes - 4 - 3 * m - 2 * meters, whole(ints, at.COSTS_AT)
         v_min_pu, v_max_pu = numbers[at.NUMBER.v_min_pu], numbers[at.NUMBER.v_max_pu]
         for bus in range(m):
             priced = _voltage_price(xp, get(flow, 2 * m + bus), v_min_pu, v_max_pu, numbers[at.NUMBER.voltage])
-            put(work, first + bus, xp.where(served, priced, 0.0))
-        spare(ints, who, clock, work, first)
+            put(work, first + block[at.COST.voltage] + bus, xp.where(served, priced, 0.0))
+        spare(ints, who, clock, work, first + block[at.COST.voltage])
         for branch in range(branches):
             priced = _overload_price(xp, get(flow, 3 * m + branch), numbers[at.NUMBER.overload])
-            put(work, first + m + branch, xp.where(served, priced, 0.0))
-        first += m + branches
+            put(work, first + block[at.COST.overload] + branch, xp.where(served, priced, 0.0))
         start, series = whole(ints, at.BOOKS.start), whole(ints, at.BOOKS.series)
         load_mw, nodes = real(ints, floats, at.BOOKS.load_p_mw), whole(ints, at.BOOKS.three_phase)
         for a in range(len(start) - 1):
             lost_mw = xp.where(served, 0.0, sum_of(start, series, load_mw, now, a))
-            put(work, first + a, _unserved_price(xp, lost_mw, numbers[at.NUMBER.unserved]))
-        unserved(ints, floats, who, clock, converged, now, work, first)
-        first += len(start) - 1
+            priced = _unserved_price(xp, lost_mw, numbers[at.NUMBER.unserved])
+            put(work, first + block[at.COST.unserved] + a, priced)
+        unserved(ints, floats, who, clock, converged, now, work, first + block[at.COST.unserved])
         for t in range(len(nodes) // 3):
             ratio = unbalance(flow, m, nodes[3 * t], nodes[3 * t + 1], nodes[3 * t + 2])
             limit, rate = numbers[at.NUMBER.unbalance_max_percent], numbers[at.NUMBER.unbalance]
-            put(work, first + t, xp.where(served, _unbalance_price(xp, ratio, limit, rate), 0.0))
+            priced = _unbalance_price(xp, ratio, limit, rate)
+            put(work, first + block[at.COST.unbalance] + t, xp.where(served, priced, 0.0))
 
     @leaf
     def charge(ints, floats, served, who, clock, converged, before, after, delivered, now, flow, received, work):
@@ -145,11 +145,11 @@ def make_finish(rows: Rows) -> Callable:
             work[i] = 0.0
         account(ints, floats, before, after, delivered, now, flow, work)
         price(ints, floats, served, who, clock, converged, now, flow, work, costs)
-        count, paid = received.shape[1], widths[at.WIDTH.money] - widths[at.WIDTH.device_money]
-        if count:  # money of the layers, then their violations: the last columns of both
-            end, series = costs + widths[at.WIDTH.costs], flat(received)
-            read(series, count, who, 0, paid, work, costs - paid)
-            read(series, count, who, paid, count - paid, work, end - (count - paid))
+        count, paid, series = received.shape[1], widths[at.WIDTH.protocol_money], flat(received)
+        if count:  # money of the layers, then their violations
+            read(series, count, who, 0, paid, work, money + whole(ints, at.MONEY_AT)[at.MONEY.protocol])
+            violation = costs + whole(ints, at.COSTS_AT)[at.COST.protocol]
+            read(series, count, who, paid, count - paid, work, violation)
 
     @leaf
     def post(work, first, cell, table, accounts, names, sharing, target, who):
@@ -202,44 +202,42 @@ def make_finish(rows: Rows) -> Callable:
 
     @leaf
     def copy(source, first, count, work, f):
-        """Rows of one table behind each other in another; the row behind the last."""
+        """Rows of one table behind each other in another."""
         for i in range(count):
             put(work, f + i, get(source, first + i))
-        return f + count
 
     @leaf
     def sums(start, series, power_mw, count, now, work, f):
-        """Sums of power that follows series; the row behind the last."""
+        """Sums of power that follows series."""
         for a in range(count):
             put(work, f + a, sum_of(start, series, power_mw, now, a))
-        return f + count
 
     @leaf
-    def feature(ints, floats, served, who, following, forecast, held, flow, readings, seen, delivered, work, f):
-        """Fill the feature vector, rows `f` of `work` on, in the order of ``observe.features``."""
-        widths = whole(ints, at.WIDTHS)
-        m, first, measured = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start], widths[at.WIDTH.measured]
+    def feature(ints, floats, served, who, following, forecast, held, flow, readings, seen, work, f):
+        """Fill the feature vector, rows `f` of `work` on."""
+        widths, block = whole(ints, at.WIDTHS), whole(ints, at.FEATURES_AT)
+        m, first = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start]
         width, series, branches = len(flow) // lanes, len(following) // lanes, widths[at.WIDTH.branch_meters]
-        f = copy(following, 0, first, work, f)
-        for i in range(first, series):
-            put(work, f + i - first, get(following, i) * get(forecast, i - first))
-        f += series - first
+        copy(following, 0, first, work, f + block[at.FEATURE.series])
+        for i in range(series - first):
+            put(work, f + block[at.FEATURE.forecast] + i, get(following, first + i) * get(forecast, i))
         for bus in range(m):
-            put(work, f + bus, _magnitude(xp, get(held, bus), get(held, m + bus)))
-        f = copy(work, 0, measured, work, f + m)
-        begin = width - 4 - branches - widths[at.WIDTH.references]
+            put(work, f + block[at.FEATURE.v_pu] + bus, _magnitude(xp, get(held, bus), get(held, m + bus)))
+        copy(work, 0, widths[at.WIDTH.measured], work, f + block[at.FEATURE.measured_mw])
+        reactive, begin = f + block[at.FEATURE.q_mvar], width - 4 - branches - widths[at.WIDTH.references]
         for i in range(branches):
-            put(work, f + i, xp.where(served, get(flow, begin + i), 0.0))
-        put(work, f + branches, xp.where(served, get(flow, width - 2), 0.0))
+            put(work, reactive + i, xp.where(served, get(flow, begin + i), 0.0))
+        put(work, reactive + branches, xp.where(served, get(flow, width - 2), 0.0))
         start, of, net = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series), whole(ints, at.SIGHT.net_start)
         load_mw, net_mw = real(ints, floats, at.SIGHT.load_p_mw), real(ints, floats, at.SIGHT.net_p_mw)
-        f = sums(start, of, load_mw, len(start) - 2, following, work, f + branches + 1)
-        f = sums(net, whole(ints, at.SIGHT.net_series), net_mw, len(net) - 1, following, work, f)
-        f = copy(held, 2 * m, len(held) // lanes - 2 * m, work, f)
-        f = copy(work, readings, widths[at.WIDTH.readings], work, f)
+        sums(start, of, load_mw, len(start) - 2, following, work, f + block[at.FEATURE.load_mw])
+        of = whole(ints, at.SIGHT.net_series)
+        sums(net, of, net_mw, len(net) - 1, following, work, f + block[at.FEATURE.net_load_mw])
+        copy(held, 2 * m, widths[at.WIDTH.prices], work, f + block[at.FEATURE.settlement])
+        copy(work, readings, widths[at.WIDTH.readings], work, f + block[at.FEATURE.device])
         count = seen.shape[1]
         if count:
-            read(flat(seen), count, who, 0, count, work, f)
+            read(flat(seen), count, who, 0, count, work, f + block[at.FEATURE.signals])
 
     @leaf
     def rows_of(group, clock, ticks, table, who, row, following, tick):
@@ -300,7 +298,7 @@ def make_finish(rows: Rows) -> Callable:
             if len(money):
                 post_all(ints, into, cell, money, costs, who)
             now_held = new[held * lanes :]
-            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, p.seen, made, into, f)
+            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, p.seen, into, f)
             told(ints, floats, into, f, clipped, alone, own, who, observation)
 
     return finish

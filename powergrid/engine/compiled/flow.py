@@ -60,9 +60,7 @@ class RowFlow:
         m, w = len(layout.v_start), layout.load_p_mw.shape[1]
         islands = layout.islands
         forms = 0 if islands is None else islands.fallen.shape[1]
-        violations = sum(len(family.kernel.violation_names) * family.size for family in families)
-        others = m + len(layout.accounts) + 1 + len(layout.three_phase) + violations
-        b, meters = len(ledger.costs.target) - others, layout.metered_branches
+        b, meters = ledger.cost_blocks.count.overload, layout.metered_branches
         # without any load the step fills no columns of loads that follow the voltage
         drawn = (layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage)
         self._has_zip = bool(layout.load_by_voltage) and any(np.any(part) for part in drawn)

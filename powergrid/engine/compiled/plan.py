@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 import numpy as np
 
 from powergrid.core.types import Array
+from powergrid.engine.blocks import CostColumns, FeatureColumns, MoneyColumns
 from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
 from powergrid.engine.compiled.topology_tables import TopologyTables, topology_tables
@@ -61,8 +62,10 @@ class Widths(NamedTuple):
     ----------
     units, states, slots, buses, prices
         Of what is carried from tick to tick and of what is delivered.
-    device_money, money, costs, readings, features, measured
-        Of what is worked out after the flow; `device_money` counts the money columns before those of markets.
+    money, costs, readings, features, measured
+        Of what is worked out after the flow.
+    protocol_money
+        Money columns of protocols.
     ahead_start
         First forecast of an exogenous row.
     branch_meters, references
@@ -76,12 +79,12 @@ class Widths(NamedTuple):
     slots: int
     buses: int
     prices: int
-    device_money: int
     money: int
     costs: int
     readings: int
     features: int
     measured: int
+    protocol_money: int
     ahead_start: int
     branch_meters: int
     references: int
@@ -294,6 +297,8 @@ class FloorPlan(NamedTuple):
     ----------
     choice, calls, delivery, network, relay, books, sight, meters, topologies
         See there.
+    money, costs, features
+        First column of each block in its own table, see :mod:`powergrid.engine.blocks`.
     widths, numbers
         A :class:`Widths` and a :class:`Numbers` as arrays.
     """
@@ -307,6 +312,9 @@ class FloorPlan(NamedTuple):
     sight: Sight
     meters: Meters
     topologies: TopologyTables
+    money: Array
+    costs: Array
+    features: Array
     widths: Array
     numbers: Array
 
@@ -327,12 +335,15 @@ def numbered(kind: type[T], counter: Iterator[int] | None = None) -> T:
 
 CALL, WIDTH, NUMBER, INPUT = numbered(CallRow), numbered(Widths), numbered(Numbers), numbered(Inputs)
 """Positions in a row of ``Calls.table``, in ``FloorPlan.widths``, in ``FloorPlan.numbers`` and in ``Network.at``."""
+MONEY, COST, FEATURE = numbered(MoneyColumns), numbered(CostColumns), numbered(FeatureColumns)
+"""Positions in ``FloorPlan.money``, ``FloorPlan.costs`` and ``FloorPlan.features``."""
 CALL_WIDTH = len(CallRow._fields)
 PLAN = numbered(FloorPlan)
 """Numbers of the arrays of a floor plan in what :func:`pack` makes."""
 CHOICE, CALLS, DELIVERY, NETWORK = PLAN.choice, PLAN.calls, PLAN.delivery, PLAN.network
 RELAY, BOOKS, SIGHT, METERS, TOPOLOGIES = PLAN.relay, PLAN.books, PLAN.sight, PLAN.meters, PLAN.topologies
 WIDTHS, NUMBERS = PLAN.widths, PLAN.numbers
+MONEY_AT, COSTS_AT, FEATURES_AT = PLAN.money, PLAN.costs, PLAN.features
 
 
 def pack(plan: FloorPlan) -> tuple[Array, Array]:
@@ -411,6 +422,9 @@ def floor_plan(
             net_sign=_floats(net.weights),
         ),
         topologies=topology_tables(layout, state),
+        money=_ints(layout.ledger.money_blocks.first),
+        costs=_ints(layout.ledger.cost_blocks.first),
+        features=_ints(layout.view.blocks.first),
         widths=widths,
         numbers=_floats(numbers),
     )
@@ -494,17 +508,15 @@ def _alike(shown: Array) -> Array:
 def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields]:
     """One row a family, with the places of its blocks."""
     families, first_unit = layout.families, first_units(layout)
-    violations = sum(len(family.kernel.violation_names) * family.size for family in families)
+    ledger = layout.ledger
     settle_at = dict(zip(layout.ledger.settling, layout.ledger.settle_at, strict=True))
     rows: list[CallRow] = []
     numbers: list[Array] = []
     places: list[Array] = []
     fields: list[tuple[slice, ...]] = []
-    state = money = readings = 0
-    settled = sum(len(family.kernel.money_names) * family.size for family in families)  # behind all other money
-    settled_elsewhere = sum(layer.members * len(layer.added.violation_names) for layer in layout.layers)
-    # behind voltage, overload, unserved load and unbalance, before those of layers
-    violation = len(layout.ledger.costs.target) - settled_elsewhere - violations
+    state = readings = 0
+    money, settled = ledger.money_blocks.first.device, ledger.money_blocks.first.settlement
+    violation = ledger.cost_blocks.first.device
     for i, (family, kernel) in enumerate(zip(families, kernels, strict=True)):
         size, kind = family.size, family.kernel
         rows.append(
@@ -537,12 +549,12 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         slots=layout.slots.size,
         buses=len(layout.v_start),
         prices=len(layout.ledger.settle_columns),
-        device_money=settled,
-        money=len(layout.ledger.money.target),
-        costs=len(layout.ledger.costs.target),
+        money=ledger.money_blocks.size,
+        costs=ledger.cost_blocks.size,
         readings=readings,
         features=len(layout.view.entries),
         measured=len(layout.meters),
+        protocol_money=ledger.money_blocks.count.protocol,
         ahead_start=layout.columns.ahead_start,
         branch_meters=layout.metered_branches,
         references=0 if layout.islands is None else layout.islands.fallen.shape[1],

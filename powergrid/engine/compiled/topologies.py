@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from powergrid.engine import formulas
 from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import leaf, real, whole
+from powergrid.engine.compiled.kernels import compiled
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.compiled.topology_tables import OUTAGES, TICK, TOPOLOGY
+
+_unserved_price = compiled(formulas.unserved_price)
 
 
 class Topologies(NamedTuple):
@@ -127,7 +132,7 @@ def make_topologies(rows: Rows) -> Topologies:
                     own_mw += now[series[term] * lanes + lane] * peak_mw
                 work[(first + account[place[i]]) * lanes + lane] += own_mw
             for a in range(first, first + rows_):
-                work[a * lanes + lane] = max(work[a * lanes + lane], 0.0) * price
+                work[a * lanes + lane] = _unserved_price(xp, work[a * lanes + lane], price)
 
     @leaf
     def mark(ints, who, clock, units, marks):
