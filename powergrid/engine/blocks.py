@@ -37,9 +37,20 @@ class CostColumns(NamedTuple):
 
 
 class FeatureColumns(NamedTuple):
-    """What can be seen: exogenous series, prices ahead included, and forecasts; voltages, measurements, reactive power
-    of metered branches and of the source, loads behind meters; settlement prices, readings of devices by family,
-    frequency, and signals.
+    """What can be seen.
+
+    Attributes
+    ----------
+    series, forecast
+        Exogenous series now and day-ahead prices; forecasts of the other series.
+    v_pu, measured_mw, q_mvar
+        Voltages, measurements, and reactive power of metered branches and of the source.
+    load_mw, net_load_mw
+        The network's own load behind each account's meter, and the same less available renewable power.
+    settlement, device
+        Settlement prices; readings of devices by family.
+    frequency_hz, signals
+        Frequency at units that form grids; signals of protocols.
     """
 
     series: Any

@@ -55,8 +55,16 @@ def relay_voltage(
     xp: Namespace, from_re: Array, from_im: Array, to_re: Array, to_im: Array, ratio: Array, y_re: Array, y_im: Array,
     gain: Array, r_pu: Array, x_pu: Array,
 ) -> Array:  # fmt: skip
-    """Voltage that a relay with a compensator sees, over 120 V [pu]: of the voltages at the regulator's ends [pu], its
-    gain, and the columns of :class:`Relays`.
+    """Voltage that a relay with a compensator sees, over 120 V [pu].
+
+    Parameters
+    ----------
+    from_re, from_im, to_re, to_im
+        Voltages at the ends of its regulator [pu].
+    ratio
+        Gain of the regulator [1].
+    y_re, y_im, gain, r_pu, x_pu
+        As in :class:`Relays`.
     """
     drop_re, drop_im = ratio * from_re - to_re, ratio * from_im - to_im
     i_re, i_im = y_re * drop_re - y_im * drop_im, y_re * drop_im + y_im * drop_re

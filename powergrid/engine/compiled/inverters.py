@@ -42,8 +42,18 @@ _nudge_of, _slope_of = twin(engine.nudge_of), twin(engine.slope_of)
 
 
 class Places(NamedTuple):
-    """Rows of ``Units.whole``: slots that the curves fill (-1: none), the state's column with what nature offers (-1:
-    none), number of the unit, and the nodes of its terminal.
+    """Rows of ``Units.whole``.
+
+    Attributes
+    ----------
+    q_slot, p_slot
+        Slots that the curves fill; -1 where they do not.
+    offered
+        Column of the states that holds what nature offers; -1 where the command is no share of it.
+    unit
+        Number among all units.
+    node_a, node_b, node_c
+        Nodes of the terminal.
     """
 
     q_slot: Array
