@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from powergrid.agents.base import LEARNED, Agent
 from powergrid.agents.python_device import METHODS, Facts, furnish
 from powergrid.agents.short_form import Ranges, command_entries, complete, idle_values, reading_entries
+from powergrid.core.backend import Namespace
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry, Injection
 from powergrid.core.types import Energy as Energy
@@ -139,17 +140,17 @@ class LinearDevice(NamedTuple):
     min_down_h: float = 0.0
 
 
-def finite(xp: Any, values: Array) -> Array:
+def finite(xp: Namespace, values: Array) -> Array:
     """Replace NaN by zero, so that a bad command never enters a state; infinities are left to the limits."""
     return xp.where(values == values, values, 0.0)
 
 
-def decide_on(xp: Any, values: Array) -> Array:
+def decide_on(xp: Namespace, values: Array) -> Array:
     """Round to 1e-6 before a discrete decision, so that 1e-10 between backends never becomes a switch."""
     return xp.round(values, 6)
 
 
-def flag(xp: Any, condition: Array, like: Array) -> Array:
+def flag(xp: Namespace, condition: Array, like: Array) -> Array:
     """One where `condition` holds, else zero, in the precision of the finite column `like`."""
     zero = like * 0.0
     return xp.where(condition, zero + 1.0, zero)
@@ -200,11 +201,11 @@ class DeviceAgent(Agent):
     """Names and bounds of what `readings` returns, in order, where that is not the state."""
 
     facts: Facts | None = None
-    """What an environment has found out about a plain Python device; ``None`` for families with kernels."""
+    """Results of a trial run of a plain Python device; ``None`` for families with kernels."""
     own_bill: bool = False
     """Whether no meter charges for the energy, so that a plain Python device pays `electricity_price` itself."""
     of_network: bool = False
-    """Whether it came with the network: like the network's own loads it is nobody's, and has no meter of its own."""
+    """Whether it came with the network: like the network's own loads it has no owner and no meter."""
 
     def __init_subclass__(cls, from_module: bool = False, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -312,22 +313,26 @@ class DeviceAgent(Agent):
     # -- kernels, pure and shape-free
 
     @staticmethod
-    def reset(xp: Any, params: Any, uniform: Array) -> Any:
+    def reset(xp: Namespace, params: Any, uniform: Array) -> Any:
         """Initial state from numbers in [0, 1), ``(*batch, n)``."""
         return NoColumns()
 
     @staticmethod
-    def step(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> tuple[Any, Injection]:
+    def step(
+        xp: Namespace, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float
+    ) -> tuple[Any, Injection]:
         """New state and injection; whatever the command, limits hold."""
         raise NotImplementedError
 
     @staticmethod
-    def money(xp: Any, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float) -> tuple[Array, ...]:
+    def money(
+        xp: Namespace, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
+    ) -> tuple[Array, ...]:
         """Costs of the tick [$], in the order of `money_names`."""
         return ()
 
     @staticmethod
-    def worth(xp: Any, params: Any, state: Any, settlement_per_mwh: Array) -> Array | None:
+    def worth(xp: Namespace, params: Any, state: Any, settlement_per_mwh: Array) -> Array | None:
         """What the unit holds is worth this much [$]; ``None`` if the family holds nothing of value.
 
         Each tick books what the worth has fallen by, so that an episode as a whole settles the difference between its
@@ -338,31 +343,31 @@ class DeviceAgent(Agent):
 
     @staticmethod
     def violation(
-        xp: Any, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
+        xp: Namespace, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
     ) -> tuple[Array, ...]:
         """Priced violations of the tick [$], in the order of `violation_names`."""
         return ()
 
     @staticmethod
-    def readings(xp: Any, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
+    def readings(xp: Namespace, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
         """Observation columns in the order of `observation_entries`."""
         return ()
 
     @staticmethod
-    def rule(xp: Any, params: Any, state: Any, exogenous: Any, outlook: Outlook, dt_h: float) -> Any:
+    def rule(xp: Namespace, params: Any, state: Any, exogenous: Any, outlook: Outlook, dt_h: float) -> Any:
         """Command of a competent operator, used by the local policy ``rule_based``."""
         raise NotImplementedError
 
     @staticmethod
-    def marginal_cost(xp: Any, params: Any, p_mw: Array) -> Array | None:
+    def marginal_cost(xp: Namespace, params: Any, p_mw: Array) -> Array | None:
         """Cost of one more MWh at injection `p_mw` [$/MWh]; ``None`` if the family burns no fuel.
 
-        A rule-based seller asks this price on a market.
+        A seller that follows rules offers at this price on a market.
         """
         return None
 
     @staticmethod
-    def available(xp: Any, params: Any, exogenous: Any, dt_h: float) -> Array | None:
+    def available(xp: Namespace, params: Any, exogenous: Any, dt_h: float) -> Array | None:
         """Power that nature offers in a tick [MW]; ``None`` if the family follows neither sun, wind nor water.
 
         Rules count it in the net load of their neighbourhood.
@@ -370,17 +375,17 @@ class DeviceAgent(Agent):
         return None
 
     @staticmethod
-    def stiffness_mw(xp: Any, params: Any, state: Any) -> Array:
+    def stiffness_mw(xp: Namespace, params: Any, state: Any) -> Array:
         """Power that each unit adds when the frequency of its island falls by 1 pu [MW]: rated power over droop.
 
-        Zero for units that form no grid, now or ever. Asked only of families with a unit whose `forming_mva` is not 0;
+        Zero for units that form no grid, now or ever. Only families with a unit whose `forming_mva` is not 0 need it;
         their ``Command`` has the fields ``p_mw`` and ``q_mvar``.
         """
         raise NotImplementedError
 
     @staticmethod
     def energy(
-        xp: Any, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float
+        xp: Namespace, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float
     ) -> Energy:
         """Energy account of the tick [MWh]."""
         raise NotImplementedError

@@ -22,7 +22,7 @@ _READING_BOUND = 1e6
 
 
 class DeviceAction:
-    """What a plain Python device is told to do.
+    """Action of a plain Python device.
 
     Attributes
     ----------
@@ -101,13 +101,13 @@ class Windows(dict[str, Array]):
         if self._read is None:
             raise KeyError(f'there is no series "{name}" before the device is in an environment')
         window = self._read(name, self._row + np.arange(self._ticks))
-        window.setflags(write=False)  # what one device wrote, the others of its episode would read
+        window.setflags(write=False)  # the devices of an episode share it
         self[name] = window
         return window
 
 
 class Facts(NamedTuple):
-    """What a trial run has told about a plain Python device.
+    """Results of a trial run of a plain Python device.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ def furnish(device: Any) -> None:
 
 
 def default_entries(readings: Sequence[str]) -> tuple[Entry, ...]:
-    """Entries of readings whose class says nothing about them."""
+    """Entries of readings for which the class names none."""
     powers = {"state.P": Entry("P", "MW", -_POWER_BOUND, _POWER_BOUND)}
     powers["state.Q"] = Entry("Q", "Mvar", -_POWER_BOUND, _POWER_BOUND)
     return tuple(

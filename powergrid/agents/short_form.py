@@ -1,7 +1,7 @@
 """The short form of a device family: what can be derived from `Settings`, `State` and `ranges` need not be written.
 
 A family in short form has a class attribute ``ranges`` with the bounds of its command fields, and of its state fields
-where they are known. Then
+where they are known, or inherits from such a family. Then
 
 - `Params` follows from `Settings`: one column per number, and one per property with the annotation ``-> float``;
 - `reset` follows from the defaults of `State`, and `idle` from those of `Command`;
@@ -66,12 +66,14 @@ def complete(family: Any, base: Any, from_module: bool = False) -> None:
         if isinstance(kernel, FunctionType) and next(iter(signature(kernel).parameters), "self") != "self":
             setattr(family, name, staticmethod(kernel))
     _spell_out(family, own)
-    if not (from_module or "ranges" in vars(family)):
+    inherits = hasattr(family.Params, "of_settings")
+    if not (from_module or inherits or "ranges" in vars(family)):
         return
-    if family.Params is base.Params:
+    if family.Params is base.Params or inherits:
         record: Any = namedtuple
         family.Params = record("Params", _columns(family.Settings))
-    if family.reset is base.reset:
+        family.Params.of_settings = True
+    if family.reset is base.reset or hasattr(family.reset, "of_state"):
         family.reset = staticmethod(_reset(family.State))
     if family.readings is base.readings and not family.reading_ranges:
         family.readings = staticmethod(_whole_state)
@@ -79,7 +81,8 @@ def complete(family: Any, base: Any, from_module: bool = False) -> None:
         family.rule = staticmethod(_no_command)
     if family.energy is base.energy and family.role != "injection":
         family.energy = staticmethod(_no_energy)
-    _check_bounds(family)
+    if family.step is not base.step:
+        _check_bounds(family)
 
 
 def _take_from_module(family: Any, base: Any) -> None:
@@ -180,6 +183,7 @@ def _reset(state: Any) -> Callable[..., Any]:
         numbers = (_default(params, defaults[name]) for name in state._fields)
         return state(*(uniform * 0.0 + number for number in numbers))
 
+    reset.of_state = True  # type: ignore[attr-defined]
     return reset
 
 

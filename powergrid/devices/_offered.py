@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from powergrid.agents.device_agent import Energy, Outlook
-from powergrid.agents.short_form import Ranges
+from powergrid.agents.device_agent import DeviceAgent, Energy, Outlook
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import Rated, inside, reactive
-
-COMMAND_RANGES: Ranges = {"p_share": (0.0, "p_share_max"), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
-"""A share of the available power where it may be curtailed, reactive power where the converter is rated for it."""
-READING_RANGES: Ranges = {"p_mw": (0.0, "p_max_mw"), "p_available_mw": (0.0, "p_max_mw")}
-"""Delivered and available power."""
 
 
 class Offered(Rated):
@@ -78,3 +72,13 @@ def energy(
         useful_out=zero,
         lost=(after.available_mw - injection.p_mw) * dt_h,
     )
+
+
+class Plant(DeviceAgent):
+    """A plant that delivers a share of what nature offers, where it may be curtailed, and reactive power."""
+
+    default_policy = "mppt"
+    ranges = {"p_share": (0.0, "p_share_max"), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
+    reading_ranges = {"p_mw": (0.0, "p_max_mw"), "p_available_mw": (0.0, "p_max_mw")}
+    State, Command = State, Command
+    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from powergrid.agents.device_agent import Energy
+from powergrid.agents.device_agent import DeviceAgent, Energy, LinearDevice
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import heat_to, outdoor, relax
@@ -66,3 +66,15 @@ def energy(
         useful_out=injection.p_mw * 0.0,
         lost=lost_kw * dt_h / 1000.0,
     )
+
+
+class RoomUnit(DeviceAgent):
+    """A unit that heats or cools a building."""
+
+    violation_names = ("comfort",)
+    State, Exogenous = State, Exogenous
+    violation, readings, energy = staticmethod(violation), staticmethod(readings), staticmethod(energy)
+
+    def linear(self, exogenous: Any) -> LinearDevice:
+        """Its power range: comfort is left out, so that a bound stays one."""
+        return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

@@ -45,6 +45,29 @@ def reactive(xp: Namespace, rating_mva: Array, q_share: Array, p_mw: Array, q_mv
     return inside(xp, q_mvar, -room, room)
 
 
+def store_limits(
+    xp: Namespace, params: Any, p_max_mw: Array, above_mwh: Array, below_mwh: Array, dt_h: float
+) -> tuple[Array, Array]:
+    """Largest power into and out of a store in a tick [MW].
+
+    `above_mwh` is the energy above its lowest level, `below_mwh` the room below its highest.
+    """
+    most_in_mw = xp.minimum(p_max_mw, below_mwh / (params.eta_charge * dt_h))
+    return most_in_mw, xp.minimum(p_max_mw, above_mwh * params.eta_discharge / dt_h)
+
+
+def drawn_from_store(xp: Namespace, params: Any, p_mw: Array) -> Array:
+    """Power that leaves the energy of a store for an injection [MW]: ``max(p, 0) / eta_d + min(p, 0) eta_c``."""
+    return xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
+
+
+def conversion_loss(xp: Namespace, params: Any, p_mw: Array) -> Array:
+    """Loss of charging and of discharging a store [MW]."""
+    return xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0) - xp.minimum(p_mw, 0.0) * (
+        1.0 - params.eta_charge
+    )
+
+
 def relax(xp: Namespace, temp_c: Array, rest_c: Array, tau_h: Array, dt_h: float) -> tuple[Array, Array]:
     """Temperature after a tick, and its mean over the tick [degC], on the way to where it would rest.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook
+from powergrid.agents.device_agent import DeviceSettings, Outlook
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices import _room
-from powergrid.devices._room import Exogenous, State, heated, needed
+from powergrid.devices._room import Exogenous, RoomUnit, State, heated, needed
 from powergrid.devices._shared import AMBIENT_C, inside
 from powergrid.plugins import register_device
 
@@ -79,16 +78,8 @@ def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, ou
 
 
 @register_device("AirConditioner", aliases=("air_conditioner", "AC"))
-class AirConditioner(DeviceAgent, from_module=True):
+class AirConditioner(RoomUnit, from_module=True):
     """Reversible unit that heats and cools a building of one thermal resistance and one capacity."""
 
     ranges = {"heat_share": (-1.0, 1.0)}
     reading_ranges = {"temp_c": ("coldest_c", "hottest_c"), "p_used_mw": (0.0, "p_max_mw")}
-    violation_names = ("comfort",)
-    State, Exogenous = State, Exogenous
-    violation, readings = staticmethod(_room.violation), staticmethod(_room.readings)
-    energy = staticmethod(_room.energy)
-
-    def linear(self, exogenous: Any) -> LinearDevice:
-        """Its power range: comfort is left out, so that a bound stays one."""
-        return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

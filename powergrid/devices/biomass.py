@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -122,8 +122,10 @@ class Biomass(DeviceAgent, from_module=True):
     reading_ranges = {"p_mw": (0.0, "p_max_mw"), "fill": (0.0, 1.0)}
     money_names = ("fuel",)
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: NoColumns) -> LinearDevice:
         """Power at its marginal cost; ramp and store are left out, so that a bound stays one."""
-        given = self.settings
+        settings = self.settings
         cost = float(marginal_cost(np, self.params(), 0.0))
-        return LinearDevice(p_min_mw=0.0, p_max_mw=given.p_max_mw, cost_mw=(given.p_max_mw,), cost_per_mwh=(cost,))
+        return LinearDevice(
+            p_min_mw=0.0, p_max_mw=settings.p_max_mw, cost_mw=(settings.p_max_mw,), cost_per_mwh=(cost,)
+        )

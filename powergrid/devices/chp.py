@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -83,7 +83,7 @@ def demand(xp: Namespace, params: Settings, ambient_temp_c: Array) -> Array:
 def step(
     xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
-    """Run the engine as told; its heat serves the demand and the buffer, a boiler the rest, a cooler takes too much.
+    """Run the engine as commanded; its heat serves demand and buffer, a boiler the rest, a cooler takes the surplus.
 
     A fixed ratio of heat to power ``eta_heat / eta_electric``, and ``E' = E (1 - s dt) + heat - demand`` with
     ``0 <= E <= E_max``: the back-pressure unit of e.g. Frangopoulos (ed.), "Cogeneration: Technologies, Optimization
@@ -179,9 +179,9 @@ class CHP(DeviceAgent, from_module=True):
         """Its worth follows no price of energy."""
         return None
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Power at the least it can cost: all of its heat replaces the boiler's. What heat costs anyway is left out."""
-        given = self.settings
+        settings = self.settings
         cost = max(float(marginal_cost(np, self.params(), 0.0)), 0.0)
-        blocks = ((given.p_max_mw,), (cost,)) if cost else ((), ())
-        return LinearDevice(p_min_mw=0.0, p_max_mw=given.p_max_mw, cost_mw=blocks[0], cost_per_mwh=blocks[1])
+        blocks = ((settings.p_max_mw,), (cost,)) if cost else ((), ())
+        return LinearDevice(p_min_mw=0.0, p_max_mw=settings.p_max_mw, cost_mw=blocks[0], cost_per_mwh=blocks[1])

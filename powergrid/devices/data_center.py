@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -62,11 +62,11 @@ class Settings(DeviceSettings):
 
     @model_validator(mode="after")
     def _fits(self) -> Settings:
-        asked = self.idle_share + self.interactive_share + self.batch_share
-        if asked > 1.0:
+        needed = self.idle_share + self.interactive_share + self.batch_share
+        if needed > 1.0:
             raise ValueError(
                 f"idle_share {self.idle_share}, interactive_share {self.interactive_share} and batch_share "
-                f"{self.batch_share} must not exceed 1 together, found {asked:g}"
+                f"{self.batch_share} must not exceed 1 together, found {needed:g}"
             )
         return self
 
@@ -94,7 +94,7 @@ class Exogenous(NamedTuple):
 def step(
     xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
-    """Do what cannot wait, and as much of what waits as told; a full queue is worked on in any case.
+    """Do what cannot wait, and as much of what waits as commanded; a full queue is worked on in any case.
 
     ``B' = B + a dt - w dt`` with ``0 <= B <= B_max``, and ``p = PUE (p_idle + w_interactive + w)`` for machines whose
     power is linear in their work: Liu et al., "Renewable and cooling aware workload management for sustainable data
@@ -174,7 +174,9 @@ class DataCenter(DeviceAgent, from_module=True):
         free_mw = row.work_max_mw - row.interactive_mw
         return Refill(row.queue_max_mwh / max(free_mw, 1e-9), within_h=self.settings.max_wait_h)
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Its power range, idle to full: the queue is left out, so that a bound stays one."""
-        given = self.settings
-        return LinearDevice(p_min_mw=-given.site_max_mw, p_max_mw=-given.pue * given.idle_share * given.p_max_mw)
+        settings = self.settings
+        return LinearDevice(
+            p_min_mw=-settings.site_max_mw, p_max_mw=-settings.pue * settings.idle_share * settings.p_max_mw
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -96,7 +96,7 @@ def _load(xp: Namespace, params: Settings, current: Array) -> Array:
 def step(
     xp: Namespace, params: Settings, state: State, command: Command, exogenous: NoColumns, dt_h: float
 ) -> tuple[State, Injection]:
-    """Make hydrogen as told, as far as tank and demand have room; buy what is missing for the demand.
+    """Make hydrogen as commanded, as far as tank and demand have room; buy what is missing for the demand.
 
     Rated consumption as in IRENA, "Green hydrogen cost reduction", 2020: 50 to 83 kWh/kg for PEM systems of 2020.
     """
@@ -169,6 +169,6 @@ class Electrolyzer(DeviceAgent, from_module=True):
         row = self.params()
         return Refill(row.tank_kg / row.rated_kg_per_h)
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: NoColumns) -> LinearDevice:
         """Its power range: hydrogen is left out, so that a bound stays one."""
         return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -18,11 +18,11 @@ from powergrid.agents.device_agent import (
 )
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices._shared import inside
+from powergrid.devices._shared import conversion_loss, drawn_from_store, inside, store_limits
 from powergrid.plugins import register_device
 
 _LONGEST_H = 168.0
-"""No series tells further ahead [h]."""
+"""No series looks further ahead [h]."""
 
 
 class Settings(DeviceSettings):
@@ -168,13 +168,12 @@ def step(
     driven_mwh = leaves * xp.minimum(trip_mwh, xp.maximum(held_mwh - params.soc_min * params.capacity_mwh, 0.0))
     missing_mwh = leaves * trip_mwh - driven_mwh
 
-    above = xp.maximum(state.soc - params.soc_min, 0.0) * params.capacity_mwh
-    below = xp.maximum(params.soc_max - state.soc, 0.0) * params.capacity_mwh
-    highest = here * params.v2g * xp.minimum(params.p_max_mw, above * params.eta_discharge / dt_h)
-    lowest = -here * xp.minimum(params.p_max_mw, below / (params.eta_charge * dt_h))
-    p_mw = inside(xp, command.p_mw, lowest, highest)
-    drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
-    soc = state.soc - (drawn * dt_h + driven_mwh) / params.capacity_mwh
+    above_mwh = xp.maximum(state.soc - params.soc_min, 0.0) * params.capacity_mwh
+    below_mwh = xp.maximum(params.soc_max - state.soc, 0.0) * params.capacity_mwh
+    most_in_mw, most_out_mw = store_limits(xp, params, params.p_max_mw, above_mwh, below_mwh, dt_h)
+    p_mw = inside(xp, command.p_mw, -here * most_in_mw, here * params.v2g * most_out_mw)
+    drawn_mw = drawn_from_store(xp, params, p_mw)
+    soc = state.soc - (drawn_mw * dt_h + driven_mwh) / params.capacity_mwh
     left_h = xp.maximum(stay_h - dt_h, 0.0)
     after = State(soc, here, left_h, state.arrival_h, driven_mwh, missing_mwh, short_mwh)
     return after, Injection(p_mw, p_mw * 0.0)
@@ -226,13 +225,11 @@ def energy(
 ) -> Energy:
     """The battery stores, trips are useful, conversions lose [MWh]."""
     p_mw = injection.p_mw
-    discharge_loss = xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0)
-    charge_loss = -xp.minimum(p_mw, 0.0) * (1.0 - params.eta_charge)
     return Energy(
         primary_in=p_mw * 0.0,
         stored=(after.soc - before.soc) * params.capacity_mwh,
         useful_out=after.driven_mwh,
-        lost=(discharge_loss + charge_loss) * dt_h,
+        lost=conversion_loss(xp, params, p_mw) * dt_h,
     )
 
 
@@ -252,16 +249,16 @@ class EVCharger(DeviceAgent, from_module=True):
 
     def series(self) -> dict[str, str]:
         """The clock, and the columns of the settings; without them the other fields do not count."""
-        given = self.settings
-        return {"hour": "hour", "stay_h": given.stay_series or "hour", "trip_mwh": given.trip_series or "hour"}
+        settings = self.settings
+        return {"hour": "hour", "stay_h": settings.stay_series or "hour", "trip_mwh": settings.trip_series or "hour"}
 
     def refill(self) -> Refill:
         """The whole window at full power; when the vehicle is away does not count."""
-        given = self.settings
-        window_mwh = (given.soc_max - given.soc_min) * given.capacity_mwh
-        return Refill(window_mwh / (given.p_max_mw * given.eta_charge), given.eta_charge)
+        settings = self.settings
+        window_mwh = (settings.soc_max - settings.soc_min) * settings.capacity_mwh
+        return Refill(window_mwh / (settings.p_max_mw * settings.eta_charge), settings.eta_charge)
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Its power range: sessions and trips are left out, so that a bound stays one, if a loose one."""
-        given = self.settings
-        return LinearDevice(p_min_mw=-given.p_max_mw, p_max_mw=given.p_out_max_mw)
+        settings = self.settings
+        return LinearDevice(p_min_mw=-settings.p_max_mw, p_max_mw=settings.p_out_max_mw)

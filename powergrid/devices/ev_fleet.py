@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -18,7 +18,7 @@ from powergrid.agents.device_agent import (
 )
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices._shared import inside
+from powergrid.devices._shared import conversion_loss, drawn_from_store, inside, store_limits
 from powergrid.plugins import register_device
 
 _NOBODY = 1e-9
@@ -147,14 +147,12 @@ def step(
     here_mwh = state.here_mwh - taken_mwh + brought_mwh - driven_mwh
     away_mwh = state.away_mwh + taken_mwh - brought_mwh
 
-    above = xp.maximum(here_mwh - params.soc_min * params.capacity_mwh * share, 0.0)
-    below = xp.maximum(params.soc_max * params.capacity_mwh * share - here_mwh, 0.0)
-    limit_mw = params.p_all_mw * share
-    highest = params.v2g * xp.minimum(limit_mw, above * params.eta_discharge / dt_h)
-    lowest = -xp.minimum(limit_mw, below / (params.eta_charge * dt_h))
-    p_mw = inside(xp, command.p_mw, lowest, highest)
-    drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
-    after = State(share, here_mwh - drawn * dt_h, away_mwh, driven_mwh, missing_mwh, short_mwh)
+    above_mwh = xp.maximum(here_mwh - params.soc_min * params.capacity_mwh * share, 0.0)
+    below_mwh = xp.maximum(params.soc_max * params.capacity_mwh * share - here_mwh, 0.0)
+    most_in_mw, most_out_mw = store_limits(xp, params, params.p_all_mw * share, above_mwh, below_mwh, dt_h)
+    p_mw = inside(xp, command.p_mw, -most_in_mw, params.v2g * most_out_mw)
+    drawn_mw = drawn_from_store(xp, params, p_mw)
+    after = State(share, here_mwh - drawn_mw * dt_h, away_mwh, driven_mwh, missing_mwh, short_mwh)
     return after, Injection(p_mw, p_mw * 0.0)
 
 
@@ -205,13 +203,11 @@ def energy(
 ) -> Energy:
     """All batteries store, trips are useful, conversions lose [MWh]."""
     p_mw = injection.p_mw
-    discharge_loss = xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0)
-    charge_loss = -xp.minimum(p_mw, 0.0) * (1.0 - params.eta_charge)
     return Energy(
         primary_in=p_mw * 0.0,
         stored=after.here_mwh + after.away_mwh - before.here_mwh - before.away_mwh,
         useful_out=after.driven_mwh,
-        lost=(discharge_loss + charge_loss) * dt_h,
+        lost=conversion_loss(xp, params, p_mw) * dt_h,
     )
 
 
@@ -230,7 +226,7 @@ class EVFleet(DeviceAgent, from_module=True):
         window_mwh = (row.soc_max - row.soc_min) * row.capacity_mwh
         return Refill(window_mwh / (row.p_all_mw * row.eta_charge), row.eta_charge)
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Its power range: sessions and trips are left out, so that a bound stays one, if a loose one."""
-        given = self.settings
-        return LinearDevice(p_min_mw=-given.p_all_mw, p_max_mw=given.p_out_max_mw)
+        settings = self.settings
+        return LinearDevice(p_min_mw=-settings.p_all_mw, p_max_mw=settings.p_out_max_mw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -150,7 +150,7 @@ class FuelCell(DeviceAgent, from_module=True):
     reading_ranges = {"p_mw": (0.0, "p_max_mw")}
     money_names = ("hydrogen",)
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: NoColumns) -> LinearDevice:
         """Limits, ramp and blocks at the marginal cost of their lower end, nowhere above the true cost."""
         row = self.params()
         width = row.p_max_mw / _BLOCKS

@@ -131,7 +131,7 @@ class Settings(Rated, DeviceSettings):
 
     @property
     def longest_wait_h(self) -> float:
-        """The same where it is above zero, else an hour [h]."""
+        """Bound of its reading `wait_h` [h], above zero."""
         return self.longest_h or 1.0
 
     @property
@@ -146,8 +146,8 @@ class Settings(Rated, DeviceSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _spelled_out(cls, given: Any) -> Any:
-        return _usual(_both_limits(given)) if isinstance(given, dict) else given
+    def _spelled_out(cls, raw: Any) -> Any:
+        return _usual(_both_limits(raw)) if isinstance(raw, dict) else raw
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -162,11 +162,11 @@ class Settings(Rated, DeviceSettings):
         return self
 
 
-def _both_limits(given: dict[str, Any]) -> dict[str, Any]:
+def _both_limits(raw: dict[str, Any]) -> dict[str, Any]:
     """Settings with `p_range` written as two limits."""
-    if "p_range" not in given:
-        return given
-    both, rest = given["p_range"], {key: value for key, value in given.items() if key != "p_range"}
+    if "p_range" not in raw:
+        return raw
+    both, rest = raw["p_range"], {key: value for key, value in raw.items() if key != "p_range"}
     if {"p_min_mw", "p_max_mw"} & set(rest):
         raise ValueError("give either p_range or p_min_mw and p_max_mw, not both")
     if not isinstance(both, (list, tuple)) or len(both) != 2:
@@ -174,30 +174,21 @@ def _both_limits(given: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "p_min_mw": both[0], "p_max_mw": both[1]}
 
 
-def _usual(given: dict[str, Any]) -> dict[str, Any]:
+def _usual(raw: dict[str, Any]) -> dict[str, Any]:
     """Settings with the usual values of their kind where nothing is said."""
-    kind, size = given.get("kind"), given.get("p_max_mw", Settings.model_fields["p_max_mw"].default)
+    kind, size = raw.get("kind"), raw.get("p_max_mw", Settings.model_fields["p_max_mw"].default)
     if not isinstance(kind, str) or kind not in _USUAL or not isinstance(size, (int, float)):
-        return given  # what is wrong is said by the fields' own checks
+        return raw  # what is wrong is said by the fields' own checks
     usual = {name: value * size for name, value in _USUAL[kind].items()} | _USUAL_ANY_SIZE[kind] | {"commitment": True}
-    if "fuel_cost" in given:
+    if "fuel_cost" in raw:
         del usual["marginal_cost_per_mwh"]
-    return {**usual, **given}
+    return {**usual, **raw}
 
 
 class State(NamedTuple):
-    """What the unit does.
+    """Power in the last tick [MW], mode, hours in it, and starts and shut-downs begun in the last tick.
 
-    Attributes
-    ----------
-    p_mw
-        Power in the last tick [MW].
-    mode
-        0 off, 1 starting, 2 on, 3 stopping.
-    mode_h
-        Hours in this mode, counted no further than the longest time any mode must last.
-    starts, stops
-        Starts and shut-downs begun in the last tick.
+    Modes are 0 off, 1 starting, 2 on, 3 stopping; hours count no further than the longest time any mode must last.
     """
 
     p_mw: Array = "p_init_mw"
@@ -223,8 +214,8 @@ def step(
     Off, starting, on and stopping follow each other with the minimum times of the unit-commitment problem (e.g.
     Morales-Espana, Latorre and Ramos, "Tight and compact MILP formulation for the thermal unit commitment problem",
     IEEE Trans. Power Systems 28(4), 2013, doi:10.1109/TPWRS.2013.2251373). While on, ``p_min <= p <= p_max`` and
-    ``|p - p_last| <= r dt``; a unit that has just come on may reach `p_min` at once. A unit told to stop goes down its
-    ramp to `p_min` first and stays there until it may stop. ``p^2 + q^2 <= S^2``, and ``|q| <= p tan(acos(pf))``.
+    ``|p - p_last| <= r dt``; a unit that has just come on may reach `p_min` at once. A unit with a command to stop goes
+    down to `p_min` first and stays there until it may stop. ``p^2 + q^2 <= S^2``, and ``|q| <= p tan(acos(pf))``.
     """
     ramp_mw = params.ramp_limit_mw_per_h * dt_h
     mode, mode_h, starts, stops, leaving = _commit(xp, params, state, command, ramp_mw, dt_h)
@@ -242,7 +233,7 @@ def step(
 def _commit(
     xp: Namespace, params: Settings, state: State, command: Command, ramp_mw: Array, dt_h: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Mode of this tick, hours in it at its end, starts, stops, and whether the unit is told to stop but still on."""
+    """Mode of this tick, hours in it at its end, starts, stops, and whether the unit is on but commanded to stop."""
     zero = state.p_mw * 0.0
     wish = (decide_on(xp, finite(xp, command.commit)) > 0.5) | (params.commitment < 0.5)
     ready = (state.mode == STARTING) & _lasted(xp, state.mode_h, params.start_up_h)
@@ -252,13 +243,13 @@ def _commit(
 
     low_enough = decide_on(xp, state.p_mw - ramp_mw - params.p_min_mw) <= 0.0
     start = (mode == OFF) & wish & _lasted(xp, mode_h, params.min_down_h)
-    told = (mode == ON) & xp.logical_not(wish)
-    stop = told & low_enough & _lasted(xp, mode_h, params.min_up_h)
+    leaving = (mode == ON) & xp.logical_not(wish)
+    stop = leaving & low_enough & _lasted(xp, mode_h, params.min_up_h)
     started = xp.where(params.start_up_h > 0.0, zero + STARTING, zero + ON)
     stopped = xp.where(params.shut_down_h > 0.0, zero + STOPPING, zero + OFF)
     mode = xp.where(start, started, xp.where(stop, stopped, mode))
     mode_h = xp.minimum(xp.where(start | stop, zero, mode_h) + dt_h, params.longest_h)
-    return mode, mode_h, flag(xp, start, zero), flag(xp, stop, zero), told
+    return mode, mode_h, flag(xp, start, zero), flag(xp, stop, zero), leaving
 
 
 def _lasted(xp: Namespace, mode_h: Array, needed_h: Array) -> Array:
@@ -380,7 +371,7 @@ class Generator(DeviceAgent, from_module=True):
         """Its worth follows no price of energy."""
         return None
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: NoColumns) -> LinearDevice:
         """Limits, times and a piecewise cost; with commitment no ramp, because a start may jump to p_min."""
         row = self.params()
         widths, costs = _blocks(row)

@@ -135,11 +135,11 @@ class GridConnection(DeviceAgent, from_module=True):
         )
 
     def _own_tariff(self) -> tuple[float | None, float | None]:
-        given = self.settings
-        own = given.tariff or OwnTariff()
+        settings = self.settings
+        own = settings.tariff or OwnTariff()
         return (
-            own.feed_in_share if given.feed_in_share is None else given.feed_in_share,
-            own.retail_adder if given.retail_adder_per_mwh is None else given.retail_adder_per_mwh,
+            own.feed_in_share if settings.feed_in_share is None else settings.feed_in_share,
+            own.retail_adder if settings.retail_adder_per_mwh is None else settings.retail_adder_per_mwh,
         )
 
     def series(self) -> dict[str, str]:

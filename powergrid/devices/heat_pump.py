@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, Outlook, Refill
+from powergrid.agents.device_agent import DeviceSettings, Outlook, Refill
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices import _room
-from powergrid.devices._room import Exogenous, State, heated, needed
+from powergrid.devices._room import Exogenous, RoomUnit, State, heated, needed
 from powergrid.devices._shared import AMBIENT_C, inside, outdoor
 from powergrid.plugins import register_device
 
@@ -125,15 +124,11 @@ def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, ou
 
 
 @register_device("HeatPump", aliases=("heat_pump",))
-class HeatPump(DeviceAgent, from_module=True):
+class HeatPump(RoomUnit, from_module=True):
     """Air- or ground-source heat pump in a building of one thermal resistance and one capacity."""
 
     ranges = {"heat_share": (0.0, 1.0)}
     reading_ranges = {"temp_c": (AMBIENT_C[0], "hottest_c"), "p_used_mw": (0.0, "p_max_mw")}
-    violation_names = ("comfort",)
-    State, Exogenous = State, Exogenous
-    violation, readings = staticmethod(_room.violation), staticmethod(_room.readings)
-    energy = staticmethod(_room.energy)
 
     def refill(self) -> Refill:
         """The comfort band at full power, within the time constant of the room, which keeps heat no longer."""
@@ -141,7 +136,3 @@ class HeatPump(DeviceAgent, from_module=True):
         band_kwh = row.c_kwh_per_k * (row.t_max_c - row.t_min_c)
         hours = band_kwh / (1000.0 * row.p_max_mw * row.usual_cop)
         return Refill(hours, within_h=row.r_k_per_kw * row.c_kwh_per_k)
-
-    def linear(self, exogenous: Any) -> LinearDevice:
-        """Its power range: comfort is left out, so that a bound stays one."""
-        return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import acos, tan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import AliasChoices, Field, model_validator
@@ -129,12 +129,12 @@ class Load(DeviceAgent, from_module=True):
         """The column of the settings."""
         return {"load_pu": self.settings.series}
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Demand as negative injection; the cost is that of what is not served."""
-        given = self.settings
-        demand_mw = given.p_mw * np.maximum(np.asarray(exogenous.load_pu), 0.0)
+        settings = self.settings
+        demand_mw = settings.p_mw * np.maximum(np.asarray(exogenous.load_pu), 0.0)
         return LinearDevice(
             p_min_mw=-demand_mw,
-            p_max_mw=-(1.0 - given.curtailable_share) * demand_mw,
-            curtailment_cost_per_mwh=given.curtailment_cost_per_mwh,
+            p_max_mw=-(1.0 - settings.curtailable_share) * demand_mw,
+            curtailment_cost_per_mwh=settings.curtailment_cost_per_mwh,
         )

@@ -56,7 +56,7 @@ class Settings(DeviceSettings):
         description="wear cost of one step [$]",
     )
     local_control: bool = Field(True, description="whether its own relay moves it; else commands do")
-    max_steps_per_tick: float = Field(4.0, ge=1, description="steps that the largest command asks for [steps]")
+    max_steps_per_tick: float = Field(4.0, ge=1, description="steps of the largest command [steps]")
 
     @property
     def first_tap(self) -> float:
@@ -125,9 +125,9 @@ def step(
 
 
 def wanted_steps(xp: Namespace, params: Settings, state: State, v_relay_pu: Array, allowed: Array) -> Array:
-    """Steps that each relay asks for between two power flows, up positive; zero where it is at rest.
+    """Steps that each relay wants between two power flows, up positive; zero where it is at rest.
 
-    A relay out of its band asks for the steps that bring it just inside by their ideal gain, no more than its range
+    A relay out of its band wants the steps that bring it just inside by their ideal gain, no more than its range
     and the tick have room for. Load and other regulators answer with a little more, but a band is at least 1.3 steps
     wide, so the voltage does not jump across it. The engine lets a regulator wait while one upstream still moves (that
     has the shorter delay), and makes the reading, with or without line-drop compensation.
@@ -192,7 +192,7 @@ def rule(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, ou
 
 @register_device("Regulator", aliases=("LineRegulator", "regulator", "Transformer", "OLTC"))
 class Regulator(DeviceAgent, from_module=True):
-    """Regulator branch whose tap is moved by its own relay within each tick or, if told so, by commands.
+    """Regulator branch whose tap is moved by its own relay within each tick or by commands.
 
     `bus` names the network's regulator branch, such as ``650-RG60``; in a three-phase network that is all its phases
     moving together, read at the phase named by `phases` (the first by default), and ``650-RG60.a`` is one of them.

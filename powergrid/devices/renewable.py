@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import AliasChoices, Field
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice
+from powergrid.agents.device_agent import DeviceSettings, LinearDevice
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices import _offered
-from powergrid.devices._offered import Command, Offered, State, deliver
+from powergrid.devices._offered import Command, Offered, Plant, State, deliver
 from powergrid.devices._shared import inside
 from powergrid.plugins import register_device
 
@@ -30,7 +29,7 @@ class Settings(Offered, DeviceSettings):
     series: str | None = Field(
         None, description="dataset column of the available power [pu]; by default pv_pu or wind_pu, as the kind says"
     )
-    curtailable: bool = Field(True, description="whether it may be told to deliver less than it could")
+    curtailable: bool = Field(True, description="whether commands may reduce its power below what is available")
     sn_mva: float | None = Field(
         None, gt=0, description="inverter rating [MVA]; given, power is held below it and reactive power is offered"
     )
@@ -61,20 +60,14 @@ def step(
 
 
 @register_device("Renewable", aliases=("RES", "renewable"))
-class Renewable(DeviceAgent, from_module=True):
+class Renewable(Plant, from_module=True):
     """Solar plant or wind turbine behind a converter: follows a series, may be curtailed and offer reactive power."""
-
-    default_policy = "mppt"
-    ranges, reading_ranges = _offered.COMMAND_RANGES, _offered.READING_RANGES
-    State, Command = State, Command
-    readings = staticmethod(_offered.readings)
-    rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
 
     def series(self) -> dict[str, str]:
         """The column of the settings, else the quantity of the kind."""
         return {"available_pu": self.settings.series or _SERIES[self.settings.kind]}
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Free power up to what is available."""
         row = self.params()
         available_mw = available(np, row, Exogenous(np.asarray(exogenous.available_pu, dtype=float)), 0.0)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from math import cos, pi, sin
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, Energy, LinearDevice, decide_on, flag
+from powergrid.agents.device_agent import DeviceSettings, Energy, LinearDevice, decide_on, flag
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices import _offered
-from powergrid.devices._offered import Command, deliver
+from powergrid.devices._offered import Command, Plant, deliver
 from powergrid.devices._shared import Rated, inside
 from powergrid.plugins import register_device
 
@@ -156,15 +155,11 @@ def energy(
 
 
 @register_device("RunOfRiver", aliases=("run_of_river", "Hydro"))
-class RunOfRiver(DeviceAgent, from_module=True):
+class RunOfRiver(Plant, from_module=True):
     """Run-of-river plant: follows a seasonal flow or a series, may spill water, stops at low flow."""
 
-    default_policy = "mppt"
     ranges = {"p_share": (0.0, 1.0), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
     reading_ranges = {"p_mw": (0.0, "p_design_mw"), "p_available_mw": (0.0, "p_design_mw")}
-    Command = Command
-    readings = staticmethod(_offered.readings)
-    rule = staticmethod(_offered.rule)
 
     def series(self) -> dict[str, str]:
         """The phases of the year, and the column of the settings; without one the third field does not count."""
@@ -174,7 +169,7 @@ class RunOfRiver(DeviceAgent, from_module=True):
             "flow_m3_s": self.settings.series or "clock_year_cos",
         }
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Free power up to what is available."""
         series = Exogenous(*(np.asarray(values, dtype=float) for values in exogenous))
         available_mw = available(np, self.params(), series, 0.0)

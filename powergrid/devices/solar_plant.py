@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from math import cos, pi, radians, sin
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import AliasChoices, Field
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice
+from powergrid.agents.device_agent import DeviceSettings, LinearDevice
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices import _offered
-from powergrid.devices._offered import Command, Offered, State, deliver
+from powergrid.devices._offered import Command, Offered, Plant, State, deliver
 from powergrid.devices._shared import inside, outdoor
 from powergrid.plugins import register_device
 
@@ -52,7 +51,7 @@ class Settings(Offered, DeviceSettings):
     dni_series: str = Field("dni_w_m2", description="dataset column of the direct normal irradiance [W/m2]")
     temp_series: str = Field("ambient_temp_c", description="dataset column of the air temperature [degC]")
     wind_series: str | None = Field(None, description="dataset column of the wind at the modules [m/s]")
-    curtailable: bool = Field(True, description="whether it may be told to deliver less than it could")
+    curtailable: bool = Field(True, description="whether commands may reduce its power below what is available")
     sn_mva: float | None = Field(
         None, gt=0, description="inverter rating [MVA]; given, power is held below it and reactive power is offered"
     )
@@ -211,27 +210,21 @@ def step(
 
 
 @register_device("SolarPlant", aliases=("solar_plant", "PV", "SolarPV"))
-class SolarPlant(DeviceAgent, from_module=True):
+class SolarPlant(Plant, from_module=True):
     """Solar plant driven by weather: sun position, tilted modules, cell temperature and inverter."""
-
-    default_policy = "mppt"
-    ranges, reading_ranges = _offered.COMMAND_RANGES, _offered.READING_RANGES
-    State, Command = State, Command
-    readings = staticmethod(_offered.readings)
-    rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
 
     def series(self) -> dict[str, str]:
         """The columns of the settings and the clock; without a series of the wind the fourth field does not count."""
-        given = self.settings
+        settings = self.settings
         return {
-            "ghi_w_m2": given.ghi_series,
-            "dni_w_m2": given.dni_series,
-            "ambient_temp_c": given.temp_series,
-            "wind_speed_m_s": given.wind_series or "clock_day_sin",
+            "ghi_w_m2": settings.ghi_series,
+            "dni_w_m2": settings.dni_series,
+            "ambient_temp_c": settings.temp_series,
+            "wind_speed_m_s": settings.wind_series or "clock_day_sin",
             **{f"{phase}_{part}": f"clock_{phase}_{part}" for phase in ("day", "year") for part in ("sin", "cos")},
         }
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Free power up to what is available."""
         row, series = self.params(), Exogenous(*(np.asarray(values, dtype=float) for values in exogenous))
         at = [available(np, row, series, dt_h) for dt_h in _tick_hours(series)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class Settings(DeviceSettings):
     no_load_loss_share: float = Field(0.003, ge=0, lt=0.1, description="loss at no current, over the rating [1]")
     full_load_loss_share: float = Field(0.01, ge=0, lt=0.1, description="loss at full current, over the rating [1]")
     v_set_pu: float = Field(1.0, gt=0, description="voltage that its rule holds [pu]")
-    droop_pu: float = Field(0.03, gt=0, le=0.5, description="deviation at which its rule asks for all it has [pu]")
+    droop_pu: float = Field(0.03, gt=0, le=0.5, description="deviation at which its rule gives all that it has [pu]")
 
     @property
     def p_loss_max_mw(self) -> float:
@@ -109,9 +109,10 @@ class Statcom(DeviceAgent, from_module=True):
         v_pu, droop_pu = self.settings.v_set_pu, self.settings.droop_pu
         return v_pu - droop_pu, v_pu, v_pu, v_pu + droop_pu, 1.0
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Its losses, between no and full current."""
-        given = self.settings
+        settings = self.settings
         return LinearDevice(
-            p_min_mw=-given.sn_mva * given.full_load_loss_share, p_max_mw=-given.sn_mva * given.no_load_loss_share
+            p_min_mw=-settings.sn_mva * settings.full_load_loss_share,
+            p_max_mw=-settings.sn_mva * settings.no_load_loss_share,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -87,7 +87,7 @@ class StaticGenerator(DeviceAgent, from_module=True):
         """The column of the settings."""
         return {"output_pu": self.settings.series}
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Power that cannot be chosen."""
         p_mw = self.settings.p_mw * np.asarray(exogenous.output_pu, dtype=float)
         return LinearDevice(p_min_mw=p_mw, p_max_mw=p_mw)

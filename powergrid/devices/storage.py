@@ -22,7 +22,7 @@ from powergrid.agents.device_agent import (
 from powergrid.core.backend import Namespace
 from powergrid.core.cycles import rainflow
 from powergrid.core.types import Array, Injection
-from powergrid.devices._shared import Rated, inside, reactive
+from powergrid.devices._shared import Rated, conversion_loss, drawn_from_store, inside, reactive, store_limits
 from powergrid.plugins import register_device
 
 _SOC_STRESS = 1.04
@@ -153,13 +153,12 @@ def step(
     Access 7 (2019), doi:10.1109/ACCESS.2019.2957698.
     """
     soc = state.soc * (1.0 - params.self_discharge_per_h * dt_h)
-    above = xp.maximum(soc - params.soc_min, 0.0) * params.capacity_mwh
-    below = xp.maximum(params.soc_max - soc, 0.0) * params.capacity_mwh
-    highest = xp.minimum(params.max_p_mw, above * params.eta_discharge / dt_h)
-    lowest = -xp.minimum(params.max_p_mw, below / (params.eta_charge * dt_h))
-    p_mw = inside(xp, command.p_mw, lowest, highest)
-    drawn = xp.maximum(p_mw, 0.0) / params.eta_discharge + xp.minimum(p_mw, 0.0) * params.eta_charge
-    soc = soc - drawn * dt_h / params.capacity_mwh
+    above_mwh = xp.maximum(soc - params.soc_min, 0.0) * params.capacity_mwh
+    below_mwh = xp.maximum(params.soc_max - soc, 0.0) * params.capacity_mwh
+    most_in_mw, most_out_mw = store_limits(xp, params, params.max_p_mw, above_mwh, below_mwh, dt_h)
+    p_mw = inside(xp, command.p_mw, -most_in_mw, most_out_mw)
+    drawn_mw = drawn_from_store(xp, params, p_mw)
+    soc = soc - drawn_mw * dt_h / params.capacity_mwh
     q_mvar = reactive(xp, params.rating_mva, params.q_share, p_mw, command.q_mvar)
     return State(soc), Injection(p_mw, q_mvar)
 
@@ -290,15 +289,13 @@ def energy(
 ) -> Energy:
     """Stored energy, and losses of both conversions and of self-discharge [MWh]."""
     p_mw = injection.p_mw
-    discharge_loss = xp.maximum(p_mw, 0.0) * (1.0 / params.eta_discharge - 1.0)
-    charge_loss = -xp.minimum(p_mw, 0.0) * (1.0 - params.eta_charge)
     standing_loss = before.soc * params.capacity_mwh * params.self_discharge_per_h
     zero = p_mw * 0.0
     return Energy(
         primary_in=zero,
         stored=(after.soc - before.soc) * params.capacity_mwh,
         useful_out=zero,
-        lost=(discharge_loss + charge_loss + standing_loss) * dt_h,
+        lost=(conversion_loss(xp, params, p_mw) + standing_loss) * dt_h,
     )
 
 
@@ -342,23 +339,23 @@ class Storage(DeviceAgent, from_module=True):
 
     def refill(self) -> Refill:
         """The whole window at full power."""
-        given = self.settings
-        window_mwh = (given.soc_max - given.soc_min) * given.capacity_mwh
-        return Refill(window_mwh / (given.max_p_mw * given.eta_charge), given.eta_charge)
+        settings = self.settings
+        window_mwh = (settings.soc_max - settings.soc_min) * settings.capacity_mwh
+        return Refill(window_mwh / (settings.max_p_mw * settings.eta_charge), settings.eta_charge)
 
     def linear(self, exogenous: NoColumns) -> LinearDevice:
         """Energy window, efficiencies and throughput cost."""
-        given = self.settings
+        settings = self.settings
         return LinearDevice(
-            p_min_mw=-given.max_p_mw,
-            p_max_mw=given.max_p_mw,
-            e_min_mwh=given.soc_min * given.capacity_mwh,
-            e_max_mwh=given.soc_max * given.capacity_mwh,
-            e_start_mwh=given.soc_init * given.capacity_mwh,
-            eta_in=given.eta_charge,
-            eta_out=given.eta_discharge,
-            decay_per_h=given.self_discharge_per_h,
-            throughput_cost_per_mwh=given.wear_cost_per_mwh,
+            p_min_mw=-settings.max_p_mw,
+            p_max_mw=settings.max_p_mw,
+            e_min_mwh=settings.soc_min * settings.capacity_mwh,
+            e_max_mwh=settings.soc_max * settings.capacity_mwh,
+            e_start_mwh=settings.soc_init * settings.capacity_mwh,
+            eta_in=settings.eta_charge,
+            eta_out=settings.eta_discharge,
+            decay_per_h=settings.self_discharge_per_h,
+            throughput_cost_per_mwh=settings.wear_cost_per_mwh,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -108,7 +108,7 @@ def _within(xp: Namespace, params: Settings, hour: Array, begin_h: Array) -> Arr
 def step(
     xp: Namespace, params: Settings, state: State, command: Command, exogenous: Exogenous, dt_h: float
 ) -> tuple[State, Injection]:
-    """Heat the tank as told, but never beyond the cut-out.
+    """Heat the tank as commanded, but never beyond the cut-out.
 
     ``C dT/dt = P - UA (T - T_room) - m c (T - T_in)``, one well-mixed mass, solved exactly over the tick: Xu, Diao,
     Lu, Lian and Zhang, "Modeling of electric water heaters for demand response: a baseline PDE model", IEEE Trans.
@@ -187,6 +187,6 @@ class WaterHeater(DeviceAgent, from_module=True):
         row = self.params()
         return Refill(row.c_kwh_per_k * (row.t_max_c - row.t_min_c) / (1000.0 * row.p_max_mw))
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Its power range: hot water is left out, so that a bound stays one."""
         return LinearDevice(p_min_mw=-self.settings.p_max_mw, p_max_mw=0.0)

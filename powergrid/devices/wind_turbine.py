@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import AliasChoices, Field, model_validator
 
-from powergrid.agents.device_agent import DeviceAgent, DeviceSettings, LinearDevice, decide_on, finite, flag
+from powergrid.agents.device_agent import DeviceSettings, LinearDevice, decide_on, finite, flag
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
-from powergrid.devices import _offered
-from powergrid.devices._offered import Command, Offered, State, deliver
+from powergrid.devices._offered import Command, Offered, Plant, State, deliver
 from powergrid.plugins import register_device
 
 
@@ -28,7 +27,7 @@ class Settings(Offered, DeviceSettings):
     measured_height_m: float = Field(100.0, gt=0, description="height at which the series was measured [m]")
     shear_exponent: float = Field(1.0 / 7.0, ge=0, lt=1, description="exponent of the wind's rise with height [1]")
     series: str = Field("wind_speed_m_s", description="dataset column of the wind speed [m/s]")
-    curtailable: bool = Field(True, description="whether it may be told to deliver less than it could")
+    curtailable: bool = Field(True, description="whether commands may reduce its power below what is available")
     sn_mva: float | None = Field(
         None, gt=0, description="converter rating [MVA]; given, power is held below it and reactive power is offered"
     )
@@ -87,20 +86,14 @@ def step(
 
 
 @register_device("WindTurbine", aliases=("wind_turbine", "Wind"))
-class WindTurbine(DeviceAgent, from_module=True):
+class WindTurbine(Plant, from_module=True):
     """Wind turbine behind a converter: follows the wind speed through its power curve, may be curtailed."""
-
-    default_policy = "mppt"
-    ranges, reading_ranges = _offered.COMMAND_RANGES, _offered.READING_RANGES
-    State, Command = State, Command
-    readings = staticmethod(_offered.readings)
-    rule, energy = staticmethod(_offered.rule), staticmethod(_offered.energy)
 
     def series(self) -> dict[str, str]:
         """The column of the settings."""
         return {"wind_speed_m_s": self.settings.series}
 
-    def linear(self, exogenous: Any) -> LinearDevice:
+    def linear(self, exogenous: Exogenous) -> LinearDevice:
         """Free power up to what is available."""
         row = self.params()
         available_mw = available(np, row, Exogenous(np.asarray(exogenous.wind_speed_m_s, dtype=float)), 0.0)

@@ -110,3 +110,18 @@ def test_what_commands_nothing_and_injects_nothing_needs_neither_rule_nor_energy
         np.testing.assert_array_equal(column, np.zeros(2))
     with pytest.raises(NotImplementedError):
         Typed.rule(np, (), state, (), None, 1.0)
+
+
+def test_a_subclass_with_settings_and_a_state_of_its_own_has_their_columns() -> None:
+    class More(Settings):
+        extra_mw: float = 0.25
+
+    class Held(NamedTuple):
+        held_mw: Array = "extra_mw"
+
+    class Wider(Typed):
+        Settings, State = More, Held
+
+    unit = Wider("unit", "1")
+    assert unit.params().extra_mw == 0.25
+    assert unit.reset(np, unit.params(), 0.5) == Held(0.25)
