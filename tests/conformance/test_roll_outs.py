@@ -22,12 +22,28 @@ TICKS = 5
 SMALL = {"num_envs": 3, "rollout": TICKS, "minibatches": 1, "hidden": (8,), "log_std": 0.5}
 
 
+BATTERY = {"id": "ess", "type": "ESS", "bus": "17", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.3}}
+FAILING = {
+    "name": "failing",
+    "network": {
+        "base": "case33bw",
+        "outages": [{"branch": ["line_27", "line_5"], "start": [0, 900], "duration": 1800, "probability": 0.9}],
+    },
+    "agents": [BATTERY],
+}
+
+
 @pytest.mark.parametrize(
-    ("preset", "algorithm"), [("ieee34_multi", mappo), pytest.param("p2p_microgrids", ippo, marks=pytest.mark.slow)]
+    ("source", "algorithm"),
+    [
+        ("ieee34_multi", mappo),
+        pytest.param("p2p_microgrids", ippo, marks=pytest.mark.slow),
+        pytest.param(FAILING, mappo, marks=pytest.mark.slow, id="outages"),
+    ],
 )
-def test_both_roll_outs_give_the_same_batch(preset, algorithm):
+def test_both_roll_outs_give_the_same_batch(source, algorithm):
     """Over an end of episodes, which comes after three ticks, and twice, from where the first left off."""
-    env = powergrid.make_functional(preset, episode_length=3)
+    env = powergrid.make_functional(source, episode_length=3)
     learners = {kind: algorithm(env, 10**6, {**SMALL, "roll_out": kind}) for kind in ("jax", "compiled")}
     states = {kind: learner.init(1) for kind, learner in learners.items()}
     learner, on_jax, compiled = states["jax"].learner, learners["jax"].roll_out, learners["compiled"].roll_out
