@@ -270,7 +270,7 @@ class Compiled:
             rows.append((np.concatenate([index for index, _ in parts]), np.concatenate(signs)))
         feeding = [np.isin(self.node, self.node[self.moving.held_by(r)]) for r in range(self.moving.n_reference)]
         for member in (*(feeding if references else ()), self.node >= self.n_node):
-            fed = self._leaving(member)
+            fed = self.leaving(member)
             rows.append((fed, np.ones(len(fed))))
         start = np.cumsum([0] + [len(index) for index, _ in rows])
         index, sign = (np.concatenate(parts) for parts in zip(*rows, strict=True))
@@ -292,10 +292,10 @@ class Compiled:
             )
         sources = [self.source_bus] if self.phases is None else self.phases.source_buses
         if far in part[sources]:
-            return self._leaving(part == near), -1.0
-        return self._leaving(part == far), 1.0
+            return self.leaving(part == near), -1.0
+        return self.leaving(part == far), 1.0
 
-    def _leaving(self, member: np.ndarray) -> np.ndarray:
+    def leaving(self, member: np.ndarray) -> np.ndarray:
         """Powers that leave a set of buses: into live branches and into their own loads and shunts."""
         at_from = at_to = self.live | (self.moving.branch >= 0)
         if self.phases is not None:

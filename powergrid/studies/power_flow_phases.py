@@ -65,7 +65,7 @@ def _bus_table(network: UnbalancedNetwork, grid: Compiled, v: np.ndarray, powers
     for ends, first in ((grid.phases.pair_a, 2 * b + m), (grid.phases.pair_b, 2 * b + m + pairs)):
         np.add.at(injected, ends, -powers[first : first + pairs])
     for k, bus in enumerate(grid.phases.source_buses):
-        injected[bus] += powers[grid._leaving(grid.node == grid.n_node + k)].sum()
+        injected[bus] += powers[grid.leaving(grid.node == grid.n_node + k)].sum()
     columns = {
         "bus": list(network.buses.bus),
         "phase": list(network.buses.phase),
