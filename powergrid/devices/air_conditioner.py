@@ -15,7 +15,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a unit and its building: figures from the middle of the ranges that studies use."""
+    """Parameters of a unit and its building: figures from the middle of the ranges that studies use."""
 
     p_max_mw: float = Field(0.0056, gt=0, description="largest electrical power [MW]")
     cop_heating: float = Field(3.5, gt=0, description="heat brought in per electricity [1]")

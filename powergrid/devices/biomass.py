@@ -15,7 +15,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a small steam plant on wood chips."""
+    """Parameters of a small steam plant on wood chips."""
 
     p_max_mw: float = Field(1.0, gt=0, description="largest power [MW]")
     efficiency: float = Field(0.20, gt=0, le=1, description="electricity per fuel [1]")

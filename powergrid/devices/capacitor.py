@@ -13,7 +13,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a switched bank; its size is the network's."""
+    """Parameters of a switched bank; its size is the network's."""
 
     control: Literal["manual", "load", "fixed"] = Field(
         "load", description="who switches: commands (manual), a load series (load) or nobody (fixed)"

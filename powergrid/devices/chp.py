@@ -23,7 +23,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a gas engine, its buffer and the buildings it heats."""
+    """Parameters of a gas engine, its buffer and the buildings it heats."""
 
     p_max_mw: float = Field(0.1, gt=0, description="largest electrical power [MW]")
     min_load_share: float = Field(0.5, ge=0, lt=1, description="load below which it stops, over the largest [1]")

@@ -14,7 +14,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a data centre, or any other load whose work can wait."""
+    """Parameters of a data centre, or any other load whose work can wait."""
 
     p_max_mw: float = Field(
         1.0,

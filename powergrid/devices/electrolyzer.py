@@ -27,7 +27,7 @@ LHV_MWH_PER_KG = 0.03333
 
 
 class Settings(DeviceSettings):
-    """What a person says about an electrolyzer, its tank and who takes the hydrogen."""
+    """Parameters of an electrolyzer, its tank and its demand for hydrogen."""
 
     p_max_mw: float = Field(0.5, gt=0, description="largest power, auxiliaries included [MW]")
     min_load_share: float = Field(0.05, ge=0, lt=1, description="load below which it stops, over the largest [1]")

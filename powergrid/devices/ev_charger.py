@@ -26,7 +26,7 @@ _LONGEST_H = 168.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about a vehicle and its charge point: a home charger of 7.2 kW and a daily commute."""
+    """Parameters of a vehicle and its charge point: a home charger of 7.2 kW and a daily commute."""
 
     p_max_mw: float = Field(0.0072, gt=0, description="largest power of the charge point [MW]")
     capacity_mwh: float = Field(0.060, gt=0, description="usable battery capacity [MWh]")

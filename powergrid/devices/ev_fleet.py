@@ -21,12 +21,12 @@ from powergrid.core.types import Array, Injection
 from powergrid.devices._shared import conversion_loss, drawn_from_store, inside, store_limits
 from powergrid.plugins import register_device
 
-_NOBODY = 1e-9
-"""A share of the fleet no larger than this is nobody [1]."""
+_NO_VEHICLE = 1e-9
+"""A share of the fleet no larger than this counts as no vehicle [1]."""
 
 
 class Settings(DeviceSettings):
-    """What a person says about a fleet; figures a vehicle are those of :mod:`powergrid.devices.ev_charger`."""
+    """Parameters of a fleet; figures per vehicle are those of :mod:`powergrid.devices.ev_charger`."""
 
     vehicles: float = Field(50.0, gt=0, description="number of vehicles")
     p_each_mw: float = Field(0.0072, gt=0, description="largest power of a vehicle [MW]")
@@ -138,8 +138,8 @@ def step(
     """
     share = connected(xp, params, exogenous.hour)
     gone, back = xp.maximum(state.share - share, 0.0), xp.maximum(share - state.share, 0.0)
-    taken_mwh = state.here_mwh * gone / xp.maximum(state.share, _NOBODY)
-    brought_mwh = state.away_mwh * xp.minimum(back / xp.maximum(1.0 - state.share, _NOBODY), 1.0)
+    taken_mwh = state.here_mwh * gone / xp.maximum(state.share, _NO_VEHICLE)
+    brought_mwh = state.away_mwh * xp.minimum(back / xp.maximum(1.0 - state.share, _NO_VEHICLE), 1.0)
     short_mwh = xp.maximum(params.soc_target * params.capacity_mwh * gone - taken_mwh, 0.0)
     reserve_mwh = params.soc_min * params.capacity_mwh * back
     driven_mwh = xp.minimum(params.trip_mwh * back, xp.maximum(brought_mwh - reserve_mwh, 0.0))
@@ -178,7 +178,7 @@ def worth(xp: Namespace, params: Settings, state: State, settlement_per_mwh: Arr
 
 def readings(xp: Namespace, params: Settings, state: State, injection: Injection) -> tuple[Array, ...]:
     """State of charge and share of those connected, and power."""
-    soc = state.here_mwh / (params.capacity_mwh * xp.maximum(state.share, _NOBODY))
+    soc = state.here_mwh / (params.capacity_mwh * xp.maximum(state.share, _NO_VEHICLE))
     return soc, state.share, injection.p_mw
 
 
@@ -186,7 +186,7 @@ def rule(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, ou
     """Charge to the target when energy is no dearer than on average, and in the hours before departures."""
     missing_mwh = xp.maximum(params.soc_target * params.capacity_mwh * state.share - state.here_mwh, 0.0)
     ahead_h = params.departure_h - 0.5 * params.spread_h - exogenous.hour
-    needed_h = missing_mwh / (params.eta_charge * params.p_all_mw * xp.maximum(state.share, _NOBODY))
+    needed_h = missing_mwh / (params.eta_charge * params.p_all_mw * xp.maximum(state.share, _NO_VEHICLE))
     late = (decide_on(xp, ahead_h + params.spread_h) > 0.0) & (decide_on(xp, ahead_h - needed_h - dt_h) <= 0.0)
     cheap = decide_on(xp, outlook.price_per_mwh - outlook.mean_price_per_mwh) <= 0.0
     return Command(-flag(xp, cheap | late, missing_mwh) * missing_mwh / (params.eta_charge * dt_h))

@@ -23,7 +23,7 @@ _BLOCKS = 20
 
 
 class Settings(DeviceSettings):
-    """What a person says about a fuel cell; voltages are those of a low-temperature cell in its ohmic range."""
+    """Parameters of a fuel cell; voltages are those of a low-temperature cell in its ohmic range."""
 
     p_max_mw: float = Field(0.2, gt=0, description="largest net power [MW]")
     v_open: float = Field(0.90, gt=0, lt=1.25, description="cell voltage that the straight line begins at [V]")

@@ -48,7 +48,7 @@ _USUAL_ANY_SIZE: dict[str, dict[str, Any]] = {
 
 
 class Settings(Rated, DeviceSettings):
-    """What a person says about a generator; ``p_range: [lowest, highest]`` sets both power limits at once.
+    """Parameters of a generator; ``p_range: [lowest, highest]`` sets both power limits at once.
 
     A `kind` gives what is not said its usual value, all sizes in proportion to `p_max_mw`; it may be switched off
     (`commitment`).

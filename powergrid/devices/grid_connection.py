@@ -13,7 +13,7 @@ from powergrid.core.types import Array, Injection
 from powergrid.plugins import register_device
 
 FEED_IN_SHARE, RETAIL_ADDER = 0.9, 45.0
-"""Tariff where nobody says another: share of the market price [1], charge above it [$/MWh]."""
+"""Tariff of a connection without one of its own: share of the market price [1], charge above it [$/MWh]."""
 
 
 class OwnTariff(DeviceSettings):
@@ -28,7 +28,7 @@ class OwnTariff(DeviceSettings):
 
 
 class Settings(DeviceSettings):
-    """What a person says about a connection; ``feed_in = share max(price, 0)``, ``retail = max(price, 0) + adder``.
+    """Parameters of a connection; ``feed_in = share max(price, 0)``, ``retail = max(price, 0) + adder``.
 
     A share of at most one and an adder of at least zero keep feed-in at or below retail at every price.
     """

@@ -21,7 +21,7 @@ _USUAL_AMBIENT_C = 7.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about a heat pump and its building; R and C from the middle of the usual ranges."""
+    """Parameters of a heat pump and its building; R and C from the middle of the usual ranges."""
 
     p_max_mw: float = Field(0.005, gt=0, description="largest electrical power [MW]")
     kind: Literal["air", "ground"] = Field("air", description="where its heat comes from: air or ground")

@@ -18,7 +18,7 @@ _PEAK_PU = 2.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about a load; all powers are consumed."""
+    """Parameters of a load; all powers are consumed."""
 
     p_mw: float = Field(
         0.1, ge=0, validation_alias=AliasChoices("p_mw", "p"), description="power at a series value of 1 [MW]"

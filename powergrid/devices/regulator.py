@@ -21,7 +21,7 @@ from powergrid.plugins import register_device
 _DEAD_PU = 0.1
 """Below this voltage there is nothing to regulate [pu]."""
 _LEAST_BAND_STEPS = 1.3
-"""Narrowest band [steps]: one step never jumps across it, though load and other regulators answer to a step too."""
+"""Narrowest band [steps]: one step never jumps across it, though load and other regulators respond to a step, too."""
 _RELAY_FIELDS = ("pt_ratio", "ct_a", "r_v", "x_v")
 """Settings that belong to the reading, which the engine makes."""
 _FAST_TICK_S = 60.0
@@ -29,7 +29,7 @@ _FAST_TICK_S = 60.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about a regulator; voltages are those its relay reads, over 120 V."""
+    """Parameters of a regulator; voltages are those its relay reads, over 120 V."""
 
     step_pu: float = Field(0.00625, gt=0, lt=0.1, description="voltage gain of one step [pu]")
     tap_min: float = Field(-16.0, description="lowest tap [steps]")

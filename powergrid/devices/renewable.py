@@ -18,7 +18,7 @@ _SERIES = {"solar": "pv_pu", "wind": "wind_pu"}
 
 
 class Settings(Offered, DeviceSettings):
-    """What a person says about a solar plant or a wind turbine."""
+    """Parameters of a solar plant or a wind turbine."""
 
     p_max_mw: float = Field(
         0.1, gt=0, validation_alias=AliasChoices("p_max_mw", "p_max"), description="power at a series value of 1 [MW]"

@@ -22,7 +22,7 @@ _LARGEST_M3_S = 1e6
 
 
 class Settings(Rated, DeviceSettings):
-    """What a person says about a plant; without a series the flow follows the season as a cosine."""
+    """Parameters of a plant; without a series the flow follows the season as a cosine."""
 
     head_m: float = Field(10.0, gt=0, description="net head [m]")
     design_flow_m3_s: float = Field(2.0, gt=0, description="largest flow through the turbine [m3/s]")

@@ -22,7 +22,7 @@ _ETA_REFERENCE = 0.9637
 
 
 class Settings(Offered, DeviceSettings):
-    """What a person says about a plant; the place is that of the embedded year's weather."""
+    """Parameters of a plant; the place is that of the embedded year's weather."""
 
     p_max_mw: float = Field(
         0.1,

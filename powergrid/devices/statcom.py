@@ -14,7 +14,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a compensator."""
+    """Parameters of a compensator."""
 
     sn_mva: float = Field(0.5, gt=0, description="rating [MVA]")
     no_load_loss_share: float = Field(0.003, ge=0, lt=0.1, description="loss at no current, over the rating [1]")

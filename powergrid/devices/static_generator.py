@@ -1,4 +1,4 @@
-"""Generation or storage of given power that follows a series and obeys nobody."""
+"""Generation or storage of given power that follows a series and takes no commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PEAK_PU = 2.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about it; all powers are fed in."""
+    """Parameters of the unit; all powers are fed in."""
 
     p_mw: float = Field(
         0.1, description="power at a series value of 1 [MW]; negative where it draws, such as a charger"

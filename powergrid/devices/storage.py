@@ -33,7 +33,7 @@ _HALF_STEP = 5e-7
 
 
 class Settings(Rated, DeviceSettings):
-    """What a person says about a battery."""
+    """Parameters of a battery."""
 
     capacity_mwh: float = Field(
         1.0,
@@ -309,7 +309,7 @@ class Storage(DeviceAgent, from_module=True):
 
     @property
     def kernel(self) -> Any:
-        """Those that count half-cycles where life has a price; their powers of numbers would cost all others time."""
+        """Kernels that count half-cycles where life has a price; others do without these costly powers."""
         ages = type(self) is Storage and self.settings.replacement_cost_per_mwh > 0.0
         return AgeingStorage if ages else type(self)
 

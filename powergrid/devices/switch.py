@@ -13,7 +13,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(DeviceSettings):
-    """What a person says about a switch; the branch that it opens is the network's."""
+    """Parameters of a switch; the branch that it opens is the network's."""
 
     closed_init: bool | None = Field(None, description="whether it is closed at reset; omitted: as in the network")
     move_cost: float = Field(

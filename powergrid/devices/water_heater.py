@@ -26,7 +26,7 @@ _KWH_PER_L_K = 4.186 / 3600.0
 
 
 class Settings(DeviceSettings):
-    """What a person says about a heater; draw and temperatures are those of the US test procedure in the source."""
+    """Parameters of a heater; draw and temperatures are those of the US test procedure in the source."""
 
     p_max_mw: float = Field(0.0045, gt=0, description="power of the element [MW]")
     volume_l: float = Field(189.0, gt=0, description="volume of the tank [l]")

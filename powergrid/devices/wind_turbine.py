@@ -15,7 +15,7 @@ from powergrid.plugins import register_device
 
 
 class Settings(Offered, DeviceSettings):
-    """What a person says about a turbine; the speeds are those of a common 2 MW machine."""
+    """Parameters of a turbine; the speeds are those of a common 2 MW machine."""
 
     p_max_mw: float = Field(
         2.0, gt=0, validation_alias=AliasChoices("p_max_mw", "p_max"), description="rated power [MW]"
