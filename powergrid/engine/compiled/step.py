@@ -18,7 +18,8 @@ from powergrid.engine import step as reference
 from powergrid.engine.compiled import ahead, loops
 from powergrid.engine.compiled.arguments import ChooseArguments, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
-from powergrid.engine.compiled.inverters import Followed, units_of
+from powergrid.engine.compiled.inverter_tables import units_of
+from powergrid.engine.compiled.inverters import Followed
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
 from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
 from powergrid.engine.compiled.rows import WIDE
