@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.statistics import mean_interval
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.report import markup
 from powergrid.report.files import RunMeta
 from powergrid.report.findings import gap, rival, saving, split_name
@@ -145,7 +146,7 @@ def _training(meta: RunMeta | None, metrics: list[dict[str, Any]]) -> str:
     )
 
 
-def _network(network: Any) -> str:
+def _network(network: AnyNetwork) -> str:
     guests = list(dict.fromkeys(area for area in network.buses.area if area))
     guest = f" with {', '.join(guests)} attached" if guests else ""
     size = f"{len(network.buses.name)} buses, {len(network.branches.name)} branches"

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.agents.base import Agent
 from powergrid.core import random
 from powergrid.core.errors import RunError
 from powergrid.core.files import write_whole
 from powergrid.core.npz import ArchiveError, read_npz
+from powergrid.engine.layout import Family, Layout
 from powergrid.engine.state import Output, State
+from powergrid.worlds.export import HasWorld
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
@@ -129,7 +132,7 @@ Policy = str | np.ndarray | Callable[[np.ndarray], np.ndarray]
 actions ``(days, A, k_max)``."""
 
 
-def record_day(env: Any, policy: Policy, *, day: int, seed: int = 0) -> DayRecord:
+def record_day(env: HasWorld, policy: Policy, *, day: int, seed: int = 0) -> DayRecord:
     """Run one day and record everything.
 
     The episode is that of ``env.reset(seed=seed, options={"day": day})``. `env` itself does not change.
@@ -208,7 +211,7 @@ def _decider(simulation: Simulation, policy: Policy, days: int) -> Callable[[int
 class _AccountMeters:
     """Sum of the meters of each account."""
 
-    def __init__(self, layout: Any):
+    def __init__(self, layout: Layout):
         count = len(layout.accounts)
         self.place, self.account = np.zeros(0, int), np.zeros(0, int)
         for family in layout.families:
@@ -224,7 +227,7 @@ class _AccountMeters:
 
 
 def _row(
-    layout: Any,
+    layout: Layout,
     account_meters: _AccountMeters,
     actions: np.ndarray,
     now: np.ndarray,
@@ -257,12 +260,12 @@ def _row(
     }
 
 
-def _soc(layout: Any, state: State) -> np.ndarray:
+def _soc(layout: Layout, state: State) -> np.ndarray:
     columns = [device.soc for device in state.devices if "soc" in getattr(device, "_fields", ())]
     return np.concatenate(columns, -1) if columns else np.zeros((*state.tick.shape, 0))
 
 
-def _trades(layout: Any, state: State, days: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _trades(layout: Layout, state: State, days: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energy bought, price and limit of each account in the markets of its peers."""
     bought, price, limit = (np.full((days, len(layout.accounts)), np.nan) for _ in range(3))
     for layer, own in zip(layout.layers, state.layers, strict=True):
@@ -299,17 +302,17 @@ def names_of(world: World) -> Names:
 _BY_CLASS = {"SolarPlant": "solar", "WindTurbine": "wind"}
 
 
-def technology(agent: Any) -> str:
+def technology(agent: Agent) -> str:
     """``"solar"`` or ``"wind"`` according to settings or device class, else the class name in lower case."""
     kind, name = getattr(getattr(agent, "settings", None), "kind", None), type(agent).__name__
     return kind if kind in ("solar", "wind") else _BY_CLASS.get(name, name.lower())
 
 
-def _state_type(family: Any) -> Any:
+def _state_type(family: Family) -> Any:
     return family.kernel.reset(np, family.params, np.zeros(family.size))
 
 
-def _owners(layout: Any, families: Sequence[Any]) -> np.ndarray:
+def _owners(layout: Layout, families: Sequence[Family]) -> np.ndarray:
     return _text([layout.accounts[i] if i >= 0 else "" for family in families for i in family.account])
 
 

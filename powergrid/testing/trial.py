@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from powergrid.agents.device_agent import DeviceAgent, Energy, Outlook
-from powergrid.core.backend import jax_float64, jax_module, jax_numpy
+from powergrid.core.backend import Namespace, jax_float64, jax_module, jax_numpy
 from powergrid.core.types import Array, Injection
 
 TICKS = 24
@@ -73,7 +74,7 @@ class Trial(NamedTuple):
     outlooks: list[Outlook]
     faults: list[str]
 
-    def claim(self, holds: Any, sentence: str) -> None:
+    def claim(self, holds: ArrayLike, sentence: str) -> None:
         """Note a fault unless `holds` is true everywhere; sentences that differ only in numbers are noted once."""
         if not np.all(holds) and all(_without_numbers(sentence) != _without_numbers(said) for said in self.faults):
             self.faults.append(sentence)
@@ -185,7 +186,13 @@ def _outlook(random: np.random.Generator) -> Outlook:
 
 
 def one_tick(
-    xp: Any, kernels: Any, params: Any, state: Any, command: Any, exogenous: Any, outlook: Outlook | None
+    xp: Namespace,
+    kernels: type[DeviceAgent],
+    params: Any,
+    state: Any,
+    command: Any,
+    exogenous: Any,
+    outlook: Outlook | None,
 ) -> Tick:
     """Call every kernel once."""
     after, injection = kernels.step(xp, params, state, command, exogenous, DT_H)
@@ -201,17 +208,17 @@ def one_tick(
     )
 
 
-def columns_of(params: Any, dtype: Any = float) -> Any:
+def columns_of(params: Any, dtype: DTypeLike = float) -> Any:
     """The row repeated for every unit, ``(n,)``."""
     return type(params)(*(np.full(UNITS, value, dtype=dtype) for value in params))
 
 
-def mapped(function: Any, values: Any) -> Any:
+def mapped(function: Callable[[Any], Any], values: Any) -> Any:
     """Apply `function` to every field of a NamedTuple."""
     return type(values)(*(function(value) for value in values))
 
 
-def run_batch(trial: Trial, dtype: Any = float) -> tuple[Any, list[Tick]]:
+def run_batch(trial: Trial, dtype: DTypeLike = float) -> tuple[Any, list[Tick]]:
     """Initial state and ticks of the whole batch on NumPy."""
 
     def cast(values: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.networks.kinds import AnyNetwork
 from powergrid.report.records import DayRecord
 from powergrid.report.style import LIMIT, Picture, canvas, finish
 from powergrid.studies.one_line import positions
@@ -26,7 +27,9 @@ def worst(record: DayRecord, v_min_pu: float, v_max_pu: float) -> Moment:
     return Moment(*(int(i) for i in np.unravel_index(int(strain.argmax()), strain.shape)))
 
 
-def draw(network: Any, record: DayRecord, moment: Moment, when: str, v_limits_pu: tuple[float, float]) -> Picture:
+def draw(
+    network: AnyNetwork, record: DayRecord, moment: Moment, when: str, v_limits_pu: tuple[float, float]
+) -> Picture:
     """Drawing of the whole network at one tick.
 
     Parameters
