@@ -90,7 +90,7 @@ def _executed(xp: Any, energy: Array, before: Array, size: Array, volume: Array)
 
 def _without_crumbs(xp: Any, volume: Array, starts: Array, tiny: Array) -> Array:
     """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
-    ends = xp.sort(xp.concatenate([xp.minimum(starts, volume), volume], axis=-1), axis=-1)
+    ends = xp.sort(xp.concatenate((xp.minimum(starts, volume), volume), axis=-1), axis=-1)
     apart = ends[..., 1:] - ends[..., :-1] > tiny
     return xp.max(xp.where(apart, ends[..., 1:], 0.0), axis=-1, keepdims=True)
 
@@ -108,12 +108,12 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     """
     members = limit_per_mwh.shape[-1]
     limit = xp.round(limit_per_mwh, 6)
-    both = xp.concatenate([limit, limit], axis=-1)
+    both = xp.concatenate((limit, limit), axis=-1)
     order = xp.argsort(both, axis=-1, stable=True)  # of equal prices, offers come before bids
     zero = metered_mwh * 0.0
     price = _at(xp, both, order)
-    offers = _at(xp, xp.concatenate([xp.maximum(-metered_mwh, 0.0), zero], axis=-1), order)
-    bids = _at(xp, xp.concatenate([zero, xp.maximum(metered_mwh, 0.0)], axis=-1), order)
+    offers = _at(xp, xp.concatenate((xp.maximum(-metered_mwh, 0.0), zero), axis=-1), order)
+    bids = _at(xp, xp.concatenate((zero, xp.maximum(metered_mwh, 0.0)), axis=-1), order)
     supplied, wanted = xp.cumsum(offers, axis=-1), xp.cumsum(bids, axis=-1)
     demand = wanted[..., -1:]
     reachable = xp.where(bids > 0.0, xp.minimum(supplied, demand - wanted + bids), 0.0)
@@ -124,7 +124,7 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     sold_before, sold_through = _spread(xp, groups, supplied - offers, supplied)
     bid_below, bid_through = _spread(xp, groups, wanted - bids, wanted)
     bid_before = demand - bid_through
-    volume = _without_crumbs(xp, volume, xp.concatenate([sold_before, bid_before], axis=-1), tiny)
+    volume = _without_crumbs(xp, volume, xp.concatenate((sold_before, bid_before), axis=-1), tiny)
     sold = _executed(xp, offers, sold_before, sold_through - sold_before, volume)
     bought = _executed(xp, bids, bid_before, bid_through - bid_below, volume)
     lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1, keepdims=True)
@@ -139,8 +139,8 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
 def _groups(xp: Any, price: Array) -> tuple[Array, Array]:
     """Whether each entry of a sorted axis is the first, and whether it is the last, of those with its price."""
     change = price[..., 1:] != price[..., :-1]
-    edge = xp.ones_like(price[..., :1], dtype=bool)
-    return xp.concatenate([edge, change], axis=-1), xp.concatenate([change, edge], axis=-1)
+    edge = price[..., :1] == price[..., :1]
+    return xp.concatenate((edge, change), axis=-1), xp.concatenate((change, edge), axis=-1)
 
 
 def _spread(xp: Any, groups: tuple[Array, Array], before: Array, through: Array) -> tuple[Array, Array]:
@@ -189,11 +189,11 @@ def pay_as_bid(xp: Any, limit_per_mwh: Array, bought_mwh: Array) -> Array:
 def _rise(xp: Any, start: Array, end: Array, knots: Array, values: Array) -> Array:
     """Rise from `start` to `end` of the rising line from the origin through sorted `knots` with their `values`."""
     width = knots.shape[-1]
-    place = xp.concatenate([knots, start, end], axis=-1)
+    place = xp.concatenate((knots, start, end), axis=-1)
     order = xp.argsort(place, axis=-1, stable=True)
     known = order < width
     nothing = 0.0 * start
-    value = _at(xp, xp.concatenate([values, nothing, nothing], axis=-1), order)
+    value = _at(xp, xp.concatenate((values, nothing, nothing), axis=-1), order)
     place = _at(xp, place, order)
 
     def before(column: Array) -> Array:
@@ -211,7 +211,7 @@ def _rise(xp: Any, start: Array, end: Array, knots: Array, values: Array) -> Arr
 
 def _with_utility(xp: Any, paid: Array) -> Array:
     """Payments with the utility's behind them, which receives what members pay."""
-    return xp.concatenate([paid, -xp.sum(paid, axis=-1, keepdims=True)], axis=-1)
+    return xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)
 
 
 @register_protocol("p2p_trading", aliases=("p2p", "peer_to_peer"))

@@ -115,4 +115,4 @@ class SetpointProtocol(VerticalProtocol):
         """Charge each child for what it missed."""
         missed_mwh = xp.abs(-metered_mwh - state.setpoint_mw * ctx.dt_h)
         paid = ctx.params.tracking_price_per_mwh * missed_mwh
-        return state, (), Paid(xp.concatenate([paid, -xp.sum(paid, axis=-1, keepdims=True)], axis=-1)), ()
+        return state, (), Paid(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()

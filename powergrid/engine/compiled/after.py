@@ -17,6 +17,7 @@ from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.gather_observations import gather_observations
 from powergrid.engine.compiled.kernels import compiled
+from powergrid.engine.compiled.layers import make_layers
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.compiled.topologies import make_topologies
 from powergrid.powerflow.sequence import sequence_ratio
@@ -33,6 +34,7 @@ def make_finish(rows: Rows) -> Callable:
     lanes, get, put, fill, read, write = rows
     topologies = make_topologies(rows)
     spare, unserved = topologies.spare, topologies.unserved
+    second_seams = make_layers(rows).after
 
     @leaf
     def sum_of(start, series, power_mw, now, which):
@@ -213,7 +215,7 @@ def make_finish(rows: Rows) -> Callable:
             put(work, f + a, sum_of(start, series, power_mw, now, a))
 
     @leaf
-    def feature(ints, floats, served, who, following, forecast, held, flow, readings, seen, work, f):
+    def feature(ints, floats, served, who, following, forecast, held, flow, readings, work, f):
         """Fill the feature vector, rows `f` of `work` on."""
         widths, block = whole(ints, at.WIDTHS), whole(ints, at.FEATURES_AT)
         m, first = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start]
@@ -235,9 +237,7 @@ def make_finish(rows: Rows) -> Callable:
         sums(net, of, net_mw, len(net) - 1, following, work, f + block[at.FEATURE.net_load_mw])
         copy(held, 2 * m, widths[at.WIDTH.prices], work, f + block[at.FEATURE.settlement])
         copy(work, readings, widths[at.WIDTH.readings], work, f + block[at.FEATURE.device])
-        count = seen.shape[1]
-        if count:
-            read(flat(seen), count, who, 0, count, work, f + block[at.FEATURE.signals])
+        copy(held, 2 * m + widths[at.WIDTH.prices], widths[at.WIDTH.signals], work, f + block[at.FEATURE.signals])
 
     @leaf
     def rows_of(group, clock, ticks, table, who, row, following, tick):
@@ -292,13 +292,14 @@ def make_finish(rows: Rows) -> Callable:
             for i in range(2 * m):
                 put(new, held + i, xp.where(served, get(flow, i), get(old, held + i)))
             charge(ints, floats, served, who, p.clock, p.converged, old, new, made, now, flow, p.received, into)
+            second_seams(ints, floats, p.tol_pu, who, clock, p.uniform, new, now, flow, made, into)
             reward_of(ints, floats, into, paid, suffered, accounts, acting)
             write(paid, 0, acting, rewards, acting, who, 0)
             write(suffered, 0, acting, suffering, acting, who, 0)
             if len(money):
                 post_all(ints, into, cell, money, costs, who)
             now_held = new[held * lanes :]
-            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, p.seen, into, f)
+            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, into, f)
             told(ints, floats, into, f, clipped, alone, own, who, observation)
 
     return finish

@@ -69,8 +69,8 @@ class TickArguments(NamedTuple):
         Tick, exogenous row and what selects the topology, see :mod:`powergrid.engine.compiled.topology_tables`.
     actions
         ``(B, A, k_max)``.
-    forecast
-        Factors of every tick, ``(B, ticks, n)``.
+    forecast, draws, uniform
+        Factors of forecasts, random numbers of policies and those of protocols at every tick, ``(B, ticks, n)``.
     before, after
         Tables of lanes that are carried from tick to tick.
     delivered
@@ -81,8 +81,8 @@ class TickArguments(NamedTuple):
         Tables of lanes of the regulators.
     busy
         Environments whose flow is to be solved, ``(B,)``.
-    received, seen
-        What markets paid and show, ``(B, columns)``.
+    received
+        Money and violations of layers that are not compiled, ``(B, columns)``.
     work
         Table of lanes; of one group where nobody reads it afterwards.
     observation, reward, cost, money, costs, due, clipped, converged
@@ -109,6 +109,8 @@ class TickArguments(NamedTuple):
     clock: _IntRows
     actions: _Cube
     forecast: _Cube
+    draws: _Cube
+    uniform: _Cube
     before: _Rows
     after: _Rows
     delivered: _Rows
@@ -119,7 +121,6 @@ class TickArguments(NamedTuple):
     ratio: _Rows
     busy: _Flags
     received: _Rows
-    seen: _Rows
     work: _Rows
     observation: _SingleRows
     reward: _Rows

@@ -16,7 +16,9 @@ from powergrid.engine import formulas
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
+from powergrid.engine.compiled.decide import make_decide
 from powergrid.engine.compiled.kernels import compiled
+from powergrid.engine.compiled.layers import make_layers
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.compiled.topologies import make_topologies
 from powergrid.networks.regulation import relay_voltage
@@ -60,6 +62,8 @@ def make_before(rows: Rows) -> Before:
     lanes, get, put, fill, read, write = rows
     topologies = make_topologies(rows)
     select, stop, release = topologies.select, topologies.stop, topologies.release
+    decide, seams = make_decide(rows), make_layers(rows)
+    by_table, by_rule, first_seams = decide.by_table, decide.by_rule, seams.before
 
     @leaf
     def members(group, total, who):
@@ -146,13 +150,18 @@ def make_before(rows: Rows) -> Before:
         )
 
     @leaf
-    def deliver(ints, floats, before, after, now, v_pu, delivered):
-        """Slots in physical units, then every device."""
-        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS.table)
+    def to_physical(ints, floats, after, delivered):
+        """Slots in physical units."""
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
-        first, slots, units = widths[at.WIDTH.states], widths[at.WIDTH.slots], widths[at.WIDTH.units]
-        for k in range(slots):
+        first = whole(ints, at.WIDTHS)[at.WIDTH.states]
+        for k in range(len(low)):
             put(delivered, k, _physical(get(after, first + k), low[k], half_span[k]))
+
+    @leaf
+    def deliver(ints, floats, before, after, now, v_pu, delivered):
+        """Every device."""
+        widths, table = whole(ints, at.WIDTHS), whole(ints, at.CALLS.table)
+        slots, units = widths[at.WIDTH.slots], widths[at.WIDTH.units]
         for i in range(slots, slots + 2 * units):
             put(delivered, i, 0.0)
         for f in range(0, len(table), at.CALL_WIDTH):
@@ -224,7 +233,7 @@ def make_before(rows: Rows) -> Before:
         parts = 2 + len(real(ints, floats, at.DELIVERY.by_voltage)) // max(
             len(real(ints, floats, at.DELIVERY.load_p_mw)), 1
         )
-        v_pu, now = np.empty(m * lanes), np.empty(width * lanes)
+        v_pu, now = np.empty(m * lanes), np.empty((width + widths[at.WIDTH.signals]) * lanes)
         drawn = np.empty((len(whole(ints, at.DELIVERY.start)) - 1) * parts * lanes)
         acts = np.empty((actions.shape[1] * actions.shape[2] + 1) * lanes)
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
@@ -234,18 +243,28 @@ def make_before(rows: Rows) -> Before:
             for lane in range(lanes):
                 row[lane] = clock[who[lane], 1] % len(table)
             read(series, width, row, 0, width, now, 0)
-            if not p.chosen:
-                fill_slots(ints, who, clock, actions, acts, old, new, p.due, p.clipped)
+            for bus in range(m):
+                re, im = get(old, held + bus), get(old, held + m + bus)
+                put(v_pu, bus, _magnitude(xp, re, im))
             for i in range(states * lanes):
                 new[i] = old[i]
             for i in range((held + 2 * m) * lanes, len(old)):
                 new[i] = old[i]
+            if not p.chosen:
+                fill_slots(ints, who, clock, actions, acts, old, new, p.due, p.clipped)
+                by_table(ints, floats, who, clock, p.draws, new)
+            first_seams(ints, floats, at.VERTICAL, who, clock, p.uniform, old, new, now, v_pu, made)
+            for i in range(widths[at.WIDTH.signals]):
+                put(now, width + i, get(new, widths[at.WIDTH.signals_from] + i))
+            if not p.chosen:
+                by_rule(ints, floats, who, clock, old, new, now, v_pu)
             write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.INPUT.start_re])
-            for bus in range(m):
-                put(v_pu, bus, _magnitude(xp, get(old, held + bus), get(old, held + m + bus)))
+            to_physical(ints, floats, new, made)
+            first_seams(ints, floats, at.GOVERNING, who, clock, p.uniform, old, new, now, v_pu, made)
             deliver(ints, floats, old, new, now, v_pu, made)
             select(ints, who, clock, new, inputs)
             stop(ints, who, clock, old, new, made)
+            first_seams(ints, floats, at.HORIZONTAL, who, clock, p.uniform, old, new, now, v_pu, made)
             draw(ints, floats, now, made, drawn)
             write(drawn, 0, len(drawn) // lanes, flows, inputs.shape[1], who, columns[at.INPUT.load_p])
             for i in range(wanted.shape[1]):

@@ -19,9 +19,10 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import numba
@@ -73,33 +74,67 @@ def compile_family(family: Family, lanes: int = 1) -> Kernels:
     kernel = family.kernel
     if kernel.role == "injection" and any(source.kind == "p_branch_mw" for source in family.sources):
         raise NotCompilableError(f"{kernel.__name__} reads p_branch_mw")
-    readings, settles = _outputs(family)
+    readings, settles = outputs_of(family)
     return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles, lanes)
 
 
 @cache
 def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int) -> Kernels:
-    source = _source(kernel, kinds, readings, settles, lanes)
+    module = module_of(kernel, _source(kernel, kinds, readings, settles, lanes), KERNELS)
+    step, account, move, want = (address_of(module, name) for name in ("step", "account", "move", "want"))
+    return Kernels(step, account, move, want, readings)
+
+
+KERNELS = ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps")
+"""Kernels of a family that the loops of its module call."""
+
+
+def module_of(
+    kernel: Any,
+    source: str,
+    names: tuple[str, ...],
+    vocabulary: ModuleType = vector_types,
+    also: Mapping[str, Any] = MappingProxyType({}),
+) -> ModuleType:
+    """A written module with loops that call kernels, compiled or as an earlier process kept it.
+
+    Parameters
+    ----------
+    kernel
+        Class that holds the kernels, which the module knows as ``KERNEL``.
+    source
+        Text of the module.
+    names
+        Kernels that it calls.
+    vocabulary
+        What kernels receive as ``xp``.
+    also
+        More that the module knows.
+
+    Raises
+    ------
+    NotCompilableError
+        If a kernel uses what the vocabulary does not have.
+    """
     try:
-        module = _load(kernel, source, _folder())
+        return _load(kernel, source, names, _folder(), also)
     except NumbaError as error:
         reason = str(error).strip().splitlines()[0]
         raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
     except Exception as error:  # whatever a truncated or foreign cache file makes numba raise
-        if isinstance(error, AttributeError) and error.obj is vector_types:
+        if isinstance(error, AttributeError) and error.obj is vocabulary:
             reason = f"they use xp.{error.name}, which is not in the vocabulary of kernels"
             raise NotCompilableError(f"the kernels of {kernel.__name__} cannot be compiled: {reason}") from error
         _log.warning("the kept kernels of %s cannot be read (%r): compiling them anew", kernel.__name__, error)
-        module = _load(kernel, source, _own_folder())
-    step, account, move, want = (_address(module, name) for name in ("step", "account", "move", "want"))
-    return Kernels(step, account, move, want, readings)
+        return _load(kernel, source, names, _own_folder(), also)
 
 
-def _address(module: ModuleType, name: str) -> int:
+def address_of(module: ModuleType, name: str) -> int:
+    """Address of a C function of a written module, 0 where it has none of that name."""
     return int(getattr(module, name).address) if hasattr(module, name) else 0
 
 
-def _outputs(family: Family) -> tuple[int, bool]:
+def outputs_of(family: Family) -> tuple[int, bool]:
     """Number of reading columns and whether the family holds something of worth, from a trial on zeros."""
     zero, kernel = np.zeros(family.size), family.kernel
     state = kernel.reset(np, family.params, zero)
@@ -180,10 +215,10 @@ def want(n, numbers, state, v_pu, relay_bus, allowed, wanted):
 
 def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int) -> str:
     """Text of a family's module."""
-    params = _tuple("Params", [f"numbers[{j} * n + u]" for j in range(len(kernel.Params._fields))])
-    state = _record("State", kernel.State, "state")
+    params = tuple_of("Params", [f"numbers[{j} * n + u]" for j in range(len(kernel.Params._fields))])
+    state = record_of("State", kernel.State, "state")
     p_fields, s_fields, c_fields = (len(kind._fields) for kind in (kernel.Params, kernel.State, kernel.Command))
-    command = _tuple(
+    command = tuple_of(
         "Command",
         [
             f"(get(physical, places[{j} * n + u]) if places[{j} * n + u] >= 0"
@@ -192,12 +227,12 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, l
         ],
     )
     vector = {"series": "now", "v_pu": "v_pu", "p_branch_mw": "measured_mw"}
-    exogenous = _tuple(
+    exogenous = tuple_of(
         "Exogenous", [f"get({vector[kind]}, places[{c_fields + j} * n + u])" for j, kind in enumerate(kinds)]
     )
     text = _HEAD.format(name=kernel.__name__, rows="ONE" if lanes == 1 else "MANY")
     if kernel.role != "meter":
-        after = _store("new", s_fields, "after")
+        after = store_of("new", s_fields, "after")
         text += _STEP.format(params=params, state=state, command=command, exogenous=exogenous, after=after)
     blocks = (
         ("money", len(kernel.money_names), "xp, params, here, injection, exogenous, dt_h"),
@@ -205,11 +240,11 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, l
         ("readings", readings, "xp, params, here, injection"),
     )
     used = [(name, count, given) for name, count, given in blocks if count]
-    calls = [f"        found = kernel_{name}({given})\n{_store('found', count, name)}" for name, count, given in used]
+    calls = [f"        found = kernel_{name}({given})\n{store_of('found', count, name)}" for name, count, given in used]
     names = [name for name, _, _ in used]
     if settles:
         price = f"get(prices, places[{c_fields + len(kinds)} * n + u])"
-        earlier = _record("State", kernel.State, "before")
+        earlier = record_of("State", kernel.State, "before")
         names.append("worth")
         calls.append(
             f"        price = {price}\n"
@@ -225,20 +260,22 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, l
             calls="\n".join(calls),
         )
     if kernel.role == "tap":
-        text += _RELAY.format(params=params, state=state, moved=_store("new", s_fields, "state"))
+        text += _RELAY.format(params=params, state=state, moved=store_of("new", s_fields, "state"))
     return text
 
 
-def _tuple(name: str, parts: list[str]) -> str:
+def tuple_of(name: str, parts: list[str]) -> str:
     """A named tuple of expressions; a kind without fields becomes the empty tuple, which kernels never look into."""
     return f"{name}({', '.join(parts)})" if parts else "()"
 
 
-def _record(name: str, kind: Any, block: str) -> str:
-    return _tuple(name, [f"get({block}, {j} * n + u)" for j in range(len(kind._fields))])
+def record_of(name: str, kind: Any, block: str) -> str:
+    """Expression of one unit's named tuple, whose fields lie one after the other in a block."""
+    return tuple_of(name, [f"get({block}, {j} * n + u)" for j in range(len(kind._fields))])
 
 
-def _store(value: str, count: int, block: str) -> str:
+def store_of(value: str, count: int, block: str) -> str:
+    """Lines that store a tuple's fields into a block."""
     lines = [f"        put({block}, {j} * n + u, {value}[{j}])" for j in range(count)]
     return "\n".join(lines)
 
@@ -246,9 +283,15 @@ def _store(value: str, count: int, block: str) -> str:
 # -- compiling and keeping -----------------------------------------------------------------------------------------
 
 
+INSTEAD: dict[Any, Any] = {}
+"""Compiled functions that stand for plain ones which tell NumPy from JAX."""
+
+
 @cache
 def compiled(function: FunctionType) -> Any:
     """A kernel, and every plain function it calls, as numba functions."""
+    if function in INSTEAD:
+        return INSTEAD[function]
     if function.__closure__:
         raise NotCompilableError(f"{function.__qualname__} holds variables of the function around it")
     names = {**function.__globals__}
@@ -267,14 +310,15 @@ def c_function(signature: Any) -> Any:
     return machine_code.c_function(signature, error_model="numpy", nogil=True)
 
 
-def _load(kernel: Any, source: str, folder: Path) -> ModuleType:
+def _load(kernel: Any, source: str, names: tuple[str, ...], folder: Path, also: Mapping[str, Any]) -> ModuleType:
     """Write the module unless it is there as it should be, and import it with its kernels in place."""
-    name = f"{kernel.__name__}_{_fingerprint(kernel, source)}"
+    name = f"{kernel.__name__}_{_fingerprint(kernel, source, names)}"
     path = folder / f"{name}.py"
     if not path.exists() or path.read_bytes() != source.encode():
         write_whole(path, lambda file: file.write(source.encode()))
     module = ModuleType(f"powergrid_{name}")
     module.__file__, module.KERNEL = str(path), kernel  # type: ignore[attr-defined]
+    vars(module).update(also)
     sys.modules[module.__name__] = module  # numba finds the environment of what it kept by the module's name
     exec(compile(source, str(path), "exec"), vars(module))  # not what the file says: it may be another's by now
     return module
@@ -299,20 +343,19 @@ def _own_folder() -> Path:
     return folder
 
 
-def _fingerprint(kernel: Any, source: str) -> str:
+def _fingerprint(kernel: Any, source: str, names: tuple[str, ...]) -> str:
     """Hash over the kernels, everything they refer to, and the versions that compile them."""
     digest = hashlib.sha256(source.encode())
     digest.update(f"{numba.__version__} {np.__version__} {platform.python_version()} {platform.machine()}".encode())
-    digest.update(
-        machine_code.stamp(*(Path(__file__).with_name(name) for name in ("vector_types.py", "rows.py"))).encode()
-    )
-    columns = (kernel.Params, kernel.State, kernel.Command, kernel.Exogenous)
-    digest.update(repr([kind._fields for kind in columns]).encode())
+    own = (Path(__file__).with_name(name) for name in ("vector_types.py", "array_types.py", "rows.py"))
+    digest.update(machine_code.stamp(*own).encode())
+    columns = (getattr(kernel, name, ()) for name in ("Params", "State", "Command", "Exogenous"))
+    digest.update(repr([getattr(kind, "_fields", ()) for kind in columns]).encode())
     seen: set[Any] = set()
     rule: Any = steps_taken
     _digest(digest, rule, seen)
-    for name in ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps"):
-        if hasattr(kernel, name):
+    for name in names:
+        if isinstance(getattr(kernel, name, None), FunctionType):
             _digest(digest, getattr(kernel, name), seen)
     return digest.hexdigest()[:16]
 

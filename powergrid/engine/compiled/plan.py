@@ -19,8 +19,11 @@ from powergrid.core.types import Array
 from powergrid.engine.blocks import CostColumns, FeatureColumns, MoneyColumns
 from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
+from powergrid.engine.compiled.layer_kernels import Seams
+from powergrid.engine.compiled.rules import Rule
 from powergrid.engine.compiled.topology_tables import TopologyTables, topology_tables
 from powergrid.engine.layout import Family, Layout
+from powergrid.engine.local_policies import RULE
 
 
 class CallRow(NamedTuple):
@@ -66,6 +69,10 @@ class Widths(NamedTuple):
         Of what is worked out after the flow.
     protocol_money
         Money columns of protocols.
+    signals_from, signals
+        First column of the signals among what is carried, and their number.
+    price
+        Column of the market price.
     ahead_start
         First forecast of an exogenous row.
     branch_meters, references
@@ -79,6 +86,9 @@ class Widths(NamedTuple):
     slots: int
     buses: int
     prices: int
+    signals_from: int
+    signals: int
+    price: int
     money: int
     costs: int
     readings: int
@@ -137,6 +147,137 @@ class Choice(NamedTuple):
     position: Array
     interval: Array
     offset: Array
+
+
+class RuleRow(NamedTuple):
+    """One family's row of ``Rules.table``.
+
+    Attributes
+    ----------
+    call
+        Its row of ``Calls.table``.
+    command, offer
+        Addresses, see :class:`powergrid.engine.compiled.rules.Rule`.
+    asked
+        First of its entries in ``Rules.asked``.
+    chosen
+        First row of its commands among those of all rules.
+    """
+
+    call: int
+    command: int
+    offer: int
+    asked: int
+    chosen: int
+
+
+class Rules(NamedTuple):
+    """What local policies fill the slots with.
+
+    Attributes
+    ----------
+    how, share, interval, offset
+        As in the layout's choices and slots, ``(K,)``.
+    table
+        One :class:`RuleRow` per family whose rule or offer is wanted.
+    asked
+        Columns and accounts of the units, see :data:`powergrid.engine.compiled.rules.ASKED`.
+    slot, command
+        Slots filled by rules, and the row of the command that fills each.
+    net_start, net_series, net_p_mw
+        The network's own loads by account's meters, the rest last, less available renewable power.
+    ahead
+        First column and number of the day-ahead prices, column of the hour, and commands of all rules.
+    """
+
+    how: Array
+    share: Array
+    interval: Array
+    offset: Array
+    table: Array
+    asked: Array
+    slot: Array
+    command: Array
+    net_start: Array
+    net_series: Array
+    net_p_mw: Array
+    ahead: Array
+
+
+class LayerRow(NamedTuple):
+    """One layer's row of ``Layers.table``.
+
+    Attributes
+    ----------
+    before, after
+        Addresses of its seams, 0 where it has none.
+    stage
+        When the first runs, see :data:`VERTICAL`.
+    members, speakers, governed
+        Their numbers.
+    state, states
+        First column of its state among what is carried, and their number.
+    places
+        First of its entries in ``Layers.places``: intervals and offsets of the speakers, tariff columns and nodes of
+        the members, slots and members of governed commands.
+    order, orders
+        First of the slots of its orders there, and their number.
+    sending, sent_before, sent_after
+        First of the signals that it sends there, and how many each seam sends.
+    numbers, shares, links
+        First of its parameters, of the weights of nodes and of those of links in ``Layers.numbers``.
+    noise
+        First of its random numbers; -1 for none.
+    meter
+        First of its members in ``Layers.meter_start``.
+    money, money_count, violation, violation_count
+        First of its columns among those of all layers, and their names' number.
+    """
+
+    before: int
+    after: int
+    stage: int
+    members: int
+    speakers: int
+    governed: int
+    state: int
+    states: int
+    places: int
+    order: int
+    orders: int
+    sending: int
+    sent_before: int
+    sent_after: int
+    numbers: int
+    shares: int
+    links: int
+    noise: int
+    meter: int
+    money: int
+    money_count: int
+    violation: int
+    violation_count: int
+
+
+class Layers(NamedTuple):
+    """Protocols at work.
+
+    Attributes
+    ----------
+    table
+        One :class:`LayerRow` per layer.
+    places, numbers
+        See there.
+    meter_start, meter_of, meter_weight
+        What is metered for members: measurements, and units of one's own below zero.
+    """
+
+    table: Array
+    places: Array
+    numbers: Array
+    meter_start: Array
+    meter_of: Array
+    meter_weight: Array
 
 
 class Calls(NamedTuple):
@@ -295,7 +436,7 @@ class FloorPlan(NamedTuple):
 
     Attributes
     ----------
-    choice, calls, delivery, network, relay, books, sight, meters, topologies
+    choice, calls, rules, layers, delivery, network, relay, books, sight, meters, topologies
         See there.
     money, costs, features
         First column of each block in its own table, see :mod:`powergrid.engine.blocks`.
@@ -305,6 +446,8 @@ class FloorPlan(NamedTuple):
 
     choice: Choice
     calls: Calls
+    rules: Rules
+    layers: Layers
     delivery: Delivery
     network: Network
     relay: Relay
@@ -318,6 +461,9 @@ class FloorPlan(NamedTuple):
     widths: Array
     numbers: Array
 
+
+VERTICAL, GOVERNING, HORIZONTAL = range(3)
+"""When the first seam of a layer runs: before devices decide, before they deliver, after they have."""
 
 T = TypeVar("T")
 
@@ -334,14 +480,17 @@ def numbered(kind: type[T], counter: Iterator[int] | None = None) -> T:
 
 
 CALL, WIDTH, NUMBER, INPUT = numbered(CallRow), numbered(Widths), numbered(Numbers), numbered(Inputs)
+RULE_ROW, RULE_WIDTH = numbered(RuleRow), len(RuleRow._fields)
+LAYER, LAYER_WIDTH = numbered(LayerRow), len(LayerRow._fields)
 """Positions in a row of ``Calls.table``, in ``FloorPlan.widths``, in ``FloorPlan.numbers`` and in ``Network.at``."""
 MONEY, COST, FEATURE = numbered(MoneyColumns), numbered(CostColumns), numbered(FeatureColumns)
 """Positions in ``FloorPlan.money``, ``FloorPlan.costs`` and ``FloorPlan.features``."""
 CALL_WIDTH = len(CallRow._fields)
 PLAN = numbered(FloorPlan)
 """Numbers of the arrays of a floor plan in what :func:`pack` makes."""
-CHOICE, CALLS, DELIVERY, NETWORK = PLAN.choice, PLAN.calls, PLAN.delivery, PLAN.network
-RELAY, BOOKS, SIGHT, METERS, TOPOLOGIES = PLAN.relay, PLAN.books, PLAN.sight, PLAN.meters, PLAN.topologies
+CHOICE, CALLS, RULES, LAYERS, DELIVERY = PLAN.choice, PLAN.calls, PLAN.rules, PLAN.layers, PLAN.delivery
+NETWORK, RELAY, BOOKS, SIGHT = PLAN.network, PLAN.relay, PLAN.books, PLAN.sight
+METERS, TOPOLOGIES = PLAN.meters, PLAN.topologies
 WIDTHS, NUMBERS = PLAN.widths, PLAN.numbers
 MONEY_AT, COSTS_AT, FEATURES_AT = PLAN.money, PLAN.costs, PLAN.features
 
@@ -367,7 +516,12 @@ Fields = tuple[tuple[slice, ...], ...]
 
 
 def floor_plan(
-    layout: Layout, kernels: list[Kernels], inputs: Inputs, reward: tuple[float, ...]
+    layout: Layout,
+    kernels: list[Kernels],
+    rules: list[Rule],
+    seams: list[Seams],
+    inputs: Inputs,
+    reward: tuple[float, ...],
 ) -> tuple[FloorPlan, Fields]:
     """Number a layout's families, columns and terms."""
     calls, widths, state = _calls(layout, kernels)
@@ -401,6 +555,8 @@ def floor_plan(
             offset=_ints(slots.offset),
         ),
         calls=calls,
+        rules=_rules(layout, rules),
+        layers=_layers(layout, seams, Widths(*widths.tolist())),
         delivery=_delivery(layout),
         network=_network(layout, inputs, state),
         relay=_relay(layout, kernels),
@@ -429,6 +585,114 @@ def floor_plan(
         numbers=_floats(numbers),
     )
     return plan, state
+
+
+def _rules(layout: Layout, rules: list[Rule]) -> Rules:
+    choices, slots, columns = layout.choices, layout.slots, layout.columns
+    table: list[RuleRow] = []
+    asked: list[Array] = []
+    ruled: list[tuple[int, int]] = []
+    chosen = entries = 0
+    for f, (family, rule) in enumerate(zip(layout.families, rules, strict=True)):
+        if not rule.command and not rule.offer:
+            continue
+        sent = family.price >= columns.width  # a parent's price replaces the whole tariff
+        prices = (np.where(sent, family.price, column) for column in (family.retail, family.feed_in))
+        places = (family.price, *prices, family.account % (len(layout.accounts) + 1))
+        table.append(RuleRow(f, rule.command, rule.offer, entries, chosen))
+        asked += places
+        entries += len(places) * family.size
+        if rule.command:
+            for unit, j in np.argwhere(family.free):
+                slot = int(family.slot[unit, j])
+                if choices.how[slot] == RULE:
+                    ruled.append((slot, chosen + int(j) * family.size + int(unit)))
+            chosen += len(family.kernel.Command._fields) * family.size
+    net = _sparse(
+        np.concatenate([layout.load_series, layout.renewable_series]),
+        np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account]),
+    )
+    return Rules(
+        how=_ints(choices.how),
+        share=_floats(choices.share),
+        interval=_ints(slots.slot_interval),
+        offset=_ints(slots.slot_offset),
+        table=_ints(table).reshape(-1, RULE_WIDTH),
+        asked=_joined(np.int64, *asked),
+        slot=_ints([slot for slot, _ in ruled]),
+        command=_ints([command for _, command in ruled]),
+        net_start=net[0],
+        net_series=net[1],
+        net_p_mw=net[2],
+        ahead=_ints((len(columns.series), columns.price_hours, columns.column("hour"), chosen)),
+    )
+
+
+def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
+    """Tables of the layers that are compiled; empty where `seams` are."""
+    rows: list[LayerRow] = []
+    places: list[Array] = []
+    numbers: list[Array] = []
+    start, of, weight = [0], [], []
+    state, money, violation = widths.signals_from + widths.signals, 0, 0
+    for layer, seam in zip(layout.layers if seams else (), seams, strict=True):
+        m, p = layer.members, len(layer.interval)
+        columns = {c.name: own for c, own in zip(layer.added.channels, layer.channels, strict=True)}
+        sent = [[columns[name] for name in names] for names in (seam.sent_before, seam.sent_after)]
+        own = [layer.interval, layer.offset, layer.retail, layer.feed_in, layer.node]
+        own += [layer.governed, layer.governed_member]
+        at = sum(map(np.size, places))
+        order = at + sum(map(np.size, own))
+        asked = sum(map(len, layer.orders))
+        shares = sum(map(np.size, numbers)) + len(layer.params)
+        states = len(layer.protocol.State._fields) * m
+        horizontal = HORIZONTAL if layer.level == 0 else VERTICAL
+        rows.append(
+            LayerRow(
+                before=seam.before,
+                after=seam.after,
+                stage=GOVERNING if len(layer.governed) else horizontal,
+                members=m,
+                speakers=p,
+                governed=len(layer.governed),
+                state=state,
+                states=states,
+                places=at,
+                order=order,
+                orders=asked,
+                sending=order + asked,
+                sent_before=sum(map(len, sent[0])),
+                sent_after=sum(map(len, sent[1])),
+                numbers=sum(map(np.size, numbers)),
+                shares=shares,
+                links=shares + layer.node_share.size,
+                noise=layer.noise if layer.protocol.noisy else -1,
+                meter=len(start) - 1,
+                money=money,
+                money_count=len(layer.added.money_names),
+                violation=violation,
+                violation_count=len(layer.added.violation_names),
+            )
+        )
+        places += [*own, *layer.orders, *sent[0], *sent[1]]
+        numbers += [np.array(layer.params, float), layer.node_share, layer.neighbours]
+        sums = layer.units if layer.by_units else layer.meter
+        for member in range(m):
+            terms = np.flatnonzero(sums.target == member)
+            of += [-1 - int(k) if layer.by_units else int(k) for k in sums.source[terms]]
+            weight += sums.weights[terms].tolist()
+            start.append(len(of))
+        state += states
+        money += (m + 1) * len(layer.added.money_names)
+        violation += m * len(layer.added.violation_names)
+    return Layers(
+        table=_ints(rows).reshape(-1, LAYER_WIDTH),
+        places=_joined(np.int64, *places),
+        numbers=_joined(float, *numbers),
+        meter_start=_ints(start),
+        meter_of=_ints(of),
+        meter_weight=_floats(weight),
+    )
 
 
 def _delivery(layout: Layout) -> Delivery:
@@ -543,12 +807,16 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         settled += size if i in settle_at else 0
         violation += len(kind.violation_names) * size
         readings += kernel.readings * size
+    carried = state + layout.slots.size + 2 * len(layout.v_start) + len(layout.ledger.settle_columns)
     widths = Widths(
         units=sum(family.size for family in families),
         states=state,
         slots=layout.slots.size,
         buses=len(layout.v_start),
         prices=len(layout.ledger.settle_columns),
+        signals_from=carried,
+        signals=len(layout.signals),
+        price=layout.columns.price,
         money=ledger.money_blocks.size,
         costs=ledger.cost_blocks.size,
         readings=readings,

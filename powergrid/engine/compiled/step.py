@@ -21,12 +21,14 @@ from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverter_tables import units_of
 from powergrid.engine.compiled.inverters import Followed
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
+from powergrid.engine.compiled.layer_kernels import compile_layer
 from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
 from powergrid.engine.compiled.rows import WIDE
+from powergrid.engine.compiled.rules import Rule, compile_rule
 from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.local_policies import Memory, decide
+from powergrid.engine.local_policies import ABSTAIN, KERNEL, RELAY, RULE, Memory, decide
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, Noise, Output, State
 
@@ -66,13 +68,15 @@ class Carried:
         Tick, exogenous row and outages, see :mod:`powergrid.engine.compiled.topology_tables`.
     rows
         Table of lanes, see ``powergrid.engine.compiled.loops``.
-    key, layers, policies, signals, outages
+    key, policies, outages
         As in the state, with its batch axes.
+    in_tuples
+        States of layers that are not compiled; ``None`` where the table holds them.
     """
 
     def __init__(self, maker: FusedStep, batch: tuple[int, ...], clock: Array, rows: Array, others: tuple[Any, ...]):
         self._maker, self.batch, self.clock, self.rows = maker, batch, clock, rows
-        self.key, self.layers, self.policies, self.signals, self.outages = others
+        self.key, self.in_tuples, self.policies, self.outages = others
 
     @cached_property
     def state(self) -> State:
@@ -130,23 +134,26 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
-        if any(len(layer.governed) for layer in layout.layers):
-            raise NotCompilableError("protocols that govern commands run with NumPy")
         if layout.islands is not None:
             raise NotCompilableError("islands that carry themselves run with NumPy")
         self.layout, self._reward = layout, reward
         self.params = params_of(layout)
         self._flow = RowFlow(layout)
         self._codes: dict[int, _Code] = {}
+        ordered = np.isin(layout.choices.how[layout.ordering], (RULE, ABSTAIN)).any()
+        self._layered = bool(layout.layers) and not ordered
         self._code(count)
         self._scratch: dict[int, _Scratch] = {}
         w = Widths(*self._widths.tolist())
-        self._columns = np.cumsum([w.states, w.slots, w.buses, w.buses]).tolist()
-        self._carried, self._delivered = self._columns[-1] + w.prices, w.slots + 2 * w.units
+        self._columns = np.cumsum([w.states, w.slots, w.buses, w.buses, w.prices, w.signals]).tolist()
+        own = sum(len(layer.protocol.State._fields) * layer.members for layer in layout.layers)
+        self._carried = self._columns[-1] + (own if self._layered else 0)
+        self._delivered = w.slots + 2 * w.units
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
-        self._consults = layout.choices.any or any(layer.level > 0 for layer in layout.layers)
+        others = np.isin(layout.choices.how, (RELAY, KERNEL)).any() or layout.python is not None
+        self._consults = bool(others) or (not self._layered and any(layer.level > 0 for layer in layout.layers))
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
         self._followers = None if layout.inverters is None else units_of(layout, self._fields)
 
@@ -156,13 +163,23 @@ class FusedStep:
         if lanes not in self._codes:
             with ahead.first_use(lanes):
                 kernels = [compile_family(family, lanes) for family in self.layout.families]
+                rules = self._rules(lanes)
+                seams = [compile_layer(layer) for layer in self.layout.layers] if self._layered else []
                 ahead.ready(lanes)
             firsts = first_units(self.layout)
             self._first = [firsts[i] for i in range(len(firsts))]
-            plan, self._fields = floor_plan(self.layout, kernels, self._flow.inputs, self._reward)
+            plan, self._fields = floor_plan(self.layout, kernels, rules, seams, self._flow.inputs, self._reward)
             self._widths = plan.widths
             self._codes[lanes] = _Code(lanes, loops.entries(lanes), *pack(plan))
         return self._codes[lanes]
+
+    def _rules(self, lanes: int) -> list[Rule]:
+        """The rules that local policies follow here, compiled."""
+        layout, ruled = self.layout, self.layout.choices.ruled
+        if not ruled:
+            return [Rule(0, 0)] * len(layout.families)
+        hours = layout.columns.price_hours
+        return [compile_rule(family, lanes, hours, i in ruled) for i, family in enumerate(layout.families)]
 
     def __call__(
         self,
@@ -196,17 +213,19 @@ class FusedStep:
             `costs` of the results are left alone, and the second result is a function that fills them later.
         """
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
-        count, traded = len(before.clock), bool(self.layout.layers)
+        count, traded = len(before.clock), bool(self.layout.layers) and not self._layered
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
         clock, rows = before.clock.copy(), np.empty(before.rows.shape)
         clock[:, :TOPOLOGY] += 1
         when = before.clock.copy()
         when[:, ROW] = when[:, TICK] + np.ravel(first)  # of this table
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
-        chosen = self._consults or self.layout.python is not None
-        memory = Memory(before.layers, before.policies, before.signals)
+        chosen = self._consults
+        memory = None
         if chosen:
             memory = self._choose(code, before, when, given, table, noise, rows, results)
+        elif traded:
+            memory = Memory(before.in_tuples, before.policies, before.signals)
         compiled_flow = bool(self._flow.compiled[0]) and scratch.followed is None
         at_once = compiled_flow and not traded
         delivered, out, iterations, work = scratch.lean
@@ -215,7 +234,7 @@ class FusedStep:
             out, iterations = np.empty((count, self._flow.width)), np.empty(count, np.int64)
         if keep:
             work = np.empty((groups, self._work * code.lanes))
-        forecast = _flat(noise.forecast, before.batch)
+        forecast, draws = _flat(noise.forecast, before.batch), _flat(noise.policy, before.batch)
 
         address, flow_ints, flow_floats, has_zip, tol_pu, max_iter, space = self._flow.compiled
         tables = (results.money, results.costs) if keep else scratch.untold
@@ -224,26 +243,29 @@ class FusedStep:
             flow_floats=flow_floats, has_zip=has_zip, tol_pu=tol_pu, max_iter=max_iter, space=space, begin_with=BEGIN,
             end_with=FINISH if at_once else FLOW, piece=PIECE if compiled_flow else count, first=0, rounds=0,
             retries=self._flow.retries, chosen=chosen, table=table, clock=when, actions=given, forecast=forecast,
+            draws=draws, uniform=_flat(noise.protocols, before.batch),
             before=before.rows, after=rows, delivered=delivered, inputs=scratch.inputs, out=out, iterations=iterations,
             wanted=scratch.wanted, ratio=scratch.ratio, busy=scratch.busy, received=scratch.nothing,
-            seen=scratch.nothing, work=work, observation=results.observation.reshape(count, self._seen),
+            work=work, observation=results.observation.reshape(count, self._seen),
             reward=results.reward, cost=results.cost, money=tables[0], costs=tables[1], due=results.due,
             clipped=results.clipped, converged=results.converged,
         )  # fmt: skip
         self._run(code, scratch, arguments)
         if not at_once:
-            at = when[:, ROW]
-            exogenous = Exogenous(table[at], table[at + 1])
-            memory, settled = self._trade(
-                before, exogenous, noise, memory, (rows, delivered, out, when), scratch.nothing
-            )
-            signals = _flat(memory.signals, before.batch)
-            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled, seen=signals)
+            settled = scratch.nothing
+            if traded and memory is not None:
+                at = when[:, ROW]
+                exogenous = Exogenous(table[at], table[at + 1])
+                memory, settled = self._trade(before, exogenous, noise, memory, (rows, delivered, out, when), settled)
+                _by_lanes(_flat(memory.signals, before.batch), code.lanes, rows, slice(*self._columns[4:6]))
+            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled)
             self._run(code, scratch, arguments)
         topology = self._topology(when)
         if self.layout.switching is not None:
             results.available[:] = self.layout.actor_alive[topology]
-        after = Carried(self, before.batch, clock, rows, (before.key, *memory, before.outages))
+        layers, policies = (before.in_tuples, before.policies) if memory is None else memory[:2]
+        others = before.key, None if self._layered else layers, policies, before.outages
+        after = Carried(self, before.batch, clock, rows, others)
         if keep:
             return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations, topology))
 
@@ -336,8 +358,8 @@ class FusedStep:
         code.entries.choose(*arguments)
         place, count = slice(*self._columns[:2]), len(when)
         slots = _by_env(rows, count, place)
-        memory = Memory(before.layers, before.policies, before.signals)
-        if self._consults:
+        memory = Memory(before.state.layers, before.policies, before.signals)
+        if self.layout.choices.any or self.layout.layers:
             at, state = when[:, ROW], before.state._replace(slots=_shaped(slots.copy(), before.batch))
             exogenous = Exogenous(*(_shaped(table[k], before.batch) for k in (at, at + 1)))
             drawn, choices = _at_tick(noise, state.tick), self.layout.choices
@@ -346,7 +368,7 @@ class FusedStep:
         if self.layout.python is not None:
             tick, row = when[:, :TOPOLOGY].T
             held = _by_env(before.rows, count)
-            v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:]))
+            v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:4]))
             self.layout.python.answer(
                 slots, tick, table.take(row, axis=0), _flat(memory.signals, before.batch), v_re, v_im
             )
@@ -371,8 +393,6 @@ class FusedStep:
             What layers remember, and their money and violations, ``(B, columns)``.
         """
         layout, batch, (rows, delivered, out, when) = self.layout, before.batch, tables
-        if not layout.layers:
-            return memory, nothing
         count, state = len(out), before.state
         drawn = _at_tick(noise, state.tick)
         injected = _by_env(delivered, count)
@@ -416,19 +436,23 @@ class FusedStep:
         for columns, places in zip(state.devices, self._fields, strict=True):
             for values, place in zip(columns, places, strict=True):
                 rows[:, place] = values
-        parts = (state.slots, state.v_re, state.v_im, state.settlement_per_mwh)
-        for columns, values in zip(np.split(np.arange(self._carried), self._columns)[1:], parts, strict=True):
+        parts = (state.slots, state.v_re, state.v_im, state.settlement_per_mwh, state.signals)
+        for columns, values in zip(np.split(np.arange(self._carried), self._columns)[1:-1], parts, strict=True):
             rows[:, columns] = values
+        if self._layered:
+            at = self._columns[-1]
+            for values in (column for own in state.layers for column in own):
+                rows[:, at : at + np.shape(values)[-1]] = values
+                at += np.shape(values)[-1]
         laned = _by_lanes(rows, self._code(len(clock)).lanes)
-        return Carried(
-            self, batch, clock, laned, (state.key, state.layers, state.policies, state.signals, state.outages)
-        )
+        layers = None if self._layered else state.layers
+        return Carried(self, batch, clock, laned, (state.key, layers, state.policies, state.outages))
 
     def state_of(self, carried: Carried) -> State:
         """Named parts of a carried table."""
         by_env = _by_env(carried.rows, len(carried.clock))
         rows, tick, row = (_shaped(part, carried.batch) for part in (by_env, *carried.clock[:, :TOPOLOGY].T))
-        _, slots, v_re, v_im, prices = np.split(rows, self._columns, axis=-1)
+        _, slots, v_re, v_im, prices, signals, own = np.split(rows, self._columns, axis=-1)
         devices = tuple(
             family.kernel.State(*[rows[..., place] for place in places])
             for family, places in zip(self.layout.families, self._fields, strict=True)
@@ -438,15 +462,25 @@ class FusedStep:
             row=row,
             key=carried.key,
             devices=devices,
-            layers=carried.layers,
+            layers=self._layers_of(own) if self._layered else carried.in_tuples,
             policies=carried.policies,
-            signals=carried.signals,
+            signals=signals,
             slots=slots,
             v_re=v_re,
             v_im=v_im,
             settlement_per_mwh=prices,
             outages=carried.outages,
         )
+
+    def _layers_of(self, columns: Array) -> tuple[Any, ...]:
+        """States of the layers, of their columns one after the other."""
+        found, at = [], 0
+        for layer in self.layout.layers:
+            kind, m = layer.protocol.State, layer.members
+            starts = range(at, at + m * len(kind._fields), m)
+            found.append(kind(*(columns[..., k : k + m] for k in starts)))
+            at += m * len(kind._fields)
+        return tuple(found)
 
     def flow_of(self, out: Array, iterations: Array, topology: Array) -> Flow:
         """Named parts of the flow's rows."""

@@ -22,8 +22,10 @@ from powergrid.engine.compiled import common, kernels, vector_types
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
+from powergrid.engine.compiled.layer_kernels import compile_layer
 from powergrid.engine.compiled.plan import floor_plan, pack
 from powergrid.engine.compiled.rows import MANY, ONE
+from powergrid.engine.compiled.rules import Rule
 from powergrid.plugins.registries import DEVICES
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
@@ -171,8 +173,8 @@ def test_a_kernel_that_closes_over_a_variable_is_refused_by_name():
 
 def test_the_fingerprint_follows_the_kernels():
     text = "the same"
-    assert kernels._fingerprint(Storage, text) == kernels._fingerprint(Storage, text)
-    assert kernels._fingerprint(Storage, text) != kernels._fingerprint(Pricey, text)
+    assert kernels._fingerprint(Storage, text, kernels.KERNELS) == kernels._fingerprint(Storage, text, kernels.KERNELS)
+    assert kernels._fingerprint(Storage, text, kernels.KERNELS) != kernels._fingerprint(Pricey, text, kernels.KERNELS)
 
 
 def test_the_fingerprint_follows_the_order_of_columns():
@@ -181,7 +183,7 @@ def test_the_fingerprint_follows_the_order_of_columns():
     class Swapped(Storage):
         Params = namedtuple("Params", Storage.Params._fields[::-1])
 
-    assert kernels._fingerprint(Storage, "") != kernels._fingerprint(Swapped, "")
+    assert kernels._fingerprint(Storage, "", kernels.KERNELS) != kernels._fingerprint(Swapped, "", kernels.KERNELS)
 
 
 def test_a_world_of_its_own_method_solves_rows_in_place():
@@ -223,9 +225,9 @@ def test_a_damaged_cache_is_compiled_anew(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")
     monkeypatch.setattr(kernels, "_folder", lambda: tmp_path)
     family = family_of(Pricey)
-    outputs = kernels._outputs(family)
+    outputs = kernels.outputs_of(family)
     source = kernels._source(Pricey, (), *outputs, 1)
-    path = tmp_path / f"Pricey_{kernels._fingerprint(Pricey, source)}.py"
+    path = tmp_path / f"Pricey_{kernels._fingerprint(Pricey, source, kernels.KERNELS)}.py"
     path.write_text("KERNEL.nonsense\n", encoding="utf-8")
     found = kernels._compiled.__wrapped__(Pricey, (), *outputs, 1)
     assert found.step != 0
@@ -262,7 +264,8 @@ def test_loops_find_the_parts_of_the_floor_plan_that_was_packed():
     simulation = Simulation(build("p2p_microgrids"), "fused")
     layout = simulation.layout
     inputs = RowFlow(layout).inputs
-    plan, _ = floor_plan(layout, [compile_family(family) for family in layout.families], inputs, (1.0, 2.0, 3.0))
+    families, layers = [compile_family(family) for family in layout.families], list(map(compile_layer, layout.layers))
+    plan, _ = floor_plan(layout, families, [Rule(0, 0)] * len(families), layers, inputs, (1.0, 2.0, 3.0))
     ints, floats = pack(plan)
 
     @njit
@@ -316,5 +319,10 @@ def test_a_column_that_nobody_fills_is_refused(name: str, monkeypatch: pytest.Mo
     layout = build(config()).layout
     with pytest.raises(TypeError, match="inserted"):
         floor_plan(
-            layout, [kernels.Kernels(0, 0, 0, 0, 0) for _ in layout.families], RowFlow(layout).inputs, (1.0, 2.0, 3.0)
+            layout,
+            [kernels.Kernels(0, 0, 0, 0, 0) for _ in layout.families],
+            [Rule(0, 0) for _ in layout.families],
+            [],
+            RowFlow(layout).inputs,
+            (1.0, 2.0, 3.0),
         )

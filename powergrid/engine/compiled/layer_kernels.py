@@ -1,0 +1,189 @@
+"""From a protocol's kernels to C functions over the members of one environment, kept on disk like those of devices."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from powergrid.agents.protocol import Context
+from powergrid.coordination.layers import Layer
+from powergrid.core.errors import NotCompilableError
+from powergrid.engine.compiled import array_types
+from powergrid.engine.compiled.kernels import address_of, module_of
+
+
+class Seams(NamedTuple):
+    """Addresses of a layer's compiled functions, 0 where it has none, and the channels that each fills.
+
+    Attributes
+    ----------
+    before, after
+        Addresses.
+    sent_before, sent_after
+        Names of the channels, in order.
+    """
+
+    before: int
+    after: int
+    sent_before: tuple[str, ...]
+    sent_after: tuple[str, ...]
+
+
+_HEAD = '''"""Seams of {name}; written by powergrid.engine.compiled, safe to delete."""
+
+from numba import carray, types
+
+from powergrid.agents.protocol import Context
+from powergrid.engine.compiled import array_types as xp
+from powergrid.engine.compiled.kernels import c_function, compiled
+from powergrid.engine.compiled.layer_kernels import store
+
+# {fields}
+Params, State, Orders = KERNEL.Params, KERNEL.State, ORDERS
+n_, f_ = types.int64, types.float64
+r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
+'''
+
+_CONTEXT = """    own = carray(given, (p + 4 * m + 1 + g,))
+    ctx = Context(
+        {params}, dt_h, own[:p], own[p : p + m], own[p + m : p + 2 * m], own[p + 2 * m : p + 2 * m + 1],
+        own[p + 2 * m + 1 : p + 3 * m + 1], own[p + 4 * m + 1 :], carray(member, (g,)), carray(neighbours, (m, m)),
+        own[p + 3 * m + 1 : p + 4 * m + 1],
+    )
+    old, new = carray(state, ({states} * m + 1,)), carray(kept, ({states} * m + 1,))
+    here = {state}
+"""
+
+_BEFORE = """
+kernel_before = compiled(KERNEL.before)
+
+
+@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, r_, r_, r_, r_, r_, r_))
+def before(m, p, g, params, dt_h, given, member, neighbours, state, orders, kept, sent, wanted):
+{context}    asked = carray(orders, ({length} + 1,))
+    after, told, changed = kernel_before(xp, ctx, here, {orders})
+{stored}
+    if g:
+        store(changed, carray(wanted, (g,)))
+"""
+
+_AFTER = """
+kernel_after = compiled(KERNEL.after)
+
+
+@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, r_, r_, r_, r_, r_, r_, r_))
+def after(m, p, g, params, dt_h, given, member, neighbours, state, metered, kept, sent, money, violations):
+{context}    after, told, paid, priced = kernel_after(xp, ctx, here, carray(metered, (m,)))
+{stored}
+"""
+
+
+def _store(values: Any, into: Any) -> None:
+    """Copy values; one value stands for all."""
+    for k in range(len(into)):
+        into[k] = values[k] if len(values) > 1 else values[0]
+
+
+store = array_types.compiled_part(_store)
+
+
+def compile_layer(layer: Layer) -> Seams:
+    """Compile both seams of a layer.
+
+    Raises
+    ------
+    NotCompilableError
+        If a kernel uses what the vocabulary of protocols does not have.
+    """
+    m, speakers = layer.members, len(layer.interval)
+    kind: Any = type(layer.protocol)
+    each = tuple(action.each and layer.level > 0 for action in layer.added.actions)
+    before, after = _trial(layer, m, speakers)
+    shared = tuple(not channel.each and layer.level > 0 for channel in layer.added.channels)
+    lengths = {c.name: "1" if alone else "m" for c, alone in zip(layer.added.channels, shared, strict=True)}
+    return _compiled(kind, layer.protocol.Orders, each, before, after, tuple(lengths.items()))
+
+
+def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None, tuple[Any, ...] | None]:
+    """Names that the seams give: channels before; channels, money and violations after. ``None`` without a seam."""
+    ones, g = np.ones(m), len(layer.governed)
+    ctx = Context(
+        params=layer.params,
+        dt_h=1.0,
+        due=np.ones(speakers),
+        retail_per_mwh=ones,
+        feed_in_per_mwh=ones,
+        price_per_mwh=np.ones(1),
+        v_pu=ones,
+        governed=np.ones(g),
+        command_member=layer.governed_member,
+        neighbours=layer.neighbours,
+        uniform=0.5 * ones,
+    )
+    state, sent_before, sent_after = layer.protocol.initial(np, (), m, float), None, None
+    if layer.protocol.before is not None:
+        orders = layer.protocol.Orders(*(np.ones(len(slots)) for slots in layer.orders))
+        state, told, _ = layer.protocol.before(np, ctx, state, orders)
+        sent_before = tuple(getattr(told, "_fields", ()))
+    if layer.protocol.after is not None:
+        _, told, money, violations = layer.protocol.after(np, ctx, state, 0.1 * ones)
+        sent_after = (tuple(getattr(told, "_fields", ())), len(money), len(violations))
+    return sent_before, sent_after
+
+
+@cache
+def _compiled(
+    kind: Any,
+    orders: Any,
+    each: tuple[bool, ...],
+    before: tuple[str, ...] | None,
+    after: tuple[Any, ...] | None,
+    channels: tuple[tuple[str, str], ...],
+) -> Seams:
+    lengths, states = dict(channels), len(kind.State._fields)
+    params = ", ".join(f"params[{j}]" for j in range(len(kind.Params._fields)))
+    fields = ", ".join(f"old[{j} * m : {j + 1} * m]" for j in range(states))
+    context = _CONTEXT.format(
+        params=f"Params({params})" if params else "()",
+        states=states,
+        state=f"State({fields})" if fields else "()",
+    )
+    named = (kind.Params._fields, kind.State._fields, orders._fields)
+    text = _HEAD.format(name=kind.__name__, fields=named)
+    kept = [f"    store(after[{j}], new[{j} * m : {j + 1} * m])" for j in range(states)]
+    if before is not None:
+        asked, at = [], "0"
+        for own in each:
+            end = f"{at} + {'m' if own else 'p'}"
+            asked.append(f"asked[{at} : {end}]")
+            at = end
+        stored = "\n".join([*kept, *_sent(before, lengths)])
+        given = f"Orders({', '.join(asked)})" if asked else "()"
+        text += _BEFORE.format(context=context, orders=given, length=at, stored=stored)
+    if after is not None:
+        told, money, violations = after
+        lines = [*kept, *_sent(told, lengths)]
+        lines += [f"    store(paid[{j}], carray(money, ({money} * (m + 1),))[{j} * (m + 1) : {j + 1} * (m + 1)])"
+                   for j in range(money)]  # fmt: skip
+        lines += [f"    store(priced[{j}], carray(violations, ({violations} * m,))[{j} * m : {j + 1} * m])"
+                   for j in range(violations)]  # fmt: skip
+        text += _AFTER.format(context=context, stored="\n".join(lines) or "    pass")
+    try:
+        module = module_of(kind, text, ("before", "after"), array_types, {"ORDERS": orders})
+    except NotCompilableError as error:
+        raise NotCompilableError(f"protocol {kind.__name__}: {error}") from error
+    told_after: tuple[str, ...] = after[0] if after is not None else ()
+    return Seams(address_of(module, "before"), address_of(module, "after"), before or (), told_after)
+
+
+def _sent(names: tuple[str, ...], lengths: dict[str, str]) -> list[str]:
+    """Lines that store what is sent, channel after channel."""
+    lines, at = [], "0"
+    total = " + ".join(lengths[name] for name in names) or "1"
+    for j, name in enumerate(names):
+        end = f"{at} + {lengths[name]}"
+        lines.append(f"    store(told[{j}], carray(sent, ({total},))[{at} : {end}])")
+        at = end
+    return lines
