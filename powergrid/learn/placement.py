@@ -1,4 +1,4 @@
-"""Where training runs: environments on all devices of this process, learning on the parts of a CPU or the first GPU."""
+"""Where training runs: environments on all devices of this process, learning on the first of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-LANES = "lanes"
-"""Axis of the devices."""
+_LANES = "lanes"
 
 
 class Placement:
@@ -22,8 +21,6 @@ class Placement:
     ----------
     num_envs
         Environments to share; the most devices that divide them are used.
-    most
-        Devices at most.
 
     Attributes
     ----------
@@ -33,12 +30,12 @@ class Placement:
         Whole arrays on each device.
     """
 
-    def __init__(self, num_envs: int, most: int | None = None):
-        found = jax.local_devices()[:most]
+    def __init__(self, num_envs: int):
+        found = jax.local_devices()
         count = max(n for n in range(1, len(found) + 1) if num_envs % n == 0)
-        self.mesh = Mesh(found[:count], LANES)
-        self.lanes = NamedSharding(self.mesh, PartitionSpec(LANES))
-        self.rows = NamedSharding(self.mesh, PartitionSpec(None, LANES))
+        self.mesh = Mesh(found[:count], _LANES)
+        self.lanes = NamedSharding(self.mesh, PartitionSpec(_LANES))
+        self.rows = NamedSharding(self.mesh, PartitionSpec(None, _LANES))
         self.everywhere = NamedSharding(self.mesh, PartitionSpec())
 
     def shared(self, function: Callable[..., Any], takes: tuple[Any, ...], gives: tuple[Any, ...]) -> Any:

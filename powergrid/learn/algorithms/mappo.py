@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from math import gcd
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
+from jax.sharding import SingleDeviceSharding
 from pydantic import Field, model_validator
 
 from powergrid.core import random
@@ -29,7 +28,6 @@ from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv, settings_from
 from powergrid.learn.learner_state import LearnerState, Rollout, TrainState
 from powergrid.learn.networks import Running, merge, normalise, running, stack
-from powergrid.learn.placement import LANES, Placement
 from powergrid.learn.returns import generalised_advantage
 from powergrid.learn.roll_out import choose
 from powergrid.plugins import register_algorithm
@@ -124,10 +122,8 @@ class PolicyGradient:
         self.total_updates = max(1, -(-steps // self.steps_per_update))
         self.agents = sum(len(members) for members in env.groups.values())
         self._adam = optax.scale_by_adam(eps=1e-5)
-        shared = 1 if jax.default_backend() != "cpu" else None  # GPUs would wait for each other at every step
-        self._place = place = Placement(settings.num_envs // settings.minibatches, shared)
-        self._takes = (place.everywhere, place.rows, place.lanes, place.lanes)
-        self._learn: Any = jax.jit(self._learned, in_shardings=self._takes, out_shardings=place.everywhere)
+        self._first = first = SingleDeviceSharding(jax.local_devices()[0])
+        self._learn: Any = jax.jit(self._learned, in_shardings=first, out_shardings=first)
         self._learning: Future[Any] | None = None
         self.rollout_s = 0.0
 
@@ -159,7 +155,7 @@ class PolicyGradient:
         self.rollout_s = time.perf_counter() - begin
         if self._learning is not None:
             self._learn, self._learning = self._learning.result(), None
-        learner, metrics = self._learn(*jax.device_put((state.learner, rollout, lanes.obs, lanes.central), self._takes))
+        learner, metrics = self._learn(*jax.device_put((state.learner, rollout, lanes.obs, lanes.central), self._first))
         return TrainState(*learner, *lanes), metrics
 
     def _fresh(self, seed: int) -> LearnerState:
@@ -248,15 +244,14 @@ class PolicyGradient:
         The first update only measures: its step size is 0, so that no weight is bent by inputs and returns whose scale
         is still unknown.
         """
-        settings, place = self.settings, self._place
+        settings = self.settings
         remaining = 1.0 - learner.updates / self.total_updates
         step_size = jnp.where(learner.updates == 0, 0.0, settings.learning_rate * jnp.maximum(remaining, 0.0))
 
-        def minibatch(batch: Batch, carry: tuple, lanes: Array) -> tuple[tuple, dict[str, Array]]:
+        def minibatch(carry: tuple, lanes: Array) -> tuple[tuple, dict[str, Array]]:
             weights, optimiser = carry
             samples = jax.tree.map(lambda leaf: leaf[:, lanes], batch)
-            own, tree = ravel_pytree(jax.grad(self._loss, has_aux=True)(weights, samples))
-            gradient, losses = tree(jax.lax.pmean(own, LANES))  # in one piece: devices meet once
+            gradient, losses = jax.grad(self._loss, has_aux=True)(weights, samples)
             norm = jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(gradient)))
             shrink = jnp.minimum(1.0, settings.max_grad_norm / (norm + 1e-8))
             gradient = jax.tree.map(lambda leaf: leaf * shrink, gradient)
@@ -268,14 +263,7 @@ class PolicyGradient:
         order = jnp.argsort(random.uniform(jnp, learner.key, learner.updates, _SHUFFLE, draws, jnp.float32), -1)
         start = ({"actor": learner.actor, "critic": learner.critic}, learner.optimiser)
         lanes = order.reshape(settings.epochs * settings.minibatches, -1)
-
-        def steps(batch: Batch, start: tuple, lanes: Array) -> tuple[tuple, dict[str, Array]]:
-            """Each device looks at its own share of every minibatch."""
-            return jax.lax.scan(partial(minibatch, batch), start, lanes)
-
-        takes = (place.everywhere, place.everywhere, place.rows)
-        improved = place.shared(steps, takes, (place.everywhere, place.everywhere))(batch, start, lanes)
-        (weights, optimiser), losses = improved
+        (weights, optimiser), losses = jax.lax.scan(minibatch, start, lanes)
         return weights, optimiser, {**{name: loss.mean() for name, loss in losses.items()}, "learning_rate": step_size}
 
     def _loss(self, weights: dict[str, Any], samples: Batch) -> tuple[Array, dict[str, Array]]:
