@@ -341,7 +341,7 @@ def _(axes: Axes) -> None:
     states, power = run(made, row, commands, [(0.6,)] * 96)
     hours = np.arange(1, 97) * DT_H
     axes.plot(hours, -power, label="power used [MW]")
-    axes.plot(hours, [state.queue_mwh / row.queue_mwh for state in states], label="queue [1]")
+    axes.plot(hours, [state.queue_mwh / row.queue_max_mwh for state in states], label="queue [1]")
     axes.set(xticks=range(0, 25, 6), ylim=(0.0, 2.1))
     labelled(axes, "Commands: wait, work from hour 10, wait", "hours", "")
 

@@ -34,6 +34,16 @@ def test_every_type_has_a_characteristic(pages: ModuleType) -> None:
     assert missing == {"Switch", "StaticGenerator"}  # open or closed; delivers what its series says
 
 
+@pytest.mark.parametrize("name", [name for name in OWN if name not in ("Switch", "StaticGenerator")])
+def test_every_characteristic_has_finite_curves(pages: ModuleType, name: str) -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    pages.device_plots.CURVES[name](axes)
+    assert axes.lines
+    assert all(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).all() for line in axes.lines)
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_page_is_complete(pages: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(pages.device_plots, "picture", lambda *given: True)
