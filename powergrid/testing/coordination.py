@@ -65,14 +65,14 @@ def check_protocol(name: str, **params: Any) -> None:
     what = getattr(protocol, "kind", None)
     _claim(name, what in ("vertical", "horizontal"), f"its kind is {what!r}, not vertical or horizontal")
     given = {"type": name, "params": params}
-    agents: list[dict[str, Any]] = [
-        {"id": f"battery_{k + 1}", **_BATTERY, "policy": "rule_based" if what == "vertical" else "learned"}
-        for k in range(_MEMBERS)
-    ]
+    agents: list[dict[str, Any]] = [{"id": f"battery_{k + 1}", **_BATTERY} for k in range(_MEMBERS)]
     below = [agent["id"] for agent in agents]
     if what == "vertical":
-        operator = {"id": "operator_1", "type": "GridCoordinator", "policy": "learned", "sub_agents": below}
-        world = _examine(name, [*agents, {**operator, "protocol": given}], {})
+        decides = protocol.speaks or protocol.commands_children
+        for agent in agents[1 if not decides else 0 :]:
+            agent["policy"] = "learned" if protocol.commands_children else "rule_based"
+        operator = {"id": "operator_1", "type": "GridCoordinator", "sub_agents": below, "protocol": given}
+        world = _examine(name, [*agents, {**operator, **({"policy": "learned"} if decides else {})}], {})
     else:
         world = _examine(name, agents, {"protocols": [{**given, "members": below}]})
     layout = world.layout

@@ -1,0 +1,131 @@
+"""Protocols and a policy that no file of the package knows: one file each would be enough to add them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from powergrid.agents.policy import LocalPolicy, NoMemory
+from powergrid.agents.protocol import (
+    Action,
+    Added,
+    Channel,
+    Context,
+    HorizontalProtocol,
+    Member,
+    VerticalProtocol,
+)
+from powergrid.plugins import register_policy, register_protocol
+
+
+class Allowed(NamedTuple):
+    """Share of the commanded power that children may deliver."""
+
+    allowed_share: Any
+
+
+class AllowedSent(NamedTuple):
+    """The share, as children receive it."""
+
+    allowed: Any
+
+
+@register_protocol("curtailment")
+class Curtailment(VerticalProtocol):
+    """The parent scales what its children are commanded: it governs commands."""
+
+    Orders = Allowed
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """One share; the children see it; it governs active power."""
+        share = Channel("allowed", "1", 0.0, 1.0, default=1.0, each=False)
+        return Added(actions=(Action("allowed_share", "1", 0.0, 1.0),), channels=(share,), governs=("p_mw",))
+
+    @staticmethod
+    def before(xp: Any, ctx: Context, state: Any, orders: Allowed) -> Any:
+        """Scale the commands."""
+        return state, AllowedSent(orders.allowed_share), ctx.governed * orders.allowed_share
+
+
+class Heard(NamedTuple):
+    """What each member has heard so far."""
+
+    opinion: Any
+
+
+class Opinion(NamedTuple):
+    """What a member says."""
+
+    says: Any
+
+
+class Rumour(NamedTuple):
+    """The mean that reaches a member."""
+
+    rumour: Any
+
+
+@register_protocol("gossip")
+class Gossip(HorizontalProtocol):
+    """A noisy average of neighbours with a memory."""
+
+    State, Orders, noisy = Heard, Opinion, True
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """One number said, one received."""
+        return Added(actions=(Action("says", "1", -1.0, 1.0),), channels=(Channel("rumour", "1", -2.0, 2.0),))
+
+    @staticmethod
+    def before(xp: Any, ctx: Context, state: Heard, orders: Opinion) -> Any:
+        """Move half of the way to a noisy mean of what the others say."""
+        noise = 0.1 * (ctx.uniform - 0.5)
+        said = xp.sum(orders.says + noise, axis=-1, keepdims=True)
+        opinion = 0.5 * state.opinion + 0.5 * (said - orders.says)
+        return Heard(opinion), Rumour(opinion), ctx.governed
+
+
+class Fee(NamedTuple):
+    """What members pay to a fund."""
+
+    fund: Any
+
+
+class Harm(NamedTuple):
+    """Priced use beyond a share."""
+
+    peak: Any
+
+
+@register_protocol("fund")
+class Fund(HorizontalProtocol):
+    """Members pay a counterparty for each MWh that they draw, and too much of it is a violation."""
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """No order: it only settles."""
+        return Added(money_names=Fee._fields, violation_names=Harm._fields)
+
+    @staticmethod
+    def after(xp: Any, ctx: Context, state: Any, metered_mwh: Any) -> Any:
+        """10 $/MWh to the counterparty; 5 $/MWh of harm beyond 0.05 MWh."""
+        paid = 10.0 * xp.maximum(metered_mwh, 0.0)
+        harm = 5.0 * xp.maximum(metered_mwh - 0.05, 0.0)
+        return state, (), Fee(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), Harm(harm)
+
+
+class Integral(NamedTuple):
+    """Sum of the voltage's deviation [pu]."""
+
+    deviation_pu: Any
+
+
+@register_policy("integral_voltage")
+class IntegralVoltage(LocalPolicy):
+    """Active power against the sum of the voltage's deviation from 1 pu: a policy with a memory."""
+
+    State = Integral
+
+    @staticmethod
+    def act(xp: Any, params: NoMemory, memory: Integral, unit: Any, dt_h: float) -> Any:
+        """Discharge where the voltage has been low."""
+        deviation = memory.deviation_pu + (1.0 - unit.v_pu)
+        return Integral(deviation), unit.rule._replace(p_mw=deviation)
