@@ -232,7 +232,7 @@ def _ordered(
     slots, commanded, memory = _governed(xp, layout, params, state, slots, now, noise, memory, choices)
     devices, injections = _devices(xp, layout, params, state, layout.slots.physical(commanded), now, v_pu)
     topology = _topology(xp, layout, state.tick, state.outages, devices)
-    devices, injections = _with_voltage(xp, layout, topology, state.devices, devices, injections)
+    devices, injections = with_voltage(xp, layout, topology, state.devices, devices, injections)
     slots, memory = traded(xp, layout, params, state, slots, now, noise, memory, choices, injections)
     return slots, commanded, devices, injections, topology, memory
 
@@ -409,7 +409,7 @@ def _available(xp: Any, layout: Layout, topology: Array | None, shape: tuple[int
     return xp.ones(shape, dtype=bool) if topology is None else xp.asarray(layout.actor_alive)[topology]
 
 
-def _with_voltage(
+def with_voltage(
     xp: Any,
     layout: Layout,
     topology: Array | None,
@@ -451,7 +451,7 @@ def _carried(
     after, delivered, topology_after, begin, frequency_hz = island_droop.carry(
         tick, layout.islands, topology, devices, injections, start, solve
     )
-    after, delivered = _with_voltage(xp, layout, topology_after, tick.state.devices, after, delivered)
+    after, delivered = with_voltage(xp, layout, topology_after, tick.state.devices, after, delivered)
     return after, delivered, topology_after, begin, frequency_hz
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +17,8 @@ from powergrid.core import random
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 
-DAY_S = 86_400
 FEEDER = {f"line_{i}": i for i in range(37)}
-STATE = ("devices", "slots", "v_re", "v_im")
+STATE = ("slots", "v_re", "v_im")
 OUTPUT = (
     "observation", "central", "money", "costs", "transfers", "p_mw", "q_mvar", "measured_mw", "clipped", "due", "done",
     "available", "frequency_hz",
@@ -68,6 +69,34 @@ def regulated(phases: str, following: bool = False) -> dict[str, Any]:
     return {"name": "regulated", "network": network, "agents": agents}
 
 
+def islands() -> dict[str, Any]:
+    """Units that form the grids of two islands, an empty battery among them, beside a plant and a tie switch."""
+    units = [
+        battery("a", "17", sn_mva=0.45, grid_forming=True, soc_init=0.11),
+        battery("b", "29", max_p_mw=0.9, sn_mva=1.35, grid_forming=True),
+        battery("c", "14", max_p_mw=0.05, sn_mva=0.08, grid_forming=True),
+        {"id": "pv", "type": "SolarPV", "bus": "15", "params": {"p_max_mw": 0.2}},
+        switch("tie", "line_35"),
+    ]
+    network = {"base": "case33bw", "outages": [outage("line_4", "line_12"), outage("line_27", "line_25")]}
+    return {"name": "islands", "network": network, "agents": units}
+
+
+def regulated_islands(phases: str) -> dict[str, Any]:
+    """Regulators on both sides of lines that fail, and a battery that carries what is cut off."""
+    source = regulated(phases)
+    source["agents"] = [battery("ess", "890", sn_mva=0.45, grid_forming=True), battery("far", "836", sn_mva=0.4)]
+    return source
+
+
+def trading() -> dict[str, Any]:
+    """Microgrids that trade on a feeder whose lines fail."""
+    text = (files("powergrid.config") / "presets" / "p2p_microgrids.yaml").read_text(encoding="utf-8")
+    source = yaml.safe_load(text)
+    source["network"]["outages"] = [outage("808-812", "816-824"), outage("834-860")]
+    return source
+
+
 def start(simulation: Simulation, count: int) -> Any:
     days = (21 + 50 * np.arange(count, dtype=np.int32)) % 360
     key = random.fold_in(np, random.key_from_seed(np, np.arange(count)), np.zeros(count, np.int32))
@@ -83,7 +112,7 @@ def assert_equal(plain: tuple[Any, Any], fused: tuple[Any, Any], tick: int) -> N
     (before, one), (after, other) = plain, fused
     pairs = [(name, getattr(one, name), getattr(other, name)) for name in OUTPUT]
     pairs += [(name, getattr(one.flow, name), getattr(other.flow, name)) for name in FLOW]
-    pairs += [(name, getattr(before, name), getattr(after, name)) for name in STATE[1:]]
+    pairs += [(name, getattr(before, name), getattr(after, name)) for name in STATE]
     for i, states in enumerate(zip(before.devices, after.devices, strict=True)):
         pairs += [(f"family {i}", *columns) for columns in zip(*states, strict=True)]
     for name, a, b in pairs:
@@ -92,28 +121,49 @@ def assert_equal(plain: tuple[Any, Any], fused: tuple[Any, Any], tick: int) -> N
 
 
 def compare(source: dict[str, Any], count: int, ticks: int) -> int:
-    """Play an episode with both backends; the number of steps in which something is dead."""
+    """Play an episode with both backends; the number of steps in which something is dead or an island."""
     world = build(source, tol_pu=1e-11)
     pair = Simulation(world, "numpy"), Simulation(world, "fused", count)
-    states, dead = [start(simulation, count)[0] for simulation in pair], 0
+    states, disturbed = [start(simulation, count)[0] for simulation in pair], 0
     for tick, chosen in enumerate(commands(pair[0], count, ticks)):
         plain, fused = (simulation.step(state, chosen) for simulation, state in zip(pair, states, strict=True))
         assert_equal(plain, fused, tick)
         states = [plain[0], fused[0]]
-        dead += int((~plain[1].flow.energised).any(-1).sum())
-    return dead
+        alive, frequency_hz = plain[1].flow.energised, plain[1].frequency_hz
+        disturbed += int((~alive.all(-1) | (frequency_hz % world.network.f_hz != 0.0).any(-1)).sum())
+    return disturbed
 
 
 @pytest.mark.parametrize(
     "source",
-    [feeder(), regulated("balanced"), regulated("three"), regulated("balanced", following=True)],
-    ids=["devices", "regulators", "three phases", "volt-var"],
+    [
+        feeder(),
+        regulated("balanced"),
+        regulated("three"),
+        regulated("balanced", following=True),
+        trading(),
+        islands(),
+        regulated_islands("balanced"),
+        regulated_islands("three"),
+    ],
+    ids=[
+        "devices",
+        "regulators",
+        "three phases",
+        "volt-var",
+        "market",
+        "islands",
+        "regulated islands",
+        "three-phase islands",
+    ],
 )
 def test_compiled_is_numpy(source: dict[str, Any]) -> None:
     assert compare(source, 5, 96) > 10
 
 
-@pytest.mark.parametrize("source", [feeder(), regulated("three", following=True)], ids=["devices", "volt-var"])
+@pytest.mark.parametrize(
+    "source", [feeder(), regulated("three", following=True), islands()], ids=["devices", "volt-var", "islands"]
+)
 def test_each_environment_has_its_bits_in_any_batch(source: dict[str, Any]) -> None:
     world, count = build(source), 11
     many, one = Simulation(world, "fused", count), Simulation(world, "fused", 1)
@@ -153,6 +203,14 @@ def test_an_automatic_backend_is_compiled_and_says_nothing(caplog: pytest.LogCap
         assert powergrid.make(feeder()).backend == "fused"
         assert powergrid.make_vec(feeder(), 4).backend == "fused"
     assert not caplog.text
+
+
+def test_followers_beside_units_that_form_grids_are_refused_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    source = regulated("balanced", following=True)
+    source["agents"][0]["params"]["grid_forming"] = True
+    with caplog.at_level(logging.WARNING, logger="powergrid"):
+        assert powergrid.make(source).backend == "numpy"
+    assert "inverters that follow their voltage" in caplog.text
 
 
 def test_environments_that_start_anew_draw_outages_of_their_own() -> None:

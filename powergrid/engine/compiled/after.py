@@ -215,7 +215,7 @@ def make_finish(rows: Rows) -> Callable:
             put(work, f + a, sum_of(start, series, power_mw, now, a))
 
     @leaf
-    def feature(ints, floats, served, who, following, forecast, held, flow, readings, work, f):
+    def feature(ints, floats, served, who, following, forecast, held, flow, readings, delivered, work, f):
         """Fill the feature vector, rows `f` of `work` on."""
         widths, block = whole(ints, at.WIDTHS), whole(ints, at.FEATURES_AT)
         m, first = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start]
@@ -238,6 +238,9 @@ def make_finish(rows: Rows) -> Callable:
         copy(held, 2 * m, widths[at.WIDTH.prices], work, f + block[at.FEATURE.settlement])
         copy(work, readings, widths[at.WIDTH.readings], work, f + block[at.FEATURE.device])
         copy(held, 2 * m + widths[at.WIDTH.prices], widths[at.WIDTH.signals], work, f + block[at.FEATURE.signals])
+        forming, first = whole(ints, at.TOPOLOGIES.forming), widths[at.WIDTH.slots] + 2 * widths[at.WIDTH.units]
+        for i in range(len(forming)):
+            put(work, f + block[at.FEATURE.frequency_hz] + i, get(delivered, first + forming[i]))
 
     @leaf
     def rows_of(group, clock, ticks, table, who, row, following, tick):
@@ -299,7 +302,7 @@ def make_finish(rows: Rows) -> Callable:
             if len(money):
                 post_all(ints, into, cell, money, costs, who)
             now_held = new[held * lanes :]
-            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, into, f)
+            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, made, into, f)
             told(ints, floats, into, f, clipped, alone, own, who, observation)
 
     return finish

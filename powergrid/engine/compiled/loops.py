@@ -8,7 +8,8 @@ by itself, hence to the same bits in any batch. Functions release the interprete
 Tables of lanes, ``(groups, numbers * lanes)``, hold for each environment:
 
 - carried from tick to tick: ``[device states, slots, v_re, v_im, settlement prices]``;
-- delivered: ``[slots in physical units, p_mw of all units, q_mvar of all units]``;
+- delivered: ``[slots in physical units, p_mw of all units, q_mvar of all units]``, and where units form the grids of
+  islands the frequency at all that inject;
 - worked out after the flow: ``[measurements, money columns, cost columns, readings, features]``;
 - `wanted` and `ratio` of regulators.
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from powergrid.core.machine_code import part
+from powergrid.core.types import Array
 from powergrid.engine.compiled.vector_types import LanesType
 from powergrid.powerflow.columns import SIDE, turned
 
@@ -165,3 +167,39 @@ def make_rows(lanes: int) -> Rows:
 
 
 ONE, MANY = make_rows(1), make_rows(WIDE)
+
+
+def by_environment(table: Array, count: int, numbers: slice = slice(None)) -> Array:
+    """Numbers of a table of lanes with one row an environment; a view where there is one lane."""
+    groups = len(table)
+    if groups == count:
+        return table[:, numbers]
+    return table.reshape(groups, -1, WIDE)[:, numbers].swapaxes(1, 2).reshape(groups * WIDE, -1)[:count]
+
+
+def by_lanes(values: Array, lanes: int, table: Array | None = None, numbers: slice = slice(None)) -> Array:
+    """The way back, into a new table or into some numbers of one; a last group that is not full repeats its last."""
+    groups = -(-len(values) // lanes)
+    whole = values[np.minimum(np.arange(groups * lanes), len(values) - 1)]
+    if table is None:
+        table = np.empty((groups, values.shape[1] * lanes))
+    table.reshape(groups, -1, lanes)[:, numbers] = whole.reshape(groups, lanes, -1).swapaxes(1, 2)
+    return table
+
+
+def picked(table: Array, lanes: int, who: Array) -> Array:
+    """Numbers of some environments of a table of lanes, one row per environment."""
+    found: Array = table.reshape(len(table), -1, lanes)[who // lanes, :, who % lanes]
+    return found
+
+
+def put_back(table: Array, lanes: int, who: Array, first: int, values: Array) -> None:
+    """Put numbers ``(len(who), n)`` of some environments into a table of lanes, from number `first` on."""
+    table.reshape(len(table), -1, lanes)[who // lanes, first : first + values.shape[1], who % lanes] = values
+
+
+def repeat_last(table: Array, lanes: int, count: int) -> None:
+    """Let the last of so many environments stand in every lane that is left of its group, as compiled code expects."""
+    last = (count - 1) % lanes
+    group = table.reshape(len(table), -1, lanes)[-1]
+    group[:, last + 1 :] = group[:, last, None]

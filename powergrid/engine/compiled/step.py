@@ -20,10 +20,11 @@ from powergrid.engine.compiled.arguments import ChooseArguments, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverter_tables import units_of
 from powergrid.engine.compiled.inverters import Followed
+from powergrid.engine.compiled.islands import IslandDroop
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
 from powergrid.engine.compiled.layer_kernels import compile_layer
 from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
-from powergrid.engine.compiled.rows import WIDE
+from powergrid.engine.compiled.rows import by_environment, by_lanes
 from powergrid.engine.compiled.rules import Rule, compile_rule
 from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
 from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
@@ -134,8 +135,10 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
-        if layout.islands is not None:
-            raise NotCompilableError("islands that carry themselves run with NumPy")
+        if layout.islands is not None and (layout.inverters is not None or layout.layers):
+            raise NotCompilableError(
+                "units that form grids beside protocols, or beside inverters that follow their voltage, run with NumPy"
+            )
         self.layout, self._reward = layout, reward
         self.params = params_of(layout)
         self._flow = RowFlow(layout)
@@ -149,6 +152,10 @@ class FusedStep:
         own = sum(len(layer.protocol.State._fields) * layer.members for layer in layout.layers)
         self._carried = self._columns[-1] + (own if self._layered else 0)
         self._delivered = w.slots + 2 * w.units
+        self._islands = None
+        if layout.islands is not None:
+            self._islands = IslandDroop(layout, self.params, self._flow, self._fields, w)
+            self._delivered += len(layout.units)  # their frequency
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
@@ -227,7 +234,7 @@ class FusedStep:
         elif traded:
             memory = Memory(before.in_tuples, before.policies, before.signals)
         compiled_flow = bool(self._flow.compiled[0]) and scratch.followed is None
-        at_once = compiled_flow and not traded
+        at_once = compiled_flow and not traded and self._islands is None
         delivered, out, iterations, work = scratch.lean
         if keep or not at_once:
             delivered = np.empty((groups, self._delivered * code.lanes))
@@ -238,10 +245,12 @@ class FusedStep:
 
         address, flow_ints, flow_floats, has_zip, tol_pu, max_iter, space = self._flow.compiled
         tables = (results.money, results.costs) if keep else scratch.untold
+        end = FLOW if self._islands is None else BEGIN
+        end = FINISH if at_once else end
         arguments = TickArguments(
             ints=code.ints, floats=code.floats, code=address if compiled_flow else 0, flow_ints=flow_ints,
             flow_floats=flow_floats, has_zip=has_zip, tol_pu=tol_pu, max_iter=max_iter, space=space, begin_with=BEGIN,
-            end_with=FINISH if at_once else FLOW, piece=PIECE if compiled_flow else count, first=0, rounds=0,
+            end_with=end, piece=PIECE if compiled_flow else count, first=0, rounds=0,
             retries=self._flow.retries, chosen=chosen, table=table, clock=when, actions=given, forecast=forecast,
             draws=draws, uniform=_flat(noise.protocols, before.batch),
             before=before.rows, after=rows, delivered=delivered, inputs=scratch.inputs, out=out, iterations=iterations,
@@ -251,13 +260,16 @@ class FusedStep:
             clipped=results.clipped, converged=results.converged,
         )  # fmt: skip
         self._run(code, scratch, arguments)
+        if self._islands is not None:
+            self._islands.settle(arguments, code.lanes, lambda some: self._run(code, scratch, some))
+            self._run(code, scratch, arguments._replace(begin_with=FLOW, end_with=FLOW))
         if not at_once:
             settled = scratch.nothing
             if traded and memory is not None:
                 at = when[:, ROW]
                 exogenous = Exogenous(table[at], table[at + 1])
                 memory, settled = self._trade(before, exogenous, noise, memory, (rows, delivered, out, when), settled)
-                _by_lanes(_flat(memory.signals, before.batch), code.lanes, rows, slice(*self._columns[4:6]))
+                by_lanes(_flat(memory.signals, before.batch), code.lanes, rows, slice(*self._columns[4:6]))
             arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled)
             self._run(code, scratch, arguments)
         topology = self._topology(when)
@@ -325,7 +337,7 @@ class FusedStep:
             given, followed = self.layout.inverters, None
             if self._followers is not None:
                 followed = Followed(self._followers, given.rest_pu, self._flow.tol_pu, lanes, count)
-            by_piece = bool(self._flow.compiled[0]) and followed is None
+            by_piece = bool(self._flow.compiled[0]) and followed is None and self._islands is None
             inputs = self._flow.rows(min(count, PIECE) if by_piece else count)
             empty = np.empty((count, 0))
             some = min(count, PIECE)
@@ -357,7 +369,7 @@ class FusedStep:
         )  # fmt: skip
         code.entries.choose(*arguments)
         place, count = slice(*self._columns[:2]), len(when)
-        slots = _by_env(rows, count, place)
+        slots = by_environment(rows, count, place)
         memory = Memory(before.state.layers, before.policies, before.signals)
         if self.layout.choices.any or self.layout.layers:
             at, state = when[:, ROW], before.state._replace(slots=_shaped(slots.copy(), before.batch))
@@ -367,13 +379,13 @@ class FusedStep:
             slots[:] = _flat(chosen, before.batch)
         if self.layout.python is not None:
             tick, row = when[:, :TOPOLOGY].T
-            held = _by_env(before.rows, count)
+            held = by_environment(before.rows, count)
             v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:4]))
             self.layout.python.answer(
                 slots, tick, table.take(row, axis=0), _flat(memory.signals, before.batch), v_re, v_im
             )
         if code.lanes > 1:
-            _by_lanes(slots, code.lanes, rows, place)
+            by_lanes(slots, code.lanes, rows, place)
         return memory
 
     def _trade(
@@ -382,7 +394,7 @@ class FusedStep:
         exogenous: Exogenous,
         noise: Noise,
         memory: Memory,
-        tables: tuple[Array, Array, Array, Array],
+        tables: tuple[Array, ...],
         nothing: Array,
     ) -> tuple[Memory, Array]:
         """Both seams of the horizontal layers, and the second of the vertical ones.
@@ -395,9 +407,9 @@ class FusedStep:
         layout, batch, (rows, delivered, out, when) = self.layout, before.batch, tables
         count, state = len(out), before.state
         drawn = _at_tick(noise, state.tick)
-        injected = _by_env(delivered, count)
+        injected = by_environment(delivered, count)
         place, now = slice(*self._columns[:2]), _shaped(exogenous.now, batch)
-        slots = _shaped(_by_env(rows, count, place).copy(), batch)
+        slots = _shaped(by_environment(rows, count, place).copy(), batch)
         injections = []
         for family, first in zip(layout.families, self._first, strict=True):
             at = self._slots + first
@@ -408,7 +420,7 @@ class FusedStep:
         )
         values = _flat(slots, batch)
         if layout.ordering.any():
-            _by_lanes(values, self._code(count).lanes, rows, place)
+            by_lanes(values, self._code(count).lanes, rows, place)
         flow = self.flow_of(out, np.zeros(count, np.int64), self._topology(when))
         p_mw = injected[:, self._slots : self._slots + len(layout.units)]
         metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], -p_mw[:, layout.unit_meter]], axis=1)
@@ -444,13 +456,13 @@ class FusedStep:
             for values in (column for own in state.layers for column in own):
                 rows[:, at : at + np.shape(values)[-1]] = values
                 at += np.shape(values)[-1]
-        laned = _by_lanes(rows, self._code(len(clock)).lanes)
+        laned = by_lanes(rows, self._code(len(clock)).lanes)
         layers = None if self._layered else state.layers
         return Carried(self, batch, clock, laned, (state.key, layers, state.policies, state.outages))
 
     def state_of(self, carried: Carried) -> State:
         """Named parts of a carried table."""
-        by_env = _by_env(carried.rows, len(carried.clock))
+        by_env = by_environment(carried.rows, len(carried.clock))
         rows, tick, row = (_shaped(part, carried.batch) for part in (by_env, *carried.clock[:, :TOPOLOGY].T))
         _, slots, v_re, v_im, prices, signals, own = np.split(rows, self._columns, axis=-1)
         devices = tuple(
@@ -492,7 +504,7 @@ class FusedStep:
         """Named parts of what the halves wrote."""
         layout, slots, units = self.layout, self._slots, self._units
         injecting = len(layout.units)
-        delivered, work = _by_env(delivered, len(clock)), _by_env(work, len(clock))
+        delivered, work = by_environment(delivered, len(clock)), by_environment(work, len(clock))
         features = work[:, work.shape[1] - len(layout.view.entries) :]
         money, costs = (_shaped(table[:, :-1], batch) for table in (results.money, results.costs))
         return Output(
@@ -509,7 +521,7 @@ class FusedStep:
             due=_shaped(results.due, batch),
             done=_shaped(~results.converged & layout.settings.terminate_on_divergence, batch),
             last=_shaped(clock[:, 0] >= layout.settings.episode_length, batch),
-            frequency_hz=np.zeros((*batch, 0)),
+            frequency_hz=_shaped(delivered[:, slots + 2 * units :], batch),
             available=_shaped(results.available, batch),
         )
 
@@ -518,24 +530,6 @@ def _at_tick(noise: Noise, tick: Array) -> Noise:
     """Random numbers of a tick's decisions, of those for all ticks of the episode."""
     at = np.minimum(tick + 1, noise.forecast.shape[-2] - 1)
     return Noise(*(np.take_along_axis(part, at[..., None, None], axis=-2)[..., 0, :] for part in noise))
-
-
-def _by_env(table: Array, count: int, numbers: slice = slice(None)) -> Array:
-    """Numbers of a table of lanes with one row an environment; a view where there is one lane."""
-    groups = len(table)
-    if groups == count:
-        return table[:, numbers]
-    return table.reshape(groups, -1, WIDE)[:, numbers].swapaxes(1, 2).reshape(groups * WIDE, -1)[:count]
-
-
-def _by_lanes(values: Array, lanes: int, table: Array | None = None, numbers: slice = slice(None)) -> Array:
-    """The way back, into a new table or into some numbers of one; a last group that is not full repeats its last."""
-    groups = -(-len(values) // lanes)
-    whole = values[np.minimum(np.arange(groups * lanes), len(values) - 1)]
-    if table is None:
-        table = np.empty((groups, values.shape[1] * lanes))
-    table.reshape(groups, -1, lanes)[:, numbers] = whole.reshape(groups, lanes, -1).swapaxes(1, 2)
-    return table
 
 
 def _shaped(values: Array, batch: tuple[int, ...]) -> Array:

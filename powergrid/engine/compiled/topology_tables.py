@@ -37,6 +37,8 @@ class TopologyTables(NamedTuple):
         Dead buses, places of loads, and units of the regulators' family whose relay has no voltage.
     place_account
         Row of the ledger that the load of each place belongs to.
+    forming
+        Units that form grids, which observe their frequency.
     """
 
     switch: Array
@@ -54,6 +56,7 @@ class TopologyTables(NamedTuple):
     relay_start: Array
     relay: Array
     place_account: Array
+    forming: Array
 
 
 def topology_tables(layout: Layout, fields: Sequence[Sequence[slice]]) -> TopologyTables:
@@ -82,6 +85,7 @@ def topology_tables(layout: Layout, fields: Sequence[Sequence[slice]]) -> Topolo
         **_dead("place", given.energised),
         **_dead("relay", given.alive_relay),
         place_account=given.to_account.target.astype(np.int64),
+        forming=none if given.islands is None else given.islands.unit.astype(np.int64),
     )
 
 
