@@ -145,6 +145,9 @@ class FusedStep:
         self._codes: dict[int, _Code] = {}
         ordered = np.isin(layout.choices.how[layout.ordering], (RULE, ABSTAIN)).any()
         self._layered = bool(layout.layers) and not ordered
+        if layout.layers and not self._layered and layout.inverters is not None:
+            reason = "orders by a protocol's rule beside inverters that follow their voltage run with NumPy"
+            raise NotCompilableError(reason)
         self._code(count)
         self._scratch: dict[int, _Scratch] = {}
         w = Widths(*self._widths.tolist())
