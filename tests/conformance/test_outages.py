@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 import powergrid
 from powergrid.core import random
@@ -92,7 +92,7 @@ def regulated_islands(phases: str) -> dict[str, Any]:
 def trading() -> dict[str, Any]:
     """Microgrids that trade on a feeder whose lines fail."""
     text = (files("powergrid.config") / "presets" / "p2p_microgrids.yaml").read_text(encoding="utf-8")
-    source = yaml.safe_load(text)
+    source = YAML(typ="safe").load(text)
     source["network"]["outages"] = [outage("808-812", "816-824"), outage("834-860")]
     return source
 

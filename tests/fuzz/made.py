@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 import powergrid
-from powergrid.config import schema
+from powergrid.config import schema, schema_network
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.findings import known_names
 from powergrid.core.settings import NumberSettings
@@ -42,7 +42,10 @@ def made(draw: random.Random) -> dict[str, Any]:
     if draw.random() < 0.3:
         network["load_scale"] = draw.choice((0, 1e-6, 0.5, 1.5, 4))
     places = _places(base, phases)
-    for key, rule, role in (("regulators", schema.RegulatorRule, "tap"), ("capacitors", schema.CapacitorRule, "cap")):
+    for key, rule, role in (
+        ("regulators", schema_network.RegulatorRule, "tap"),
+        ("capacitors", schema_network.CapacitorRule, "cap"),
+    ):
         if draw.random() < 0.25 and places[role]:
             network[key] = _some(draw, rule, draw.choice((1, 1, 2)), without=("match",))
     if draw.random() < 0.25 and places["switch"]:

@@ -13,7 +13,7 @@ from made import made
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from powergrid.config import preset_names, schema
+from powergrid.config import preset_names, schema, schema_agents, schema_network
 from powergrid.config.findings import known_names
 from powergrid.config.sources import PRESETS
 from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
@@ -216,11 +216,11 @@ def _key(draw: random.Random, data: Any) -> None:
         "simulation": schema.Simulation,
         "penalties": schema.Penalties,
         "training": schema.Training,
-        "messages": schema.Messages,
+        "messages": schema_agents.Messages,
         "tariff": schema.TariffConfig,
         "forecast": schema.Forecast,
-        "network": schema.NetworkConfig,
-        "coordination": schema.Coordination,
+        "network": schema_network.NetworkConfig,
+        "coordination": schema_agents.Coordination,
     }
     if not isinstance(data, dict):
         return
@@ -228,11 +228,15 @@ def _key(draw: random.Random, data: Any) -> None:
     network = data.get("network")
     if name == "agent":
         if agents := _agents(data):
-            _put(draw, draw.choice(agents), schema.AgentConfig)
+            _put(draw, draw.choice(agents), schema_agents.AgentConfig)
     elif name == "whole":
         _put(draw, data, schema.EnvironmentConfig)
     elif name in ("regulators", "capacitors", "outages"):
-        rules = {"regulators": schema.RegulatorRule, "capacitors": schema.CapacitorRule, "outages": schema.OutageRule}
+        rules = {
+            "regulators": schema_network.RegulatorRule,
+            "capacitors": schema_network.CapacitorRule,
+            "outages": schema_network.OutageRule,
+        }
         if isinstance(network, dict):
             rule: dict[str, Any] = {"branch": "*", "start": 0, "duration": 900} if name == "outages" else {}
             for _ in range(draw.choice((1, 2))):
