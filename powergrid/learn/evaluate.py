@@ -107,10 +107,11 @@ class Evaluation:
         """A table to print with rich: one row a policy."""
         from rich.table import Table
 
-        table = Table(title=f"{self.name}: {len(self.days)} days, seed {self.seed}; $/day")
+        title = f"{self.name}: {len(self.days)} days, seed {self.seed}; $/day"
+        table = Table(title=title, padding=(0, 1, 0, 0))  # numbers of eight digits stay whole on 80 columns
         table.add_column("policy", no_wrap=True)
         for header in ("money", "of it settled", "violations", "ticks violated", "J", "95 % interval"):
-            table.add_column(header, justify="right", overflow="fold")  # a narrow terminal cuts no digits
+            table.add_column(header, justify="right", overflow="fold", min_width=8)  # a narrow terminal cuts no digits
         for outcome in self.outcomes:
             mean, low, high = mean_interval(outcome.objective)
             table.add_row(
