@@ -60,7 +60,8 @@ class DeviceAction:
 
     def idle(self) -> np.ndarray:
         """Zero where the range allows it, else the nearest bound."""
-        return np.clip(0.0, *self.bounds())
+        nearest: np.ndarray = np.clip(0.0, *self.bounds())
+        return nearest
 
 
 class DeviceState:

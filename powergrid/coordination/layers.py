@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.agents.protocol import Added, Context, Position
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 
 
@@ -81,11 +82,11 @@ class Layer:
         """Number of members."""
         return len(self.ids)
 
-    def metered_mwh(self, xp: Any, measured_mw: Array, p_mw: Array, dt_h: float) -> Array:
+    def metered_mwh(self, xp: Namespace, measured_mw: Array, p_mw: Array, dt_h: float) -> Array:
         """Metered energy of the members, import positive, ``(*batch, m)``."""
         return (-self.units(xp, p_mw) if self.by_units else self.meter(xp, measured_mw)) * dt_h
 
-    def voltage(self, xp: Any, v_pu: Array) -> Array:
+    def voltage(self, xp: Namespace, v_pu: Array) -> Array:
         """Voltage at each member, the mean of its phases [pu], ``(*batch, m)``."""
         share = xp.asarray(self.node_share, dtype=v_pu.dtype)
         return sum(
@@ -104,7 +105,7 @@ class Now(NamedTuple):
     uniform: Array
 
 
-def context(xp: Any, layer: Layer, now: Now, physical: Array) -> Context:
+def context(xp: Namespace, layer: Layer, now: Now, physical: Array) -> Context:
     """What a layer's kernels may use; `physical` are all commands in physical units, ``(*batch, K)``."""
     row, m = now.row, layer.members
     uniform = (
@@ -132,7 +133,7 @@ def orders(layer: Layer, physical: Array) -> Any:
     return layer.protocol.Orders(*(physical[..., slots] for slots in layer.orders))
 
 
-def send(xp: Any, layer: Layer, signals: Array, sent: Any) -> Array:
+def send(xp: Namespace, layer: Layer, signals: Array, sent: Any) -> Array:
     """The signals with what a layer sends, ``(*batch, S)``; what it leaves out stays as it is."""
     names = getattr(sent, "_fields", ())
     for channel, columns in zip(layer.added.channels, layer.channels, strict=True):
@@ -145,7 +146,7 @@ def send(xp: Any, layer: Layer, signals: Array, sent: Any) -> Array:
 
 
 def before(
-    xp: Any, layer: Layer, state: Any, now: Now, physical: Array, signals: Array
+    xp: Namespace, layer: Layer, state: Any, now: Now, physical: Array, signals: Array
 ) -> tuple[Any, Array, Array | None]:
     """Run the first seam of a layer.
 
@@ -162,7 +163,7 @@ def before(
 
 
 def after(
-    xp: Any, layer: Layer, state: Any, now: Now, physical: Array, signals: Array, metered_mwh: Array
+    xp: Namespace, layer: Layer, state: Any, now: Now, physical: Array, signals: Array, metered_mwh: Array
 ) -> tuple[Any, Array, list[Array], list[Array]]:
     """Run the second seam of a layer.
 
@@ -178,12 +179,14 @@ def after(
     return state, send(xp, layer, signals, sent), list(money), list(violations)
 
 
-def decided(xp: Any, layer: Layer, state: Any, now: Now, physical: Array, how: str, position: Position | None) -> Any:
+def decided(
+    xp: Namespace, layer: Layer, state: Any, now: Now, physical: Array, how: str, position: Position | None
+) -> Any:
     """Orders by rule, or those with which nobody takes part; ``None`` where the protocol has no such kernel."""
     kernel = layer.protocol.abstain if how == "abstain" else layer.protocol.rule
     return None if kernel is None else kernel(xp, context(xp, layer, now, physical), state, position)
 
 
-def initial(xp: Any, layers: Sequence[Layer], batch: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
+def initial(xp: Namespace, layers: Sequence[Layer], batch: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
     """States of the layers at reset."""
     return tuple(layer.protocol.initial(xp, batch, layer.members, dtype) for layer in layers)

@@ -148,7 +148,10 @@ class Inverters:
 
     def slots(self, xp: Any, slots: Array, w: Array, offered_mw: Array) -> Array:
         """The slots with what the curves give at the voltages `w` [pu]."""
-        cast = lambda values: xp.asarray(values, dtype=slots.dtype)  # noqa: E731
+
+        def cast(values: np.ndarray) -> Array:
+            return xp.asarray(values, dtype=slots.dtype)
+
         reactive = reactive_slot(xp, w, Curve(*map(cast, self.curve)), cast(self.q_gain))
         half_mw = xp.where(self.by_share, 0.5 * offered_mw, cast(self.half_mw))
         limits = (cast(self.left), cast(self.rated_mw), cast(self.low_mw), half_mw)

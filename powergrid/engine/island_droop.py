@@ -45,9 +45,10 @@ class Tick(NamedTuple):
         found, columns = self.layout.families[family], self.params.families[family]
         command = schedule.command(found, self.physical)._replace(p_mw=p_mw, q_mvar=q_mvar)
         exogenous = schedule.exogenous_of(found, self.now, self.v_pu)
-        return found.kernel.step(
+        stepped: tuple[Any, Injection] = found.kernel.step(
             self.xp, columns, self.state.devices[family], command, exogenous, self.layout.settings.dt_h
         )
+        return stepped
 
 
 class _Round(NamedTuple):

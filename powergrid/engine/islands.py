@@ -113,7 +113,7 @@ def hold_islands(
         island[after & ~energised] = row
         energised = after
     holding = [frozenset(references.index(nodes) for nodes in row) for row in ((), *forming)]
-    count = sum(2 ** len(held) for held in holding)
+    count: int = sum(2 ** len(held) for held in holding)
     if count > limit:
         return count
     return _with_fallen(topologies, references, holding, island)

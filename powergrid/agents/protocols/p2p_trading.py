@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from powergrid.agents.protocol import (
     ProtocolSettings,
     Trades,
 )
-from powergrid.core.backend import running_maximum
+from powergrid.core.backend import Namespace, running_maximum
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
@@ -78,24 +78,24 @@ class Clearing(NamedTuple):
     bought_mwh: Array
 
 
-def _at(xp: Any, values: Array, order: Array) -> Array:
+def _at(xp: Namespace, values: Array, order: Array) -> Array:
     """Values in the given order along the last axis."""
     return xp.take_along_axis(values, order, axis=-1)
 
 
-def _executed(xp: Any, energy: Array, before: Array, size: Array, volume: Array) -> Array:
+def _executed(xp: Namespace, energy: Array, before: Array, size: Array, volume: Array) -> Array:
     """What `volume` leaves for orders of equal price, shared pro rata, when `before` MWh are served first."""
     return energy * xp.minimum(xp.maximum(volume - before, 0.0) / xp.where(size > 0.0, size, 1.0), 1.0)
 
 
-def _without_crumbs(xp: Any, volume: Array, starts: Array, tiny: Array) -> Array:
+def _without_crumbs(xp: Namespace, volume: Array, starts: Array, tiny: Array) -> Array:
     """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
     ends = xp.sort(xp.concatenate((xp.minimum(starts, volume), volume), axis=-1), axis=-1)
     apart = ends[..., 1:] - ends[..., :-1] > tiny
     return xp.max(xp.where(apart, ends[..., 1:], 0.0), axis=-1, keepdims=True)
 
 
-def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
+def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     """Double auction with one order a member: importers bid, exporters offer, at their limit prices.
 
     The executed volume is the largest ``min(demand at or above p, supply at or below p)``, which is the welfare
@@ -136,14 +136,14 @@ def clear(xp: Any, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     )
 
 
-def _groups(xp: Any, price: Array) -> tuple[Array, Array]:
+def _groups(xp: Namespace, price: Array) -> tuple[Array, Array]:
     """Whether each entry of a sorted axis is the first, and whether it is the last, of those with its price."""
     change = price[..., 1:] != price[..., :-1]
     edge = price[..., :1] == price[..., :1]
     return xp.concatenate((edge, change), axis=-1), xp.concatenate((change, edge), axis=-1)
 
 
-def _spread(xp: Any, groups: tuple[Array, Array], before: Array, through: Array) -> tuple[Array, Array]:
+def _spread(xp: Namespace, groups: tuple[Array, Array], before: Array, through: Array) -> tuple[Array, Array]:
     """What is cumulated before and through each group of equal prices, spread over the group."""
     starts, ends = groups
     first = running_maximum(xp, xp.where(starts, before, 0.0))
@@ -151,7 +151,7 @@ def _spread(xp: Any, groups: tuple[Array, Array], before: Array, through: Array)
     return first, last
 
 
-def pay_as_bid(xp: Any, limit_per_mwh: Array, bought_mwh: Array) -> Array:
+def pay_as_bid(xp: Namespace, limit_per_mwh: Array, bought_mwh: Array) -> Array:
     """Payments [$] if executed orders meet in order of price and each matched pair settles at its midpoint.
 
     The highest bid meets the lowest offer first. Orders of equal price meet the same counterparts, each for its share,
@@ -186,7 +186,7 @@ def pay_as_bid(xp: Any, limit_per_mwh: Array, bought_mwh: Array) -> Array:
     return _at(xp, 0.5 * paid, xp.argsort(order, axis=-1, stable=True))
 
 
-def _rise(xp: Any, start: Array, end: Array, knots: Array, values: Array) -> Array:
+def _rise(xp: Namespace, start: Array, end: Array, knots: Array, values: Array) -> Array:
     """Rise from `start` to `end` of the rising line from the origin through sorted `knots` with their `values`."""
     width = knots.shape[-1]
     place = xp.concatenate((knots, start, end), axis=-1)
@@ -209,7 +209,7 @@ def _rise(xp: Any, start: Array, end: Array, knots: Array, values: Array) -> Arr
     return line[..., 2 * width :] - line[..., width : 2 * width]
 
 
-def _with_utility(xp: Any, paid: Array) -> Array:
+def _with_utility(xp: Namespace, paid: Array) -> Array:
     """Payments with the utility's behind them, which receives what members pay."""
     return xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)
 
@@ -246,13 +246,13 @@ class PeerToPeerTrading(HorizontalProtocol):
         return Trades(sent["p2p_bought"], sent["p2p_price"], state.limit_per_mwh)
 
     @staticmethod
-    def before(xp: Any, ctx: Context, state: Limits, orders: LimitPrice) -> tuple[Limits, tuple[()], Array]:
+    def before(xp: Namespace, ctx: Context, state: Limits, orders: LimitPrice) -> tuple[Limits, tuple[()], Array]:
         """Turn shares into limit prices [$/MWh]."""
         band = ctx.retail_per_mwh - ctx.feed_in_per_mwh
         return Limits(ctx.feed_in_per_mwh + orders.limit_price * band), (), ctx.governed
 
     @staticmethod
-    def after(xp: Any, ctx: Context, state: Limits, metered_mwh: Array) -> tuple[Limits, Sent, Paid, tuple[()]]:
+    def after(xp: Namespace, ctx: Context, state: Limits, metered_mwh: Array) -> tuple[Limits, Sent, Paid, tuple[()]]:
         """Clear, pay the trades at one price or pair by pair, and the rest at the tariff."""
         cleared = clear(xp, state.limit_per_mwh, metered_mwh)
         bought, price = cleared.bought_mwh, cleared.price_per_mwh
@@ -268,14 +268,14 @@ class PeerToPeerTrading(HorizontalProtocol):
         return state, sent, Paid(_with_utility(xp, trades), _with_utility(xp, paid)), ()
 
     @staticmethod
-    def rule(xp: Any, ctx: Context, state: Limits, position: Position) -> LimitPrice:
+    def rule(xp: Namespace, ctx: Context, state: Limits, position: Position) -> LimitPrice:
         """Ask for the marginal cost of the dearest running generator."""
         band = xp.maximum(ctx.retail_per_mwh - ctx.feed_in_per_mwh, 1e-9)
         cost = xp.maximum(ctx.feed_in_per_mwh, position.marginal_cost_per_mwh)
         return LimitPrice(xp.minimum(xp.maximum((cost - ctx.feed_in_per_mwh) / band, 0.0), 1.0))
 
     @staticmethod
-    def abstain(xp: Any, ctx: Context, state: Limits, position: Position) -> LimitPrice:
+    def abstain(xp: Namespace, ctx: Context, state: Limits, position: Position) -> LimitPrice:
         """Importers bid feed-in and exporters ask retail, so that no two limits meet.
 
         A member in balance counts as an importer: it has losses to cover.

@@ -18,6 +18,7 @@ from powergrid.agents.protocol import (
     ProtocolSettings,
     VerticalProtocol,
 )
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
@@ -72,11 +73,11 @@ class PriceSignalProtocol(VerticalProtocol):
         return Added(actions=(Action("price", "$/MWh", low, high),), channels=(price,))
 
     @staticmethod
-    def before(xp: Any, ctx: Context, state: Any, orders: Price) -> tuple[Any, Sent, Array]:
+    def before(xp: Namespace, ctx: Context, state: Any, orders: Price) -> tuple[Any, Sent, Array]:
         """Send the price."""
         return state, Sent(orders.price), ctx.governed
 
     @staticmethod
-    def rule(xp: Any, ctx: Context, state: Any, position: Position) -> Price:
+    def rule(xp: Namespace, ctx: Context, state: Any, position: Position) -> Price:
         """Pass the market price on."""
         return Price(ctx.price_per_mwh)

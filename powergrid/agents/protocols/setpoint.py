@@ -16,6 +16,7 @@ from powergrid.agents.protocol import (
     ProtocolSettings,
     VerticalProtocol,
 )
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
@@ -106,12 +107,12 @@ class SetpointProtocol(VerticalProtocol):
         )
 
     @staticmethod
-    def before(xp: Any, ctx: Context, state: Kept, orders: SetPoints) -> tuple[Kept, Sent, Array]:
+    def before(xp: Namespace, ctx: Context, state: Kept, orders: SetPoints) -> tuple[Kept, Sent, Array]:
         """Send every child its set point."""
         return Kept(orders.setpoint), Sent(orders.setpoint), ctx.governed
 
     @staticmethod
-    def after(xp: Any, ctx: Context, state: Kept, metered_mwh: Array) -> tuple[Kept, tuple[()], Paid, tuple[()]]:
+    def after(xp: Namespace, ctx: Context, state: Kept, metered_mwh: Array) -> tuple[Kept, tuple[()], Paid, tuple[()]]:
         """Charge each child for what it missed."""
         missed_mwh = xp.abs(-metered_mwh - state.setpoint_mw * ctx.dt_h)
         paid = ctx.params.tracking_price_per_mwh * missed_mwh

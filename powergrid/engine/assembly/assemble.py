@@ -243,7 +243,8 @@ def _only(families: Sequence[Family], role: str, needed: int, controlled: Sequen
 def _unloaded(network: Any) -> np.ndarray:
     """Bus voltages without load at the network's own taps [pu], complex."""
     compiled = compile_network(network, generators=True)
-    return network.source_v_pu * no_load_voltages(compiled)[compiled.node]
+    unloaded: np.ndarray = network.source_v_pu * no_load_voltages(compiled)[compiled.node]
+    return unloaded
 
 
 def _slots(parts: Parts, book: SlotBook) -> Slots:

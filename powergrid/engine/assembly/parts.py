@@ -108,7 +108,8 @@ class Meters:
         """Account whose meter measures each node first; :data:`~powergrid.engine.layout.SHARED` where none does."""
         account = {agent.bus: ownership.account(agent) for agent in self._meters}
         accounts = [account.get(place, SHARED) for place in self.metering.places]
-        return np.array([*accounts, SHARED], dtype=int)[self.metering.of_node]
+        owners: np.ndarray = np.array([*accounts, SHARED], dtype=int)[self.metering.of_node]
+        return owners
 
     def _net(self, nested: Mapping[str, Sequence[str]]) -> SumTo:
         """Sum of the measurements into net readings, which stand behind them."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.core.errors import NotCompilableError
 from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import step as reference
 from powergrid.engine.compiled import ahead, loops
@@ -21,7 +22,7 @@ from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverter_tables import units_of
 from powergrid.engine.compiled.inverters import Followed
 from powergrid.engine.compiled.islands import IslandDroop
-from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
+from powergrid.engine.compiled.kernels import compile_family
 from powergrid.engine.compiled.layer_kernels import compile_layer
 from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
 from powergrid.engine.compiled.rows import by_environment, by_lanes
