@@ -35,7 +35,7 @@ class Unit(NamedTuple):
     v_pu
         Voltage at the unit's terminal in the last tick [pu].
     uniform
-        Random numbers in [0, 1), one per unit and tick; zeros unless the policy says `noisy`.
+        Random numbers in [0, 1), one per unit and tick; zeros unless the policy is `noisy`.
     held
         The command that holds so far, in physical units.
     rule

@@ -1,6 +1,6 @@
 """Bases of protocols. A vertical protocol belongs to a parent agent, a horizontal one to the environment.
 
-A protocol is a layer of the step with two seams: `before` the power flow it takes its speakers' orders, sends signals
+A protocol is a layer of the step with two seams: `before` the power flow it takes orders, sends signals
 and may govern commands; `after` it, it settles what was metered. Both are pure kernels over columns
 ``(*batch, members)``, in the vocabulary of device kernels and ``argsort take_along_axis sort cumsum sum max min
 concatenate``; reductions run along the last axis and keep it. ``if`` may stand on `Context.params`, which are plain
@@ -61,7 +61,7 @@ class Action(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """Something that agents can be told: one column of the signals, or one for each member.
+    """Something that agents receive: one column of the signals, or one for each member.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Context(NamedTuple):
     neighbours
         Weights of the links between members, ``(members, members)``: 1 where two are linked, 0 on the diagonal.
     uniform
-        Random numbers in [0, 1), ``(*batch, members)``; zeros unless the protocol says `noisy`.
+        Random numbers in [0, 1), ``(*batch, members)``; zeros unless the protocol is `noisy`.
     """
 
     params: Any
@@ -255,7 +255,7 @@ class Protocol:
 
 
 class VerticalProtocol(Protocol):
-    """Parent to children: the parent speaks, its children are the members.
+    """Parent to children: the parent gives orders, its children are the members.
 
     Attributes
     ----------
@@ -268,7 +268,7 @@ class VerticalProtocol(Protocol):
 
 
 class HorizontalProtocol(Protocol):
-    """Peer to peer, run by the environment: every member speaks."""
+    """Peer to peer, run by the environment: every member gives orders."""
 
     kind = "horizontal"
 

@@ -1,1 +1,1 @@
-"""Who decides when, and who is told what: deciders, channels and layers. No single protocol is known here."""
+"""Who decides when, and who receives what: deciders, channels and layers. No single protocol is known here."""

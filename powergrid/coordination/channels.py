@@ -1,4 +1,4 @@
-"""Channels: everything that agents can be told, as columns of one vector."""
+"""Channels: everything that agents receive from protocols, as columns of one vector."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class State(NamedTuple):
     policies
         Memory of every local policy with a kernel.
     signals
-        What agents were told last, ``(*batch, S)``.
+        What agents received last from protocols, ``(*batch, S)``.
     slots
         Actions held, ``(*batch, K)``; before the curves of inverters that follow their voltage.
     v_re, v_im

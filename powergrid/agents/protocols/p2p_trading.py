@@ -31,7 +31,7 @@ _ROUNDING = 16.0
 
 
 class Settings(ProtocolSettings):
-    """What a person says about the market."""
+    """Parameters of the market."""
 
     pricing: Literal["uniform", "pay_as_bid"] = Field(
         "uniform", description="one price for all trades of a tick, or each matched pair at its midpoint"

@@ -24,7 +24,7 @@ from powergrid.plugins import register_protocol
 
 
 class Settings(ProtocolSettings):
-    """What a person says about a price signal."""
+    """Parameters of a price signal."""
 
     price_min_per_mwh: float = Field(0.0, description="lowest price the parent may send [$/MWh]")
     price_max_per_mwh: float = Field(200.0, description="highest price the parent may send [$/MWh]")

@@ -22,7 +22,7 @@ from powergrid.plugins import register_protocol
 
 
 class Settings(ProtocolSettings):
-    """What a person says about set points."""
+    """Parameters of set points."""
 
     model_config = ConfigDict(populate_by_name=True)
 
