@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.policy import is_policy
+from powergrid.coordination import layers
 from powergrid.core import random
 from powergrid.core.backend import jax_float64, jax_module, jax_numpy
 from powergrid.core.errors import NotCompilableError, PowerGridError
+from powergrid.engine import local_policies
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.plugins.registries import POLICIES, PROTOCOLS
@@ -76,6 +78,7 @@ def check_protocol(name: str, **params: Any) -> None:
     else:
         world = _examine(name, agents, {"protocols": [{**given, "members": below}]})
     layout = world.layout
+    _check_money(name, world)
     _claim(name, layout.layers or not protocol.speaks, "it has orders, and no environment with it has them")
     for owner, entry in (*(item for own in layout.action_entries for item in own), *layout.view.entries):
         bounded = np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high
@@ -104,6 +107,22 @@ def _examine(name: str, agents: list[dict[str, Any]], sections: Mapping[str, Any
     except Exception as error:  # whatever a stranger's kernels raise
         raise AssertionError(f"{name}: an environment with it fails: {type(error).__name__}: {error}") from error
     return world
+
+
+def _check_money(name: str, world: World) -> None:
+    """What members pay must be what the counterparty receives, on metered energy of both signs."""
+    simulation = Simulation(world)
+    state = simulation.reset(random.key_from_seed(np, np.array(0)), np.array(0, np.int32)).state
+    layout, row = world.layout, simulation.exogenous(state).now
+    now, physical = (
+        local_policies.now(layout, state, row, simulation.noise_at(state.tick)),
+        layout.slots.physical(state.slots),
+    )
+    for layer, own in zip(layout.layers, state.layers, strict=True):
+        metered_mwh = np.linspace(-0.3, 0.4, layer.members)
+        _, _, money, _ = layers.after(np, layer, own, now, physical, state.signals, metered_mwh)
+        gap = max((abs(float(paid.sum())) for paid in money), default=0.0)
+        _claim(name, gap <= _GAP, f"what members pay and what the counterparty receives differ by {gap:.3g} $")
 
 
 def _row(part: Any) -> Any:

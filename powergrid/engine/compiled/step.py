@@ -146,6 +146,8 @@ class FusedStep:
         self._codes: dict[int, _Code] = {}
         ordered = np.isin(layout.choices.how[layout.ordering], (RULE, ABSTAIN)).any()
         self._layered = bool(layout.layers) and not ordered
+        if not self._layered and any(len(layer.governed) for layer in layout.layers):
+            raise NotCompilableError("orders by rule in a protocol that governs commands run with NumPy")
         if layout.layers and not self._layered and layout.inverters is not None:
             reason = "orders by a protocol's rule beside inverters that follow their voltage run with NumPy"
             raise NotCompilableError(reason)

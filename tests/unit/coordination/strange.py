@@ -112,6 +112,21 @@ class Fund(HorizontalProtocol):
         return state, (), Fee(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), Harm(harm)
 
 
+@register_protocol("leak")
+class Leak(HorizontalProtocol):
+    """Members pay, and nobody receives it: the examiner must refuse it."""
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """One name of money."""
+        return Added(money_names=Fee._fields)
+
+    @staticmethod
+    def after(xp: Any, ctx: Context, state: Any, metered_mwh: Any) -> Any:
+        """The counterparty gets nothing."""
+        paid = 10.0 * xp.maximum(metered_mwh, 0.0)
+        return state, (), Fee(xp.concatenate((paid, 0.0 * xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()
+
+
 class Integral(NamedTuple):
     """Sum of the voltage's deviation [pu]."""
 

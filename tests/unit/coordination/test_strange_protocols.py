@@ -101,3 +101,18 @@ def test_no_file_outside_a_protocol_knows_its_name_or_its_money() -> None:
         text = file.read_text(encoding="utf-8")
         for word in ("p2p_trading", '"p2p"', "price_signal", "limit_per_mwh", "PeerToPeer"):
             assert word not in text, f"{file} knows {word}"
+
+
+def test_money_that_nobody_receives_is_found() -> None:
+    with pytest.raises(AssertionError, match="counterparty receives differ"):
+        check_protocol("leak")
+
+
+def test_orders_by_rule_to_a_governing_protocol_govern_all_the_same() -> None:
+    boss = {"id": "boss", "type": "GridCoordinator", "policy": "rule_based", "sub_agents": ["ess"]}
+    agents = [{"id": "ess", **BATTERY, "policy": "all_export"}, {**boss, "protocol": "curtailment"}]
+    other = {"id": "ess_2", **BATTERY, "policy": "learned"}
+    env = powergrid.make({"name": "governed", "network": "ieee13", "agents": [*agents, other]})
+    env.reset(seed=0)
+    env.step({"ess_2": np.zeros(env.action_space("ess_2").shape, np.float32)})
+    assert env.output.p_mw[0] == pytest.approx(0.125, abs=1e-6)  # the middle of the range of shares
