@@ -128,13 +128,6 @@ class Flow(NamedTuple):
     q_form_mvar: Array | None = None
 
 
-class Tariff(NamedTuple):
-    """Utility prices at each member's meter [$/MWh], ``(*batch, members)``."""
-
-    retail_per_mwh: Array
-    feed_in_per_mwh: Array
-
-
 class Entry(NamedTuple):
     """One named number of an observation or an action.
 

@@ -78,12 +78,6 @@ class Choices(NamedTuple):
         """Whether any slot is filled here."""
         return bool((self.how != NOBODY).any())
 
-    def of(self, slots: np.ndarray) -> Choices:
-        """The same for some slots only, the rest being nobody's."""
-        mine = np.zeros(len(self.how), bool)
-        mine[slots] = True
-        return self._replace(how=np.where(mine, self.how, NOBODY))
-
 
 def choices_of(
     families: Sequence[Family],

@@ -61,7 +61,7 @@ def delivered(
     devices, injections, (p_mw, q_mvar), flow = result.devices, result.injections, result.powers, result.flow
     measured_mw = _measured(xp, layout, flow, p_mw)
     books, signals, settled, broken = settle(
-        xp, layout, result.memory, result.slots, flow, state, now, noise, measured_mw, p_mw
+        xp, layout, result.memory, result.commanded, flow, state, now, noise, measured_mw, p_mw
     )
     last = state.tick + 1 >= layout.settings.episode_length
     paid, priced = _device_accounts(xp, layout, params, devices, injections, now, flow.v_pu, measured_mw)

@@ -31,7 +31,7 @@ _GAP = 1e-9
 
 
 def check_policy(name: str) -> None:
-    """Examine a registered local policy with a battery, or else with a generator.
+    """Examine a registered local policy with a battery, beside a learned generator.
 
     A few ticks must run on finite numbers; one environment of a batch must be as it is alone, and JAX and the compiled
     step must give the same to 1e-9.

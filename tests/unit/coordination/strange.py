@@ -18,6 +18,12 @@ from powergrid.agents.protocol import (
 from powergrid.plugins import register_policy, register_protocol
 
 
+class Harm(NamedTuple):
+    """Priced use beyond a share."""
+
+    peak: Any
+
+
 class Allowed(NamedTuple):
     """Share of the commanded power that children may deliver."""
 
@@ -39,12 +45,22 @@ class Curtailment(VerticalProtocol):
     def entries(self, members: Sequence[Member]) -> Added:
         """One share; the children see it; it governs active power."""
         share = Channel("allowed", "1", 0.0, 1.0, default=1.0, each=False)
-        return Added(actions=(Action("allowed_share", "1", 0.0, 1.0),), channels=(share,), governs=("p_mw",))
+        return Added(
+            actions=(Action("allowed_share", "1", 0.0, 1.0),),
+            channels=(share,),
+            governs=("p_mw",),
+            violation_names=Harm._fields,
+        )
 
     @staticmethod
     def before(xp: Any, ctx: Context, state: Any, orders: Allowed) -> Any:
         """Scale the commands."""
         return state, AllowedSent(orders.allowed_share), ctx.governed * orders.allowed_share
+
+    @staticmethod
+    def after(xp: Any, ctx: Context, state: Any, metered_mwh: Any) -> Any:
+        """A price on all that is commanded in the end, which every form must know alike."""
+        return state, (), (), Harm(metered_mwh * 0.0 + xp.sum(xp.abs(ctx.governed), axis=-1, keepdims=True))
 
 
 class Heard(NamedTuple):
@@ -88,12 +104,6 @@ class Fee(NamedTuple):
     """What members pay to a fund."""
 
     fund: Any
-
-
-class Harm(NamedTuple):
-    """Priced use beyond a share."""
-
-    peak: Any
 
 
 @register_protocol("fund")
