@@ -206,8 +206,8 @@ class Tick(NamedTuple):
             dt_h = layout.settings.dt_h
             after, injection = family.kernel.step(xp, self.params.families[i], before, command, exogenous, dt_h)
             if self.topology is not None:
-                assert layout.switching is not None
-                alive = xp.asarray(layout.switching.unit_alive[i])[self.topology]
+                assert layout.grid.switching is not None
+                alive = xp.asarray(layout.grid.switching.unit_alive[i])[self.topology]
                 after = type(after)(*(xp.where(alive, new, old) for new, old in zip(after, before, strict=True)))
                 injection = Injection(*(xp.where(alive, power, 0.0) for power in injection))
             own = np.zeros(family.size, bool)
@@ -233,9 +233,9 @@ class Tick(NamedTuple):
         """Whether each unit has voltage, ``(*batch, n)``."""
         if self.topology is None:
             return True
-        assert self.layout.switching is not None
+        assert self.layout.grid.switching is not None
         parts = zip(self.inverters.family.tolist(), self.inverters.row.tolist(), strict=True)
-        table = np.stack([self.layout.switching.unit_alive[i][:, row] for i, row in parts], axis=-1)
+        table = np.stack([self.layout.grid.switching.unit_alive[i][:, row] for i, row in parts], axis=-1)
         return self.xp.asarray(table)[self.topology]
 
     def after(self, w: Array, devices: Sequence[Any]) -> tuple[Array, tuple[Any, ...], list[Injection]]:

@@ -7,7 +7,7 @@ changes. Index arrays are NumPy constants on every backend.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -256,8 +256,9 @@ class Ledger:
         Families that hold something of worth, and for each of their units the place of its settlement price.
     settle_columns, settle_refill
         Settlement prices: retail series of each, ``(s,)``, and how what is settled at it is put back.
-    renewable_to_account
-        Power of each account's renewables at a series value of 1 [MW], ``(renewable series, accounts + 1)``.
+    renewable_series, renewable_to_account
+        Series that renewables follow, ``(r,)``, and power of each account's renewables at a series value of 1 [MW],
+        ``(r, accounts + 1)``.
     """
 
     money_names: tuple[str, ...]
@@ -274,7 +275,13 @@ class Ledger:
     settle_at: tuple[np.ndarray, ...]
     settle_columns: np.ndarray
     settle_refill: tuple[Refill, ...]
+    renewable_series: np.ndarray
     renewable_to_account: np.ndarray
+
+    @property
+    def renewable_accounts(self) -> np.ndarray:
+        """Accounts with renewables, whose net load differs from their load."""
+        return np.flatnonzero(self.renewable_to_account[:, :-1].any(axis=0))
 
     def settlement_names(self, columns: Columns) -> tuple[str, ...]:
         """Names of the settlement prices by their retail series, and how long refilling takes where that differs."""
@@ -321,6 +328,141 @@ class View:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The network: its own loads, what units inject, and how its power flow is solved.
+
+    Attributes
+    ----------
+    v_start
+        Bus voltages without load [pu], complex, ``(m,)``: where the first flow of an episode starts.
+    solve
+        ``solve(load, control, start) -> Flow`` of the chosen power-flow method.
+    by_rows
+        The same from rows to rows (:class:`powergrid.powerflow.sparse_lu.RowSolver`), where the method has it.
+    inject
+        Sum of unit injections into buses.
+    load_series, load_p_mw, load_q_mvar
+        Series of the network's own loads and their peak power by bus, ``(l,)`` and ``(l, m)``.
+    load_by_voltage
+        Constant current and constant impedance of the network's own loads: active and reactive, each ``(l, m)`` [MW,
+        Mvar at 1 pu]; empty where it has none. `load_p_mw` and `load_q_mvar` are then the rest.
+    three_phase
+        Nodes of the buses that have three phases, ``(t, 3)``; empty in a balanced network.
+    switching
+        Topologies that switches and outages make; ``None`` where nothing switches or fails.
+    """
+
+    v_start: np.ndarray
+    solve: Callable[[NodeLoad, Control, Any], Flow]
+    by_rows: Any
+    inject: SumTo
+    load_series: np.ndarray
+    load_p_mw: np.ndarray
+    load_q_mvar: np.ndarray
+    load_by_voltage: tuple[np.ndarray, ...]
+    three_phase: np.ndarray
+    switching: Switching | None
+
+    @property
+    def islands(self) -> Islands | None:
+        """Units that form the grids of islands, ``None`` where no unit ever does."""
+        return None if self.switching is None else self.switching.islands
+
+
+class Regulators(NamedTuple):
+    """Where the voltage regulators are, and what their relays read.
+
+    Attributes
+    ----------
+    upstream
+        ``upstream[i, j] = 1`` if the regulator of unit i lies upstream of that of unit j.
+    relay_bus
+        Regulated bus of each unit of the regulators' family.
+    relays
+        Compensators of the regulators' relays; ``None`` where they read their regulated bus.
+    tap_of
+        Unit of the regulators' family that moves each of the network's regulators, ``(k,)``; ``None`` where each moves
+        one, in their order.
+    """
+
+    upstream: np.ndarray
+    relay_bus: np.ndarray
+    relays: Relays | None
+    tap_of: np.ndarray | None
+
+
+class Measurements(NamedTuple):
+    """What is measured.
+
+    Attributes
+    ----------
+    names
+        Names of the measurements: metered branches, the source, the units of `units`, and net readings.
+    units
+        Position (among all injecting units) of devices that have a meter of their own.
+    net
+        Sum of the measurements into net readings: what a meter reads less what the meters directly behind it read.
+    zones
+        What each meter measures first.
+    """
+
+    names: tuple[str, ...]
+    units: np.ndarray
+    net: SumTo
+    zones: Metering
+
+    @property
+    def branches(self) -> int:
+        """Number of metered branches."""
+        return len(self.names) - self.net.size - len(self.units) - 1
+
+
+class Coordination(NamedTuple):
+    """Protocols at work.
+
+    Attributes
+    ----------
+    layers
+        One for each protocol, vertical ones top down.
+    signals
+        What they send.
+    ordering
+        Whether a slot holds an order of a protocol, ``(K,)``.
+    """
+
+    layers: tuple[Layer, ...]
+    signals: tuple[Column, ...]
+    ordering: np.ndarray
+
+
+class Policies(NamedTuple):
+    """What local policies decide, and what one policy would decide for all who act from outside.
+
+    Attributes
+    ----------
+    choices_of
+        What fills each slot (:class:`powergrid.engine.local_policies.Choices`) under such a policy; ``None`` for those
+        who act from outside as they do.
+    inverters_of
+        Units that then follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None``
+        where no local policy says so.
+    """
+
+    choices_of: Callable[[Any], Any]
+    inverters_of: Callable[[Any], Any]
+
+    @property
+    def choices(self) -> Any:
+        """What fills each slot."""
+        return self.choices_of(None)
+
+    @property
+    def inverters(self) -> Any:
+        """Units that follow their voltage within the tick, or ``None``."""
+        return self.inverters_of(None)
+
+
+@dataclass(frozen=True)
 class Layout:
     """Everything static about an environment.
 
@@ -338,55 +480,10 @@ class Layout:
         Device families, and the indices of those that inject power.
     taps, caps
         Index of the family of regulators and of capacitors, or ``None``.
-    upstream
-        ``upstream[i, j] = 1`` if the regulator of unit i lies upstream of that of unit j.
-    relay_bus
-        Regulated bus of each unit of the regulators' family.
-    inject
-        Sum of unit injections into buses.
-    load_series, load_p_mw, load_q_mvar
-        Series of the network's own loads and their peak power by bus, ``(l,)`` and ``(l, m)``.
-    renewable_series
-        Series that renewables follow, ``(r,)``.
-    slots, ledger, view
-        See there.
-    layers, signals
-        Protocols at work, vertical ones top down, and what they send (:class:`powergrid.coordination.channels.Column`).
-    choices
-        What local policies fill each slot with (:class:`powergrid.engine.local_policies.Choices`).
-    unit_meter
-        Position (among all injecting units) of devices that have a meter of their own.
-    meters
-        Names of the measurements: metered branches, the source, the units of `unit_meter`, and net readings.
-    net
-        Sum of the measurements into net readings: what a meter reads less what the meters directly behind it read.
-    metering
-        What each meter measures first.
-    relays
-        Compensators of the regulators' relays; ``None`` where they read their regulated bus.
-    tap_of
-        Unit of the regulators' family that moves each of the network's regulators, ``(k,)``; ``None`` where each moves
-        one, in their order.
-    load_by_voltage
-        Constant current and constant impedance of the network's own loads: active and reactive, each ``(l, m)`` [MW,
-        Mvar at 1 pu]; empty where it has none. `load_p_mw` and `load_q_mvar` are then the rest.
-    three_phase
-        Nodes of the buses that have three phases, ``(t, 3)``; empty in a balanced network.
-    v_start
-        Bus voltages without load [pu], complex, ``(m,)``: where the first flow of an episode starts.
-    solve
-        ``solve(load, control, start) -> Flow`` of the chosen power-flow method.
-    by_rows
-        The same from rows to rows (:class:`powergrid.powerflow.sparse_lu.RowSolver`), where the method has it.
-    switching
-        Topologies that switches and outages make; ``None`` where nothing switches or fails.
     python
         Plain Python devices (:class:`powergrid.engine.python.devices.PythonDevices`); ``None`` where there are none.
-    inverters
-        Units that follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None`` where
-        no local policy says so.
-    following, choices_of
-        Both where a policy decides for all who act from outside.
+    grid, regulators, meters, slots, coordination, policies, ledger, view
+        See there.
     """
 
     settings: Settings
@@ -398,49 +495,15 @@ class Layout:
     injecting: tuple[int, ...]
     taps: int | None
     caps: int | None
-    upstream: np.ndarray
-    relay_bus: np.ndarray
-    inject: SumTo
-    load_series: np.ndarray
-    load_p_mw: np.ndarray
-    load_q_mvar: np.ndarray
-    renewable_series: np.ndarray
+    python: Any
+    grid: Grid
+    regulators: Regulators
+    meters: Measurements
     slots: Slots
-    layers: tuple[Layer, ...]
-    signals: tuple[Column, ...]
-    choices: Any
+    coordination: Coordination
+    policies: Policies
     ledger: Ledger
     view: View
-    unit_meter: np.ndarray
-    meters: tuple[str, ...]
-    net: SumTo
-    metering: Metering
-    v_start: np.ndarray
-    solve: Callable[[NodeLoad, Control, Any], Flow]
-    relays: Relays | None = None
-    tap_of: np.ndarray | None = None
-    load_by_voltage: tuple[np.ndarray, ...] = ()
-    three_phase: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=int))
-    switching: Switching | None = None
-    by_rows: Any = None
-    python: Any = None
-    inverters: Any = None
-    following: Callable[[Any], Any] = lambda policy: None
-    choices_of: Callable[[Any], Any] = lambda policy: None
-
-    @cached_property
-    def ordering(self) -> np.ndarray:
-        """Whether a slot holds an order of a protocol, ``(K,)``."""
-        found = np.zeros(self.slots.size, bool)
-        for layer in self.layers:
-            for slots in layer.orders:
-                found[slots] = True
-        return found
-
-    @property
-    def islands(self) -> Islands | None:
-        """Units that form the grids of islands, ``None`` where no unit ever does."""
-        return None if self.switching is None else self.switching.islands
 
     @property
     def action_size(self) -> int:
@@ -449,21 +512,17 @@ class Layout:
 
     def net_load(self, xp: Any, params: Params, row: Array) -> Array:
         """The network's own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""
-        load = row[..., self.load_series] @ params.load_to_account
-        if not len(self.renewable_series):
+        load = row[..., self.grid.load_series] @ params.load_to_account
+        if not len(self.ledger.renewable_series):
             return load
-        return load - row[..., self.renewable_series] @ params.renewable_to_account
-
-    @property
-    def renewable_accounts(self) -> np.ndarray:
-        """Accounts with renewables, whose net load differs from their load."""
-        return np.flatnonzero(self.ledger.renewable_to_account[:, :-1].any(axis=0))
+        return load - row[..., self.ledger.renewable_series] @ params.renewable_to_account
 
     @cached_property
     def actor_alive(self) -> np.ndarray:
         """Whether a unit that an actor acts for has voltage, by topology ``(T, A)``; so it is where it has no unit."""
-        assert self.switching is not None
-        units, alive = self.switching.unit_alive, np.zeros((len(self.switching.energised), len(self.actors)), bool)
+        assert self.grid.switching is not None
+        units = self.grid.switching.unit_alive
+        alive = np.zeros((len(self.grid.switching.energised), len(self.actors)), bool)
         idle = np.ones(len(self.actors), bool)
         for family, has_voltage in zip(self.families, units, strict=True):
             for unit, field_ in np.argwhere(family.free):
@@ -472,11 +531,6 @@ class Layout:
                     alive[:, actor] |= has_voltage[:, unit]
                     idle[actor] = False
         return alive | idle
-
-    @property
-    def metered_branches(self) -> int:
-        """Number of metered branches."""
-        return len(self.meters) - self.net.size - len(self.unit_meter) - 1
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -504,10 +558,10 @@ def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
 
     return Params(
         families=tuple(type(family.params)(*map(cast, family.params)) for family in layout.families),
-        load_p_mw=cast(layout.load_p_mw),
-        load_q_mvar=cast(layout.load_q_mvar),
+        load_p_mw=cast(layout.grid.load_p_mw),
+        load_q_mvar=cast(layout.grid.load_q_mvar),
         load_to_account=cast(layout.ledger.load_to_account),
         unserved_to_account=cast(layout.ledger.unserved_to_account),
         renewable_to_account=cast(layout.ledger.renewable_to_account),
-        load_by_voltage=tuple(map(cast, layout.load_by_voltage)),
+        load_by_voltage=tuple(map(cast, layout.grid.load_by_voltage)),
     )

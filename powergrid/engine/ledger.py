@@ -138,13 +138,13 @@ def costs(
     voltage = xp.where(alive, voltage, 0.0)
     overload = formulas.overload_price(xp, flow.loading, given.overload_price * given.dt_h)
     overload = xp.where(solved, overload, 0.0)
-    load_mw = now[..., layout.load_series] @ params.unserved_to_account
+    load_mw = now[..., layout.grid.load_series] @ params.unserved_to_account
     unserved = formulas.unserved_price(xp, xp.where(solved, dead_mw, load_mw), given.unserved_price * given.dt_h)
     values = CostColumns(
         voltage=[voltage],
         overload=[overload],
         unserved=[unserved],
-        unbalance=[unbalance_costs(xp, layout, flow)] if len(layout.three_phase) else [],
+        unbalance=[unbalance_costs(xp, layout, flow)] if len(layout.grid.three_phase) else [],
         device=family_violations,
         protocol=broken,
     )
@@ -154,9 +154,9 @@ def costs(
 
 def _dead_load(xp: Any, layout: Layout, params: Params, now: Array, topology: Array) -> Array:
     """The network's own load in dead islands by account, the shared rest last [MW]."""
-    switching = layout.switching
+    switching = layout.grid.switching
     assert switching is not None
-    own = now[..., layout.load_series]
+    own = now[..., layout.grid.load_series]
     load_mw = own @ params.load_p_mw + sum(own @ table for table in params.load_by_voltage[::2])
     dead = xp.logical_not(xp.asarray(switching.energised)[topology])
     return switching.to_account(xp, xp.where(dead, load_mw, 0.0))
@@ -165,7 +165,7 @@ def _dead_load(xp: Any, layout: Layout, params: Params, now: Array, topology: Ar
 def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:
     """Price of voltage unbalance beyond its limit at every three-phase bus [$], ``(*batch, t)``."""
     given = layout.settings
-    ratio = unbalance(xp, flow.v_re, flow.v_im, layout.three_phase)
+    ratio = unbalance(xp, flow.v_re, flow.v_im, layout.grid.three_phase)
     price = given.unbalance_price * given.dt_h
     priced = formulas.unbalance_price(xp, ratio, given.unbalance_max_percent, price)
     return xp.where(flow.converged[..., None], priced, 0.0)

@@ -171,7 +171,7 @@ def decide(
     """
     signals, states = state.signals, list(state.layers)
     tick, due = now(layout, state, exogenous.now, noise), due_slots(layout, state.tick, choices)
-    for k, layer in enumerate(layout.layers):
+    for k, layer in enumerate(layout.coordination.layers):
         if layer.level == 0 or len(layer.governed):
             continue
         slots = ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, None)
@@ -213,7 +213,7 @@ def _devices(
 ) -> tuple[Array, tuple[Any, ...]]:
     """Commands of devices, by tables, rules and kernels."""
     plan, table, policies = layout.slots, _SlotValues(slots.shape), list(state.policies)
-    own = {(id(acting.policy), acting.family): k for k, acting in enumerate(layout.choices.acting)}
+    own = {(id(acting.policy), acting.family): k for k, acting in enumerate(layout.policies.choices.acting)}
     prices = xp.concatenate([row, signals], axis=-1)
     net_load_mw = _net_load(xp, layout, params, state, row) if choices.ruled else None
     for i in choices.ruled:
@@ -244,7 +244,7 @@ def _devices(
     if (choices.how == RANDOM).any():
         chosen = xp.where(choices.how == RANDOM, 2.0 * noise.policy - 1.0, chosen)
     mine = choices.how != NOBODY
-    mine &= ~layout.ordering  # orders have been given, or follow
+    mine &= ~layout.coordination.ordering  # orders have been given, or follow
     return xp.where(mine if due is None else mine & due, chosen, slots), tuple(policies)
 
 
@@ -385,12 +385,12 @@ def _relay_moves(xp: Any, layout: Layout, params: Params, state: State, choices:
     assert layout.taps is not None
     family, own, columns = layout.families[layout.taps], state.devices[layout.taps], params.families[layout.taps]
     kernel = family.kernel
-    reading = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)[..., layout.relay_bus]
-    if layout.relays is not None:
-        reading = layout.relays.read(xp, state.v_re, state.v_im, kernel.ratio(columns, own))
+    reading = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)[..., layout.regulators.relay_bus]
+    if layout.regulators.relays is not None:
+        reading = layout.regulators.relays.read(xp, state.v_re, state.v_im, kernel.ratio(columns, own))
     columns, rested = columns._replace(local_control=columns.step_pu * 0.0 + 1.0), own._replace(moves=own.moves * 0.0)
     steps = kernel.wanted_steps(xp, columns, rested, reading, columns.max_steps_per_tick)
-    waits = xp.abs(steps) @ xp.asarray(layout.upstream, dtype=steps.dtype) > 0.0
+    waits = xp.abs(steps) @ xp.asarray(layout.regulators.upstream, dtype=steps.dtype) > 0.0
     free = family.free[:, 0] & (choices.how[family.slot[:, 0]] == RELAY)
     moves = xp.where(waits, 0.0, steps) / columns.max_steps_per_tick
     return moves[..., free], family.slot[free, 0]
@@ -414,7 +414,7 @@ def position(
     injections
         What every family injects in this tick; ``None`` where it is not known yet.
     """
-    load_mw = row[..., layout.load_series] @ params.load_to_account
+    load_mw = row[..., layout.grid.load_series] @ params.load_to_account
     imported = xp.where(layer.load >= 0, load_mw[..., layer.load], 0.0)
     if injections is not None:
         p_mw = join(xp, [injections[i].p_mw for i in layout.injecting], row.shape[:-1], row.dtype)

@@ -119,8 +119,8 @@ def features(
     frequency_hz: Array | None = None,
 ) -> Array:
     """The feature vector ``(*batch, F)`` for the tick of `row`, which follows the solved one."""
-    load_mw = row[..., layout.load_series] @ params.load_to_account
-    net_load_mw = layout.net_load(xp, params, row)[..., layout.renewable_accounts]
+    load_mw = row[..., layout.grid.load_series] @ params.load_to_account
+    net_load_mw = layout.net_load(xp, params, row)[..., layout.ledger.renewable_accounts]
     start = layout.columns.ahead_start
     readings: list[Array] = []
     for family, columns, device, injection in zip(
@@ -128,8 +128,8 @@ def features(
     ):
         readings += family.kernel.readings(xp, columns, device, injection)
     frequency = []
-    if layout.islands is not None and frequency_hz is not None:
-        frequency.append(frequency_hz[..., layout.islands.unit])
+    if layout.grid.islands is not None and frequency_hz is not None:
+        frequency.append(frequency_hz[..., layout.grid.islands.unit])
     values = FeatureColumns(
         series=[row[..., :start]],
         forecast=[row[..., start:] * noise.forecast],

@@ -60,8 +60,8 @@ def solve(
 
     def solved(control: Control, start: Any, read: Any) -> tuple[Flow, Any]:
         if inverters is None:
-            return layout.solve(load, control, start), None
-        return at_rest(inverters, lambda load, start: layout.solve(load, control, start), start, read)
+            return layout.grid.solve(load, control, start), None
+        return at_rest(inverters, lambda load, start: layout.grid.solve(load, control, start), start, read)
 
     read = None if inverters is None else inverters.start()
     if layout.taps is None:
@@ -70,25 +70,25 @@ def solve(
     kernel = layout.families[layout.taps].kernel
     columns = params.families[layout.taps]
     allowed = kernel.allowed_moves(xp, columns, tick_h)
-    alive = True if layout.switching is None else xp.asarray(layout.switching.alive_relay)[topology]
+    alive = True if layout.grid.switching is None else xp.asarray(layout.grid.switching.alive_relay)[topology]
 
     def flow_at(taps: Any, start: Any, read: Any) -> tuple[Flow, Any]:
         ratio = kernel.ratio(columns, taps)
-        ratio = ratio if layout.tap_of is None else ratio[..., layout.tap_of]
+        ratio = ratio if layout.regulators.tap_of is None else ratio[..., layout.regulators.tap_of]
         return solved(Control(tap_ratio=ratio, cap_on=cap_on, topology=topology), start, read)
 
     def settle(now: _Round) -> _Round:
-        upstream = xp.abs(now.wanted) @ xp.asarray(layout.upstream, dtype=now.wanted.dtype)
+        upstream = xp.abs(now.wanted) @ xp.asarray(layout.regulators.upstream, dtype=now.wanted.dtype)
         taps = kernel.moved(xp, now.taps, steps_taken(xp, now.wanted, upstream))
         flow, read = flow_at(taps, now.flow, now.read)
         if is_numpy(xp) and now.wanted.ndim > 1 and now.left < ROUNDS:
             rest = xp.logical_not((now.wanted != 0.0).any(-1))
             flow = _kept(xp, rest, now.flow, flow)
             read = None if read is None else xp.where(rest[..., None], now.read, read)
-        if layout.relays is None:
-            v_relay = flow.v_pu[..., layout.relay_bus]
+        if layout.regulators.relays is None:
+            v_relay = flow.v_pu[..., layout.regulators.relay_bus]
         else:
-            v_relay = layout.relays.read(xp, flow.v_re, flow.v_im, kernel.ratio(columns, taps))
+            v_relay = layout.regulators.relays.read(xp, flow.v_re, flow.v_im, kernel.ratio(columns, taps))
         wanted = kernel.wanted_steps(xp, columns, taps, v_relay, allowed)
         wanted = xp.where(flow.converged[..., None] & alive, wanted, 0.0)
         # on JAX only voltages are carried, so that the compiler leaves out of the loop what nobody reads there

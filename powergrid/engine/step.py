@@ -38,7 +38,7 @@ def step(
         The state after the tick, and what agents and ledgers see of it.
     """
     slots, due = schedule.choose(xp, layout, state, actions)
-    slots, memory = local_policies.decide(xp, layout, params, state, slots, exogenous, noise, layout.choices)
+    slots, memory = local_policies.decide(xp, layout, params, state, slots, exogenous, noise, layout.policies.choices)
     if layout.python is not None:
         slots = layout.python.act(state._replace(slots=slots, signals=memory.signals), exogenous)
     return delivered(xp, layout, params, state, slots, exogenous, noise, memory, (actions, due))
@@ -57,7 +57,7 @@ def delivered(
 ) -> tuple[State, Output]:
     """The rest of a step, from what is chosen on; `asked` are the actions, and which agents are due."""
     now, (actions, due) = exogenous.now, asked
-    result = _delivered(xp, layout, params, state, slots, exogenous, noise, memory, layout.inverters)
+    result = _delivered(xp, layout, params, state, slots, exogenous, noise, memory, layout.policies.inverters)
     devices, injections, (p_mw, q_mvar), flow = result.devices, result.injections, result.powers, result.flow
     measured_mw = _measured(xp, layout, flow, p_mw)
     books, signals, settled, broken = settle(
@@ -114,7 +114,7 @@ def settled_slots(
 
     Curves of inverters are at rest in it. Plain Python devices repeat their last answers.
     """
-    choices, inverters = layout.choices_of(policy), layout.following(policy)
+    choices, inverters = layout.policies.choices_of(policy), layout.policies.inverters_of(policy)
     if inverters is None:
         return chosen_slots(xp, layout, params, state, exogenous, noise, policy)
     slots, memory = local_policies.decide(xp, layout, params, state, state.slots, exogenous, noise, choices)
@@ -131,12 +131,12 @@ def chosen_slots(
     policy: Any,
 ) -> Array:
     """The same without the curves of inverters, which need the power flow."""
-    choices = layout.choices_of(policy)
+    choices = layout.policies.choices_of(policy)
     slots, memory = local_policies.decide(xp, layout, params, state, state.slots, exogenous, noise, choices)
-    if not layout.layers:
+    if not layout.coordination.layers:
         return slots
     slots, commanded, _, _, _, _ = _ordered(xp, layout, params, state, slots, exogenous.now, noise, memory, choices)
-    return xp.where(layout.ordering, slots, commanded)
+    return xp.where(layout.coordination.ordering, slots, commanded)
 
 
 class _Delivery(NamedTuple):
@@ -180,7 +180,7 @@ def _delivered(
     """Deliver what is chosen, with the horizontal layers' first seam, and solve the flow."""
     now = exogenous.now
     v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    choices = layout.choices if choices is None else choices
+    choices = layout.policies.choices if choices is None else choices
     slots, commanded, devices, injections, topology, memory = _ordered(
         xp, layout, params, state, slots, now, noise, memory, choices
     )
@@ -193,7 +193,7 @@ def _delivered(
             xp, layout, params, inverters, state, commanded, injections, now, v_pu, offered_mw, topology,
             lambda injections: _node_load(xp, layout, params, injections, now)[0],
         )  # fmt: skip
-    if layout.islands is not None:
+    if layout.grid.islands is not None:
         tick = island_droop.Tick(xp, layout, params, state, physical, now, v_pu)
         devices, injections, topology, start, frequency_hz = _carried(
             tick, topology, devices, injections, start, following
@@ -205,7 +205,7 @@ def _delivered(
     if following is not None:
         commanded, devices, injections = following.after(read, devices)
         _, *powers = _node_load(xp, layout, params, injections, now)
-    commanded = xp.where(layout.ordering, slots, commanded)
+    commanded = xp.where(layout.coordination.ordering, slots, commanded)
     delivered_ = devices, injections, (powers[0], powers[1])
     return _Delivery(slots, commanded, *delivered_, flow, topology, frequency_hz, memory)
 
@@ -258,12 +258,12 @@ def _governed(
     commanded, states, signals = slots, list(memory.layers), memory.signals
     tick, plan = local_policies.now(layout, state, now, noise), layout.slots
     due = local_policies.due_slots(layout, state.tick, choices)
-    for k, layer in enumerate(layout.layers):
+    for k, layer in enumerate(layout.coordination.layers):
         if not len(layer.governed):
             continue
         where = local_policies.position(xp, layout, params, layer, now, plan.physical(slots), None)
         ordered = local_policies.ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, where)
-        commanded, slots = xp.where(layout.ordering, ordered, commanded), ordered
+        commanded, slots = xp.where(layout.coordination.ordering, ordered, commanded), ordered
         states[k], signals, wanted = coordination.before(xp, layer, states[k], tick, plan.physical(commanded), signals)
         index = np.arange(plan.size)
         index[layer.governed] = plan.size + np.arange(len(layer.governed))
@@ -288,7 +288,7 @@ def traded(
     states, signals = list(memory.layers), memory.signals
     tick, plan = local_policies.now(layout, state, now, noise), layout.slots
     due = local_policies.due_slots(layout, state.tick, choices)
-    for k, layer in enumerate(layout.layers):
+    for k, layer in enumerate(layout.coordination.layers):
         if layer.level > 0 or len(layer.governed):
             continue
         where = local_policies.position(xp, layout, params, layer, now, plan.physical(slots), injections)
@@ -335,7 +335,7 @@ def reset(
         devices = layout.python.shown(layout, slots, devices)
     injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
     load, p_mw, _ = _node_load(xp, layout, params, injections, following)
-    unloaded = (layout.v_start.real, layout.v_start.imag)
+    unloaded = (layout.grid.v_start.real, layout.grid.v_start.imag)
     begin = regulation.Start(
         *(xp.zeros((*batch, len(part)), dtype=dtype) + xp.asarray(part, dtype=dtype) for part in unloaded)
     )
@@ -347,13 +347,13 @@ def reset(
         row=row,
         key=key,
         devices=settled,
-        layers=coordination.initial(xp, layout.layers, batch, dtype),
+        layers=coordination.initial(xp, layout.coordination.layers, batch, dtype),
         policies=tuple(
             acting.policy.initial(xp, batch, layout.families[acting.family].size, dtype)
-            for acting in layout.choices.acting
+            for acting in layout.policies.choices.acting
         ),
-        signals=xp.zeros((*batch, len(layout.signals)), dtype=dtype)
-        + xp.asarray([column.default for column in layout.signals], dtype=dtype),
+        signals=xp.zeros((*batch, len(layout.coordination.signals)), dtype=dtype)
+        + xp.asarray([column.default for column in layout.coordination.signals], dtype=dtype),
         slots=slots,
         v_re=flow.v_re,
         v_im=flow.v_im,
@@ -362,9 +362,9 @@ def reset(
     )
     measured_mw = _measured(xp, layout, flow, p_mw)
     frequency_hz = None
-    if layout.islands is not None:
-        nominal = xp.zeros((*batch, layout.islands.fallen.shape[1]), dtype=dtype)
-        frequency_hz = layout.islands.frequency(xp, topology, nominal)
+    if layout.grid.islands is not None:
+        nominal = xp.zeros((*batch, layout.grid.islands.fallen.shape[1]), dtype=dtype)
+        frequency_hz = layout.grid.islands.frequency(xp, topology, nominal)
     vector = observations.features(
         xp, layout, params, state, injections, following, noise, flow, measured_mw, frequency_hz
     )
@@ -401,7 +401,7 @@ def _devices(
 
 def _topology(xp: Any, layout: Layout, tick: Array, outages: Outages, devices: Any) -> Array | None:
     """Index of the topology that holds, ``None`` where there is only one."""
-    return None if layout.switching is None else layout.switching.topology(xp, tick, outages, devices)
+    return None if layout.grid.switching is None else layout.grid.switching.topology(xp, tick, outages, devices)
 
 
 def _available(xp: Any, layout: Layout, topology: Array | None, shape: tuple[int, ...]) -> Array:
@@ -420,10 +420,10 @@ def with_voltage(
     """What devices do where there is voltage; the others inject nothing and stay as they were."""
     if topology is None:
         return devices, injections
-    assert layout.switching is not None
+    assert layout.grid.switching is not None
     states, powers = list(devices), list(injections)
     for i in layout.injecting:
-        alive = xp.asarray(layout.switching.unit_alive[i])[topology]
+        alive = xp.asarray(layout.grid.switching.unit_alive[i])[topology]
         kept = [xp.where(alive, new, old) for new, old in zip(devices[i], before[i], strict=True)]
         states[i] = type(devices[i])(*kept)
         powers[i] = Injection(*(xp.where(alive, power, 0.0) for power in injections[i]))
@@ -440,7 +440,7 @@ def _carried(
 ) -> tuple[tuple[Any, ...], list[Injection], Array, regulation.Start, Array]:
     """What devices do where islands carry themselves, and the topology with those that collapse."""
     xp, layout, params = tick.xp, tick.layout, tick.params
-    assert layout.islands is not None
+    assert layout.grid.islands is not None
 
     def solve(delivered: list[Injection], begin: regulation.Start) -> Flow:
         load, _, _ = _node_load(xp, layout, params, delivered, tick.now)
@@ -449,7 +449,7 @@ def _carried(
         return regulation.solve(xp, layout, params, devices, load, begin, dt_h, topology, inverters)[0]
 
     after, delivered, topology_after, begin, frequency_hz = island_droop.carry(
-        tick, layout.islands, topology, devices, injections, start, solve
+        tick, layout.grid.islands, topology, devices, injections, start, solve
     )
     after, delivered = with_voltage(xp, layout, topology_after, tick.state.devices, after, delivered)
     return after, delivered, topology_after, begin, frequency_hz
@@ -462,9 +462,9 @@ def _node_load(
     batch, dtype = now.shape[:-1], now.dtype
     p_mw = join(xp, [injections[i].p_mw for i in layout.injecting], batch, dtype)
     q_mvar = join(xp, [injections[i].q_mvar for i in layout.injecting], batch, dtype)
-    own = now[..., layout.load_series]
-    load_p = own @ params.load_p_mw - layout.inject(xp, p_mw)
-    load_q = own @ params.load_q_mvar - layout.inject(xp, q_mvar)
+    own = now[..., layout.grid.load_series]
+    load_p = own @ params.load_p_mw - layout.grid.inject(xp, p_mw)
+    load_q = own @ params.load_q_mvar - layout.grid.inject(xp, q_mvar)
     return NodeLoad(load_p, load_q, *(own @ table for table in params.load_by_voltage)), p_mw, q_mvar
 
 
@@ -473,16 +473,16 @@ def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:
 
     Import is positive.
     """
-    parts = [flow.p_meter_mw, flow.p_slack_mw[..., None], -p_mw[..., layout.unit_meter]]
+    parts = [flow.p_meter_mw, flow.p_slack_mw[..., None], -p_mw[..., layout.meters.units]]
     measured_mw = join(xp, parts, p_mw.shape[:-1], p_mw.dtype)
     return xp.where(flow.converged[..., None], with_net(xp, layout, measured_mw), 0.0)
 
 
 def with_net(xp: Any, layout: Layout, measured_mw: Array) -> Array:
     """Measurements, and behind them the net readings."""
-    if not layout.net.size:
+    if not layout.meters.net.size:
         return measured_mw
-    return xp.concatenate([measured_mw, layout.net(xp, measured_mw)], axis=-1)
+    return xp.concatenate([measured_mw, layout.meters.net(xp, measured_mw)], axis=-1)
 
 
 def settle(
@@ -507,12 +507,12 @@ def settle(
     states, signals = list(memory.layers), memory.signals
     money: list[Array] = []
     violations: list[Array] = []
-    if not layout.layers:
+    if not layout.coordination.layers:
         return tuple(states), signals, money, violations
     solved = flow.converged[..., None]
     tick = local_policies.now(layout, state, now, noise)._replace(v_pu=xp.where(solved, flow.v_pu, 0.0))
     physical = layout.slots.physical(slots)
-    for k, layer in enumerate(layout.layers):
+    for k, layer in enumerate(layout.coordination.layers):
         metered_mwh = layer.metered_mwh(xp, measured_mw, xp.where(solved, p_mw, 0.0), layout.settings.dt_h)
         states[k], signals, paid, priced = coordination.after(
             xp, layer, states[k], tick, physical, signals, metered_mwh

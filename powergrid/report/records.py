@@ -242,7 +242,7 @@ def _row(
         "actions": actions,
         "p_mw": output.p_mw,
         "q_mvar": output.q_mvar,
-        "load_mw": now[..., layout.load_series] @ layout.ledger.load_to_account,
+        "load_mw": now[..., layout.grid.load_series] @ layout.ledger.load_to_account,
         "measured_mw": output.measured_mw,
         "metered_mw": account_meters(output.measured_mw),
         "money": np.where(live, output.money, 0.0),
@@ -268,7 +268,7 @@ def _soc(layout: Layout, state: State) -> np.ndarray:
 def _trades(layout: Layout, state: State, days: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energy bought, price and limit of each account in the markets of its peers."""
     bought, price, limit = (np.full((days, len(layout.accounts)), np.nan) for _ in range(3))
-    for layer, own in zip(layout.layers, state.layers, strict=True):
+    for layer, own in zip(layout.coordination.layers, state.layers, strict=True):
         channels = zip(layer.added.channels, layer.channels, strict=True)
         trades = layer.protocol.trades(own, {channel.name: state.signals[:, at] for channel, at in channels})
         if trades is not None:
@@ -294,7 +294,7 @@ def names_of(world: World) -> Names:
         costs=_text(layout.ledger.cost_names),
         buses=_text(network.buses.name),
         branches=_text(network.branches.name),
-        meters=_text(layout.meters),
+        meters=_text(layout.meters.names),
         series=_text(layout.columns.series),
     )
 

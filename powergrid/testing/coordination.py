@@ -79,7 +79,9 @@ def check_protocol(name: str, **params: Any) -> None:
         world = _examine(name, agents, {"protocols": [{**given, "members": below}]})
     layout = world.layout
     _check_money(name, world)
-    _claim(name, layout.layers or not protocol.speaks, "it has orders, and no environment with it has them")
+    _claim(
+        name, layout.coordination.layers or not protocol.speaks, "it has orders, and no environment with it has them"
+    )
     for owner, entry in (*(item for own in layout.action_entries for item in own), *layout.view.entries):
         bounded = np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high
         sentence = f'entry "{entry.label(owner)}" needs finite bounds low < high, has [{entry.low}, {entry.high}]'
@@ -118,7 +120,7 @@ def _check_money(name: str, world: World) -> None:
         local_policies.now(layout, state, row, simulation.noise_at(state.tick)),
         layout.slots.physical(state.slots),
     )
-    for layer, own in zip(layout.layers, state.layers, strict=True):
+    for layer, own in zip(layout.coordination.layers, state.layers, strict=True):
         metered_mwh = np.linspace(-0.3, 0.4, layer.members)
         _, _, money, _ = layers.after(np, layer, own, now, physical, state.signals, metered_mwh)
         gap = max((abs(float(paid.sum())) for paid in money), default=0.0)

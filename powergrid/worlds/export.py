@@ -162,7 +162,7 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
         If the network has switches or outages: a meter then measures no fixed part of the network.
     """
     world = env if isinstance(env, World) else env.world
-    if world.layout.switching is not None:
+    if world.layout.grid.switching is not None:
         raise NetworkError(
             "the episode has switches or outages, with which a meter measures no fixed part of the network"
         )
@@ -182,7 +182,7 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
             settlement.update(dict.fromkeys(family.ids, 0.0))
     for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
         settlement.update(zip(layout.families[i].ids, state.settlement_per_mwh[at].tolist(), strict=True))
-    own = rows[:, layout.load_series]
+    own = rows[:, layout.grid.load_series]
     load_p_mw, load_q_mvar = (own @ table for table in _load_tables(world))
     placed = {unit: family.place[i] for family in _injecting(layout) for i, unit in enumerate(family.ids)}
     names = world.network.buses.name
@@ -225,8 +225,8 @@ def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dic
 
 def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
     """Every meter at which accounts pay for energy; members of a market pay once for each of their places."""
-    layout, metering = world.layout, world.layout.metering
-    settling = [layer for layer in layout.layers if layer.protocol.settles_bills]
+    layout, metering = world.layout, world.layout.meters.zones
+    settling = [layer for layer in layout.coordination.layers if layer.protocol.settles_bills]
     members = {int(account): m for m, layer in enumerate(settling) for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}
     meters: dict[tuple[int, str], Meter] = {}
@@ -236,7 +236,7 @@ def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
             market = members.get(account)
             retail, feed_in = _tariff(layout, family, i, market)
             meters[place, unit if market is None else ""] = Meter(
-                name=layout.meters[family.place[i]],
+                name=layout.meters.names[family.place[i]],
                 account=layout.accounts[account],
                 units=tuple(unit for unit, first in metering.of_unit.items() if first == place),
                 load_mw=load_mw[:, metering.of_node == place].sum(axis=1),
@@ -250,7 +250,7 @@ def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
 def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple[int, int]:
     """Columns of the retail and the feed-in price at a meter: its own, or those of its market."""
     if market is not None:
-        trade = [layer for layer in layout.layers if layer.protocol.settles_bills][market]
+        trade = [layer for layer in layout.coordination.layers if layer.protocol.settles_bills][market]
         member = int(np.flatnonzero(trade.accounts[:-1] == family.account[i])[0])
         return int(trade.retail[member]), int(trade.feed_in[member])
     fields = family.kernel.Exogenous._fields
@@ -265,7 +265,7 @@ def _load_tables(world: World) -> tuple[np.ndarray, np.ndarray]:
     phases at the first phase. A relaxation without voltages then never needs more power than an episode.
     """
     layout = world.layout
-    v, parts = layout.settings.v_min_pu, (layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage)
+    v, parts = layout.settings.v_min_pu, (layout.grid.load_p_mw, layout.grid.load_q_mvar, *layout.grid.load_by_voltage)
     at = node_of_place(world.network)
     tables = []
     for kind in (0, 1):

@@ -93,7 +93,7 @@ def refuse_switching(layout: Layout) -> None:
     ConfigError
         If there are plain Python devices and the network has switches or outages.
     """
-    if layout.python is not None and layout.switching is not None:
+    if layout.python is not None and layout.grid.switching is not None:
         names = ", ".join(f'"{template.unit.id}"' for template in layout.python.templates)
         raise ConfigError(
             [

@@ -110,8 +110,8 @@ def _plain(tree: Tree) -> Tree:
 
 def _typed(layout: Layout, state: State) -> State:
     """Return a state from `value_of` with the types of devices, protocols and policies."""
-    layers = initial(np, layout.layers, (), np.float64)
-    memories = [acting.policy.initial(np, (), 1, np.float64) for acting in layout.choices.acting]
+    layers = initial(np, layout.coordination.layers, (), np.float64)
+    memories = [acting.policy.initial(np, (), 1, np.float64) for acting in layout.policies.choices.acting]
     pairs = zip(layout.families, state.devices, strict=True)
     return state._replace(
         devices=tuple(family.kernel.State(*columns) for family, columns in pairs),

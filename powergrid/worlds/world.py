@@ -136,11 +136,11 @@ class World:
             forecast = forecast_scale(xp, columns, self.layout.settings.forecast_rho, draw)
         else:
             forecast = xp.ones((*tick.shape, columns.ahead_hours * len(columns.ahead)), dtype=dtype)
-        if self.layout.choices.random:
+        if self.layout.policies.choices.random:
             policy = self.policy_noise(xp, key, tick, dtype)
         else:
             policy = xp.zeros((*tick.shape, slots.size), dtype=dtype)
-        noisy = sum(layer.members for layer in self.layout.layers if layer.protocol.noisy)
+        noisy = sum(layer.members for layer in self.layout.coordination.layers if layer.protocol.noisy)
         return Noise(forecast, policy, random.uniform(xp, key, tick, PROTOCOLS, (noisy,), dtype))
 
     def policy_noise(self, xp: Namespace, key: Array, tick: Array, dtype: DTypeLike) -> Array:
@@ -153,7 +153,7 @@ class World:
 
     def outages(self, xp: Namespace, key: Array) -> Outages:
         """Outages of the episode of each key."""
-        switching, batch = self.layout.switching, key.shape[:-1]
+        switching, batch = self.layout.grid.switching, key.shape[:-1]
         if switching is None or not switching.outages:
             return Outages(*(xp.zeros((*batch, 0), dtype=np.int32) for _ in Outages._fields))
         shape = (3 * len(switching.outages),)

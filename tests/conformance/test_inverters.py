@@ -140,7 +140,7 @@ def episode(
 def mismatch(config: dict[str, Any], found: dict[str, np.ndarray]) -> float:
     """Largest reactive power, over the rating, between what plants deliver and their curve at the voltages found."""
     layout = build(config, **TIGHT).layout
-    given = layout.inverters
+    given = layout.policies.inverters
     w = given.terminal(np, found["v_pu"])
     room = np.sqrt(np.maximum((0.55**2 - found["p_mw"][..., given.unit] ** 2), 0.0)) / 0.55
     wanted = np.clip(droop(np, w, given.curve), -room, room)
@@ -194,7 +194,7 @@ def test_one_unit_rests_where_a_bisection_of_the_exact_flow_says(policy: str) ->
     assert abs(gap(1.02) - gap(1.09)) > 0.07 * 1.5  # it answers more than it is asked
     found = episode(config, "numpy", 0, 2)
     assert found["converged"].all()
-    unit = world.layout.inverters.unit[0]
+    unit = world.layout.policies.inverters.unit[0]
     assert found["p_mw"][-1, 0, unit] == pytest.approx(wanted[0], abs=1e-8)
     assert found["q_mvar"][-1, 0, unit] == pytest.approx(wanted[1], abs=1e-8)
 
@@ -252,7 +252,7 @@ def test_commands_by_a_policy_rest_in_the_tick_they_are_for() -> None:
     """An operator that commands what the curves say finds the voltages they are for, unless a regulator moves then."""
     env, policy, still = powergrid.make("voltage_control_34", tol_pu=1e-12), POLICIES.get("volt_var"), 0
     env.reset(seed=0, options={"day": 180})
-    taps, inverters = env.world.layout.taps, env.world.layout.following(policy)
+    taps, inverters = env.world.layout.taps, env.world.layout.policies.inverters_of(policy)
     for _ in range(48):
         env.step(env.policy_actions("volt_var"))
         asked = droop(np, inverters.terminal(np, env.output.flow.v_pu), CATEGORY_B)
@@ -294,8 +294,8 @@ def test_inverters_of_an_island_follow_the_voltage_that_its_battery_holds() -> N
     }
     simulation = Simulation(build(given, **TIGHT))
     state, *_ = simulation.reset(np.array([[3, 4]], np.uint32), np.array([200], np.int32))
-    inverters = simulation.layout.inverters
-    assert simulation.layout.islands is not None
+    inverters = simulation.layout.policies.inverters
+    assert simulation.layout.grid.islands is not None
     alone = 0
     for _ in range(8):
         state, output = simulation.step(state, np.zeros((1, 1, simulation.layout.action_size)))

@@ -67,7 +67,7 @@ def bill(env: Any, tariff: dict[str, float], tick: int, output: Any) -> float:
     layout, units = env.world.layout, dict(zip(env.world.layout.units, output.p_mw.tolist(), strict=True))
     row = env.world.table[DAY * 24 + tick]
     price = max(float(row[layout.columns.price]), 0.0)
-    names = ["" if name == "source" else name for name in layout.meters if not name.endswith(".net")]
+    names = ["" if name == "source" else name for name in layout.meters.names if not name.endswith(".net")]
     readings = dict(zip(names, output.measured_mw.tolist(), strict=False))
     readings = {name: reading for name, reading in readings.items() if name or grid_at_source(env)}
     assert all(readings[unit] == -units[unit] for unit in units if unit in readings)

@@ -28,7 +28,20 @@ from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.followers import Followers, Unit
 from powergrid.engine.gather import SumTo
-from powergrid.engine.layout import CORE_COSTS, SHARED, UNBALANCE, Family, Layout, Ledger, Slots
+from powergrid.engine.layout import (
+    CORE_COSTS,
+    SHARED,
+    UNBALANCE,
+    Coordination,
+    Family,
+    Grid,
+    Layout,
+    Ledger,
+    Measurements,
+    Policies,
+    Regulators,
+    Slots,
+)
 from powergrid.engine.local_policies import Choices, choices_of
 from powergrid.engine.switching import FormingUnit, Switching, switching
 from powergrid.networks import terminals
@@ -87,9 +100,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         topologies=() if moves is None else moves.topologies,
         forming=() if moves is None else moves.forming,
     )
-    renewable_series, renewable_to_account = _renewables(families, len(ownership.accounts))
+    renewables = _renewables(families, len(ownership.accounts))
     total = load_p + sum(by_voltage[::2])
-    accounts = _ledger(parts, ownership, meters, families, protocols, load_series, total, renewable_to_account)
+    accounts = _ledger(parts, ownership, meters, families, protocols, load_series, total, renewables)
     islands = None if moves is None else moves.islands
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
     slots, policy_of = _slots(parts, book), _policies(parts, book)
@@ -102,6 +115,8 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
 
     followers = _followers(parts, policy_of, families, injecting, slots, 10.0 * tol_pu, islands is not None)
     view = observation_layout.view(parts, ownership, meters, families, channels.columns, accounts, forms)
+    ordering = np.zeros(slots.size, bool)
+    ordering[[slot for layer in protocols for order in layer.orders for slot in order]] = True
     return Layout(
         settings=parts.settings,
         columns=parts.columns,
@@ -112,35 +127,31 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         injecting=injecting,
         taps=taps,
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), capacitors, "switchable shunt"),
-        upstream=upstream(network)[leads][:, leads],
-        relay_bus=relay_bus,
-        inject=inject,
-        load_series=load_series,
-        load_p_mw=load_p,
-        load_q_mvar=load_q,
-        renewable_series=renewable_series,
+        python=None if python is None else python.attach(slots),
+        grid=Grid(
+            v_start=_unloaded(network),
+            solve=lambda load, control, start: solver.solve(plan, load, control, start),
+            by_rows=solver.RowSolver(plan) if hasattr(solver, "RowSolver") else None,
+            inject=inject,
+            load_series=load_series,
+            load_p_mw=load_p,
+            load_q_mvar=load_q,
+            load_by_voltage=tuple(by_voltage),
+            three_phase=_three_phase_nodes(network),
+            switching=moves,
+        ),
+        regulators=Regulators(
+            upstream=upstream(network)[leads][:, leads],
+            relay_bus=relay_bus,
+            relays=relays_of(network, leads, [unit.settings for unit in tap_units]),
+            tap_of=unit_of_rows(driven),
+        ),
+        meters=Measurements(meters.names, meters.units, meters.net, meters.zones),
         slots=slots,
-        layers=protocols,
-        signals=tuple(channels.columns),
-        choices=choices(),
+        coordination=Coordination(protocols, tuple(channels.columns), ordering),
+        policies=Policies(choices, followers),
         ledger=accounts,
         view=view,
-        unit_meter=meters.units,
-        meters=meters.names,
-        net=meters.net,
-        metering=meters.metering,
-        v_start=_unloaded(network),
-        solve=lambda load, control, start: solver.solve(plan, load, control, start),
-        relays=relays_of(network, leads, [unit.settings for unit in tap_units]),
-        tap_of=unit_of_rows(driven),
-        load_by_voltage=tuple(by_voltage),
-        three_phase=_three_phase_nodes(network),
-        switching=moves,
-        by_rows=solver.RowSolver(plan) if hasattr(solver, "RowSolver") else None,
-        python=None if python is None else python.attach(slots),
-        inverters=followers(),
-        following=followers,
-        choices_of=choices,
     )
 
 
@@ -314,7 +325,7 @@ def _ledger(
     protocols: Sequence[Layer],
     load_series: np.ndarray,
     load_p_mw: np.ndarray,
-    renewable_to_account: np.ndarray,
+    renewables: tuple[np.ndarray, np.ndarray],
 ) -> Ledger:
     accounts = len(ownership.accounts)
     bus_account = ownership.by_area(parts.network.buses.area)
@@ -346,7 +357,8 @@ def _ledger(
         settle_at=settle_at,
         settle_columns=settle_columns,
         settle_refill=refills,
-        renewable_to_account=renewable_to_account,
+        renewable_series=renewables[0],
+        renewable_to_account=renewables[1],
     )
 
 

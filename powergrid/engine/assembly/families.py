@@ -202,7 +202,7 @@ class Tariffs:
     """Tariff columns, retail and feed-in, at the meters of devices and accounts."""
 
     def __init__(self, parts: Parts, ownership: Ownership, meters: Meters):
-        self._columns, self._account, self._metering = parts.columns, ownership.account, meters.metering
+        self._columns, self._account, self._metering = parts.columns, ownership.account, meters.zones
         devices = [agent for agent in parts.devices if agent.role == "meter"]
         self._at = {agent.bus: agent for agent in devices}
         self._first = {ownership.account(agent): agent for agent in reversed(devices)}

@@ -87,12 +87,12 @@ class Meters:
         places = list(dict.fromkeys(agent.bus for agent in self._meters))
         nodes = {id: terminals.device_nodes(network, agents[id]) for id in injecting_units}
         moving = moving_branches(network, parts.devices, parts.outages)
-        self.metering = metering(network, places, nodes, moving)
+        self.zones = metering(network, places, nodes, moving)
         # whoever pays for energy without a meter that charges is measured where another meter would charge once more
-        own = [UNIT + id for id in injecting_units if agents[id].own_bill and self.metering.of_unit[id] >= 0]
+        own = [UNIT + id for id in injecting_units if agents[id].own_bill and self.zones.of_unit[id] >= 0]
         if own:
             places += [place for place in own if place not in places]
-            self.metering = metering(network, places, nodes, moving)
+            self.zones = metering(network, places, nodes, moving)
         branches = [place for place in places if place != SOURCE and not place.startswith(UNIT)]
         units = [place.removeprefix(UNIT) for place in places if place.startswith(UNIT)]
         self.branches = tuple(terminals.branch_rows(network, place) for place in branches)
@@ -100,15 +100,15 @@ class Meters:
         self.measured = (*branches, "source", *units)
         self.rows = {place: row for row, place in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
         self.paid = dict(self.rows)
-        nested = {places[outer]: [places[i] for i in inner] for outer, inner in self.metering.nested.items()}
+        nested = {places[outer]: [places[i] for i in inner] for outer, inner in self.zones.nested.items()}
         self.net = self._net(nested)
         self.names = (*self.measured, *(f"{place or 'source'}.net" for place in nested))
 
     def account_of_node(self, ownership: Ownership) -> np.ndarray:
         """Account whose meter measures each node first; :data:`~powergrid.engine.layout.SHARED` where none does."""
         account = {agent.bus: ownership.account(agent) for agent in self._meters}
-        accounts = [account.get(place, SHARED) for place in self.metering.places]
-        owners: np.ndarray = np.array([*accounts, SHARED], dtype=int)[self.metering.of_node]
+        accounts = [account.get(place, SHARED) for place in self.zones.places]
+        owners: np.ndarray = np.array([*accounts, SHARED], dtype=int)[self.zones.of_node]
         return owners
 
     def _net(self, nested: Mapping[str, Sequence[str]]) -> SumTo:

@@ -50,20 +50,20 @@ class RowFlow:
     """
 
     def __init__(self, layout: Layout):
-        self._layout, self._direct = layout, layout.by_rows
+        self._layout, self._direct = layout, layout.grid.by_rows
         ledger, families = layout.ledger, layout.families
         if self._direct is not None:
             taps, caps = self._direct.taps, self._direct.caps
         else:
             taps, caps = (0 if i is None else families[i].size for i in (layout.taps, layout.caps))
-            taps = taps if layout.tap_of is None else len(layout.tap_of)
-        m, w = len(layout.v_start), layout.load_p_mw.shape[1]
-        islands = layout.islands
+            taps = taps if layout.regulators.tap_of is None else len(layout.regulators.tap_of)
+        m, w = len(layout.grid.v_start), layout.grid.load_p_mw.shape[1]
+        islands = layout.grid.islands
         forms = 0 if islands is None else islands.fallen.shape[1]
-        b, meters = ledger.cost_blocks.count.overload, layout.metered_branches
+        b, meters = ledger.cost_blocks.count.overload, layout.meters.branches
         # without any load the step fills no columns of loads that follow the voltage
-        drawn = (layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage)
-        self._has_zip = bool(layout.load_by_voltage) and any(np.any(part) for part in drawn)
+        drawn = (layout.grid.load_p_mw, layout.grid.load_q_mvar, *layout.grid.load_by_voltage)
+        self._has_zip = bool(layout.grid.load_by_voltage) and any(np.any(part) for part in drawn)
         stops = np.cumsum([1, taps, caps + 1, w, w, 4 * w * self._has_zip, m, m]).tolist()
         self.inputs = Inputs(*stops[:-1])
         self._width_in = stops[-1]
@@ -117,15 +117,15 @@ class RowFlow:
         control = Control(
             tap_ratio=None if layout.taps is None else rows[:, at.tap : at.cap],
             cap_on=None if layout.caps is None else rows[:, at.cap : at.cap + self._caps],
-            topology=None if layout.switching is None else rows[:, at.load_p - 1].astype(np.int32),
+            topology=None if layout.grid.switching is None else rows[:, at.load_p - 1].astype(np.int32),
         )
-        return layout.solve(load, control, Start(rows[:, at.start_re : at.start_im], rows[:, at.start_im :]))
+        return layout.grid.solve(load, control, Start(rows[:, at.start_re : at.start_im], rows[:, at.start_im :]))
 
     def flow(self, out: Array, iterations: Array, topology: Array) -> Flow:
         """Named parts of output rows, as views, in the topologies ``(B,)``."""
         v_re, v_im, v_pu, loading, p_meter, p_form, q_meter, q_form, _ = np.split(out, self._parts, axis=1)
         residual: Any = out[:, -1]
-        switching = self._layout.switching
+        switching = self._layout.grid.switching
         if self._holds is not None:  # what the others' meters read is rounding
             p_form, q_form = (part * self._holds[topology] for part in (p_form, q_form))
         return Flow(

@@ -95,7 +95,7 @@ def units_of(layout: Layout, fields: Any) -> Units:
     NotCompilableError
         If a family does not keep what nature offers in its state.
     """
-    given = layout.inverters
+    given = layout.policies.inverters
     offered = np.full(len(given.unit), -1)
     for k in np.flatnonzero(given.by_share).tolist():
         family = layout.families[given.family[k]]

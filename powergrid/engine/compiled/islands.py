@@ -42,13 +42,13 @@ class IslandDroop:
     """
 
     def __init__(self, layout: Layout, params: Params, flow: RowFlow, fields: Fields, widths: Widths):
-        assert layout.islands is not None
+        assert layout.grid.islands is not None
         self._layout, self._params, self._flow, self._fields = layout, params, flow, fields
-        self._islands = layout.islands
+        self._islands = layout.grid.islands
         self._slots, self._units, self._held = widths.slots, widths.units, widths.states + widths.slots
         self._buses, self._injecting = widths.buses, len(layout.units)
         self._holds: Array = np.any(self._islands.island >= 0, axis=1)
-        inject = layout.inject
+        inject = layout.grid.inject
         entries = zip(inject.source.tolist(), inject.target.tolist(), inject.weights.tolist(), strict=True)
         self._feeds = [entry for entry in entries if entry[0] in set(self._islands.unit.tolist())]
 

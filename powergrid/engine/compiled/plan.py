@@ -543,10 +543,10 @@ def floor_plan(
         dt_h=given.dt_h,
     )
     unserved, own = (
-        _sparse(layout.load_series, table)
+        _sparse(layout.grid.load_series, table)
         for table in (layout.ledger.unserved_to_account, layout.ledger.load_to_account)
     )
-    net = layout.net
+    net = layout.meters.net
     plan = FloorPlan(
         choice=Choice(
             actor=_ints(slots.actor),
@@ -568,11 +568,11 @@ def floor_plan(
             cost_cell=_ints(layout.ledger.costs.target),
             money_account=_ints(layout.ledger.money.target // max(len(layout.ledger.money_names), 1)),
             cost_account=_ints(layout.ledger.costs.target // max(len(layout.ledger.cost_names), 1)),
-            three_phase=_ints(layout.three_phase),
+            three_phase=_ints(layout.grid.three_phase),
         ),
         sight=_sight(layout, own),
         meters=Meters(
-            unit=_ints(layout.unit_meter),
+            unit=_ints(layout.meters.units),
             net_start=_ints(np.searchsorted(net.target, np.arange(net.size + 1))),
             net_of=_ints(net.source),
             net_sign=_floats(net.weights),
@@ -588,7 +588,7 @@ def floor_plan(
 
 
 def _rules(layout: Layout, rules: list[Rule]) -> Rules:
-    choices, slots, columns = layout.choices, layout.slots, layout.columns
+    choices, slots, columns = layout.policies.choices, layout.slots, layout.columns
     table: list[RuleRow] = []
     asked: list[Array] = []
     ruled: list[tuple[int, int]] = []
@@ -609,7 +609,7 @@ def _rules(layout: Layout, rules: list[Rule]) -> Rules:
                     ruled.append((slot, chosen + int(j) * family.size + int(unit)))
             chosen += len(family.kernel.Command._fields) * family.size
     net = _sparse(
-        np.concatenate([layout.load_series, layout.renewable_series]),
+        np.concatenate([layout.grid.load_series, layout.ledger.renewable_series]),
         np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account]),
     )
     return Rules(
@@ -635,7 +635,7 @@ def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
     numbers: list[Array] = []
     start, of, weight = [0], [], []
     state, money, violation = widths.signals_from + widths.signals, 0, 0
-    for layer, seam in zip(layout.layers if seams else (), seams, strict=True):
+    for layer, seam in zip(layout.coordination.layers if seams else (), seams, strict=True):
         m, p = layer.members, len(layer.interval)
         columns = {c.name: own for c, own in zip(layer.added.channels, layer.channels, strict=True)}
         sent = [[columns[name] for name in names] for names in (seam.sent_before, seam.sent_after)]
@@ -697,7 +697,7 @@ def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
 
 def _delivery(layout: Layout) -> Delivery:
     start, series, p_mw, q_mvar, *by_voltage = _sparse(
-        layout.load_series, layout.load_p_mw, layout.load_q_mvar, *layout.load_by_voltage
+        layout.grid.load_series, layout.grid.load_p_mw, layout.grid.load_q_mvar, *layout.grid.load_by_voltage
     )
     return Delivery(
         low=_floats(layout.slots.low),
@@ -707,16 +707,16 @@ def _delivery(layout: Layout) -> Delivery:
         load_p_mw=p_mw,
         load_q_mvar=q_mvar,
         by_voltage=_floats(by_voltage).reshape(len(by_voltage), len(p_mw)),
-        unit=_ints(layout.inject.source),
-        unit_bus=_ints(layout.inject.target),
-        unit_share=_floats(layout.inject.weights),
+        unit=_ints(layout.grid.inject.source),
+        unit_bus=_ints(layout.grid.inject.target),
+        unit_share=_floats(layout.grid.inject.weights),
     )
 
 
 def _network(layout: Layout, inputs: Inputs, state: Fields) -> Network:
     caps, regulators = layout.caps, inputs.cap - inputs.tap
     no = np.zeros(0, int)
-    units = np.arange(regulators) if layout.tap_of is None else layout.tap_of
+    units = np.arange(regulators) if layout.regulators.tap_of is None else layout.regulators.tap_of
     return Network(
         at=_ints(inputs),
         tap_unit=_ints(no if layout.taps is None else units),
@@ -729,13 +729,13 @@ def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
     if layout.taps is None:
         return found
     family, kernel = layout.families[layout.taps], kernels[layout.taps]
-    if layout.relays is not None:
-        own = layout.relays._asdict().items()
+    if layout.regulators.relays is not None:
+        own = layout.regulators.relays._asdict().items()
         found = found._replace(**{name: (_ints if name in _WHOLE else _floats)(column) for name, column in own})
     return found._replace(
         family=_ints((layout.taps, kernel.move, kernel.want)),
-        upstream=_floats(layout.upstream).ravel(),
-        bus=_ints(layout.relay_bus),
+        upstream=_floats(layout.regulators.upstream).ravel(),
+        bus=_ints(layout.regulators.relay_bus),
         allowed=block([family.kernel.allowed_moves(np, family.params, layout.settings.dt_h)]),
     )
 
@@ -743,7 +743,8 @@ def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
 def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:
     net_table = np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account])
     net = _sparse(
-        np.concatenate([layout.load_series, layout.renewable_series]), net_table[:, layout.renewable_accounts]
+        np.concatenate([layout.grid.load_series, layout.ledger.renewable_series]),
+        net_table[:, layout.ledger.renewable_accounts],
     )
     view = layout.view
     shown = np.where(view.valid, view.index, len(view.entries))
@@ -807,25 +808,25 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         settled += size if i in settle_at else 0
         violation += len(kind.violation_names) * size
         readings += kernel.readings * size
-    carried = state + layout.slots.size + 2 * len(layout.v_start) + len(layout.ledger.settle_columns)
+    carried = state + layout.slots.size + 2 * len(layout.grid.v_start) + len(layout.ledger.settle_columns)
     widths = Widths(
         units=sum(family.size for family in families),
         states=state,
         slots=layout.slots.size,
-        buses=len(layout.v_start),
+        buses=len(layout.grid.v_start),
         prices=len(layout.ledger.settle_columns),
         signals_from=carried,
-        signals=len(layout.signals),
+        signals=len(layout.coordination.signals),
         price=layout.columns.price,
         money=ledger.money_blocks.size,
         costs=ledger.cost_blocks.size,
         readings=readings,
         features=len(layout.view.entries),
-        measured=len(layout.meters),
+        measured=len(layout.meters.names),
         protocol_money=ledger.money_blocks.count.protocol,
         ahead_start=layout.columns.ahead_start,
-        branch_meters=layout.metered_branches,
-        references=0 if layout.islands is None else layout.islands.fallen.shape[1],
+        branch_meters=layout.meters.branches,
+        references=0 if layout.grid.islands is None else layout.grid.islands.fallen.shape[1],
         share_first=int(layout.ledger.sharing.argmax()),
         share_count=int(layout.ledger.sharing.sum()),
     )

@@ -136,7 +136,7 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
-        if layout.islands is not None and (layout.inverters is not None or layout.layers):
+        if layout.grid.islands is not None and (layout.policies.inverters is not None or layout.coordination.layers):
             raise NotCompilableError(
                 "units that form grids beside protocols, or beside inverters that follow their voltage, run with NumPy"
             )
@@ -144,31 +144,33 @@ class FusedStep:
         self.params = params_of(layout)
         self._flow = RowFlow(layout)
         self._codes: dict[int, _Code] = {}
-        ordered = np.isin(layout.choices.how[layout.ordering], (RULE, ABSTAIN)).any()
-        self._layered = bool(layout.layers) and not ordered
-        if not self._layered and any(len(layer.governed) for layer in layout.layers):
+        ordered = np.isin(layout.policies.choices.how[layout.coordination.ordering], (RULE, ABSTAIN)).any()
+        self._layered = bool(layout.coordination.layers) and not ordered
+        if not self._layered and any(len(layer.governed) for layer in layout.coordination.layers):
             raise NotCompilableError("orders by rule in a protocol that governs commands run with NumPy")
-        if layout.layers and not self._layered and layout.inverters is not None:
+        if layout.coordination.layers and not self._layered and layout.policies.inverters is not None:
             reason = "orders by a protocol's rule beside inverters that follow their voltage run with NumPy"
             raise NotCompilableError(reason)
         self._code(count)
         self._scratch: dict[int, _Scratch] = {}
         w = Widths(*self._widths.tolist())
         self._columns = np.cumsum([w.states, w.slots, w.buses, w.buses, w.prices, w.signals]).tolist()
-        own = sum(len(layer.protocol.State._fields) * layer.members for layer in layout.layers)
+        own = sum(len(layer.protocol.State._fields) * layer.members for layer in layout.coordination.layers)
         self._carried = self._columns[-1] + (own if self._layered else 0)
         self._delivered = w.slots + 2 * w.units
         self._islands = None
-        if layout.islands is not None:
+        if layout.grid.islands is not None:
             self._islands = IslandDroop(layout, self.params, self._flow, self._fields, w)
             self._delivered += len(layout.units)  # their frequency
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
         self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
-        others = np.isin(layout.choices.how, (RELAY, KERNEL)).any() or layout.python is not None
-        self._consults = bool(others) or (not self._layered and any(layer.level > 0 for layer in layout.layers))
+        others = np.isin(layout.policies.choices.how, (RELAY, KERNEL)).any() or layout.python is not None
+        self._consults = bool(others) or (
+            not self._layered and any(layer.level > 0 for layer in layout.coordination.layers)
+        )
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
-        self._followers = None if layout.inverters is None else units_of(layout, self._fields)
+        self._followers = None if layout.policies.inverters is None else units_of(layout, self._fields)
 
     def _code(self, count: int) -> _Code:
         """What runs so many environments."""
@@ -177,7 +179,7 @@ class FusedStep:
             with ahead.first_use(lanes):
                 kernels = [compile_family(family, lanes) for family in self.layout.families]
                 rules = self._rules(lanes)
-                seams = [compile_layer(layer) for layer in self.layout.layers] if self._layered else []
+                seams = [compile_layer(layer) for layer in self.layout.coordination.layers] if self._layered else []
                 ahead.ready(lanes)
             firsts = first_units(self.layout)
             self._first = [firsts[i] for i in range(len(firsts))]
@@ -188,7 +190,7 @@ class FusedStep:
 
     def _rules(self, lanes: int) -> list[Rule]:
         """The rules that local policies follow here, compiled."""
-        layout, ruled = self.layout, self.layout.choices.ruled
+        layout, ruled = self.layout, self.layout.policies.choices.ruled
         if not ruled:
             return [Rule(0, 0)] * len(layout.families)
         hours = layout.columns.price_hours
@@ -226,7 +228,7 @@ class FusedStep:
             `costs` of the results are left alone, and the second result is a function that fills them later.
         """
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
-        count, traded = len(before.clock), bool(self.layout.layers) and not self._layered
+        count, traded = len(before.clock), bool(self.layout.coordination.layers) and not self._layered
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
         clock, rows = before.clock.copy(), np.empty(before.rows.shape)
         clock[:, :TOPOLOGY] += 1
@@ -279,7 +281,7 @@ class FusedStep:
             arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled)
             self._run(code, scratch, arguments)
         topology = self._topology(when)
-        if self.layout.switching is not None:
+        if self.layout.grid.switching is not None:
             results.available[:] = self.layout.actor_alive[topology]
         layers, policies = (before.in_tuples, before.policies) if memory is None else memory[:2]
         others = before.key, None if self._layered else layers, policies, before.outages
@@ -332,7 +334,7 @@ class FusedStep:
 
     def _topology(self, when: Array) -> Array:
         """Topology of each environment, where anything switches or fails."""
-        return when[:, TICK] if self.layout.switching is None else when[:, TOPOLOGY]
+        return when[:, TICK] if self.layout.grid.switching is None else when[:, TOPOLOGY]
 
     def _scratch_of(self, count: int) -> _Scratch:
         if count not in self._scratch:
@@ -340,7 +342,7 @@ class FusedStep:
             wanted, ratio = np.zeros((2, -(-count // lanes), self._relays * lanes))
             ledger, rows = self.layout.ledger, len(self.layout.accounts) + 1
             untold = np.empty((0, rows, len(ledger.money_names))), np.empty((0, rows, len(ledger.cost_names)))
-            given, followed = self.layout.inverters, None
+            given, followed = self.layout.policies.inverters, None
             if self._followers is not None:
                 followed = Followed(self._followers, given.rest_pu, self._flow.tol_pu, lanes, count)
             by_piece = bool(self._flow.compiled[0]) and followed is None and self._islands is None
@@ -377,10 +379,10 @@ class FusedStep:
         place, count = slice(*self._columns[:2]), len(when)
         slots = by_environment(rows, count, place)
         memory = Memory(before.state.layers, before.policies, before.signals)
-        if self.layout.choices.any or self.layout.layers:
+        if self.layout.policies.choices.any or self.layout.coordination.layers:
             at, state = when[:, ROW], before.state._replace(slots=_shaped(slots.copy(), before.batch))
             exogenous = Exogenous(*(_shaped(table[k], before.batch) for k in (at, at + 1)))
-            drawn, choices = _at_tick(noise, state.tick), self.layout.choices
+            drawn, choices = _at_tick(noise, state.tick), self.layout.policies.choices
             chosen, memory = decide(np, self.layout, self.params, state, state.slots, exogenous, drawn, choices)
             slots[:] = _flat(chosen, before.batch)
         if self.layout.python is not None:
@@ -422,14 +424,14 @@ class FusedStep:
             parts = (injected[:, k : k + family.size] for k in (at, at + self._units))
             injections.append(Injection(*(_shaped(part, batch) for part in parts)))
         slots, memory = reference.traded(
-            np, layout, self.params, state, slots, now, drawn, memory, layout.choices, injections
+            np, layout, self.params, state, slots, now, drawn, memory, layout.policies.choices, injections
         )
         values = _flat(slots, batch)
-        if layout.ordering.any():
+        if layout.coordination.ordering.any():
             by_lanes(values, self._code(count).lanes, rows, place)
         flow = self.flow_of(out, np.zeros(count, np.int64), self._topology(when))
         p_mw = injected[:, self._slots : self._slots + len(layout.units)]
-        metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], -p_mw[:, layout.unit_meter]], axis=1)
+        metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], -p_mw[:, layout.meters.units]], axis=1)
         measured_mw = np.where(flow.converged[:, None], reference.with_net(np, layout, metered), 0.0)
         flow = Flow(*(_shaped(part, batch) for part in flow))
         states, signals, money, violations = reference.settle(
@@ -444,8 +446,8 @@ class FusedStep:
         """The table of a state of any origin."""
         batch = np.shape(state.tick)
         width = TOPOLOGY
-        if self.layout.switching is not None:
-            width = OUTAGES + 2 * len(self.layout.switching.outages)
+        if self.layout.grid.switching is not None:
+            width = OUTAGES + 2 * len(self.layout.grid.switching.outages)
         clock = np.zeros((int(np.prod(batch)), width), np.int64)
         clock[:, TICK], clock[:, ROW] = np.ravel(state.tick), np.ravel(state.row)
         for k, part in enumerate(state.outages if width > OUTAGES else ()):
@@ -493,7 +495,7 @@ class FusedStep:
     def _layers_of(self, columns: Array) -> tuple[Any, ...]:
         """States of the layers, of their columns one after the other."""
         found, at = [], 0
-        for layer in self.layout.layers:
+        for layer in self.layout.coordination.layers:
             kind, m = layer.protocol.State, layer.members
             starts = range(at, at + m * len(kind._fields), m)
             found.append(kind(*(columns[..., k : k + m] for k in starts)))
@@ -521,7 +523,7 @@ class FusedStep:
             transfers=reference.transfers(np, layout, money),
             p_mw=_shaped(delivered[:, slots : slots + injecting], batch),
             q_mvar=_shaped(delivered[:, slots + units : slots + units + injecting], batch),
-            measured_mw=_shaped(work[:, : len(layout.meters)], batch),
+            measured_mw=_shaped(work[:, : len(layout.meters.names)], batch),
             flow=flow,
             clipped=_shaped(results.clipped, batch),
             due=_shaped(results.due, batch),

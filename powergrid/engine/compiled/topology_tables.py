@@ -61,7 +61,7 @@ class TopologyTables(NamedTuple):
 
 def topology_tables(layout: Layout, fields: Sequence[Sequence[slice]]) -> TopologyTables:
     """The tables of a layout, where `fields` says in which columns each field of each family's state lies."""
-    given, none = layout.switching, np.zeros(0, np.int64)
+    given, none = layout.grid.switching, np.zeros(0, np.int64)
     if given is None:
         return TopologyTables(*[none] * len(TopologyTables._fields))
     closed = none

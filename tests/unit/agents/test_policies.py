@@ -190,7 +190,7 @@ def test_rule_counts_sun_wind_and_water_in_the_net_load():
         offered_mw = sum(float(device.available_mw.sum()) for device in plants)
         price = max(now["price_per_mwh:lz_north"], 0.0)
         if 0.9 * price < 80.0 < price + 45.0:
-            load_mw = now["load_p_pu:com_1"] * env.world.layout.load_p_mw.sum()
+            load_mw = now["load_p_pu:com_1"] * env.world.layout.grid.load_p_mw.sum()
             assert wanted_mw == pytest.approx(max(load_mw - offered_mw, 0.0), abs=1e-5), tick
             covered += wanted_mw > 0.0
     assert covered > 10
@@ -267,7 +267,7 @@ def test_volt_var_moves_regulators_as_their_relays_would():
         env.step(env.policy_actions("volt_var"))
     taps = env.world.layout.taps
     assert (env._state.devices[taps].tap > 0).all()
-    relays, columns = env.world.layout.relays, env.world.layout.families[taps].params
+    relays, columns = env.world.layout.regulators.relays, env.world.layout.families[taps].params
     ratio = 1 + 0.00625 * env._state.devices[taps].tap
     reading = relays.read(np, env._state.v_re, env._state.v_im, ratio)
     inside = np.abs(reading - columns.v_set_pu) <= columns.half_band_pu

@@ -50,5 +50,7 @@ def test_every_column_of_a_layout_lies_in_a_block():
     assert ledger.cost_blocks.size == len(ledger.costs.target)
     assert view.blocks.size == len(view.entries)
     at = view.blocks.first.v_pu
-    assert [entry.name for _, entry in view.entries[at : at + view.blocks.count.v_pu]] == ["v"] * len(layout.v_start)
-    assert ledger.cost_blocks.count.voltage == len(layout.v_start)
+    assert [entry.name for _, entry in view.entries[at : at + view.blocks.count.v_pu]] == ["v"] * len(
+        layout.grid.v_start
+    )
+    assert ledger.cost_blocks.count.voltage == len(layout.grid.v_start)

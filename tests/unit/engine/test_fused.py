@@ -264,7 +264,10 @@ def test_loops_find_the_parts_of_the_floor_plan_that_was_packed():
     simulation = Simulation(build("p2p_microgrids"), "fused")
     layout = simulation.layout
     inputs = RowFlow(layout).inputs
-    families, layers = [compile_family(family) for family in layout.families], list(map(compile_layer, layout.layers))
+    families, layers = (
+        [compile_family(family) for family in layout.families],
+        list(map(compile_layer, layout.coordination.layers)),
+    )
     plan, _ = floor_plan(layout, families, [Rule(0, 0)] * len(families), layers, inputs, (1.0, 2.0, 3.0))
     ints, floats = pack(plan)
 

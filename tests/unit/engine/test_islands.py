@@ -41,8 +41,8 @@ def run(source: Any, ticks: int = 4, actions: dict[str, Any] | None = None, **gi
 
 def own_load(env: Any, tick: int) -> tuple[np.ndarray, np.ndarray]:
     layout, row = env.world.layout, env.world.table[DAY * env.world.ticks_per_day + tick]
-    own = row[layout.load_series]
-    return own @ layout.load_p_mw, own @ layout.load_q_mvar
+    own = row[layout.grid.load_series]
+    return own @ layout.grid.load_p_mw, own @ layout.grid.load_q_mvar
 
 
 def test_equal_to_newton_with_a_grid_at_the_forming_bus() -> None:
@@ -151,7 +151,7 @@ def test_a_battery_runs_empty_and_its_neighbour_island_lives_on() -> None:
     assert outputs[0].frequency_hz[0] != outputs[0].frequency_hz[1]
     first = int(np.argmin(alive[:, 0]))
     assert not alive[first:, 0].any()
-    assert env.world.layout.islands.fallen.shape[1] == 2
+    assert env.world.layout.grid.islands.fallen.shape[1] == 2
 
 
 def test_a_generator_forms_a_grid_only_while_it_is_on() -> None:
@@ -256,7 +256,7 @@ def test_worlds_without_forming_units_know_no_frequency() -> None:
     following = ess("a", "17")
     following["params"]["grid_forming"] = False
     env, outputs, _ = run(world([following]))
-    assert env.world.layout.islands is None
+    assert env.world.layout.grid.islands is None
     assert outputs[1].frequency_hz.shape == (0,)
     assert not outputs[1].flow.energised.all()
     assert not any("frequency" in label for label in env.observation_labels("a"))

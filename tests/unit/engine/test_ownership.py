@@ -96,7 +96,7 @@ def test_microgrids_pay_for_their_areas_and_share_the_rest():
     env = powergrid.make(small_worlds.microgrids())
     layout = env.world.layout
     assert layout.accounts == ("microgrid_1", "microgrid_2")
-    assert layout.meters == ("mg1.pcc", "mg2.pcc", "source")
+    assert layout.meters.names == ("mg1.pcc", "mg2.pcc", "source")
     assert [owner(env, unit) for unit in ("ess_1", "dg_2")] == ["microgrid_1", "microgrid_2"]
     share = layout.ledger.load_to_account  # series by account, the last column is nobody's
     network = env.world.network

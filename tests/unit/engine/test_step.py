@@ -204,7 +204,7 @@ def test_local_control_comes_to_rest_inside_its_band():
     for _ in range(8):
         env.step(env.policy_actions("random"))
         taps = env._state.devices[world.layout.taps]
-        relay = env.output.flow.v_pu[world.layout.relay_bus]
+        relay = env.output.flow.v_pu[world.layout.regulators.relay_bus]
         inside = np.abs(relay - columns.v_set_pu) <= columns.half_band_pu + 1e-6
         at_end = (taps.tap <= columns.tap_min) | (taps.tap >= columns.tap_max)
         assert (inside | at_end).all()

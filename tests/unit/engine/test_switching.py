@@ -59,7 +59,7 @@ def test_an_island_is_dead_its_load_unserved_and_its_devices_stand_still() -> No
         else:
             row = env.world.table[30 * env.world.ticks_per_day + t]
             layout = env.world.layout
-            own_mw = (row[layout.load_series] @ layout.load_p_mw)[bus]
+            own_mw = (row[layout.grid.load_series] @ layout.grid.load_p_mw)[bus]
             assert own_mw > 0
             assert unserved == pytest.approx(own_mw * 0.25 * layout.settings.unserved_price)
             assert output.p_mw[0] == 0

@@ -95,10 +95,10 @@ def test_reset_brings_regulators_where_they_settle_under_the_same_load(base: str
     world = build(config({**PV, "bus": {"ieee13": "671", "ieee34": "848", "ieee123": "48"}[base]}, METER, base=base))
     key = random.key_from_seed(np, np.array(0))
     state, *_ = Simulation(world).reset(key, np.array(30, np.int32))
-    level = float(world.table[int(state.row)][world.layout.load_series[0]])
+    level = float(world.table[int(state.row)][world.layout.grid.load_series[0]])
     expected = scaled(with_taps(world.network, 0.0), load=level).settled()
     taps = state.devices[world.layout.taps].tap
-    tap_of = world.layout.tap_of
+    tap_of = world.layout.regulators.tap_of
     np.testing.assert_array_equal(taps if tap_of is None else taps[tap_of], expected.regulators.tap)
 
 
@@ -151,13 +151,13 @@ def test_phases_may_be_chosen_from_a_program() -> None:
 def test_a_device_feeds_its_own_phases_in_equal_shares() -> None:
     world = build(config({**ESS, "policy": "learned"}, METER))
     layout = world.layout
-    share = layout.inject(np, np.array([0.3]))
+    share = layout.grid.inject(np, np.array([0.3]))
     for phase in "abc":
         node = world.network.bus(f"675.{phase}")
         assert share[node] == pytest.approx(0.15 if phase in "ac" else 0.0)
     assert share.sum() == pytest.approx(0.3)
     one = build(config({**ONE, "policy": "learned"}, METER))
-    assert one.layout.inject(np, np.array([0.1]))[one.network.bus("611.c")] == pytest.approx(0.1)
+    assert one.layout.grid.inject(np, np.array([0.1]))[one.network.bus("611.c")] == pytest.approx(0.1)
 
 
 def test_unbalance_beyond_its_limit_is_a_named_cost() -> None:
@@ -203,12 +203,12 @@ def test_a_meter_at_an_element_reads_all_its_phases() -> None:
             nodes = blocks.node[at : at + size]
             s = (v[nodes[:3]] * np.conj(y @ v[nodes])[:3]).sum()
         at += size
-    assert env.output.measured_mw[env.world.layout.meters.index("632-671")] == pytest.approx(s.real, abs=1e-7)
+    assert env.output.measured_mw[env.world.layout.meters.names.index("632-671")] == pytest.approx(s.real, abs=1e-7)
     data = env.export_episode(10)
     meter = next(meter for meter in data.prices.meters if meter.name == "632-671")
     assert set(meter.units) == {"ess_1", "pv_1", "pv_2"}
     behind = {"671", "684", "611", "652", "680", "692", "675"}
-    level = env.world.table[10 * env.world.ticks_per_day][env.world.layout.load_series[0]]
+    level = env.world.table[10 * env.world.ticks_per_day][env.world.layout.grid.load_series[0]]
     places = network.places[network.loads.bus]
     least = network.loads.p_mw * (1 - network.loads.i_share_p * 0.05 - network.loads.z_share_p * (1 - 0.95**2))
     own = sum(p for p, node in zip(least, places, strict=True) if network.buses.bus[node] in behind)
@@ -221,7 +221,7 @@ def test_balanced_feeders_may_take_the_published_relays() -> None:
         given["network"].pop("phases")
         world = build(given)
         state, *_ = Simulation(world).reset(random.key_from_seed(np, np.array(0)), np.array(30, np.int32))
-        level = float(world.table[int(state.row)][world.layout.load_series[0]])
+        level = float(world.table[int(state.row)][world.layout.grid.load_series[0]])
         if rule:
             expected = scaled(with_taps(world.network, 0.0), load=level).settled().regulators.tap
             np.testing.assert_array_equal(state.devices[world.layout.taps].tap, expected)

@@ -22,7 +22,7 @@ def test_a_step_solves_them_as_runpp_does(tmp_path) -> None:
     env = powergrid.make(config)
     env.reset(seed=0, options={"day": 3})
     row = env.world.table[3 * env.world.ticks_per_day]
-    share = row[env.world.layout.load_series]
+    share = row[env.world.layout.grid.load_series]
     assert share.shape == (1,)
     env.step({"ess_1": np.zeros(env.action_space("ess_1").shape, np.float32)})
     net.load[["p_mw", "q_mvar"]] *= share[0]
