@@ -14,6 +14,7 @@ from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
 from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.terminals import node_of_place
+from powergrid.planning.dispatch import Meter as Meter
 from powergrid.worlds.seeds import checked_seed
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
@@ -36,34 +37,6 @@ class Feeder(NamedTuple):
     load_p_mw: np.ndarray
     load_q_mvar: np.ndarray
     unit_bus: Mapping[str, str]
-
-
-class Meter(NamedTuple):
-    """A meter at which an account pays for energy.
-
-    Attributes
-    ----------
-    name
-        Place of the meter: a branch, ``"source"`` or a device.
-    account
-        The account that pays.
-    units
-        Devices that it is the first to measure: each device belongs to one meter.
-    load_mw
-        The network's own load that it is the first to measure [MW], ``(ticks,)``.
-    retail_per_mwh, feed_in_per_mwh
-        Its tariff [$/MWh], ``(ticks,)``.
-    market
-        Name of the market whose members may trade the energy of this meter; ``""`` if there is none.
-    """
-
-    name: str
-    account: str
-    units: tuple[str, ...]
-    load_mw: np.ndarray
-    retail_per_mwh: np.ndarray
-    feed_in_per_mwh: np.ndarray
-    market: str
 
 
 class Prices(NamedTuple):
@@ -192,7 +165,7 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
         linear=linear,
         exogenous=dict(zip(layout.columns.series, rows.T, strict=True)),
         initial_state=initial,
-        prices=Prices(tuple(_meters(world, rows, load_p_mw)), settlement),
+        prices=Prices(tuple(place.meter(rows) for place in meter_places(world)), settlement),
         weights=_weights(world),
         accounts=layout.accounts,
     )
@@ -223,26 +196,58 @@ def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dic
     return models
 
 
-def _meters(world: World, rows: np.ndarray, load_mw: np.ndarray) -> list[Meter]:
+class MeterPlace(NamedTuple):
+    """A meter at which an account pays for energy: whose energy it measures, and the columns of its tariff.
+
+    Attributes
+    ----------
+    name, account, units, market
+        As of a :class:`Meter`.
+    load_mw
+        Peak power of the network's own load that it is the first to measure, by series of loads [MW], ``(l,)``.
+    load_series, retail, feed_in
+        Columns of the series.
+    """
+
+    name: str
+    account: str
+    units: tuple[str, ...]
+    market: str
+    load_mw: np.ndarray
+    load_series: np.ndarray
+    retail: int
+    feed_in: int
+
+    def meter(self, rows: np.ndarray) -> Meter:
+        """The meter over some ticks, from the series that concern it: `rows` are ``(ticks, series)``."""
+        own = np.flatnonzero(self.load_mw)
+        load_mw = rows[:, self.load_series[own]] @ self.load_mw[own]
+        retail, feed_in = rows[:, self.retail], rows[:, self.feed_in]
+        return Meter(self.name, self.account, self.units, load_mw, retail, feed_in, self.market)
+
+
+def meter_places(world: World) -> list[MeterPlace]:
     """Every meter at which accounts pay for energy; members of a market pay once for each of their places."""
     layout, metering = world.layout, world.layout.meters.zones
     settling = [layer for layer in layout.coordination.layers if layer.protocol.settles_bills]
     members = {int(account): m for m, layer in enumerate(settling) for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}
-    meters: dict[tuple[int, str], Meter] = {}
+    by_node, _ = _load_tables(world)
+    meters: dict[tuple[int, str], MeterPlace] = {}
     for family in (family for family in layout.families if family.kernel.role == "meter"):
         for i, unit in enumerate(family.ids):
             place, account = metering.places.index(place_of[unit]), int(family.account[i])
             market = members.get(account)
             retail, feed_in = _tariff(layout, family, i, market)
-            meters[place, unit if market is None else ""] = Meter(
+            meters[place, unit if market is None else ""] = MeterPlace(
                 name=layout.meters.names[family.place[i]],
                 account=layout.accounts[account],
                 units=tuple(unit for unit, first in metering.of_unit.items() if first == place),
-                load_mw=load_mw[:, metering.of_node == place].sum(axis=1),
-                retail_per_mwh=rows[:, retail],
-                feed_in_per_mwh=rows[:, feed_in],
                 market="" if market is None else f"market_{market}",
+                load_mw=by_node[:, metering.of_node == place].sum(axis=1),
+                load_series=layout.grid.load_series,
+                retail=retail,
+                feed_in=feed_in,
             )
     return list(meters.values())
 

@@ -1,0 +1,1 @@
+"""Operation at the least cost over a horizon, as linear programs."""
