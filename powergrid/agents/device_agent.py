@@ -197,6 +197,9 @@ class DeviceAgent(Agent):
 
     ranges: ClassVar[Ranges] = {}
     """Bounds of command and state fields; a family that has them is in short form, see ``agents.short_form``."""
+    plannable: ClassVar[bool] = True
+    """Whether `linear` has all that a plan must mind; false where it leaves out what the device is for, such as heat or
+    trips, for the sake of a bound."""
     reading_ranges: ClassVar[Ranges] = {}
     """Names and bounds of what `readings` returns, in order, where that is not the state."""
 

@@ -10,7 +10,7 @@ numbers. The engine, observations, ledger and compiled step learn of a protocol 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry
@@ -40,6 +40,9 @@ class Member(NamedTuple):
     p_high_mw: float
 
 
+Meaning = Literal["", "price", "price_share", "power"]
+
+
 class Action(NamedTuple):
     """A number that a protocol adds to actions.
 
@@ -51,6 +54,10 @@ class Action(NamedTuple):
         Bounds; of an action for `each` member one per member, or one for all.
     each
         Vertical protocols: whether the parent has one number for each child, instead of one for all.
+    meaning
+        What a policy that plans, such as ``mpc``, fills it with: ``price`` is the cost of one more MWh behind the
+        speaker's meter, ``price_share`` the same as a place between its feed-in price (0) and its retail price (1), and
+        ``power`` the injection that is planned for the member [MW]. Empty where a plan has nothing to say.
     """
 
     name: str
@@ -58,6 +65,7 @@ class Action(NamedTuple):
     low: Any
     high: Any
     each: bool = False
+    meaning: Meaning = ""
 
 
 class Channel(NamedTuple):

@@ -71,6 +71,7 @@ def energy(
 class RoomUnit(DeviceAgent):
     """A unit that heats or cools a building."""
 
+    plannable = False
     violation_names = ("comfort",)
     State, Exogenous = State, Exogenous
     violation, readings, energy = staticmethod(violation), staticmethod(readings), staticmethod(energy)

@@ -120,6 +120,7 @@ class Biomass(DeviceAgent, from_module=True):
 
     ranges = {"p_mw": (0.0, "p_max_mw")}
     reading_ranges = {"p_mw": (0.0, "p_max_mw"), "fill": (0.0, 1.0)}
+    plannable = False
     money_names = ("fuel",)
 
     def linear(self, exogenous: NoColumns) -> LinearDevice:

@@ -173,6 +173,7 @@ class CHP(DeviceAgent, from_module=True):
 
     ranges = {"p_mw": (0.0, "p_max_mw")}
     reading_ranges = {"p_mw": (0.0, "p_max_mw"), "fill": (0.0, 1.0)}
+    plannable = False
     money_names = ("gas",)
 
     def refill(self) -> None:

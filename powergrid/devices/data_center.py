@@ -162,6 +162,7 @@ class DataCenter(DeviceAgent, from_module=True):
 
     ranges = {"work_share": (0.0, 1.0)}
     reading_ranges = {"queue": (0.0, 1.0), "p_used_mw": (0.0, "site_max_mw")}
+    plannable = False
     money_names = ("waiting",)
 
     def series(self) -> dict[str, str]:

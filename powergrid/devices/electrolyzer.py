@@ -162,6 +162,7 @@ class Electrolyzer(DeviceAgent, from_module=True):
 
     ranges = {"p_mw": ("-p_max_mw", 0.0)}
     reading_ranges = {"fill": (0.0, 1.0), "p_used_mw": (0.0, "p_max_mw")}
+    plannable = False
     money_names = ("hydrogen",)
 
     def refill(self) -> Refill:

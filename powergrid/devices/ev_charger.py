@@ -244,6 +244,7 @@ class EVCharger(DeviceAgent, from_module=True):
         "stay_h": (0.0, 24.0),
         "p_mw": ("-p_max_mw", "p_max_mw"),
     }
+    plannable = False
     money_names = ("wear", "public_charging")
     violation_names = ("departure",)
 

@@ -217,6 +217,7 @@ class EVFleet(DeviceAgent, from_module=True):
 
     ranges = {"p_mw": ("-p_all_mw", "p_out_max_mw")}
     reading_ranges = {"soc": (0.0, 1.0), "connected": (0.0, 1.0), "p_mw": ("-p_all_mw", "p_all_mw")}
+    plannable = False
     money_names = ("wear", "public_charging")
     violation_names = ("departure",)
 

@@ -180,6 +180,7 @@ class WaterHeater(DeviceAgent, from_module=True):
 
     ranges = {"heat_share": (0.0, 1.0)}
     reading_ranges = {"temp_c": ("coldest_c", "t_max_c"), "p_used_mw": (0.0, "p_max_mw")}
+    plannable = False
     violation_names = ("hot_water",)
 
     def refill(self) -> Refill:

@@ -123,11 +123,18 @@ class Dispatch(NamedTuple):
     value_per_mwh: Mapping[str, np.ndarray]
 
 
-def least_cost(problem: Problem) -> Dispatch:
+def least_cost(problem: Problem, *, gap: float = 1e-4) -> Dispatch:
     """Operation at the least cost of energy, fuel, wear, starts, unserved flexible demand and the settlement.
 
     Charging and discharging have columns of their own, which is exact where no price is negative. Losses of the network
     and its limits are left out.
+
+    Parameters
+    ----------
+    problem
+        Devices behind meters.
+    gap
+        Relative gap to the best bound at which whole numbers count as optimal [1].
 
     Raises
     ------
@@ -140,8 +147,23 @@ def least_cost(problem: Problem) -> Dispatch:
     for pool in _pools(problem.meters):
         balance = _energy_trade(program, problem, pool, power)
         balances.update(dict.fromkeys((meter.name for meter in pool), balance))
-    optimum = program.minimise()
+    optimum = program.minimise(gap=gap)
     return _dispatch(problem, optimum, power, balances)
+
+
+def relaxed(problem: Problem) -> Problem:
+    """A problem that always has an optimum: without ramps, times and what was before, windows as wide as the state."""
+    models = {
+        unit: model._replace(
+            p_min_mw=np.minimum(model.p_min_mw, model.p_max_mw),
+            p_max_mw=np.maximum(model.p_min_mw, model.p_max_mw),
+            e_min_mwh=min(model.e_min_mwh, model.e_start_mwh),
+            e_max_mwh=max(model.e_max_mwh, model.e_start_mwh),
+            ramp_mw_per_h=np.inf,
+        )
+        for unit, model in problem.linear.items()
+    }
+    return problem._replace(linear=models, before={}, commitment="relaxed", bound=True)
 
 
 def _dispatch(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import coo_array
 
+from powergrid.core import highs
 from powergrid.core.errors import PowerGridError
 
 
@@ -92,7 +93,9 @@ class LinearProgram:
         return slice(start, start + self.ticks)
 
     def _each(self, value: Any) -> np.ndarray:
-        return np.broadcast_to(np.asarray(value, dtype=float), self.ticks)
+        each = np.empty(self.ticks)
+        each[:] = value
+        return each
 
     def minimise(self, *, gap: float = 1e-4, max_nodes: int = 1000) -> Optimum:
         """Least cost, the columns there, and the duals of the rows.
@@ -150,14 +153,10 @@ class LinearProgram:
 
 def _run(highspy: Any, model: Any, gap: float | None = None, max_nodes: int = 0) -> Any:
     """Solution of a model: without `gap` by the simplex method, which is fastest here without presolve."""
-    solver = highspy.Highs()
-    options: dict[str, Any] = {"output_flag": False, "threads": 1}
     if gap is None:
-        options |= {"presolve": "off", "solver": "simplex"}
+        solver = highs.solver(presolve="off", solver="simplex")
     else:
-        options |= {"mip_rel_gap": gap, "mip_max_nodes": max_nodes}
-    for name, value in options.items():
-        solver.setOptionValue(name, value)
+        solver = highs.solver(mip_rel_gap=gap, mip_max_nodes=max_nodes)
     solver.passModel(model)
     solver.run()
     status, kinds = solver.getModelStatus(), highspy.HighsModelStatus

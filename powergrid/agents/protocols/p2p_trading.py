@@ -235,7 +235,7 @@ class PeerToPeerTrading(HorizontalProtocol):
         """A limit price each; last clearing price and energy bought; what is paid to peers and to the utility."""
         bound = self.settings.max_energy_mwh
         return Added(
-            actions=(Action("limit_price", "1", 0.0, 1.0),),
+            actions=(Action("limit_price", "1", 0.0, 1.0, meaning="price_share"),),
             channels=(Channel("p2p_price", "$/MWh", 0.0, 10_000.0), Channel("p2p_bought", "MWh", -bound, bound)),
             money_names=Paid._fields,
         )

@@ -70,7 +70,7 @@ class PriceSignalProtocol(VerticalProtocol):
         """The price, as an action of the parent and as a signal."""
         low, high = self.settings.price_min_per_mwh, self.settings.price_max_per_mwh
         price = Channel("signal_price", "$/MWh", low, high, 0.5 * (low + high), each=False, stands_for="price_per_mwh")
-        return Added(actions=(Action("price", "$/MWh", low, high),), channels=(price,))
+        return Added(actions=(Action("price", "$/MWh", low, high, meaning="price"),), channels=(price,))
 
     @staticmethod
     def before(xp: Namespace, ctx: Context, state: Any, orders: Price) -> tuple[Any, Sent, Array]:

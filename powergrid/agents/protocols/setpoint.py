@@ -101,7 +101,7 @@ class SetpointProtocol(VerticalProtocol):
         low, high = tuple(m.p_low_mw for m in members), tuple(m.p_high_mw for m in members)
         bounds = min(low, default=0.0), max(high, default=0.0)
         return Added(
-            actions=(Action("setpoint", "MW", low, high, each=True),),
+            actions=(Action("setpoint", "MW", low, high, each=True, meaning="power"),),
             channels=(Channel("setpoint", "MW", *bounds),),
             money_names=Paid._fields,
         )

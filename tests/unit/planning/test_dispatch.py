@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from powergrid.agents.device_agent import LinearDevice
-from powergrid.planning.dispatch import Before, Meter, Problem, least_cost
+from powergrid.planning.dispatch import Before, Meter, Problem, least_cost, relaxed
 from powergrid.planning.program import LinearProgram, NoOptimumError, Term
 
 
@@ -110,10 +110,23 @@ def test_the_answer_follows_from_the_program_alone():
 
 def test_what_has_no_optimum_is_refused():
     must_run = LinearDevice(0.6, 1.0, ramp_mw_per_h=0.1)
+    case = problem({"dg": must_run}, [0.0], [50.0], [40.0], before={"dg": Before(p_mw=0.0)})
     with pytest.raises(NoOptimumError, match="infeasible"):
-        least_cost(problem({"dg": must_run}, [0.0], [50.0], [40.0], before={"dg": Before(p_mw=0.0)}))
+        least_cost(case)
+    assert least_cost(relaxed(case)).p_mw["dg"] == pytest.approx([1.0])
     program = LinearProgram(2)
     column = program.columns(-np.inf, np.inf, 1.0)
     program.rows(-np.inf, 1.0, [Term(1.0, column)])
     with pytest.raises(NoOptimumError, match="unbounded"):
         program.minimise()
+
+
+def test_a_relaxed_problem_has_an_optimum_whatever_the_state():
+    over = LinearDevice(-0.5, 0.5, 0.2, 0.9, 1.4)
+    crossed = LinearDevice(np.array([0.3, 0.3]), np.array([0.1, 0.4]))
+    case = problem({"ess": over, "pv": crossed}, [0.2] * 2, [50.0] * 2, [45.0] * 2, dt_h=0.25)
+    with pytest.raises(NoOptimumError, match="infeasible"):
+        least_cost(case)
+    found = least_cost(relaxed(case))
+    assert found.p_mw["ess"] == pytest.approx([0.5, 0.5])
+    assert np.isfinite(found.value_per_mwh["pcc"]).all()
