@@ -12,10 +12,11 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.policy import is_policy
 from powergrid.config.agent_entries import AgentEntry, agent_entries, own_constructor
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
+from powergrid.config.check_intervals import check_intervals
 from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
-from powergrid.config.check_protocols import check_protocol, check_tick_multiple, tick_s
-from powergrid.config.findings import Findings, choices, field_names, known_names, quoted, section, text, whole
+from powergrid.config.check_protocols import check_protocol
+from powergrid.config.findings import Findings, choices, field_names, known_names, quoted, text
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.assembly.metering import UNIT
@@ -34,25 +35,12 @@ def check_agents(findings: Findings, data: dict[str, Any], grid: Grid) -> list[A
         _check_params(findings, agent)
         _check_place(findings, agent, grid, agents)
         _check_role(findings, agent, grid)
-        for key in ("interval", "offset"):
-            check_tick_multiple(findings, agent.path(key), agent.raw.get(key))
-    _check_own_times(findings, data, agents)
+    check_intervals(findings, data, agents)
     _check_once_moved(findings, agents, grid)
     _check_ids(findings, agents)
     _check_hierarchy(findings, agents)
     check_meters(findings, data, grid, agents)
     return agents
-
-
-def _check_own_times(findings: Findings, data: dict[str, Any], agents: Iterable[AgentEntry]) -> None:
-    """Note intervals of agents where ``simulation.async`` says that all act in every tick."""
-    if section(data, "simulation").get("async") is not False:
-        return
-    for agent in agents:
-        seconds = whole(agent.raw.get("interval"))
-        if seconds is not None and seconds != tick_s(findings):
-            message = f"interval {seconds}: simulation.async is false, so that every agent acts in every tick"
-            findings.add(agent.path("interval"), message, "leave one of the two out")
 
 
 def _check_once_moved(findings: Findings, agents: Iterable[AgentEntry], grid: Grid) -> None:

@@ -134,7 +134,7 @@ def tick_s(findings: Findings) -> int | None:
 def check_tick_multiple(findings: Findings, path: Keys, seconds: object) -> None:
     """Note a time between decisions that is no whole number of ticks."""
     tick, own_s = tick_s(findings), whole(seconds)
-    if not own_s:
+    if own_s is None or own_s <= 0:
         return
     if tick is None:
         findings.unchecked(path, own_s, "the time step is not valid")

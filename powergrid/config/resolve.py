@@ -22,7 +22,7 @@ from powergrid.config.document import Document
 from powergrid.config.findings import Findings, quoted, section
 from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
-from powergrid.config.schema import EnvironmentConfig
+from powergrid.config.schema import RATES_S, EnvironmentConfig, Intervals, Simulation
 from powergrid.config.schema_agents import AgentConfig
 from powergrid.config.sources import open_document
 from powergrid.core.errors import ConfigError, Issue
@@ -260,12 +260,23 @@ def _load_plugins(findings: Findings, data: dict[str, Any]) -> None:
 
 
 def _normal(config: EnvironmentConfig) -> EnvironmentConfig:
-    """Fill in the defaults of device parameters, and whether agents act at intervals of their own."""
+    """Fill in the defaults of device parameters, and the times at which agents decide."""
     agents = [_with_defaults(agent) for agent in config.agents]
-    own_times = any(agent.interval not in (None, config.simulation.time_step) for agent in agents)
-    written = config.simulation.async_
-    simulation = config.simulation.model_copy(update={"async_": own_times if written is None else written})
-    return config.model_copy(update={"agents": agents, "simulation": simulation})
+    return config.model_copy(update={"agents": agents, "simulation": _timed(config)})
+
+
+def _timed(config: EnvironmentConfig) -> Simulation:
+    """The simulation with ``async`` and ``intervals`` as they are meant."""
+    simulation = config.simulation
+    tick_s, intervals, is_async = simulation.time_step, simulation.intervals, simulation.async_
+    written = [agent.interval for agent in config.agents]
+    if is_async and intervals is None and not any(written):
+        intervals = Intervals(**{level: -(-rate_s // tick_s) * tick_s for level, rate_s in RATES_S.items()})
+    if intervals is not None:
+        written += intervals.model_dump().values()
+    if is_async is None:
+        is_async = any(seconds not in (None, tick_s) for seconds in written)
+    return simulation.model_copy(update={"async_": is_async, "intervals": intervals})
 
 
 def _with_defaults(agent: AgentConfig) -> AgentConfig:

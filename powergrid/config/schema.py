@@ -46,6 +46,18 @@ class Forecast(Section):
     rho: float = Field(0.9, ge=0, lt=1, description="correlation of the error from one hour ahead to the next [1]")
 
 
+class Intervals(Section):
+    """Seconds between two decisions of an agent, by its level; an agent's own ``interval`` comes first."""
+
+    device: int | None = Field(None, gt=0, description="devices [s]; omitted: every tick")
+    grid: int | None = Field(None, gt=0, description="coordinators of devices [s]; omitted: every tick")
+    system: int | None = Field(None, gt=0, description="operators above coordinators [s]; omitted: every tick")
+
+
+RATES_S = {"device": 60, "grid": 900, "system": 3600}
+"""Intervals by level where ``async: true`` stands alone, each rounded up to whole ticks [s]."""
+
+
 class Simulation(Section):
     """Time, limits and the end of an episode."""
 
@@ -54,8 +66,11 @@ class Simulation(Section):
     async_: bool | None = Field(
         None,
         alias="async",
-        description="whether agents may act at intervals of their own; omitted: true if an agent has an interval",
+        description="whether agents decide at intervals of their own; omitted: true if there is an interval above a "
+        "tick; true without any interval: devices every 60 s, coordinators every 900 s, operators every 3600 s, each "
+        "rounded up to whole ticks",
     )
+    intervals: Intervals | None = Field(None, description="seconds between two decisions, by level of the agent")
     v_min_pu: float = Field(0.95, gt=0, description="lower end of the voltage band [pu]")
     v_max_pu: float = Field(1.05, gt=0, description="upper end of the voltage band [pu]")
     unbalance_max_percent: float = Field(

@@ -46,8 +46,12 @@ class AgentConfig(Section):
     protocol: Annotated[ProtocolConfig, from_text(ProtocolConfig, "type")] | None = Field(
         None, description="vertical protocol of a coordinator"
     )
-    interval: int | None = Field(None, gt=0, description="seconds between two of its decisions; omitted: every tick")
-    offset: int = Field(0, ge=0, description="time of its first decision [s]")
+    interval: int | None = Field(
+        None,
+        gt=0,
+        description="seconds between two of its decisions; omitted: that of its protocol or level, else every tick",
+    )
+    offset: int = Field(0, ge=0, description="time of its first decision [s], less than its interval")
     observability: Literal["local", "full"] = Field(
         "local", description="local: its devices, area and prices; full: everything that any agent observes"
     )

@@ -11,6 +11,7 @@ from powergrid.agents.device_agent import MEASURED, DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.build_network import outage_rows
+from powergrid.config.check_intervals import level_name
 from powergrid.config.local_control import controllers
 from powergrid.config.resolve import Source, resolve, with_overrides
 from powergrid.config.schema import EnvironmentConfig
@@ -75,6 +76,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
     dt_s = config.simulation.time_step
     series = python_devices.prepare(agents, dataset, dt_s, config.simulation.episode_length)
     vertical, horizontal = _protocols(config, agents)
+    _set_intervals(config, agents)
     outages = _outages(config, network)
     agents += add_meters(config.tariff, network, agents, Ownership(agents, vertical, horizontal), outages)
     load_series = _load_series(config, network)
@@ -238,6 +240,15 @@ def _protocols(
         if frequency is not None and agent.interval_s is None:
             agent.interval_s = frequency
     return vertical, horizontal
+
+
+def _set_intervals(config: EnvironmentConfig, agents: Sequence[Agent]) -> None:
+    """Set the interval of the configuration's agents without one of their own to that of their level."""
+    by_level = config.simulation.intervals
+    configured = {described.id for described in config.agents}
+    for agent in agents:
+        if by_level is not None and agent.interval_s is None and agent.id in configured:
+            agent.interval_s = getattr(by_level, level_name(agent.level))
 
 
 def _load_series(config: EnvironmentConfig, network: AnyNetwork) -> list[str]:

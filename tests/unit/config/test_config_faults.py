@@ -399,3 +399,64 @@ def test_own_times_where_all_act_in_every_tick(tmp_path):
     (issue,) = issues_of(tmp_path, f"network: ieee13\nsimulation: {{async: false}}\n{agents}")
     assert (issue.path, issue.line) == ("agents[0].interval", 3)
     assert "simulation.async is false" in issue.message
+
+
+def test_all_faults_of_times_are_noted_at_once(tmp_path):
+    """Of levels and agents: no multiple of the tick, zero, negative, an offset beyond the first interval."""
+    text = """network: ieee13
+simulation:
+  time_step: 300
+  intervals:
+    device: 60
+    grid: 0
+    systems: 3600
+agents:
+  - {id: a, type: ESS, bus: 671, interval: -300}
+  - {id: b, type: ESS, bus: 671, interval: 900, offset: 1200}
+  - {id: c, type: ESS, bus: 671, offset: 300}
+  - {id: d, type: ESS, bus: 671, interval: 600, offset: -300}
+  - {id: e, type: ESS, bus: 671, interval: 600, offset: 100}
+"""
+    found = {issue.path: f"{issue.line}: {issue.message}; {issue.hint}" for issue in issues_of(tmp_path, text)}
+    wanted = {
+        "simulation.intervals.device": ("5: 60 s is not a multiple of the time step of 300 s", "use 300"),
+        "simulation.intervals.grid": ("6: 0 must be greater than 0", ""),
+        "simulation.intervals.systems": ('7: unknown key "systems" (value 3600)', 'did you mean "system"?'),
+        "agents[0].interval": ("9: -300 must be greater than 0", ""),
+        "agents[1].offset": ("10: offset 1200: ", "use 300, or give it an interval above 1200"),
+        "agents[2].offset": ("11: offset 300: ", "within its interval of 60 s", "leave it out"),
+        "agents[3].offset": ("12: -300 must be greater than or equal to 0", ""),
+        "agents[4].offset": ("13: 100 s is not a multiple of the time step of 300 s", "use 300"),
+    }
+    assert set(found) == set(wanted)
+    for path, parts in wanted.items():
+        assert all(part in found[path] for part in parts), found[path]
+
+
+@pytest.mark.parametrize(
+    ("agent", "intervals", "interval_s"),
+    [
+        ("type: ESS, bus: 671", "{}", 900),
+        ("type: ESS, bus: 671", "{device: 1800, grid: 7200}", 1800),
+        ("type: GridCoordinator, protocol: price_signal", "{device: 1800, system: 7200}", 900),
+        ("type: GridCoordinator, protocol: {type: price_signal, params: {update_freq: 2700}}", "{grid: 7200}", 2700),
+    ],
+)
+def test_the_first_decision_is_within_the_interval(tmp_path, agent, intervals, interval_s):
+    """The interval is that of the agent, of its protocol, of its level or one tick, in this order."""
+    battery = "{id: b, type: ESS, bus: 671, policy: learned}"
+    children = ", sub_agents: [b]" if "Coordinator" in agent else ""
+    head = f"network: ieee13\nsimulation: {{intervals: {intervals}}}\n"
+    text = f"{head}agents: [{{id: a, {agent}{children}, policy: learned, offset: %d}}, {battery}]\n"
+    (issue,) = issues_of(tmp_path, text % (2 * interval_s))
+    assert (issue.path, issue.line) == ("agents[0].offset", 3)
+    assert f"within its interval of {interval_s} s" in issue.message
+    sound = tmp_path / "sound.yaml"
+    sound.write_text(text % (interval_s - 900))
+    assert powergrid.load_config(sound).config.agents[0].offset == interval_s - 900
+
+
+def test_intervals_of_levels_where_all_act_in_every_tick(tmp_path):
+    (issue,) = issues_of(tmp_path, "network: ieee13\nsimulation: {async: false, intervals: {grid: 1800}}\n")
+    assert issue.path == "simulation.intervals.grid"
+    assert "simulation.async is false" in issue.message

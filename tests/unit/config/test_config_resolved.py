@@ -107,6 +107,28 @@ def test_own_times_are_seen():
     base = {"network": "ieee13", "agents": [{"id": "a", "type": "ESS", "bus": 671, "interval": 3600}]}
     assert powergrid.load_config(base).config.simulation.async_ is True
     assert powergrid.load_config({**base, "simulation": {"time_step": 3600}}).config.simulation.async_ is False
+    by_level = {**base, "simulation": {"time_step": 3600, "intervals": {"grid": 7200}}}
+    assert powergrid.load_config(by_level).config.simulation.async_ is True
+
+
+@pytest.mark.parametrize(
+    ("tick_s", "intervals_s"), [(60, (60, 900, 3600)), (300, (300, 900, 3600)), (640, (640, 1280, 3840))]
+)
+def test_async_alone_means_the_usual_rates_in_whole_ticks(tick_s, intervals_s):
+    agents = [{"id": "a", "type": "ESS", "bus": 671}]
+    timed = {"network": "ieee13", "agents": agents, "simulation": {"async": True, "time_step": tick_s}}
+    resolved = powergrid.load_config(timed)
+    assert tuple(resolved.config.simulation.intervals.model_dump().values()) == intervals_s
+    agents[0]["interval"] = 10 * tick_s  # with an interval of its own, nobody else's changes
+    assert powergrid.load_config(timed).config.simulation.intervals is None
+
+
+def test_intervals_survive_the_export(tmp_path):
+    timed = {"network": "ieee13", "simulation": {"async": True, "time_step": 300}}
+    resolved = powergrid.load_config(timed)
+    file = tmp_path / "copy.yaml"
+    file.write_text(resolved.to_yaml(tmp_path))
+    assert powergrid.load_config(file).config.simulation == resolved.config.simulation
 
 
 class TestOverrides:

@@ -44,14 +44,34 @@ def test_agents_hold_their_action_between_decisions():
 
 def test_nobody_decides_before_its_offset_and_devices_idle_until_then():
     env = small_worlds.make(
-        {**ESS, "interval": 2 * HOUR, "offset": 3 * HOUR}, {**DG, "interval": 4 * HOUR, "offset": HOUR}, PV
+        {**ESS, "interval": 4 * HOUR, "offset": 3 * HOUR}, {**DG, "interval": 4 * HOUR, "offset": HOUR}, PV
     )
     due, powers = follow(env, 7)
-    assert [row["ess_1"] for row in due] == [False, False, False, True, False, True, False]
+    assert [row["ess_1"] for row in due] == [False, False, False, True, False, False, False]
     assert [row["dg_1"] for row in due] == [False, True, False, False, False, True, False]
     assert not powers[:3, 0].any()  # a battery rests, a generator stays at its lowest power
     assert powers[0, 1] == 0.0
     assert powers[1:5, 1] == pytest.approx(0.4 * 0.6 / 2.0)
+
+
+def test_levels_have_intervals_and_agents_may_have_their_own():
+    """Battery and coordinator by level, the generator by itself."""
+    system = {"id": "iso_1", "type": "SystemAgent", "policy": "learned", "protocol": "price_signal"}
+    grid = operator(protocol="price_signal", sub_agents=["ess_1", "dg_1"])
+    agents = (ESS, {**DG, "interval": HOUR}, METER, grid, {**system, "sub_agents": ["operator_1"]})
+    intervals = {"device": 2 * HOUR, "grid": 3 * HOUR, "system": 4 * HOUR}
+    time = {"episode_length": 8, "time_step": HOUR, "intervals": intervals}
+    due, _ = follow(small_worlds.make(*agents, simulation=time), 6)
+    ticks = {id: [tick for tick, row in enumerate(due) if row[id]] for id in due[0]}
+    assert ticks == {"ess_1": [0, 2, 4], "dg_1": [0, 1, 2, 3, 4, 5], "operator_1": [0, 3], "iso_1": [0, 4]}
+
+
+def test_intervals_of_one_tick_change_no_bit():
+    plain = follow(small_worlds.make(ESS, DG, PV), 6)
+    time = {"episode_length": 8, "time_step": HOUR, "intervals": {"device": HOUR, "grid": HOUR, "system": HOUR}}
+    timed = follow(small_worlds.make(ESS, DG, PV, simulation=time), 6)
+    assert timed[0] == plain[0]
+    assert timed[1].tobytes() == plain[1].tobytes()
 
 
 def test_a_coordinator_holds_the_commands_of_all_its_devices():
@@ -107,7 +127,7 @@ LARGE = {"type": "ESS", "params": {"capacity_mwh": 50.0}}
 RANDOM = [
     {**LARGE, "id": "ess_1", "bus": "671", "policy": "random", "interval": 4 * HOUR},
     {**DG, "policy": "random", "interval": 3 * HOUR, "offset": HOUR},
-    {**LARGE, "id": "ess_2", "bus": "634", "policy": "learned", "offset": HOUR},
+    {**LARGE, "id": "ess_2", "bus": "634", "policy": "learned", "interval": 2 * HOUR, "offset": HOUR},
 ]
 
 
@@ -125,9 +145,9 @@ def test_local_policies_hold_between_their_decisions(form):
     at = dict(zip(("ess_1", DG["id"], "ess_2"), changes.T, strict=True))
     assert np.flatnonzero(at["ess_1"]).tolist() == [3, 7]  # decided in ticks 0, 4 and 8
     assert np.flatnonzero(at[DG["id"]]).tolist() == [0, 3, 6]  # in ticks 1, 4 and 7
-    assert powers[0, 2] == 0.0  # an offset counts without an interval, too
-    assert at["ess_2"].all()
-    assert due == [False] + [True] * 8
+    assert powers[0, 2] == 0.0
+    assert np.flatnonzero(at["ess_2"]).tolist() == [0, 2, 4, 6]
+    assert due == [False, True] * 4 + [False]
 
 
 def _powers(config, form: str, ticks: int) -> tuple[np.ndarray, list[bool]]:
