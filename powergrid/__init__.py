@@ -12,6 +12,7 @@ _HOME = {
     "make": "powergrid.envs",
     "make_vec": "powergrid.envs",
     "make_functional": "powergrid.envs",
+    "SemiMarkovEnv": "powergrid.envs",
     "network": "powergrid.networks",
     "Network": "powergrid.networks",
     "rainflow": "powergrid.core.cycles",

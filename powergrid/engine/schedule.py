@@ -33,7 +33,7 @@ def choose(xp: Any, layout: Layout, state: State, actions: Array) -> tuple[Array
         flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
         slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
         if (plan.interval > 1).any() or (plan.offset > 0).any():
-            due = due_at(state.tick, plan.interval, plan.offset)
+            due = actors_due(layout, state.tick)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)
     return slots, due
 
@@ -41,6 +41,11 @@ def choose(xp: Any, layout: Layout, state: State, actions: Array) -> tuple[Array
 def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:
     """Whether each of several agents or slots is decided on at a tick, ``(*batch, n)``."""
     return formulas.due(tick[..., None], interval, offset)
+
+
+def actors_due(layout: Layout, tick: Array) -> Array:
+    """Whether each actor decides at a tick, ``(*batch, A)``."""
+    return due_at(tick, layout.slots.interval, layout.slots.offset)
 
 
 def command(family: Family, physical: Array) -> Any:

@@ -107,8 +107,11 @@ class Infos(dict[str, Any]):
         return dict, (dict(self),)
 
 
-def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, dict[str, Any]]:
-    """Infos of a step by agent, from results of one environment; those of a reset have the same keys."""
+def agent_infos(agents: Sequence[str], results: Results, due_next: Array, day: int) -> dict[str, dict[str, Any]]:
+    """Infos of a step by agent, from results of one environment; those of a reset have the same keys.
+
+    `due_next` says for each agent whether its action takes effect in the next tick, ``(A,)``.
+    """
     converged = bool(results.converged[0])
     columns = zip(
         agents,
@@ -116,6 +119,7 @@ def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, 
         results.costs[0],
         results.money[0],
         results.due[0].tolist(),
+        due_next.tolist(),
         results.clipped[0].tolist(),
         results.available[0].tolist(),
         strict=False,  # the rows of other accounts follow those of acting agents
@@ -127,11 +131,12 @@ def agent_infos(agents: Sequence[str], results: Results, day: int) -> dict[str, 
             "money": money,
             "converged": converged,
             "due": due,
+            "due_next": following,
             "available": available,
             "clipped": clipped,
             "day": day,
         }
-        for agent, cost, costs, money, due, clipped, available in columns
+        for agent, cost, costs, money, due, following, clipped, available in columns
     }
 
 

@@ -20,6 +20,7 @@ from gymnasium.vector.utils import batch_space
 from powergrid.config.resolve import ResolvedConfig
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
+from powergrid.engine import schedule
 from powergrid.engine.results import Results, blank_results
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_options
@@ -212,7 +213,7 @@ class VectorPowerGridEnv(VectorEnv):
         Returns
         -------
         observations, rewards, terminations, truncations, infos
-            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due`` and ``available`` by agent,
+            `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due``, ``due_next`` and ``available`` by agent,
             ``converged``, ``day`` (of the episode that the observation belongs to) and, where episodes ended,
             ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
 
@@ -319,6 +320,8 @@ class VectorPowerGridEnv(VectorEnv):
             lambda name: {name: self._split(getattr(results, name))},
         )
         infos["converged"] = results.converged
+        tick = np.concatenate([block.tick for block in self._blocks])
+        infos["due_next"] = self._split(schedule.actors_due(self.world.layout, tick))
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
 

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """One episode is run once: a third less compilation is worth more than a faster step."""
-FIXED_INFO = {"cost", "costs", "money", "converged", "due", "available", "clipped", "day"}
+FIXED_INFO = {"cost", "costs", "money", "converged", "due", "due_next", "available", "clipped", "day"}
 
 
 @pytest.fixture(scope="module", params=preset_names())

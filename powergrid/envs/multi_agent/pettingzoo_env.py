@@ -10,6 +10,7 @@ import numpy as np
 from powergrid.config.resolve import ResolvedConfig, Source
 from powergrid.core import random
 from powergrid.core.errors import ActionError
+from powergrid.engine import schedule
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
@@ -274,6 +275,9 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         actions
             One vector in [-1, 1] for every live agent; numbers outside are clipped and counted in ``info["clipped"]``.
 
+            Between its decisions an agent's action has no effect; ``info["due_next"]`` and :attr:`due_agents` say
+            whose action counts.
+
         Returns
         -------
         observations, rewards, terminations, truncations, infos
@@ -332,8 +336,18 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
         """Infos by agent; each is computed at its first use."""
-        day = self._day
-        return Infos(self.possible_agents, lambda _: agent_infos(self.possible_agents, results, day))
+        day, due_next = self._day, self._due_next()
+        return Infos(self.possible_agents, lambda _: agent_infos(self.possible_agents, results, due_next, day))
+
+    @property
+    def due_agents(self) -> list[str]:
+        """Agents whose actions take effect in the next step; the others hold theirs. Empty when the episode is over."""
+        return [agent for agent, due in zip(self.possible_agents, self._due_next().tolist(), strict=True) if due]
+
+    def _due_next(self) -> np.ndarray:
+        """Whether each agent decides in the next tick, ``(A,)``."""
+        due: np.ndarray = schedule.actors_due(self.world.layout, np.asarray(self._tick)) & bool(self.agents)
+        return due
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         sizes = self.world.layout.view.sizes

@@ -97,7 +97,7 @@ def test_costs_can_be_asked_for_later():
     actions = {agent: space.sample() for agent, space in env.action_space.items()}
     _, rewards, _, _, infos = env.step(actions)
     env.step(actions)  # the tables of the first step are still its own
-    assert set(infos) == {"cost", "costs", "money", "clipped", "due", "available", "converged", "day"}
+    assert set(infos) == {"cost", "costs", "money", "clipped", "due", "due_next", "available", "converged", "day"}
     whole = dict(infos)
     for agent, reward in rewards.items():
         assert np.allclose(-whole["money"][agent].sum(-1) - whole["costs"][agent].sum(-1), reward)
