@@ -57,7 +57,8 @@ class SemiMarkovEnv:
     ticks since its decision at tick t, so that it faces a semi-Markov decision process: a learner discounts the value
     of the next observation by ``gamma ** info["ticks"]`` (Sutton, Precup and Singh, "Between MDPs and semi-MDPs",
     Artificial Intelligence 112, 1999). What an agent is paid before its first decision is part of its first reward,
-    undiscounted. The end of the episode ends the intervals of all agents.
+    undiscounted; with its first observation come the reward 0 and the ``ticks`` 0. The end of the episode ends the
+    intervals of all agents.
 
     Parameters
     ----------
@@ -183,7 +184,8 @@ class SemiMarkovEnv:
         while self.agents and not self.due_agents:
             observations, terminated, truncated, infos = self._tick()
         who = self.due_agents if self.agents else self.possible_agents
-        rewards = dict(zip(self.possible_agents, self._interval.reward.tolist(), strict=True))
+        ended = self._ended()
+        rewards = dict(zip(self.possible_agents, (self._interval.reward * ended).tolist(), strict=True))
         return (
             {agent: observations[agent] for agent in who},
             {agent: rewards[agent] for agent in who},
@@ -221,20 +223,24 @@ class SemiMarkovEnv:
                 present = ", ".join(map(str, actions)) or "none"
                 raise ActionError(f'no action for agent "{agent}", which is due; there are actions for: {present}')
 
+    def _ended(self) -> np.ndarray:
+        """Agents that have an interval to end: those that have decided and, when the episode is over, all."""
+        return self._interval.decided | (not self.agents)
+
     def _infos(self, infos: Mapping[str, dict[str, Any]], who: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Infos of some agents over their intervals."""
-        now, rows = self._interval, {agent: row for row, agent in enumerate(self.possible_agents)}
+        """Infos of some agents over their intervals; before a first decision these are empty."""
+        now, ended = self._interval, self._ended()
+        rows = {agent: row for row, agent in enumerate(self.possible_agents) if agent in who}
         return {
             agent: {
-                "ticks": int(now.ticks[row]),
-                "cost": float(now.costs[row].sum()),
-                "costs": now.costs[row].copy(),
-                "money": now.money[row].copy(),
+                "ticks": int(now.ticks[row] * ended[row]),
+                "cost": float(now.costs[row].sum() * ended[row]),
+                "costs": now.costs[row] * ended[row],
+                "money": now.money[row] * ended[row],
                 "converged": bool(now.converged[row]),
                 "clipped": int(now.clipped[row]),
                 "available": infos[agent]["available"],
                 "day": infos[agent]["day"],
             }
             for agent, row in rows.items()
-            if agent in set(who)
         }

@@ -182,6 +182,6 @@ def _powers(config, form: str, ticks: int) -> tuple[np.ndarray, list[bool]]:
             for value in wanted:
                 _, state, _, _, info = step(key, state, {group: jax.numpy.full((1, 1), value)})
                 powers.append(np.asarray(info["output"].p_mw))
-                due.append(bool(info["output"].due[0]))
+                due.append(bool(info["due"][group][0]))
     order = [env.world.layout.units.index(agent["id"]) for agent in RANDOM]
     return np.array(powers)[:, order], due

@@ -80,7 +80,7 @@ def test_rewards_of_intervals_are_discounted_from_the_decision():
     one, two, three = r.T
     expected = [
         {"ess_1": None, "ess_2": None},
-        {"ess_3": (three[0], 1)},  # before its first decision
+        {"ess_3": (0.0, 0)},  # its first observation
         {"ess_2": (two[0] + gamma * two[1], 2)},
         {"ess_1": (one[0] + gamma * one[1] + gamma**2 * one[2], 3)},
         {"ess_2": (two[2] + gamma * two[3], 2)},
@@ -172,7 +172,7 @@ def test_faults_are_named():
     env = powergrid.SemiMarkovEnv(powergrid.make(config([(2, 0), (3, 1)], 4)))
     env.reset(seed=1)
     none = np.zeros(1)
-    with pytest.raises(ActionError, match='agent "ess_2", which is not due and holds its last one; .* for: ess_1'):
+    with pytest.raises(ActionError, match=r'"ess_2", which is not due and holds its last one; .* for: ess_1'):
         env.step({"ess_1": none, "ess_2": none})
     with pytest.raises(ActionError, match='no action for agent "ess_1", which is due'):
         env.step({})
