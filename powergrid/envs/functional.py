@@ -139,8 +139,8 @@ class FunctionalEnv:
         -------
         observations, state, rewards, done, info
             `done` has one array per group and ``"__all__"``. `info` holds `terminated`, `truncated`, `final_obs`, the
-            central `state` and `final_state`, the rows `money` and `costs` by account, and `due`: by group, whether each
-            agent decided in this tick.
+            central `state` and `final_state`, the rows `money` and `costs` by account, and `due`: by group, whether
+            each agent decided in this tick.
         """
         now = self._exogenous(state.engine)
         noise = self.world.noise(jnp, state.engine.key, state.engine.tick + 1, self.dtype)
