@@ -205,7 +205,9 @@ class SemiMarkovEnv:
         observations, rewards, terminations, truncations, infos = step
         self._interval.begin(np.isin(self.possible_agents, due))
         reward = np.fromiter(rewards.values(), dtype=float, count=len(self.possible_agents))
-        self._interval.add(reward, self.env.output, self.gamma)
+        output = self.env.output
+        assert output is not None, "it follows a step"
+        self._interval.add(reward, output, self.gamma)
         return observations, any(terminations.values()), any(truncations.values()), infos
 
     def _check_due(self, actions: Mapping[str, Any], due: Sequence[str]) -> None:
