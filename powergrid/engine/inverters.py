@@ -20,8 +20,7 @@ from powergrid.agents.curves import Curve, active_slot, reactive_slot
 from powergrid.core.backend import Namespace, is_numpy, while_loop
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import schedule
-from powergrid.engine.layout import Layout, Params
-from powergrid.engine.state import State
+from powergrid.engine.tick import Tick
 
 ROUNDS = 100
 """Flows within which the inverters of a network come to rest; three to five are usual."""
@@ -133,13 +132,14 @@ class Inverters:
         found: Array = sum(parts[1:], start=parts[0])
         return found
 
-    def offered(self, xp: Any, layout: Layout, params: Params, now: Array, v_pu: Array) -> Array:
+    def offered(self, tick: Tick) -> Array:
         """What nature offers to the units whose command is a share of it [MW], ``(*batch, n)``."""
+        xp, layout, now = tick.xp, tick.layout, tick.now
         found: Array = xp.zeros((*now.shape[:-1], len(self.unit)), dtype=now.dtype)
         for i in np.unique(self.family[self.by_share]).tolist():
             family = layout.families[i]
-            series = schedule.exogenous_of(family, now, v_pu)
-            offered_mw = family.kernel.available(xp, params.families[i], series, layout.settings.dt_h)
+            series = schedule.exogenous_of(family, now, tick.v_pu)
+            offered_mw = family.kernel.available(xp, tick.params.families[i], series, layout.settings.dt_h)
             offered_mw = xp.broadcast_to(offered_mw, (*now.shape[:-1], family.size))
             found = xp.where(
                 self.by_share & (self.family == i), offered_mw[..., np.where(self.family == i, self.row, 0)], found
@@ -163,7 +163,7 @@ class Inverters:
         return found
 
 
-class Tick(NamedTuple):
+class Following(NamedTuple):
     """What the units of a running tick deliver at any voltage.
 
     Attributes
@@ -172,50 +172,46 @@ class Tick(NamedTuple):
         What is commanded besides the curves, ``(*batch, K)``.
     injections
         What every family injects with these.
-    v_pu
-        Voltages of the last tick.
+    offered_mw
+        What nature offers to the units whose command is a share of it, ``(*batch, n)``.
+    topology
+        The topology that holds, ``None`` where there is only one.
+    node_load
+        Bus loads with the injections of all families.
     """
 
-    xp: Any
-    layout: Layout
-    params: Params
+    tick: Tick
     inverters: Inverters
-    state: State
     slots: Array
     injections: list[Injection]
-    now: Array
-    v_pu: Array
     offered_mw: Array
     topology: Array | None
     node_load: Callable[[list[Injection]], NodeLoad]
 
     def start(self) -> Array:
         """Voltages of the terminals in the last tick."""
-        return self.inverters.terminal(self.xp, self.v_pu)
+        return self.inverters.terminal(self.tick.xp, self.tick.v_pu)
 
     def deliver(self, w: Array) -> tuple[Array, dict[int, Any], list[Injection]]:
         """Slots at the voltages `w`, states of the families that have such units, and all injections."""
-        xp, layout, inverters = self.xp, self.layout, self.inverters
+        xp, layout, inverters = self.tick.xp, self.tick.layout, self.inverters
         slots = inverters.slots(xp, self.slots, w, self.offered_mw)
         physical = layout.slots.physical(slots)
         devices: dict[int, Any] = {}
         injections = list(self.injections)
         for i in np.unique(inverters.family).tolist():
-            family, before = layout.families[i], self.state.devices[i]
-            exogenous, command = schedule.exogenous_of(family, self.now, self.v_pu), schedule.command(family, physical)
-            dt_h = layout.settings.dt_h
-            after, injection = family.kernel.step(xp, self.params.families[i], before, command, exogenous, dt_h)
-            if self.topology is not None:
-                assert layout.grid.switching is not None
-                alive = xp.asarray(layout.grid.switching.unit_alive[i])[self.topology]
-                after = type(after)(*(xp.where(alive, new, old) for new, old in zip(after, before, strict=True)))
-                injection = Injection(*(xp.where(alive, power, 0.0) for power in injection))
-            own = np.zeros(family.size, bool)
-            own[inverters.row[inverters.family == i]] = True
-            devices[i] = after
+            made = self.tick.delivered(i, schedule.command(layout.families[i], physical))
+            devices[i], injection = self.tick.with_voltage(i, self.topology, *made)
+            own = self._own(i)
             pairs = zip(injection, injections[i], strict=True)
             injections[i] = Injection(*(xp.where(own, new, old) for new, old in pairs))
         return slots, devices, injections
+
+    def _own(self, i: int) -> np.ndarray:
+        """Whether each unit of a family follows its voltage, ``(n,)``."""
+        own = np.zeros(self.tick.layout.families[i].size, bool)
+        own[self.inverters.row[self.inverters.family == i]] = True
+        return own
 
     def powers(self, injections: list[Injection]) -> tuple[Array, Array]:
         """Active and reactive power of the units, ``(*batch, n)`` each [MW, Mvar]."""
@@ -224,29 +220,28 @@ class Tick(NamedTuple):
         for i in families:
             mine = self.inverters.family == i
             at[mine] = first + self.inverters.row[mine]
-            first += self.layout.families[i].size
+            first += self.tick.layout.families[i].size
         columns = ([injections[i][k] for i in families] for k in range(2))
-        p_mw, q_mvar = (c[0] if len(c) == 1 else self.xp.concatenate(c, axis=-1) for c in columns)
+        p_mw, q_mvar = (c[0] if len(c) == 1 else self.tick.xp.concatenate(c, axis=-1) for c in columns)
         return p_mw[..., at], q_mvar[..., at]
 
     def alive(self) -> Any:
         """Whether each unit has voltage, ``(*batch, n)``."""
         if self.topology is None:
             return True
-        assert self.layout.grid.switching is not None
+        switching = self.tick.layout.grid.switching
+        assert switching is not None
         parts = zip(self.inverters.family.tolist(), self.inverters.row.tolist(), strict=True)
-        table = np.stack([self.layout.grid.switching.unit_alive[i][:, row] for i, row in parts], axis=-1)
-        return self.xp.asarray(table)[self.topology]
+        table = np.stack([switching.unit_alive[i][:, row] for i, row in parts], axis=-1)
+        return self.tick.xp.asarray(table)[self.topology]
 
     def after(self, w: Array, devices: Sequence[Any]) -> tuple[Array, tuple[Any, ...], list[Injection]]:
         """Slots, states and injections at rest; the other families' as they are."""
         slots, changed, injections = self.deliver(w)
         kept = list(devices)
         for i, new in changed.items():
-            own = np.zeros(self.layout.families[i].size, bool)
-            own[self.inverters.row[self.inverters.family == i]] = True
-            pairs = zip(new, devices[i], strict=True)
-            kept[i] = type(new)(*(self.xp.where(own, a, b) for a, b in pairs))
+            own, pairs = self._own(i), zip(new, devices[i], strict=True)
+            kept[i] = type(new)(*(self.tick.xp.where(own, a, b) for a, b in pairs))
         return slots, tuple(kept), injections
 
 
@@ -307,7 +302,7 @@ class Round(NamedTuple):
     left: Array
 
 
-def at_rest(tick: Tick, solve: Callable[[NodeLoad, Any], Flow], start: Any, w: Array) -> tuple[Flow, Array]:
+def at_rest(tick: Following, solve: Callable[[NodeLoad, Any], Flow], start: Any, w: Array) -> tuple[Flow, Array]:
     """Flow with the inverters at rest, and the voltages that they read.
 
     A flow whose inverters do not come to rest within :data:`ROUNDS` counts as not converged.
@@ -321,7 +316,7 @@ def at_rest(tick: Tick, solve: Callable[[NodeLoad, Any], Flow], start: Any, w: A
     w
         Voltages to begin with [pu], ``(*batch, n)``.
     """
-    xp, inverters, alive = tick.xp, tick.inverters, tick.alive()
+    xp, inverters, alive = tick.tick.xp, tick.inverters, tick.alive()
     eps = float(np.finfo(w.dtype).eps)
     rest_pu, nudge_pu = max(inverters.rest_pu, 50.0 * eps), 4.0 * float(np.sqrt(eps))
     r_pu, x_pu = (xp.asarray(table, dtype=w.dtype) for table in (inverters.r_pu, inverters.x_pu))

@@ -16,9 +16,8 @@ from powergrid.core.backend import while_loop
 from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import schedule
 from powergrid.engine.islands import Islands
-from powergrid.engine.layout import Layout, Params
 from powergrid.engine.regulation import Start
-from powergrid.engine.state import State
+from powergrid.engine.tick import Tick
 
 ROUNDS = 12
 """Flows in which the units take over from the reference; each leaves about the share of the losses that moves."""
@@ -27,28 +26,6 @@ MOVED_MW = 1e-7
 SHORT_MW = 1e-6
 """Power that an island may lack without collapse [MW]; 64 units in the last place of 1 MW in float32."""
 _UNLIMITED = 1e9
-
-
-class Tick(NamedTuple):
-    """What the kernels of a running tick read."""
-
-    xp: Any
-    layout: Layout
-    params: Params
-    state: State
-    physical: Array
-    now: Array
-    v_pu: Array
-
-    def step(self, family: int, p_mw: Array, q_mvar: Array) -> tuple[Any, Injection]:
-        """Kernel of a family of forming units, told to deliver these powers."""
-        found, columns = self.layout.families[family], self.params.families[family]
-        command = schedule.command(found, self.physical)._replace(p_mw=p_mw, q_mvar=q_mvar)
-        exogenous = schedule.exogenous_of(found, self.now, self.v_pu)
-        stepped: tuple[Any, Injection] = found.kernel.step(
-            self.xp, columns, self.state.devices[family], command, exogenous, self.layout.settings.dt_h
-        )
-        return stepped
 
 
 class _Round(NamedTuple):
@@ -87,6 +64,8 @@ def carry(
 
     Parameters
     ----------
+    tick
+        With its commands.
     devices, injections
         After the tick with the commands as given: the set points.
     start
@@ -220,7 +199,8 @@ def _rerun(
     for which, i in enumerate(islands.families):
         size = injections[i].p_mw.shape[-1]
         mine, own = _spread(xp, islands, which, carried, size)
-        device, injection = tick.step(i, *told[i])
+        command = schedule.command(tick.layout.families[i], tick.physical)._replace(**told[i]._asdict())
+        device, injection = tick.delivered(i, command)
         keep = own & mine
         after[i] = type(device)(*(xp.where(keep, new, old) for new, old in zip(device, devices[i], strict=True)))
         found[i] = Injection(*(xp.where(keep, new, old) for new, old in zip(injection, injections[i], strict=True)))

@@ -15,8 +15,8 @@ from powergrid.coordination.layers import Layer
 from powergrid.core.types import Array, Flow
 from powergrid.engine import formulas
 from powergrid.engine.blocks import Blocks, CostColumns, MoneyColumns
-from powergrid.engine.layout import DROPPED, SHARED, UNBALANCE, Family, Layout, Params
-from powergrid.engine.state import State
+from powergrid.engine.layout import DROPPED, SHARED, UNBALANCE, Family, Layout
+from powergrid.engine.tick import Tick
 from powergrid.powerflow.sequence import unbalance
 
 
@@ -64,30 +64,22 @@ def settling_families(families: Sequence[Family]) -> list[int]:
     return [i for i, value in enumerate(probe) if value is not None]
 
 
-def money(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    before: State,
-    devices: tuple[Any, ...],
-    family_money: Sequence[Array],
-    settled: Sequence[Array],
-) -> Array:
+def money(tick: Tick, devices: tuple[Any, ...], family_money: Sequence[Array], settled: Sequence[Array]) -> Array:
     """Costs [$] by account and name, ``(*batch, accounts, names)``.
 
     Parameters
     ----------
-    before, devices
-        State before the tick, and the families' states after it: what they hold is settled as it moves.
+    devices
+        The families' states after the tick: what they hold is settled as it moves.
     family_money
         Money of every family and name, in order.
     settled
         What the members of each layer pay, by name, with the counterparty last.
     """
-    stored = []
+    xp, layout, before, stored = tick.xp, tick.layout, tick.state, []
     for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
         price = before.settlement_per_mwh[..., at]
-        worth, columns = layout.families[i].kernel.worth, params.families[i]
+        worth, columns = layout.families[i].kernel.worth, tick.params.families[i]
         stored.append(worth(xp, columns, before.devices[i], price) - worth(xp, columns, devices[i], price))
     values = MoneyColumns(device=family_money, settlement=stored, protocol=settled)
     columns = layout.ledger.money_blocks.join(xp, values, before.tick.shape, before.settlement_per_mwh.dtype)
@@ -114,10 +106,7 @@ def cost_columns(
 
 
 def costs(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    now: Array,
+    tick: Tick,
     flow: Flow,
     family_violations: Sequence[Array],
     broken: Sequence[Array],
@@ -128,17 +117,17 @@ def costs(
     Voltage outside the band, overload and voltage unbalance of what solved; unserved are the loads of dead islands, and
     all load where the flow diverged. Violations of families and of layers come by name, in order.
     """
-    given = layout.settings
+    xp, layout, given = tick.xp, tick.layout, tick.layout.settings
     solved = flow.converged[..., None]
     voltage = formulas.voltage_price(xp, flow.v_pu, given.v_min_pu, given.v_max_pu, given.voltage_price * given.dt_h)
     alive, dead_mw = solved, 0.0
     if topology is not None:
         alive = solved & flow.energised
-        dead_mw = _dead_load(xp, layout, params, now, topology)
+        dead_mw = _dead_load(tick, topology)
     voltage = xp.where(alive, voltage, 0.0)
     overload = formulas.overload_price(xp, flow.loading, given.overload_price * given.dt_h)
     overload = xp.where(solved, overload, 0.0)
-    load_mw = now[..., layout.grid.load_series] @ params.unserved_to_account
+    load_mw = tick.now[..., layout.grid.load_series] @ tick.params.unserved_to_account
     unserved = formulas.unserved_price(xp, xp.where(solved, dead_mw, load_mw), given.unserved_price * given.dt_h)
     values = CostColumns(
         voltage=[voltage],
@@ -152,11 +141,11 @@ def costs(
     return _shared_out(xp, layout, layout.ledger.costs(xp, columns), len(layout.ledger.cost_names))
 
 
-def _dead_load(xp: Any, layout: Layout, params: Params, now: Array, topology: Array) -> Array:
+def _dead_load(tick: Tick, topology: Array) -> Array:
     """The network's own load in dead islands by account, the shared rest last [MW]."""
-    switching = layout.grid.switching
+    xp, grid, params = tick.xp, tick.layout.grid, tick.params
+    switching, own = grid.switching, tick.now[..., grid.load_series]
     assert switching is not None
-    own = now[..., layout.grid.load_series]
     load_mw = own @ params.load_p_mw + sum(own @ table for table in params.load_by_voltage[::2])
     dead = xp.logical_not(xp.asarray(switching.energised)[topology])
     return switching.to_account(xp, xp.where(dead, load_mw, 0.0))

@@ -18,8 +18,8 @@ from powergrid.coordination.layers import Layer, Now
 from powergrid.core.types import Array
 from powergrid.engine import schedule
 from powergrid.engine.gather import join
-from powergrid.engine.layout import Family, Layout, Params
-from powergrid.engine.state import Exogenous, Noise, State
+from powergrid.engine.layout import Family
+from powergrid.engine.tick import Tick
 
 NOBODY, SHARE, RULE, RANDOM, RELAY, KERNEL, ABSTAIN = range(7)
 """What fills a slot: nobody here, a fixed share of the range, the rule of its family or protocol, a random number, the
@@ -146,16 +146,7 @@ class Memory(NamedTuple):
     signals: Array
 
 
-def decide(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    exogenous: Exogenous,
-    noise: Noise,
-    choices: Choices,
-) -> tuple[Array, Memory]:
+def decide(tick: Tick, slots: Array) -> tuple[Array, Memory]:
     """Vertical layers top down, each after its parent has decided, then the devices.
 
     Layers that govern commands follow before delivery, the other horizontal ones after it.
@@ -169,57 +160,48 @@ def decide(
     -------
     slots, memory
     """
-    signals, states = state.signals, list(state.layers)
-    tick, due = now(layout, state, exogenous.now, noise), due_slots(layout, state.tick, choices)
+    layout, signals, states = tick.layout, tick.state.signals, list(tick.state.layers)
     for k, layer in enumerate(layout.coordination.layers):
         if layer.level == 0 or len(layer.governed):
             continue
-        slots = ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, None)
-        states[k], signals, _ = coordination.before(xp, layer, states[k], tick, layout.slots.physical(slots), signals)
-    policies = state.policies
-    if choices.any:
-        slots, policies = _devices(xp, layout, params, state, slots, exogenous.now, noise, choices, signals, due)
+        slots = ordered(tick, layer, states[k], slots, None)
+        physical = layout.slots.physical(slots)
+        states[k], signals, _ = coordination.before(tick.xp, layer, states[k], now(tick), physical, signals)
+    policies = tick.state.policies
+    if tick.choices.any:
+        slots, policies = _devices(tick, slots, signals)
     return slots, Memory(tuple(states), policies, signals)
 
 
-def due_slots(layout: Layout, tick: Array, choices: Choices) -> Array | None:
+def _due(tick: Tick) -> Array | None:
     """Where local policies decide at a tick, ``(*batch, K)``, the others hold; ``None`` is everywhere.
 
     A policy that stands in for actors is consulted for theirs in every tick.
     """
-    plan, own = layout.slots, layout.slots.actor < 0
+    plan, own = tick.layout.slots, tick.layout.slots.actor < 0
     if not plan.waits(own):
         return None
-    return schedule.due_at(tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
+    return schedule.due_at(tick.state.tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
 
 
-def now(layout: Layout, state: State, row: Array, noise: Noise) -> Now:
+def now(tick: Tick) -> Now:
     """What layers may use of the running tick, with the voltages of the last one."""
-    v_pu = (state.v_re * state.v_re + state.v_im * state.v_im) ** 0.5
-    return Now(state.tick, row, layout.columns.price, layout.settings.dt_h, v_pu, noise.protocols)
+    layout = tick.layout
+    return Now(tick.state.tick, tick.now, layout.columns.price, layout.settings.dt_h, tick.v_pu, tick.noise.protocols)
 
 
-def _devices(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    row: Array,
-    noise: Noise,
-    choices: Choices,
-    signals: Array,
-    due: Array | None,
-) -> tuple[Array, tuple[Any, ...]]:
+def _devices(tick: Tick, slots: Array, signals: Array) -> tuple[Array, tuple[Any, ...]]:
     """Commands of devices, by tables, rules and kernels."""
+    xp, layout, params, state, row = tick[:5]
+    choices, noise, due = tick.choices, tick.noise, _due(tick)
     plan, table, policies = layout.slots, _SlotValues(slots.shape), list(state.policies)
     own = {(id(acting.policy), acting.family): k for k, acting in enumerate(layout.policies.choices.acting)}
     prices = xp.concatenate([row, signals], axis=-1)
-    net_load_mw = _net_load(xp, layout, params, state, row) if choices.ruled else None
+    net_load_mw = _net_load(tick) if choices.ruled else None
     for i in choices.ruled:
         family, columns, device = layout.families[i], params.families[i], state.devices[i]
-        outlook = _outlook(xp, layout, family, row, prices, net_load_mw, settle(xp, layout, family, state))
-        values = readings(xp, family, row, state)
+        outlook = _outlook(tick, i, prices, net_load_mw)
+        values = schedule.exogenous_of(family, row, tick.v_pu)
         command = family.kernel.rule(xp, columns, device, values, outlook, layout.settings.dt_h)
         table.put_all(xp, plan, family, command, choices.how == RULE)
         for acting in choices.acting:
@@ -227,7 +209,7 @@ def _devices(
                 continue
             held = schedule.command(family, plan.physical(slots))
             uniform = noise.policy[..., acting.noise] if acting.policy.noisy else row[..., :1] * np.zeros(family.size)
-            v_pu = xp.sqrt(state.v_re**2 + state.v_im**2)[..., family.place]
+            v_pu = tick.v_pu[..., family.place]
             shaped = family.kernel.Command(*(xp.broadcast_to(c, uniform.shape) for c in command))
             unit = Unit(columns, device, values, outlook, v_pu, uniform, held, shaped)
             k = own.get((id(acting.policy), i))
@@ -237,7 +219,7 @@ def _devices(
             if k is not None:
                 policies[k] = after
     if layout.taps is not None and (choices.how == RELAY).any():
-        table.write(*_relay_moves(xp, layout, params, state, choices))
+        table.write(*_relay_moves(tick))
     chosen = table.slots(xp, slots)
     if (choices.how == SHARE).any():
         chosen = xp.where(choices.how == SHARE, xp.asarray(choices.share, dtype=slots.dtype), chosen)
@@ -248,26 +230,15 @@ def _devices(
     return xp.where(mine if due is None else mine & due, chosen, slots), tuple(policies)
 
 
-def ordered(
-    xp: Any,
-    layout: Layout,
-    layer: Layer,
-    state: Any,
-    tick: Now,
-    slots: Array,
-    noise: Noise,
-    choices: Choices,
-    due: Array | None,
-    position: Position | None,
-) -> Array:
-    """The slots with the orders that local policies give in one layer."""
-    plan, physical = layout.slots, layout.slots.physical(slots)
-    chosen = slots
+def ordered(tick: Tick, layer: Layer, state: Any, slots: Array, position: Position | None) -> Array:
+    """The slots with the orders that local policies give in one layer, whose state is `state`."""
+    xp, plan, choices, due = tick.xp, tick.layout.slots, tick.choices, _due(tick)
+    physical, chosen = plan.physical(slots), slots
     for how, name in ((RULE, "rule"), (ABSTAIN, "abstain")):
         mine = [choices.how[order] == how for order in layer.orders]
         if not any(mask.any() for mask in mine):
             continue
-        given = coordination.decided(xp, layer, state, tick, physical, name, position)
+        given = coordination.decided(xp, layer, state, now(tick), physical, name, position)
         table = _SlotValues(slots.shape)
         for k, (order, mask) in enumerate(zip(layer.orders, mine, strict=True)):
             if not mask.any():
@@ -286,7 +257,7 @@ def ordered(
         return slots
     chosen = xp.where(own & (choices.how == SHARE), xp.asarray(choices.share, dtype=slots.dtype), chosen)
     if (choices.how[fixed] == RANDOM).any():
-        chosen = xp.where(own & (choices.how == RANDOM), 2.0 * noise.policy - 1.0, chosen)
+        chosen = xp.where(own & (choices.how == RANDOM), 2.0 * tick.noise.policy - 1.0, chosen)
     return xp.where(own if due is None else own & due, chosen, slots)
 
 
@@ -328,37 +299,32 @@ class _SlotValues:
         return xp.concatenate([default, *self.values], axis=-1)[..., source]
 
 
-def readings(xp: Any, family: Any, now: Array, state: Any) -> Any:
-    """The family's ``Exogenous`` of the running tick, with the voltages of the last one."""
-    return schedule.exogenous_of(family, now, xp.sqrt(state.v_re**2 + state.v_im**2))
-
-
-def _net_load(xp: Any, layout: Layout, params: Params, state: State, now: Array) -> Array:
+def _net_load(tick: Tick) -> Array:
     """Load of each account minus all that sun, wind and water offer it [MW], ``(*batch, accounts + 1)``."""
-    net_load_mw = layout.net_load(xp, params, now)
+    xp, layout, params = tick[:3]
+    net_load_mw: Array = layout.net_load(xp, params, tick.now)
     for family, columns in zip(layout.families, params.families, strict=True):
         counted = "available_pu" in family.kernel.Exogenous._fields  # power by a series, in layout.net_load
         if counted or family.kernel.available is DeviceAgent.available:
             continue
-        series = readings(xp, family, now, state)
+        series = schedule.exogenous_of(family, tick.now, tick.v_pu)
         offered_mw = family.kernel.available(xp, columns, series, layout.settings.dt_h)
         owned = (family.account % net_load_mw.shape[-1])[:, None] == range(net_load_mw.shape[-1])
         net_load_mw = net_load_mw - offered_mw @ xp.asarray(owned, dtype=net_load_mw.dtype)
     return net_load_mw
 
 
-def settle(xp: Any, layout: Layout, family: Family, state: State) -> Array:
-    """Settlement price of each unit [$/MWh], ``(*batch, n)``; zero where it holds nothing of worth."""
-    at = {id(layout.families[i]): at for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True)}
-    if id(family) not in at:
-        return xp.zeros((*state.slots.shape[:-1], family.size), dtype=state.slots.dtype)
-    return state.settlement_per_mwh[..., at[id(family)]]
+def _settlement(tick: Tick, i: int) -> Array:
+    """Settlement price of each unit of a family [$/MWh], ``(*batch, n)``; zero where it holds nothing of worth."""
+    books, slots = tick.layout.ledger, tick.state.slots
+    if i not in books.settling:
+        return tick.xp.zeros((*slots.shape[:-1], tick.layout.families[i].size), dtype=slots.dtype)
+    return tick.state.settlement_per_mwh[..., books.settle_at[books.settling.index(i)]]
 
 
-def _outlook(
-    xp: Any, layout: Layout, family: Family, now: Array, prices: Array, net_load_mw: Array, settlement_per_mwh: Array
-) -> Outlook:
-    columns = layout.columns
+def _outlook(tick: Tick, i: int, prices: Array, net_load_mw: Array) -> Outlook:
+    """What the rule of family `i` may know of prices and loads."""
+    xp, now, family, columns = tick.xp, tick.now, tick.layout.families[i], tick.layout.columns
     start = len(columns.series)
     ahead = now[..., start : start + columns.price_hours]
     hour = now[..., columns.column("hour")]
@@ -373,38 +339,31 @@ def _outlook(
         mean_price_per_mwh=ahead.mean(-1)[..., None],
         net_load_mw=net_load_mw[..., family.account],
         hour=hour[..., None],
-        settlement_per_mwh=settlement_per_mwh,
+        settlement_per_mwh=_settlement(tick, i),
     )
 
 
-def _relay_moves(xp: Any, layout: Layout, params: Params, state: State, choices: Choices) -> tuple[Array, np.ndarray]:
+def _relay_moves(tick: Tick) -> tuple[Array, np.ndarray]:
     """Commands of regulators without local control, and their slots.
 
     They make the steps that their relays would make on the last voltages, upstream first.
     """
+    xp, layout, params, state = tick[:4]
     assert layout.taps is not None
     family, own, columns = layout.families[layout.taps], state.devices[layout.taps], params.families[layout.taps]
     kernel = family.kernel
-    reading = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)[..., layout.regulators.relay_bus]
+    reading = tick.v_pu[..., layout.regulators.relay_bus]
     if layout.regulators.relays is not None:
         reading = layout.regulators.relays.read(xp, state.v_re, state.v_im, kernel.ratio(columns, own))
     columns, rested = columns._replace(local_control=columns.step_pu * 0.0 + 1.0), own._replace(moves=own.moves * 0.0)
     steps = kernel.wanted_steps(xp, columns, rested, reading, columns.max_steps_per_tick)
     waits = xp.abs(steps) @ xp.asarray(layout.regulators.upstream, dtype=steps.dtype) > 0.0
-    free = family.free[:, 0] & (choices.how[family.slot[:, 0]] == RELAY)
+    free = family.free[:, 0] & (tick.choices.how[family.slot[:, 0]] == RELAY)
     moves = xp.where(waits, 0.0, steps) / columns.max_steps_per_tick
     return moves[..., free], family.slot[free, 0]
 
 
-def position(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    layer: Layer,
-    row: Array,
-    physical: Array,
-    injections: Sequence[Any] | None,
-) -> Position:
+def position(tick: Tick, layer: Layer, physical: Array, injections: Sequence[Any] | None) -> Position:
     """What a layer's members know when they order by rule.
 
     Parameters
@@ -414,6 +373,7 @@ def position(
     injections
         What every family injects in this tick; ``None`` where it is not known yet.
     """
+    xp, layout, params, _, row = tick[:5]
     load_mw = row[..., layout.grid.load_series] @ params.load_to_account
     imported = xp.where(layer.load >= 0, load_mw[..., layer.load], 0.0)
     if injections is not None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from powergrid.core.types import Array, Entry, Flow, Injection
 from powergrid.engine.blocks import FeatureColumns
-from powergrid.engine.layout import Columns, Layout, Ledger, Params
-from powergrid.engine.state import Noise, State
+from powergrid.engine.layout import Columns, Layout, Ledger
+from powergrid.engine.tick import Tick
 
 _POWER_BOUND = 1e4
 _UNITS = {
@@ -107,18 +107,14 @@ def forecast_scale(xp: Any, columns: Columns, rho: float, normal: Array) -> Arra
 
 
 def features(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
+    tick: Tick,
     injections: Sequence[Injection],
-    row: Array,
-    noise: Noise,
     flow: Flow,
     measured_mw: Array,
     frequency_hz: Array | None = None,
 ) -> Array:
-    """The feature vector ``(*batch, F)`` for the tick of `row`, which follows the solved one."""
+    """The feature vector ``(*batch, F)`` at the beginning of a tick, from the flow of the last one."""
+    xp, layout, params, state, row = tick[:5]
     load_mw = row[..., layout.grid.load_series] @ params.load_to_account
     net_load_mw = layout.net_load(xp, params, row)[..., layout.ledger.renewable_accounts]
     start = layout.columns.ahead_start
@@ -132,7 +128,7 @@ def features(
         frequency.append(frequency_hz[..., layout.grid.islands.unit])
     values = FeatureColumns(
         series=[row[..., :start]],
-        forecast=[row[..., start:] * noise.forecast],
+        forecast=[row[..., start:] * tick.noise.forecast],
         v_pu=[flow.v_pu],
         measured_mw=[measured_mw],
         q_mvar=[flow.q_meter_mvar, flow.q_slack_mvar[..., None]],

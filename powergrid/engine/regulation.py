@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from powergrid.core.backend import is_numpy, while_loop
 from powergrid.core.types import Array, Control, Flow, NodeLoad
-from powergrid.engine.inverters import Tick, at_rest
-from powergrid.engine.layout import Layout, Params
+from powergrid.engine.inverters import Following, at_rest
+from powergrid.engine.tick import Tick
 from powergrid.networks.regulation import ROUNDS, steps_taken
 
 
@@ -37,17 +37,15 @@ class _Round(NamedTuple):
 
 
 def solve(
-    xp: Any,
-    layout: Layout,
-    params: Params,
+    tick: Tick,
     devices: tuple[Any, ...],
     load: NodeLoad,
     start: Start,
-    tick_h: float,
+    hours: float,
     topology: Array | None = None,
-    inverters: Tick | None = None,
+    inverters: Following | None = None,
 ) -> tuple[Flow, tuple[Any, ...], Any]:
-    """Solve the flow in a topology and let the regulators move as far as `tick_h` hours allow.
+    """Solve the flow in a topology and let the regulators move as far as `hours` allow.
 
     A regulator whose relay has no voltage stays where it is.
 
@@ -56,6 +54,7 @@ def solve(
     flow, devices, read
         The flow at the final taps, the states with those taps, and the voltages that `inverters` read [pu].
     """
+    xp, layout = tick.xp, tick.layout
     cap_on = None if layout.caps is None else devices[layout.caps].on
 
     def solved(control: Control, start: Any, read: Any) -> tuple[Flow, Any]:
@@ -68,8 +67,8 @@ def solve(
         flow, read = solved(Control(cap_on=cap_on, topology=topology), start, read)
         return flow, devices, read
     kernel = layout.families[layout.taps].kernel
-    columns = params.families[layout.taps]
-    allowed = kernel.allowed_moves(xp, columns, tick_h)
+    columns = tick.params.families[layout.taps]
+    allowed = kernel.allowed_moves(xp, columns, hours)
     alive = True if layout.grid.switching is None else xp.asarray(layout.grid.switching.alive_relay)[topology]
 
     def flow_at(taps: Any, start: Any, read: Any) -> tuple[Flow, Any]:

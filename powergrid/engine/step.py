@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,47 @@ from powergrid.coordination import layers as coordination
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import island_droop, ledger, local_policies, observations, regulation, schedule
 from powergrid.engine.gather import join
-from powergrid.engine.inverters import Inverters, Tick
-from powergrid.engine.layout import Family, Layout, Params
-from powergrid.engine.local_policies import Choices, Memory
+from powergrid.engine.inverters import Following, Inverters
+from powergrid.engine.layout import Layout, Params
+from powergrid.engine.local_policies import Memory
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
+from powergrid.engine.tick import Tick, tick_of
 
 _TO_REST_H = 24.0
 """Time the regulators get at reset [h]; enough for their whole range."""
+
+
+class _Delivery(NamedTuple):
+    """What devices make of the commands of a tick.
+
+    Attributes
+    ----------
+    slots, commanded
+        What is chosen, and the same as layers that govern and inverters want it.
+    memory
+        What policies and layers remember.
+    devices, injections
+        States and powers after delivery, by family.
+    topology
+        The topology that holds, ``None`` where there is only one.
+    """
+
+    slots: Array
+    commanded: Array
+    memory: Memory
+    devices: tuple[Any, ...]
+    injections: list[Injection]
+    topology: Array | None
+
+
+class _Settlement(NamedTuple):
+    """States of the layers and signals after the second seam; money and violations by layer and name."""
+
+    layers: tuple[Any, ...]
+    signals: Array
+    money: list[Array]
+    violations: list[Array]
 
 
 def step(
@@ -37,217 +71,110 @@ def step(
     state, output
         The state after the tick, and what agents and ledgers see of it.
     """
+    tick = tick_of(xp, layout, params, state, exogenous.now, noise, layout.policies.choices)
     slots, due = schedule.choose(xp, layout, state, actions)
-    slots, memory = local_policies.decide(xp, layout, params, state, slots, exogenous, noise, layout.policies.choices)
+    slots, memory = local_policies.decide(tick, slots)
     if layout.python is not None:
         slots = layout.python.act(state._replace(slots=slots, signals=memory.signals), exogenous)
-    return delivered(xp, layout, params, state, slots, exogenous, noise, memory, (actions, due))
-
-
-def delivered(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    exogenous: Exogenous,
-    noise: Noise,
-    memory: Memory,
-    asked: tuple[Array, Array],
-) -> tuple[State, Output]:
-    """The rest of a step, from what is chosen on; `asked` are the actions, and which agents are due."""
-    now, (actions, due) = exogenous.now, asked
-    result = _delivered(xp, layout, params, state, slots, exogenous, noise, memory, layout.policies.inverters)
-    devices, injections, (p_mw, q_mvar), flow = result.devices, result.injections, result.powers, result.flow
-    measured_mw = _measured(xp, layout, flow, p_mw)
-    books, signals, settled, broken = settle(
-        xp, layout, result.memory, result.commanded, flow, state, now, noise, measured_mw, p_mw
-    )
-    last = state.tick + 1 >= layout.settings.episode_length
-    paid, priced = _device_accounts(xp, layout, params, devices, injections, now, flow.v_pu, measured_mw)
-    held = (
-        xp.where(flow.converged[..., None], flow.v_re, state.v_re),
-        xp.where(flow.converged[..., None], flow.v_im, state.v_im),
-    )
+    made, flow, frequency_hz = _delivered(tick, slots, memory, layout.policies.inverters)
+    power = _power(tick, made.injections)
+    measured_mw = _measured(tick, flow, power.p_mw)
+    settled = settle(tick, made.memory, made.commanded, flow, measured_mw, power.p_mw)
+    paid, priced = _device_accounts(tick, made, flow.v_pu, measured_mw)
+    money = ledger.money(tick, made.devices, paid, settled.money)
+    solved = flow.converged[..., None]
     after = state._replace(
-        devices=devices, layers=books, policies=result.memory.policies, signals=signals, slots=result.slots,
-        v_re=held[0], v_im=held[1],
-    )  # fmt: skip
-    money = ledger.money(xp, layout, params, state, devices, paid, settled)
-    costs = ledger.costs(xp, layout, params, now, flow, priced, broken, result.topology)
-
-    after = after._replace(tick=state.tick + 1, row=state.row + 1)
-    vector = observations.features(
-        xp, layout, params, after, injections, exogenous.following, noise, _shown(xp, flow, held), measured_mw,
-        result.frequency_hz,
-    )  # fmt: skip
-    done = xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence
+        tick=state.tick + 1,
+        row=state.row + 1,
+        devices=made.devices,
+        layers=settled.layers,
+        policies=made.memory.policies,
+        signals=settled.signals,
+        slots=made.slots,
+        v_re=xp.where(solved, flow.v_re, state.v_re),
+        v_im=xp.where(solved, flow.v_im, state.v_im),
+    )
+    following = tick_of(xp, layout, params, after, exogenous.following, noise)
+    vector = observations.features(following, made.injections, _shown(following, flow), measured_mw, frequency_hz)
     return after, Output(
         observation=observations.observation(xp, layout, vector),
         central=vector[..., layout.view.central],
         money=money,
-        costs=costs,
+        costs=ledger.costs(tick, flow, priced, settled.violations, made.topology),
         transfers=transfers(xp, layout, money),
-        p_mw=p_mw,
-        q_mvar=q_mvar,
+        p_mw=power.p_mw,
+        q_mvar=power.q_mvar,
         measured_mw=measured_mw,
         flow=flow,
         clipped=(xp.abs(actions) > 1.0).sum(-1),
         due=due,
-        done=done,
-        last=last,
-        frequency_hz=result.frequency_hz,
-        available=_available(xp, layout, result.topology, due.shape),
+        done=xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence,
+        last=state.tick + 1 >= layout.settings.episode_length,
+        frequency_hz=frequency_hz,
+        available=_available(tick, made.topology, due.shape),
     )
 
 
 def settled_slots(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    exogenous: Exogenous,
-    noise: Noise,
-    policy: Any,
+    xp: Any, layout: Layout, params: Params, state: State, exogenous: Exogenous, noise: Noise, policy: Any
 ) -> Array:
     """What is chosen in a tick where `policy` decides for all who act from outside, ``(*batch, K)``.
 
     Curves of inverters are at rest in it. Plain Python devices repeat their last answers.
     """
     choices, inverters = layout.policies.choices_of(policy), layout.policies.inverters_of(policy)
-    if inverters is None:
-        return chosen_slots(xp, layout, params, state, exogenous, noise, policy)
-    slots, memory = local_policies.decide(xp, layout, params, state, state.slots, exogenous, noise, choices)
-    return _delivered(xp, layout, params, state, slots, exogenous, noise, memory, inverters, choices).commanded
-
-
-def chosen_slots(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    exogenous: Exogenous,
-    noise: Noise,
-    policy: Any,
-) -> Array:
-    """The same without the curves of inverters, which need the power flow."""
-    choices = layout.policies.choices_of(policy)
-    slots, memory = local_policies.decide(xp, layout, params, state, state.slots, exogenous, noise, choices)
+    tick = tick_of(xp, layout, params, state, exogenous.now, noise, choices)
+    slots, memory = local_policies.decide(tick, state.slots)
+    if inverters is not None:
+        return _delivered(tick, slots, memory, inverters)[0].commanded
     if not layout.coordination.layers:
         return slots
-    slots, commanded, _, _, _, _ = _ordered(xp, layout, params, state, slots, exogenous.now, noise, memory, choices)
-    return xp.where(layout.coordination.ordering, slots, commanded)
+    made = _ordered(tick, slots, memory)
+    return xp.where(layout.coordination.ordering, made.slots, made.commanded)
 
 
-class _Delivery(NamedTuple):
-    """What devices and the network make of the commands of a tick.
-
-    Attributes
-    ----------
-    slots, commanded
-        What is chosen, and the same with what inverters chose.
-    devices, injections, powers
-        States and powers after delivery, by family and of all units.
-    flow, topology, frequency_hz
-        The flow, the topology that it holds in, and the frequency at every unit [Hz].
-    memory
-        What policies and layers remember.
-    """
-
-    slots: Array
-    commanded: Array
-    devices: tuple[Any, ...]
-    injections: list[Injection]
-    powers: tuple[Array, Array]
-    flow: Flow
-    topology: Array | None
-    frequency_hz: Array
-    memory: Memory
-
-
-def _delivered(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    exogenous: Exogenous,
-    noise: Noise,
-    memory: Memory,
-    inverters: Inverters | None,
-    choices: Choices | None = None,
-) -> _Delivery:
-    """Deliver what is chosen, with the horizontal layers' first seam, and solve the flow."""
-    now = exogenous.now
-    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    choices = layout.policies.choices if choices is None else choices
-    slots, commanded, devices, injections, topology, memory = _ordered(
-        xp, layout, params, state, slots, now, noise, memory, choices
-    )
-    physical = layout.slots.physical(commanded)
-    start, frequency_hz = regulation.Start(state.v_re, state.v_im), xp.zeros((*state.tick.shape, 0), dtype=now.dtype)
-    following = None
-    if inverters is not None:
-        offered_mw = inverters.offered(xp, layout, params, now, v_pu)
-        following = Tick(
-            xp, layout, params, inverters, state, commanded, injections, now, v_pu, offered_mw, topology,
-            lambda injections: _node_load(xp, layout, params, injections, now)[0],
-        )  # fmt: skip
-    if layout.grid.islands is not None:
-        tick = island_droop.Tick(xp, layout, params, state, physical, now, v_pu)
-        devices, injections, topology, start, frequency_hz = _carried(
-            tick, topology, devices, injections, start, following
-        )
-        following = None if following is None else following._replace(injections=injections, topology=topology)
-    load, *powers = _node_load(xp, layout, params, injections, now)
-    dt_h = layout.settings.dt_h
-    flow, devices, read = regulation.solve(xp, layout, params, devices, load, start, dt_h, topology, following)
-    if following is not None:
-        commanded, devices, injections = following.after(read, devices)
-        _, *powers = _node_load(xp, layout, params, injections, now)
-    commanded = xp.where(layout.coordination.ordering, slots, commanded)
-    delivered_ = devices, injections, (powers[0], powers[1])
-    return _Delivery(slots, commanded, *delivered_, flow, topology, frequency_hz, memory)
-
-
-def _ordered(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    now: Array,
-    noise: Noise,
-    memory: Memory,
-    choices: Choices,
-) -> tuple[Array, Array, tuple[Any, ...], list[Injection], Array | None, Memory]:
-    """All that comes before the flow: layers that govern, devices, and horizontal layers.
+def _delivered(tick: Tick, slots: Array, memory: Memory, inverters: Inverters | None) -> tuple[_Delivery, Flow, Array]:
+    """Deliver what is chosen, with the horizontal layers' first seam, and solve the flow.
 
     Returns
     -------
-    slots, commanded, devices, injections, topology, memory
-        As of :class:`_Delivery`.
+    made, flow, frequency_hz
+        The last is the frequency at every unit [Hz].
     """
-    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
-    slots, commanded, memory = _governed(xp, layout, params, state, slots, now, noise, memory, choices)
-    devices, injections = _devices(xp, layout, params, state, layout.slots.physical(commanded), now, v_pu)
-    topology = _topology(xp, layout, state.tick, state.outages, devices)
-    devices, injections = with_voltage(xp, layout, topology, state.devices, devices, injections)
-    slots, memory = traded(xp, layout, params, state, slots, now, noise, memory, choices, injections)
-    return slots, commanded, devices, injections, topology, memory
+    xp, layout, state = tick.xp, tick.layout, tick.state
+    made, following = _ordered(tick, slots, memory), None
+    start, frequency_hz = (
+        regulation.Start(state.v_re, state.v_im),
+        xp.zeros((*state.tick.shape, 0), dtype=tick.now.dtype),
+    )
+    if inverters is not None:
+        load = partial(_node_load, tick)
+        offered_mw = inverters.offered(tick)
+        following = Following(tick, inverters, made.commanded, made.injections, offered_mw, made.topology, load)
+    if layout.grid.islands is not None:
+        made, start, frequency_hz = _carried(tick, made, start, following)
+        if following is not None:
+            following = following._replace(injections=made.injections, topology=made.topology)
+    load_mw, dt_h = _node_load(tick, made.injections), layout.settings.dt_h
+    flow, devices, read = regulation.solve(tick, made.devices, load_mw, start, dt_h, made.topology, following)
+    commanded, injections = made.commanded, made.injections
+    if following is not None:
+        commanded, devices, injections = following.after(read, devices)
+    commanded = xp.where(layout.coordination.ordering, made.slots, commanded)
+    return made._replace(commanded=commanded, devices=devices, injections=injections), flow, frequency_hz
 
 
-def _governed(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    now: Array,
-    noise: Noise,
-    memory: Memory,
-    choices: Choices,
-) -> tuple[Array, Array, Memory]:
+def _ordered(tick: Tick, slots: Array, memory: Memory) -> _Delivery:
+    """All that comes before the flow: layers that govern, devices, and horizontal layers."""
+    slots, commanded, memory = _governed(tick, slots, memory)
+    devices, injections = _devices(tick._replace(physical=tick.layout.slots.physical(commanded)))
+    topology = _topology(tick, devices)
+    devices, injections = tick.all_with_voltage(topology, devices, injections)
+    slots, memory = traded(tick, slots, memory, injections)
+    return _Delivery(slots, commanded, memory, devices, injections, topology)
+
+
+def _governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, Memory]:
     """First seam of the layers that govern commands, before delivery.
 
     Returns
@@ -255,16 +182,15 @@ def _governed(
     slots, commanded, memory
         What is chosen, with orders by local policies; the same as those layers want it; what is remembered.
     """
-    commanded, states, signals = slots, list(memory.layers), memory.signals
-    tick, plan = local_policies.now(layout, state, now, noise), layout.slots
-    due = local_policies.due_slots(layout, state.tick, choices)
-    for k, layer in enumerate(layout.coordination.layers):
+    xp, plan, coordinates = tick.xp, tick.layout.slots, tick.layout.coordination
+    commanded, states, signals, now = slots, list(memory.layers), memory.signals, local_policies.now(tick)
+    for k, layer in enumerate(coordinates.layers):
         if not len(layer.governed):
             continue
-        where = local_policies.position(xp, layout, params, layer, now, plan.physical(slots), None)
-        ordered = local_policies.ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, where)
-        commanded, slots = xp.where(layout.coordination.ordering, ordered, commanded), ordered
-        states[k], signals, wanted = coordination.before(xp, layer, states[k], tick, plan.physical(commanded), signals)
+        where = local_policies.position(tick, layer, plan.physical(slots), None)
+        slots = local_policies.ordered(tick, layer, states[k], slots, where)
+        commanded = xp.where(coordinates.ordering, slots, commanded)
+        states[k], signals, wanted = coordination.before(xp, layer, states[k], now, plan.physical(commanded), signals)
         index = np.arange(plan.size)
         index[layer.governed] = plan.size + np.arange(len(layer.governed))
         shares = local_policies.share_of(xp, plan, layer.governed, wanted)
@@ -272,28 +198,16 @@ def _governed(
     return slots, commanded, memory._replace(signals=signals, layers=tuple(states))
 
 
-def traded(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    state: State,
-    slots: Array,
-    now: Array,
-    noise: Noise,
-    memory: Memory,
-    choices: Choices,
-    injections: list[Injection],
-) -> tuple[Array, Memory]:
+def traded(tick: Tick, slots: Array, memory: Memory, injections: list[Injection]) -> tuple[Array, Memory]:
     """First seam of the horizontal layers that govern nothing: they know what devices deliver."""
+    xp, plan, now = tick.xp, tick.layout.slots, local_policies.now(tick)
     states, signals = list(memory.layers), memory.signals
-    tick, plan = local_policies.now(layout, state, now, noise), layout.slots
-    due = local_policies.due_slots(layout, state.tick, choices)
-    for k, layer in enumerate(layout.coordination.layers):
+    for k, layer in enumerate(tick.layout.coordination.layers):
         if layer.level > 0 or len(layer.governed):
             continue
-        where = local_policies.position(xp, layout, params, layer, now, plan.physical(slots), injections)
-        slots = local_policies.ordered(xp, layout, layer, states[k], tick, slots, noise, choices, due, where)
-        states[k], signals, _ = coordination.before(xp, layer, states[k], tick, plan.physical(slots), signals)
+        where = local_policies.position(tick, layer, plan.physical(slots), injections)
+        slots = local_policies.ordered(tick, layer, states[k], slots, where)
+        states[k], signals, _ = coordination.before(xp, layer, states[k], now, plan.physical(slots), signals)
     return slots, memory._replace(signals=signals, layers=tuple(states))
 
 
@@ -333,146 +247,119 @@ def reset(
     if layout.python is not None:
         slots = layout.python.begin(id(params), row, uniform, slots)
         devices = layout.python.shown(layout, slots, devices)
-    injections = [_nothing(xp, family, batch, dtype) for family in layout.families]
-    load, p_mw, _ = _node_load(xp, layout, params, injections, following)
     unloaded = (layout.grid.v_start.real, layout.grid.v_start.imag)
-    begin = regulation.Start(
-        *(xp.zeros((*batch, len(part)), dtype=dtype) + xp.asarray(part, dtype=dtype) for part in unloaded)
-    )
-    tick = xp.zeros(batch, dtype=np.int32)
-    topology = _topology(xp, layout, tick, outages, devices)
-    flow, settled, _ = regulation.solve(xp, layout, params, tuple(devices), load, begin, _TO_REST_H, topology)
+
+    def everywhere(values: Any) -> Array:
+        return xp.zeros((*batch, len(values)), dtype=dtype) + xp.asarray(values, dtype=dtype)
+
+    start = regulation.Start(*map(everywhere, unloaded))
     state = State(
-        tick=tick,
+        tick=xp.zeros(batch, dtype=np.int32),
         row=row,
         key=key,
-        devices=settled,
+        devices=tuple(devices),
         layers=coordination.initial(xp, layout.coordination.layers, batch, dtype),
         policies=tuple(
             acting.policy.initial(xp, batch, layout.families[acting.family].size, dtype)
             for acting in layout.policies.choices.acting
         ),
-        signals=xp.zeros((*batch, len(layout.coordination.signals)), dtype=dtype)
-        + xp.asarray([column.default for column in layout.coordination.signals], dtype=dtype),
+        signals=everywhere([column.default for column in layout.coordination.signals]),
         slots=slots,
-        v_re=flow.v_re,
-        v_im=flow.v_im,
+        v_re=start.v_re,
+        v_im=start.v_im,
         settlement_per_mwh=settlement_per_mwh,
         outages=outages,
     )
-    measured_mw = _measured(xp, layout, flow, p_mw)
+    tick = tick_of(xp, layout, params, state, following, noise)
+    injections = [_nothing(tick, family.size) for family in layout.families]
+    topology = _topology(tick, state.devices)
+    load = _node_load(tick, injections)
+    flow, settled, _ = regulation.solve(tick, state.devices, load, start, _TO_REST_H, topology)
+    tick = tick._replace(state=state._replace(devices=settled, v_re=flow.v_re, v_im=flow.v_im))
+    measured_mw = _measured(tick, flow, _power(tick, injections).p_mw)
     frequency_hz = None
     if layout.grid.islands is not None:
         nominal = xp.zeros((*batch, layout.grid.islands.fallen.shape[1]), dtype=dtype)
         frequency_hz = layout.grid.islands.frequency(xp, topology, nominal)
-    vector = observations.features(
-        xp, layout, params, state, injections, following, noise, flow, measured_mw, frequency_hz
-    )
+    vector = observations.features(tick, injections, flow, measured_mw, frequency_hz)
     return First(
-        state=state,
+        state=tick.state,
         observation=observations.observation(xp, layout, vector),
         central=vector[..., layout.view.central],
         converged=flow.converged,
-        available=_available(xp, layout, topology, (*batch, len(layout.actors))),
+        available=_available(tick, topology, (*batch, len(layout.actors))),
     )
 
 
-def _nothing(xp: Any, family: Family, batch: tuple[int, ...], dtype: Any) -> Injection:
-    zero = xp.zeros((*batch, family.size), dtype=dtype)
+def _nothing(tick: Tick, size: int) -> Injection:
+    zero = tick.xp.zeros((*tick.state.tick.shape, size), dtype=tick.now.dtype)
     return Injection(zero, zero)
 
 
-def _devices(
-    xp: Any, layout: Layout, params: Params, state: State, physical: Array, now: Array, v_pu: Array
-) -> tuple[tuple[Any, ...], list[Injection]]:
+def _devices(tick: Tick) -> tuple[tuple[Any, ...], list[Injection]]:
     """Every family's kernel once."""
-    devices, injections = [], []
-    for family, columns, device in zip(layout.families, params.families, state.devices, strict=True):
-        if family.kernel.role == "meter":
-            after, injection = device, _nothing(xp, family, state.tick.shape, now.dtype)
-        else:
-            exogenous = schedule.exogenous_of(family, now, v_pu)
-            command = schedule.command(family, physical)
-            after, injection = family.kernel.step(xp, columns, device, command, exogenous, layout.settings.dt_h)
-        devices.append(after)
-        injections.append(injection)
-    return tuple(devices), injections
+    made = [
+        (tick.state.devices[i], _nothing(tick, family.size))
+        if family.kernel.role == "meter"
+        else tick.delivered(i, schedule.command(family, tick.physical))
+        for i, family in enumerate(tick.layout.families)
+    ]
+    return tuple(device for device, _ in made), [injection for _, injection in made]
 
 
-def _topology(xp: Any, layout: Layout, tick: Array, outages: Outages, devices: Any) -> Array | None:
+def _topology(tick: Tick, devices: Any) -> Array | None:
     """Index of the topology that holds, ``None`` where there is only one."""
-    return None if layout.grid.switching is None else layout.grid.switching.topology(xp, tick, outages, devices)
+    switching, state = tick.layout.grid.switching, tick.state
+    return None if switching is None else switching.topology(tick.xp, state.tick, state.outages, devices)
 
 
-def _available(xp: Any, layout: Layout, topology: Array | None, shape: tuple[int, ...]) -> Array:
+def _available(tick: Tick, topology: Array | None, shape: tuple[int, ...]) -> Array:
     """Whether each actor has a unit with voltage."""
-    return xp.ones(shape, dtype=bool) if topology is None else xp.asarray(layout.actor_alive)[topology]
-
-
-def with_voltage(
-    xp: Any,
-    layout: Layout,
-    topology: Array | None,
-    before: tuple[Any, ...],
-    devices: tuple[Any, ...],
-    injections: list[Injection],
-) -> tuple[tuple[Any, ...], list[Injection]]:
-    """What devices do where there is voltage; the others inject nothing and stay as they were."""
-    if topology is None:
-        return devices, injections
-    assert layout.grid.switching is not None
-    states, powers = list(devices), list(injections)
-    for i in layout.injecting:
-        alive = xp.asarray(layout.grid.switching.unit_alive[i])[topology]
-        kept = [xp.where(alive, new, old) for new, old in zip(devices[i], before[i], strict=True)]
-        states[i] = type(devices[i])(*kept)
-        powers[i] = Injection(*(xp.where(alive, power, 0.0) for power in injections[i]))
-    return tuple(states), powers
+    return tick.xp.ones(shape, dtype=bool) if topology is None else tick.xp.asarray(tick.layout.actor_alive)[topology]
 
 
 def _carried(
-    tick: island_droop.Tick,
-    topology: Array,
-    devices: tuple[Any, ...],
-    injections: list[Injection],
-    start: regulation.Start,
-    following: Tick | None,
-) -> tuple[tuple[Any, ...], list[Injection], Array, regulation.Start, Array]:
+    tick: Tick, made: _Delivery, start: regulation.Start, following: Following | None
+) -> tuple[_Delivery, regulation.Start, Array]:
     """What devices do where islands carry themselves, and the topology with those that collapse."""
-    xp, layout, params = tick.xp, tick.layout, tick.params
-    assert layout.grid.islands is not None
+    islands, dt_h = tick.layout.grid.islands, tick.layout.settings.dt_h
+    assert islands is not None
+    assert made.topology is not None
 
     def solve(delivered: list[Injection], begin: regulation.Start) -> Flow:
-        load, _, _ = _node_load(xp, layout, params, delivered, tick.now)
         inverters = None if following is None else following._replace(injections=delivered)
-        dt_h = layout.settings.dt_h
-        return regulation.solve(xp, layout, params, devices, load, begin, dt_h, topology, inverters)[0]
+        load = _node_load(tick, delivered)
+        return regulation.solve(tick, made.devices, load, begin, dt_h, made.topology, inverters)[0]
 
-    after, delivered, topology_after, begin, frequency_hz = island_droop.carry(
-        tick, layout.grid.islands, topology, devices, injections, start, solve
+    commanding = tick._replace(physical=tick.layout.slots.physical(made.commanded))
+    devices, injections, topology, begin, frequency_hz = island_droop.carry(
+        commanding, islands, made.topology, made.devices, made.injections, start, solve
     )
-    after, delivered = with_voltage(xp, layout, topology_after, tick.state.devices, after, delivered)
-    return after, delivered, topology_after, begin, frequency_hz
+    devices, injections = tick.all_with_voltage(topology, devices, injections)
+    return made._replace(devices=devices, injections=injections, topology=topology), begin, frequency_hz
 
 
-def _node_load(
-    xp: Any, layout: Layout, params: Params, injections: list[Injection], now: Array
-) -> tuple[NodeLoad, Array, Array]:
+def _power(tick: Tick, injections: list[Injection]) -> Injection:
+    """What all units inject, ``(*batch, N)``."""
+    columns = zip(*(injections[i] for i in tick.layout.injecting), strict=True) if tick.layout.injecting else ((), ())
+    return Injection(*(join(tick.xp, list(part), tick.now.shape[:-1], tick.now.dtype) for part in columns))
+
+
+def _node_load(tick: Tick, injections: list[Injection]) -> NodeLoad:
     """Bus loads: the network's own, scaled by their series, minus what the devices inject."""
-    batch, dtype = now.shape[:-1], now.dtype
-    p_mw = join(xp, [injections[i].p_mw for i in layout.injecting], batch, dtype)
-    q_mvar = join(xp, [injections[i].q_mvar for i in layout.injecting], batch, dtype)
-    own = now[..., layout.grid.load_series]
-    load_p = own @ params.load_p_mw - layout.grid.inject(xp, p_mw)
-    load_q = own @ params.load_q_mvar - layout.grid.inject(xp, q_mvar)
-    return NodeLoad(load_p, load_q, *(own @ table for table in params.load_by_voltage)), p_mw, q_mvar
+    xp, grid, params = tick.xp, tick.layout.grid, tick.params
+    power, own = _power(tick, injections), tick.now[..., grid.load_series]
+    load_p = own @ params.load_p_mw - grid.inject(xp, power.p_mw)
+    load_q = own @ params.load_q_mvar - grid.inject(xp, power.q_mvar)
+    return NodeLoad(load_p, load_q, *(own @ table for table in params.load_by_voltage))
 
 
-def _measured(xp: Any, layout: Layout, flow: Flow, p_mw: Array) -> Array:
+def _measured(tick: Tick, flow: Flow, p_mw: Array) -> Array:
     """Metered branches, the source, devices with their own meter, and net readings; zero where nothing solved.
 
     Import is positive.
     """
+    xp, layout = tick.xp, tick.layout
     parts = [flow.p_meter_mw, flow.p_slack_mw[..., None], -p_mw[..., layout.meters.units]]
     measured_mw = join(xp, parts, p_mw.shape[:-1], p_mw.dtype)
     return xp.where(flow.converged[..., None], with_net(xp, layout, measured_mw), 0.0)
@@ -485,62 +372,34 @@ def with_net(xp: Any, layout: Layout, measured_mw: Array) -> Array:
     return xp.concatenate([measured_mw, layout.meters.net(xp, measured_mw)], axis=-1)
 
 
-def settle(
-    xp: Any,
-    layout: Layout,
-    memory: Memory,
-    slots: Array,
-    flow: Flow,
-    state: State,
-    now: Array,
-    noise: Noise,
-    measured_mw: Array,
-    p_mw: Array,
-) -> tuple[tuple[Any, ...], Array, list[Array], list[Array]]:
-    """Second seam of all layers, on metered energy, which is zero where nothing solved.
-
-    Returns
-    -------
-    states, signals, money, violations
-        Money and violations by layer and name.
-    """
-    states, signals = list(memory.layers), memory.signals
-    money: list[Array] = []
-    violations: list[Array] = []
+def settle(tick: Tick, memory: Memory, slots: Array, flow: Flow, measured_mw: Array, p_mw: Array) -> _Settlement:
+    """Second seam of all layers, on metered energy, which is zero where nothing solved."""
+    xp, layout = tick.xp, tick.layout
+    states, found = list(memory.layers), _Settlement((), memory.signals, [], [])
     if not layout.coordination.layers:
-        return tuple(states), signals, money, violations
-    solved = flow.converged[..., None]
-    tick = local_policies.now(layout, state, now, noise)._replace(v_pu=xp.where(solved, flow.v_pu, 0.0))
+        return found
+    solved, signals = flow.converged[..., None], memory.signals
+    now = local_policies.now(tick)._replace(v_pu=xp.where(solved, flow.v_pu, 0.0))
     physical = layout.slots.physical(slots)
     for k, layer in enumerate(layout.coordination.layers):
         metered_mwh = layer.metered_mwh(xp, measured_mw, xp.where(solved, p_mw, 0.0), layout.settings.dt_h)
-        states[k], signals, paid, priced = coordination.after(
-            xp, layer, states[k], tick, physical, signals, metered_mwh
-        )
-        money += paid
-        violations += priced
-    return tuple(states), signals, money, violations
+        states[k], signals, paid, priced = coordination.after(xp, layer, states[k], now, physical, signals, metered_mwh)
+        found.money.extend(paid)
+        found.violations.extend(priced)
+    return found._replace(layers=tuple(states), signals=signals)
 
 
-def _device_accounts(
-    xp: Any,
-    layout: Layout,
-    params: Params,
-    devices: tuple[Any, ...],
-    injections: list[Injection],
-    now: Array,
-    v_pu: Array,
-    measured_mw: Array,
-) -> tuple[list[Array], list[Array]]:
+def _device_accounts(tick: Tick, made: _Delivery, v_pu: Array, measured_mw: Array) -> tuple[list[Array], list[Array]]:
     """Money and priced violations of every family, after delivery."""
     paid: list[Array] = []
     priced: list[Array] = []
-    for family, columns, device, injection in zip(layout.families, params.families, devices, injections, strict=True):
+    families = zip(tick.layout.families, tick.params.families, made.devices, made.injections, strict=True)
+    for family, columns, device, injection in families:
         kernel = family.kernel
         if not (kernel.money_names or kernel.violation_names):
             continue
-        exogenous = schedule.exogenous_of(family, now, v_pu, measured_mw)
-        arguments = (xp, columns, device, injection, exogenous, layout.settings.dt_h)
+        exogenous = schedule.exogenous_of(family, tick.now, v_pu, measured_mw)
+        arguments = (tick.xp, columns, device, injection, exogenous, tick.layout.settings.dt_h)
         paid += kernel.money(*arguments)
         priced += kernel.violation(*arguments)
     return paid, priced
@@ -557,12 +416,11 @@ def transfers(xp: Any, layout: Layout, money: Array) -> Array:
     return xp.concatenate([-paid, xp.sum(paid, axis=-1)[..., None]], axis=-1)
 
 
-def _shown(xp: Any, flow: Flow, held: tuple[Array, Array]) -> Flow:
-    """The flow as agents see it: the last solved voltages where this one diverged."""
-    v_pu = xp.sqrt(held[0] * held[0] + held[1] * held[1])
-    solved = flow.converged[..., None]
+def _shown(following: Tick, flow: Flow) -> Flow:
+    """The flow as agents see it in the tick that follows: the last solved voltages where this one diverged."""
+    xp, solved = following.xp, flow.converged[..., None]
     return flow._replace(
-        v_pu=v_pu,
+        v_pu=following.v_pu,
         q_meter_mvar=xp.where(solved, flow.q_meter_mvar, 0.0),
         q_slack_mvar=xp.where(flow.converged, flow.q_slack_mvar, 0.0),
     )

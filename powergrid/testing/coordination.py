@@ -15,6 +15,7 @@ from powergrid.core.errors import NotCompilableError, PowerGridError
 from powergrid.engine import local_policies
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
+from powergrid.engine.tick import tick_of
 from powergrid.plugins.registries import POLICIES, PROTOCOLS
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
@@ -116,10 +117,8 @@ def _check_money(name: str, world: World) -> None:
     simulation = Simulation(world)
     state = simulation.reset(random.key_from_seed(np, np.array(0)), np.array(0, np.int32)).state
     layout, row = world.layout, simulation.exogenous(state).now
-    now, physical = (
-        local_policies.now(layout, state, row, simulation.noise_at(state.tick)),
-        layout.slots.physical(state.slots),
-    )
+    tick = tick_of(np, layout, simulation.params, state, row, simulation.noise_at(state.tick))
+    now, physical = local_policies.now(tick), layout.slots.physical(state.slots)
     for layer, own in zip(layout.coordination.layers, state.layers, strict=True):
         metered_mwh = np.linspace(-0.3, 0.4, layer.members)
         _, _, money, _ = layers.after(np, layer, own, now, physical, state.signals, metered_mwh)

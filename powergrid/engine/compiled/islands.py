@@ -15,17 +15,16 @@ import numpy as np
 
 from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import island_droop
-from powergrid.engine import step as reference
 from powergrid.engine.compiled.arguments import TickArguments
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.plan import Fields, Widths
 from powergrid.engine.compiled.rows import by_lanes, picked, put_back, repeat_last
 from powergrid.engine.compiled.tick import FLOW
 from powergrid.engine.compiled.topology_tables import ROW, TOPOLOGY
-from powergrid.engine.island_droop import Tick
 from powergrid.engine.layout import Layout, Params
 from powergrid.engine.regulation import Start
 from powergrid.engine.state import State
+from powergrid.engine.tick import Tick
 
 
 class IslandDroop:
@@ -86,8 +85,8 @@ class IslandDroop:
         held, devices = self._states(before), self._states(after)
         injections, state = self._injections(made), cast(State, SimpleNamespace(devices=held))  # all that is read
         tick = Tick(
-            np, layout, self._params, state, made[:, : self._slots], given.table[clock[:, ROW]],
-            np.sqrt(v_re * v_re + v_im * v_im),
+            np, layout, self._params, state, given.table[clock[:, ROW]], np.sqrt(v_re * v_re + v_im * v_im),
+            physical=made[:, : self._slots],
         )  # fmt: skip
         alone = self._alone(given, lanes, who, clock)
 
@@ -104,7 +103,7 @@ class IslandDroop:
         devices, delivered, collapsed, start, frequency_hz = island_droop.carry(
             tick, self._islands, topology, devices, injections, start, solve
         )
-        devices, delivered = reference.with_voltage(np, layout, collapsed, held, devices, delivered)
+        devices, delivered = tick.all_with_voltage(collapsed, devices, delivered)
         rows = self._rows(inputs, injections, delivered)
         rows[:, at.start_re : at.start_im], rows[:, at.start_im :] = start.v_re, start.v_im
         rows[:, at.load_p - 1] = given.clock[who, TOPOLOGY] = collapsed

@@ -33,6 +33,7 @@ from powergrid.engine.layout import Layout, params_of
 from powergrid.engine.local_policies import ABSTAIN, KERNEL, RELAY, RULE, Memory, decide
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, Noise, Output, State
+from powergrid.engine.tick import Tick, tick_of
 
 
 class _Scratch(NamedTuple):
@@ -382,8 +383,7 @@ class FusedStep:
         if self.layout.policies.choices.any or self.layout.coordination.layers:
             at, state = when[:, ROW], before.state._replace(slots=_shaped(slots.copy(), before.batch))
             exogenous = Exogenous(*(_shaped(table[k], before.batch) for k in (at, at + 1)))
-            drawn, choices = _at_tick(noise, state.tick), self.layout.policies.choices
-            chosen, memory = decide(np, self.layout, self.params, state, state.slots, exogenous, drawn, choices)
+            chosen, memory = decide(self._tick(state, exogenous, noise), state.slots)
             slots[:] = _flat(chosen, before.batch)
         if self.layout.python is not None:
             tick, row = when[:, :TOPOLOGY].T
@@ -414,18 +414,16 @@ class FusedStep:
         """
         layout, batch, (rows, delivered, out, when) = self.layout, before.batch, tables
         count, state = len(out), before.state
-        drawn = _at_tick(noise, state.tick)
+        tick = self._tick(state, exogenous._replace(now=_shaped(exogenous.now, batch)), noise)
         injected = by_environment(delivered, count)
-        place, now = slice(*self._columns[:2]), _shaped(exogenous.now, batch)
+        place = slice(*self._columns[:2])
         slots = _shaped(by_environment(rows, count, place).copy(), batch)
         injections = []
         for family, first in zip(layout.families, self._first, strict=True):
             at = self._slots + first
             parts = (injected[:, k : k + family.size] for k in (at, at + self._units))
             injections.append(Injection(*(_shaped(part, batch) for part in parts)))
-        slots, memory = reference.traded(
-            np, layout, self.params, state, slots, now, drawn, memory, layout.policies.choices, injections
-        )
+        slots, memory = reference.traded(tick, slots, memory, injections)
         values = _flat(slots, batch)
         if layout.coordination.ordering.any():
             by_lanes(values, self._code(count).lanes, rows, place)
@@ -435,10 +433,15 @@ class FusedStep:
         measured_mw = np.where(flow.converged[:, None], reference.with_net(np, layout, metered), 0.0)
         flow = Flow(*(_shaped(part, batch) for part in flow))
         states, signals, money, violations = reference.settle(
-            np, layout, memory, slots, flow, state, now, drawn, _shaped(measured_mw, batch), _shaped(p_mw, batch)
+            tick, memory, slots, flow, _shaped(measured_mw, batch), _shaped(p_mw, batch)
         )
         settled = [_flat(part, batch) for part in (*money, *violations)]
         return Memory(states, memory.policies, signals), np.concatenate([*settled, nothing], axis=1)
+
+    def _tick(self, state: State, exogenous: Exogenous, noise: Noise) -> Tick:
+        """The running tick as the reference sees it."""
+        layout, drawn = self.layout, _at_tick(noise, state.tick)
+        return tick_of(np, layout, self.params, state, exogenous.now, drawn, layout.policies.choices)
 
     # -- names ------------------------------------------------------------------------------------------------------
 

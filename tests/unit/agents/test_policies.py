@@ -9,7 +9,7 @@ import powergrid
 from powergrid.agents.curves import CATEGORY_A, droop
 from powergrid.agents.curves import curtailed as curve
 from powergrid.config.sources import preset_names
-from powergrid.engine.step import chosen_slots
+from powergrid.engine.step import settled_slots
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.simulation import Simulation
 
@@ -162,12 +162,12 @@ def test_numpy_and_jax_decide_the_same_in_batches(source):
     seen = []
     simulation.decide(state, lambda xp, layout, params, *given: seen.append((params, *given)) or given[0].slots)
     for policy in (POLICIES.get(name)() for name in BASELINES):
-        slots = chosen_slots(np, simulation.layout, *seen[0], policy)
+        slots = settled_slots(np, simulation.layout, *seen[0], policy)
         assert slots.shape == state.slots.shape
         assert np.abs(slots).max() <= 1.0
         with jax_float64():
             given = jax.tree.map(jax.numpy.asarray, seen[0])
-            other = jax.jit(lambda *given, act=policy: chosen_slots(jax.numpy, simulation.layout, *given, act))(*given)
+            other = jax.jit(lambda *given, act=policy: settled_slots(jax.numpy, simulation.layout, *given, act))(*given)
             assert other.dtype == state.slots.dtype
             assert np.abs(np.asarray(other) - slots).max() <= 1e-12
 

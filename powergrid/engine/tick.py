@@ -1,0 +1,84 @@
+"""What is known of a running tick, for everything that a step computes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from powergrid.core.types import Array, Injection
+from powergrid.engine import schedule
+from powergrid.engine.layout import Layout, Params
+from powergrid.engine.state import Noise, State
+
+
+class Tick(NamedTuple):
+    """A running tick.
+
+    Attributes
+    ----------
+    xp
+        Array namespace, NumPy or JAX.
+    layout, params
+        What is simulated, and its numbers.
+    state
+        State before the tick.
+    now
+        Exogenous row of the tick, ``(*batch, W)``.
+    v_pu
+        Voltages of the last solved tick [pu], ``(*batch, m)``.
+    noise
+        Random numbers; ``None`` where nobody decides or observes.
+    choices
+        What local policies fill each slot with (:class:`powergrid.engine.local_policies.Choices`); ``None`` where
+        nobody decides.
+    physical
+        All commands in physical units, ``(*batch, K)``; ``None`` until they are chosen.
+    """
+
+    xp: Any
+    layout: Layout
+    params: Params
+    state: State
+    now: Array
+    v_pu: Array
+    noise: Any = None
+    choices: Any = None
+    physical: Any = None
+
+    def delivered(self, i: int, command: Any) -> tuple[Any, Injection]:
+        """State and injection of family `i` after its kernel has run with a command."""
+        family, dt_h = self.layout.families[i], self.layout.settings.dt_h
+        exogenous = schedule.exogenous_of(family, self.now, self.v_pu)
+        columns, before = self.params.families[i], self.state.devices[i]
+        stepped: tuple[Any, Injection] = family.kernel.step(self.xp, columns, before, command, exogenous, dt_h)
+        return stepped
+
+    def alive(self, i: int, topology: Array) -> Array:
+        """Whether each unit of family `i` has voltage in a topology, ``(*batch, n)``."""
+        assert self.layout.grid.switching is not None
+        return self.xp.asarray(self.layout.grid.switching.unit_alive[i])[topology]
+
+    def with_voltage(self, i: int, topology: Array | None, device: Any, injection: Injection) -> tuple[Any, Injection]:
+        """What family `i` does where there is voltage; elsewhere it injects nothing and stays as it was."""
+        if topology is None:
+            return device, injection
+        alive, xp = self.alive(i, topology), self.xp
+        kept = (xp.where(alive, new, old) for new, old in zip(device, self.state.devices[i], strict=True))
+        return type(device)(*kept), Injection(*(xp.where(alive, power, 0.0) for power in injection))
+
+    def all_with_voltage(
+        self, topology: Array | None, devices: Sequence[Any], injections: Sequence[Injection]
+    ) -> tuple[tuple[Any, ...], list[Injection]]:
+        """The same for all families that inject."""
+        states, powers = list(devices), list(injections)
+        for i in self.layout.injecting:
+            states[i], powers[i] = self.with_voltage(i, topology, devices[i], injections[i])
+        return tuple(states), powers
+
+
+def tick_of(
+    xp: Any, layout: Layout, params: Params, state: State, now: Array, noise: Noise, choices: Any = None
+) -> Tick:
+    """A tick from the state before it and its exogenous row."""
+    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    return Tick(xp, layout, params, state, now, v_pu, noise, choices)
