@@ -1,0 +1,217 @@
+"""Clearing a planned market: checks, then one method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from powergrid.core.backend import Namespace
+from powergrid.core.errors import ArgumentError, unknown_name
+from powergrid.core.types import Array
+from powergrid.markets import dc, ipm
+from powergrid.markets.assembly import Case, program
+from powergrid.markets.blocks import Blocks
+from powergrid.markets.clearing import Clearing, read
+from powergrid.markets.highs import Simplex
+from powergrid.markets.model import Plan
+from powergrid.markets.plan import METHODS
+
+_NUMPY: Namespace = np
+NO_BLOCKS = Blocks(np.zeros(0), np.zeros(0))
+"""Blocks of a market without any."""
+
+
+def clear(
+    plan: Plan,
+    offers: Blocks,
+    bids: Blocks = NO_BLOCKS,
+    *,
+    load_mw: Array | None = None,
+    load_mvar: Array | None = None,
+    reserve: Blocks = NO_BLOCKS,
+    reserve_mw: Array = 0.0,
+    method: str | None = None,
+) -> Clearing:
+    """Clear a market: the cheapest accepted offers less bids that serve the fixed demand within the network's limits.
+
+    Parameters
+    ----------
+    plan
+        From :func:`powergrid.markets.plan`.
+    offers, bids
+        Blocks at the buses that the plan names, ``(*batch, o)`` and ``(*batch, d)``.
+    load_mw, load_mvar
+        Fixed demand of every bus [MW, Mvar], ``(*batch, m)``; by default the network's own. Reactive power counts in
+        ``lindistflow`` only.
+    reserve
+        Reserve offers of the plan's `reserve_participant`, ``(*batch, s)``.
+    reserve_mw
+        Required reserve [MW], ``(*batch,)``.
+    method
+        One of :data:`powergrid.markets.METHODS`; by default the plan's.
+
+    Returns
+    -------
+    Clearing
+        NumPy arrays.
+
+    Raises
+    ------
+    ArgumentError
+        If an array has another width than the plan, shapes do not fit each other, or a value is not finite or a
+        quantity negative.
+    UnknownNameError
+        If there is no such method.
+    """
+    chosen = plan.method if method is None else method
+    if chosen not in METHODS:
+        raise unknown_name("clearing method", chosen, METHODS)
+    case = checked(plan, offers, bids, load_mw, load_mvar, reserve, reserve_mw)
+    linear = dc.linear(plan)
+    problem = program(_NUMPY, plan, linear, case)
+    solution = _simplex(plan).solve(problem) if chosen == "highs" else ipm.solve(_NUMPY, problem)
+    return read(_NUMPY, plan, linear, case, problem, solution)
+
+
+def clear_arrays(
+    xp: Namespace,
+    plan: Plan,
+    offers: Blocks,
+    bids: Blocks,
+    load_mw: Array,
+    *,
+    reserve: Blocks | None = None,
+    reserve_mw: Array | None = None,
+    iterations: int = ipm.ITERATIONS,
+) -> Clearing:
+    """:func:`clear` by ``ipm`` without checks, for kernels: pure, batched, and traced under ``jax.jit``.
+
+    Parameters
+    ----------
+    xp
+        NumPy or ``jax.numpy``.
+    plan
+        The market; its arrays are constants of the traced program.
+    offers, bids
+        Blocks, ``(*batch, o)`` and ``(*batch, d)``, with finite numbers; a quantity below zero counts as zero.
+    load_mw
+        Fixed demand of every bus [MW], ``(*batch, m)``.
+    reserve, reserve_mw
+        Reserve offers ``(*batch, s)`` and required reserve ``(*batch,)`` [MW]; none by default.
+    iterations
+        Most iterations.
+    """
+    none = 0.0 * load_mw[..., 0]
+    empty = Blocks(load_mw[..., :0], load_mw[..., :0])
+    case = Case(
+        offers,
+        bids,
+        empty if reserve is None else reserve,
+        load_mw,
+        0.0 * load_mw,
+        none if reserve_mw is None else reserve_mw,
+    )
+    linear = dc.linear(plan)
+    problem = program(xp, plan, linear, case)
+    return read(xp, plan, linear, case, problem, ipm.solve(xp, problem, iterations=iterations))
+
+
+def checked(
+    plan: Plan,
+    offers: Blocks,
+    bids: Blocks,
+    load_mw: Array | None,
+    load_mvar: Array | None,
+    reserve: Blocks,
+    reserve_mw: Array,
+) -> Case:
+    """What is to be cleared, checked against the plan.
+
+    Raises
+    ------
+    ArgumentError
+        As :func:`clear`.
+    """
+    blocks = [
+        Blocks(
+            _column(f"{kind}.quantity_mw", given.quantity_mw, width),
+            _column(f"{kind}.price_per_mwh", given.price_per_mwh, width),
+        )
+        for kind, given, width in (
+            ("offers", offers, plan.n_offer),
+            ("bids", bids, plan.n_bid),
+            ("reserve", reserve, plan.n_reserve),
+        )
+    ]
+    for kind, given in zip(("offers", "bids", "reserve"), blocks, strict=True):
+        if np.any(given.quantity_mw < 0):
+            at = tuple(int(i) for i in np.argwhere(given.quantity_mw < 0)[0])
+            raise ArgumentError(f"{kind}.quantity_mw{list(at)} = {given.quantity_mw[at]}; give 0 or more")
+        largest = np.max(np.abs(given.price_per_mwh), initial=0.0)
+        if largest >= plan.limit_per_mwh:
+            raise ArgumentError(
+                f"{kind}.price_per_mwh holds {largest:g}; give prices below limit_per_mwh = {plan.limit_per_mwh:g}, at "
+                "which limits are exceeded"
+            )
+    load = plan.load_mw if load_mw is None else _column("load_mw", load_mw, plan.n_bus)
+    reactive = plan.load_mvar if load_mvar is None else _column("load_mvar", load_mvar, plan.n_bus)
+    required = _column("reserve_mw", np.asarray(reserve_mw, float)[..., None], 1)
+    if np.any(required < 0):
+        raise ArgumentError(f"reserve_mw = {required.min()}; give 0 or more")
+    if np.any(required > 0) and not plan.n_reserve:
+        raise ArgumentError("reserve_mw is required, but the plan has no reserve_participant; name some in the plan")
+    elsewhere = np.setdiff1d(np.arange(plan.n_bus), plan.load_bus)
+    loaded = elsewhere[np.any(np.reshape(load, (-1, plan.n_bus))[:, elsewhere] != 0, axis=0)]
+    if len(loaded):
+        raise ArgumentError(
+            f'load_mw holds a load at bus "{plan.buses[loaded[0]]}", which is not in the plan\'s load_bus; name the '
+            "buses with load there"
+        )
+    case = Case(blocks[0], blocks[1], blocks[2], load, reactive, required[..., 0])
+    shapes = {
+        "offers": np.shape(case.offers.quantity_mw)[:-1],
+        "offer prices": np.shape(case.offers.price_per_mwh)[:-1],
+        "bids": np.shape(case.bids.quantity_mw)[:-1],
+        "bid prices": np.shape(case.bids.price_per_mwh)[:-1],
+        "reserve": np.shape(case.reserve.quantity_mw)[:-1],
+        "load_mw": np.shape(load)[:-1],
+        "load_mvar": np.shape(reactive)[:-1],
+        "reserve_mw": np.shape(case.reserve_mw),
+    }
+    _fitting(shapes)
+    return case
+
+
+def _fitting(shapes: dict[str, tuple[int, ...]]) -> None:
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        raise ArgumentError(f"the batch shapes do not fit each other: {shown}") from None
+
+
+def _column(name: str, values: Sequence[float] | Array, width: int) -> np.ndarray:
+    """A finite column of numbers of the given width."""
+    try:
+        column = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} = {values!r}; give numbers") from None
+    if column.ndim == 0 or column.shape[-1] != width:
+        raise ArgumentError(f"{name} has shape {column.shape}; the plan has {width} of them: give (..., {width})")
+    if not np.all(np.isfinite(column)):
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(column))[0])
+        raise ArgumentError(f"{name}{list(at)} = {column[at]}; give a finite number")
+    return column
+
+
+@lru_cache(maxsize=32)
+def _simplex(plan: Plan) -> Simplex:
+    """The solver of a plan; its start is the network's own load, served by all offers alike at rising prices."""
+    total = max(float(np.abs(plan.load_mw).sum()), 1.0)
+    offers = Blocks(np.full(plan.n_offer, total), np.arange(1.0, plan.n_offer + 1.0))
+    bids = Blocks(np.full(plan.n_bid, 0.0), np.zeros(plan.n_bid))
+    reserve = Blocks(np.zeros(plan.n_reserve), np.zeros(plan.n_reserve))
+    case = Case(offers, bids, reserve, plan.load_mw, plan.load_mvar, np.float64(0.0))
+    return Simplex(program(_NUMPY, plan, dc.linear(plan), case))
