@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.config.findings import Findings, entries, known_names, text
+from powergrid.config.python_policies import policy_word
 from powergrid.plugins.registries import DEVICES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
@@ -34,6 +35,11 @@ class AgentEntry(NamedTuple):
     kind: type[DeviceAgent] | None
     level: int
     raw: dict[str, Any]
+
+    @property
+    def policy(self) -> str | None:
+        """Its policy in one word; ``None`` where none is written."""
+        return policy_word(self.raw.get("policy"))
 
     def path(self, *keys: str | int) -> tuple[str | int, ...]:
         """Path of one of its keys."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from powergrid.agents.base import CENTRALIZED, LEARNED
+from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.policy import is_policy
 from powergrid.config.agent_entries import AgentEntry, agent_entries, own_constructor
@@ -17,6 +17,7 @@ from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
 from powergrid.config.check_protocols import check_protocol
 from powergrid.config.findings import Findings, choices, field_names, known_names, quoted, text
+from powergrid.config.python_policies import check_policy_mapping
 from powergrid.core.errors import NetworkError
 from powergrid.core.settings import check_argument
 from powergrid.engine.assembly.metering import UNIT
@@ -225,15 +226,16 @@ _WHERE = {
 
 def _check_role(findings: Findings, agent: AgentEntry, grid: Grid) -> None:
     """Note faults of policy, protocol and area."""
-    policy = text(agent.raw.get("policy"))
+    policy = agent.policy
     local = known_names(POLICIES)
+    check_policy_mapping(findings, agent)
     if policy == CENTRALIZED and agent.level == 1:
         hint = "put it on the coordinator above; here: learned or a local policy"
         findings.add(agent.path("policy"), 'policy "centralized" is for coordinators', hint)
-    elif policy is not None and policy not in (LEARNED, CENTRALIZED, *local):
-        findings.unknown(agent.path("policy"), "policy", policy, [LEARNED, CENTRALIZED, *local])
+    elif policy is not None and policy not in (LEARNED, CENTRALIZED, PYTHON, *local):
+        findings.unknown(agent.path("policy"), "policy", policy, [LEARNED, CENTRALIZED, PYTHON, *local])
     elif policy in local and not is_policy(POLICIES.get(policy)):
-        message = f'policy "{policy}" is no class of powergrid.agents.policy.LocalPolicy'
+        message = f'policy "{policy}" is no class of LocalPolicy or PythonPolicy of powergrid.agents'
         findings.add(agent.path("policy"), message, "`powergrid new policy my_policy` writes one to start from")
     protocol = agent.raw.get("protocol")
     if protocol is not None and agent.level == 1:

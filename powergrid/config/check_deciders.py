@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from powergrid.agents.base import CENTRALIZED, LEARNED
+from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.findings import Findings, entries, quoted, section, text
-from powergrid.coordination.deciders import OUTSIDE, Candidate, Deciders
+from powergrid.coordination.deciders import OUTSIDE, Candidate, Deciders, commands_all
 from powergrid.plugins.registries import PROTOCOLS
 
 
@@ -34,7 +34,8 @@ def check_deciders(findings: Findings, data: dict[str, Any], agents: list[AgentE
     policies = {candidate.id: candidate for candidate in candidates}
     for id, agent in by_id.items():
         executes = agent.level == 1 and deciders.commander(id) is not None
-        if agent.raw.get("policy") in OUTSIDE and id not in deciders.acting and not executes:
+        idle = id not in deciders.acting and id not in deciders.in_python
+        if agent.policy in (*OUTSIDE, PYTHON) and idle and not executes:
             message, hint = _why(agent, policies, deciders, vertical)
             findings.add(agent.path("policy"), f"policy {quoted(agent.raw['policy'])}: {message}", hint)
             continue
@@ -55,8 +56,9 @@ def _why(
     by = deciders.decider(own.id)
     if own.device and by != own.id:
         local = policies[by].policy
+        how = "in Python" if local == PYTHON else f'by its local policy "{local}"'
         return (
-            f'"{by}" commands "{own.id}" by its local policy "{local}", so that no learned agent acts for it',
+            f'"{by}" commands "{own.id}" {how}, so that no learned agent acts for it',
             f'give "{by}" policy: learned, or "{own.id}" a local policy',
         )
     if own.device:
@@ -112,10 +114,10 @@ def _listed(ids: list[str]) -> str:
 
 
 def _candidate(agent: AgentEntry, parent: str | None, protocol: Any, member: bool) -> Candidate:
-    policy = text(agent.raw.get("policy"))
+    policy = agent.policy
     if policy is None:
         policy = LEARNED if agent.kind is None else agent.kind.default_policy
-    central = policy == CENTRALIZED
+    central = commands_all(policy, protocol)
     return Candidate(
         id=str(agent.id),
         policy=policy,

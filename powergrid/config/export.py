@@ -11,6 +11,7 @@ from powergrid.config.agent_entries import COORDINATORS
 from powergrid.config.findings import known_names
 from powergrid.config.schema import SCHEMA_VERSION, EnvironmentConfig
 from powergrid.datasets.series_file import SeriesFile
+from powergrid.plugins.load import module_file
 from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
 
 
@@ -20,6 +21,10 @@ def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = Non
 
     data = _without_none(config.model_dump(mode="json", by_alias=True))
     data["plugins"] = [_moved(place, base_dir, folder) for place in data["plugins"]]
+    for agent in data["agents"]:
+        policy = agent.get("policy")
+        if isinstance(policy, dict) and "python" in policy:
+            policy["python"] = _moved_module(policy["python"], base_dir, folder)
     if isinstance(data["datasets"], dict):
         forms = cast(dict[str, SeriesFile], config.datasets)
         data["datasets"] = {key: _series(form, base_dir, folder) for key, form in forms.items()}
@@ -45,7 +50,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     offered = {
         ("AgentConfig", "type"): [*known_names(DEVICES), *COORDINATORS],
-        ("AgentConfig", "policy"): ["learned", "centralized", *known_names(POLICIES)],
+        ("AgentConfig", "policy"): ["learned", "centralized", "python", *known_names(POLICIES)],
         ("ProtocolConfig", "type"): known_names(PROTOCOLS),
         ("HorizontalConfig", "type"): known_names(PROTOCOLS),
         ("Coordination", "protocol"): known_names(PROTOCOLS),
@@ -79,6 +84,13 @@ def _series(form: SeriesFile, base_dir: Path, folder: Path | None) -> str | dict
 def _place(value: str, base_dir: Path, folder: Path | None) -> str:
     """A path relative to the folder; the name of a column of a registered dataset does not change."""
     return value if value.partition(":")[0] in DATASETS else _moved(value, base_dir, folder)
+
+
+def _moved_module(target: str, base_dir: Path, folder: Path | None) -> str:
+    """``module:Class`` with the file of the module where it stands beside the configuration."""
+    module, _, name = target.rpartition(":")
+    file = module_file(module, base_dir)
+    return target if file is None else f"{_moved(str(file), base_dir, folder)}:{name}"
 
 
 def _moved(place: str, base_dir: Path, folder: Path | None) -> str:

@@ -44,6 +44,8 @@ class Findings:
         The configuration as the user wrote it.
     unread
         Plugin folders whose files are not executed: unknown names may come from them.
+    execute
+        Whether Python files that the configuration names may be executed.
 
     Attributes
     ----------
@@ -51,9 +53,10 @@ class Findings:
         Checks that need these files; they are no faults.
     """
 
-    def __init__(self, document: Document, unread: tuple[str, ...] = ()):
+    def __init__(self, document: Document, unread: tuple[str, ...] = (), execute: bool = True):
         self.document = document
         self.unread = unread
+        self.execute = execute
         self.pending: list[Issue] = []
         self._issues: list[Issue] = list(document.issues)
 
@@ -82,6 +85,11 @@ class Findings:
             self.add(path, f'the plugin for {kind} "{name}" cannot be used: {broken}', "mend or uninstall it")
         else:
             self.add(path, f'unknown {kind} "{name}"', choices(name, options))
+
+    def pending_module(self, path: Keys, target: str) -> None:
+        """Note a class whose module is not executed."""
+        hint = "its module has not been executed; --plugins executes it, with your rights"
+        self.pending.append(self.document.issue(path, f"{quoted(target)} could not be checked", hint))
 
     def _pend(self, path: Keys, message: str) -> None:
         folders = ", ".join(self.unread)

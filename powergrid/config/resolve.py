@@ -27,7 +27,7 @@ from powergrid.config.schema_agents import AgentConfig
 from powergrid.config.sources import open_document
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.files import path_fault
-from powergrid.plugins.load import PluginError, load_plugins, registered
+from powergrid.plugins.load import PluginError, load_object, load_plugins, registered
 from powergrid.plugins.registries import DEVICES
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def _reopen(
 ) -> ResolvedConfig:
     for folder in data["plugins"] if plugins else ():
         load_plugins(base_dir / folder)
+    for agent in data["agents"] if plugins else ():  # objects of a snapshot need the modules of their classes
+        if isinstance(agent["policy"], dict) and agent["policy"]["python"]:
+            load_object(agent["policy"]["python"], base_dir)
     config, document = EnvironmentConfig.model_validate(data), Document(data, folder=base_dir)
     return ResolvedConfig(config, base_dir, source, document, plugins, unchecked)
 
@@ -191,7 +194,7 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
     """Run all checks, in an order in which each can use the results of those before it."""
     document = _with_phases_in_network(document)
     data = document.data
-    findings = Findings(document, () if plugins else _plugin_folders(data))
+    findings = Findings(document, () if plugins else _plugin_folders(data), plugins)
     if not isinstance(data, dict):
         findings.add((), f"a configuration is a mapping (key: value), not {quoted(data)}", "see powergrid list presets")
         raise ConfigError(findings.issues)

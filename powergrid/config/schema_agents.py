@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from powergrid.config.schema_types import Name, Section, defaults, from_text
 
@@ -26,6 +26,22 @@ class ProtocolConfig(Section):
     params: dict[str, JsonValue] = Field(default_factory=dict, description="its parameters")
 
 
+class PolicyConfig(Section):
+    """A policy with parameters: a class in a Python file, or a registered policy."""
+
+    python: str | None = Field(
+        None, description="module:Class of a policy in plain Python; the module stands beside this file, or on the path"
+    )
+    type: Name | None = Field(None, description="registered policy, in place of python")
+    params: dict[str, JsonValue] = Field(default_factory=dict, description="keywords of the class")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PolicyConfig:
+        if (self.python is None) == (self.type is None):
+            raise ValueError("a policy has either python: module:Class or type: NAME")
+        return self
+
+
 class AgentConfig(Section):
     """One agent: a device, a coordinator of devices or an operator above the coordinators."""
 
@@ -36,8 +52,10 @@ class AgentConfig(Section):
         None, description="phases of a device; omitted: all of the bus"
     )
     params: dict[str, JsonValue] = Field(default_factory=dict, description="parameters of the device type")
-    policy: Name | None = Field(
-        None, description="learned, centralized (coordinators) or a registered local policy; omitted: the type's own"
+    policy: Name | PolicyConfig | None = Field(
+        None,
+        description="learned, centralized (coordinators), a registered policy, python (a function set later), or "
+        "{python: module:Class, params: {...}}; omitted: the type's own",
     )
     sub_agents: list[Name] = Field(default_factory=list, description="ids of the agents it coordinates")
     area: str | None = Field(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from powergrid.agents.base import CENTRALIZED, LEARNED
+from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON
 
 OUTSIDE = (LEARNED, CENTRALIZED)
 """Policies of agents that outside code acts for."""
@@ -17,7 +17,7 @@ class Candidate(NamedTuple):
     Attributes
     ----------
     id, policy
-        Its name, and ``"learned"``, ``"centralized"`` or a local policy.
+        Its name, and ``"learned"``, ``"centralized"``, ``"python"`` or a local policy.
     parent
         Id of the agent above it, or ``None``.
     device
@@ -43,7 +43,7 @@ class Deciders:
     """Who decides for each agent.
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
-    children speaks for it.
+    children speaks for it. An agent that decides in Python is not commanded from above, as one with a local policy.
 
     Parameters
     ----------
@@ -58,6 +58,8 @@ class Deciders:
         """Agents that decide something, whatever their policy."""
         self.acting = frozenset(id for id in self.deciding if self._by_id[id].policy in OUTSIDE)
         """Agents that act from outside."""
+        self.in_python = frozenset(id for id in self.deciding if self._by_id[id].policy == PYTHON)
+        """Agents that decide in Python: the environment asks them before the step."""
 
     def decider(self, id: str) -> str:
         """Agent that chooses an agent's own numbers: itself, or the highest above it that commands down to it."""
@@ -74,5 +76,11 @@ class Deciders:
         return by if by != id and self._by_id[by].policy in OUTSIDE else None
 
     def policy_of(self, id: str) -> str:
-        """Local policy that decides for an agent, empty if it acts from outside."""
-        return "" if id in self.acting else self._by_id[id].policy
+        """Local policy that decides for an agent, empty if it acts from outside or in Python."""
+        return "" if id in self.acting or id in self.in_python else self._by_id[id].policy
+
+
+def commands_all(policy: str, protocol: Any) -> bool:
+    """Whether a coordinator with this policy and vertical protocol commands everything below without a protocol."""
+    voiced = protocol is not None and (protocol.speaks or protocol.commands_children)
+    return policy == CENTRALIZED or (policy == PYTHON and not voiced)

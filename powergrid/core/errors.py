@@ -110,6 +110,10 @@ class DeviceError(PowerGridError):
         return type(self), (self.device, self.kind, self.sentence)
 
 
+class AgentError(PowerGridError, ValueError):
+    """An agent that decides in Python and cannot be asked, fails, or returns no action; the message names the agent."""
+
+
 class NotCompilableError(PowerGridError):
     """Code that cannot be compiled here, such as a device family's kernels; the message holds the reason."""
 

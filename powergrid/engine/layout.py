@@ -200,9 +200,9 @@ class Slots:
     given
         For each slot, its position in the flattened ``(A, k_max)`` actions; 0 where a local policy decides.
     interval, offset
-        Ticks between two decisions and first tick of each acting agent, ``(A,)``.
+        Ticks between two decisions and first tick of each actor and Python agent, ``(A,)``.
     actor
-        Acting agent of each slot, -1 for local policies.
+        Row of the actor or Python agent that decides each slot, -1 for local policies.
     slot_interval, slot_offset
         Ticks between two decisions on each slot and the first of them, ``(K,)``: those of the agent that decides,
         whatever its policy.
@@ -302,15 +302,15 @@ class View:
     blocks
         Where the features of each kind lie.
     index
-        Features of each acting agent, ``(A, d_max)``; padding points at feature 0.
+        Features of each actor and Python agent, ``(A, d_max)``; padding points at feature 0.
     valid
         False for padding, ``(A, d_max)``.
     sizes
-        Entries of each acting agent.
+        Entries of each of them.
     low, high
         Bounds, ``(A, d_max)``.
     central
-        Features of the central state: everything that any agent sees, once.
+        Features of the central state: everything that any actor sees, once.
     """
 
     entries: tuple[tuple[str, Entry], ...]
@@ -471,11 +471,13 @@ class Layout:
     settings, columns
         See there.
     accounts
-        Who owns money; the first ``len(actors)`` of them are the acting agents.
+        Who owns money: first the actors, then the Python agents.
     actors
         Agents that outside code acts for.
+    python_agents
+        Agents that decide in Python. In a step they act like actors and follow these in every array.
     action_entries
-        Owner and entry of each number of each actor's action.
+        Owner and entry of each number of the action of each actor and each Python agent.
     families, injecting
         Device families, and the indices of those that inject power.
     taps, caps
@@ -490,6 +492,7 @@ class Layout:
     columns: Columns
     accounts: tuple[str, ...]
     actors: tuple[str, ...]
+    python_agents: tuple[str, ...]
     action_entries: tuple[tuple[tuple[str, Entry], ...], ...]
     families: tuple[Family, ...]
     injecting: tuple[int, ...]
@@ -507,8 +510,13 @@ class Layout:
 
     @property
     def action_size(self) -> int:
-        """Longest action vector of any actor."""
+        """Longest action vector of any actor or Python agent."""
         return max((len(entries) for entries in self.action_entries), default=0)
+
+    @property
+    def acting(self) -> int:
+        """Rows of actions and observations in a step: actors and Python agents."""
+        return len(self.actors) + len(self.python_agents)
 
     def net_load(self, xp: Any, params: Params, row: Array) -> Array:
         """The network's own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""
@@ -522,8 +530,8 @@ class Layout:
         """Whether a unit that an actor acts for has voltage, by topology ``(T, A)``; so it is where it has no unit."""
         assert self.grid.switching is not None
         units = self.grid.switching.unit_alive
-        alive = np.zeros((len(self.grid.switching.energised), len(self.actors)), bool)
-        idle = np.ones(len(self.actors), bool)
+        alive = np.zeros((len(self.grid.switching.energised), self.acting), bool)
+        idle = np.ones(self.acting, bool)
         for family, has_voltage in zip(self.families, units, strict=True):
             for unit, field_ in np.argwhere(family.free):
                 actor = self.slots.actor[family.slot[unit, field_]]

@@ -11,7 +11,7 @@ from powergrid.engine.layout import Layout
 
 
 class Results(NamedTuple):
-    """What a step tells agents, with one batch axis in front.
+    """What a step tells actors and Python agents, with one batch axis in front.
 
     Attributes
     ----------
@@ -44,13 +44,20 @@ class Results(NamedTuple):
         """Views of some environments."""
         return Results(*[array[which] for array in self])
 
+    def of_first(self, agents: int) -> Results:
+        """Views of the first agents: those that outside code acts for."""
+        if self.reward.shape[1] == agents:
+            return self
+        by_agent = ("observation", "reward", "cost", "due", "clipped", "available")
+        return self._replace(**{name: getattr(self, name)[:, :agents] for name in by_agent})
+
 
 def blank_results(layout: Layout, count: int, dtype: Any = np.float32) -> Results:
     """Arrays for `count` environments; observations of the given type.
 
     All agents are available, which a step changes only where something switches or fails.
     """
-    agents, rows = len(layout.actors), len(layout.accounts) + 1
+    agents, rows = layout.acting, len(layout.accounts) + 1
     ledger, available = layout.ledger, np.empty((count, agents), np.bool_)
     available.fill(True)
     return Results(

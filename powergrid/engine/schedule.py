@@ -27,9 +27,9 @@ def choose(xp: Any, layout: Layout, state: State, actions: Array) -> tuple[Array
     """
     plan = layout.slots
     batch = state.tick.shape
-    due = xp.ones((*batch, len(layout.actors)), dtype=bool)
+    due = xp.ones((*batch, layout.acting), dtype=bool)
     slots = state.slots
-    if layout.actors:
+    if layout.acting:
         flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
         slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
         if (plan.interval > 1).any() or (plan.offset > 0).any():

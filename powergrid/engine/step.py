@@ -287,7 +287,7 @@ def reset(
         observation=observations.observation(xp, layout, vector),
         central=vector[..., layout.view.central],
         converged=flow.converged,
-        available=_available(tick, topology, (*batch, len(layout.actors))),
+        available=_available(tick, topology, (*batch, layout.acting)),
     )
 
 

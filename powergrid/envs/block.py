@@ -36,6 +36,7 @@ class Block:
         self.world, self.rows, self.days = world, rows, days
         size = rows.stop - rows.start
         self.simulation = Simulation(world, backend, size)
+        self._acting = len(world.layout.actors)
         self.seed_key = np.zeros((size, 2), np.uint32)
         self.episode = np.zeros(size, np.int32)
         self.day = np.zeros(size, np.int32)
@@ -66,24 +67,31 @@ class Block:
         return first.observation.astype(np.float32), first.converged, first.available
 
     def saved(self) -> tuple[Any, ...]:
-        """Copy everything that a step changes: state, keys, episodes, days, ticks, plain Python devices."""
-        state, devices = self._state, ()
+        """Copy everything that a step changes: state, keys, episodes, days, ticks, Python objects."""
+        state, objects = self._state, ()
         if state is not None:
             state = snapshot.value_of(getattr(state, "state", state))
-            devices = snapshot.saved_devices(self.simulation, state)
-        return (state, *snapshot.copied((self.seed_key, self.episode, self.day, self.tick)), devices)
+            objects = snapshot.saved_objects(self.simulation, state)
+        return (state, *snapshot.copied((self.seed_key, self.episode, self.day, self.tick)), objects)
 
     def resume(self, saved: Snapshot) -> None:
         """Continue from this block's rows of a snapshot."""
         rows = self.rows
         self._state = None
         if saved.state is not None:
-            self._state = snapshot.resumed(self.simulation, snapshot.rows_of(saved.state, rows), saved.devices[rows])
+            self._state = snapshot.resumed(self.simulation, snapshot.rows_of(saved.state, rows), saved.objects[rows])
         parts = (saved.central, saved.episode, saved.day, saved.tick)
         self.seed_key, self.episode, self.day, self.tick = snapshot.rows_of(parts, rows)
 
     def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Any]:
         """Advance by one tick, and start the next episode where one ended; ``money`` and ``costs`` are not filled.
+
+        Parameters
+        ----------
+        actions
+            ``(E, A, k_max)``.
+        results
+            Arrays to fill; rows of agents that decide in Python follow those of the others.
 
         Returns
         -------
@@ -91,6 +99,7 @@ class Block:
             `fill` fills ``money`` and ``costs``.
         """
         self._state, fill = self.simulation.advance(self.state, actions, results, keep=False)
+        results = results.of_first(self._acting)
         settings, observation = self.world.layout.settings, results.observation
         self.tick += 1
         last = self.tick >= settings.episode_length

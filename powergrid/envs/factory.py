@@ -198,17 +198,28 @@ def make_functional(
     MissingExtraError
         If JAX is not installed.
     """
+    _check_choice("dtype", dtype, ("float32", "float64"))
+    if tol_pu is None:
+        tol_pu = 1e-6 if dtype == "float32" else 1e-8
+    return _functional(source, tol_pu, overrides, dtype=dtype, auto_reset=auto_reset, days=days)
+
+
+def for_training(source: Source, days: str | Sequence[int] | None = None) -> FunctionalEnv:
+    """Make what a trainer needs: a functional environment, which may have agents that decide in Python.
+
+    Those run on the compiled step, so that only a roll-out with it can be used.
+    """
+    return _functional(source, 1e-6, {}, days=days, traced=False)
+
+
+def _functional(source: Source, tol_pu: float, overrides: dict[str, Any], **keywords: Any) -> FunctionalEnv:
     from powergrid.core.backend import jax_numpy
 
-    _check_choice("dtype", dtype, ("float32", "float64"))
     jax_numpy()  # a readable error if JAX is missing
     from powergrid.envs.functional import FunctionalEnv
     from powergrid.worlds.build import build
 
-    if tol_pu is None:
-        tol_pu = 1e-6 if dtype == "float32" else 1e-8
-    world = build(source, method="zbus", tol_pu=tol_pu, **overrides)
-    return FunctionalEnv(world, dtype=dtype, auto_reset=auto_reset, days=days)
+    return FunctionalEnv(build(source, method="zbus", tol_pu=tol_pu, **overrides), **keywords)
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

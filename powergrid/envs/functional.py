@@ -21,6 +21,7 @@ from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
 from powergrid.envs.spaces import central_places
+from powergrid.worlds import python_agents
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.python_devices import refuse_on_jax
 from powergrid.worlds.world import World
@@ -52,11 +53,14 @@ class FunctionalEnv:
         Whether the next episode starts in the step in which one ends.
     days
         Split or day indices from which episodes are drawn; by default the split that the configuration trains on.
+    traced
+        Whether `reset` and `step` are used. Otherwise only spaces, groups and days are, and the world may have agents
+        that decide in Python.
 
     Raises
     ------
     ConfigError
-        If the world has plain Python devices, which JAX cannot trace.
+        If the world has plain Python devices or agents that decide in Python, which JAX cannot trace.
 
     Attributes
     ----------
@@ -78,8 +82,11 @@ class FunctionalEnv:
         dtype: DTypeLike = "float32",
         auto_reset: bool = True,
         days: str | Sequence[int] | None = None,
+        traced: bool = True,
     ):
         refuse_on_jax(world.layout)
+        if traced:
+            python_agents.refuse_on_jax(world.layout, world.agents)
         self.world = world
         self.dtype = jnp.dtype(dtype)
         self.auto_reset = auto_reset

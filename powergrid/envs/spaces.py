@@ -14,7 +14,7 @@ def agent_spaces(layout: Layout) -> tuple[dict[str, Box], dict[str, Box]]:
     low, high = view.low.astype(np.float32), view.high.astype(np.float32)
     observations: dict[str, Box] = {}
     actions: dict[str, Box] = {}
-    for row, (agent, size) in enumerate(zip(layout.actors, view.sizes, strict=True)):
+    for row, (agent, size) in enumerate(zip(layout.actors, view.sizes, strict=False)):
         observations[agent] = Box(low[row, :size], high[row, :size], dtype=np.float32)
         actions[agent] = Box(-1.0, 1.0, shape=(len(layout.action_entries[row]),), dtype=np.float32)
     return observations, actions

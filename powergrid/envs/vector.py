@@ -133,7 +133,7 @@ class VectorPowerGridEnv(VectorEnv):
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
-        self._sizes = [len(entries) for entries in layout.action_entries]
+        self._sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
         chosen = chosen_days(world, days)
         size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
         starts = range(0, num_envs, size)
@@ -254,7 +254,7 @@ class VectorPowerGridEnv(VectorEnv):
                 fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
-        return VectorStep(results, (terminated, truncated, final), fill)
+        return VectorStep(results.of_first(len(self.possible_agents)), (terminated, truncated, final), fill)
 
     def policy_array(self, policy: Policy) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take in the current states."""
@@ -276,7 +276,7 @@ class VectorPowerGridEnv(VectorEnv):
             alive=begun,
             state=state,
             central=key,
-            devices=tuple(device for part in parts for device in part[5]),
+            objects=tuple(pair for part in parts for pair in part[5]),
             mail={},
         )
 
@@ -345,7 +345,7 @@ class VectorPowerGridEnv(VectorEnv):
         return stacked
 
     def _by_agent(self, rows: Array) -> dict[str, Array]:
-        sizes = self.world.layout.view.sizes
+        sizes = self.world.layout.view.sizes[: len(self.possible_agents)]
         return {agent: rows[:, i, : sizes[i]] for i, agent in enumerate(self.possible_agents)}
 
     def _split(self, rows: Array) -> dict[str, Array]:

@@ -67,7 +67,7 @@ class CompiledRollOut:
         self._order, self._width = np.argsort(self._columns), layout.action_size
         self._places = central_places(layout)
         self._threads = ThreadPoolExecutor(min(len(self._rows), os.cpu_count() or 1))
-        self._shown = layout.view.index.shape
+        self._shown = len(agents), layout.view.index.shape[1]
         self._left: Any = None  # where the environments stand
         self._types: Any = None
         self._compiling: list[Future[Any]] = []

@@ -8,7 +8,7 @@ compile nothing, and JAX only for the actors. Both draw the same days, initial s
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 
@@ -41,15 +41,22 @@ def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: 
     ------
     NotCompilableError
         If ``"compiled"`` is wanted of an environment that the compiled step does not take.
+    ConfigError
+        If ``"jax"`` is wanted of an environment with agents that decide in Python.
     """
     from powergrid.core.errors import NotCompilableError
     from powergrid.learn.compiled_roll_out import CompiledRollOut
     from powergrid.learn.jax_roll_out import JaxRollOut
+    from powergrid.worlds.python_agents import refuse_on_jax
 
-    if kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
+    world: Any = getattr(env, "world", None)  # environments of other origin have none
+    python = world is not None and bool(world.layout.python_agents)
+    if python and kind == "jax":
+        refuse_on_jax(world.layout, world.agents)
+    if python or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
         try:
             return CompiledRollOut(env, num_envs, ticks, critic), "compiled"
         except NotCompilableError:
-            if kind == "compiled":
+            if python or kind == "compiled":
                 raise
     return JaxRollOut(env, num_envs, ticks, critic), "jax"

@@ -191,9 +191,9 @@ def _interrupts() -> Iterator[list[int]]:
 def _open(source: Any) -> Any:
     if hasattr(source, "groups") and hasattr(source, "step"):
         return source
-    import powergrid
+    from powergrid.envs.factory import for_training
 
-    return powergrid.make_functional(source, days="train")
+    return for_training(source, days="train")
 
 
 def _checked_steps(steps: Any) -> int | None:

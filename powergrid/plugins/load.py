@@ -12,7 +12,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from powergrid.core.errors import PowerGridError
+from powergrid.core.errors import PowerGridError, nearest
 from powergrid.core.files import path_fault
 from powergrid.core.registry import FOLDER
 from powergrid.plugins.registries import ALL, DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
@@ -94,6 +94,56 @@ def load_plugins(folder: str | os.PathLike[str]) -> tuple[str, ...]:
     if broken:
         raise PluginError(broken, tuple(loaded))
     return tuple(loaded)
+
+
+def load_object(target: str, folder: str | os.PathLike[str]) -> object:
+    """What ``"module:name"`` names: an attribute of a file beside `folder`'s others, or of a module on Python's path.
+
+    Parameters
+    ----------
+    target
+        ``"my_module:MyAgent"`` or ``"agents/my_module.py:MyAgent"``.
+    folder
+        Folder in which files are looked for first. A file that was loaded before is skipped unless it has changed.
+
+    Raises
+    ------
+    PluginError
+        If there is no such module or attribute, or the module fails.
+    """
+    module, _, name = target.rpartition(":")
+    file = module_file(module, folder)
+    try:
+        if file is None:
+            found = importlib.import_module(module)
+        elif not file.is_file():
+            raise PluginError({target: f"there is no file {file}"})
+        else:
+            package = _package(file.parent.resolve())
+            _load(package, file.resolve())
+            found = sys.modules[f"{package}.{file.stem}"]
+    except PluginError:
+        raise
+    except ModuleNotFoundError as error:
+        if file is None and error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            place = Path(folder).resolve()
+            raise PluginError({target: f'there is no module "{module}" in {place} or on the path'}) from error
+        raise PluginError({target: _reason(error, file or Path())}) from error
+    except (Exception, SystemExit) as error:  # a stranger's file may fail in any way
+        raise PluginError({target: _reason(error, file or Path())}) from error
+    if not hasattr(found, name):
+        own = [key for key, value in vars(found).items() if getattr(value, "__module__", None) == found.__name__]
+        hint = nearest(name, own) or f"it defines: {', '.join(own) or 'nothing'}"
+        raise PluginError({target: f'{module} has no "{name}"; {hint}'})
+    return getattr(found, name)
+
+
+def module_file(module: str, folder: str | os.PathLike[str]) -> Path | None:
+    """File of a module that stands in a folder, or is named by its path; ``None`` for one on Python's path."""
+    if module.endswith(".py") or "/" in module or os.sep in module:
+        return Path(folder) / Path(module).expanduser()
+    beside = Path(folder, *module.split(".")).with_suffix(".py")
+    return beside if beside.is_file() else None
 
 
 def registered(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:

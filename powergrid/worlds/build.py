@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from powergrid.agents.base import CENTRALIZED, LEARNED, Agent
+from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON, Agent
 from powergrid.agents.device_agent import MEASURED, DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.build_network import outage_rows
 from powergrid.config.check_intervals import level_name
 from powergrid.config.local_control import controllers
+from powergrid.config.python_policies import policy_maker, policy_word
 from powergrid.config.resolve import Source, resolve, with_overrides
 from powergrid.config.schema import EnvironmentConfig
 from powergrid.core.errors import ConfigError
@@ -68,7 +69,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         load_plugins(resolved.base_dir / Path(folder).expanduser())
     network = resolved.network()
     dataset = resolved.dataset()
-    agents = _agents(config)
+    agents = _agents(config, resolved.base_dir)
     _set_switches(agents, network)
     agents += _controllers(config, network, agents)
     agents += static_units(config, network)
@@ -175,7 +176,7 @@ def _reward(config: EnvironmentConfig) -> RewardSettings:
     return RewardSettings(training.reward_scale, training.safety_scale, limit)
 
 
-def _agents(config: EnvironmentConfig) -> list[Agent]:
+def _agents(config: EnvironmentConfig, folder: Path) -> list[Agent]:
     """The agents of the configuration, linked to their parents."""
     agents: dict[str, Agent] = {}
     for described in config.agents:
@@ -184,6 +185,8 @@ def _agents(config: EnvironmentConfig) -> list[Agent]:
             "offset_s": described.offset,
             "observability": described.observability,
         }
+        written = described.policy
+        policy = policy_word(written if written is None or isinstance(written, str) else written.model_dump())
         if described.type in COORDINATORS:
             protocol = described.protocol
             params: Any = protocol.params if protocol else {}
@@ -192,7 +195,7 @@ def _agents(config: EnvironmentConfig) -> list[Agent]:
                 area=described.area or "",
                 protocol=protocol.type if protocol else "none",
                 protocol_params=params,
-                policy=described.policy or "learned",
+                policy=policy or LEARNED,
                 **timing,
             )
         else:
@@ -201,9 +204,10 @@ def _agents(config: EnvironmentConfig) -> list[Agent]:
                 "id": described.id,
                 "bus": described.bus or "",
                 "phases": described.phases,
-                "policy": described.policy,
+                "policy": policy,
             }
             agents[described.id] = kind(**place, **timing, **described.params)
+        agents[described.id].make_policy = policy_maker(written, folder, described.id)
     for described in config.agents:
         agents[described.id].adopt(agents[child] for child in described.sub_agents)
     return list(agents.values())
@@ -282,5 +286,5 @@ def _exogenous(
 
 def _policies(agents: Sequence[Agent]) -> dict[str, Any]:
     """Local policies by name."""
-    names = {agent.policy for agent in agents} - {LEARNED, CENTRALIZED}
+    names = {agent.policy for agent in agents} - {LEARNED, CENTRALIZED, PYTHON}
     return {name: POLICIES.get(name)() for name in names}

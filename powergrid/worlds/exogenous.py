@@ -76,11 +76,16 @@ class ExogenousTable:
         hours ahead.
     tariffs
         ``(feed_in_share, retail_adder_per_mwh)`` of each tariff.
+
+    Attributes
+    ----------
+    tariffs
+        The terms behind each retail and each feed-in price, by series.
     """
 
     def __init__(self, dataset: Dataset, dt_s: int, columns: Columns, tariffs: Sequence[tuple[float, float]]):
         self._dataset, self._dt_s, self._columns = dataset, dt_s, columns
-        self._tariffs = {name: pair for pair in tariffs for name in tariff_series(*pair)}
+        self.tariffs = {name: pair for pair in tariffs for name in tariff_series(*pair)}
         self._rows: int = dataset.days * DAY_S // dt_s
         self._price_rows, self._ahead_rows = (
             np.array([round(hour * 3600 / dt_s) for hour in range(1, hours + 1)], dtype=int)
@@ -129,9 +134,9 @@ class ExogenousTable:
         return table
 
     def _one(self, name: str, rows: np.ndarray) -> np.ndarray:
-        if name in self._tariffs:
+        if name in self.tariffs:
             price = self._one(self._columns.series[self._columns.price], rows)
-            feed_in, retail = tariff(np, price, *self._tariffs[name])
+            feed_in, retail = tariff(np, price, *self.tariffs[name])
             return retail if name.startswith("retail") else feed_in
         if name == CONSTANT_SERIES:
             return np.ones(len(rows))

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from powergrid.agents.device_agent import DeviceAgent, LinearDevice
+from powergrid.agents.device_agent import LinearDevice
 from powergrid.core import random
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Injection
 from powergrid.engine.layout import Family, Layout
 from powergrid.networks.kinds import AnyNetwork
 from powergrid.planning.dispatch import Meter as Meter
 from powergrid.worlds.billing import load_tables, meter_places
+from powergrid.worlds.linear import linear_models
 from powergrid.worlds.seeds import checked_seed
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
@@ -151,7 +151,7 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
         for i, unit in enumerate(family.ids):
             initial[unit] = type(devices)(*(float(column[i]) for column in devices))
         if family.kernel.role == "injection":
-            linear.update(_linear(world, family, devices, rows))
+            linear.update(linear_models(world, family, devices, rows))
             settlement.update(dict.fromkeys(family.ids, 0.0))
     for i, at in zip(layout.ledger.settling, layout.ledger.settle_at, strict=True):
         settlement.update(zip(layout.families[i].ids, state.settlement_per_mwh[at].tolist(), strict=True))
@@ -173,27 +173,6 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
 
 def _injecting(layout: Layout) -> list[Family]:
     return [layout.families[i] for i in layout.injecting]
-
-
-def _linear(world: World, family: Family, devices: Any, rows: np.ndarray) -> dict[str, LinearDevice]:
-    """Linear models of one family's units, with nominal measurements at the terminal."""
-    devices_by_id = {agent.id: agent for agent in world.agents if isinstance(agent, DeviceAgent)}
-    fields = [
-        rows[:, source.place].T if source.kind == "series" else np.ones((family.size, len(rows)))
-        for source in family.sources
-    ]
-    usual = family.kernel.reset(np, family.params, np.full(family.size, 0.5))
-    now = family.kernel.Exogenous(*(field[:, 0] for field in fields))
-    nothing = Injection(np.zeros(family.size), np.zeros(family.size))
-    # linear models start with the energy of the settings; the energy account gives the difference to this episode
-    dt_h = world.layout.settings.dt_h
-    more_mwh = family.kernel.energy(np, family.params, usual, devices, nothing, now, dt_h).stored
-    models = {}
-    for i, unit in enumerate(family.ids):
-        model = devices_by_id[unit].linear(family.kernel.Exogenous(*(field[i] for field in fields)))
-        if model is not None:
-            models[unit] = model._replace(e_start_mwh=model.e_start_mwh + float(more_mwh[i]))
-    return models
 
 
 def _weights(world: World) -> Weights:

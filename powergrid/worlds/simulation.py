@@ -19,6 +19,7 @@ from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.episode_rows import EpisodeRows
+from powergrid.worlds.python_agents import PythonAgents
 from powergrid.worlds.world import World
 
 BACKENDS = ("auto", "numpy", "fused")
@@ -52,6 +53,9 @@ class Simulation:
     backend
         One of :data:`BACKENDS`. ``"auto"`` uses the compiled step, and NumPy with a warning where a device's kernels
         cannot be compiled.
+    own_agents
+        Whether agents that decide in Python are the world's own objects, which needs a single environment; otherwise
+        every environment has copies.
 
     Raises
     ------
@@ -59,7 +63,7 @@ class Simulation:
         If `backend` is ``"fused"`` and a device's kernels cannot be compiled.
     """
 
-    def __init__(self, world: World, backend: str = "numpy", count: int = 1):
+    def __init__(self, world: World, backend: str = "numpy", count: int = 1, own_agents: bool = False):
         self.world = world
         self.layout = world.layout
         self.params = params_of(world.layout)
@@ -68,6 +72,7 @@ class Simulation:
         self._rows = EpisodeRows(world.table, world.layout.settings.episode_length)
         self._first = np.zeros(0, dtype=np.int64)  # first row of each environment's episode
         self._watched = from_outside(world.layout)
+        self.python_agents = PythonAgents(world, own_agents) if world.layout.python_agents else None
         self._fused: Any = None
         if backend != "numpy":
             self._fused = self._compile(backend == "auto", count)
@@ -101,7 +106,19 @@ class Simulation:
         day
             First day of each episode, ``(*batch,)``.
         """
-        return self._begin(key, day, np.zeros(0, dtype=np.int64))
+        first = self._begin(key, day, np.zeros(0, dtype=np.int64))
+        if self.python_agents is None:
+            return first
+        self.python_agents.begin(key, first.observation)
+        return first._replace(observation=self._outside(first.observation), available=self._seats(first.available))
+
+    def _outside(self, observation: np.ndarray) -> np.ndarray:
+        """Rows of the agents that outside code acts for, ``(*batch, A, d_max)``."""
+        return observation[..., : len(self.layout.actors), :]
+
+    def _seats(self, values: np.ndarray) -> np.ndarray:
+        """Numbers of the agents that outside code acts for, ``(*batch, A)``."""
+        return values[..., : len(self.layout.actors)]
 
     def _begin(self, key: np.ndarray, day: np.ndarray, busy: np.ndarray) -> First:
         """Start episodes while others read the rows that begin at the places `busy`."""
@@ -157,6 +174,9 @@ class Simulation:
             return fresh, observation
         noise, first, keys = self._noise, self._first, self._key
         fresh, observation, *_ = self._begin(key, day, np.delete(first, who))
+        if self.python_agents is not None:
+            self.python_agents.begin_again(who, key, observation)
+            observation = self._outside(observation)
         self._noise, self._first = _replaced(noise, who, self._noise), _replaced(first, who, self._first)
         self._key = _replaced(keys, who, self._key)
         whole = state if isinstance(state, State) else state.state  # the compiled step returns rows
@@ -180,6 +200,25 @@ class Simulation:
         -------
         state, output
         """
+        if self.python_agents is not None:
+            return self._step_with_python(state, actions, observation)
+        return self._step(state, actions, observation)
+
+    def _step_with_python(
+        self, state: State, actions: np.ndarray, observation: np.ndarray | None
+    ) -> tuple[State, Output]:
+        """The same where agents decide in Python, which act and observe beside those from outside."""
+        assert self.python_agents is not None
+        after, output = self._step(state, self.python_agents.filled(state, actions), None)
+        self.python_agents.observe(output.observation)
+        seen = self._outside(output.observation)
+        if observation is not None:
+            observation[:] = seen
+            seen = observation
+        due, clipped, available = (self._seats(part) for part in (output.due, output.clipped, output.available))
+        return after, output._replace(observation=seen, due=due, clipped=clipped, available=available)
+
+    def _step(self, state: State, actions: np.ndarray, observation: np.ndarray | None) -> tuple[State, Output]:
         if self._fused is None:
             after, output = self._reference(state, actions)
             if observation is not None:
@@ -203,7 +242,8 @@ class Simulation:
         state, actions
             As for `step`.
         results
-            Arrays to fill, all C-contiguous, with one batch axis even where the state has none.
+            Arrays to fill, all C-contiguous, with one batch axis even where the state has none. Rows of agents that
+            decide in Python follow those of the others.
         keep
             Whether the second result is the output. Otherwise ``money`` and ``costs`` of the results are not filled,
             and the second result is a function that fills them: ``fill(money, costs)``.
@@ -213,6 +253,13 @@ class Simulation:
         state, output or fill
             State and output have the attributes of those of `step`, each computed at its first use.
         """
+        if self.python_agents is None:
+            return self._advance(state, actions, results, keep)
+        advanced = self._advance(state, self.python_agents.filled(state, actions), results, keep)
+        self.python_agents.observe(results.observation)
+        return advanced
+
+    def _advance(self, state: State, actions: np.ndarray, results: Results, keep: bool) -> tuple[State, Any]:
         if self._fused is not None:
             stepped: tuple[State, Any] = self._fused(
                 state, actions, self._rows.rows, self._first, self._noise, results, keep=keep
@@ -220,7 +267,7 @@ class Simulation:
             self._watch(state, stepped[0])
             return stepped
         after, output = self._reference(state, actions)
-        acting = len(self.layout.actors)
+        acting = self.layout.acting
         money, costs = output.money, output.costs
         results.observation[:], results.due[:], results.clipped[:] = output.observation, output.due, output.clipped
         results.converged[:], results.available[:] = output.flow.converged, output.available
@@ -270,10 +317,10 @@ class Simulation:
         inputs = np, self.layout, self.params, state, exogenous, noise
         slots = engine.settled_slots(*inputs, rule) if isinstance(rule, LocalPolicy) else rule(*inputs)
         plan = self.layout.slots
-        actions = np.zeros((*state.tick.shape, len(self.layout.actors) * self.layout.action_size))
+        actions = np.zeros((*state.tick.shape, self.layout.acting * self.layout.action_size))
         mine = plan.actor >= 0
         actions[..., plan.given[mine]] = slots[..., mine]
-        return actions.reshape((*state.tick.shape, len(self.layout.actors), self.layout.action_size))
+        return self._outside(actions.reshape((*state.tick.shape, self.layout.acting, self.layout.action_size)))
 
     def noise_at(self, tick: np.ndarray) -> Noise:
         """Random numbers of the observations at a tick and of the decisions that follow from them."""

@@ -48,8 +48,9 @@ class Snapshot(NamedTuple):
         power flow, random key and row of the data. Noise and data follow from the last two.
     central
         State for a central critic; of a vector environment, the keys of the streams.
-    devices
-        Plain Python devices, one entry per environment; empty where there are none.
+    objects
+        Plain Python devices, and what agents that decide in Python remember, a pair per environment; empty where there
+        are neither.
     mail
         Messages in agents' mailboxes.
     """
@@ -64,7 +65,7 @@ class Snapshot(NamedTuple):
     alive: bool
     state: State | None
     central: Any
-    devices: tuple[Any, ...]
+    objects: tuple[Any, ...]
     mail: dict[str, tuple[Any, ...]]
 
 
@@ -153,23 +154,31 @@ def rows_of(tree: Tree, rows: slice) -> Tree:
     return tree if tree is None else np.array(tree[rows])
 
 
-def saved_devices(simulation: Simulation, state: State) -> tuple[Any, ...]:
-    """Copy the plain Python devices of each environment of a batch."""
-    python = simulation.layout.python
-    if python is None:
+def saved_objects(simulation: Simulation, state: State) -> tuple[Any, ...]:
+    """Copy what each environment of a batch keeps in Python objects: plain Python devices, and agents' memories."""
+    python, agents = simulation.layout.python, simulation.python_agents
+    if python is None and agents is None:
         return ()
-    return tuple(python.saved(np.ravel(state.slots[..., python.held])))
+    nothing = (None,) * int(np.size(state.tick))
+    devices = nothing if python is None else python.saved(np.ravel(state.slots[..., python.held]))
+    return tuple(zip(devices, nothing if agents is None else agents.saved(), strict=True))
 
 
-def resumed(simulation: Simulation, state: State, devices: tuple[Any, ...]) -> State:
-    """Copy a state into a simulation, with its plain Python devices, so that the simulation can continue from it."""
+def resumed(simulation: Simulation, state: State, objects: tuple[Any, ...]) -> State:
+    """Copy a state into a simulation, with its Python objects, so that the simulation can continue from it.
+
+    Without `objects`, the memories of agents that decide in Python start afresh.
+    """
     own = _typed(simulation.layout, copied(state))
     simulation.resume(own)
     python = simulation.layout.python
     if python is not None:
         first = np.ravel(own.row - own.tick)
+        devices = tuple(device for device, _ in objects)
         numbers = python.restored(id(simulation.params), first, devices, single=np.ndim(own.tick) == 0)
         own.slots[..., python.held] = np.reshape(numbers, np.shape(own.tick))
+    if simulation.python_agents is not None:
+        simulation.python_agents.resume(own, tuple(agents for _, agents in objects))
     return own
 
 
@@ -177,8 +186,9 @@ def twin(world: World) -> World:
     """Copy a world so that the two share nothing that changes: agents and plain Python devices are copies."""
     if world.layout.python is not None:
         return build(world.resolved, method=world.method, tol_pu=world.tol_pu)
-    shared = [part for agent in world.agents for part in (agent.decide, getattr(agent, "facts", None))]
+    shared = [part for agent in world.agents for part in (agent._decide, getattr(agent, "facts", None))]
     memo = {id(part): part for part in shared if part is not None}
+    memo |= {id(agent.policy_object): None for agent in world.agents if agent.policy_object is not None}
     copied_world = dataclasses.replace(world, agents=copy.deepcopy(world.agents, memo))
     copied_world.__dict__["digest"] = world.digest  # the slowest part of a copy
     return copied_world

@@ -122,7 +122,8 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         columns=parts.columns,
         accounts=tuple(ownership.accounts),
         actors=tuple(ownership.actors),
-        action_entries=tuple(tuple(book.actions[actor]) for actor in ownership.actors),
+        python_agents=tuple(ownership.python_agents),
+        action_entries=tuple(map(tuple, book.actions.values())),
         families=families,
         injecting=injecting,
         taps=taps,
@@ -259,7 +260,7 @@ def _unloaded(network: Any) -> np.ndarray:
 
 
 def _slots(parts: Parts, book: SlotBook) -> Slots:
-    actors = book.ownership.actors
+    actors = list(book.actions)
     size = max(len(book.decider), 1)
     width = max((len(entries) for entries in book.actions.values()), default=0)
     actor = np.full(size, -1)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.base import CENTRALIZED
 from powergrid.agents.protocol import Action, Added, Member, Protocol, entry_of
 from powergrid.coordination import graph
 from powergrid.coordination.channels import Channels, Column
+from powergrid.coordination.deciders import commands_all
 from powergrid.coordination.layers import Layer
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.families import Tariffs
@@ -39,7 +39,7 @@ def open_vertical(parts: Parts, book: SlotBook, channels: Channels) -> list[Open
     found = []
     for agent in parts.agents:
         protocol = parts.vertical.get(agent.id)
-        if protocol is not None and agent.policy != CENTRALIZED:
+        if protocol is not None and not commands_all(agent.policy, protocol):
             opened = _open(parts, book, channels, protocol, tuple(agent.subordinates), agent)
             if opened is not None:
                 found.append(opened)

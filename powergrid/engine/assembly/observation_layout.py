@@ -61,7 +61,7 @@ def view(
     for column in signals:
         below[column.owner] += [column.entry] if column.below else []
     chosen = []
-    for actor in ownership.actors:
+    for actor in (*ownership.actors, *ownership.python_agents):
         if agents[actor].observability == "full":
             chosen.append(list(range(len(book.entries))))
         else:
@@ -81,7 +81,7 @@ def view(
         sizes=tuple(len(features) for features in chosen),
         low=np.where(valid, bounds[index, 0], 0.0) if len(bounds) else np.zeros(index.shape),
         high=np.where(valid, bounds[index, 1], 0.0) if len(bounds) else np.zeros(index.shape),
-        central=np.array(sorted({i for features in chosen for i in features}), dtype=int),
+        central=np.array(sorted({i for features in chosen[: len(ownership.actors)] for i in features}), dtype=int),
     )
 
 

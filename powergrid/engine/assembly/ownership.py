@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.base import CENTRALIZED
-from powergrid.coordination.deciders import Candidate, Deciders
+from powergrid.coordination.deciders import Candidate, Deciders, commands_all
 from powergrid.engine.layout import SHARED, UTILITY
 
 
@@ -16,9 +15,10 @@ class Ownership:
     """Acting agents and accounts of an environment.
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
-    children speaks for it. An account is whoever pays: an actor, a coordinator with an area of its own, or a device
-    nobody above answers for. What belongs to none of them, such as the utility's feeder, its regulators and its own
-    generation, is shared equally by the actors; where nobody acts, it is on the account of the utility.
+    children speaks for it. Agents that decide in Python act like actors, and pay like agents with a local policy. An
+    account is whoever pays: an actor, a coordinator with an area of its own, or a device nobody above answers for. What
+    belongs to none of them, such as the utility's feeder, its regulators and its own generation, is shared equally by
+    the actors; where nobody acts from outside, it is on the account of the utility.
 
     Parameters
     ----------
@@ -41,11 +41,13 @@ class Ownership:
         self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in members) for agent in agents)
         acting = self._deciders.acting
         self.actors = [agent.id for agent in agents if agent.id in acting]
+        self.python_agents = [agent.id for agent in agents if agent.id in self._deciders.in_python]
         self._acting = frozenset(self.actors)
         payers = {self.payer(agent) for agent in devices} | members
         self.accounts = [
             *self.actors,
-            *(agent.id for agent in agents if agent.id in payers - self._acting),
+            *self.python_agents,
+            *(agent.id for agent in agents if agent.id in payers - self._acting - self._deciders.in_python),
             *([] if self.actors else [UTILITY]),
         ]
         self._row = {id: row for row, id in enumerate(self.accounts)}
@@ -55,11 +57,11 @@ class Ownership:
             self._areas[""] = self.actors[0]  # with nobody to share it with, the feeder is its operator's own
 
     def policy_of(self, agent: Any) -> str:
-        """Local policy that decides for an agent, empty if it acts from outside."""
+        """Local policy that decides for an agent, empty if it acts from outside or in Python."""
         return self._deciders.policy_of(agent.id)
 
     def decider(self, device: Any) -> tuple[str, str]:
-        """Agent that chooses a device's commands, and its local policy, which is empty if it acts from outside."""
+        """Agent that chooses a device's commands, and its local policy: none if it acts from outside or in Python."""
         by = self._deciders.decider(device.id)
         return by, self._deciders.policy_of(by)
 
@@ -93,7 +95,7 @@ class Ownership:
 
 
 def _candidate(agent: Any, protocol: Any, member: bool) -> Candidate:
-    central = agent.policy == CENTRALIZED
+    central = commands_all(agent.policy, protocol)
     return Candidate(
         id=agent.id,
         policy=agent.policy,

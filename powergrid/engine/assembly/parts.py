@@ -130,7 +130,9 @@ class SlotBook:
 
     def __init__(self, ownership: Ownership):
         self.ownership = ownership
-        self.actions: dict[str, list[tuple[str, Entry]]] = {actor: [] for actor in ownership.actors}
+        self.actions: dict[str, list[tuple[str, Entry]]] = {
+            actor: [] for actor in (*ownership.actors, *ownership.python_agents)
+        }
         # who decides or "", whether from outside, local policy or "", position in the action
         self.decider: list[tuple[str, bool, str, int]] = []
         self.ranges: list[tuple[float, float]] = []

@@ -165,7 +165,7 @@ class FusedStep:
             self._delivered += len(layout.units)  # their frequency
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
-        self._acting, self._seen = (len(layout.actors), layout.action_size), layout.view.index.size
+        self._acting, self._seen = (layout.acting, layout.action_size), layout.view.index.size
         others = np.isin(layout.policies.choices.how, (RELAY, KERNEL)).any() or layout.python is not None
         self._consults = bool(others) or (
             not self._layered and any(layer.level > 0 for layer in layout.coordination.layers)

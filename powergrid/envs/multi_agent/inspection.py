@@ -13,6 +13,7 @@ from powergrid.agents.base import Agent
 from powergrid.core.errors import nearest
 from powergrid.engine.state import Output
 from powergrid.envs.describe import describe
+from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
 
@@ -28,6 +29,7 @@ class InspectableEnv(ParallelEnv):
     money_names: tuple[str, ...]
     render_mode: str | None
     _output: Output | None
+    _simulation: Simulation
     _first_central: np.ndarray
     """Central state where there is no output: after a reset."""
 
@@ -101,7 +103,9 @@ class InspectableEnv(ParallelEnv):
         """Value by label of everything that any agent observes."""
         view = self.world.layout.view
         labels = (view.entries[i][1].label(view.entries[i][0]) for i in view.central)
-        return dict(zip(labels, self.state().tolist(), strict=True))
+        found = dict(zip(labels, self.state().tolist(), strict=True))
+        in_python = self._simulation.python_agents
+        return found if in_python is None else {**in_python.last_seen(), **found}
 
     def describe(self) -> str:
         """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""

@@ -120,14 +120,14 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         """Set every attribute that follows from the world; no episode runs yet."""
         _, days, backend = self._arguments
         self.world = world
-        self._simulation = Simulation(world, backend)
+        self._simulation = Simulation(world, backend, own_agents=True)
         self._days = chosen_days(world, days)
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.agents: list[str] = []
         self.constraint_names = layout.ledger.cost_names
         self.money_names = layout.ledger.money_names
-        self._action_sizes = [len(entries) for entries in layout.action_entries]
+        self._action_sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
         self._action_rows = ActionRows(layout.actors, self._action_sizes, layout.action_size, self.action_labels)
         self.observation_spaces, self.action_spaces = agent_spaces(layout)
         self.state_space = central_space(layout)
@@ -166,7 +166,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
             alive=bool(self.agents),
             state=state,
             central=np.array(self._first_central if self._output is None else self._output.central),
-            devices=() if state is None else snapshot.saved_devices(self._simulation, state),
+            objects=() if state is None else snapshot.saved_objects(self._simulation, state),
             mail={agent.id: tuple(agent.mailbox) for agent in self.world.agents if agent.mailbox},
         )
 
@@ -183,7 +183,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self._episode, self._day, self._tick, self._ended = saved.episode, saved.day, saved.tick, saved.ended
         self._state, self._output, self._first_central = None, None, saved.central
         if saved.state is not None:
-            self._state = snapshot.resumed(self._simulation, saved.state, saved.devices)
+            self._state = snapshot.resumed(self._simulation, saved.state, saved.objects)
         self.agents = list(self.possible_agents) if saved.alive else []
         for agent in self.world.agents:
             agent.mailbox[:] = saved.mail.get(agent.id, ())
@@ -326,7 +326,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         if any(self._ended):
             self.agents = []
         self._print_tick()
-        return results
+        return results.of_first(len(self.possible_agents))
 
     def _live_agents(self) -> list[str]:
         """Agents of the running episode."""
@@ -350,7 +350,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         return due
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        sizes = self.world.layout.view.sizes
+        sizes = self.world.layout.view.sizes[: len(self.possible_agents)]
         if min(sizes, default=0) == rows.shape[1]:  # no row is padded
             return dict(zip(self.possible_agents, rows, strict=True))
         return {agent: row[:size] for agent, row, size in zip(self.possible_agents, rows, sizes, strict=True)}
