@@ -54,8 +54,10 @@ def print_issues(issues: Iterable[Issue]) -> None:
 
 
 def print_unread(source: str, resolved: Any) -> None:
-    """Print that files of plugin folders did not run, and what could not be checked for this reason."""
-    folders = resolved.config.plugins
+    """Print that Python files of the configuration did not run, and what could not be checked for this reason."""
+    policies = [agent.policy for agent in resolved.config.agents]
+    modules = [policy.python.partition(":")[0] for policy in policies if getattr(policy, "python", None)]
+    folders = list(dict.fromkeys([*resolved.config.plugins, *modules]))
     if resolved.plugins or not folders:
         return
     what = "nothing else depends on them"

@@ -10,7 +10,10 @@ from powergrid.core.errors import unknown_name
 if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
-PLUGINS_HELP = "Run the Python files of the folders under `plugins:` with your rights; use it only if you trust them."
+PLUGINS_HELP = (
+    "Run the Python files that the configuration names under `plugins:` and as policies with your rights; use it only if "
+    "you trust them."
+)
 
 
 def bare_network(source: str) -> Network | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from powergrid.agents.base import PYTHON
 from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.python_policy import is_python_policy
 from powergrid.config.findings import Findings, entries, known_names, text
-from powergrid.config.python_policies import policy_word
-from powergrid.plugins.registries import DEVICES
+from powergrid.plugins.registries import DEVICES, POLICIES
 
 COORDINATORS = {"GridCoordinator": 2, "GridAgent": 2, "SystemAgent": 3}
 """Agent types that are not devices, and their level."""
@@ -66,3 +68,18 @@ def _read(findings: Findings, at: int, raw: dict[str, Any]) -> AgentEntry:
 def own_constructor(kind: type[DeviceAgent]) -> bool:
     """Whether a device class takes its parameters in a constructor of its own, as plain Python devices do."""
     return kind.__init__ is not DeviceAgent.__init__ or kind.is_python()
+
+
+def policy_word(written: Any) -> str | None:
+    """One word for a policy as it is written: ``"python"`` for every policy in plain Python; ``None`` without one."""
+    if isinstance(written, Mapping):
+        if written.get("python") is not None:
+            return PYTHON
+        written = written.get("type")
+    name = text(written)
+    return PYTHON if name is not None and in_python(name) else name
+
+
+def in_python(name: str) -> bool:
+    """Whether a policy in plain Python is registered under a name."""
+    return name in POLICIES and is_python_policy(POLICIES.get(name))

@@ -4,44 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from powergrid.agents.base import PYTHON
 from powergrid.agents.policy import is_policy
-from powergrid.agents.python_policy import PolicyMaker, is_python_policy
+from powergrid.agents.python_policy import PolicyMaker
+from powergrid.config.agent_entries import AgentEntry, in_python
 from powergrid.config.findings import Findings, quoted, text
+from powergrid.config.schema_agents import PolicyConfig
 from powergrid.plugins.load import PluginError, load_object, module_file
 from powergrid.plugins.registries import POLICIES
 
-if TYPE_CHECKING:
-    from powergrid.config.agent_entries import AgentEntry
-    from powergrid.config.schema_agents import PolicyConfig
-
 _FORM = "write policy: {python: module:Class}, the module beside this file or on Python's path"
-
-
-def policy_word(written: Any) -> str | None:
-    """One word for a policy as it is written: ``"python"`` for every policy in plain Python; ``None`` without one."""
-    if isinstance(written, Mapping):
-        if written.get("python") is not None:
-            return PYTHON
-        written = written.get("type")
-    name = text(written)
-    return PYTHON if name is not None and _registered(name) else name
-
-
-def _registered(name: str) -> bool:
-    """Whether a policy in plain Python is registered under a name."""
-    return name in POLICIES and is_python_policy(POLICIES.get(name))
 
 
 def check_policy_mapping(findings: Findings, agent: AgentEntry) -> None:
     """Note faults of a policy that is written as a mapping, or names a registered policy in plain Python."""
     written = agent.raw.get("policy")
     if not isinstance(written, Mapping):
-        if (name := text(written)) is not None and _registered(name):
+        if (name := text(written)) is not None and in_python(name):
             _try(findings, agent, POLICIES.get(name), {}, name)
         return
     params = written.get("params") or {}
@@ -55,7 +38,7 @@ def check_policy_mapping(findings: Findings, agent: AgentEntry) -> None:
     name = text(written.get("type"))
     if name is None or name not in POLICIES:
         return  # noted by the schema or as an unknown policy
-    if not _registered(name):
+    if not in_python(name):
         if params:
             message = f"params {quoted(dict(params))}: the local policy {quoted(name)} takes none here"
             findings.add(agent.path("policy", "params"), message, "leave them out")
@@ -114,8 +97,8 @@ def policy_maker(policy: str | PolicyConfig | None, folder: Path, agent: str) ->
     if policy is None or policy == PYTHON:
         return None
     if isinstance(policy, str):
-        return PolicyMaker(POLICIES.get(policy), {}, policy, agent) if _registered(policy) else None
+        return PolicyMaker(POLICIES.get(policy), {}, policy, agent) if in_python(policy) else None
     if policy.python is not None:
         return PolicyMaker(load_object(policy.python, folder), policy.params, policy.python, agent)
     name = str(policy.type)
-    return PolicyMaker(POLICIES.get(name), policy.params, name, agent) if _registered(name) else None
+    return PolicyMaker(POLICIES.get(name), policy.params, name, agent) if in_python(name) else None

@@ -10,10 +10,11 @@ from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON, Agent
 from powergrid.agents.device_agent import MEASURED, DeviceAgent
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
+from powergrid.config.agent_entries import policy_word
 from powergrid.config.build_network import outage_rows
 from powergrid.config.check_intervals import level_name
 from powergrid.config.local_control import controllers
-from powergrid.config.python_policies import policy_maker, policy_word
+from powergrid.config.python_policies import policy_maker
 from powergrid.config.resolve import Source, resolve, with_overrides
 from powergrid.config.schema import EnvironmentConfig
 from powergrid.core.errors import ConfigError
