@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from powergrid.networks.network import Network
 
 PLUGINS_HELP = (
-    "Run the Python files that the configuration names under `plugins:` and as policies with your rights; use it only if "
-    "you trust them."
+    "Run the Python files that the configuration names under `plugins:` and as policies, with your rights; use it only "
+    "if you trust them."
 )
 
 
