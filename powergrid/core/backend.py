@@ -162,10 +162,20 @@ def while_loop(
     return last
 
 
-def running_maximum(xp: Namespace, values: Array) -> Array:
-    """Cumulative maximum along the last axis."""
-    if is_numpy(xp):
-        return np.maximum.accumulate(values, axis=-1)
-    import jax
+def ties(xp: Namespace, ascending: Array) -> tuple[Array, Array]:
+    """Positions of the first and the last of the equal values that each value of a sorted last axis stands among."""
 
-    return jax.lax.cummax(values, axis=values.ndim - 1)
+    def running_maximum(values: Array) -> Array:
+        if is_numpy(xp):
+            return np.maximum.accumulate(values, axis=-1)
+        import jax
+
+        return jax.lax.cummax(values, axis=values.ndim - 1)
+
+    last = ascending.shape[-1] - 1
+    position = xp.arange(last + 1)
+    change = ascending[..., 1:] != ascending[..., :-1]
+    edge = ascending[..., :1] != ascending[..., :1]
+    first = running_maximum(xp.concatenate((edge, change), axis=-1) * position)
+    rest = running_maximum((xp.concatenate((change, edge), axis=-1) * (last - position))[..., ::-1])[..., ::-1]
+    return first, last - rest

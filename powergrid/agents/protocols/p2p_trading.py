@@ -18,7 +18,7 @@ from powergrid.agents.protocol import (
     ProtocolSettings,
     Trades,
 )
-from powergrid.core.backend import Namespace, running_maximum
+from powergrid.core.backend import Namespace, ties
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
@@ -83,16 +83,19 @@ def _at(xp: Namespace, values: Array, order: Array) -> Array:
     return xp.take_along_axis(values, order, axis=-1)
 
 
-def _executed(xp: Namespace, energy: Array, before: Array, size: Array, volume: Array) -> Array:
-    """What `volume` leaves for orders of equal price, shared pro rata, when `before` MWh are served first."""
-    return energy * xp.minimum(xp.maximum(volume - before, 0.0) / xp.where(size > 0.0, size, 1.0), 1.0)
+def _executed(xp: Namespace, energy: Array, before: Array, through: Array, volume: Array, tiny: Array) -> Array:
+    """What `volume` leaves for orders of equal price, shared pro rata, when `before` MWh are served first.
+
+    Groups below `tiny` are served in full or not at all, as :func:`_without_crumbs` leaves the volume.
+    """
+    return energy * xp.minimum(xp.maximum(volume - before, 0.0) / xp.maximum(through - before, tiny), 1.0)
 
 
 def _without_crumbs(xp: Namespace, volume: Array, starts: Array, tiny: Array) -> Array:
     """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
-    ends = xp.sort(xp.concatenate((xp.minimum(starts, volume), volume), axis=-1), axis=-1)
-    apart = ends[..., 1:] - ends[..., :-1] > tiny
-    return xp.max(xp.where(apart, ends[..., 1:], 0.0), axis=-1, keepdims=True)
+    ends = xp.sort(xp.minimum(starts, volume), axis=-1)
+    apart = (ends[..., 1:] - ends[..., :-1] > tiny) * ends[..., 1:]
+    return xp.max(apart, axis=-1, keepdims=True)
 
 
 def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
@@ -106,49 +109,33 @@ def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     limit_per_mwh, metered_mwh
         ``(*batch, members)``; energy is positive for import.
     """
-    members = limit_per_mwh.shape[-1]
     limit = xp.round(limit_per_mwh, 6)
-    both = xp.concatenate((limit, limit), axis=-1)
-    order = xp.argsort(both, axis=-1, stable=True)  # of equal prices, offers come before bids
-    zero = metered_mwh * 0.0
-    price = _at(xp, both, order)
-    offers = _at(xp, xp.concatenate((xp.maximum(-metered_mwh, 0.0), zero), axis=-1), order)
-    bids = _at(xp, xp.concatenate((zero, xp.maximum(metered_mwh, 0.0)), axis=-1), order)
-    supplied, wanted = xp.cumsum(offers, axis=-1), xp.cumsum(bids, axis=-1)
-    demand = wanted[..., -1:]
-    reachable = xp.where(bids > 0.0, xp.minimum(supplied, demand - wanted + bids), 0.0)
-    volume = xp.max(reachable, axis=-1, keepdims=True)
+    order = xp.argsort(limit, axis=-1, stable=True)
+    price, energy = _at(xp, limit, order), _at(xp, metered_mwh, order)
+    bids, offers = xp.maximum(energy, 0.0), xp.maximum(-energy, 0.0)
+    groups = ties(xp, price)
+    sold_before, sold_through = _spread(xp, groups, offers)
+    bid_below, bid_through = _spread(xp, groups, bids)
+    demand = bid_through[..., -1:]
+    bid_before = demand - bid_through
     tiny = _TINY_MWH + _ROUNDING * xp.finfo(metered_mwh.dtype).eps * demand
 
-    groups = _groups(xp, price)
-    sold_before, sold_through = _spread(xp, groups, supplied - offers, supplied)
-    bid_below, bid_through = _spread(xp, groups, wanted - bids, wanted)
-    bid_before = demand - bid_through
-    volume = _without_crumbs(xp, volume, xp.concatenate((sold_before, bid_before), axis=-1), tiny)
-    sold = _executed(xp, offers, sold_before, sold_through - sold_before, volume)
-    bought = _executed(xp, bids, bid_before, bid_through - bid_below, volume)
+    volume = xp.max(xp.minimum(sold_through, demand - bid_below), axis=-1, keepdims=True)
+    volume = _without_crumbs(xp, volume, xp.concatenate((sold_before, bid_before, volume), axis=-1), tiny)
+    sold = _executed(xp, offers, sold_before, sold_through, volume, tiny)
+    bought = _executed(xp, bids, bid_before, demand - bid_below, volume, tiny)
     lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1, keepdims=True)
     highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1, keepdims=True)
     traded = (lowest_bid < _NONE) & (highest_offer > -_NONE)
-    executed = _at(xp, bought - sold, xp.argsort(order, axis=-1, stable=True))
-    return Clearing(
-        xp.where(traded, 0.5 * (lowest_bid + highest_offer), 0.0), executed[..., :members] + executed[..., members:]
-    )
+    back = xp.argsort(order, axis=-1, stable=True)
+    return Clearing(xp.where(traded, 0.5 * (lowest_bid + highest_offer), 0.0), _at(xp, bought - sold, back))
 
 
-def _groups(xp: Namespace, price: Array) -> tuple[Array, Array]:
-    """Whether each entry of a sorted axis is the first, and whether it is the last, of those with its price."""
-    change = price[..., 1:] != price[..., :-1]
-    edge = price[..., :1] == price[..., :1]
-    return xp.concatenate((edge, change), axis=-1), xp.concatenate((change, edge), axis=-1)
-
-
-def _spread(xp: Namespace, groups: tuple[Array, Array], before: Array, through: Array) -> tuple[Array, Array]:
-    """What is cumulated before and through each group of equal prices, spread over the group."""
-    starts, ends = groups
-    first = running_maximum(xp, xp.where(starts, before, 0.0))
-    last = -running_maximum(xp, xp.where(ends, -through, -_NONE)[..., ::-1])[..., ::-1]
-    return first, last
+def _spread(xp: Namespace, groups: tuple[Array, Array], energy: Array) -> tuple[Array, Array]:
+    """Energy cumulated before and through each group of equal prices, spread over the group."""
+    first, last = groups
+    through = xp.cumsum(energy, axis=-1)
+    return _at(xp, through - energy, first), _at(xp, through, last)
 
 
 def pay_as_bid(xp: Namespace, limit_per_mwh: Array, bought_mwh: Array) -> Array:
@@ -171,42 +158,34 @@ def pay_as_bid(xp: Namespace, limit_per_mwh: Array, bought_mwh: Array) -> Array:
     order = xp.argsort(limit, axis=-1, stable=True)
     price, energy = _at(xp, limit, order), _at(xp, bought_mwh, order)
     bids, offers = xp.maximum(energy, 0.0), xp.maximum(-energy, 0.0)
-    bid_through, sold_through = xp.cumsum(bids, axis=-1), xp.cumsum(offers, axis=-1)
-    groups = _groups(xp, price)
-    bid_low, bid_high = _spread(xp, groups, bid_through - bids, bid_through)
-    sold_low, sold_high = _spread(xp, groups, sold_through - offers, sold_through)
-    # energy counts from the cheapest order on both sides, but the dearest bid meets the cheapest offer
-    volume = bid_through[..., -1:]
-    asked, bid_for = xp.cumsum(price * offers, axis=-1), xp.cumsum(price * bids, axis=-1)
-    met_by_bids = _rise(xp, volume - bid_high, volume - bid_low, sold_through, asked)
-    met_by_offers = _rise(xp, volume - sold_high, volume - sold_low, bid_through, bid_for)
-    bid_share = bids / xp.where(bid_high > bid_low, bid_high - bid_low, 1.0)
-    offer_share = offers / xp.where(sold_high > sold_low, sold_high - sold_low, 1.0)
-    paid = price * (bids - offers) + bid_share * met_by_bids - offer_share * met_by_offers
+    groups = ties(xp, price)
+    paid = price * energy + _met(xp, groups, price, bids, offers) - _met(xp, groups, price, offers, bids)
     return _at(xp, 0.5 * paid, xp.argsort(order, axis=-1, stable=True))
+
+
+def _met(xp: Namespace, groups: tuple[Array, Array], price: Array, own: Array, other: Array) -> Array:
+    """Value [$] at its own limits of what each order of one side meets on the other, in order of price.
+
+    Energy counts from the cheapest order on both sides, but the dearest bid meets the cheapest offer.
+    """
+    before, through = _spread(xp, groups, own)
+    volume = through[..., -1:]
+    met = _rise(xp, volume - through, volume - before, xp.cumsum(other, axis=-1), xp.cumsum(price * other, axis=-1))
+    return own * met / xp.where(through > before, through - before, 1.0)
 
 
 def _rise(xp: Namespace, start: Array, end: Array, knots: Array, values: Array) -> Array:
     """Rise from `start` to `end` of the rising line from the origin through sorted `knots` with their `values`."""
-    width = knots.shape[-1]
-    place = xp.concatenate((knots, start, end), axis=-1)
-    order = xp.argsort(place, axis=-1, stable=True)
-    known = order < width
-    nothing = 0.0 * start
-    value = _at(xp, xp.concatenate((values, nothing, nothing), axis=-1), order)
-    place = _at(xp, place, order)
-
-    def before(column: Array) -> Array:
-        return running_maximum(xp, xp.where(known, column, 0.0))
-
-    def behind(column: Array, last: Array) -> Array:
-        return -running_maximum(xp, xp.where(known, -column, -last)[..., ::-1])[..., ::-1]
-
-    left, right = before(place), behind(place, knots[..., -1:])
-    low, high = before(value), behind(value, values[..., -1:])
-    slope = (high - low) / xp.where(right > left, right - left, 1.0)
-    line = _at(xp, low + slope * (place - left), xp.argsort(order, axis=-1, stable=True))
-    return line[..., 2 * width :] - line[..., width : 2 * width]
+    width, origin = knots.shape[-1], 0.0 * knots[..., :1]
+    place = xp.concatenate((start, end), axis=-1)
+    order = xp.argsort(xp.concatenate((knots, place), axis=-1), axis=-1, stable=True)
+    passed = _at(xp, xp.cumsum(order < width, axis=-1), xp.argsort(order, axis=-1, stable=True))[..., width:]
+    knots = xp.concatenate((origin, knots, knots[..., -1:]), axis=-1)
+    values = xp.concatenate((origin, values, values[..., -1:]), axis=-1)
+    left, low = _at(xp, knots, passed), _at(xp, values, passed)
+    length, rise = _at(xp, knots, passed + 1) - left, _at(xp, values, passed + 1) - low
+    line = low + rise / xp.where(length > 0.0, length, 1.0) * (place - left)
+    return line[..., width:] - line[..., :width]
 
 
 def _with_utility(xp: Namespace, paid: Array) -> Array:

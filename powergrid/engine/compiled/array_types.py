@@ -8,11 +8,14 @@ Kernels of layers receive this module as ``xp``. Reductions and sorts run along 
 
 from __future__ import annotations
 
+import builtins
+from typing import Any
+
 import numpy as np
-from numba import types
+from numba import literal_unroll, types
 from numba.extending import overload
 
-from powergrid.core.backend import running_maximum
+from powergrid.core.backend import ties
 from powergrid.core.machine_code import part
 from powergrid.engine.compiled.kernels import INSTEAD
 
@@ -26,57 +29,35 @@ _FEW = 24
 """Up to so many values are sorted by insertion."""
 
 
-def where(condition, a, b):
-    """`a` where `condition` holds, else `b`; either may be one number or an array of one."""
+def _item(values: Any, i: int) -> Any:
+    """Value at a position of an array; one number, or an array of one, stands at every position."""
     raise NotImplementedError("compiled code only")
 
 
-@overload(where, jit_options={"error_model": "numpy"})
-def _where(condition, a, b):
-    first, second = isinstance(a, types.Array), isinstance(b, types.Array)
+def _width(values: Any) -> int:
+    """Number of values."""
+    raise NotImplementedError("compiled code only")
 
-    def arrays(condition, a, b):
-        count = len(condition) if len(condition) > 1 else len(a) if len(a) > 1 else len(b)
-        found = np.empty(count)
-        for i in range(count):
-            held = condition[i] if len(condition) > 1 else condition[0]
-            if held:
-                found[i] = a[i] if len(a) > 1 else a[0]
-            else:
-                found[i] = b[i] if len(b) > 1 else b[0]
-        return found
 
-    def left(condition, a, b):
-        count = len(condition) if len(condition) > 1 else len(a)
-        found = np.empty(count)
-        for i in range(count):
-            held = condition[i] if len(condition) > 1 else condition[0]
-            if held:
-                found[i] = a[i] if len(a) > 1 else a[0]
-            else:
-                found[i] = b
-        return found
+@overload(_item, jit_options={"error_model": "numpy"})
+def _item_of(values, i):
+    if isinstance(values, types.Array):
+        return lambda values, i: values[i if len(values) > 1 else 0]
+    return lambda values, i: values
 
-    def right(condition, a, b):
-        count = len(condition) if len(condition) > 1 else len(b)
-        found = np.empty(count)
-        for i in range(count):
-            held = condition[i] if len(condition) > 1 else condition[0]
-            if held:
-                found[i] = a
-            else:
-                found[i] = b[i] if len(b) > 1 else b[0]
-        return found
 
-    def numbers(condition, a, b):
-        found = np.empty(len(condition))
-        for i in range(len(condition)):
-            found[i] = a if condition[i] else b
-        return found
+@overload(_width)
+def _width_of(values):
+    return (lambda values: len(values)) if isinstance(values, types.Array) else lambda values: 1
 
-    if first and second:
-        return arrays
-    return left if first else right if second else numbers
+
+@_plain
+def where(condition, a, b):
+    """`a` where `condition` holds, else `b`; each may be one number or an array of one."""
+    found = np.empty(builtins.max(_width(condition), _width(a), _width(b)))
+    for i in range(len(found)):
+        found[i] = _item(a, i) if _item(condition, i) else _item(b, i)
+    return found
 
 
 @_plain
@@ -106,23 +87,31 @@ def argsort(values, axis=-1, stable=True):
 @_plain
 def sort(values, axis=-1):
     """Ascending."""
-    return values[argsort(values)]
+    if len(values) > _FEW:
+        return np.sort(values)
+    found = np.empty(len(values))
+    for i in range(len(values)):
+        k = i
+        while k > 0 and found[k - 1] > values[i]:
+            found[k] = found[k - 1]
+            k -= 1
+        found[k] = values[i]
+    return found
 
 
 @_plain
 def take_along_axis(values, order, axis=-1):
     """Values in the given order."""
-    return values[order]
+    found = np.empty(len(order), values.dtype)
+    for i in range(len(order)):
+        found[i] = values[order[i]]
+    return found
 
 
 @_plain
 def cumsum(values, axis=-1):
     """Running sum."""
-    found, total = np.empty(len(values)), 0.0
-    for i in range(len(values)):
-        total += values[i]
-        found[i] = total
-    return found
+    return np.cumsum(values)
 
 
 @_plain
@@ -158,10 +147,10 @@ def min(values, axis=-1, keepdims=True):
 def concatenate(parts, axis=-1):
     """One after the other."""
     length = 0
-    for values in parts:
+    for values in literal_unroll(parts):
         length += len(values)
     found, at = np.empty(length, parts[0].dtype), 0
-    for values in parts:
+    for values in literal_unroll(parts):
         for value in values:
             found[at] = value
             at += 1
@@ -169,12 +158,15 @@ def concatenate(parts, axis=-1):
 
 
 @_plain
-def _running_maximum(xp, values):
-    """Largest so far."""
-    found = np.empty(len(values))
-    for i in range(len(values)):
-        found[i] = values[i] if i == 0 else np.maximum(found[i - 1], values[i])
-    return found
+def _ties(xp, ascending):
+    """Positions of the first and the last value equal to each."""
+    count = len(ascending)
+    first, last = np.zeros(count, np.int64), np.full(count, count - 1)
+    for i in range(1, count):
+        first[i] = first[i - 1] if ascending[i] == ascending[i - 1] else i
+    for i in range(count - 2, -1, -1):
+        last[i] = last[i + 1] if ascending[i] == ascending[i + 1] else i
+    return first, last
 
 
-INSTEAD[running_maximum] = _running_maximum
+INSTEAD[ties] = _ties
