@@ -23,7 +23,7 @@ from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
 _NONE = 1e9
-"""Stands for "no price" in minima and maxima over executed orders."""
+"""Added to a price [$/MWh] to leave it out of a minimum over executed orders, subtracted for a maximum."""
 _TINY_MWH = 1e-7
 """Energy below a tenth of a watt-hour is rounding of the sums, not an executed order that may move the price."""
 _ROUNDING = 16.0
@@ -83,19 +83,11 @@ def _at(xp: Namespace, values: Array, order: Array) -> Array:
     return xp.take_along_axis(values, order, axis=-1)
 
 
-def _executed(xp: Namespace, energy: Array, before: Array, through: Array, volume: Array, tiny: Array) -> Array:
-    """What `volume` leaves for orders of equal price, shared pro rata, when `before` MWh are served first.
-
-    Groups below `tiny` are served in full or not at all, as :func:`_without_crumbs` leaves the volume.
-    """
-    return energy * xp.minimum(xp.maximum(volume - before, 0.0) / xp.maximum(through - before, tiny), 1.0)
-
-
 def _without_crumbs(xp: Namespace, volume: Array, starts: Array, tiny: Array) -> Array:
     """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
-    ends = xp.sort(xp.minimum(starts, volume), axis=-1)
-    apart = (ends[..., 1:] - ends[..., :-1] > tiny) * ends[..., 1:]
-    return xp.max(apart, axis=-1, keepdims=True)
+    ends = xp.sort(xp.concatenate((starts, volume), axis=-1), axis=-1)
+    below, ends = ends[..., :-1], ends[..., 1:]
+    return xp.max(ends * (ends <= volume) * (ends - below > tiny), axis=-1, keepdims=True)
 
 
 def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
@@ -117,18 +109,20 @@ def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     sold_before, sold_through = _spread(xp, groups, offers)
     bid_below, bid_through = _spread(xp, groups, bids)
     demand = bid_through[..., -1:]
-    bid_before = demand - bid_through
-    tiny = _TINY_MWH + _ROUNDING * xp.finfo(metered_mwh.dtype).eps * demand
-
+    bid_before = demand - bid_through  # the dearest bids are served first, as are the cheapest offers
     volume = xp.max(xp.minimum(sold_through, demand - bid_below), axis=-1, keepdims=True)
-    volume = _without_crumbs(xp, volume, xp.concatenate((sold_before, bid_before, volume), axis=-1), tiny)
-    sold = _executed(xp, offers, sold_before, sold_through, volume, tiny)
-    bought = _executed(xp, bids, bid_before, demand - bid_below, volume, tiny)
-    lowest_bid = xp.min(xp.where(bought > 0.0, price, _NONE), axis=-1, keepdims=True)
-    highest_offer = xp.max(xp.where(sold > 0.0, price, -_NONE), axis=-1, keepdims=True)
-    traded = (lowest_bid < _NONE) & (highest_offer > -_NONE)
-    back = xp.argsort(order, axis=-1, stable=True)
-    return Clearing(xp.where(traded, 0.5 * (lowest_bid + highest_offer), 0.0), _at(xp, bought - sold, back))
+    tiny = _TINY_MWH + _ROUNDING * xp.finfo(metered_mwh.dtype).eps * demand
+    volume = _without_crumbs(xp, volume, xp.concatenate((sold_before, bid_before), axis=-1), tiny)
+    # orders of equal price share what the volume leaves for them pro rata; fewer than tiny are served in full or not
+    executed = bids * xp.minimum(
+        xp.maximum(volume - bid_before, 0.0) / xp.maximum(bid_through - bid_below, tiny), 1.0
+    ) - offers * xp.minimum(xp.maximum(volume - sold_before, 0.0) / xp.maximum(sold_through - sold_before, tiny), 1.0)
+    lowest_bid = xp.min(price + _NONE * (executed <= 0.0), axis=-1, keepdims=True)
+    highest_offer = xp.max(price - _NONE * (executed >= 0.0), axis=-1, keepdims=True)
+    return Clearing(
+        0.5 * (lowest_bid + highest_offer) * (volume > 0.0),
+        _at(xp, executed, xp.argsort(order, axis=-1, stable=True)),
+    )
 
 
 def _spread(xp: Namespace, groups: tuple[Array, Array], energy: Array) -> tuple[Array, Array]:
@@ -243,8 +237,7 @@ class PeerToPeerTrading(HorizontalProtocol):
             price = value / xp.where(volume > 0.0, volume, 1.0)
         rest = metered_mwh - bought
         paid = ctx.retail_per_mwh * xp.maximum(rest, 0.0) + ctx.feed_in_per_mwh * xp.minimum(rest, 0.0)
-        sent = Sent(price + 0.0 * metered_mwh, bought)
-        return state, sent, Paid(_with_utility(xp, trades), _with_utility(xp, paid)), ()
+        return state, Sent(price, bought), Paid(_with_utility(xp, trades), _with_utility(xp, paid)), ()
 
     @staticmethod
     def rule(xp: Namespace, ctx: Context, state: Limits, position: Position) -> LimitPrice:
