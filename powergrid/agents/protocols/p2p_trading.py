@@ -237,7 +237,8 @@ class PeerToPeerTrading(HorizontalProtocol):
             price = value / xp.where(volume > 0.0, volume, 1.0)
         rest = metered_mwh - bought
         paid = ctx.retail_per_mwh * xp.maximum(rest, 0.0) + ctx.feed_in_per_mwh * xp.minimum(rest, 0.0)
-        return state, Sent(price, bought), Paid(_with_utility(xp, trades), _with_utility(xp, paid)), ()
+        sent = Sent(price + 0.0 * metered_mwh, bought)
+        return state, sent, Paid(_with_utility(xp, trades), _with_utility(xp, paid)), ()
 
     @staticmethod
     def rule(xp: Namespace, ctx: Context, state: Limits, position: Position) -> LimitPrice:
