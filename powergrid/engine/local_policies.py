@@ -122,7 +122,8 @@ def choices_of(
             for slot in slots.tolist():
                 policy = policy_of(slot)
                 if policy is not None:
-                    how[slot], share[slot] = _choice(policy.orders, rest[slot])
+                    has = getattr(layer.protocol, policy.orders, True) is not None
+                    how[slot], share[slot] = _choice(policy.orders if has else "middle", rest[slot])
     acting = []
     for (_, i), (policy, filled) in kernels.items():
         mask, first = np.zeros(len(rest), bool), families[i].slot[:, 0]
@@ -164,7 +165,7 @@ def decide(tick: Tick, slots: Array) -> tuple[Array, Memory]:
     for k, layer in enumerate(layout.coordination.layers):
         if layer.level == 0 or len(layer.governed):
             continue
-        slots = ordered(tick, layer, states[k], slots, None)
+        slots = ordered(tick, layer, states[k], slots, layout.slots.physical(slots), None)
         physical = layout.slots.physical(slots)
         states[k], signals, _ = coordination.before(tick.xp, layer, states[k], now(tick), physical, signals)
     policies = tick.state.policies
@@ -230,10 +231,12 @@ def _devices(tick: Tick, slots: Array, signals: Array) -> tuple[Array, tuple[Any
     return xp.where(mine if due is None else mine & due, chosen, slots), tuple(policies)
 
 
-def ordered(tick: Tick, layer: Layer, state: Any, slots: Array, position: Position | None) -> Array:
-    """The slots with the orders that local policies give in one layer, whose state is `state`."""
-    xp, plan, choices, due = tick.xp, tick.layout.slots, tick.choices, _due(tick)
-    physical, chosen = plan.physical(slots), slots
+def ordered(tick: Tick, layer: Layer, state: Any, slots: Array, physical: Array, position: Position | None) -> Array:
+    """The slots with the orders that local policies give in one layer, whose state is `state`.
+
+    `physical` are the commands that hold.
+    """
+    xp, plan, choices, due, chosen = tick.xp, tick.layout.slots, tick.choices, _due(tick), slots
     for how, name in ((RULE, "rule"), (ABSTAIN, "abstain")):
         mine = [choices.how[order] == how for order in layer.orders]
         if not any(mask.any() for mask in mine):
@@ -243,12 +246,8 @@ def ordered(tick: Tick, layer: Layer, state: Any, slots: Array, position: Positi
         for k, (order, mask) in enumerate(zip(layer.orders, mine, strict=True)):
             if not mask.any():
                 continue
-            if given is None:
-                values = 0.0 * slots[..., order]
-            else:
-                wanted = xp.broadcast_to(given[k], (*slots.shape[:-1], len(order)))
-                values = share_of(xp, plan, order, wanted)
-            table.write(values[..., mask], order[mask])
+            wanted = xp.broadcast_to(given[k], (*slots.shape[:-1], len(order)))
+            table.write(share_of(xp, plan, order, wanted)[..., mask], order[mask])
         chosen = table.slots(xp, chosen)
     fixed = np.concatenate([*layer.orders, np.zeros(0, int)]).astype(int)
     own = np.zeros(plan.size, bool)

@@ -170,7 +170,7 @@ def _ordered(tick: Tick, slots: Array, memory: Memory) -> _Delivery:
     devices, injections = _devices(tick._replace(physical=tick.layout.slots.physical(commanded)))
     topology = _topology(tick, devices)
     devices, injections = tick.all_with_voltage(topology, devices, injections)
-    slots, memory = traded(tick, slots, memory, injections)
+    slots, memory = _traded(tick, slots, commanded, memory, injections)
     return _Delivery(slots, commanded, memory, devices, injections, topology)
 
 
@@ -187,8 +187,9 @@ def _governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, M
     for k, layer in enumerate(coordinates.layers):
         if not len(layer.governed):
             continue
-        where = local_policies.position(tick, layer, plan.physical(slots), None)
-        slots = local_policies.ordered(tick, layer, states[k], slots, where)
+        physical = plan.physical(commanded)
+        where = local_policies.position(tick, layer, physical, None)
+        slots = local_policies.ordered(tick, layer, states[k], slots, physical, where)
         commanded = xp.where(coordinates.ordering, slots, commanded)
         states[k], signals, wanted = coordination.before(xp, layer, states[k], now, plan.physical(commanded), signals)
         index = np.arange(plan.size)
@@ -198,15 +199,18 @@ def _governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, M
     return slots, commanded, memory._replace(signals=signals, layers=tuple(states))
 
 
-def traded(tick: Tick, slots: Array, memory: Memory, injections: list[Injection]) -> tuple[Array, Memory]:
+def _traded(
+    tick: Tick, slots: Array, commanded: Array, memory: Memory, injections: list[Injection]
+) -> tuple[Array, Memory]:
     """First seam of the horizontal layers that govern nothing: they know what devices deliver."""
     xp, plan, now = tick.xp, tick.layout.slots, local_policies.now(tick)
     states, signals = list(memory.layers), memory.signals
+    physical = plan.physical(commanded)
     for k, layer in enumerate(tick.layout.coordination.layers):
         if layer.level > 0 or len(layer.governed):
             continue
-        where = local_policies.position(tick, layer, plan.physical(slots), injections)
-        slots = local_policies.ordered(tick, layer, states[k], slots, where)
+        where = local_policies.position(tick, layer, physical, injections)
+        slots = local_policies.ordered(tick, layer, states[k], slots, physical, where)
         states[k], signals, _ = coordination.before(xp, layer, states[k], now, plan.physical(slots), signals)
     return slots, memory._replace(signals=signals, layers=tuple(states))
 

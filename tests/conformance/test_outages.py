@@ -97,6 +97,17 @@ def trading() -> dict[str, Any]:
     return source
 
 
+def trading_islands() -> dict[str, Any]:
+    """The units of two islands and their neighbours trade by rule, and a parent tells the plant a price."""
+    source = islands()
+    source["agents"] = [{**agent, "policy": "rule_based"} for agent in source["agents"]]
+    source["agents"][1]["policy"] = "learned"
+    source["protocols"] = [{"type": "p2p_trading", "members": ["a", "b", "c"]}]
+    boss = {"id": "boss", "type": "GridCoordinator", "policy": "rule_based", "sub_agents": ["pv"]}
+    source["agents"].append({**boss, "protocol": "price_signal"})
+    return source
+
+
 def start(simulation: Simulation, count: int) -> Any:
     days = (21 + 50 * np.arange(count, dtype=np.int32)) % 360
     key = random.fold_in(np, random.key_from_seed(np, np.arange(count)), np.zeros(count, np.int32))
@@ -143,6 +154,7 @@ def compare(source: dict[str, Any], count: int, ticks: int) -> int:
         regulated("balanced", following=True),
         trading(),
         islands(),
+        trading_islands(),
         regulated_islands("balanced"),
         regulated_islands("three"),
     ],
@@ -153,6 +165,7 @@ def compare(source: dict[str, Any], count: int, ticks: int) -> int:
         "volt-var",
         "market",
         "islands",
+        "trading islands",
         "regulated islands",
         "three-phase islands",
     ],

@@ -137,7 +137,7 @@ def make_finish(rows: Rows) -> Callable:
             put(work, first + block[at.COST.unbalance] + t, xp.where(served, priced, 0.0))
 
     @leaf
-    def charge(ints, floats, served, who, clock, converged, before, after, delivered, now, flow, received, work):
+    def charge(ints, floats, served, who, clock, converged, before, after, delivered, now, flow, work):
         """Fill measurements, money, costs and readings of a group."""
         widths = whole(ints, at.WIDTHS)
         money = widths[at.WIDTH.measured]
@@ -147,11 +147,6 @@ def make_finish(rows: Rows) -> Callable:
             work[i] = 0.0
         account(ints, floats, before, after, delivered, now, flow, work)
         price(ints, floats, served, who, clock, converged, now, flow, work, costs)
-        count, paid, series = received.shape[1], widths[at.WIDTH.protocol_money], flat(received)
-        if count:  # money of the layers, then their violations
-            read(series, count, who, 0, paid, work, money + whole(ints, at.MONEY_AT)[at.MONEY.protocol])
-            violation = costs + whole(ints, at.COSTS_AT)[at.COST.protocol]
-            read(series, count, who, paid, count - paid, work, violation)
 
     @leaf
     def post(work, first, cell, table, accounts, names, sharing, target, who):
@@ -294,7 +289,7 @@ def make_finish(rows: Rows) -> Callable:
                 p.converged[who[lane]] = flow[last * lanes + lane] < p.tol_pu
             for i in range(2 * m):
                 put(new, held + i, xp.where(served, get(flow, i), get(old, held + i)))
-            charge(ints, floats, served, who, p.clock, p.converged, old, new, made, now, flow, p.received, into)
+            charge(ints, floats, served, who, p.clock, p.converged, old, new, made, now, flow, into)
             second_seams(ints, floats, p.tol_pu, who, clock, p.uniform, new, now, flow, made, into)
             reward_of(ints, floats, into, paid, suffered, accounts, acting)
             write(paid, 0, acting, rewards, acting, who, 0)

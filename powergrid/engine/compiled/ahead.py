@@ -16,12 +16,11 @@ from collections.abc import Iterator
 
 from powergrid.core import progress
 from powergrid.core.machine_code import compile_for, is_kept, kept_at
-from powergrid.engine.compiled.loops import CHOOSE, TICK, entries
+from powergrid.engine.compiled.loops import TICK, tick
 from powergrid.engine.compiled.rows import FEW, WIDE
-from powergrid.powerflow.lanes import SOLVER, solve_rows
 
-_FUNCTIONS = {"tick": 75, "choose": 8}
-"""Functions that numba compiles for an entry, for the bar."""
+_FUNCTIONS = 85
+"""Functions that numba compiles for a tick, for the bar."""
 _running: dict[int, _Helper] = {}
 
 
@@ -36,7 +35,7 @@ def first_use(lanes: int) -> Iterator[None]:
     if lanes in _running or not _is_worth_it(lanes):
         yield
         return
-    _running[lanes] = helper = _Helper(lanes, not is_kept(solve_rows, SOLVER))
+    _running[lanes] = helper = _Helper(lanes)
     try:
         yield
     finally:
@@ -45,27 +44,25 @@ def first_use(lanes: int) -> Iterator[None]:
 
 
 def ready(lanes: int) -> None:
-    """Have the entries for so many lanes, from wherever."""
+    """Have the tick for so many lanes, from wherever."""
     helper = _running.get(lanes)
     if helper is not None:
         helper.wait()
-    compile_entries(lanes, ("tick", "choose"))
+    compile_tick(lanes)
 
 
-def compile_entries(lanes: int, names: tuple[str, ...]) -> None:
-    """Compile entries for so many lanes, or take them from the disk."""
-    for name in names:
-        signature = TICK if name == "tick" else CHOOSE
-        compile_for(getattr(entries(lanes), name), signature, name + _suffix(lanes), _FUNCTIONS[name])
+def compile_tick(lanes: int) -> None:
+    """Compile the tick for so many lanes, or take it from the disk."""
+    compile_for(tick(lanes), TICK, _name(lanes), _FUNCTIONS)
 
 
-def _suffix(lanes: int) -> str:
-    return " of one environment" if lanes == 1 else " of many environments"
+def _name(lanes: int) -> str:
+    return "tick of one environment" if lanes == 1 else "tick of many environments"
 
 
 def _is_worth_it(lanes: int) -> bool:
-    tick = entries(lanes).tick
-    if TICK in getattr(tick, "overloads", {}) or kept_at(tick, TICK) is None or is_kept(tick, TICK):
+    own = tick(lanes)
+    if TICK in getattr(own, "overloads", {}) or kept_at(own, TICK) is None or is_kept(own, TICK):
         return False
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores > 1 and bool(sys.executable)
@@ -74,15 +71,14 @@ def _is_worth_it(lanes: int) -> bool:
 class _Helper:
     """The process that helps; tells of each function that it has compiled by a line."""
 
-    def __init__(self, lanes: int, both: bool):
+    def __init__(self, lanes: int):
         import numba
 
-        names = ("tick", "choose") if both else ("tick",)
-        code = f"from powergrid.engine.compiled import ahead; ahead.help_with({lanes}, {names})"
+        code = f"from powergrid.engine.compiled import ahead; ahead.help_with({lanes})"
         variables = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         if numba.config.CACHE_DIR:
             variables["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR
-        self._lanes, self._names = lanes, names
+        self._lanes = lanes
         self._listener = threading.Thread(target=self._listen, daemon=True)
         try:
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
@@ -100,8 +96,7 @@ class _Helper:
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        expected = sum(_FUNCTIONS[name] for name in self._names)
-        with progress.piece(" and ".join(self._names) + _suffix(self._lanes), expected) as count:
+        with progress.piece(_name(self._lanes), _FUNCTIONS) as count:
             for _ in self._process.stdout:
                 count()
         self._process.stdout.close()
@@ -119,8 +114,8 @@ class _Helper:
             self.wait()
 
 
-def help_with(lanes: int, names: tuple[str, ...]) -> None:
-    """Compile entries onto the disk, with a line on standard output for each function; the other process's part."""
+def help_with(lanes: int) -> None:
+    """Compile the tick onto the disk, with a line on standard output for each function; the other process's part."""
     from numba.core import event
 
     class Teller(event.Listener):
@@ -133,4 +128,4 @@ def help_with(lanes: int, names: tuple[str, ...]) -> None:
             print(flush=True)
 
     with event.install_listener("numba:compile", Teller()):
-        compile_entries(lanes, names)
+        compile_tick(lanes)

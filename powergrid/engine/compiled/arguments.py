@@ -32,16 +32,8 @@ _SingleRows = Annotated[Array, _table(types.float32, 2)]
 _Cube = Annotated[Array, _table(types.float64, 3)]
 
 
-class ChooseArguments(NamedTuple):
-    """What ``choose`` takes, by the names of :class:`TickArguments`."""
-
-    ints: _Ints
-    clock: _IntRows
-    actions: _Cube
-    before: _Rows
-    after: _Rows
-    due: _FlagRows
-    clipped: _IntRows
+CHOOSE, BEGIN, FLOW, FINISH = range(4)
+"""Parts of a tick: what is chosen, the rest before the flow, the flow with the regulators' moves, and after it."""
 
 
 class TickArguments(NamedTuple):
@@ -61,8 +53,6 @@ class TickArguments(NamedTuple):
         First environment to run, and how many flows of its piece have been solved by whomever.
     retries
         Whether others can try flows that fail.
-    chosen
-        Whether slots are filled already.
     table
         Exogenous rows, ``(rows, W)``.
     clock
@@ -81,8 +71,6 @@ class TickArguments(NamedTuple):
         Tables of lanes of the regulators.
     busy
         Environments whose flow is to be solved, ``(B,)``.
-    received
-        Money and violations of layers that are not compiled, ``(B, columns)``.
     work
         Table of lanes; of one group where nobody reads it afterwards.
     observation, reward, cost, money, costs, due, clipped, converged
@@ -104,7 +92,6 @@ class TickArguments(NamedTuple):
     first: _Int
     rounds: _Int
     retries: _Flag
-    chosen: _Flag
     table: _Rows
     clock: _IntRows
     actions: _Cube
@@ -120,7 +107,6 @@ class TickArguments(NamedTuple):
     wanted: _Rows
     ratio: _Rows
     busy: _Flags
-    received: _Rows
     work: _Rows
     observation: _SingleRows
     reward: _Rows

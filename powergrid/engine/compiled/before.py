@@ -15,27 +15,24 @@ import numpy as np
 from powergrid.engine import formulas
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.arguments import CHOOSE
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.decide import make_decide
 from powergrid.engine.compiled.kernels import compiled
 from powergrid.engine.compiled.layers import make_layers
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.compiled.topologies import make_topologies
-from powergrid.networks.regulation import relay_voltage
 
 _due, _physical, _magnitude = (compiled(getattr(formulas, name)) for name in ("due", "physical", "magnitude"))
-_relay_voltage = compiled(relay_voltage)
 
 
 class Before(NamedTuple):
-    """Compiled functions over all groups of environments; the first four take ``TickArguments``.
+    """Compiled functions over all groups of environments; the first three take ``TickArguments``.
 
     Attributes
     ----------
-    choose
-        Fill the slots of agents that are due; count numbers outside [-1, 1].
     begin
-        All that a tick does before its power flow.
+        All that a tick does before its power flow: what is chosen, and what comes of it.
     want
         Steps that regulators ask for at the voltages found; which environments are busy, and whether any is.
     again
@@ -48,7 +45,6 @@ class Before(NamedTuple):
         What the buses draw.
     """
 
-    choose: Callable
     begin: Callable
     want: Callable
     again: Callable
@@ -63,7 +59,8 @@ def make_before(rows: Rows) -> Before:
     topologies = make_topologies(rows)
     select, stop, release = topologies.select, topologies.stop, topologies.release
     decide, seams = make_decide(rows), make_layers(rows)
-    by_table, by_rule, first_seams = decide.by_table, decide.by_rule, seams.before
+    by_table, by_rule, by_relay, sense = decide
+    first_seams = seams.before
 
     @leaf
     def members(group, total, who):
@@ -117,13 +114,6 @@ def make_before(rows: Rows) -> Before:
                 for lane in range(lanes):
                     if not due[who[lane], a]:
                         after[(first + k) * lanes + lane] = before[(first + k) * lanes + lane]
-
-    @inside
-    def choose(p):
-        who, acts = np.empty(lanes, np.int64), np.empty((p.actions.shape[1] * p.actions.shape[2] + 1) * lanes)
-        for group in range(len(p.before)):
-            members(group, len(p.clock), who)
-            fill_slots(p.ints, who, p.clock, p.actions, acts, p.before[group], p.after[group], p.due, p.clipped)
 
     @leaf
     def deliver_family(ints, floats, f, before, after, now, v_pu, delivered):
@@ -246,18 +236,23 @@ def make_before(rows: Rows) -> Before:
             for bus in range(m):
                 re, im = get(old, held + bus), get(old, held + m + bus)
                 put(v_pu, bus, _magnitude(xp, re, im))
-            for i in range(states * lanes):
-                new[i] = old[i]
-            for i in range((held + 2 * m) * lanes, len(old)):
-                new[i] = old[i]
-            if not p.chosen:
+            if p.begin_with == CHOOSE:
+                for i in range(states * lanes):
+                    new[i] = old[i]
+                for i in range((held + 2 * m) * lanes, len(old)):
+                    new[i] = old[i]
                 fill_slots(ints, who, clock, actions, acts, old, new, p.due, p.clipped)
+                if len(whole(ints, at.RULES.acting)):
+                    to_physical(ints, floats, new, made)
                 by_table(ints, floats, who, clock, p.draws, new)
-            first_seams(ints, floats, at.VERTICAL, who, clock, p.uniform, old, new, now, v_pu, made)
+                first_seams(ints, floats, at.VERTICAL, who, clock, p.uniform, old, new, now, v_pu, made)
             for i in range(widths[at.WIDTH.signals]):
                 put(now, width + i, get(new, widths[at.WIDTH.signals_from] + i))
-            if not p.chosen:
-                by_rule(ints, floats, who, clock, old, new, now, v_pu)
+            if p.begin_with == CHOOSE:
+                by_rule(ints, floats, who, clock, p.draws, old, new, now, v_pu, made)
+                by_relay(ints, floats, who, clock, old, new, v_pu)
+            if p.end_with == CHOOSE:
+                continue
             write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.INPUT.start_re])
             to_physical(ints, floats, new, made)
             first_seams(ints, floats, at.GOVERNING, who, clock, p.uniform, old, new, now, v_pu, made)
@@ -270,20 +265,6 @@ def make_before(rows: Rows) -> Before:
             for i in range(wanted.shape[1]):
                 wanted[group, i] = 0.0
             control(ints, floats, who, new, wanted[group], ratio[group], inputs)
-
-    @leaf
-    def sense(ints, floats, row, m, ratio, lane, reading):
-        """What compensated relays read [pu], ``(u,)``."""
-        from_bus, to_bus = whole(ints, at.RELAY.from_bus), whole(ints, at.RELAY.to_bus)
-        y_re, y_im = real(ints, floats, at.RELAY.y_re), real(ints, floats, at.RELAY.y_im)
-        r_pu, x_pu = real(ints, floats, at.RELAY.r_pu), real(ints, floats, at.RELAY.x_pu)
-        gain = real(ints, floats, at.RELAY.gain)
-        for u in range(len(from_bus)):
-            f, t = from_bus[u], to_bus[u]
-            reading[u * lanes + lane] = _relay_voltage(
-                xp, row[f], row[m + f], row[t], row[m + t], ratio[u * lanes + lane], y_re[u], y_im[u], gain[u],
-                r_pu[u], x_pu[u],
-            )  # fmt: skip
 
     @inside
     def want(p):
@@ -337,4 +318,4 @@ def make_before(rows: Rows) -> Before:
             for i in range(2 * whole(p.ints, at.WIDTHS)[at.WIDTH.buses]):
                 p.inputs[e, start + i] = p.out[e, i]
 
-    return Before(choose, begin, want, again, members, deliver_family, draw)
+    return Before(begin, want, again, members, deliver_family, draw)

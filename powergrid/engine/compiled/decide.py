@@ -12,8 +12,12 @@ import numpy as np
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, inside, invoke, leaf, real, whole
+from powergrid.engine.compiled.kernels import compiled
 from powergrid.engine.compiled.rows import Rows
 from powergrid.engine.local_policies import RANDOM, SHARE
+from powergrid.networks.regulation import relay_voltage
+
+_relay_voltage = compiled(relay_voltage)
 
 
 class Decide(NamedTuple):
@@ -24,11 +28,17 @@ class Decide(NamedTuple):
     by_table
         Fill slots with shares and random numbers.
     by_rule
-        Fill slots with the commands of rules.
+        Fill slots with the commands of rules and of kernels of policies.
+    by_relay
+        Fill slots of regulators with the steps of their relays.
+    sense
+        What compensated relays read.
     """
 
     by_table: Callable
     by_rule: Callable
+    by_relay: Callable
+    sense: Callable
 
 
 def make_decide(rows: Rows) -> Decide:
@@ -104,6 +114,64 @@ def make_decide(rows: Rows) -> Decide:
                 )
 
     @leaf
+    def act(ints, floats, who, clock, draws, before, after, prices, now, v_pu, net_mw, mean_price, held, noise, chosen):
+        """Commands of all policies with a kernel, behind those of the rules; `held` are the commands so far."""
+        table, asked, ahead = whole(ints, at.RULES.acting), whole(ints, at.RULES.asked), whole(ints, at.RULES.ahead)
+        calls, numbers = whole(ints, at.CALLS.table), real(ints, floats, at.CALLS.numbers)
+        places, params, drawn = (
+            whole(ints, at.CALLS.places),
+            real(ints, floats, at.RULES.params),
+            whole(ints, at.RULES.noise),
+        )
+        for r in range(0, len(table), at.ACT_WIDTH):
+            f = table[r + at.ACT.call] * at.CALL_WIDTH
+            for u in range(calls[f + at.CALL.units]):
+                for lane in range(lanes):
+                    noise[u * lanes + lane] = 0.0
+                    if table[r + at.ACT.noise] >= 0:
+                        tick = min(clock[who[lane], 0] + 1, draws.shape[1] - 1)
+                        noise[u * lanes + lane] = draws[who[lane], tick, drawn[table[r + at.ACT.noise] + u]]
+            invoke(
+                table[r + at.ACT.act],
+                (
+                    calls[f + at.CALL.units],
+                    address(numbers, calls[f + at.CALL.numbers]),
+                    address(places, calls[f + at.CALL.places]),
+                    address(asked, table[r + at.ACT.asked]),
+                    address(before, calls[f + at.CALL.state] * lanes),
+                    address(now, 0),
+                    address(v_pu, 0),
+                    address(before, prices * lanes),
+                    address(net_mw, 0),
+                    address(mean_price, 0),
+                    ahead[0],
+                    ahead[2],
+                    real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                    address(held, 0),
+                    address(noise, 0),
+                    address(chosen, table[r + at.ACT.ruled] * lanes),
+                    address(params, table[r + at.ACT.params]),
+                    address(before, table[r + at.ACT.memory] * lanes),
+                    address(after, table[r + at.ACT.memory] * lanes),
+                    address(chosen, table[r + at.ACT.chosen] * lanes),
+                ),
+            )
+
+    @leaf
+    def sense(ints, floats, row, m, ratio, lane, reading):
+        """What compensated relays read [pu], ``(u,)``."""
+        from_bus, to_bus = whole(ints, at.RELAY.from_bus), whole(ints, at.RELAY.to_bus)
+        y_re, y_im = real(ints, floats, at.RELAY.y_re), real(ints, floats, at.RELAY.y_im)
+        r_pu, x_pu = real(ints, floats, at.RELAY.r_pu), real(ints, floats, at.RELAY.x_pu)
+        gain = real(ints, floats, at.RELAY.gain)
+        for u in range(len(from_bus)):
+            f, t = from_bus[u], to_bus[u]
+            reading[u * lanes + lane] = _relay_voltage(
+                xp, row[f], row[m + f], row[t], row[m + t], ratio[u * lanes + lane], y_re[u], y_im[u], gain[u],
+                r_pu[u], x_pu[u],
+            )  # fmt: skip
+
+    @leaf
     def due_at(ints, k, who, clock, due):
         """Whether the policy of a slot is due, by environment."""
         interval, offset = whole(ints, at.RULES.interval)[k], whole(ints, at.RULES.offset)[k]
@@ -128,19 +196,20 @@ def make_decide(rows: Rows) -> Decide:
             decide_slot(k, due, value, after, first)
 
     @inside
-    def by_rule(ints, floats, who, clock, before, after, now, v_pu):
-        """`now` holds the exogenous row and the signals behind it."""
-        slot, row = whole(ints, at.RULES.slot), whole(ints, at.RULES.command)
+    def by_rule(ints, floats, who, clock, draws, before, after, now, v_pu, held):
+        """`now` holds the exogenous row and the signals behind it, `held` the commands so far in physical units."""
+        slot, row, widths = whole(ints, at.RULES.slot), whole(ints, at.RULES.command), whole(ints, at.WIDTHS)
         if not len(slot):
             return
+        noise = np.empty(widths[at.WIDTH.units] * lanes)
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
-        widths = whole(ints, at.WIDTHS)
         first, due, value = widths[at.WIDTH.states], np.empty(lanes, np.bool_), np.empty(lanes)
         chosen = np.empty((whole(ints, at.RULES.ahead)[3] + 1) * lanes)
         net_mw, mean_price = np.empty(len(whole(ints, at.RULES.net_start)) * lanes), np.empty(lanes)
         prices = first + widths[at.WIDTH.slots] + 2 * widths[at.WIDTH.buses]
         net_load(ints, floats, now, v_pu, net_mw)
         command(ints, floats, before, prices, now, v_pu, net_mw, mean_price, chosen)
+        act(ints, floats, who, clock, draws, before, after, prices, now, v_pu, net_mw, mean_price, held, noise, chosen)
         for i in range(len(slot)):
             k = slot[i]
             span = half_span[k] if half_span[k] > 0.0 else 1.0
@@ -148,4 +217,59 @@ def make_decide(rows: Rows) -> Decide:
             due_at(ints, k, who, clock, due)
             decide_slot(k, due, value, after, first)
 
-    return Decide(by_table, by_rule)
+    @inside
+    def by_relay(ints, floats, who, clock, before, after, v_pu):
+        """Regulators without local control make the steps that their relays would make, upstream first."""
+        relay, slot, unit = whole(ints, at.RELAY.family), whole(ints, at.RELAY.slot), whole(ints, at.RELAY.unit)
+        if not len(slot):
+            return
+        table, widths, f = whole(ints, at.CALLS.table), whole(ints, at.WIDTHS), relay[0] * at.CALL_WIDTH
+        bus, upstream = whole(ints, at.RELAY.bus), real(ints, floats, at.RELAY.upstream)
+        numbers, local = real(ints, floats, at.CALLS.numbers), real(ints, floats, at.RELAY.numbers)
+        steps, moves = real(ints, floats, at.RELAY.steps), whole(ints, at.RELAY.moves)[0]
+        n, m, held = len(bus), widths[at.WIDTH.buses], widths[at.WIDTH.states] + widths[at.WIDTH.slots]
+        first, units = table[f + at.CALL.state] * lanes, np.arange(n)
+        last = first + table[f + at.CALL.fields] * n * lanes
+        own, wanted, ratio = before[first:last].copy(), np.zeros(n * lanes), np.empty(n * lanes)
+        reading, row = np.empty(n * lanes), np.empty(2 * m)
+        due, value = np.empty(lanes, np.bool_), np.empty(lanes)
+        invoke(
+            relay[1],
+            (
+                n,
+                address(numbers, table[f + at.CALL.numbers]),
+                address(own, 0),
+                address(upstream, 0),
+                address(wanted, 0),
+                address(ratio, 0),
+            ),
+        )
+        for i in range(moves * lanes, (moves + n) * lanes):
+            own[i] = 0.0
+        for u in range(n):
+            put(reading, u, get(v_pu, bus[u]))
+        for lane in range(lanes):
+            for i in range(2 * m):
+                row[i] = before[(held + i) * lanes + lane]
+            sense(ints, floats, row, m, ratio, lane, reading)
+        invoke(
+            relay[2],
+            (
+                n,
+                address(local, 0),
+                address(own, 0),
+                address(reading, 0),
+                address(units, 0),
+                address(steps, 0),
+                address(wanted, 0),
+            ),
+        )
+        for i in range(len(slot)):
+            u, above = unit[i], fill(0.0)
+            for other in range(n):
+                above += xp.abs(get(wanted, other)) * upstream[other * n + u]
+            put(value, 0, xp.where(above > 0.0, 0.0, get(wanted, u)) / steps[u])
+            due_at(ints, slot[i], who, clock, due)
+            decide_slot(slot[i], due, value, after, widths[at.WIDTH.states])
+
+    return Decide(by_table, by_rule, by_relay, sense)

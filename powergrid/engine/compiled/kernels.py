@@ -30,6 +30,7 @@ import numpy as np
 from numba.core.errors import NumbaError
 from platformdirs import user_cache_path
 
+import powergrid.engine.compiled.named_tuples  # noqa: F401  (kernels use ``_replace``)
 from powergrid.core import machine_code
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.files import write_whole
@@ -220,11 +221,7 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, l
     p_fields, s_fields, c_fields = (len(kind._fields) for kind in (kernel.Params, kernel.State, kernel.Command))
     command = tuple_of(
         "Command",
-        [
-            f"(get(physical, places[{j} * n + u]) if places[{j} * n + u] >= 0"
-            f" else fill(numbers[{p_fields + j} * n + u]))"
-            for j in range(c_fields)
-        ],
+        [commanded(j, p_fields) for j in range(c_fields)],
     )
     vector = {"series": "now", "v_pu": "v_pu", "p_branch_mw": "measured_mw"}
     exogenous = tuple_of(
@@ -267,6 +264,11 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, l
 def tuple_of(name: str, parts: list[str]) -> str:
     """A named tuple of expressions; a kind without fields becomes the empty tuple, which kernels never look into."""
     return f"{name}({', '.join(parts)})" if parts else "()"
+
+
+def commanded(j: int, params: int) -> str:
+    """Expression of field `j` of one unit's command, of a family with so many parameters: of its slot, or idle."""
+    return f"(get(physical, places[{j} * n + u]) if places[{j} * n + u] >= 0 else fill(numbers[{params + j} * n + u]))"
 
 
 def record_of(name: str, kind: Any, block: str) -> str:

@@ -21,12 +21,16 @@ class Seams(NamedTuple):
     ----------
     before, after
         Addresses.
+    rule, abstain
+        Addresses of what gives orders, 0 where nobody orders by it.
     sent_before, sent_after
         Names of the channels, in order.
     """
 
     before: int
     after: int
+    rule: int
+    abstain: int
     sent_before: tuple[str, ...]
     sent_after: tuple[str, ...]
 
@@ -35,7 +39,7 @@ _HEAD = '''"""Seams of {name}; written by powergrid.engine.compiled, safe to del
 
 from numba import carray, types
 
-from powergrid.agents.protocol import Context
+from powergrid.agents.protocol import Context, Position
 from powergrid.engine.compiled import array_types as xp
 from powergrid.engine.compiled.kernels import c_function, compiled
 from powergrid.engine.compiled.layer_kernels import store
@@ -52,7 +56,7 @@ _CONTEXT = """    own = carray(given, (p + 4 * m + 1 + g,))
         own[p + 2 * m + 1 : p + 3 * m + 1], own[p + 4 * m + 1 :], carray(member, (g,)), carray(neighbours, (m, m)),
         own[p + 3 * m + 1 : p + 4 * m + 1],
     )
-    old, new = carray(state, ({states} * m + 1,)), carray(kept, ({states} * m + 1,))
+    old = carray(state, ({states} * m + 1,))
     here = {state}
 """
 
@@ -79,6 +83,17 @@ def after(m, p, g, params, dt_h, given, member, neighbours, state, metered, kept
 {stored}
 """
 
+_ORDER = """
+kernel_{name} = compiled(KERNEL.{name})
+
+
+@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, r_, r_, r_, r_))
+def {name}(m, p, g, params, dt_h, given, member, neighbours, state, position, chosen):
+{context}    known, asked = carray(position, (2 * m,)), carray(chosen, ({length} + 1,))
+    wanted = kernel_{name}(xp, ctx, here, {position})
+{stored}
+"""
+
 
 def _store(values: Any, into: Any) -> None:
     """Copy values; one value stands for all."""
@@ -89,8 +104,8 @@ def _store(values: Any, into: Any) -> None:
 store = array_types.compiled_part(_store)
 
 
-def compile_layer(layer: Layer) -> Seams:
-    """Compile both seams of a layer.
+def compile_layer(layer: Layer, ways: tuple[str, ...] = ()) -> Seams:
+    """Compile both seams of a layer, and the kernels `ways` that give its orders, among ``rule`` and ``abstain``.
 
     Raises
     ------
@@ -103,7 +118,8 @@ def compile_layer(layer: Layer) -> Seams:
     before, after = _trial(layer, m, speakers)
     shared = tuple(not channel.each and layer.level > 0 for channel in layer.added.channels)
     lengths = {c.name: "1" if alone else "m" for c, alone in zip(layer.added.channels, shared, strict=True)}
-    return _compiled(kind, layer.protocol.Orders, each, before, after, tuple(lengths.items()))
+    known = layer.level == 0 or len(layer.governed) > 0
+    return _compiled(kind, layer.protocol.Orders, each, before, after, tuple(lengths.items()), ways, known)
 
 
 def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None, tuple[Any, ...] | None]:
@@ -141,6 +157,8 @@ def _compiled(
     before: tuple[str, ...] | None,
     after: tuple[Any, ...] | None,
     channels: tuple[tuple[str, str], ...],
+    ways: tuple[str, ...],
+    known: bool,
 ) -> Seams:
     lengths, states = dict(channels), len(kind.State._fields)
     params = ", ".join(f"params[{j}]" for j in range(len(kind.Params._fields)))
@@ -152,13 +170,18 @@ def _compiled(
     )
     named = (kind.Params._fields, kind.State._fields, orders._fields)
     text = _HEAD.format(name=kind.__name__, fields=named)
-    kept = [f"    store(after[{j}], new[{j} * m : {j + 1} * m])" for j in range(states)]
+    kept = [f"    new = carray(kept, ({states} * m + 1,))"]
+    kept += [f"    store(after[{j}], new[{j} * m : {j + 1} * m])" for j in range(states)]
+    asked, at = [], "0"
+    for own in each:
+        end = f"{at} + {'m' if own else 'p'}"
+        asked.append(f"asked[{at} : {end}]")
+        at = end
+    for name in ways:
+        stored = "\n".join(f"    store(wanted[{j}], {block})" for j, block in enumerate(asked))
+        position = "Position(known[:m], known[m:])" if known else "None"
+        text += _ORDER.format(name=name, context=context, length=at, position=position, stored=stored)
     if before is not None:
-        asked, at = [], "0"
-        for own in each:
-            end = f"{at} + {'m' if own else 'p'}"
-            asked.append(f"asked[{at} : {end}]")
-            at = end
         stored = "\n".join([*kept, *_sent(before, lengths)])
         given = f"Orders({', '.join(asked)})" if asked else "()"
         text += _BEFORE.format(context=context, orders=given, length=at, stored=stored)
@@ -171,11 +194,12 @@ def _compiled(
                    for j in range(violations)]  # fmt: skip
         text += _AFTER.format(context=context, stored="\n".join(lines) or "    pass")
     try:
-        module = module_of(kind, text, ("before", "after"), array_types, {"ORDERS": orders})
+        module = module_of(kind, text, ("before", "after", *ways), array_types, {"ORDERS": orders})
     except NotCompilableError as error:
         raise NotCompilableError(f"protocol {kind.__name__}: {error}") from error
     told_after: tuple[str, ...] = after[0] if after is not None else ()
-    return Seams(address_of(module, "before"), address_of(module, "after"), before or (), told_after)
+    first, second, rule, abstain = (address_of(module, name) for name in Seams._fields[:4])
+    return Seams(first, second, rule, abstain, before or (), told_after)
 
 
 def _sent(names: tuple[str, ...], lengths: dict[str, str]) -> list[str]:

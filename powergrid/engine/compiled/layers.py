@@ -12,6 +12,7 @@ import numpy as np
 from powergrid.engine.compiled import plan as at
 from powergrid.engine.compiled.common import address, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.rows import Rows
+from powergrid.engine.local_policies import ABSTAIN, RULE
 
 
 class Seams(NamedTuple):
@@ -72,6 +73,75 @@ def make_layers(rows: Rows) -> Seams:
         for i in range(count):
             new[(first + places[place + i]) * lanes + lane] = sent[i]
 
+    @leaf
+    def marginal_costs(ints, floats, delivered, cost):
+        """Marginal cost of every unit that runs and has one [$/MWh]; the others' rows are left alone."""
+        rules, calls = whole(ints, at.RULES.table), whole(ints, at.CALLS.table)
+        numbers, places = real(ints, floats, at.CALLS.numbers), whole(ints, at.CALLS.places)
+        for r in range(0, len(rules), at.RULE_WIDTH):
+            if rules[r + at.RULE_ROW.marginal]:
+                f = rules[r + at.RULE_ROW.call] * at.CALL_WIDTH
+                invoke(
+                    rules[r + at.RULE_ROW.marginal],
+                    (
+                        calls[f + at.CALL.units],
+                        address(numbers, calls[f + at.CALL.numbers]),
+                        address(places, calls[f + at.CALL.places]),
+                        address(delivered, 0),
+                        address(cost, calls[f + at.CALL.unit] * lanes),
+                    ),
+                )
+
+    @leaf
+    def find_position(ints, floats, first, m, lane, now, delivered, cost, position):
+        """What the members of a layer, from number `first` on, know of themselves when they order by rule."""
+        start, series = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series)
+        load_mw, load = real(ints, floats, at.SIGHT.load_p_mw), whole(ints, at.LAYERS.load)
+        units, unit = whole(ints, at.LAYERS.unit_start), whole(ints, at.LAYERS.unit_of)
+        weight, slots = real(ints, floats, at.LAYERS.unit_weight), whole(ints, at.WIDTHS)[at.WIDTH.slots]
+        fuels, fuel = whole(ints, at.LAYERS.fuel_start), whole(ints, at.LAYERS.fuel_of)
+        for i in range(m):
+            k, dearest, imported = first + i, 0.0, 0.0
+            if load[k] >= 0:
+                for term in range(start[load[k]], start[load[k] + 1]):
+                    imported += now[series[term] * lanes + lane] * load_mw[term]
+            for term in range(units[k], units[k + 1]):
+                imported -= delivered[(slots + unit[term]) * lanes + lane] * weight[term]
+            for term in range(fuels[k], fuels[k + 1]):
+                dearest = max(dearest, cost[fuel[term] * lanes + lane])
+            position[i], position[m + i] = dearest, imported
+
+    @leaf
+    def give_orders(ints, floats, r, kernel, way, tick, lane, position, given, held, chosen, new):
+        """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due."""
+        table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
+        numbers, how = real(ints, floats, at.LAYERS.numbers), whole(ints, at.RULES.how)
+        interval, offset = whole(ints, at.RULES.interval), whole(ints, at.RULES.offset)
+        low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
+        m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
+        invoke(
+            kernel,
+            (
+                m,
+                p,
+                g,
+                address(numbers, table[r + at.LAYER.numbers]),
+                real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                address(given, 0),
+                address(places, table[r + at.LAYER.places] + 2 * p + 5 * m + g),
+                address(numbers, table[r + at.LAYER.links]),
+                address(held, 0),
+                address(position, 0),
+                address(chosen, 0),
+            ),
+        )
+        for i in range(table[r + at.LAYER.orders]):
+            k = places[table[r + at.LAYER.order] + i]
+            since, span = tick - offset[k], half_span[k] if half_span[k] > 0.0 else 1.0
+            if how[k] == way and since >= 0 and since % interval[k] == 0:
+                share = min(max((chosen[i] - low[k]) / span - 1.0, -1.0), 1.0)
+                new[(whole(ints, at.WIDTHS)[at.WIDTH.states] + k) * lanes + lane] = share
+
     @inside
     def before(ints, floats, stage, who, clock, draws, old, new, now, v_pu, delivered):
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
@@ -79,7 +149,8 @@ def make_layers(rows: Rows) -> Seams:
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         slots = widths[at.WIDTH.states]
         for r in range(0, len(table), at.LAYER_WIDTH):
-            if table[r + at.LAYER.before] == 0 or table[r + at.LAYER.stage] != stage:
+            seam, rule, abstain = table[r + at.LAYER.before], table[r + at.LAYER.rule], table[r + at.LAYER.abstain]
+            if table[r + at.LAYER.stage] != stage or not (seam or rule or abstain):
                 continue
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
             state, states = table[r + at.LAYER.state], table[r + at.LAYER.states]
@@ -88,16 +159,30 @@ def make_layers(rows: Rows) -> Seams:
             held, kept = np.empty(states + 1), np.zeros(states + 1)
             sent, wanted = np.empty(table[r + at.LAYER.sent_before] + 1), np.empty(g + 1)
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
+            position, chosen = np.empty(2 * m), np.empty(asked + 1)
+            cost = np.empty(widths[at.WIDTH.units] * lanes if stage != at.VERTICAL and (rule or abstain) else 0)
+            if len(cost):
+                marginal_costs(ints, floats, delivered, cost)
             for lane in range(lanes):
                 e = who[lane]
                 tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
                 fill_context(ints, floats, r, lane, clock[e, 0], draws[e, tick], now, v_pu, 0, delivered, given)
+                move(old, state, states, lane, held, False)
+                if len(cost):
+                    find_position(ints, floats, table[r + at.LAYER.meter], m, lane, now, delivered, cost, position)
+                if rule:
+                    give_orders(ints, floats, r, rule, RULE, clock[e, 0], lane, position, given, held, chosen, new)
+                if abstain:
+                    give_orders(
+                        ints, floats, r, abstain, ABSTAIN, clock[e, 0], lane, position, given, held, chosen, new
+                    )
+                if not seam:
+                    continue
                 for i in range(asked):
                     k = places[order + i]
                     orders[i] = low[k] + (new[(slots + k) * lanes + lane] + 1.0) * half_span[k]
-                move(old, state, states, lane, held, False)
                 invoke(
-                    table[r + at.LAYER.before],
+                    seam,
                     (
                         m,
                         p,

@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 from powergrid.core.machine_code import cached
 from powergrid.engine import formulas
 from powergrid.engine.compiled.after import make_finish
-from powergrid.engine.compiled.arguments import ENTRY, ChooseArguments, TickArguments, entry, types_of
+from powergrid.engine.compiled.arguments import ENTRY, TickArguments, entry, types_of
 from powergrid.engine.compiled.before import make_before
 from powergrid.engine.compiled.rows import MANY, ONE
 from powergrid.engine.compiled.tick import make_tick
@@ -42,16 +42,13 @@ _MADE_OF = (
 
 
 @cache
-def entries(lanes: int) -> SimpleNamespace:
-    """The entries for so many lanes; see :mod:`powergrid.engine.compiled.before` and ``tick`` for what they do."""
+def tick(lanes: int) -> Any:
+    """The tick for so many lanes; see :mod:`powergrid.engine.compiled.tick` for what it does."""
     rows = ONE if lanes == 1 else MANY
     compiled = cached(*_MADE_OF, name=f"-{lanes}", **ENTRY)
     before = make_before(rows)
-    return SimpleNamespace(
-        choose=entry(ChooseArguments, before.choose, compiled),
-        tick=entry(TickArguments, make_tick(rows, before, make_finish(rows)), compiled),
-    )
+    return entry(TickArguments, make_tick(rows, before, make_finish(rows)), compiled)
 
 
-CHOOSE, TICK = types_of(ChooseArguments), types_of(TickArguments)
-"""Types of the arguments of the entries; those of ``tick`` with observations in single precision."""
+TICK = types_of(TickArguments)
+"""Types of its arguments, with observations in single precision."""

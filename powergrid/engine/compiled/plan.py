@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, get_type_hints
 import numpy as np
 
 from powergrid.core.types import Array
+from powergrid.engine import local_policies
 from powergrid.engine.blocks import CostColumns, FeatureColumns, MoneyColumns
 from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
@@ -23,7 +24,6 @@ from powergrid.engine.compiled.layer_kernels import Seams
 from powergrid.engine.compiled.rules import Rule
 from powergrid.engine.compiled.topology_tables import TopologyTables, topology_tables
 from powergrid.engine.layout import Family, Layout
-from powergrid.engine.local_policies import RULE
 
 
 class CallRow(NamedTuple):
@@ -33,8 +33,8 @@ class CallRow(NamedTuple):
     ----------
     step, account
         Addresses of the family's compiled functions, 0 where it has none.
-    units
-        Number of units.
+    units, fields
+        Numbers of units, and of fields of their state.
     numbers, places
         First entries of the family in ``Calls.numbers`` and ``Calls.places``.
     state
@@ -48,6 +48,7 @@ class CallRow(NamedTuple):
     step: int
     account: int
     units: int
+    fields: int
     numbers: int
     places: int
     state: int
@@ -67,8 +68,6 @@ class Widths(NamedTuple):
         Of what is carried from tick to tick and of what is delivered.
     money, costs, readings, features, measured
         Of what is worked out after the flow.
-    protocol_money
-        Money columns of protocols.
     signals_from, signals
         First column of the signals among what is carried, and their number.
     price
@@ -94,7 +93,6 @@ class Widths(NamedTuple):
     readings: int
     features: int
     measured: int
-    protocol_money: int
     ahead_start: int
     branch_meters: int
     references: int
@@ -156,7 +154,7 @@ class RuleRow(NamedTuple):
     ----------
     call
         Its row of ``Calls.table``.
-    command, offer
+    command, offer, marginal
         Addresses, see :class:`powergrid.engine.compiled.rules.Rule`.
     asked
         First of its entries in ``Rules.asked``.
@@ -167,8 +165,40 @@ class RuleRow(NamedTuple):
     call: int
     command: int
     offer: int
+    marginal: int
     asked: int
     chosen: int
+
+
+class ActRow(NamedTuple):
+    """One row of ``Rules.acting``: a policy with a kernel at work on a family.
+
+    Attributes
+    ----------
+    call
+        The family's row of ``Calls.table``.
+    act
+        Address of the kernel's loop.
+    asked, ruled
+        First entries of the family in ``Rules.asked``, and first row of the commands of its rule.
+    chosen
+        First row of its own commands.
+    params
+        First of its plain numbers in ``Rules.params``.
+    memory
+        First column of its memory among what is carried.
+    noise
+        First of the slots of its units' random numbers in ``Rules.noise``; -1 for none.
+    """
+
+    call: int
+    act: int
+    asked: int
+    ruled: int
+    chosen: int
+    params: int
+    memory: int
+    noise: int
 
 
 class Rules(NamedTuple):
@@ -183,7 +213,9 @@ class Rules(NamedTuple):
     asked
         Columns and accounts of the units, see :data:`powergrid.engine.compiled.rules.ASKED`.
     slot, command
-        Slots filled by rules, and the row of the command that fills each.
+        Slots filled by rules and kernels, and the row of the command that fills each.
+    acting, params, noise
+        Policies with a kernel, see :class:`ActRow`.
     net_start, net_series, net_p_mw
         The network's own loads by account's meters, the rest last, less available renewable power.
     ahead
@@ -198,6 +230,9 @@ class Rules(NamedTuple):
     asked: Array
     slot: Array
     command: Array
+    acting: Array
+    params: Array
+    noise: Array
     net_start: Array
     net_series: Array
     net_p_mw: Array
@@ -209,8 +244,8 @@ class LayerRow(NamedTuple):
 
     Attributes
     ----------
-    before, after
-        Addresses of its seams, 0 where it has none.
+    before, after, rule, abstain
+        Addresses of its seams and of what gives its orders, 0 where it has none.
     stage
         When the first runs, see :data:`VERTICAL`.
     members, speakers, governed
@@ -229,13 +264,15 @@ class LayerRow(NamedTuple):
     noise
         First of its random numbers; -1 for none.
     meter
-        First of its members in ``Layers.meter_start``.
+        First of its members among those of all layers.
     money, money_count, violation, violation_count
         First of its columns among those of all layers, and their names' number.
     """
 
     before: int
     after: int
+    rule: int
+    abstain: int
     stage: int
     members: int
     speakers: int
@@ -270,6 +307,12 @@ class Layers(NamedTuple):
         See there.
     meter_start, meter_of, meter_weight
         What is metered for members: measurements, and units of one's own below zero.
+    load
+        Account whose own load counts as the member's, -1 for none.
+    unit_start, unit_of, unit_weight
+        Units whose injection members know when they order by rule.
+    fuel_start, fuel_of
+        Units of members that have a marginal cost.
     """
 
     table: Array
@@ -278,6 +321,12 @@ class Layers(NamedTuple):
     meter_start: Array
     meter_of: Array
     meter_weight: Array
+    load: Array
+    unit_start: Array
+    unit_of: Array
+    unit_weight: Array
+    fuel_start: Array
+    fuel_of: Array
 
 
 class Calls(NamedTuple):
@@ -393,6 +442,11 @@ class Relay(NamedTuple):
         As in the layout, ``(u * u,)``.
     bus, allowed
         Bus that each unit regulates, and steps that it may take within a tick, ``(u,)``.
+    slot, unit
+        Slots that policies fill as relays would, and the unit of each.
+    numbers, moves, steps
+        Parameters of the units as if all had local control, first row of the moves that they remember among those of
+        their state, and the most steps of each in a tick.
     from_bus, to_bus, y_re, y_im, gain, r_pu, x_pu
         As in :class:`powergrid.networks.regulation.Relays`; empty where relays read their bus as it is.
     """
@@ -401,6 +455,11 @@ class Relay(NamedTuple):
     upstream: Array
     bus: Array
     allowed: Array
+    slot: Array
+    unit: Array
+    numbers: Array
+    moves: Array
+    steps: Array
     from_bus: Array
     to_bus: Array
     y_re: Array
@@ -427,7 +486,7 @@ class Meters(NamedTuple):
     net_sign: Array
 
 
-_WHOLE = ("family", "bus", "from_bus", "to_bus")
+_WHOLE = ("family", "bus", "slot", "unit", "moves", "from_bus", "to_bus")
 """Fields of :class:`Relay` that are integers."""
 
 
@@ -481,6 +540,7 @@ def numbered(kind: type[T], counter: Iterator[int] | None = None) -> T:
 
 CALL, WIDTH, NUMBER, INPUT = numbered(CallRow), numbered(Widths), numbered(Numbers), numbered(Inputs)
 RULE_ROW, RULE_WIDTH = numbered(RuleRow), len(RuleRow._fields)
+ACT, ACT_WIDTH = numbered(ActRow), len(ActRow._fields)
 LAYER, LAYER_WIDTH = numbered(LayerRow), len(LayerRow._fields)
 """Positions in a row of ``Calls.table``, in ``FloorPlan.widths``, in ``FloorPlan.numbers`` and in ``Network.at``."""
 MONEY, COST, FEATURE = numbered(MoneyColumns), numbered(CostColumns), numbered(FeatureColumns)
@@ -519,6 +579,7 @@ def floor_plan(
     layout: Layout,
     kernels: list[Kernels],
     rules: list[Rule],
+    acts: list[int],
     seams: list[Seams],
     inputs: Inputs,
     reward: tuple[float, ...],
@@ -555,8 +616,8 @@ def floor_plan(
             offset=_ints(slots.offset),
         ),
         calls=calls,
-        rules=_rules(layout, rules),
-        layers=_layers(layout, seams, Widths(*widths.tolist())),
+        rules=_rules(layout, rules, acts, Widths(*widths.tolist())),
+        layers=_layers(layout, seams, rules, Widths(*widths.tolist())),
         delivery=_delivery(layout),
         network=_network(layout, inputs, state),
         relay=_relay(layout, kernels),
@@ -587,27 +648,42 @@ def floor_plan(
     return plan, state
 
 
-def _rules(layout: Layout, rules: list[Rule]) -> Rules:
+def _rules(layout: Layout, rules: list[Rule], acts: list[int], widths: Widths) -> Rules:
     choices, slots, columns = layout.policies.choices, layout.slots, layout.columns
     table: list[RuleRow] = []
     asked: list[Array] = []
     ruled: list[tuple[int, int]] = []
     chosen = entries = 0
     for f, (family, rule) in enumerate(zip(layout.families, rules, strict=True)):
-        if not rule.command and not rule.offer:
+        if not any(rule):
             continue
         sent = family.price >= columns.width  # a parent's price replaces the whole tariff
         prices = (np.where(sent, family.price, column) for column in (family.retail, family.feed_in))
-        places = (family.price, *prices, family.account % (len(layout.accounts) + 1))
-        table.append(RuleRow(f, rule.command, rule.offer, entries, chosen))
+        places = (family.price, *prices, family.account % (len(layout.accounts) + 1), family.place)
+        table.append(RuleRow(f, *rule, entries, chosen))
         asked += places
         entries += len(places) * family.size
         if rule.command:
             for unit, j in np.argwhere(family.free):
                 slot = int(family.slot[unit, j])
-                if choices.how[slot] == RULE:
+                if choices.how[slot] == local_policies.RULE:
                     ruled.append((slot, chosen + int(j) * family.size + int(unit)))
             chosen += len(family.kernel.Command._fields) * family.size
+    acting: list[ActRow] = []
+    params: list[Array] = []
+    noise: list[Array] = []
+    row_of, memory = {row.call: row for row in table}, widths.signals_from + widths.signals
+    memory += sum(sum(fields) for _, fields in memories(layout)[: len(layout.coordination.layers)])
+    for policy, act in zip(choices.acting, acts, strict=True):
+        own, family = row_of[policy.family], layout.families[policy.family]
+        first = sum(map(len, noise)) if policy.policy.noisy else -1
+        acting.append(ActRow(policy.family, act, own.asked, own.chosen, chosen, sum(map(len, params)), memory, first))
+        params.append(_floats(policy.params))
+        noise.append(policy.noise if policy.policy.noisy else policy.noise[:0])
+        for unit, j in np.argwhere(family.free & policy.slots[family.slot]):
+            ruled.append((int(family.slot[unit, j]), chosen + int(j) * family.size + int(unit)))
+        chosen += len(family.kernel.Command._fields) * family.size
+        memory += len(policy.policy.State._fields) * family.size
     net = _sparse(
         np.concatenate([layout.grid.load_series, layout.ledger.renewable_series]),
         np.concatenate([layout.ledger.load_to_account, -layout.ledger.renewable_to_account]),
@@ -621,6 +697,9 @@ def _rules(layout: Layout, rules: list[Rule]) -> Rules:
         asked=_joined(np.int64, *asked),
         slot=_ints([slot for slot, _ in ruled]),
         command=_ints([command for _, command in ruled]),
+        acting=_ints(acting).reshape(-1, ACT_WIDTH),
+        params=_joined(float, *params),
+        noise=_joined(np.int64, *noise),
         net_start=net[0],
         net_series=net[1],
         net_p_mw=net[2],
@@ -628,14 +707,15 @@ def _rules(layout: Layout, rules: list[Rule]) -> Rules:
     )
 
 
-def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
-    """Tables of the layers that are compiled; empty where `seams` are."""
+def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Widths) -> Layers:
+    """Tables of the layers."""
     rows: list[LayerRow] = []
     places: list[Array] = []
     numbers: list[Array] = []
-    start, of, weight = [0], [], []
+    metered, injected, fuelled = _Sums(), _Sums(), _Sums()
+    fuels = _fuels(layout, rules)
     state, money, violation = widths.signals_from + widths.signals, 0, 0
-    for layer, seam in zip(layout.coordination.layers if seams else (), seams, strict=True):
+    for layer, seam in zip(layout.coordination.layers, seams, strict=True):
         m, p = layer.members, len(layer.interval)
         columns = {c.name: own for c, own in zip(layer.added.channels, layer.channels, strict=True)}
         sent = [[columns[name] for name in names] for names in (seam.sent_before, seam.sent_after)]
@@ -651,6 +731,8 @@ def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
             LayerRow(
                 before=seam.before,
                 after=seam.after,
+                rule=seam.rule,
+                abstain=seam.abstain,
                 stage=GOVERNING if len(layer.governed) else horizontal,
                 members=m,
                 speakers=p,
@@ -667,7 +749,7 @@ def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
                 shares=shares,
                 links=shares + layer.node_share.size,
                 noise=layer.noise if layer.protocol.noisy else -1,
-                meter=len(start) - 1,
+                meter=len(metered.start) - 1,
                 money=money,
                 money_count=len(layer.added.money_names),
                 violation=violation,
@@ -676,12 +758,12 @@ def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
         )
         places += [*own, *layer.orders, *sent[0], *sent[1]]
         numbers += [np.array(layer.params, float), layer.node_share, layer.neighbours]
-        sums = layer.units if layer.by_units else layer.meter
+        sums, units = layer.units if layer.by_units else layer.meter, layer.units
         for member in range(m):
-            terms = np.flatnonzero(sums.target == member)
-            of += [-1 - int(k) if layer.by_units else int(k) for k in sums.source[terms]]
-            weight += sums.weights[terms].tolist()
-            start.append(len(of))
+            terms, own = sums.target == member, (units.target == member) & (len(layer.governed) == 0)
+            metered.add(-1 - sums.source[terms] if layer.by_units else sums.source[terms], sums.weights[terms])
+            injected.add(units.source[own], units.weights[own])
+            fuelled.add(fuels.get(int(layer.accounts[member]), []))
         state += states
         money += (m + 1) * len(layer.added.money_names)
         violation += m * len(layer.added.violation_names)
@@ -689,10 +771,41 @@ def _layers(layout: Layout, seams: list[Seams], widths: Widths) -> Layers:
         table=_ints(rows).reshape(-1, LAYER_WIDTH),
         places=_joined(np.int64, *places),
         numbers=_joined(float, *numbers),
-        meter_start=_ints(start),
-        meter_of=_ints(of),
-        meter_weight=_floats(weight),
+        meter_start=_ints(metered.start),
+        meter_of=_ints(metered.of),
+        meter_weight=_floats(metered.weight),
+        load=_joined(np.int64, *(layer.load for layer in layout.coordination.layers)),
+        unit_start=_ints(injected.start),
+        unit_of=_ints(injected.of),
+        unit_weight=_floats(injected.weight),
+        fuel_start=_ints(fuelled.start),
+        fuel_of=_ints(fuelled.of),
     )
+
+
+class _Sums:
+    """Sparse sums that grow."""
+
+    def __init__(self) -> None:
+        self.start: list[int] = [0]
+        self.of: list[int] = []
+        self.weight: list[float] = []
+
+    def add(self, of: Any, weight: Any = ()) -> None:
+        """One more sum, of these terms."""
+        self.of += list(of)
+        self.weight += list(weight)
+        self.start.append(len(self.of))
+
+
+def _fuels(layout: Layout, rules: list[Rule]) -> dict[int, list[int]]:
+    """Units with a marginal cost, by account."""
+    found: dict[int, list[int]] = {}
+    first = first_units(layout)
+    for i, (family, rule) in enumerate(zip(layout.families, rules, strict=True)):
+        for row, account in enumerate(family.account.tolist() if rule.marginal else ()):
+            found.setdefault(account, []).append(first[i] + row)
+    return found
 
 
 def _delivery(layout: Layout) -> Delivery:
@@ -732,7 +845,14 @@ def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
     if layout.regulators.relays is not None:
         own = layout.regulators.relays._asdict().items()
         found = found._replace(**{name: (_ints if name in _WHOLE else _floats)(column) for name, column in own})
+    choices, params, names = layout.policies.choices, family.params, family.kernel.State._fields
+    asked = np.flatnonzero(family.free[:, 0] & (choices.how[family.slot[:, 0]] == local_policies.RELAY))
     return found._replace(
+        slot=_ints(family.slot[asked, 0]),
+        unit=_ints(asked),
+        numbers=block(params._replace(local_control=np.ones(family.size))),
+        moves=_ints([names.index("moves") * family.size]),
+        steps=_floats(params.max_steps_per_tick),
         family=_ints((layout.taps, kernel.move, kernel.want)),
         upstream=_floats(layout.regulators.upstream).ravel(),
         bus=_ints(layout.regulators.relay_bus),
@@ -789,6 +909,7 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
                 step=kernel.step,
                 account=kernel.account,
                 units=size,
+                fields=len(kind.State._fields),
                 numbers=sum(map(len, numbers)),
                 places=sum(map(len, places)),
                 state=state,
@@ -823,7 +944,6 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         readings=readings,
         features=len(layout.view.entries),
         measured=len(layout.meters.names),
-        protocol_money=ledger.money_blocks.count.protocol,
         ahead_start=layout.columns.ahead_start,
         branch_meters=layout.meters.branches,
         references=0 if layout.grid.islands is None else layout.grid.islands.fallen.shape[1],
@@ -836,6 +956,13 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
         places=_joined(np.int64, *places),
     )
     return calls, _ints(widths), tuple(fields)
+
+
+def memories(layout: Layout) -> list[tuple[Any, list[int]]]:
+    """States of all layers and memories of all policies with a kernel: their kinds and the widths of their fields."""
+    layers = [(layer.protocol.State, layer.members) for layer in layout.coordination.layers]
+    policies = [(own.policy.State, layout.families[own.family].size) for own in layout.policies.choices.acting]
+    return [(kind, [width] * len(kind._fields)) for kind, width in (*layers, *policies)]
 
 
 def first_units(layout: Layout) -> dict[int, int]:

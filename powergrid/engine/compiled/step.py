@@ -1,7 +1,8 @@
-"""The compiled step: two compiled halves around the power flow, for one environment or a batch, in float64.
+"""The compiled step of one environment or a batch, in float64.
 
-Regulators that ask for another flow and markets, which are NumPy, act between the halves. What leaves a step is kept
-as the tables that the halves wrote; states and outputs are named parts of them, made when somebody asks.
+Compiled code runs the whole tick; it stops where plain Python devices answer, where islands carry themselves, and where
+a power flow is solved by others. What leaves a step is kept as the tables that compiled code wrote; states and outputs
+are named parts of them, made when somebody asks.
 """
 
 from __future__ import annotations
@@ -14,26 +15,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.core.errors import NotCompilableError
-from powergrid.core.types import Array, Flow, Injection
+from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
 from powergrid.engine.compiled import ahead, loops
-from powergrid.engine.compiled.arguments import ChooseArguments, TickArguments
+from powergrid.engine.compiled.arguments import BEGIN, CHOOSE, FINISH, FLOW, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.inverter_tables import units_of
 from powergrid.engine.compiled.inverters import Followed
 from powergrid.engine.compiled.islands import IslandDroop
 from powergrid.engine.compiled.kernels import compile_family
-from powergrid.engine.compiled.layer_kernels import compile_layer
-from powergrid.engine.compiled.plan import Widths, first_units, floor_plan, pack
+from powergrid.engine.compiled.layer_kernels import Seams, compile_layer
+from powergrid.engine.compiled.plan import Widths, floor_plan, memories, pack
 from powergrid.engine.compiled.rows import by_environment, by_lanes
-from powergrid.engine.compiled.rules import Rule, compile_rule
-from powergrid.engine.compiled.tick import BEGIN, FINISH, FLOW, PIECE
+from powergrid.engine.compiled.rules import Rule, Wanted, compile_act, compile_rule
+from powergrid.engine.compiled.tick import PIECE
 from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.local_policies import ABSTAIN, KERNEL, RELAY, RULE, Memory, decide
+from powergrid.engine.local_policies import ABSTAIN, RULE
 from powergrid.engine.results import Results, blank_results
-from powergrid.engine.state import Exogenous, Noise, Output, State
-from powergrid.engine.tick import Tick, tick_of
+from powergrid.engine.state import Noise, Output, State
 
 
 class _Scratch(NamedTuple):
@@ -43,17 +43,16 @@ class _Scratch(NamedTuple):
     wanted: Array
     ratio: Array
     busy: Array
-    nothing: Array
     untold: tuple[Array, Array]
     lean: tuple[Array, Array, Array, Array]
     followed: Any
 
 
 class _Code(NamedTuple):
-    """Compiled entries for a number of lanes, and the floor plan with the addresses of its kernels."""
+    """The tick for a number of lanes, and the floor plan with the addresses of its kernels."""
 
     lanes: int
-    entries: Any
+    tick: Any
     ints: Array
     floats: Array
 
@@ -71,15 +70,13 @@ class Carried:
         Tick, exogenous row and outages, see :mod:`powergrid.engine.compiled.topology_tables`.
     rows
         Table of lanes, see ``powergrid.engine.compiled.loops``.
-    key, policies, outages
+    key, outages
         As in the state, with its batch axes.
-    in_tuples
-        States of layers that are not compiled; ``None`` where the table holds them.
     """
 
     def __init__(self, maker: FusedStep, batch: tuple[int, ...], clock: Array, rows: Array, others: tuple[Any, ...]):
         self._maker, self.batch, self.clock, self.rows = maker, batch, clock, rows
-        self.key, self.in_tuples, self.policies, self.outages = others
+        self.key, self.outages = others
 
     @cached_property
     def state(self) -> State:
@@ -137,27 +134,18 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
-        if layout.grid.islands is not None and (layout.policies.inverters is not None or layout.coordination.layers):
-            raise NotCompilableError(
-                "units that form grids beside protocols, or beside inverters that follow their voltage, run with NumPy"
-            )
+        if layout.grid.islands is not None and layout.policies.inverters is not None:
+            raise NotCompilableError("units that form grids beside inverters that follow their voltage run with NumPy")
         self.layout, self._reward = layout, reward
         self.params = params_of(layout)
         self._flow = RowFlow(layout)
         self._codes: dict[int, _Code] = {}
-        ordered = np.isin(layout.policies.choices.how[layout.coordination.ordering], (RULE, ABSTAIN)).any()
-        self._layered = bool(layout.coordination.layers) and not ordered
-        if not self._layered and any(len(layer.governed) for layer in layout.coordination.layers):
-            raise NotCompilableError("orders by rule in a protocol that governs commands run with NumPy")
-        if layout.coordination.layers and not self._layered and layout.policies.inverters is not None:
-            reason = "orders by a protocol's rule beside inverters that follow their voltage run with NumPy"
-            raise NotCompilableError(reason)
         self._code(count)
         self._scratch: dict[int, _Scratch] = {}
         w = Widths(*self._widths.tolist())
         self._columns = np.cumsum([w.states, w.slots, w.buses, w.buses, w.prices, w.signals]).tolist()
-        own = sum(len(layer.protocol.State._fields) * layer.members for layer in layout.coordination.layers)
-        self._carried = self._columns[-1] + (own if self._layered else 0)
+        self._memories = memories(layout)
+        self._carried = self._columns[-1] + sum(sum(widths) for _, widths in self._memories)
         self._delivered = w.slots + 2 * w.units
         self._islands = None
         if layout.grid.islands is not None:
@@ -166,10 +154,6 @@ class FusedStep:
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
         self._acting, self._seen = (layout.acting, layout.action_size), layout.view.index.size
-        others = np.isin(layout.policies.choices.how, (RELAY, KERNEL)).any() or layout.python is not None
-        self._consults = bool(others) or (
-            not self._layered and any(layer.level > 0 for layer in layout.coordination.layers)
-        )
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
         self._followers = None if layout.policies.inverters is None else units_of(layout, self._fields)
 
@@ -180,22 +164,39 @@ class FusedStep:
             with ahead.first_use(lanes):
                 kernels = [compile_family(family, lanes) for family in self.layout.families]
                 rules = self._rules(lanes)
-                seams = [compile_layer(layer) for layer in self.layout.coordination.layers] if self._layered else []
+                acts, seams = self._acts(lanes), self._seams()
                 ahead.ready(lanes)
-            firsts = first_units(self.layout)
-            self._first = [firsts[i] for i in range(len(firsts))]
-            plan, self._fields = floor_plan(self.layout, kernels, rules, seams, self._flow.inputs, self._reward)
+            plan, self._fields = floor_plan(self.layout, kernels, rules, acts, seams, self._flow.inputs, self._reward)
             self._widths = plan.widths
-            self._codes[lanes] = _Code(lanes, loops.entries(lanes), *pack(plan))
+            self._codes[lanes] = _Code(lanes, loops.tick(lanes), *pack(plan))
         return self._codes[lanes]
 
     def _rules(self, lanes: int) -> list[Rule]:
         """The rules that local policies follow here, compiled."""
         layout, ruled = self.layout, self.layout.policies.choices.ruled
-        if not ruled:
-            return [Rule(0, 0)] * len(layout.families)
-        hours = layout.columns.price_hours
-        return [compile_rule(family, lanes, hours, i in ruled) for i, family in enumerate(layout.families)]
+        hours, ordered = layout.columns.price_hours, any(map(any, self._ways()))
+        wanted = [Wanted(i in ruled, bool(ruled), ordered) for i in range(len(layout.families))]
+        return [compile_rule(family, lanes, hours, own) for family, own in zip(layout.families, wanted, strict=True)]
+
+    def _acts(self, lanes: int) -> list[int]:
+        """The kernels of local policies, compiled."""
+        acting, hours = self.layout.policies.choices.acting, self.layout.columns.price_hours
+        return [compile_act(own.policy, self.layout.families[own.family], lanes, hours) for own in acting]
+
+    def _ways(self) -> list[tuple[str, ...]]:
+        """Kernels by which local policies give orders, by layer."""
+        names, how = {RULE: "rule", ABSTAIN: "abstain"}, self.layout.policies.choices.how
+        used = [
+            np.concatenate([how[slots] for slots in (*layer.orders, [])]) for layer in self.layout.coordination.layers
+        ]
+        return [tuple(name for way, name in names.items() if (ways == way).any()) for ways in used]
+
+    def _seams(self) -> list[Seams]:
+        """The protocols, compiled."""
+        return [
+            compile_layer(layer, ways)
+            for layer, ways in zip(self.layout.coordination.layers, self._ways(), strict=True)
+        ]
 
     def __call__(
         self,
@@ -229,21 +230,15 @@ class FusedStep:
             `costs` of the results are left alone, and the second result is a function that fills them later.
         """
         before = state if isinstance(state, Carried) and state._maker is self else self._carry(state)
-        count, traded = len(before.clock), bool(self.layout.coordination.layers) and not self._layered
+        count = len(before.clock)
         code, scratch, groups = self._code(count), self._scratch_of(count), len(before.rows)
         clock, rows = before.clock.copy(), np.empty(before.rows.shape)
         clock[:, :TOPOLOGY] += 1
         when = before.clock.copy()
         when[:, ROW] = when[:, TICK] + np.ravel(first)  # of this table
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
-        chosen = self._consults
-        memory = None
-        if chosen:
-            memory = self._choose(code, before, when, given, table, noise, rows, results)
-        elif traded:
-            memory = Memory(before.in_tuples, before.policies, before.signals)
         compiled_flow = bool(self._flow.compiled[0]) and scratch.followed is None
-        at_once = compiled_flow and not traded and self._islands is None
+        at_once = compiled_flow and self._islands is None and self.layout.python is None
         delivered, out, iterations, work = scratch.lean
         if keep or not at_once:
             delivered = np.empty((groups, self._delivered * code.lanes))
@@ -258,43 +253,39 @@ class FusedStep:
         end = FINISH if at_once else end
         arguments = TickArguments(
             ints=code.ints, floats=code.floats, code=address if compiled_flow else 0, flow_ints=flow_ints,
-            flow_floats=flow_floats, has_zip=has_zip, tol_pu=tol_pu, max_iter=max_iter, space=space, begin_with=BEGIN,
+            flow_floats=flow_floats, has_zip=has_zip, tol_pu=tol_pu, max_iter=max_iter, space=space, begin_with=CHOOSE,
             end_with=end, piece=PIECE if compiled_flow else count, first=0, rounds=0,
-            retries=self._flow.retries, chosen=chosen, table=table, clock=when, actions=given, forecast=forecast,
+            retries=self._flow.retries, table=table, clock=when, actions=given, forecast=forecast,
             draws=draws, uniform=_flat(noise.protocols, before.batch),
             before=before.rows, after=rows, delivered=delivered, inputs=scratch.inputs, out=out, iterations=iterations,
-            wanted=scratch.wanted, ratio=scratch.ratio, busy=scratch.busy, received=scratch.nothing,
-            work=work, observation=results.observation.reshape(count, self._seen),
+            wanted=scratch.wanted, ratio=scratch.ratio, busy=scratch.busy, work=work,
+            observation=results.observation.reshape(count, self._seen),
             reward=results.reward, cost=results.cost, money=tables[0], costs=tables[1], due=results.due,
             clipped=results.clipped, converged=results.converged,
         )  # fmt: skip
+        if self.layout.python is not None:
+            self._run(code, scratch, arguments._replace(end_with=CHOOSE))
+            self._answer(code, arguments)
+            arguments = arguments._replace(begin_with=BEGIN)
         self._run(code, scratch, arguments)
         if self._islands is not None:
             self._islands.settle(arguments, code.lanes, lambda some: self._run(code, scratch, some))
             self._run(code, scratch, arguments._replace(begin_with=FLOW, end_with=FLOW))
         if not at_once:
-            settled = scratch.nothing
-            if traded and memory is not None:
-                at = when[:, ROW]
-                exogenous = Exogenous(table[at], table[at + 1])
-                memory, settled = self._trade(before, exogenous, noise, memory, (rows, delivered, out, when), settled)
-                by_lanes(_flat(memory.signals, before.batch), code.lanes, rows, slice(*self._columns[4:6]))
-            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH, received=settled)
+            arguments = arguments._replace(begin_with=FINISH, end_with=FINISH)
             self._run(code, scratch, arguments)
         topology = self._topology(when)
         if self.layout.grid.switching is not None:
             results.available[:] = self.layout.actor_alive[topology]
-        layers, policies = (before.in_tuples, before.policies) if memory is None else memory[:2]
-        others = before.key, None if self._layered else layers, policies, before.outages
-        after = Carried(self, before.batch, clock, rows, others)
+        after = Carried(self, before.batch, clock, rows, (before.key, before.outages))
         if keep:
             return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations, topology))
 
         def book(money: Array, costs: Array) -> None:
-            # the same once more, from slots that are chosen by now: who asks pays, not who does not
+            # the same once more: who asks pays, not who does not
             told = blank_results(self.layout, count)
             again = arguments._replace(
-                chosen=True, observation=told.observation.reshape(count, self._seen), reward=told.reward,
+                observation=told.observation.reshape(count, self._seen), reward=told.reward,
                 cost=told.cost, money=money, costs=costs, due=told.due, clipped=told.clipped, converged=told.converged,
             )  # fmt: skip
             self._run(code, scratch, again)
@@ -303,7 +294,7 @@ class FusedStep:
 
     def _run(self, code: _Code, scratch: _Scratch, arguments: TickArguments) -> None:
         """Run the parts of a tick, and solve the flows that compiled code leaves to others."""
-        count, tick, piece = len(arguments.clock), code.entries.tick, arguments.piece
+        count, tick, piece = len(arguments.clock), code.tick, arguments.piece
         first, rounds = tick(*arguments)
         while first < count:
             if arguments.code:
@@ -348,7 +339,6 @@ class FusedStep:
                 followed = Followed(self._followers, given.rest_pu, self._flow.tol_pu, lanes, count)
             by_piece = bool(self._flow.compiled[0]) and followed is None and self._islands is None
             inputs = self._flow.rows(min(count, PIECE) if by_piece else count)
-            empty = np.empty((count, 0))
             some = min(count, PIECE)
             lean = (
                 np.empty((-(-some // lanes), self._delivered * lanes)),
@@ -357,91 +347,18 @@ class FusedStep:
                 np.empty((1, self._work * lanes)),
             )
             busy = np.empty(count, bool)
-            self._scratch[count] = _Scratch(inputs, wanted, ratio, busy, empty, untold, lean, followed)
+            self._scratch[count] = _Scratch(inputs, wanted, ratio, busy, untold, lean, followed)
         return self._scratch[count]
 
-    def _choose(
-        self,
-        code: _Code,
-        before: Carried,
-        when: Array,
-        actions: Array,
-        table: Array,
-        noise: Noise,
-        rows: Array,
-        results: Results,
-    ) -> Memory:
-        """Slots of acting agents, of those that local policies act for, and what plain Python devices answer."""
-        arguments = ChooseArguments(
-            ints=code.ints, clock=when, actions=actions, before=before.rows, after=rows, due=results.due,
-            clipped=results.clipped,
-        )  # fmt: skip
-        code.entries.choose(*arguments)
-        place, count = slice(*self._columns[:2]), len(when)
-        slots = by_environment(rows, count, place)
-        memory = Memory(before.state.layers, before.policies, before.signals)
-        if self.layout.policies.choices.any or self.layout.coordination.layers:
-            at, state = when[:, ROW], before.state._replace(slots=_shaped(slots.copy(), before.batch))
-            exogenous = Exogenous(*(_shaped(table[k], before.batch) for k in (at, at + 1)))
-            chosen, memory = decide(self._tick(state, exogenous, noise), state.slots)
-            slots[:] = _flat(chosen, before.batch)
-        if self.layout.python is not None:
-            tick, row = when[:, :TOPOLOGY].T
-            held = by_environment(before.rows, count)
-            v_re, v_im = (held[:, first:last] for first, last in pairwise(self._columns[1:4]))
-            self.layout.python.answer(
-                slots, tick, table.take(row, axis=0), _flat(memory.signals, before.batch), v_re, v_im
-            )
+    def _answer(self, code: _Code, arguments: TickArguments) -> None:
+        """Slots that plain Python devices fill, after everybody has chosen."""
+        count, held, chosen = len(arguments.clock), arguments.before, arguments.after
+        slots, signals = (by_environment(chosen, count, slice(*self._columns[first : first + 2])) for first in (0, 4))
+        tick, row = arguments.clock[:, :TOPOLOGY].T
+        v_re, v_im = (by_environment(held, count, slice(*self._columns[first : first + 2])) for first in (1, 2))
+        self.layout.python.answer(slots, tick, arguments.table.take(row, axis=0), signals, v_re, v_im)
         if code.lanes > 1:
-            by_lanes(slots, code.lanes, rows, place)
-        return memory
-
-    def _trade(
-        self,
-        before: Carried,
-        exogenous: Exogenous,
-        noise: Noise,
-        memory: Memory,
-        tables: tuple[Array, ...],
-        nothing: Array,
-    ) -> tuple[Memory, Array]:
-        """Both seams of the horizontal layers, and the second of the vertical ones.
-
-        Returns
-        -------
-        memory, settled
-            What layers remember, and their money and violations, ``(B, columns)``.
-        """
-        layout, batch, (rows, delivered, out, when) = self.layout, before.batch, tables
-        count, state = len(out), before.state
-        tick = self._tick(state, exogenous._replace(now=_shaped(exogenous.now, batch)), noise)
-        injected = by_environment(delivered, count)
-        place = slice(*self._columns[:2])
-        slots = _shaped(by_environment(rows, count, place).copy(), batch)
-        injections = []
-        for family, first in zip(layout.families, self._first, strict=True):
-            at = self._slots + first
-            parts = (injected[:, k : k + family.size] for k in (at, at + self._units))
-            injections.append(Injection(*(_shaped(part, batch) for part in parts)))
-        slots, memory = reference.traded(tick, slots, memory, injections)
-        values = _flat(slots, batch)
-        if layout.coordination.ordering.any():
-            by_lanes(values, self._code(count).lanes, rows, place)
-        flow = self.flow_of(out, np.zeros(count, np.int64), self._topology(when))
-        p_mw = injected[:, self._slots : self._slots + len(layout.units)]
-        metered = np.concatenate([flow.p_meter_mw, flow.p_slack_mw[:, None], -p_mw[:, layout.meters.units]], axis=1)
-        measured_mw = np.where(flow.converged[:, None], reference.with_net(np, layout, metered), 0.0)
-        flow = Flow(*(_shaped(part, batch) for part in flow))
-        states, signals, money, violations = reference.settle(
-            tick, memory, slots, flow, _shaped(measured_mw, batch), _shaped(p_mw, batch)
-        )
-        settled = [_flat(part, batch) for part in (*money, *violations)]
-        return Memory(states, memory.policies, signals), np.concatenate([*settled, nothing], axis=1)
-
-    def _tick(self, state: State, exogenous: Exogenous, noise: Noise) -> Tick:
-        """The running tick as the reference sees it."""
-        layout, drawn = self.layout, _at_tick(noise, state.tick)
-        return tick_of(np, layout, self.params, state, exogenous.now, drawn, layout.policies.choices)
+            by_lanes(slots, code.lanes, chosen, slice(*self._columns[:2]))
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -462,14 +379,12 @@ class FusedStep:
         parts = (state.slots, state.v_re, state.v_im, state.settlement_per_mwh, state.signals)
         for columns, values in zip(np.split(np.arange(self._carried), self._columns)[1:-1], parts, strict=True):
             rows[:, columns] = values
-        if self._layered:
-            at = self._columns[-1]
-            for values in (column for own in state.layers for column in own):
-                rows[:, at : at + np.shape(values)[-1]] = values
-                at += np.shape(values)[-1]
+        at = self._columns[-1]
+        for values in (column for own in (*state.layers, *state.policies) for column in own):
+            rows[:, at : at + np.shape(values)[-1]] = values
+            at += np.shape(values)[-1]
         laned = by_lanes(rows, self._code(len(clock)).lanes)
-        layers = None if self._layered else state.layers
-        return Carried(self, batch, clock, laned, (state.key, layers, state.policies, state.outages))
+        return Carried(self, batch, clock, laned, (state.key, state.outages))
 
     def state_of(self, carried: Carried) -> State:
         """Named parts of a carried table."""
@@ -480,13 +395,14 @@ class FusedStep:
             family.kernel.State(*[rows[..., place] for place in places])
             for family, places in zip(self.layout.families, self._fields, strict=True)
         )
+        found, layers = self._remembered(own), len(self.layout.coordination.layers)
         return State(
             tick=tick,
             row=row,
             key=carried.key,
             devices=devices,
-            layers=self._layers_of(own) if self._layered else carried.in_tuples,
-            policies=carried.policies,
+            layers=found[:layers],
+            policies=found[layers:],
             signals=signals,
             slots=slots,
             v_re=v_re,
@@ -495,14 +411,13 @@ class FusedStep:
             outages=carried.outages,
         )
 
-    def _layers_of(self, columns: Array) -> tuple[Any, ...]:
-        """States of the layers, of their columns one after the other."""
+    def _remembered(self, columns: Array) -> tuple[Any, ...]:
+        """States of layers and memories of policies, of their columns one after the other."""
         found, at = [], 0
-        for layer in self.layout.coordination.layers:
-            kind, m = layer.protocol.State, layer.members
-            starts = range(at, at + m * len(kind._fields), m)
-            found.append(kind(*(columns[..., k : k + m] for k in starts)))
-            at += m * len(kind._fields)
+        for kind, widths in self._memories:
+            ends = (at + np.cumsum([0, *widths])).tolist()
+            found.append(kind(*(columns[..., first:last] for first, last in pairwise(ends))))
+            at = ends[-1]
         return tuple(found)
 
     def flow_of(self, out: Array, iterations: Array, topology: Array) -> Flow:
@@ -535,12 +450,6 @@ class FusedStep:
             frequency_hz=_shaped(delivered[:, slots + 2 * units :], batch),
             available=_shaped(results.available, batch),
         )
-
-
-def _at_tick(noise: Noise, tick: Array) -> Noise:
-    """Random numbers of a tick's decisions, of those for all ticks of the episode."""
-    at = np.minimum(tick + 1, noise.forecast.shape[-2] - 1)
-    return Noise(*(np.take_along_axis(part, at[..., None, None], axis=-2)[..., 0, :] for part in noise))
 
 
 def _shaped(values: Array, batch: tuple[int, ...]) -> Array:

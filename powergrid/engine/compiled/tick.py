@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from powergrid.engine.compiled.arguments import TickArguments
+from powergrid.engine.compiled.arguments import BEGIN, FINISH, FLOW, TickArguments
 from powergrid.engine.compiled.before import Before
 from powergrid.engine.compiled.common import inside, leaf
 from powergrid.engine.compiled.rows import Rows
@@ -23,8 +23,6 @@ from powergrid.powerflow.lanes import SOLVER
 
 PIECE = 32
 """Environments that go through a tick together: whole groups of the flow's lanes, few enough for the cache."""
-BEGIN, FLOW, FINISH = range(3)
-"""Parts of a tick: before the power flow, the flow with the regulators' moves, and after it."""
 
 
 @intrinsic
@@ -100,14 +98,13 @@ def make_tick(lanes: Rows, before: Before, finish: Callable) -> Callable:
         return TickArguments(
             ints=t.ints, floats=t.floats, code=t.code, flow_ints=t.flow_ints, flow_floats=t.flow_floats,
             has_zip=t.has_zip, tol_pu=t.tol_pu, max_iter=t.max_iter, space=t.space, begin_with=t.begin_with,
-            end_with=t.end_with, piece=t.piece, first=first, rounds=t.rounds, retries=t.retries, chosen=t.chosen,
+            end_with=t.end_with, piece=t.piece, first=first, rounds=t.rounds, retries=t.retries,
             table=t.table, clock=t.clock[some], actions=t.actions[some], forecast=t.forecast[some],
             draws=t.draws[some], uniform=t.uniform[some],
             before=t.before[groups], after=t.after[groups], delivered=t.delivered[made],
             inputs=t.inputs[given], out=t.out[flows],
             iterations=t.iterations[flows], wanted=t.wanted[groups], ratio=t.ratio[groups],
-            busy=t.busy[some], received=t.received[some],
-            work=t.work[worked], observation=t.observation[some],
+            busy=t.busy[some], work=t.work[worked], observation=t.observation[some],
             reward=t.reward[some], cost=t.cost[some], money=t.money[some], costs=t.costs[some], due=t.due[some],
             clipped=t.clipped[some], converged=t.converged[some],
         )  # fmt: skip
@@ -139,7 +136,7 @@ def make_tick(lanes: Rows, before: Before, finish: Callable) -> Callable:
         while first < total:
             last = min(first + t.piece, total)
             p = piece_of(t, first, last)
-            if t.begin_with == BEGIN and rounds == 0:
+            if t.begin_with <= BEGIN and rounds == 0:
                 begin(p)
             if t.begin_with <= FLOW <= t.end_with:
                 rounds = flows(p, rounds)

@@ -15,6 +15,7 @@ from powergrid.agents.protocol import (
     Member,
     VerticalProtocol,
 )
+from powergrid.core.settings import NumberSettings
 from powergrid.plugins import register_policy, register_protocol
 
 
@@ -137,6 +138,89 @@ class Leak(HorizontalProtocol):
         return state, (), Fee(xp.concatenate((paid, 0.0 * xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()
 
 
+class Wish(NamedTuple):
+    """Share of the commands that a member would like, and a number that it lets everybody know."""
+
+    share: Any
+    mood: Any
+
+
+@register_protocol("wishes")
+class Wishes(HorizontalProtocol):
+    """Members scale their own commands, by rules that use all that rules may know."""
+
+    State, Orders, noisy = Heard, Wish, True
+    governing = True
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """Two numbers said, one received; it governs active power."""
+        return Added(
+            actions=(Action("share", "1", 0.0, 1.0), Action("mood", "1", -2.0, 3.0)),
+            channels=(Channel("rumour", "1", -4.0, 4.0),),
+            governs=("p_mw",) if self.governing else (),
+            violation_names=Harm._fields,
+        )
+
+    @staticmethod
+    def rule(xp: Any, ctx: Context, state: Heard, position: Any) -> Wish:
+        """More the more is imported and the dearer the own generator, less of what has been heard."""
+        share = 0.4 + position.imported_mw + 0.004 * position.marginal_cost_per_mwh - 0.2 * state.opinion
+        said = xp.sum(xp.abs(ctx.governed), axis=-1, keepdims=True) + ctx.uniform + 0.01 * ctx.retail_per_mwh
+        return Wish(share, said)
+
+    @staticmethod
+    def abstain(xp: Any, ctx: Context, state: Heard, position: Any) -> Wish:
+        """All of it, without a word."""
+        return Wish(xp.where(position.imported_mw > -1.0, 1.0, 0.5), 0.0 * ctx.v_pu)
+
+    @staticmethod
+    def before(xp: Any, ctx: Context, state: Heard, orders: Wish) -> Any:
+        """Everybody hears the mood of all; the mean share scales the commands."""
+        opinion = 0.5 * state.opinion + 0.1 * xp.sum(orders.mood, axis=-1, keepdims=True)
+        return Heard(opinion), Rumour(opinion), ctx.governed * xp.max(orders.share, axis=-1, keepdims=True)
+
+    @staticmethod
+    def after(xp: Any, ctx: Context, state: Heard, metered_mwh: Any) -> Any:
+        """A price on what is heard."""
+        return state, (), (), Harm(xp.abs(state.opinion) + xp.abs(metered_mwh))
+
+
+@register_protocol("moods")
+class Moods(Wishes):
+    """The same among members who govern nothing."""
+
+    governing = False
+
+
+class Told(NamedTuple):
+    """A number that a parent tells its children."""
+
+    told: Any
+
+
+@register_protocol("teller")
+class Teller(VerticalProtocol):
+    """A parent that decides by a rule, of what it has told so far."""
+
+    State, Orders = Heard, Told
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """One number told to each child, which sees it."""
+        return Added(
+            actions=(Action("told", "1", -1.0, 5.0, each=True),), channels=(Channel("rumour", "1", -9.0, 9.0),)
+        )
+
+    @staticmethod
+    def rule(xp: Any, ctx: Context, state: Heard, position: Any) -> Told:
+        """The market price and the voltage, less what has been told."""
+        return Told(0.02 * ctx.price_per_mwh + ctx.v_pu - 0.3 * state.opinion)
+
+    @staticmethod
+    def before(xp: Any, ctx: Context, state: Heard, orders: Told) -> Any:
+        """Remember and tell."""
+        return Heard(0.5 * state.opinion + orders.told), Rumour(orders.told), ctx.governed
+
+
 class Integral(NamedTuple):
     """Sum of the voltage's deviation [pu]."""
 
@@ -154,3 +238,45 @@ class IntegralVoltage(LocalPolicy):
         """Discharge where the voltage has been low."""
         deviation = memory.deviation_pu + (1.0 - unit.v_pu)
         return Integral(deviation), unit.rule._replace(p_mw=deviation)
+
+
+class Gains(NumberSettings):
+    """Numbers of a policy."""
+
+    gain: float = 0.3
+
+
+class Gain(NamedTuple):
+    """The same as plain numbers."""
+
+    gain: Any
+
+
+class Seen(NamedTuple):
+    """What a policy remembers of its unit."""
+
+    held: Any
+    drawn: Any
+
+
+@register_policy("curious")
+class Curious(LocalPolicy):
+    """Uses all that the kernel of a policy may use, and remembers two numbers."""
+
+    State, Settings, Params, noisy = Seen, Gains, Gain, True
+
+    @staticmethod
+    def act(xp: Any, params: Gain, memory: Seen, unit: Any, dt_h: float) -> Any:
+        """A mixture of the rule, of what has been commanded so far, of prices, the voltage and chance."""
+        look = unit.outlook
+        price = 0.001 * (look.price_per_mwh - look.mean_price_per_mwh + look.price_ahead_per_mwh[1])
+        own = 0.1 * memory.held + dt_h * look.net_load_mw - 0.01 * look.settlement_per_mwh + 0.01 * look.hour
+        p_mw = params.gain * unit.rule.p_mw + own + price + 0.2 * (unit.uniform - 0.5) + (1.0 - unit.v_pu)
+        return Seen(unit.held.p_mw, memory.drawn + unit.uniform), unit.rule._replace(p_mw=p_mw)
+
+
+@register_policy("relays")
+class RelaysOnly(LocalPolicy):
+    """Regulators as their relays ask, without any curve."""
+
+    relays = True

@@ -14,18 +14,18 @@ from numba import types
 
 import powergrid
 from powergrid.engine.compiled import ahead
-from powergrid.engine.compiled.loops import CHOOSE, TICK, entries
+from powergrid.engine.compiled.loops import TICK, tick
 
 COLD = """
 import numpy as np
 import powergrid
 from powergrid.core import progress
-from powergrid.engine.compiled.loops import entries
+from powergrid.engine.compiled.loops import tick
 
 env = powergrid.make("ieee13_single")
 env.reset(seed=0)
 reward = env.step_array(np.zeros((len(env.agents), env.world.layout.action_size))).reward
-print(repr(reward.tolist()), sum(entries(1).tick.stats.cache_hits.values()), [what for what, _ in progress.finished()])
+print(repr(reward.tolist()), sum(tick(1).stats.cache_hits.values()), [what for what, _ in progress.finished()])
 """
 
 
@@ -43,7 +43,7 @@ def test_two_processes_share_the_work_of_the_first_use(tmp_path: Path):
     assert warm.stderr == ""
     if (os.cpu_count() or 1) > 1:
         assert "] 1 [" in cold.stdout  # this process has read what the other has compiled
-        assert "tick and choose of one environment" in cold.stdout
+        assert "tick of one environment" in cold.stdout
     assert "power flow" in cold.stdout
     assert warm.stdout.endswith("] 1 []\n")
     assert warm.stdout.split("]")[0] == cold.stdout.split("]")[0]
@@ -59,10 +59,9 @@ def test_a_step_compiles_no_other_signature(count: int):
         shape = (count, len(env.possible_agents), env.world.layout.action_size)
     env.reset(seed=0)
     env.step_array(np.zeros(shape))
-    compiled = entries(ahead.lanes_of(count))
-    single = [signature for signature in compiled.tick.overloads if types.Array(types.float32, 2, "C") in signature]
+    compiled = tick(ahead.lanes_of(count))
+    single = [signature for signature in compiled.overloads if types.Array(types.float32, 2, "C") in signature]
     assert single == [TICK]
-    assert list(compiled.choose.overloads) == [CHOOSE]
 
 
 def test_a_helper_that_fails_costs_time_only(monkeypatch: pytest.MonkeyPatch):
@@ -73,7 +72,7 @@ def test_a_helper_that_fails_costs_time_only(monkeypatch: pytest.MonkeyPatch):
             assert 1 in ahead._running
             ahead.ready(1)
         assert not ahead._running
-        assert TICK in entries(1).tick.overloads
+        assert TICK in tick(1).overloads
 
 
 def test_what_is_not_needed_any_more_ends(monkeypatch: pytest.MonkeyPatch):

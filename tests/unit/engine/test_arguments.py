@@ -11,8 +11,8 @@ from small_worlds import config
 
 import powergrid
 from powergrid.engine.compiled import step
-from powergrid.engine.compiled.arguments import ChooseArguments, TickArguments, entry, types_of
-from powergrid.engine.compiled.loops import CHOOSE, TICK
+from powergrid.engine.compiled.arguments import TickArguments, entry, types_of
+from powergrid.engine.compiled.loops import TICK
 
 
 class Given(NamedTuple):
@@ -35,7 +35,6 @@ def test_an_entry_gives_its_arguments_on_by_name():
 
 def test_types_are_those_of_the_fields():
     assert len(TICK) == len(TickArguments._fields)
-    assert len(CHOOSE) == len(ChooseArguments._fields)
     assert TICK[TickArguments._fields.index("observation")] == types.Array(types.float32, 2, "C")
 
 

@@ -268,7 +268,7 @@ def test_loops_find_the_parts_of_the_floor_plan_that_was_packed():
         [compile_family(family) for family in layout.families],
         list(map(compile_layer, layout.coordination.layers)),
     )
-    plan, _ = floor_plan(layout, families, [Rule(0, 0)] * len(families), layers, inputs, (1.0, 2.0, 3.0))
+    plan, _ = floor_plan(layout, families, [Rule(0, 0, 0)] * len(families), [], layers, inputs, (1.0, 2.0, 3.0))
     ints, floats = pack(plan)
 
     @njit
@@ -324,7 +324,8 @@ def test_a_column_that_nobody_fills_is_refused(name: str, monkeypatch: pytest.Mo
         floor_plan(
             layout,
             [kernels.Kernels(0, 0, 0, 0, 0) for _ in layout.families],
-            [Rule(0, 0) for _ in layout.families],
+            [Rule(0, 0, 0) for _ in layout.families],
+            [],
             [],
             RowFlow(layout).inputs,
             (1.0, 2.0, 3.0),
