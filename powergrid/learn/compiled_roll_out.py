@@ -158,7 +158,7 @@ class CompiledRollOut:
             step = env.step_array(np.asarray(held))
             for into, part in zip(row.action.parts, action.parts, strict=True):
                 into[:] = part
-            row.reward[:] = step.reward[:, self._columns]
+            row.reward[:], row.due[:] = step.reward[:, self._columns], step.due[:, self._columns]
             row.terminated[:], row.done[:] = step.terminated, step.terminated | step.truncated
             tally = Tally(*(old + new for old, new in zip(tally, self._sums(step), strict=True)))
             seen = step.observation
@@ -215,6 +215,7 @@ class CompiledRollOut:
             central=np.zeros((*batch, env.state_size), np.float32),
             action=by_group(env.action_size),
             reward=np.zeros((*batch, agents), np.float32),
+            due=np.zeros((*batch, agents), bool),
             done=np.zeros(batch, bool),
             terminated=np.zeros(batch, bool),
             final_value=np.zeros((*batch, agents), np.float32),

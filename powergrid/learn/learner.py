@@ -28,7 +28,11 @@ class FunctionalEnv(Protocol):
     def step(
         self, key: Array, state: Any, actions: dict[str, Array]
     ) -> tuple[dict[str, Array], Any, dict[str, Array], dict[str, Array], dict[str, Any]]:
-        """Observations, state, rewards, ends and information after one tick and, where an episode ended, a reset."""
+        """Observations, state, rewards, ends and information after one tick and, where an episode ended, a reset.
+
+        The information has the entries that :meth:`powergrid.envs.functional.FunctionalEnv.step` names; its ``due``
+        says, by group, whose actions took effect.
+        """
         ...
 
     def central_state(self, state: Any) -> Array:

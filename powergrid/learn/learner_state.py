@@ -67,12 +67,17 @@ class TrainState(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """One fragment, ticks and environments first; `final_value` counts, and `finished` is not 0, where one ended."""
+    """One fragment, ticks and environments first.
+
+    `action` took effect where the agent was `due`, ``(ticks, E, A)``. `final_value` counts, and `finished` is not 0,
+    where an episode ended.
+    """
 
     obs: ByGroup[Array]
     central: Array
     action: ByGroup[Array]
     reward: Array
+    due: Array
     done: Array
     terminated: Array
     final_value: Array

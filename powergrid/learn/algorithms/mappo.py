@@ -76,11 +76,16 @@ class Settings(AlgorithmSettings):
 
 
 class Batch(NamedTuple):
-    """Samples for the losses: normalised inputs, raw actions, and one column an agent for the rest."""
+    """Samples for the losses: normalised inputs, raw actions, and one column an agent for the rest.
+
+    Actors learn from ticks in which their agent was `due`, since an action between two decisions has no effect. Critics
+    learn from all.
+    """
 
     obs: ByGroup[Array]
     central: Array
     action: ByGroup[Array]
+    due: Array
     log_prob: Array
     advantage: Array
     target: Array
@@ -221,18 +226,21 @@ class PolicyGradient:
             jnp.where(rollout.done[..., None], rollout.final_value, next_values),
             rollout.terminated[..., None],
             rollout.done[..., None],
+            rollout.due,
             discount=settings.discount,
             trace_decay=settings.trace_decay,
         )
         returns = advantage + values
         obs = policy.normal_obs(learner.obs_norm, rollout.obs)
-        spread = jnp.maximum(advantage.std((0, 1)), 1e-8)
+        mean = _mean(advantage, rollout.due)
+        spread = jnp.maximum(jnp.sqrt(_mean(jnp.square(advantage - mean), rollout.due)), 1e-8)
         batch = Batch(
             obs=obs,
             central=normalise(jnp, learner.state_norm, rollout.central),
             action=rollout.action,
+            due=rollout.due,
             log_prob=policy.log_probs(learner.actor, obs, rollout.action),
-            advantage=(advantage - advantage.mean((0, 1))) / spread,
+            advantage=(advantage - mean) / spread,
             target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
         )
         return batch, returns
@@ -271,7 +279,7 @@ class PolicyGradient:
         log_ratio = policy.log_probs(weights["actor"], samples.obs, samples.action) - samples.log_prob
         ratio = jnp.exp(log_ratio)
         held = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
-        surrogate = jnp.minimum(ratio * samples.advantage, held * samples.advantage).mean()
+        surrogate = _mean(jnp.minimum(ratio * samples.advantage, held * samples.advantage), samples.due).mean()
         value = self.critic.value(weights["critic"], samples.obs, samples.central)
         value_loss = 0.5 * jnp.square(value - samples.target).mean()
         spreads = [actor["log_std"] for actor in weights["actor"].parts]
@@ -280,9 +288,14 @@ class PolicyGradient:
         return loss, {
             "value_loss": value_loss,
             "entropy": entropy,
-            "approx_kl": (ratio - 1.0 - log_ratio).mean(),
-            "clip_share": (ratio != held).mean(dtype=jnp.float32),
+            "approx_kl": _mean(ratio - 1.0 - log_ratio, samples.due).mean(),
+            "clip_share": _mean((ratio != held).astype(jnp.float32), samples.due).mean(),
         }
+
+
+def _mean(values: Array, due: Array) -> Array:
+    """Mean of each agent over its decisions, ``(A,)``; 0 where it has none."""
+    return jnp.where(due, values, 0.0).sum((0, 1)) / jnp.maximum(due.sum((0, 1)), 1)
 
 
 def _shapes(tree: Any) -> Any:

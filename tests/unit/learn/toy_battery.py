@@ -25,32 +25,34 @@ class ToyState(NamedTuple):
     soc: Any
     phase: Any
     tick: Any
+    wish: Any
 
 
 class ToyBattery:
     """`agents` batteries of 4 h under a sinusoidal price whose phase is drawn for each episode.
 
     The best policy sells around the crest and buys around the trough; the observation holds the price now and in three
-    hours, the time, the state of charge and `extra` columns of zeros.
+    hours, the time, the state of charge and `extra` columns of zeros. An action is in force for `interval` hours.
     """
 
     episode_length = HOURS
     days = (0, 1, 2)
     world = SimpleNamespace(resolved=ToyConfig())
 
-    def __init__(self, groups: dict[str, int] | None = None, extra: int = 0, terminates: bool = False):
+    def __init__(self, groups: dict[str, int] | None = None, extra: int = 0, terminates: bool = False, interval: int = 1):
         counts = groups or {"battery": 2}
         self.groups = {group: tuple(f"{group}_{i}" for i in range(count)) for group, count in counts.items()}
         self.observation_size = dict.fromkeys(self.groups, 4 + extra)
         self.action_size = dict.fromkeys(self.groups, 1)
         self.agents = sum(counts.values())
         self.state_size = 3 + self.agents
-        self.extra, self.terminates = extra, terminates
+        self.extra, self.terminates, self.interval = extra, terminates, interval
 
     def reset(self, key: Any) -> tuple[dict[str, Any], ToyState]:
         batch = key.shape[:-1]
         phase = (key[..., 0] ^ key[..., 1]).astype(jnp.float32) * (2.0 * jnp.pi / 2.0**32)
-        state = ToyState(jnp.full((*batch, self.agents), 0.5), phase, jnp.zeros(batch, jnp.int32))
+        soc = jnp.full((*batch, self.agents), 0.5)
+        state = ToyState(soc, phase, jnp.zeros(batch, jnp.int32), jnp.zeros_like(soc))
         return self.observe(state), state
 
     def price(self, state: ToyState, ahead: float = 0.0) -> Any:
@@ -74,9 +76,11 @@ class ToyBattery:
 
     def step(self, key: Any, state: ToyState, actions: dict[str, Any]) -> tuple:
         wish = jnp.concatenate([actions[group][..., 0] for group in self.groups], -1) / 4.0
+        due = (state.tick % self.interval == 0)[..., None]
+        wish = jnp.where(due, wish, state.wish)
         sold = jnp.clip(wish, state.soc - 1.0, state.soc)
         money = -sold * self.price(state)[..., None]
-        moved = ToyState(state.soc - sold, state.phase, state.tick + 1)
+        moved = ToyState(state.soc - sold, state.phase, state.tick + 1, wish)
         final_obs, final_state = self.observe(moved), self.central_state(moved)
         done = moved.tick >= HOURS
         _, fresh = self.reset(key)
@@ -94,6 +98,9 @@ class ToyBattery:
             "state": self.central_state(following),
             "terminated": done if self.terminates else none,
             "truncated": none if self.terminates else done,
+            "due": {
+                group: jnp.broadcast_to(due, (*due.shape[:-1], len(members))) for group, members in self.groups.items()
+            },
             "money": money[..., None],
             "costs": jnp.maximum(jnp.abs(wish[..., None]) - 0.25, 0.0),
         }
