@@ -31,6 +31,11 @@ FAILING = {
     },
     "agents": [BATTERY],
 }
+RATES = {
+    "name": "rates",
+    "network": "case33bw",
+    "agents": [{**BATTERY, "interval": 1800}, {**BATTERY, "id": "other", "bus": "20", "interval": 2700, "offset": 900}],
+}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,7 @@ FAILING = {
         ("ieee34_multi", mappo),
         pytest.param("p2p_microgrids", ippo, marks=pytest.mark.slow),
         pytest.param(FAILING, mappo, marks=pytest.mark.slow, id="outages"),
+        pytest.param(RATES, mappo, marks=pytest.mark.slow, id="intervals"),
     ],
 )
 def test_both_roll_outs_give_the_same_batch(source, algorithm):
