@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from powergrid.core.errors import AgentError, nearest
+from powergrid.core.errors import AgentError, ArgumentError, nearest
 
 if TYPE_CHECKING:
     from gymnasium.spaces import Box
@@ -25,6 +25,9 @@ LEARNED = "learned"
 CENTRALIZED = "centralized"
 PYTHON = "python"
 """Policy of agents that decide in Python: a class of the user's, a registered one, or a function set as `decide`."""
+
+Observability = Literal["local", "local+communication", "neighbours", "full"]
+"""How much an agent observes; each includes what the one before it does."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ class Agent:
     interval_s, offset_s
         It acts every `interval_s` seconds, first at `offset_s`, and holds its action in between; ``None`` is each tick.
     observability
-        ``"local"``: its own devices and connection, clock, prices and forecasts; ``"full"``: everything.
+        ``"local"``: its own devices and connection, clock, prices, forecasts, and what agents above it send;
+        ``"local+communication"``: also what it receives from peers; ``"neighbours"``: also what the nearest agents
+        along the feeder observe locally; ``"full"``: everything.
 
     Attributes
     ----------
@@ -135,6 +140,11 @@ class Agent:
         Makes the object that decides for it in one environment, of agents with the policy ``"python"``.
     policy_object
         The object that decides for it in its environment, from the first reset.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such observability.
     """
 
     level: ClassVar[int] = 0
@@ -146,8 +156,14 @@ class Agent:
         policy: str = LEARNED,
         interval_s: float | None = None,
         offset_s: float = 0.0,
-        observability: str = "local",
+        observability: str = "local+communication",
     ):
+        known = get_args(Observability)
+        if observability not in known:
+            raise ArgumentError(
+                f'agent "{id}": there is no observability "{observability}"; {nearest(observability, known)} '
+                f"available: {', '.join(known)}"
+            )
         self.id = id
         self.policy = policy
         self.interval_s = interval_s

@@ -224,7 +224,7 @@ class DeviceAgent(Agent):
         *,
         interval_s: float | None = None,
         offset_s: float = 0.0,
-        observability: str = "local",
+        observability: str = "local+communication",
         **params: Any,
     ):
         super().__init__(

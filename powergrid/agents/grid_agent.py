@@ -41,7 +41,7 @@ class GridAgent(Agent):
         policy: str = LEARNED,
         interval_s: float | None = None,
         offset_s: float = 0.0,
-        observability: str = "local",
+        observability: str = "local+communication",
     ):
         super().__init__(id, policy=policy, interval_s=interval_s, offset_s=offset_s, observability=observability)
         self.area = area

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
@@ -256,6 +257,11 @@ def _say(model: type[BaseModel], detail: Mapping[str, Any], value: object) -> tu
     if detail["type"] == "value_error":
         return message.removeprefix("Value error, "), ""
     wanted = _WANTED.get(detail["type"], message.removeprefix("Input should be "))
+    if detail["type"] == "literal_error" and isinstance(value, str):
+        options = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+        return f"{quoted(value)} must be {wanted}", "; ".join(
+            part for part in (nearest(value, options), described) if part
+        )
     if wanted != message:
         return f"{quoted(value)} must be {wanted}", described
     return f"{quoted(value)}: {message[0].lower()}{message[1:]}", described

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
+from powergrid.agents.base import Observability
 from powergrid.config.schema_types import Name, Section, defaults, from_text
 
 
@@ -70,8 +71,11 @@ class AgentConfig(Section):
         description="seconds between two of its decisions; omitted: that of its protocol or level, else every tick",
     )
     offset: int = Field(0, ge=0, description="time of its first decision [s], less than its interval")
-    observability: Literal["local", "full"] = Field(
-        "local", description="local: its devices, area and prices; full: everything that any agent observes"
+    observability: Observability = Field(
+        "local+communication",
+        description="local: its devices, area, prices and what agents above it send; local+communication: also what it "
+        "receives from peers; neighbours: also what the nearest agents along the feeder observe locally; full: "
+        "everything",
     )
 
 

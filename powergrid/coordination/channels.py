@@ -24,6 +24,8 @@ class Column(NamedTuple):
         Whether everybody below the owner receives it too.
     stands_for
         Series that it replaces in the rules of its receivers; empty for none.
+    peers
+        Whether it comes from peers, not from an agent above its receivers.
     """
 
     owner: str
@@ -31,6 +33,7 @@ class Column(NamedTuple):
     default: float
     below: bool
     stands_for: str
+    peers: bool
 
 
 class Channels:

@@ -110,9 +110,7 @@ class JaxRollOut:
             finished = Tally(*(jnp.where(ended, column, 0.0) for column in tally))
             going_on = Tally(*(jnp.where(ended, 0.0, column) for column in tally))
             due, terminated = self._ordered(info["due"]).columns(), info["terminated"]
-            rollout = Rollout(
-                lanes.obs, lanes.central, action, rewards, due, ended, terminated, final_value, finished
-            )
+            rollout = Rollout(lanes.obs, lanes.central, action, rewards, due, ended, terminated, final_value, finished)
             return Lanes(env, self._ordered(obs), info["state"], going_on), rollout
 
         return jax.lax.scan(tick, lanes, (noise, keys))

@@ -69,7 +69,9 @@ def _open(
         owners = [agent.id for agent in members] if channel.each or parent is None else [parent.id]
         below = parent is not None and not channel.each
         columns.append(
-            channels.add([Column(owner, entry, channel.default, below, channel.stands_for) for owner in owners])
+            channels.add(
+                [Column(owner, entry, channel.default, below, channel.stands_for, parent is None) for owner in owners]
+            )
         )
     return Opened(protocol, added, members, parent, tuple(orders), tuple(columns))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from powergrid.coordination.channels import Column
 from powergrid.core.types import CONSTANT_SERIES, Entry
 from powergrid.engine import observations
+from powergrid.engine.assembly.neighbours import neighbours
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters
 from powergrid.engine.blocks import Blocks, FeatureColumns
@@ -60,12 +61,26 @@ def view(
     below: dict[str, list[Entry]] = defaultdict(list)  # what everybody below its owner receives
     for column in signals:
         below[column.owner] += [column.entry] if column.below else []
-    chosen = []
-    for actor in (*ownership.actors, *ownership.python_agents):
-        if agents[actor].observability == "full":
-            chosen.append(list(range(len(book.entries))))
-        else:
-            chosen.append(_local(parts, ownership, book, agents[actor], meters.names, concerned, below))
+    observers = (*ownership.actors, *ownership.python_agents)
+    first = len(book.entries) - len(signals)
+    from_peers = {first + i for i, column in enumerate(signals) if column.peers}
+
+    def received(actor: str) -> list[int]:
+        return _local(parts, ownership, book, agents[actor], meters.names, concerned, below)
+
+    def local(actor: str) -> list[int]:
+        return [i for i in received(actor) if i not in from_peers]
+
+    near: Mapping[str, Sequence[str]] = {}
+    if any(agents[actor].observability == "neighbours" for actor in observers):
+        near = neighbours(parts.network, [agents[actor] for actor in observers])
+    choose: Mapping[str, Callable[[str], list[int]]] = {
+        "local": local,
+        "local+communication": received,
+        "neighbours": lambda actor: _once([*received(actor), *(i for other in near[actor] for i in local(other))]),
+        "full": lambda _: list(range(len(book.entries))),
+    }
+    chosen = [choose[agents[actor].observability](actor) for actor in observers]
     width = max((len(rows) for rows in chosen), default=0)
     index = np.zeros((len(chosen), width), dtype=int)
     valid = np.zeros(index.shape, dtype=bool)
@@ -130,7 +145,7 @@ def _local(
     concerned: _Series,
     below: Mapping[str, Sequence[Entry]],
 ) -> list[int]:
-    """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and market."""
+    """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and signals."""
     columns = parts.columns
     devices = [a for a in (agent, *agent.descendants()) if hasattr(a, "role")]
     chosen = [i for name in columns.series if name.startswith(_CLOCK) for i in book.series(name)]
@@ -150,7 +165,12 @@ def _local(
     chosen += book.of(agent.id)
     for ancestor in agent.ancestors():
         chosen += [i for i in book.of(ancestor.id) if book.entries[i][1] in below.get(ancestor.id, ())]
-    return list(dict.fromkeys(chosen))
+    return _once(chosen)
+
+
+def _once(features: Iterable[int]) -> list[int]:
+    """Features in order, each once."""
+    return list(dict.fromkeys(features))
 
 
 class _Series:

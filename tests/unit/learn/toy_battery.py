@@ -39,7 +39,9 @@ class ToyBattery:
     days = (0, 1, 2)
     world = SimpleNamespace(resolved=ToyConfig())
 
-    def __init__(self, groups: dict[str, int] | None = None, extra: int = 0, terminates: bool = False, interval: int = 1):
+    def __init__(
+        self, groups: dict[str, int] | None = None, extra: int = 0, terminates: bool = False, interval: int = 1
+    ):
         counts = groups or {"battery": 2}
         self.groups = {group: tuple(f"{group}_{i}" for i in range(count)) for group, count in counts.items()}
         self.observation_size = dict.fromkeys(self.groups, 4 + extra)
