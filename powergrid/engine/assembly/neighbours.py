@@ -69,7 +69,7 @@ def _bus(network: AnyNetwork, node: int) -> str:
 
 def _linked(network: AnyNetwork) -> Mapping[str, Iterable[str]]:
     """Buses on the other side of each bus's closed branches."""
-    linked = defaultdict(dict[str, None])
+    linked: dict[str, dict[str, None]] = defaultdict(dict)
     table = network.branches
     for start, end, closed in zip(table.from_bus, table.to_bus, table.closed, strict=True):
         if closed:

@@ -347,7 +347,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
     def _due_next(self) -> np.ndarray:
         """Whether each agent decides in the next tick, ``(A,)``."""
         due: np.ndarray = schedule.actors_due(self.world.layout, np.asarray(self._tick)) & bool(self.agents)
-        return due
+        return due[: len(self.possible_agents)]
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         sizes = self.world.layout.view.sizes[: len(self.possible_agents)]

@@ -44,7 +44,7 @@ class _Interval:
         self.ticks += 1
         self.money += output.money[:acting]
         self.costs += output.costs[:acting]
-        self.clipped += np.where(output.due, output.clipped, 0)
+        self.clipped += np.where(output.due, output.clipped, 0)[:acting]
         self.converged &= bool(output.flow.converged)
 
 
