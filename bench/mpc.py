@@ -1,7 +1,7 @@
 """What planning is worth: ``python bench/mpc.py [PRESET ...] [--days 10]``.
 
-For days of the test split: cost of a day under the rule, under `mpc` and in the lower bound, what `mpc` saves against the
-rule with its paired bootstrap interval, and the processor time of one decision of one agent.
+For days of the test split: cost of a day under the rule, under `mpc` and in the lower bound, what `mpc` saves against
+the rule with its paired bootstrap interval, and the processor time of one decision of one agent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
         found = evaluate(preset, policy=("mpc", "rule_based"), days=days.tolist(), bound=True, show=False)
         rule, mpc = found["rule_based"].objective, found["mpc"].objective
         bound = np.full(1, np.nan) if found.bound is None else found.bound
-        assert found.bound is None or (found["mpc"].money.sum(-1) >= bound - 1e-6).all(), "mpc costs less than the bound"
+        assert not (found["mpc"].money.sum(-1) < bound - 1e-6).any(), "a policy costs less than the bound"
         row = (rule.mean(), mpc.mean(), bound.mean(), *mean_interval(rule - mpc), 1e3 * float(np.mean(seconds)))
         print(f"{preset:>16} {len(days):>10} " + " ".join(f"{value:>10.2f}" for value in row), flush=True)
 

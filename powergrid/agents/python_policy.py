@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from powergrid.agents.base import Agent, Observation
 from powergrid.agents.device_agent import DeviceAgent, LinearDevice
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Entry
+from powergrid.planning.dispatch import Meter
 
 
 class Site(Protocol):
@@ -28,6 +29,8 @@ class Site(Protocol):
         The agent: its level, parent and subordinates, its labels, its mailbox, and `send_message`.
     decisions
         Owner and entry of each number of its action, with the physical range.
+    meanings
+        What each of them means to a plan, see :class:`powergrid.agents.protocol.Action`; ``""`` for commands.
     devices
         Devices below it, or itself if it is a device, by id, whoever decides for them.
     dt_h
@@ -44,6 +47,7 @@ class Site(Protocol):
     world: Any
     agent: Agent
     decisions: tuple[tuple[str, Entry], ...]
+    meanings: tuple[str, ...]
     devices: Mapping[str, DeviceAgent]
     dt_h: float
     episode_length: int
@@ -59,8 +63,9 @@ class Site(Protocol):
         """What the agent knows now of the series that it observes, by name, ``(ticks,)``.
 
         The value of the running tick comes first. The hours after it are those that the agent observes: day-ahead
-        prices, and forecasts with their errors. An hour's value holds from its beginning, the last one to the end, and
-        the value of the running tick where nothing is known of a series.
+        prices, and forecasts with their errors. Prices hold from one full hour to the next, other values run straight
+        between the hours; the last one holds to the end, and the value of the running tick where nothing is known of a
+        series.
 
         Parameters
         ----------
@@ -75,6 +80,17 @@ class Site(Protocol):
 
     def linear(self, forecast: Mapping[str, np.ndarray]) -> dict[str, LinearDevice]:
         """Linear model of each of `devices` that has one, over the ticks of a forecast, with the energy stored now."""
+        ...
+
+    def meters(self, forecast: Mapping[str, np.ndarray]) -> tuple[Meter, ...]:
+        """Meters at which the agent pays, and those of its devices, with load and tariff over the ticks of a forecast.
+
+        The load is NaN where the agent does not observe its series.
+        """
+        ...
+
+    def settlement_per_mwh(self) -> dict[str, float]:
+        """Price at which what each device holds at the end of the episode is settled [$/MWh], as the agent sees it."""
         ...
 
     def tariff(self, forecast: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -115,7 +131,7 @@ class PythonPolicy:
         raise NotImplementedError
 
 
-def is_python_policy(item: Any) -> bool:
+def is_python_policy(item: Any) -> TypeGuard[type[PythonPolicy]]:
     """Whether something registered is a class of policies in plain Python."""
     return isinstance(item, type) and issubclass(item, PythonPolicy)
 

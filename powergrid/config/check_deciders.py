@@ -56,9 +56,8 @@ def _why(
     by = deciders.decider(own.id)
     if own.device and by != own.id:
         local = policies[by].policy
-        how = "in Python" if local == PYTHON else f'by its local policy "{local}"'
         return (
-            f'"{by}" commands "{own.id}" {how}, so that no learned agent acts for it',
+            f'"{by}" commands "{own.id}" by its local policy "{local}", so that no learned agent acts for it',
             f'give "{by}" policy: learned, or "{own.id}" a local policy',
         )
     if own.device:

@@ -71,9 +71,9 @@ class Deciders:
         return agent.id
 
     def commander(self, id: str) -> str | None:
-        """Agent from outside that chooses an agent's own numbers in its place, or ``None``."""
+        """Agent from outside or in Python that chooses an agent's own numbers in its place, or ``None``."""
         by = self.decider(id)
-        return by if by != id and self._by_id[by].policy in OUTSIDE else None
+        return by if by != id and self._by_id[by].policy in (*OUTSIDE, PYTHON) else None
 
     def policy_of(self, id: str) -> str:
         """Local policy that decides for an agent, empty if it acts from outside or in Python."""

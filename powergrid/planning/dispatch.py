@@ -141,6 +141,9 @@ def least_cost(problem: Problem, *, gap: float = 1e-4) -> Dispatch:
     NoOptimumError
         If a device behind a meter has no linear model, or the program has no optimum.
     """
+    for unit, model in problem.linear.items():
+        if any(np.isnan(value).any() for value in model):
+            raise NoOptimumError(f'the linear model of device "{unit}" has numbers that are no numbers: {model}')
     program = LinearProgram(problem.ticks)
     power = {unit: _device(program, problem, unit, model) for unit, model in problem.linear.items()}
     balances = {}

@@ -15,11 +15,15 @@ import numpy as np
 
 from powergrid.agents.base import Agent, Entries, Post, places_of, twins
 from powergrid.agents.device_agent import DeviceAgent, LinearDevice
+from powergrid.agents.python_policy import PolicyMaker, PythonPolicy
 from powergrid.core.errors import AgentError, ConfigError, Issue, nearest
 from powergrid.core.types import Array, Entry
 from powergrid.datasets.tariff import tariff
 from powergrid.engine.layout import Layout
 from powergrid.engine.state import State
+from powergrid.planning.dispatch import Meter
+from powergrid.worlds import prospects
+from powergrid.worlds.billing import MeterPlace
 from powergrid.worlds.linear import linear_models
 from powergrid.worlds.world import World
 
@@ -114,7 +118,7 @@ class PythonAgents:
         batch = np.shape(state.tick)
         ticks = np.ravel(state.tick).tolist()
         whole = np.zeros((len(ticks), self._layout.acting, self._layout.action_size))
-        whole[:, : self._acting] = np.reshape(actions, (len(ticks), self._acting, -1))
+        whole[:, : self._acting] = np.reshape(actions, whole[:, : self._acting].shape)
         for e, (environment, tick) in enumerate(zip(self._environments, ticks, strict=True)):
             environment.decide(tick, _Moment(state, e), whole[e])
         return whole.reshape(*batch, *whole.shape[1:])
@@ -147,6 +151,49 @@ class PythonAgents:
 
     def _made(self) -> _Environment:
         agents = list(self._world.agents) if self._own else twins(self._world.agents)
+        return _Environment(self._world, self._roles, agents)
+
+
+class StandIns:
+    """A policy in plain Python in place of all agents that outside code acts for, in all environments of a simulation.
+
+    Parameters
+    ----------
+    world
+        Network, agents, data and layout.
+    policy
+        A class of :class:`powergrid.agents.python_policy.PythonPolicy`; each agent of each environment has an object.
+    """
+
+    def __init__(self, world: World, policy: type[PythonPolicy]):
+        self._world, self._policy = world, policy
+        levels = {agent.id: agent.level for agent in world.agents}
+        self._roles = [_role(world.layout, id) for id in sorted(world.layout.actors, key=lambda id: -levels[id])]
+        self._environments: list[_Environment] = []
+        self._keys: Array = np.zeros((0, 2), np.uint32)
+
+    def actions(self, state: Any, observation: Array) -> Array:
+        """Actions ``(*batch, A, k_max)`` from the state and the last observations ``(*batch, A, d_max)``."""
+        layout, keys = self._world.layout, np.reshape(state.key, (-1, 2))
+        ticks, seen = np.ravel(state.tick).tolist(), np.reshape(observation, (-1, *np.shape(observation)[-2:]))
+        if len(self._environments) != len(keys):
+            self._environments = [self._made() for _ in keys]
+            self._keys = np.zeros_like(keys)
+        whole = np.zeros((len(keys), len(layout.actors), layout.action_size))
+        for e, environment in enumerate(self._environments):
+            if ticks[e] == 0 or not np.array_equal(keys[e], self._keys[e]):
+                environment.begin(keys[e], seen[e])
+            else:
+                environment.observe(seen[e])
+            environment.decide(ticks[e], _Moment(state, e), whole[e])
+        self._keys = np.array(keys)
+        return whole.reshape(*np.shape(state.tick), *whole.shape[1:])
+
+    def _made(self) -> _Environment:
+        agents = twins(self._world.agents)
+        for agent in agents:
+            if agent.id in self._world.layout.actors:
+                agent.make_policy = PolicyMaker(self._policy, {}, self._policy.__name__, agent.id)
         return _Environment(self._world, self._roles, agents)
 
 
@@ -362,27 +409,19 @@ class _Site:
         self.tick = 0
         self.moment: _Moment | None = None
         self._ahead = _hours_ahead(layout, seat.role)
+        self.meanings = prospects.meanings(layout, seat.role.slots)
+        self._settled_at = prospects.settlement_names(layout, self.devices)
+        self._meters: tuple[MeterPlace, ...] | None = None
 
     def forecast(self, ticks: int | None = None) -> dict[str, Array]:
         """See :meth:`powergrid.agents.python_policy.Site.forecast`."""
         seen, count = self._seat.seen, round(DAY_H / self.dt_h) if ticks is None else ticks
         assert seen is not None, "it is asked for while the agent decides"
-        hours = np.floor(np.arange(count) * self.dt_h + 1e-9).astype(int)
-        found: dict[str, Array] = {}
-        for name, columns in self._ahead.items():
-            values = seen[columns].astype(float)
-            found[name] = values[np.minimum(hours, len(values) - 1)]
-        return found
+        return prospects.forecast(self.world, self._ahead, seen, count, self.tick * self.dt_h % DAY_H)
 
     def rows(self, forecast: Mapping[str, Array]) -> Array:
         """See :meth:`powergrid.agents.python_policy.Site.rows`."""
-        names = self.world.layout.columns.series
-        ticks = max((len(values) for values in forecast.values()), default=0)
-        rows = np.full((ticks, len(names)), np.nan)
-        for name, values in forecast.items():
-            if name in names:
-                rows[:, names.index(name)] = values
-        return rows
+        return prospects.rows_of(self.world.layout, forecast)
 
     def linear(self, forecast: Mapping[str, Array]) -> dict[str, LinearDevice]:
         """See :meth:`powergrid.agents.python_policy.Site.linear`."""
@@ -393,6 +432,19 @@ class _Site:
             if family.kernel.role == "injection" and any(id in self.devices for id in family.ids):
                 found |= linear_models(self.world, family, self.moment.devices(i), rows, self.devices)
         return found
+
+    def meters(self, forecast: Mapping[str, Array]) -> tuple[Meter, ...]:
+        """See :meth:`powergrid.agents.python_policy.Site.meters`."""
+        if self._meters is None:
+            self._meters = prospects.own_meters(self.world, self.agent.id, self.devices)
+        rows = self.rows(forecast)
+        return tuple(place.meter(rows) for place in self._meters)
+
+    def settlement_per_mwh(self) -> dict[str, float]:
+        """See :meth:`powergrid.agents.python_policy.Site.settlement_per_mwh`."""
+        seen, places = self._seat.seen, self._seat.role.places
+        assert seen is not None, "it is asked for while the agent decides"
+        return {id: float(seen[places[name]]) for id, name in self._settled_at.items() if name in places}
 
     def tariff(self, forecast: Mapping[str, Array]) -> dict[str, tuple[Array, Array]]:
         """See :meth:`powergrid.agents.python_policy.Site.tariff`."""
@@ -437,7 +489,7 @@ def _hours_ahead(layout: Layout, role: _Role) -> dict[str, Array]:
 
 
 def _role(layout: Layout, id: str) -> _Role:
-    row = len(layout.actors) + layout.python_agents.index(id)
+    row = (*layout.actors, *layout.python_agents).index(id)
     labels, decisions = layout.view.labels(row), layout.action_entries[row]
     action_labels = tuple(entry.label(owner) for owner, entry in decisions)
     low = np.array([entry.low for _, entry in decisions])

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from powergrid.agents.policy import LocalPolicy, is_policy
+from powergrid.agents.python_policy import PythonPolicy, is_python_policy
 from powergrid.core.errors import ArgumentError, NotCompilableError
 from powergrid.core.machine_code import problem, require
 from powergrid.engine import step as engine
@@ -19,14 +20,14 @@ from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.episode_rows import EpisodeRows
-from powergrid.worlds.python_agents import PythonAgents
+from powergrid.worlds.python_agents import PythonAgents, StandIns
 from powergrid.worlds.world import World
 
 BACKENDS = ("auto", "numpy", "fused")
 """Ways to run a step on the CPU: ``numpy`` is the reference, ``fused`` the same compiled, ``auto`` the faster one."""
 
-Policy: TypeAlias = str | LocalPolicy | type[LocalPolicy] | Callable[..., np.ndarray]
-"""A local policy: its registered name, its class or an object of it, or a function ``(xp, layout, params, state,
+Policy: TypeAlias = str | LocalPolicy | type[LocalPolicy] | type[PythonPolicy] | Callable[..., np.ndarray]
+"""A policy: its registered name, its class, an object of a local one, or a function ``(xp, layout, params, state,
 exogenous, noise) -> slots``."""
 
 _log = logging.getLogger("powergrid")
@@ -72,6 +73,8 @@ class Simulation:
         self._rows = EpisodeRows(world.table, world.layout.settings.episode_length)
         self._first = np.zeros(0, dtype=np.int64)  # first row of each environment's episode
         self._watched = from_outside(world.layout)
+        self._stand_ins: dict[Any, StandIns] = {}  # by class of policies in plain Python
+        self._seen: Any = None  # last observations of the agents that outside code acts for
         self.python_agents = PythonAgents(world, own_agents) if world.layout.python_agents else None
         self._fused: Any = None
         if backend != "numpy":
@@ -107,6 +110,7 @@ class Simulation:
             First day of each episode, ``(*batch,)``.
         """
         first = self._begin(key, day, np.zeros(0, dtype=np.int64))
+        self._seen = first.observation
         if self.python_agents is None:
             return first
         self.python_agents.begin(key, first.observation)
@@ -179,6 +183,9 @@ class Simulation:
             observation = self._outside(observation)
         self._noise, self._first = _replaced(noise, who, self._noise), _replaced(first, who, self._first)
         self._key = _replaced(keys, who, self._key)
+        if self._seen is not None:
+            self._seen = np.array(self._seen)
+            self._seen[who, : observation.shape[-2]] = observation
         whole = state if isinstance(state, State) else state.state  # the compiled step returns rows
         merged: State = _replaced(whole, who, fresh)
         return merged, observation
@@ -202,7 +209,9 @@ class Simulation:
         """
         if self.python_agents is not None:
             return self._step_with_python(state, actions, observation)
-        return self._step(state, actions, observation)
+        after, output = self._step(state, actions, observation)
+        self._seen = output.observation
+        return after, output
 
     def _step_with_python(
         self, state: State, actions: np.ndarray, observation: np.ndarray | None
@@ -211,7 +220,7 @@ class Simulation:
         assert self.python_agents is not None
         after, output = self._step(state, self.python_agents.filled(state, actions), None)
         self.python_agents.observe(output.observation)
-        seen = self._outside(output.observation)
+        self._seen = seen = self._outside(output.observation)
         if observation is not None:
             observation[:] = seen
             seen = observation
@@ -253,6 +262,7 @@ class Simulation:
         state, output or fill
             State and output have the attributes of those of `step`, each computed at its first use.
         """
+        self._seen = results.observation
         if self.python_agents is None:
             return self._advance(state, actions, results, keep)
         advanced = self._advance(state, self.python_agents.filled(state, actions), results, keep)
@@ -304,13 +314,23 @@ class Simulation:
     def decide(self, state: State, policy: Policy) -> np.ndarray:
         """Actions ``(*batch, A, k_max)`` that a local policy would take in this state.
 
-        Where units follow their voltage, the actions are those of their curves at the voltages of the running tick.
+        Where units follow their voltage, the actions are those of their curves at the voltages of the running tick. Of
+        a policy in plain Python each agent of each environment has an object, which begins anew with each episode.
 
         Raises
         ------
         ArgumentError
-            If the policy has a memory.
+            If a local policy has a memory.
+        AgentError
+            If a policy in plain Python cannot decide for an agent.
         """
+        if isinstance(policy, str):
+            policy = POLICIES.get(policy)
+        if is_python_policy(policy):
+            if policy not in self._stand_ins:
+                self._stand_ins[policy] = StandIns(self.world, policy)
+            assert self._seen is not None, "reset first"
+            return self._stand_ins[policy].actions(state, self._outside(self._seen))
         draw = self.world.policy_noise(np, state.key, state.tick, np.float64)
         noise, exogenous = self.noise_at(state.tick)._replace(policy=draw), self.exogenous(state)
         rule = _without_memory(policy)
@@ -348,8 +368,6 @@ def _without_memory(policy: Any) -> Any:
     ArgumentError
         If the policy has a memory: only an environment stores memories, for the agents of its configuration.
     """
-    if isinstance(policy, str):
-        policy = POLICIES.get(policy)
     if is_policy(policy):
         policy = _OBJECTS.setdefault(policy, policy())
     if isinstance(policy, LocalPolicy) and policy.State._fields:
