@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from powergrid.engine import formulas
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.gather_observations import gather_observations

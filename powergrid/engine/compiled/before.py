@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.engine import formulas
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.arguments import CHOOSE
 from powergrid.engine.compiled.common import address, flat, inside, invoke, leaf, real, whole

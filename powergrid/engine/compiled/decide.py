@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.kernels import compiled

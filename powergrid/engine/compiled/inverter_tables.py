@@ -9,7 +9,7 @@ import numpy as np
 from powergrid.agents.curves import Curve
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.types import Array
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.layout import Layout
 
 

@@ -21,7 +21,7 @@ from powergrid.agents.curves import Curve
 from powergrid.core.machine_code import cached
 from powergrid.engine import formulas
 from powergrid.engine import inverters as engine
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.arguments import ENTRY, TickArguments, entry
 from powergrid.engine.compiled.before import make_before

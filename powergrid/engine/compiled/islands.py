@@ -17,8 +17,8 @@ from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import island_droop
 from powergrid.engine.compiled.arguments import FLOW, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
-from powergrid.engine.compiled.plan import Fields, Widths
 from powergrid.engine.compiled.rows import by_lanes, picked, put_back, repeat_last
+from powergrid.engine.compiled.tables import Fields, Widths
 from powergrid.engine.compiled.topology_tables import ROW, TOPOLOGY
 from powergrid.engine.layout import Layout, Params
 from powergrid.engine.regulation import Start

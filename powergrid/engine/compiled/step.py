@@ -25,9 +25,10 @@ from powergrid.engine.compiled.inverters import Followed
 from powergrid.engine.compiled.islands import IslandDroop
 from powergrid.engine.compiled.kernels import compile_family
 from powergrid.engine.compiled.layer_kernels import Seams, compile_layer
-from powergrid.engine.compiled.plan import Widths, floor_plan, memories, pack
+from powergrid.engine.compiled.plan import floor_plan, memories, pack
 from powergrid.engine.compiled.rows import by_environment, by_lanes
 from powergrid.engine.compiled.rules import Rule, Wanted, compile_act, compile_rule
+from powergrid.engine.compiled.tables import Widths
 from powergrid.engine.compiled.tick import PIECE
 from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
 from powergrid.engine.layout import Layout, params_of

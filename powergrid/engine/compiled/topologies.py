@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from powergrid.engine import formulas
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import leaf, real, whole
 from powergrid.engine.compiled.kernels import compiled

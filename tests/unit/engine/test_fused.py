@@ -19,7 +19,7 @@ import powergrid
 from powergrid.core import random
 from powergrid.devices.storage import Storage
 from powergrid.engine.compiled import common, kernels, vector_types
-from powergrid.engine.compiled import plan as at
+from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
 from powergrid.engine.compiled.layer_kernels import compile_layer
