@@ -441,7 +441,7 @@ class Policies(NamedTuple):
     Attributes
     ----------
     choices_of
-        What fills each slot (:class:`powergrid.engine.local_policies.Choices`) under such a policy; ``None`` for those
+        What fills each slot (:class:`powergrid.engine.choices.Choices`) under such a policy; ``None`` for those
         who act from outside as they do.
     inverters_of
         Units that then follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None``

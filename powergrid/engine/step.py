@@ -143,10 +143,8 @@ def _delivered(tick: Tick, slots: Array, memory: Memory, inverters: Inverters | 
     """
     xp, layout, state = tick.xp, tick.layout, tick.state
     made, following = _ordered(tick, slots, memory), None
-    start, frequency_hz = (
-        regulation.Start(state.v_re, state.v_im),
-        xp.zeros((*state.tick.shape, 0), dtype=tick.now.dtype),
-    )
+    start = regulation.Start(state.v_re, state.v_im)
+    frequency_hz = xp.zeros((*state.tick.shape, 0), dtype=tick.now.dtype)
     if inverters is not None:
         load = partial(_node_load, tick)
         offered_mw = inverters.offered(tick)

@@ -29,7 +29,7 @@ class Tick(NamedTuple):
     noise
         Random numbers; ``None`` where nobody decides or observes.
     choices
-        What local policies fill each slot with (:class:`powergrid.engine.local_policies.Choices`); ``None`` where
+        What local policies fill each slot with (:class:`powergrid.engine.choices.Choices`); ``None`` where
         nobody decides.
     physical
         All commands in physical units, ``(*batch, K)``; ``None`` until they are chosen.

@@ -26,6 +26,7 @@ from powergrid.engine.assembly.families import (
 from powergrid.engine.assembly.metering import SOURCE, UNIT
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
+from powergrid.engine.choices import Choices, choices_of
 from powergrid.engine.followers import Followers, Unit
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import (
@@ -42,7 +43,6 @@ from powergrid.engine.layout import (
     Regulators,
     Slots,
 )
-from powergrid.engine.local_policies import Choices, choices_of
 from powergrid.engine.switching import FormingUnit, Switching, switching
 from powergrid.networks import terminals
 from powergrid.networks.regulation import relays_of, upstream

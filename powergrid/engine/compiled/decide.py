@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from powergrid.engine.choices import RANDOM, SHARE
 from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.kernels import compiled
 from powergrid.engine.compiled.rows import Rows
-from powergrid.engine.local_policies import RANDOM, SHARE
 from powergrid.networks.regulation import relay_voltage
 
 _relay_voltage = compiled(relay_voltage)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from powergrid.engine.choices import ABSTAIN, RULE
 from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled.common import address, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.rows import Rows
-from powergrid.engine.local_policies import ABSTAIN, RULE
 
 
 class Seams(NamedTuple):

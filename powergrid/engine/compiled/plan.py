@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.core.types import Array
-from powergrid.engine import local_policies
+from powergrid.engine.choices import RELAY, RULE
 from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
 from powergrid.engine.compiled.layer_kernels import Seams
@@ -156,7 +156,7 @@ def _rules(layout: Layout, rules: list[Rule], acts: list[int], widths: Widths) -
         if rule.command:
             for unit, j in np.argwhere(family.free):
                 slot = int(family.slot[unit, j])
-                if choices.how[slot] == local_policies.RULE:
+                if choices.how[slot] == RULE:
                     ruled.append((slot, chosen + int(j) * family.size + int(unit)))
             chosen += len(family.kernel.Command._fields) * family.size
     acting: list[ActRow] = []
@@ -334,7 +334,7 @@ def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
     if layout.regulators.relays is not None:
         found |= layout.regulators.relays._asdict()
     choices, params, names = layout.policies.choices, family.params, family.kernel.State._fields
-    asked = np.flatnonzero(family.free[:, 0] & (choices.how[family.slot[:, 0]] == local_policies.RELAY))
+    asked = np.flatnonzero(family.free[:, 0] & (choices.how[family.slot[:, 0]] == RELAY))
     found |= {
         "slot": family.slot[asked, 0],
         "unit": asked,

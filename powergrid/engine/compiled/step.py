@@ -17,6 +17,7 @@ import numpy as np
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
+from powergrid.engine.choices import ABSTAIN, RULE
 from powergrid.engine.compiled import ahead, loops
 from powergrid.engine.compiled.arguments import BEGIN, CHOOSE, FINISH, FLOW, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
@@ -32,7 +33,6 @@ from powergrid.engine.compiled.tables import Widths
 from powergrid.engine.compiled.tick import PIECE
 from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
 from powergrid.engine.layout import Layout, params_of
-from powergrid.engine.local_policies import ABSTAIN, RULE
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Noise, Output, State
 

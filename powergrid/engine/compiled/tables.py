@@ -552,5 +552,7 @@ MONEY_AT, COSTS_AT, FEATURES_AT = PLAN.money, PLAN.costs, PLAN.features
 
 def filled(kind: type[T], **columns: Any) -> T:
     """A table whose columns get the types that its declaration gives them."""
-    hints = get_type_hints(kind, include_extras=True)
-    return kind(**{name: np.ascontiguousarray(values, hints[name].__metadata__[0]) for name, values in columns.items()})
+    given: Any = kind(**columns)
+    types = get_type_hints(kind, include_extras=True).values()
+    pairs = zip(given, types, strict=True)
+    return kind(*(np.ascontiguousarray(values, of.__metadata__[0]) for values, of in pairs))

@@ -18,7 +18,7 @@ from small_worlds import config
 import powergrid
 from powergrid.core import random
 from powergrid.devices.storage import Storage
-from powergrid.engine.compiled import common, kernels, vector_types
+from powergrid.engine.compiled import common, kernels, plan, vector_types
 from powergrid.engine.compiled import tables as at
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.kernels import NotCompilableError, compile_family
@@ -318,7 +318,7 @@ def test_a_column_that_nobody_fills_is_refused(name: str, monkeypatch: pytest.Mo
     """No other column takes its place, as it would in a table that is filled by position."""
     own: Any = getattr(at, name)
     longer = NamedTuple(name, [("inserted", Any), *((field, Any) for field in own._fields)])  # type: ignore[misc]
-    monkeypatch.setattr(at, name, longer)
+    monkeypatch.setattr(plan, name, longer)
     layout = build(config()).layout
     with pytest.raises(TypeError, match="inserted"):
         floor_plan(
