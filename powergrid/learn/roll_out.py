@@ -49,10 +49,11 @@ def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: 
     from powergrid.learn.jax_roll_out import JaxRollOut
     from powergrid.worlds.python_agents import refuse_on_jax
 
-    world: Any = getattr(env, "world", None)  # environments of other origin have none
-    python = world is not None and bool(world.layout.python_agents)
+    world: Any = getattr(env, "world", None)
+    layout = getattr(world, "layout", None)  # environments of other origin have none
+    python = layout is not None and bool(layout.python_agents)
     if python and kind == "jax":
-        refuse_on_jax(world.layout, world.agents)
+        refuse_on_jax(layout, world.agents)
     if python or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
         try:
             return CompiledRollOut(env, num_envs, ticks, critic), "compiled"

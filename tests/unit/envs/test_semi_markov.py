@@ -153,6 +153,21 @@ def test_infos_say_whose_action_counts_next():
     assert [row.tolist() for row in rows["due_next"].values()] == [[True, True], [False, False]]  # of the next episode
 
 
+def test_agents_that_decide_in_python_do_not_appear():
+    source = config([(2, 0), (1, 0), (3, 1)], 5)
+    source["agents"][1]["policy"] = "python"
+    parallel = powergrid.make(source)
+    parallel.agent("ess_2").decide = lambda observation: np.full(1, 0.4)
+    env = powergrid.SemiMarkovEnv(parallel)
+    observations, _ = env.reset(seed=4, options={"day": 180})
+    appear = []
+    while env.agents:
+        appear.append(list(observations))
+        observations, rewards, *_ = env.step({agent: chosen(agent, env.env._tick) for agent in observations})
+    assert appear == [["ess_1"], ["ess_3"], ["ess_1"], ["ess_1", "ess_3"]]
+    assert list(rewards) == ["ess_1", "ess_3"]
+
+
 def test_actions_of_agents_that_are_not_due_have_no_effect():
     source = config([(2, 0), (3, 1)], 6)
     plans = []
