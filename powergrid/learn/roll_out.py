@@ -50,7 +50,7 @@ def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: 
     from powergrid.worlds.python_agents import refuse_on_jax
 
     world: Any = getattr(env, "world", None)
-    layout = getattr(world, "layout", None)  # environments of other origin have none
+    layout: Any = getattr(world, "layout", None)  # environments of other origin have none
     python = layout is not None and bool(layout.python_agents)
     if python and kind == "jax":
         refuse_on_jax(layout, world.agents)
