@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -128,6 +128,8 @@ class Agent:
 
     Attributes
     ----------
+    level
+        Level in the hierarchy: 1 device, 2 grid agent, 3 system agent; of coordinators always above those of their subordinates.
     parent, subordinates
         Agents above and below it.
     mailbox
@@ -147,7 +149,7 @@ class Agent:
         If there is no such observability.
     """
 
-    level: ClassVar[int] = 0
+    level: int = 0
 
     def __init__(
         self,
@@ -206,10 +208,13 @@ class Agent:
         self._decide = function
 
     def adopt(self, subordinates: Iterable[Agent]) -> None:
-        """Make `subordinates` this agent's children."""
+        """Make `subordinates` this agent's children; a coordinator stands at least one level above each."""
         for agent in subordinates:
             agent.parent = self
             self.subordinates.append(agent)
+        for above in (self, *self.ancestors()):
+            if above.level > 1:  # a device stays one, whatever measures it
+                above.level = max([above.level, *(child.level + 1 for child in above.subordinates)])
 
     def ancestors(self) -> list[Agent]:
         """Parent, grandparent and so on."""

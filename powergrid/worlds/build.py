@@ -253,7 +253,7 @@ def _set_intervals(config: EnvironmentConfig, agents: Sequence[Agent]) -> None:
     configured = {described.id for described in config.agents}
     for agent in agents:
         if by_level is not None and agent.interval_s is None and agent.id in configured:
-            agent.interval_s = getattr(by_level, level_name(agent.level))
+            agent.interval_s = getattr(by_level, level_name(type(agent).level))
 
 
 def _load_series(config: EnvironmentConfig, network: AnyNetwork) -> list[str]:

@@ -40,7 +40,8 @@ def open_vertical(parts: Parts, book: SlotBook, channels: Channels) -> list[Open
     for agent in parts.agents:
         protocol = parts.vertical.get(agent.id)
         if protocol is not None and not commands_all(agent.policy, protocol):
-            opened = _open(parts, book, channels, protocol, tuple(agent.subordinates), agent)
+            told = tuple(child for child in agent.subordinates if getattr(child, "role", "") != "meter")
+            opened = _open(parts, book, channels, protocol, told, agent)
             if opened is not None:
                 found.append(opened)
     return found

@@ -20,6 +20,7 @@ _SHARED = frozenset(
         "interval_s",
         "offset_s",
         "observability",
+        "level",
         "parent",
         "subordinates",
         "mailbox",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from powergrid.agents.base import Post
 from powergrid.config.resolve import ResolvedConfig, Source
 from powergrid.core import random
 from powergrid.core.errors import ActionError
@@ -207,6 +208,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
             by_id[id].action_labels = self.action_labels(id)
             by_id[id].observation_space = self.observation_space(id)
             by_id[id].action_space = self.action_space(id)
+            by_id[id].decisions = self.world.layout.action_entries[self.possible_agents.index(id)]
+        Post(self.world.agents)  # by which agents address each other
 
     # -- episodes ---------------------------------------------------------------------------------------------
 
