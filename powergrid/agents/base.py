@@ -129,7 +129,7 @@ class Agent:
     Attributes
     ----------
     level
-        Level in the hierarchy: 1 device, 2 grid agent, 3 system agent; of coordinators always above those of their subordinates.
+        Level in the hierarchy: 1 device, 2 grid agent, 3 system agent; a coordinator stands above its subordinates.
     parent, subordinates
         Agents above and below it.
     mailbox
@@ -235,7 +235,8 @@ class Agent:
         """Pick this agent's entries out of `global_state` (label to value, as ``env.global_state()`` gives it)."""
         if isinstance(global_state, Entries) and global_state.labels is self.observation_labels:
             return Observation(global_state, tuple(self.mailbox))
-        return Observation({label: global_state[label] for label in self.observation_labels}, tuple(self.mailbox))
+        own = np.array([global_state[label] for label in self.observation_labels], dtype=float)
+        return Observation(Entries(self.observation_labels, own), tuple(self.mailbox))
 
     def act(self, observation: Observation) -> Any:
         """Action from the function handed in as `decide`: a vector in [-1, 1], or physical values by label.

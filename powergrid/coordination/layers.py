@@ -52,6 +52,8 @@ class Layer:
         Ticks between two decisions of each speaker and the first of them, ``(speakers,)``.
     noise
         First of its columns among the random numbers of the layers.
+    heard
+        Column of the signals with the price that the parent receives from above in place of the market's; -1 for none.
     """
 
     protocol: Any
@@ -76,6 +78,7 @@ class Layer:
     interval: np.ndarray
     offset: np.ndarray
     noise: int
+    heard: int = -1
 
     @property
     def members(self) -> int:
@@ -105,8 +108,11 @@ class Now(NamedTuple):
     uniform: Array
 
 
-def context(xp: Namespace, layer: Layer, now: Now, physical: Array) -> Context:
-    """What a layer's kernels may use; `physical` are all commands in physical units, ``(*batch, K)``."""
+def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Array) -> Context:
+    """What a layer's kernels may use; `physical` are all commands in physical units, ``(*batch, K)``.
+
+    Where an agent above the parent sends a price, it stands for the market's.
+    """
     row, m = now.row, layer.members
     uniform = (
         now.uniform[..., layer.noise : layer.noise + m] if layer.protocol.noisy else row[..., :1] * 0.0 * np.ones(m)
@@ -119,7 +125,7 @@ def context(xp: Namespace, layer: Layer, now: Now, physical: Array) -> Context:
         due=xp.where(due, row[..., :1] * 0.0 + 1.0, 0.0),
         retail_per_mwh=row[..., layer.retail],
         feed_in_per_mwh=row[..., layer.feed_in],
-        price_per_mwh=row[..., now.price, None],
+        price_per_mwh=row[..., now.price, None] if layer.heard < 0 else signals[..., layer.heard, None],
         v_pu=layer.voltage(xp, now.v_pu),
         governed=physical[..., layer.governed],
         command_member=layer.governed_member,
@@ -157,7 +163,7 @@ def before(
     """
     if layer.protocol.before is None:
         return state, signals, None
-    ctx = context(xp, layer, now, physical)
+    ctx = context(xp, layer, now, physical, signals)
     state, sent, governed = layer.protocol.before(xp, ctx, state, orders(layer, physical))
     return state, send(xp, layer, signals, sent), governed if len(layer.governed) else None
 
@@ -174,17 +180,24 @@ def after(
     """
     if layer.protocol.after is None:
         return state, signals, [], []
-    ctx = context(xp, layer, now, physical)
+    ctx = context(xp, layer, now, physical, signals)
     state, sent, money, violations = layer.protocol.after(xp, ctx, state, metered_mwh)
     return state, send(xp, layer, signals, sent), list(money), list(violations)
 
 
 def decided(
-    xp: Namespace, layer: Layer, state: Any, now: Now, physical: Array, how: str, position: Position | None
+    xp: Namespace,
+    layer: Layer,
+    state: Any,
+    now: Now,
+    physical: Array,
+    signals: Array,
+    how: str,
+    position: Position | None,
 ) -> Any:
     """Orders by rule, or those with which nobody takes part; ``None`` where the protocol has no such kernel."""
     kernel = layer.protocol.abstain if how == "abstain" else layer.protocol.rule
-    return None if kernel is None else kernel(xp, context(xp, layer, now, physical), state, position)
+    return None if kernel is None else kernel(xp, context(xp, layer, now, physical, signals), state, position)
 
 
 def initial(xp: Namespace, layers: Sequence[Layer], batch: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:

@@ -49,7 +49,7 @@ def decide(tick: Tick, slots: Array) -> tuple[Array, Memory]:
     for k, layer in enumerate(layout.coordination.layers):
         if layer.level == 0 or len(layer.governed):
             continue
-        slots = ordered(tick, layer, states[k], slots, layout.slots.physical(slots), None)
+        slots = ordered(tick, layer, states[k], slots, layout.slots.physical(slots), signals, None)
         physical = layout.slots.physical(slots)
         states[k], signals, _ = coordination.before(tick.xp, layer, states[k], now(tick), physical, signals)
     policies = tick.state.policies
@@ -115,17 +115,19 @@ def _devices(tick: Tick, slots: Array, signals: Array) -> tuple[Array, tuple[Any
     return xp.where(mine if due is None else mine & due, chosen, slots), tuple(policies)
 
 
-def ordered(tick: Tick, layer: Layer, state: Any, slots: Array, physical: Array, position: Position | None) -> Array:
+def ordered(
+    tick: Tick, layer: Layer, state: Any, slots: Array, physical: Array, signals: Array, position: Position | None
+) -> Array:
     """The slots with the orders that local policies give in one layer, whose state is `state`.
 
-    `physical` are the commands that hold.
+    `physical` are the commands that hold, `signals` what has been sent so far.
     """
     xp, plan, choices, due, chosen = tick.xp, tick.layout.slots, tick.choices, _due(tick), slots
     for how, name in ((RULE, "rule"), (ABSTAIN, "abstain")):
         mine = [choices.how[order] == how for order in layer.orders]
         if not any(mask.any() for mask in mine):
             continue
-        given = coordination.decided(xp, layer, state, now(tick), physical, name, position)
+        given = coordination.decided(xp, layer, state, now(tick), physical, signals, name, position)
         table = _SlotValues(slots.shape)
         for k, (order, mask) in enumerate(zip(layer.orders, mine, strict=True)):
             if not mask.any():

@@ -187,7 +187,7 @@ def _governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, M
             continue
         physical = plan.physical(commanded)
         where = local_policies.position(tick, layer, physical, None)
-        slots = local_policies.ordered(tick, layer, states[k], slots, physical, where)
+        slots = local_policies.ordered(tick, layer, states[k], slots, physical, signals, where)
         commanded = xp.where(coordinates.ordering, slots, commanded)
         states[k], signals, wanted = coordination.before(xp, layer, states[k], now, plan.physical(commanded), signals)
         index = np.arange(plan.size)
@@ -208,7 +208,7 @@ def _traded(
         if layer.level > 0 or len(layer.governed):
             continue
         where = local_policies.position(tick, layer, physical, injections)
-        slots = local_policies.ordered(tick, layer, states[k], slots, physical, where)
+        slots = local_policies.ordered(tick, layer, states[k], slots, physical, signals, where)
         states[k], signals, _ = coordination.before(xp, layer, states[k], now, plan.physical(slots), signals)
     return slots, memory._replace(signals=signals, layers=tuple(states))
 

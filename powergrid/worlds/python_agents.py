@@ -365,7 +365,8 @@ class _Seat:
             raise AgentError(f"{self.name}: {what} fails with {type(error).__name__}: {reason}") from error
 
     def _restart(self, key: Array) -> None:
-        if callable(reset := getattr(self.policy, "reset", None)):
+        reset = getattr(self.policy, "reset", None)
+        if callable(reset) and reset is not DeviceAgent.reset:  # that one is a kernel of device families
             seed = [int(word) for word in key] + [self.role.row]
             self._call("reset", reset, np.random.default_rng(seed))
 

@@ -78,7 +78,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     python = python_devices(parts, ownership, book, families)
     opened += layers.open_horizontal(parts, book, channels)
     injectors = [agent for agent in devices if agent.role == "injection"]
-    protocols = layers.close(parts, ownership, meters, injectors, families, opened)
+    protocols = layers.close(parts, ownership, meters, injectors, families, opened, prices)
     injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
     network = parts.network
     load_series, (load_p, load_q, *by_voltage) = _loads(parts)

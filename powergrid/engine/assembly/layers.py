@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,7 @@ def close(
     injecting: Sequence[Any],
     families: Sequence[Family],
     opened: Sequence[Opened],
+    prices: Mapping[str, int],
 ) -> tuple[Layer, ...]:
     """The layers, vertical ones top down and before the horizontal ones.
 
@@ -120,13 +121,21 @@ def close(
     ----------
     injecting
         Devices that inject power, in their order.
+    prices
+        Number of the signal that replaces the market price for everybody below an agent, by its id.
     """
     tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
     for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
         layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
         noise += layer.members if layer.protocol.noisy else 0
-        found.append(layer)
+        found.append(replace(layer, heard=_heard(item.parent, prices)))
     return tuple(found)
+
+
+def _heard(parent: Any, prices: Mapping[str, int]) -> int:
+    """Signal with the price that a parent receives from above; -1 where it sees that of the market."""
+    above = [] if parent is None else parent.ancestors()
+    return next((prices[agent.id] for agent in above if agent.id in prices), -1)
 
 
 def _layer(

@@ -35,7 +35,7 @@ def make_layers(rows: Rows) -> Seams:
     lanes = rows.lanes
 
     @leaf
-    def fill_context(ints, floats, r, lane, tick, draws, now, v_pu, first_v, delivered, given):
+    def fill_context(ints, floats, r, lane, tick, draws, now, v_pu, first_v, delivered, new, given):
         """What the kernels of the layer at `r` may use in one environment."""
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
@@ -47,7 +47,11 @@ def make_layers(rows: Rows) -> Seams:
             given[s] = 1.0 if since >= 0 and since % places[place + s] == 0 else 0.0
         for i in range(2 * m):
             given[p + i] = now[places[retail + i] * lanes + lane]
-        given[p + 2 * m] = now[widths[at.WIDTH.price] * lanes + lane]
+        heard = table[r + at.LAYER.heard]
+        if heard >= 0:
+            given[p + 2 * m] = new[(widths[at.WIDTH.signals_from] + heard) * lanes + lane]
+        else:
+            given[p + 2 * m] = now[widths[at.WIDTH.price] * lanes + lane]
         for i in range(m):
             mean = 0.0
             for k in range(3):
@@ -166,7 +170,7 @@ def make_layers(rows: Rows) -> Seams:
             for lane in range(lanes):
                 e = who[lane]
                 tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
-                fill_context(ints, floats, r, lane, clock[e, 0], draws[e, tick], now, v_pu, 0, delivered, given)
+                fill_context(ints, floats, r, lane, clock[e, 0], draws[e, tick], now, v_pu, 0, delivered, new, given)
                 move(old, state, states, lane, held, False)
                 if len(cost):
                     find_position(ints, floats, table[r + at.LAYER.meter], m, lane, now, delivered, cost, position)
@@ -236,7 +240,7 @@ def make_layers(rows: Rows) -> Seams:
                 e, solved = who[lane], flow[(len(flow) // lanes - 1) * lanes + lane] < tol_pu
                 tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
                 fill_context(
-                    ints, floats, r, lane, clock[e, 0], draws[e, tick], now, flow, 2 * m_buses, delivered, given
+                    ints, floats, r, lane, clock[e, 0], draws[e, tick], now, flow, 2 * m_buses, delivered, new, given
                 )
                 for i in range(m):
                     total = 0.0

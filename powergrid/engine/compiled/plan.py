@@ -235,6 +235,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 shares=shares,
                 links=shares + layer.node_share.size,
                 noise=layer.noise if layer.protocol.noisy else -1,
+                heard=layer.heard,
                 meter=len(metered.start) - 1,
                 money=money,
                 money_count=len(layer.added.money_names),

@@ -262,6 +262,8 @@ class LayerRow(NamedTuple):
         First of its parameters, of the weights of nodes and of those of links in ``Layers.numbers``.
     noise
         First of its random numbers; -1 for none.
+    heard
+        Signal that stands for the market price; -1 for none.
     meter
         First of its members among those of all layers.
     money, money_count, violation, violation_count
@@ -288,6 +290,7 @@ class LayerRow(NamedTuple):
     shares: int
     links: int
     noise: int
+    heard: int
     meter: int
     money: int
     money_count: int
