@@ -9,9 +9,10 @@ numbers. The engine, observations, ledger and compiled step learn of a protocol 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from powergrid.core.graph import Graph
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry
 
@@ -38,6 +39,27 @@ class Member(NamedTuple):
     id: str
     p_low_mw: float
     p_high_mw: float
+
+
+class Members(tuple[Member, ...]):
+    """The members of a protocol, in order.
+
+    Attributes
+    ----------
+    graph
+        Who is linked with whom.
+    dt_h
+        Length of a tick [h].
+    """
+
+    graph: Graph
+    dt_h: float
+
+    def __new__(cls, members: Iterable[Member], graph: Graph, dt_h: float) -> Members:
+        """Members with their links."""
+        made = super().__new__(cls, members)
+        made.graph, made.dt_h = graph, dt_h
+        return made
 
 
 Meaning = Literal["", "price", "price_share", "power"]
@@ -82,6 +104,9 @@ class Channel(NamedTuple):
         below it receives it.
     stands_for
         Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``; empty for none.
+    at, suffixes
+        Members that have a column each, where not all have one, and what follows the name of each column; a member
+        may have several.
     """
 
     name: str
@@ -91,6 +116,8 @@ class Channel(NamedTuple):
     default: float = 0.0
     each: bool = True
     stands_for: str = ""
+    at: tuple[int, ...] | None = None
+    suffixes: tuple[str, ...] = ()
 
 
 class Added(NamedTuple):
@@ -106,6 +133,12 @@ class Added(NamedTuple):
         Command fields of the members' devices that `before` may change, such as ``p_mw``.
     money_names, violation_names
         Names of what `after` books.
+    tables
+        Named tuple of constant arrays that the kernels use, such as links and weights; integers or real numbers.
+    widths
+        Number of columns of each field of `State`; ``None`` is one per member.
+    draws
+        Random numbers of a tick of a protocol that is `noisy`; ``None`` is one per member.
     """
 
     actions: tuple[Action, ...] = ()
@@ -113,6 +146,9 @@ class Added(NamedTuple):
     governs: tuple[str, ...] = ()
     money_names: tuple[str, ...] = ()
     violation_names: tuple[str, ...] = ()
+    tables: Any = ()
+    widths: tuple[int, ...] | None = None
+    draws: int | None = None
 
 
 class Context(NamedTuple):
@@ -124,6 +160,8 @@ class Context(NamedTuple):
         The protocol's `Params`: plain numbers.
     dt_h
         Length of a tick [h].
+    tick
+        Number of the tick in its episode, ``(*batch, 1)``.
     due
         1 where a speaker decides in this tick, else 0, ``(*batch, speakers)``.
     retail_per_mwh, feed_in_per_mwh
@@ -136,14 +174,15 @@ class Context(NamedTuple):
         Commands that the protocol governs, in physical units, ``(*batch, commands)``.
     command_member
         Member whose command each of them is, ``(commands,)``.
-    neighbours
-        Weights of the links between members, ``(members, members)``: 1 where two are linked, 0 on the diagonal.
+    tables
+        Constant arrays that the protocol's entries gave.
     uniform
-        Random numbers in [0, 1), ``(*batch, members)``; zeros unless the protocol is `noisy`.
+        Random numbers in [0, 1), ``(*batch, draws)``; zeros unless the protocol is `noisy`.
     """
 
     params: Any
     dt_h: float
+    tick: Array
     due: Array
     retail_per_mwh: Array
     feed_in_per_mwh: Array
@@ -151,7 +190,7 @@ class Context(NamedTuple):
     v_pu: Array
     governed: Array
     command_member: Array
-    neighbours: Array
+    tables: Any
     uniform: Array
 
 
@@ -202,11 +241,15 @@ class Protocol:
         Whether `after` settles the energy of its members' meters, whose own bills are dropped then.
     noisy
         Whether its kernels use random numbers.
+    linked, needs_connected
+        Whether it matters who is linked with whom, and whether all must reach each other.
     """
 
     kind: ClassVar[str]
     settles_bills: ClassVar[bool] = False
     noisy: ClassVar[bool] = False
+    linked: ClassVar[bool] = False
+    needs_connected: ClassVar[bool] = False
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings
     Params: ClassVar[Any] = NoColumns
     State: ClassVar[Any] = NoColumns
@@ -224,14 +267,14 @@ class Protocol:
         """The settings as plain numbers, `Params`; fields of one name are taken over."""
         return self.Params(*(float(getattr(self.settings, name)) for name in self.Params._fields))
 
-    def entries(self, members: Sequence[Member]) -> Added:
+    def entries(self, members: Members) -> Added:
         """What it adds to an environment with these members."""
         return Added()
 
     @classmethod
-    def initial(cls, xp: Any, batch: tuple[int, ...], members: int, dtype: Any) -> Any:
-        """State at reset: zeros."""
-        return cls.State(*(xp.zeros((*batch, members), dtype=dtype) for _ in cls.State._fields))
+    def initial(cls, xp: Any, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Any:
+        """State at reset: zeros; `widths` are the numbers of columns of its fields."""
+        return cls.State(*(xp.zeros((*batch, width), dtype=dtype) for width in widths))
 
     @staticmethod
     def trades(state: Any, sent: Mapping[str, Array]) -> Trades | None:

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, number, quoted, section, text, whole
+from powergrid.core.graph import of_pairs
 from powergrid.plugins.registries import PROTOCOLS
 
 DAY_S = 86_400
 DEFAULT_TICK_S = 900
+DEFAULT_TICKS = 96
 
 
 def check_protocol(
@@ -70,15 +72,19 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
             findings.add(
                 path, f"protocol {quoted(written.get('type'))} has no members", "name them; there is no coordinator"
             )
-        if written.get("topology", "full") != "full":
-            message = f"topology {quoted(written['topology'])}: only the full topology is available yet"
+        _check_topology(findings, path, written, ids)
+        if written.get("topology", "full") != "full" and kind is not None and not kind.linked:
+            message = f'topology {quoted(written["topology"])}: "{written["type"]}" knows no links, all take part alike'
             findings.add((*path, "topology"), message, 'leave it out or write "full"')
+        elif kind is not None and kind.needs_connected and not _is_connected(written):
+            message = "topology: some members reach others over no link"
+            findings.add((*path, "topology"), message, f'"{written["type"]}" needs a connected graph: add pairs')
         interval = whole(written.get("interval"))
         if interval is not None and tick is not None and interval != tick:
             message = f"interval {written['interval']}: protocols run in every tick ({tick} s)"
             findings.add((*path, "interval"), message, "leave it out")
     _check_coordination(findings, data, coordinators)
-    _check_messages(findings, section(data, "messages"))
+    _check_messages(findings, data, ids)
 
 
 def _check_members(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
@@ -107,22 +113,74 @@ def _check_coordination(findings: Findings, data: dict[str, Any], coordinators: 
         findings.add(("coordination",), message, "add an agent of type GridCoordinator, or leave coordination out")
 
 
-def _check_messages(findings: Findings, written: dict[str, Any]) -> None:
-    hint = "leave it at 0: messages then arrive in the tick of sending"
-    delay = written.get("delay", 0)
-    spread = [delay.get("mean", 0), delay.get("std", 0)] if isinstance(delay, dict) else [delay]
-    if any((number(value) or 0) > 0 for value in spread):
-        findings.add(("messages", "delay"), f"delay {quoted(delay)}: delayed messages are not available yet", hint)
-    loss = written.get("loss", 0)
-    if (number(loss) or 0) > 0:
-        findings.add(("messages", "loss"), f"loss {quoted(loss)}: lossy messages are not available yet", hint)
-    for key, usual in (("topology", "full"), ("width", 4)):
-        if written.get(key, usual) not in (usual, str(usual)):
-            message = f"{key} {quoted(written[key])}: agents send no messages yet, so that it would change nothing"
-            findings.add(("messages", key), message, "leave it out")
-    if written.get("links"):
-        message = f"links {quoted(written['links'])}: links of their own are not available yet"
-        findings.add(("messages", "links"), message, "leave it out")
+def _check_messages(findings: Findings, data: dict[str, Any], ids: list[str]) -> None:
+    """Note members and links that do not exist, and delays that no message survives."""
+    if data.get("messages") is None:
+        return
+    path, written = ("messages",), section(data, "messages")
+    _check_members(findings, path, written, ids)
+    _check_topology(findings, path, written, ids)
+    kind = _check_delay(findings, (*path, "delay"), written.get("delay", 0), data)
+    listed = written.get("topology", "full")
+    pairs = {frozenset(pair) for pair in listed if isinstance(pair, list)} if isinstance(listed, list) else None
+    for k, link in entries(written.get("links")):
+        place: Keys = (*path, "links", k)
+        own = _check_delay(findings, (*place, "delay"), link.get("delay", 0), data)
+        if own != kind and not (own == "fixed" and not section(link, "delay").get("std")):
+            message = f"delay of this link is {own}, that of the others {kind}"
+            findings.add((*place, "delay"), message, "use one distribution for all links")
+        ends = [text(link.get(key)) for key in ("sender", "receiver")]
+        for key, name in zip(("sender", "receiver"), ends, strict=True):
+            if name is not None and name not in ids:
+                findings.add((*place, key), f'there is no agent "{name}"', choices(name, ids))
+        if ends[1] is None or not set(ends) <= set(ids):
+            continue
+        if listed == "full":
+            message = "with the full topology a sender has one delay for all receivers"
+            findings.add((*place, "receiver"), message, "leave receiver out, or choose another topology")
+        elif pairs is not None and frozenset(ends) not in pairs:
+            findings.add(place, f'"{ends[0]}" and "{ends[1]}" are not linked', "add the pair to the topology")
+
+
+def _check_delay(findings: Findings, path: Keys, written: Any, data: dict[str, Any]) -> str:
+    """Name of a delay's distribution; a fault if it has a spread without one, or is longer than an episode."""
+    delay = written if isinstance(written, dict) else {"mean": written}
+    mean, std = number(delay.get("mean", 0)) or 0.0, number(delay.get("std", 0)) or 0.0
+    dist = text(delay.get("dist", "fixed")) or "fixed"
+    if dist == "fixed" and std > 0:
+        findings.add((*path, "std"), f"std {quoted(delay['std'])}: a fixed delay has none", "use uniform or normal")
+    tick = tick_s(findings)
+    ticks = whole(section(data, "simulation").get("episode_length", DEFAULT_TICKS))
+    longest = mean + {"normal": 4.0, "uniform": 3.0**0.5}.get(dist, 0.0) * std
+    if tick is not None and ticks is not None and longest > tick * ticks:
+        message = f"delay {quoted(written)}: a message may take {longest:g} s, an episode has {tick * ticks} s"
+        findings.add(path, message, "use less, or loss: 1")
+    return dist
+
+
+def _check_topology(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
+    """Note links with agents that take no part."""
+    members = [name for name in map(text, written.get("members") or ids) if name is not None]
+    topology = written.get("topology")
+    for k, pair in enumerate(topology if isinstance(topology, list) else []):
+        names = [text(name) for name in pair] if isinstance(pair, list) else []
+        for j, name in enumerate(names):
+            if name is not None and name not in members:
+                message = f'"{name}" is no member' if name in ids else f'there is no agent "{name}"'
+                findings.add((*path, "topology", k, j), message, choices(name, members))
+        if len(names) == 2 and names[0] == names[1]:
+            findings.add((*path, "topology", k), f'"{names[0]}" is linked with itself', "name two members")
+
+
+def _is_connected(written: dict[str, Any]) -> bool:
+    """Whether a list of pairs joins all members."""
+    members, topology = written.get("members") or [], written.get("topology")
+    if not isinstance(topology, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in topology):
+        return True
+    place = {name: k for k, name in enumerate(members)}
+    if not all(name in place for pair in topology for name in pair):
+        return True
+    return of_pairs(len(members), [(place[a], place[b]) for a, b in topology]).is_connected
 
 
 def tick_s(findings: Findings) -> int | None:

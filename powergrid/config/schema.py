@@ -126,7 +126,7 @@ class EnvironmentConfig(Section):
     coordination: Annotated[Coordination, from_text(Coordination, "protocol")] | None = Field(
         None, description="short form of a protocol"
     )
-    messages: Messages = defaults(Messages, "messages between agents")
+    messages: Messages | None = Field(None, description="messages between agents; omitted: none")
     plugins: list[Place] = Field(
         default_factory=list, description="folders with device, protocol and other plugins, relative to this file"
     )

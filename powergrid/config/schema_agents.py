@@ -86,8 +86,10 @@ class HorizontalConfig(Section):
     members: list[Name] = Field(
         default_factory=list, description="ids of the agents that take part; omitted: all coordinators"
     )
-    topology: Literal["full"] | list[tuple[Name, Name]] = Field(
-        "full", description="pairs of members that may trade; full: all"
+    topology: Literal["full", "neighbours", "star", "feeder"] | list[tuple[Name, Name]] = Field(
+        "full",
+        description="members that are linked: all, a ring in order of listing, all with the first, as the feeder joins "
+        "them, or pairs",
     )
     interval: int | None = Field(None, gt=0, description="seconds between two runs; omitted: every tick")
     params: dict[str, JsonValue] = Field(default_factory=dict, description="its parameters")
@@ -108,6 +110,17 @@ class Delay(Section):
     std: float = Field(0.0, ge=0, description="standard deviation [s]")
 
 
+class Link(Section):
+    """A link with a delay and a loss of its own."""
+
+    sender: Name = Field(description="id of the agent that sends")
+    receiver: Name | None = Field(None, description="id of the agent that receives; omitted: all that are linked")
+    delay: Annotated[Delay, BeforeValidator(_fixed_delay, json_schema_input_type=Delay | float)] = defaults(
+        Delay, "seconds, or a distribution like that of the other links"
+    )
+    loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
+
+
 class Messages(Section):
     """Delay, loss and topology of messages between agents."""
 
@@ -116,7 +129,12 @@ class Messages(Section):
     )
     loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
     topology: Literal["full", "neighbours", "star", "feeder"] | list[tuple[Name, Name]] = Field(
-        "full", description="agents that receive an agent's messages"
+        "full",
+        description="who receives a message: all (their mean and the newest), a ring in order of listing, all with the "
+        "first, as the feeder joins them, or pairs",
     )
-    width: int = Field(4, ge=1, description="numbers in a message")
-    links: list[dict[str, JsonValue]] = Field(default_factory=list, description="links with their own delay and loss")
+    width: int = Field(4, ge=1, le=64, description="numbers in a message")
+    members: list[Name] = Field(
+        default_factory=list, description="ids of the agents that send and receive; omitted: all learned ones"
+    )
+    links: list[Link] = Field(default_factory=list, description="links with a delay and a loss of their own")

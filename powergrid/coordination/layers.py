@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.agents.protocol import Added, Context, Position
+from powergrid.coordination.graph import Topology
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 
@@ -46,12 +47,12 @@ class Layer:
         Account whose own load counts as the member's, ``(m,)``; -1 for none.
     governed, governed_member
         Slots of the commands that it governs, and the member of each, ``(g,)``.
-    neighbours
-        Weights of links, ``(m, m)``.
+    widths
+        Number of columns of each field of its state.
     interval, offset
         Ticks between two decisions of each speaker and the first of them, ``(speakers,)``.
-    noise
-        First of its columns among the random numbers of the layers.
+    noise, draws
+        First of its columns among the random numbers of the layers, and their number.
     heard
         Column of the signals with the price that the parent receives from above in place of the market's; -1 for none.
     """
@@ -74,10 +75,11 @@ class Layer:
     load: np.ndarray
     governed: np.ndarray
     governed_member: np.ndarray
-    neighbours: np.ndarray
+    widths: tuple[int, ...]
     interval: np.ndarray
     offset: np.ndarray
     noise: int
+    draws: int
     heard: int = -1
 
     @property
@@ -97,6 +99,14 @@ class Layer:
         )
 
 
+class Peers(NamedTuple):
+    """A horizontal protocol before it is assembled: its members' ids, and who is linked with whom."""
+
+    protocol: Any
+    members: Sequence[str]
+    topology: Topology = "full"
+
+
 class Now(NamedTuple):
     """What layers may use of the running tick: ticks ``(*batch,)``, exogenous row, voltages and random numbers."""
 
@@ -113,15 +123,16 @@ def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Arr
 
     Where an agent above the parent sends a price, it stands for the market's.
     """
-    row, m = now.row, layer.members
-    uniform = (
-        now.uniform[..., layer.noise : layer.noise + m] if layer.protocol.noisy else row[..., :1] * 0.0 * np.ones(m)
-    )
+    row = now.row
+    uniform = now.uniform[..., layer.noise : layer.noise + layer.draws]
+    if not layer.draws:
+        uniform = row[..., :1] * 0.0 * np.ones(layer.members)
     since = now.tick[..., None] - layer.offset
     due = (since >= 0) & (since % layer.interval == 0)
     return Context(
         params=layer.params,
         dt_h=now.dt_h,
+        tick=row[..., :1] * 0.0 + now.tick[..., None],
         due=xp.where(due, row[..., :1] * 0.0 + 1.0, 0.0),
         retail_per_mwh=row[..., layer.retail],
         feed_in_per_mwh=row[..., layer.feed_in],
@@ -129,9 +140,17 @@ def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Arr
         v_pu=layer.voltage(xp, now.v_pu),
         governed=physical[..., layer.governed],
         command_member=layer.governed_member,
-        neighbours=xp.asarray(layer.neighbours, dtype=row.dtype),
+        tables=tables(xp, layer, row.dtype),
         uniform=uniform,
     )
+
+
+def tables(xp: Namespace, layer: Layer, dtype: Any) -> Any:
+    """A layer's constant arrays; real numbers in the type of the step."""
+    given = layer.added.tables
+    if not given:
+        return given
+    return type(given)(*(part if part.dtype.kind == "i" else xp.asarray(part, dtype=dtype) for part in given))
 
 
 def orders(layer: Layer, physical: Array) -> Any:
@@ -202,4 +221,4 @@ def decided(
 
 def initial(xp: Namespace, layers: Sequence[Layer], batch: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
     """States of the layers at reset."""
-    return tuple(layer.protocol.initial(xp, batch, layer.members, dtype) for layer in layers)
+    return tuple(layer.protocol.initial(xp, batch, layer.widths, dtype) for layer in layers)

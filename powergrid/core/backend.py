@@ -88,6 +88,7 @@ class Namespace(Protocol):
     def min(self, a: Array, /, axis: int | None = ..., *, keepdims: bool = ...) -> Array: ...
     def sort(self, a: Array, /, axis: int = ...) -> Array: ...
     def sum(self, a: Array, /, axis: int | None = ..., *, keepdims: bool = ...) -> Array: ...
+    def take(self, a: Array, indices: Array, /, axis: int) -> Array: ...
     def take_along_axis(self, a: Array, indices: Array, /, axis: int) -> Array: ...
 
     # new arrays
@@ -179,3 +180,19 @@ def ties(xp: Namespace, ascending: Array) -> tuple[Array, Array]:
     first = running_maximum(xp.concatenate((edge, change), axis=-1) * position)
     rest = running_maximum((xp.concatenate((change, edge), axis=-1) * (last - position))[..., ::-1])[..., ::-1]
     return first, last - rest
+
+
+def sum_into(xp: Namespace, values: Array, target: Array, size: int) -> Array:
+    """Sums of values along the last axis into `size` places, ``(*batch, size)``; `target` is the place of each."""
+    if is_numpy(xp):
+        found = np.zeros((*values.shape[:-1], size), dtype=values.dtype)
+        np.add.at(np.moveaxis(found, -1, 0), np.asarray(target), np.moveaxis(values, -1, 0))
+        return found
+    import jax.numpy as jnp
+
+    return jnp.zeros((*values.shape[:-1], size), dtype=values.dtype).at[..., target].add(values)
+
+
+def whole(xp: Namespace, values: Array) -> Array:
+    """Numbers without a fraction as integers, for use as places."""
+    return values.astype(xp.int64 if is_numpy(xp) else xp.int32)

@@ -17,6 +17,8 @@ from powergrid.config.local_control import controllers
 from powergrid.config.python_policies import policy_maker
 from powergrid.config.resolve import Source, resolve, with_overrides
 from powergrid.config.schema import EnvironmentConfig
+from powergrid.config.schema_agents import Messages
+from powergrid.coordination.layers import Peers
 from powergrid.core.errors import ConfigError
 from powergrid.datasets import Dataset
 from powergrid.devices.grid_connection import GridConnection
@@ -223,23 +225,25 @@ def _controllers(config: EnvironmentConfig, network: AnyNetwork, agents: Sequenc
     ]
 
 
-def _protocols(
-    config: EnvironmentConfig, agents: Sequence[Agent]
-) -> tuple[dict[str, Any], list[tuple[Any, list[str]]]]:
+def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[Peers]]:
     """Vertical protocols by coordinator, and horizontal protocols with their members."""
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
     vertical = {agent.id: PROTOCOLS.get(agent.protocol)(**agent.protocol_params) for agent in coordinators}
     horizontal = []
-    named = [(listed.type, listed.params, listed.members) for listed in config.protocols]
+    named = [(listed.type, listed.params, listed.members, listed.topology) for listed in config.protocols]
     short = config.coordination
     if short is not None:
         kind = PROTOCOLS.get(short.protocol)
         if kind.kind == "horizontal":
-            named.append((short.protocol, short.params, []))
+            named.append((short.protocol, short.params, [], "full"))
         else:
             vertical.update({agent.id: kind(**short.params) for agent in coordinators if agent.protocol == "none"})
-    for type, params, members in named:
-        horizontal.append((PROTOCOLS.get(type)(**params), list(members) or [agent.id for agent in coordinators]))
+    for type, params, members, topology in named:
+        ids = list(members) or [agent.id for agent in coordinators]
+        horizontal.append(Peers(PROTOCOLS.get(type)(**params), ids, topology))
+    if config.messages is not None:
+        acting = Ownership(agents, vertical, horizontal).actors
+        horizontal.append(_messages(config.messages, acting))
     for agent in coordinators:
         frequency = getattr(vertical[agent.id].settings, "update_freq", None)
         if frequency is not None and agent.interval_s is None:
@@ -254,6 +258,20 @@ def _set_intervals(config: EnvironmentConfig, agents: Sequence[Agent]) -> None:
     for agent in agents:
         if by_level is not None and agent.interval_s is None and agent.id in configured:
             agent.interval_s = getattr(by_level, level_name(type(agent).level))
+
+
+def _messages(messages: Messages, acting: Sequence[str]) -> Peers:
+    """The protocol that carries messages: over links, or to everybody."""
+    name = "broadcast" if messages.topology == "full" else "messages"
+    delay = messages.delay
+    links = [
+        {"sender": link.sender, "receiver": link.receiver or "", "mean_s": link.delay.mean, "std_s": link.delay.std,
+         "loss": link.loss}
+        for link in messages.links
+    ]  # fmt: skip
+    params = {"width": messages.width, "dist": delay.dist, "mean_s": delay.mean, "std_s": delay.std}
+    protocol = PROTOCOLS.get(name)(**params, loss=messages.loss, links=links)
+    return Peers(protocol, messages.members or list(acting), messages.topology)
 
 
 def _load_series(config: EnvironmentConfig, network: AnyNetwork) -> list[str]:

@@ -140,7 +140,7 @@ class World:
             policy = self.policy_noise(xp, key, tick, dtype)
         else:
             policy = xp.zeros((*tick.shape, slots.size), dtype=dtype)
-        noisy = sum(layer.members for layer in self.layout.coordination.layers if layer.protocol.noisy)
+        noisy = sum(layer.draws for layer in self.layout.coordination.layers)
         return Noise(forecast, policy, random.uniform(xp, key, tick, PROTOCOLS, (noisy,), dtype))
 
     def policy_noise(self, xp: Namespace, key: Array, tick: Array, dtype: DTypeLike) -> Array:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.protocol import Action, Added, Member, Protocol, entry_of
-from powergrid.coordination import graph
+from powergrid.agents.protocol import Action, Added, Member, Members, Protocol, entry_of
 from powergrid.coordination.channels import Channels, Column
 from powergrid.coordination.deciders import commands_all
+from powergrid.coordination.graph import Topology, graph_of
 from powergrid.coordination.layers import Layer
+from powergrid.core.graph import Graph
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.families import Tariffs
 from powergrid.engine.assembly.ownership import Ownership
@@ -51,16 +52,23 @@ def open_horizontal(parts: Parts, book: SlotBook, channels: Channels) -> list[Op
     """The horizontal protocols."""
     agents = {agent.id: agent for agent in parts.agents}
     opened = (
-        _open(parts, book, channels, protocol, tuple(agents[id] for id in ids), None)
-        for protocol, ids in parts.horizontal
+        _open(parts, book, channels, peers.protocol, tuple(agents[id] for id in peers.members), None, peers.topology)
+        for peers in parts.horizontal
     )
     return [layer for layer in opened if layer is not None]
 
 
 def _open(
-    parts: Parts, book: SlotBook, channels: Channels, protocol: Protocol, members: tuple[Any, ...], parent: Any
+    parts: Parts,
+    book: SlotBook,
+    channels: Channels,
+    protocol: Protocol,
+    members: tuple[Any, ...],
+    parent: Any,
+    topology: Topology = "full",
 ) -> Opened | None:
-    added = protocol.entries([_member(agent) for agent in members])
+    links = _graph(parts, members, topology)
+    added = protocol.entries(Members(map(_member, members), links, parts.settings.dt_h))
     if added == Added():
         return None
     orders = [_order_slots(book, action, members, parent) for action in added.actions]
@@ -68,13 +76,32 @@ def _open(
     for channel in added.channels:
         entry = _with_prices(entry_of(channel), parts.columns)
         owners = [agent.id for agent in members] if channel.each or parent is None else [parent.id]
+        owners = owners if channel.at is None else [owners[k] for k in channel.at]
+        names = [entry.name + suffix for suffix in channel.suffixes] or [entry.name] * len(owners)
         below = parent is not None and not channel.each
         columns.append(
             channels.add(
-                [Column(owner, entry, channel.default, below, channel.stands_for, parent is None) for owner in owners]
+                [
+                    Column(owner, entry._replace(name=name), channel.default, below, channel.stands_for, parent is None)
+                    for owner, name in zip(owners, names, strict=True)
+                ]
             )
         )
     return Opened(protocol, added, members, parent, tuple(orders), tuple(columns))
+
+
+def _graph(parts: Parts, members: Sequence[Any], topology: Topology) -> Graph:
+    """Links among members."""
+    ids, network = [agent.id for agent in members], parts.network
+    if topology != "feeder":
+        return graph_of(topology, ids, (), ())
+    rows = {name: row for row, name in enumerate(terminals.bus_names(network))}
+    bus = [rows[name] for name in (network.buses.bus if network.is_three_phase else network.buses.name)]
+    table = network.branches
+    closed = [
+        (bus[a], bus[b]) for a, b, on in zip(table.from_bus, table.to_bus, table.closed, strict=True) if on and a != b
+    ]
+    return graph_of(topology, ids, [bus[_nodes(parts, agent)[0]] for agent in members], closed)
 
 
 def _member(agent: Any) -> Member:
@@ -127,7 +154,7 @@ def close(
     tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
     for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
         layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
-        noise += layer.members if layer.protocol.noisy else 0
+        noise += layer.draws
         found.append(replace(layer, heard=_heard(item.parent, prices)))
     return tuple(found)
 
@@ -183,11 +210,25 @@ def _layer(
         load=np.array([-1 if owner == SHARED else owner for owner in own_load], dtype=int),
         governed=np.array([slot for slot, _ in governed], dtype=int),
         governed_member=np.array([member for _, member in governed], dtype=int),
-        neighbours=graph.full(len(members)),
+        widths=_widths(item, len(members)),
         interval=turns[:, 0],
         offset=turns[:, 1],
         noise=noise,
+        draws=_draws(item, len(members)),
     )
+
+
+def _widths(item: Opened, members: int) -> tuple[int, ...]:
+    """Columns of each field of a protocol's state."""
+    widths = item.added.widths
+    return (members,) * len(item.protocol.State._fields) if widths is None else widths
+
+
+def _draws(item: Opened, members: int) -> int:
+    """Random numbers that a protocol uses in a tick."""
+    if not item.protocol.noisy:
+        return 0
+    return members if item.added.draws is None else item.added.draws
 
 
 def turn_of(parts: Parts, agent: Any) -> tuple[int, int]:

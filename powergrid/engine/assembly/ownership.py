@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.coordination.deciders import Candidate, Deciders, commands_all
+from powergrid.coordination.layers import Peers
 from powergrid.engine.layout import SHARED, UTILITY
 
 
@@ -34,9 +35,9 @@ class Ownership:
         self,
         agents: Sequence[Any],
         vertical: Mapping[str, Any],
-        horizontal: Sequence[tuple[Any, Sequence[str]]],
+        horizontal: Sequence[Peers],
     ):
-        members = {id for protocol, ids in horizontal if protocol.speaks for id in ids}
+        members = {id for peers in horizontal if peers.protocol.speaks for id in peers.members}
         devices = [agent for agent in agents if hasattr(agent, "role")]
         self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in members) for agent in agents)
         acting = self._deciders.acting

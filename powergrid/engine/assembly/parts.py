@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.coordination.layers import Peers
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.metering import SOURCE, UNIT, metering, moving_branches
 from powergrid.engine.assembly.ownership import Ownership
@@ -31,7 +32,7 @@ class Parts:
     vertical
         Vertical protocol object of each coordinator, by id.
     horizontal
-        Horizontal protocol objects with the ids of their members.
+        Horizontal protocols with their members.
     policies
         Local policies by name: ``act(xp, layout, params, state, exogenous, noise) -> slots``.
     load_series
@@ -49,7 +50,7 @@ class Parts:
     network: Any
     agents: Sequence[Any]
     vertical: Mapping[str, Any]
-    horizontal: Sequence[tuple[Any, Sequence[str]]]
+    horizontal: Sequence[Peers]
     policies: Mapping[str, Callable[..., Any]]
     load_series: Sequence[str]
     columns: Columns

@@ -15,7 +15,7 @@ import numpy as np
 from numba import literal_unroll, types
 from numba.extending import overload
 
-from powergrid.core.backend import ties
+from powergrid.core.backend import sum_into, ties, whole
 from powergrid.core.machine_code import part
 from powergrid.engine.compiled.kernels import INSTEAD
 
@@ -109,6 +109,12 @@ def take_along_axis(values, order, axis=-1):
 
 
 @_plain
+def take(values, index, axis=-1):
+    """Values at the given places."""
+    return values[index]
+
+
+@_plain
 def cumsum(values, axis=-1):
     """Running sum."""
     return np.cumsum(values)
@@ -169,4 +175,22 @@ def _ties(xp, ascending):
     return first, last
 
 
-INSTEAD[ties] = _ties
+@_plain
+def _sum_into(xp, values, target, size):
+    """Sums of values by target."""
+    found = np.zeros(size)
+    for i in range(len(values)):
+        found[target[i]] += values[i]
+    return found
+
+
+@_plain
+def _whole(xp, values):
+    """As integers."""
+    found = np.empty(len(values), np.int64)
+    for i in range(len(values)):
+        found[i] = int(values[i])
+    return found
+
+
+INSTEAD[ties], INSTEAD[sum_into], INSTEAD[whole] = _ties, _sum_into, _whole

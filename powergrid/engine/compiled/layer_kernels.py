@@ -50,13 +50,15 @@ n_, f_ = types.int64, types.float64
 r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
 '''
 
-_CONTEXT = """    own = carray(given, (p + 4 * m + 1 + g,))
+_CONTEXT = """    few = carray(sizes, (2,))
+    size, reals = carray(sizes, (few[0],)), carray(tables, (few[1],))
+    own = carray(given, (p + 3 * m + 2 + size[2] + g,))
     ctx = Context(
-        {params}, dt_h, own[:p], own[p : p + m], own[p + m : p + 2 * m], own[p + 2 * m : p + 2 * m + 1],
-        own[p + 2 * m + 1 : p + 3 * m + 1], own[p + 4 * m + 1 :], carray(member, (g,)), carray(neighbours, (m, m)),
-        own[p + 3 * m + 1 : p + 4 * m + 1],
+        {params}, dt_h, own[p + 2 * m + 1 : p + 2 * m + 2], own[:p], own[p : p + m], own[p + m : p + 2 * m],
+        own[p + 2 * m : p + 2 * m + 1], own[p + 2 * m + 2 : p + 3 * m + 2], own[p + 3 * m + 2 + size[2] :],
+        carray(member, (g,)), {tables}, own[p + 3 * m + 2 : p + 3 * m + 2 + size[2]],
     )
-    old = carray(state, ({states} * m + 1,))
+    old = carray(state, (size[{last}] + 1,))
     here = {state}
 """
 
@@ -64,8 +66,8 @@ _BEFORE = """
 kernel_before = compiled(KERNEL.before)
 
 
-@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, r_, r_, r_, r_, r_, r_))
-def before(m, p, g, params, dt_h, given, member, neighbours, state, orders, kept, sent, wanted):
+@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, i_, r_, r_, r_, r_, r_, r_))
+def before(m, p, g, params, dt_h, given, member, sizes, tables, state, orders, kept, sent, wanted):
 {context}    asked = carray(orders, ({length} + 1,))
     after, told, changed = kernel_before(xp, ctx, here, {orders})
 {stored}
@@ -77,8 +79,8 @@ _AFTER = """
 kernel_after = compiled(KERNEL.after)
 
 
-@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, r_, r_, r_, r_, r_, r_, r_))
-def after(m, p, g, params, dt_h, given, member, neighbours, state, metered, kept, sent, money, violations):
+@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, i_, r_, r_, r_, r_, r_, r_, r_))
+def after(m, p, g, params, dt_h, given, member, sizes, tables, state, metered, kept, sent, money, violations):
 {context}    after, told, paid, priced = kernel_after(xp, ctx, here, carray(metered, (m,)))
 {stored}
 """
@@ -87,8 +89,8 @@ _ORDER = """
 kernel_{name} = compiled(KERNEL.{name})
 
 
-@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, r_, r_, r_, r_))
-def {name}(m, p, g, params, dt_h, given, member, neighbours, state, position, chosen):
+@c_function(types.void(n_, n_, n_, r_, f_, r_, i_, i_, r_, r_, r_, r_))
+def {name}(m, p, g, params, dt_h, given, member, sizes, tables, state, position, chosen):
 {context}    known, asked = carray(position, (2 * m,)), carray(chosen, ({length} + 1,))
     wanted = kernel_{name}(xp, ctx, here, {position})
 {stored}
@@ -116,10 +118,31 @@ def compile_layer(layer: Layer, ways: tuple[str, ...] = ()) -> Seams:
     kind: Any = type(layer.protocol)
     each = tuple(action.each and layer.level > 0 for action in layer.added.actions)
     before, after = _trial(layer, m, speakers)
-    shared = tuple(not channel.each and layer.level > 0 for channel in layer.added.channels)
-    lengths = {c.name: "1" if alone else "m" for c, alone in zip(layer.added.channels, shared, strict=True)}
+    names = tuple(channel.name for channel in layer.added.channels)
+    tables = tuple((part.dtype.kind == "i", part.ndim) for part in layer.added.tables)
+    tables_kind: Any = type(layer.added.tables) if tables else None
     known = layer.level == 0 or len(layer.governed) > 0
-    return _compiled(kind, layer.protocol.Orders, each, before, after, tuple(lengths.items()), ways, known)
+    return _compiled(kind, layer.protocol.Orders, each, before, after, names, tables_kind, tables, ways, known)
+
+
+def sizes_of(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """What a layer's functions know of its sizes, with its integer tables behind, and its tables of real numbers.
+
+    Sizes are the lengths of both, the number of random numbers, the ends of the state's fields from 0 on, the lengths
+    of the channels, and of each table its start and shape.
+    """
+    ends = np.cumsum([0, *layer.widths]).tolist()
+    head = [layer.draws, *ends, *(len(columns) for columns in layer.channels)]
+    tables: list[np.ndarray] = list(layer.added.tables)
+    at = {True: 2 + len(head) + sum(1 + part.ndim for part in tables), False: 0}
+    for part in tables:
+        whole = part.dtype.kind == "i"
+        head += [at[whole], *part.shape]
+        at[whole] += part.size
+    whole_ones = [part.ravel() for part in tables if part.dtype.kind == "i"]
+    real_ones = [part.ravel() for part in tables if part.dtype.kind != "i"]
+    sizes = np.concatenate([np.array([at[True], at[False], *head]), *whole_ones]).astype(np.int64)
+    return sizes, np.concatenate([np.zeros(0), *real_ones]).astype(float)
 
 
 def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None, tuple[Any, ...] | None]:
@@ -128,6 +151,7 @@ def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None,
     ctx = Context(
         params=layer.params,
         dt_h=1.0,
+        tick=np.zeros(1),
         due=np.ones(speakers),
         retail_per_mwh=ones,
         feed_in_per_mwh=ones,
@@ -135,10 +159,10 @@ def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None,
         v_pu=ones,
         governed=np.ones(g),
         command_member=layer.governed_member,
-        neighbours=layer.neighbours,
-        uniform=0.5 * ones,
+        tables=layer.added.tables,
+        uniform=0.5 * np.ones(layer.draws or m),
     )
-    state, sent_before, sent_after = layer.protocol.initial(np, (), m, float), None, None
+    state, sent_before, sent_after = layer.protocol.initial(np, (), layer.widths, float), None, None
     if layer.protocol.before is not None:
         orders = layer.protocol.Orders(*(np.ones(len(slots)) for slots in layer.orders))
         state, told, _ = layer.protocol.before(np, ctx, state, orders)
@@ -156,22 +180,27 @@ def _compiled(
     each: tuple[bool, ...],
     before: tuple[str, ...] | None,
     after: tuple[Any, ...] | None,
-    channels: tuple[tuple[str, str], ...],
+    channels: tuple[str, ...],
+    tables_kind: Any,
+    tables: tuple[tuple[bool, int], ...],
     ways: tuple[str, ...],
     known: bool,
 ) -> Seams:
-    lengths, states = dict(channels), len(kind.State._fields)
+    states = len(kind.State._fields)
+    first = 4 + states  # of the channels' lengths
+    lengths = {name: f"size[{first + k}]" for k, name in enumerate(channels)}
     params = ", ".join(f"params[{j}]" for j in range(len(kind.Params._fields)))
-    fields = ", ".join(f"old[{j} * m : {j + 1} * m]" for j in range(states))
+    fields = ", ".join(f"old[size[{3 + j}] : size[{4 + j}]]" for j in range(states))
     context = _CONTEXT.format(
         params=f"Params({params})" if params else "()",
-        states=states,
+        last=3 + states,
+        tables=_tables(tables, first + len(channels)),
         state=f"State({fields})" if fields else "()",
     )
-    named = (kind.Params._fields, kind.State._fields, orders._fields)
+    named = (kind.Params._fields, kind.State._fields, orders._fields, getattr(tables_kind, "_fields", ()))
     text = _HEAD.format(name=kind.__name__, fields=named)
-    kept = [f"    new = carray(kept, ({states} * m + 1,))"]
-    kept += [f"    store(after[{j}], new[{j} * m : {j + 1} * m])" for j in range(states)]
+    kept = [f"    new = carray(kept, (size[{3 + states}] + 1,))"]
+    kept += [f"    store(after[{j}], new[size[{3 + j}] : size[{4 + j}]])" for j in range(states)]
     asked, at = [], "0"
     for own in each:
         end = f"{at} + {'m' if own else 'p'}"
@@ -194,12 +223,25 @@ def _compiled(
                    for j in range(violations)]  # fmt: skip
         text += _AFTER.format(context=context, stored="\n".join(lines) or "    pass")
     try:
-        module = module_of(kind, text, ("before", "after", *ways), array_types, {"ORDERS": orders})
+        also = {"ORDERS": orders, "TABLES": tables_kind}
+        module = module_of(kind, text, ("before", "after", *ways), array_types, also)
     except NotCompilableError as error:
         raise NotCompilableError(f"protocol {kind.__name__}: {error}") from error
     told_after: tuple[str, ...] = after[0] if after is not None else ()
     first, second, rule, abstain = (address_of(module, name) for name in Seams._fields[:4])
     return Seams(first, second, rule, abstain, before or (), told_after)
+
+
+def _tables(tables: tuple[tuple[bool, int], ...], at: int) -> str:
+    """Expression of a protocol's tables, whose starts and shapes begin at `at`."""
+    parts = []
+    for whole, dimensions in tables:
+        shape = [f"size[{at + 1 + k}]" for k in range(dimensions)]
+        count = " * ".join(shape)
+        part = f"{'size' if whole else 'reals'}[size[{at}] : size[{at}] + {count}]"
+        parts.append(part if dimensions == 1 else f"{part}.reshape(({', '.join(shape)}))")
+        at += 1 + dimensions
+    return f"TABLES({', '.join(parts)})" if parts else "()"
 
 
 def _sent(names: tuple[str, ...], lengths: dict[str, str]) -> list[str]:

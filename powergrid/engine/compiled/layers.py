@@ -41,6 +41,7 @@ def make_layers(rows: Rows) -> Seams:
         numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
         m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
         place, weight, noise = table[r + at.LAYER.places], table[r + at.LAYER.shares], table[r + at.LAYER.noise]
+        d = table[r + at.LAYER.draws]
         retail, node, slot = place + 2 * p, place + 2 * p + 2 * m, place + 2 * p + 5 * m
         for s in range(p):
             since = tick - places[place + p + s]
@@ -52,14 +53,16 @@ def make_layers(rows: Rows) -> Seams:
             given[p + 2 * m] = new[(widths[at.WIDTH.signals_from] + heard) * lanes + lane]
         else:
             given[p + 2 * m] = now[widths[at.WIDTH.price] * lanes + lane]
+        given[p + 2 * m + 1] = tick
         for i in range(m):
             mean = 0.0
             for k in range(3):
                 mean += v_pu[(first_v + places[node + 3 * i + k]) * lanes + lane] * numbers[weight + 3 * i + k]
-            given[p + 2 * m + 1 + i] = mean
-            given[p + 3 * m + 1 + i] = draws[noise + i] if noise >= 0 else 0.0
+            given[p + 2 * m + 2 + i] = mean
+        for i in range(d):
+            given[p + 3 * m + 2 + i] = draws[noise + i]
         for i in range(g):
-            given[p + 4 * m + 1 + i] = delivered[places[slot + i] * lanes + lane]
+            given[p + 3 * m + 2 + d + i] = delivered[places[slot + i] * lanes + lane]
 
     @leaf
     def move(table, first, count, lane, row, inward):
@@ -133,7 +136,8 @@ def make_layers(rows: Rows) -> Seams:
                 real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
                 address(given, 0),
                 address(places, table[r + at.LAYER.places] + 2 * p + 5 * m + g),
-                address(numbers, table[r + at.LAYER.links]),
+                address(places, table[r + at.LAYER.sizes]),
+                address(numbers, table[r + at.LAYER.tables]),
                 address(held, 0),
                 address(position, 0),
                 address(chosen, 0),
@@ -159,7 +163,7 @@ def make_layers(rows: Rows) -> Seams:
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
             state, states = table[r + at.LAYER.state], table[r + at.LAYER.states]
             order, asked, sending = table[r + at.LAYER.order], table[r + at.LAYER.orders], table[r + at.LAYER.sending]
-            given, orders = np.empty(p + 4 * m + 1 + g), np.empty(asked + 1)
+            given, orders = np.empty(p + 3 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(asked + 1)
             held, kept = np.empty(states + 1), np.zeros(states + 1)
             sent, wanted = np.empty(table[r + at.LAYER.sent_before] + 1), np.empty(g + 1)
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
@@ -195,7 +199,8 @@ def make_layers(rows: Rows) -> Seams:
                         real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
                         address(given, 0),
                         address(places, slot + g),
-                        address(numbers, table[r + at.LAYER.links]),
+                        address(places, table[r + at.LAYER.sizes]),
+                        address(numbers, table[r + at.LAYER.tables]),
                         address(held, 0),
                         address(orders, 0),
                         address(kept, 0),
@@ -230,7 +235,7 @@ def make_layers(rows: Rows) -> Seams:
             state, states, meter = table[r + at.LAYER.state], table[r + at.LAYER.states], table[r + at.LAYER.meter]
             money, paid_ = table[r + at.LAYER.money], table[r + at.LAYER.money_count] * (m + 1)
             violation, priced_ = table[r + at.LAYER.violation], table[r + at.LAYER.violation_count] * m
-            given, metered = np.empty(p + 4 * m + 1 + g), np.empty(m)
+            given, metered = np.empty(p + 3 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(m)
             held, kept = np.empty(states + 1), np.zeros(states + 1)
             sent = np.empty(table[r + at.LAYER.sent_after] + 1)
             paid, priced = np.empty(paid_ + 1), np.empty(priced_ + 1)
@@ -254,7 +259,7 @@ def make_layers(rows: Rows) -> Seams:
                         total += reading * weight[term]
                     metered[i] = total * dt_h if solved else 0.0
                     if not solved:
-                        given[p + 2 * m + 1 + i] = 0.0
+                        given[p + 2 * m + 2 + i] = 0.0
                 move(new, state, states, lane, held, False)
                 invoke(
                     table[r + at.LAYER.after],
@@ -266,7 +271,8 @@ def make_layers(rows: Rows) -> Seams:
                         dt_h,
                         address(given, 0),
                         address(places, slot + g),
-                        address(numbers, table[r + at.LAYER.links]),
+                        address(places, table[r + at.LAYER.sizes]),
+                        address(numbers, table[r + at.LAYER.tables]),
                         address(held, 0),
                         address(metered, 0),
                         address(kept, 0),

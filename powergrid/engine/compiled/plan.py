@@ -14,7 +14,7 @@ from powergrid.core.types import Array
 from powergrid.engine.choices import RELAY, RULE
 from powergrid.engine.compiled.flow import Inputs
 from powergrid.engine.compiled.kernels import Kernels
-from powergrid.engine.compiled.layer_kernels import Seams
+from powergrid.engine.compiled.layer_kernels import Seams, sizes_of
 from powergrid.engine.compiled.rules import Rule
 from powergrid.engine.compiled.tables import (
     ACT_WIDTH,
@@ -211,7 +211,8 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
         order = at + sum(map(np.size, own))
         asked = sum(map(len, layer.orders))
         shares = sum(map(np.size, numbers)) + len(layer.params)
-        states = len(layer.protocol.State._fields) * m
+        states = sum(layer.widths)
+        sizes, tables = sizes_of(layer)
         horizontal = HORIZONTAL if layer.level == 0 else VERTICAL
         rows.append(
             LayerRow(
@@ -231,10 +232,12 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 sending=order + asked,
                 sent_before=sum(map(len, sent[0])),
                 sent_after=sum(map(len, sent[1])),
+                sizes=order + asked + sum(map(len, sent[0])) + sum(map(len, sent[1])),
                 numbers=sum(map(np.size, numbers)),
                 shares=shares,
-                links=shares + layer.node_share.size,
-                noise=layer.noise if layer.protocol.noisy else -1,
+                tables=shares + layer.node_share.size,
+                noise=layer.noise,
+                draws=layer.draws,
                 heard=layer.heard,
                 meter=len(metered.start) - 1,
                 money=money,
@@ -243,8 +246,8 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 violation_count=len(layer.added.violation_names),
             )
         )
-        places += [*own, *layer.orders, *sent[0], *sent[1]]
-        numbers += [np.array(layer.params, float), layer.node_share, layer.neighbours]
+        places += [*own, *layer.orders, *sent[0], *sent[1], sizes]
+        numbers += [np.array(layer.params, float), layer.node_share, tables]
         sums, units = layer.units if layer.by_units else layer.meter, layer.units
         for member in range(m):
             terms, own = sums.target == member, (units.target == member) & (len(layer.governed) == 0)
@@ -452,9 +455,9 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
 
 def memories(layout: Layout) -> list[tuple[Any, list[int]]]:
     """States of all layers and memories of all policies with a kernel: their kinds and the widths of their fields."""
-    layers = [(layer.protocol.State, layer.members) for layer in layout.coordination.layers]
+    layers = [(layer.protocol.State, list(layer.widths)) for layer in layout.coordination.layers]
     policies = [(own.policy.State, layout.families[own.family].size) for own in layout.policies.choices.acting]
-    return [(kind, [width] * len(kind._fields)) for kind, width in (*layers, *policies)]
+    return [*layers, *((kind, [width] * len(kind._fields)) for kind, width in policies)]
 
 
 def first_units(layout: Layout) -> dict[int, int]:

@@ -258,10 +258,12 @@ class LayerRow(NamedTuple):
         First of the slots of its orders there, and their number.
     sending, sent_before, sent_after
         First of the signals that it sends there, and how many each seam sends.
-    numbers, shares, links
-        First of its parameters, of the weights of nodes and of those of links in ``Layers.numbers``.
-    noise
-        First of its random numbers; -1 for none.
+    sizes
+        First of its sizes and whole tables there.
+    numbers, shares, tables
+        First of its parameters, of the weights of nodes and of its tables in ``Layers.numbers``.
+    noise, draws
+        First of its random numbers, and their number.
     heard
         Signal that stands for the market price; -1 for none.
     meter
@@ -286,10 +288,12 @@ class LayerRow(NamedTuple):
     sending: int
     sent_before: int
     sent_after: int
+    sizes: int
     numbers: int
     shares: int
-    links: int
+    tables: int
     noise: int
+    draws: int
     heard: int
     meter: int
     money: int

@@ -120,8 +120,8 @@ def test_the_sound_file_is_accepted(tmp_path):
             "the retail price",
             "share <= 1",
         ),
-        ("name: small", "messages: {delay: 60}", 1, "messages.delay", "not available yet", "leave it at 0"),
-        ("name: small", "messages: {loss: 0.1}", 1, "messages.loss", "not available yet", "leave it at 0"),
+        ("name: small", "messages: {delay: 90000}", 1, "messages.delay", "an episode has 86400 s", "use less"),
+        ("name: small", "messages: {delay: {std: 5}}", 1, "messages.delay.std", "has none", "use uniform or normal"),
         ("name: small", "plugins: [nowhere]", 1, "plugins[0]", "no such folder", ""),
         ("name: small", "schema_version: 9", 1, "schema_version", "9 must be 1", ""),
         (
@@ -321,7 +321,7 @@ def test_rules_for_what_an_agent_stands_for_are_not_tried():
     [
         ("simulation: {time_step: 900000000.0}", "simulation.time_step", "does not divide a day"),
         ("simulation: {time_step: '7'}", "simulation.time_step", "does not divide a day"),
-        ("messages: {loss: '0.5'}", "messages.loss", "lossy messages are not available"),
+        ("messages: {delay: {mean: '90000'}}", "messages.delay", "an episode has 86400 s"),
         ("agents: [{id: b, type: ESS, bus: 671, interval: '1000'}]", "agents[0].interval", "not a multiple"),
     ],
 )
@@ -385,13 +385,6 @@ def test_two_agents_that_move_the_same(tmp_path, phases, one, other):
     (issue,) = issues_of(tmp_path, f"network: {{base: ieee13, phases: {phases}}}\n{agents}")
     assert (issue.path, issue.line) == ("agents[1].bus", 4)
     assert 'is moved by "x" already' in issue.message
-
-
-@pytest.mark.parametrize("key", ["topology: star", "topology: [[b, nobody]]", "width: 1000000000"])
-def test_keys_of_messages_that_nobody_sends_are_refused(tmp_path, key):
-    (issue,) = issues_of(tmp_path, f"network: ieee13\nmessages: {{{key}}}\n")
-    assert (issue.path, issue.line) == (f"messages.{key.partition(':')[0]}", 2)
-    assert "send no messages yet" in issue.message
 
 
 def test_own_times_where_all_act_in_every_tick(tmp_path):
