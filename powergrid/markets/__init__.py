@@ -16,6 +16,7 @@ from powergrid.markets.clearing import (
     Clearing,
     Payments,
     payments,
+    traded,
 )
 from powergrid.markets.model import Plan
 from powergrid.markets.plan import METHODS, MODELS, plan
@@ -36,4 +37,5 @@ __all__ = [
     "payments",
     "plan",
     "quadratic_blocks",
+    "traded",
 ]

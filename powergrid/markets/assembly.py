@@ -55,7 +55,7 @@ def program(xp: Namespace, plan: Plan, linear: Linear, case: Case) -> Program:
     cost = [
         case.offers.price_per_mwh + zero,
         -case.bids.price_per_mwh + zero,
-        xp.where(load > 0.0, plan.lost_load_per_mwh, -plan.curtailment_per_mwh),
+        xp.where(load > 0.0, plan.lost_load_per_mwh + none, -plan.curtailment_per_mwh),
         case.reserve.price_per_mwh + zero,
     ]
     low = [0.0 * cost[0], 0.0 * cost[1], xp.minimum(load, none), 0.0 * cost[3]]
@@ -97,7 +97,7 @@ def _matrix(xp: Namespace, plan: Plan, linear: Linear, dtype: object) -> Array:
     parts = [by_bus[..., plan.offer_bus], -by_bus[..., plan.bid_bus], unserved[..., plan.load_bus]]
     if not plan.n_reserve:
         return xp.asarray(xp.concatenate(parts, axis=-1), dtype=dtype)
-    parts.append(xp.zeros((*by_bus.shape[:-1], plan.n_reserve)))
+    parts.append(xp.zeros((*by_bus.shape[:-1], plan.n_reserve), dtype=by_bus.dtype))
     upper = xp.concatenate(parts, axis=-1)
     lower = xp.broadcast_to(xp.asarray(plan.reserve_rows), (*upper.shape[:-2], *plan.reserve_rows.shape))
     return xp.asarray(xp.concatenate((upper, lower), axis=-2), dtype=dtype)
@@ -128,8 +128,11 @@ def _bounds(xp: Namespace, plan: Plan, linear: Linear, case: Case, zero: Array) 
 
 def _penalty(xp: Namespace, plan: Plan, dtype: object) -> Array:
     """Price of exceeding each row."""
-    network = 1 + len(plan.limited_branch) + len(plan.limited_bus)
-    penalty = [plan.limit_per_mwh * xp.ones(network, dtype=dtype)]
+    limits = len(plan.limited_branch) + len(plan.limited_bus)
+    penalty = [
+        plan.balance_per_mwh * xp.ones(1, dtype=dtype),
+        plan.limit_per_mwh * xp.ones(limits, dtype=dtype),
+    ]
     if plan.n_reserve:
         penalty += [
             plan.reserve_shortage_per_mwh * xp.ones(1, dtype=dtype),

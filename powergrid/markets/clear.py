@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from powergrid.core.backend import Namespace
 from powergrid.core.errors import ArgumentError, unknown_name
-from powergrid.core.types import Array
-from powergrid.markets import dc, ipm
-from powergrid.markets.assembly import Case, program
+from powergrid.core.types import Array, Control
+from powergrid.markets import dc, ipm, lindistflow
+from powergrid.markets.assembly import Case, batch_of, program
 from powergrid.markets.blocks import Blocks
-from powergrid.markets.clearing import Clearing, read
+from powergrid.markets.clearing import Clearing, read, traded
 from powergrid.markets.highs import Simplex
-from powergrid.markets.model import Plan
+from powergrid.markets.model import Linear, Plan
 from powergrid.markets.plan import METHODS
+from powergrid.markets.program import Program, Solution
+
+ROUNDS = 3
+"""Clearings of a ``lindistflow`` market for which no operating point is known."""
 
 _NUMPY: Namespace = np
 NO_BLOCKS = Blocks(np.zeros(0), np.zeros(0))
@@ -32,6 +36,9 @@ def clear(
     load_mvar: Array | None = None,
     reserve: Blocks = NO_BLOCKS,
     reserve_mw: Array = 0.0,
+    dispatch_mw: Array | None = None,
+    control: Control | None = None,
+    rounds: int | None = None,
     method: str | None = None,
 ) -> Clearing:
     """Clear a market: the cheapest accepted offers less bids that serve the fixed demand within the network's limits.
@@ -49,6 +56,14 @@ def clear(
         Reserve offers of the plan's `reserve_participant`, ``(*batch, s)``.
     reserve_mw
         Required reserve [MW], ``(*batch,)``.
+    dispatch_mw
+        Injection of the participants at every bus [MW], ``(*batch, m)``, around which ``lindistflow`` is linear; by
+        default none.
+    control
+        Taps, switchable shunts and source voltage for ``lindistflow``; the network's own by default.
+    rounds
+        Clearings in a row, each linear around the dispatch of the one before. By default 1 around a given dispatch,
+        else :data:`ROUNDS`.
     method
         One of :data:`powergrid.markets.METHODS`; by default the plan's.
 
@@ -69,21 +84,61 @@ def clear(
     if chosen not in METHODS:
         raise unknown_name("clearing method", chosen, METHODS)
     case = checked(plan, offers, bids, load_mw, load_mvar, reserve, reserve_mw)
-    linear = dc.linear(plan)
-    problem = program(_NUMPY, plan, linear, case)
-    solution = _simplex(plan).solve(problem) if chosen == "highs" else ipm.solve(_NUMPY, problem)
-    return read(_NUMPY, plan, linear, case, problem, solution)
+    point = np.zeros(plan.n_bus) if dispatch_mw is None else _column("dispatch_mw", dispatch_mw, plan.n_bus)
+    times = (ROUNDS if dispatch_mw is None else 1) if rounds is None else rounds
+    if times < 1:
+        raise ArgumentError(f"rounds = {rounds}; give at least 1")
+
+    def solve(problem: Program) -> Solution:
+        return _simplex(plan).solve(problem) if chosen == "highs" else ipm.solve(_NUMPY, problem)
+
+    return _cleared(_NUMPY, plan, case, point, control or Control(), times, solve)
+
+
+def _cleared(
+    xp: Namespace,
+    plan: Plan,
+    case: Case,
+    dispatch_mw: Array,
+    control: Control,
+    rounds: int,
+    solve: Callable[[Program], Solution],
+) -> Clearing:
+    """Clear so many times in a row; models that are linear in themselves need only one."""
+    plan = plan.as_type(batch_of(xp, case).dtype)
+
+    def once(dispatch_mw: Array) -> Clearing:
+        equations = _equations(xp, plan, case, dispatch_mw, control)
+        problem = program(xp, plan, equations, case)
+        return read(xp, plan, equations, case, problem, solve(problem))
+
+    cleared = once(dispatch_mw)
+    for _ in range(rounds - 1 if plan.radial is not None else 0):
+        cleared = once(traded(xp, plan, cleared))
+    return cleared
+
+
+def _equations(xp: Namespace, plan: Plan, case: Case, dispatch_mw: Array, control: Control) -> Linear:
+    """The network's equations around an operating point, which only ``lindistflow`` depends on."""
+    if plan.radial is None:
+        return dc.linear(plan)
+    zero = batch_of(xp, case)
+    return lindistflow.linear(xp, plan, case.load_mw + zero, case.load_mvar + zero, dispatch_mw + zero, control)
 
 
 def clear_arrays(
     xp: Namespace,
     plan: Plan,
     offers: Blocks,
-    bids: Blocks,
+    bids: Blocks | None,
     load_mw: Array,
+    load_mvar: Array | None = None,
     *,
     reserve: Blocks | None = None,
     reserve_mw: Array | None = None,
+    dispatch_mw: Array | None = None,
+    control: Control | None = None,
+    rounds: int = 1,
     iterations: int = ipm.ITERATIONS,
 ) -> Clearing:
     """:func:`clear` by ``ipm`` without checks, for kernels: pure, batched, and traced under ``jax.jit``.
@@ -96,26 +151,35 @@ def clear_arrays(
         The market; its arrays are constants of the traced program.
     offers, bids
         Blocks, ``(*batch, o)`` and ``(*batch, d)``, with finite numbers; a quantity below zero counts as zero.
-    load_mw
-        Fixed demand of every bus [MW], ``(*batch, m)``.
+    load_mw, load_mvar
+        Fixed demand of every bus [MW, Mvar], ``(*batch, m)``; no reactive power by default.
     reserve, reserve_mw
         Reserve offers ``(*batch, s)`` and required reserve ``(*batch,)`` [MW]; none by default.
+    dispatch_mw, control, rounds
+        As in :func:`clear`; :func:`traded` gives the dispatch of an earlier clearing.
     iterations
         Most iterations.
     """
-    none = 0.0 * load_mw[..., 0]
-    empty = Blocks(load_mw[..., :0], load_mw[..., :0])
+    none = 0.0 * load_mw
+    empty = Blocks(none[..., :0], none[..., :0])
     case = Case(
-        offers,
-        bids,
-        empty if reserve is None else reserve,
+        _not_negative(xp, offers),
+        empty if bids is None else _not_negative(xp, bids),
+        empty if reserve is None else _not_negative(xp, reserve),
         load_mw,
-        0.0 * load_mw,
-        none if reserve_mw is None else reserve_mw,
+        none if load_mvar is None else load_mvar,
+        none[..., 0] if reserve_mw is None else reserve_mw,
     )
-    linear = dc.linear(plan)
-    problem = program(xp, plan, linear, case)
-    return read(xp, plan, linear, case, problem, ipm.solve(xp, problem, iterations=iterations))
+
+    def solve(problem: Program) -> Solution:
+        return ipm.solve(xp, problem, iterations=iterations)
+
+    point = none if dispatch_mw is None else dispatch_mw
+    return _cleared(xp, plan, case, point, control or Control(), rounds, solve)
+
+
+def _not_negative(xp: Namespace, blocks: Blocks) -> Blocks:
+    return Blocks(xp.maximum(blocks.quantity_mw, 0.0 * blocks.quantity_mw), blocks.price_per_mwh)
 
 
 def checked(
@@ -150,10 +214,10 @@ def checked(
             at = tuple(int(i) for i in np.argwhere(given.quantity_mw < 0)[0])
             raise ArgumentError(f"{kind}.quantity_mw{list(at)} = {given.quantity_mw[at]}; give 0 or more")
         largest = np.max(np.abs(given.price_per_mwh), initial=0.0)
-        if largest >= plan.limit_per_mwh:
+        if largest >= plan.balance_per_mwh:
             raise ArgumentError(
-                f"{kind}.price_per_mwh holds {largest:g}; give prices below limit_per_mwh = {plan.limit_per_mwh:g}, at "
-                "which limits are exceeded"
+                f"{kind}.price_per_mwh holds {largest:g}; give prices below {plan.balance_per_mwh:g}, ten times the "
+                "larger of lost_load_per_mwh and limit_per_mwh"
             )
     load = plan.load_mw if load_mw is None else _column("load_mw", load_mw, plan.n_bus)
     reactive = plan.load_mvar if load_mvar is None else _column("load_mvar", load_mvar, plan.n_bus)
@@ -211,7 +275,8 @@ def _simplex(plan: Plan) -> Simplex:
     """The solver of a plan; its start is the network's own load, served by all offers alike at rising prices."""
     total = max(float(np.abs(plan.load_mw).sum()), 1.0)
     offers = Blocks(np.full(plan.n_offer, total), np.arange(1.0, plan.n_offer + 1.0))
-    bids = Blocks(np.full(plan.n_bid, 0.0), np.zeros(plan.n_bid))
+    bids = Blocks(np.zeros(plan.n_bid), np.zeros(plan.n_bid))
     reserve = Blocks(np.zeros(plan.n_reserve), np.zeros(plan.n_reserve))
-    case = Case(offers, bids, reserve, plan.load_mw, plan.load_mvar, np.float64(0.0))
-    return Simplex(program(_NUMPY, plan, dc.linear(plan), case))
+    case = Case(offers, bids, reserve, plan.load_mw, plan.load_mvar, np.zeros(()))
+    equations = _equations(_NUMPY, plan, case, np.zeros(plan.n_bus), Control())
+    return Simplex(program(_NUMPY, plan, equations, case))

@@ -14,8 +14,8 @@ from powergrid.markets.program import Program, Solution
 SOLVED, UNSERVED, LIMIT_EXCEEDED, NOT_CONVERGED = range(4)
 """Values of ``Clearing.status``, the gravest that holds: all is served within all limits; fixed demand is not served,
 or required reserve not offered; a limit of the network is exceeded or the balance not met; no optimum was found."""
-_SMALL = 1e-6
-"""Power below this share of all power is rounding."""
+_SMALL, _SMALL_EPS = 1e-6, 200.0
+"""Power below this share of all power is rounding; in float32, in units in the last place."""
 
 
 class Clearing(NamedTuple):
@@ -124,9 +124,9 @@ def read(xp: Namespace, plan: Plan, linear: Linear, case: Case, program: Program
     o, d, f, w = plan.n_offer, plan.n_bid, len(plan.limited_branch), len(plan.limited_bus)
     x, y, load = solution.x + zero, solution.row_price + zero, case.load_mw + zero
     offer, bid, reserve = x[..., :o], x[..., o : o + d], x[..., o + d + plan.n_load :]
-    traded = _product(x, xp.asarray(plan.incidence.T, dtype=zero.dtype)) - load
-    unserved = _product(x, xp.asarray(plan.unserved.T, dtype=zero.dtype))
-    rows = xp.asarray(bus_rows(xp, plan, linear), dtype=zero.dtype)
+    net = _product(x, plan.incidence.T) - load
+    unserved = _product(x, plan.unserved.T)
+    rows = bus_rows(xp, plan, linear)
 
     ends = (0, 1, 1 + f, 1 + f + w)
     weight = _reference(xp, plan, load)
@@ -169,14 +169,21 @@ def read(xp: Namespace, plan: Plan, linear: Linear, case: Case, program: Program
         reserve_price_per_mwh=y[..., 1 + f + w] if plan.n_reserve else none,
         reserve_shortage_mw=short + none,
         unserved_mw=unserved,
-        loss_mw=_sum(xp, traded),
-        congestion_surplus=-_sum(xp, traded * congestion),
-        loss_surplus=-_sum(xp, traded * (energy + loss)),
-        voltage_surplus=-_sum(xp, traded * voltage),
+        loss_mw=_sum(xp, net),
+        congestion_surplus=-_sum(xp, net * congestion),
+        loss_surplus=-_sum(xp, net * (energy + loss)),
+        voltage_surplus=-_sum(xp, net * voltage),
         cost=cost,
         status=_status(xp, load, unserved, short, xp.concatenate(excess, axis=-1), solution.converged),
         iterations=solution.iterations,
     )
+
+
+def traded(xp: Namespace, plan: Plan, clearing: Clearing) -> Array:
+    """Injection of the participants at every bus [MW], ``(*batch, m)``: cleared offers less cleared bids."""
+    blocks = xp.concatenate((clearing.offer_mw, clearing.bid_mw), axis=-1)
+    at_bus = plan.incidence[:, : plan.n_offer + plan.n_bid].T
+    return _product(blocks, xp.asarray(at_bus, dtype=blocks.dtype))
 
 
 def _reference(xp: Namespace, plan: Plan, load: Array) -> Array:
@@ -191,7 +198,7 @@ def _reference(xp: Namespace, plan: Plan, load: Array) -> Array:
 
 def _status(xp: Namespace, load: Array, unserved: Array, short: Array, excess: Array, converged: Array) -> Array:
     """The gravest of what is to be said of a clearing."""
-    small = max(_SMALL, 10.0 * float(xp.finfo(load.dtype).eps)) * (_sum(xp, xp.abs(load)) + 1e-3)
+    small = max(_SMALL, _SMALL_EPS * float(xp.finfo(load.dtype).eps)) * (_sum(xp, xp.abs(load)) + 1e-3)
     missing = (_sum(xp, xp.maximum(unserved, 0.0)) > small) | (short > small)
     exceeded = xp.max(excess, axis=-1) > small
     status = xp.where(missing, UNSERVED, SOLVED)

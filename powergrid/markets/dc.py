@@ -57,8 +57,8 @@ def linear(plan: Plan) -> Linear:
     dc = plan.dc
     assert dc is not None
     m, limited = plan.n_bus, plan.limited_branch
-    flow, none = dc.factor[limited], np.zeros((0, m))
-    balance = np.ones(m)
+    flow, none = dc.factor[limited], np.zeros((0, m), plan.load_mw.dtype)
+    balance = np.ones_like(plan.load_mw)
     return Linear(
         balance=balance,
         balance_constant=plan.shunt_mw.sum(),
@@ -66,7 +66,7 @@ def linear(plan: Plan) -> Linear:
         flow_constant=dc.constant[limited] - flow @ plan.shunt_mw,
         flow_limit=plan.limit_mva,
         voltage=none,
-        voltage_constant=np.zeros(0),
+        voltage_constant=none[:, 0],
         unserved_balance=balance,
         unserved_flow=flow,
         unserved_voltage=none,

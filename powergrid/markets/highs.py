@@ -1,8 +1,7 @@
 """The simplex method of HiGHS, one environment after the other: the oracle.
 
 Every clearing starts from the same basis, which belongs to the plan, so that results do not depend on what was cleared
-before. HiGHS: Q. Huangfu and J. A. J. Hall, "Parallelizing the dual revised simplex method", Math. Prog. Comp. 10,
-2018.
+before.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.core import highs
 from powergrid.markets.program import Program, Solution
 
 TOLERANCE = 1e-9
@@ -30,17 +30,12 @@ class Simplex:
         import highspy
 
         self._highspy = highspy
-        self._solver: Any = highspy.Highs.__base__()  # the derived class prints a banner when it sets up its callbacks
-        options = {
-            "output_flag": False,
-            "presolve": "off",
-            "solver": "simplex",
-            "threads": 1,
-            "primal_feasibility_tolerance": TOLERANCE,
-            "dual_feasibility_tolerance": TOLERANCE,
-        }
-        for name, value in options.items():
-            self._solver.setOptionValue(name, value)
+        self._solver = highs.solver(
+            presolve="off",
+            solver="simplex",
+            primal_feasibility_tolerance=TOLERANCE,
+            dual_feasibility_tolerance=TOLERANCE,
+        )
         self._matrix: np.ndarray | None = None
         self._pass(first)
         self._solver.run()

@@ -18,8 +18,14 @@ ITERATIONS = 40
 """Iterations after which a clearing counts as not converged; usual ones take 12 to 20."""
 SHARING = 2e-9
 """Rise of a column's price over its width, as a share of the price scale; ties of prices are shared by it."""
-SMALLEST = 1e-11
+SMALLEST = 5e-10
 """Weight of the squared row prices, in units of the power scale over the price scale."""
+_GAP, _ERROR = 1e-13, 1e-10
+"""Mean product of distance and price at the bounds, and largest error of an equation, where a clearing has converged."""
+_GAP_EPS, _ERROR_EPS = 0.01, 500.0
+"""The least that they can be in float32, in units in the last place."""
+_USUAL = 100.0
+"""Price [$/MWh] that counts as usual; dearer columns, such as unserved demand, do not set the scale of prices."""
 _TINY = 1e-9
 """Width of a column, as a share of the power scale, below which it is fixed."""
 _MARGIN = 0.1
@@ -42,9 +48,10 @@ class _Scaled(NamedTuple):
 
 
 class _Iterate(NamedTuple):
-    """Columns `v`, row prices `y`, and prices of both bounds of the columns."""
+    """Columns `v` and what is left of their widths `t`, row prices `y`, and prices of both bounds of the columns."""
 
     v: Array
+    t: Array
     y: Array
     z_low: Array
     z_high: Array
@@ -92,14 +99,12 @@ def solve(xp: Namespace, program: Program, *, iterations: int = ITERATIONS) -> S
     s, power, price = _scale(xp, program)
     transposed = xp.moveaxis(s.matrix, -1, -2)
     eye = xp.eye(r, dtype=program.cost.dtype)
-    tolerance = max(1e-12, 4.0 * eps)
-    number = xp.sum(xp.where(s.active, 1.0 + 1.0 * s.bounded, 0.0 * s.cost), axis=-1, keepdims=True)
-
-    def room(v: Array) -> Array:
-        return xp.where(s.bounded, s.width - v, 1.0)
+    gap_tolerance, error_tolerance = max(_GAP, _GAP_EPS * eps), max(_ERROR, _ERROR_EPS * eps)
+    one = 1.0 + 0.0 * s.width
+    number = xp.sum(xp.where(s.active, one, 0.0) + xp.where(s.active & s.bounded, one, 0.0), axis=-1, keepdims=True)
 
     def body(at: _Iterate) -> _Iterate:
-        v, t = at.v, room(at.v)
+        v, t = at.v, at.t
         dual = xp.where(s.active, s.cost + s.sharing * v - _columns(xp, transposed, at.y) - at.z_low + at.z_high, 0.0)
         primal = s.right - _rows(xp, s, v, n, r) - s.smallest * at.y
         gap = xp.sum(xp.where(s.active, v * at.z_low + t * at.z_high, 0.0), axis=-1, keepdims=True) / number
@@ -112,7 +117,8 @@ def solve(xp: Namespace, program: Program, *, iterations: int = ITERATIONS) -> S
             right = primal - _rows(xp, s, theta * g, n, r)
             dy = xp.linalg.solve(normal, right[..., None])[..., 0]
             dv = theta * (g + _columns(xp, transposed, dy))
-            return dv, dy, (low - at.z_low * dv) / v, xp.where(s.bounded, (high + at.z_high * dv) / t, 0.0)
+            d_low = xp.where(s.active, (low - at.z_low * dv) / v, 0.0)
+            return dv, dy, d_low, xp.where(s.active & s.bounded, (high + at.z_high * dv) / t, 0.0)
 
         def lengths(dv: Array, dl: Array, dh: Array) -> tuple[Array, Array]:
             down = xp.where(s.active & (dv < 0.0), -dv / v, 0.0)
@@ -132,14 +138,18 @@ def solve(xp: Namespace, program: Program, *, iterations: int = ITERATIONS) -> S
         high = xp.where(s.bounded, centre - t * at.z_high + dv * dh, 0.0)
         dv, dy, dl, dh = direction(low, high)
         a_v, a_z = lengths(dv / _STEP, dl / _STEP, dh / _STEP)
-        new = (v + a_v * dv, at.y + a_z * dy, at.z_low + a_z * dl, at.z_high + a_z * dh)
+        left = xp.where(s.bounded, t - a_v * dv, 1.0)  # not width - v, which would be zero at the end
+        new = (v + a_v * dv, left, at.y + a_z * dy, at.z_low + a_z * dl, at.z_high + a_z * dh)
 
-        error = xp.maximum(xp.max(xp.abs(primal), axis=-1, keepdims=True), xp.max(xp.abs(dual), axis=-1, keepdims=True))
-        done = at.done | ((error < 1e3 * tolerance) & (gap < tolerance))
+        error = xp.maximum(
+            xp.max(xp.abs(primal), axis=-1, keepdims=True),
+            xp.max(xp.abs(dual) / (1.0 + xp.abs(s.cost)), axis=-1, keepdims=True),
+        )
+        done = at.done | ((error < error_tolerance) & (gap < gap_tolerance))
         finite = xp.all(xp.isfinite(xp.concatenate(new, axis=-1)), axis=-1)[..., None]
         moves = finite & ~done
-        v, y, z_low, z_high = (xp.where(moves, b, a) for a, b in zip(at[:4], new, strict=True))
-        return _Iterate(v, y, z_low, z_high, done, at.iterations + 1 * ~done, at.count + 1)
+        v, t, y, z_low, z_high = (xp.where(moves, b, a) for a, b in zip(at[:5], new, strict=True))
+        return _Iterate(v, t, y, z_low, z_high, done, at.iterations + 1 * ~done, at.count + 1)
 
     last = while_loop(xp, lambda at: (at.count < iterations) & ~xp.all(at.done), body, _start(xp, s, r))
     x = xp.clip(program.low + power * xp.where(s.active, last.v, 0.0)[..., :n], program.low, program.high)
@@ -155,7 +165,8 @@ def _start(xp: Namespace, s: _Scaled, r: int) -> _Iterate:
     z_low = xp.maximum(s.cost, 0.0) + 1.0 + wide
     z_high = xp.where(s.bounded, xp.maximum(-s.cost, 0.0) + 1.0, 0.0) + wide
     none = wide[..., :1] != 0.0
-    return _Iterate(v, y, z_low, z_high, none, 0 * none, xp.asarray(0))
+    t = xp.where(s.bounded, s.width - v, 1.0)
+    return _Iterate(v, t, y, z_low, z_high, none, 0 * none, xp.asarray(0))
 
 
 def _shape(s: _Scaled) -> tuple[int, ...]:
@@ -172,7 +183,9 @@ def _scale(xp: Namespace, program: Program) -> tuple[_Scaled, Array, Array]:
     reach = _times(xp.abs(matrix), width)
     shift = _times(matrix, program.low)
     power = xp.maximum(xp.max(width, axis=-1, keepdims=True), 1e-6)
-    price = xp.maximum(xp.max(xp.where(width > 0.0, xp.minimum(xp.abs(cost), 1e3), 0.0), axis=-1, keepdims=True), 1.0)
+    price = xp.maximum(
+        xp.max(xp.where(width > 0.0, xp.minimum(xp.abs(cost), _USUAL), 0.0), axis=-1, keepdims=True), 1.0
+    )
     low, high = program.row_low - shift, program.row_high - shift
     far = (1.0 + _MARGIN) * reach + 1e-3 * power
     high = xp.maximum(xp.minimum(high, far), xp.maximum(low, -far))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from powergrid.core.types import Array
+
+Tables = TypeVar("Tables", "DcFlow", "RadialFlow", "Plan")
+"""Tables that can be had in another type of numbers."""
 
 
 class Linear(NamedTuple):
@@ -185,10 +189,15 @@ class Plan:
     dc: DcFlow | None = None
     radial: RadialFlow | None = None
 
+    @property
+    def balance_per_mwh(self) -> float:
+        """Price at which the balance is not met, above all others [$/MWh]."""
+        return 10.0 * max(self.lost_load_per_mwh, self.limit_per_mwh)
+
     @cached_property
     def incidence(self) -> np.ndarray:
         """Injection of each column at each bus, ``(m, n)``: offers, bids, unserved demand, reserve."""
-        incidence = np.zeros((self.n_bus, self.n_column))
+        incidence = np.zeros((self.n_bus, self.n_column), self.load_mw.dtype)
         at = np.concatenate([self.offer_bus, self.bid_bus, self.load_bus])
         sign = np.repeat([1.0, -1.0, 1.0], [self.n_offer, self.n_bid, self.n_load])
         incidence[at, np.arange(len(at))] = sign
@@ -204,7 +213,7 @@ class Plan:
 
     def _owner(self, participant: np.ndarray) -> np.ndarray:
         owner: np.ndarray = participant[:, None] == np.arange(len(self.participants))
-        return owner.astype(float)
+        return owner.astype(self.load_mw.dtype)
 
     @cached_property
     def owner_of_offer(self) -> np.ndarray:
@@ -225,15 +234,20 @@ class Plan:
     def offers_of_reserve(self) -> np.ndarray:
         """1 where an offered block belongs to the participant of a reserve offer, ``(o, s)``."""
         same: np.ndarray = self.offer_participant[:, None] == self.reserve_participant
-        return same.astype(float)
+        return same.astype(self.load_mw.dtype)
 
     @cached_property
     def reserve_rows(self) -> np.ndarray:
         """Rows of the program for reserve, ``(1 + s, n)``: the requirement, then the capacity of each participant."""
-        rows, s = np.zeros((1 + self.n_reserve, self.n_column)), self.n_reserve
+        rows, s = np.zeros((1 + self.n_reserve, self.n_column), self.load_mw.dtype), self.n_reserve
         rows[:, self.n_column - s :] = np.concatenate([np.ones((1, s)), np.eye(s)])
         rows[1:, : self.n_offer] = self.offers_of_reserve.T
         return rows
+
+    def as_type(self, dtype: object) -> Plan:
+        """The plan with its columns of numbers in another type; itself where they are of it already."""
+        wanted = np.dtype(dtype)  # type: ignore[call-overload]
+        return self if self.load_mw.dtype == wanted else _converted(self, wanted.name)
 
     @property
     def n_bus(self) -> int:
@@ -264,3 +278,21 @@ class Plan:
     def n_column(self) -> int:
         """Number of columns of the program."""
         return self.n_offer + self.n_bid + self.n_load + self.n_reserve
+
+
+@lru_cache(maxsize=32)
+def _converted(plan: Plan, dtype: str) -> Plan:
+    made = _cast(plan, dtype)
+    dc = None if plan.dc is None else _cast(plan.dc, dtype)
+    radial = None if plan.radial is None else _cast(plan.radial, dtype)
+    return replace(made, dc=dc, radial=radial)
+
+
+def _cast(tables: Tables, dtype: str) -> Tables:
+    """A dataclass with its arrays of floats in another type."""
+    columns: dict[str, object] = {column.name: getattr(tables, column.name) for column in fields(tables)}
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+            columns[name] = values.astype(dtype)
+    make: Callable[..., Tables] = type(tables)
+    return make(**columns)

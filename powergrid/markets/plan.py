@@ -88,7 +88,8 @@ def plan(
         Price of negative load that is not taken [$/MWh].
     limit_per_mwh
         Price at which a limit is exceeded where blocks and fixed demand cannot respect it, or only at a higher price
-        [$/MWh]; a pu of voltage costs as much as the power that moves it by one pu.
+        [$/MWh]; a pu of voltage costs as much as the power that moves it by one pu. It bounds the price of a limit, and
+        where many voltages are out of reach, bus prices become multiples of it.
     reserve_shortage_per_mwh
         Price of reserve that is required and not offered [$/MWh].
 
@@ -189,12 +190,9 @@ def _check_prices(positive: Mapping[str, float], curtailment_per_mwh: float) -> 
     for name, value in positive.items():
         if not 0.0 < value < np.inf:
             raise ArgumentError(f"{name} = {value}; give a finite number above 0")
-    limit = positive["limit_per_mwh"]
-    for name, value in (*positive.items(), ("curtailment_per_mwh", curtailment_per_mwh)):
-        if name in ("limit_percent", "limit_per_mwh"):
-            continue
-        if not abs(value) < limit:
-            raise ArgumentError(f"{name} = {value}; give a number below limit_per_mwh = {limit:g}")
+    most = max(positive["lost_load_per_mwh"], positive["limit_per_mwh"])
+    if not abs(curtailment_per_mwh) < most:
+        raise ArgumentError(f"curtailment_per_mwh = {curtailment_per_mwh}; give a number below {most:g}")
 
 
 def _refuse_sources(network: Network) -> None:

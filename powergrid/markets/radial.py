@@ -25,11 +25,11 @@ def tree(network: Network, compiled: Compiled) -> RadialFlow:
     ends = compiled.from_node[live], compiled.to_node[live]
     graph = coo_array((np.ones(len(live)), ends), shape=(size, size))
     order, feeder = breadth_first_order(graph.tocsr(), n, directed=False)
-    branch, forward = np.zeros(n, np.int64), np.zeros(n, bool)
+    branch, forward = np.full(n, -1), np.zeros(n, bool)
     used = np.zeros(compiled.n_branch, bool)
     for row, start, end in zip(live.tolist(), *ends, strict=True):
         for child, parent, is_forward in ((end, start, True), (start, end, False)):
-            if child < n and feeder[child] == parent and not used[branch[child]] and not used[row]:
+            if child < n and feeder[child] == parent and branch[child] < 0:
                 branch[child], forward[child], used[row] = row, is_forward, True
     _refuse_meshes(network, compiled, used)
 
