@@ -21,7 +21,7 @@ SHARING = 2e-9
 SMALLEST = 5e-10
 """Weight of the squared row prices, in units of the power scale over the price scale."""
 _GAP, _ERROR = 1e-13, 1e-10
-"""Mean product of distance and price at the bounds, and largest error of an equation, where a clearing has converged."""
+"""Mean product of distance and price at the bounds, and largest error of an equation, of a converged clearing."""
 _GAP_EPS, _ERROR_EPS = 0.01, 500.0
 """The least that they can be in float32, in units in the last place."""
 _USUAL = 100.0

@@ -26,6 +26,12 @@ SWEEPS = 20
 """Sweeps that solve the operating point; the error falls by a factor of about the feeder's voltage drop in each."""
 _LEAST_V2 = 0.2
 """Squared voltage [pu] below which a sweep does not follow a collapse."""
+_MOST_CURRENT2 = 1e6
+"""Squared current [pu] beyond which a sweep does not follow a collapse."""
+_SETTLED = 1e-6
+"""Largest change of a squared voltage in the last sweep [pu] at an operating point that exists."""
+_LIGHT = 0.2
+"""Share of the network's own load at which equations are linear where the given load has no operating point."""
 _LEAST_LIMIT = 0.05
 """Share of a branch's limit that is left for active power, however much reactive power flows."""
 _TAN_PHI = 2.0
@@ -67,6 +73,8 @@ class Point(NamedTuple):
         Squared voltage of each node over `rho`.
     u
         Squared voltage in front of each branch's impedance.
+    change
+        Largest change of a squared voltage in the last sweep, ``(*batch, 1)``.
     """
 
     p: Array
@@ -74,6 +82,7 @@ class Point(NamedTuple):
     current2: Array
     w: Array
     u: Array
+    change: Array
 
 
 def _times(matrix: Array, vector: Array) -> Array:
@@ -122,18 +131,19 @@ def sweep(xp: Namespace, radial: RadialFlow, at: Feeder, drawn_p: Array, drawn_q
         q = _times(below, drawn_q - at.b_pu * v + x * current2)
         return p, q, xp.maximum(at.sigma * (_times(parent, w) + root * at.source_v2), _LEAST_V2)
 
-    def once(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        current2, w, count = carry
-        p, q, _ = branch(current2, w)
+    def once(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        current2, before, _, count = carry
+        p, q, _ = branch(current2, before)
         w = at.source_v2 + _times(up, (-2.0 * (r * p + x * q) + (r**2 + x**2) * current2) / at.sigma)
-        w = xp.maximum(w, _LEAST_V2)
+        w = xp.clip(w, _LEAST_V2, 1.0 / _LEAST_V2)
         p, q, u = branch(current2, w)
-        return (p**2 + q**2) / u, w, count + 1
+        change = xp.max(xp.abs(w - before), axis=-1, keepdims=True)
+        return xp.minimum((p**2 + q**2) / u, _MOST_CURRENT2), w, change, count + 1
 
-    start = (zero, at.source_v2 + zero, xp.asarray(0))
-    current2, w, _ = while_loop(xp, lambda carry: carry[2] < SWEEPS, once, start)
+    start = (zero, at.source_v2 + zero, zero[..., :1], xp.asarray(0))
+    current2, w, change, _ = while_loop(xp, lambda carry: carry[3] < SWEEPS, once, start)
     p, q, u = branch(current2, w)
-    return Point(p, q, current2, w, u)
+    return Point(p, q, current2, w, u, change)
 
 
 def linear(xp: Namespace, plan: Plan, load_mw: Array, load_mvar: Array, dispatch_mw: Array, control: Control) -> Linear:
@@ -153,9 +163,8 @@ def linear(xp: Namespace, plan: Plan, load_mw: Array, load_mvar: Array, dispatch
     radial = plan.radial
     assert radial is not None
     injected = dispatch_mw - load_mw
-    (to_node,) = _cast(xp, injected, _nodes_of_buses(radial))
     at = feeder(xp, radial, control, injected)
-    point = sweep(xp, radial, at, _times(to_node, -injected), _times(to_node, load_mvar))
+    share, point = _operating_point(xp, plan, radial, at, -injected, load_mvar)
     active, reactive = _sensitivities(xp, plan, radial, at, point)
     none = 0.0 * active[..., :1]
     by_bus, by_bus_q = (xp.concatenate((part, none), axis=-1)[..., radial.node] for part in (active, reactive))
@@ -167,7 +176,8 @@ def linear(xp: Namespace, plan: Plan, load_mw: Array, load_mvar: Array, dispatch
     loss = (r * point.current2 + at.g_pu * at.rho * point.w).sum(axis=-1) + source_g * at.source_v2[..., 0]
     flow, limit = _flows(xp, plan, radial, point)
     v_pu = xp.sqrt(at.rho * point.w)[..., radial.node[plan.limited_bus]]
-    change = _times(by_bus, injected)
+    # the constants are what holds without injections and with the given reactive load
+    change = _times(by_bus, share * injected) + _times(by_bus_q, (1.0 - share) * load_mvar)
     return Linear(
         balance=1.0 - by_bus[..., 0, :],
         balance_constant=loss - change[..., 0],
@@ -180,6 +190,23 @@ def linear(xp: Namespace, plan: Plan, load_mw: Array, load_mvar: Array, dispatch
         unserved_flow=with_q[..., 1 : 1 + f, :],
         unserved_voltage=with_q[..., 1 + f :, :],
     )
+
+
+def _operating_point(
+    xp: Namespace, plan: Plan, radial: RadialFlow, at: Feeder, drawn_mw: Array, drawn_mvar: Array
+) -> tuple[Array, Point]:
+    """Share of the demand at which the equations are linear, 1 where it has an operating point, and that point."""
+    (to_node,) = _cast(xp, drawn_mw, _nodes_of_buses(radial))
+    p, q = _times(to_node, drawn_mw), _times(to_node, drawn_mvar)
+    given = sweep(xp, radial, at, p, q)
+    total = xp.sum(xp.abs(drawn_mw) + xp.abs(drawn_mvar), axis=-1, keepdims=True)
+    own = float(np.abs(plan.load_mw).sum() + np.abs(plan.load_mvar).sum())
+    light = _LIGHT * xp.minimum(own / xp.maximum(total, 1e-9), 1.0)
+    exists = (given.change < _SETTLED) & (xp.min(at.rho * given.w, axis=-1, keepdims=True) > 1.5 * _LEAST_V2)
+    share = xp.where(exists, 1.0 + 0.0 * light, light)
+    lighter = sweep(xp, radial, at, share * p, share * q)
+    parts = (xp.where(exists, a, b) for a, b in zip(given, lighter, strict=True))
+    return share, Point(*parts)
 
 
 def _nodes_of_buses(radial: RadialFlow) -> np.ndarray:
