@@ -63,6 +63,7 @@ class Members(tuple[Member, ...]):
 
 
 Meaning = Literal["", "price", "price_share", "power"]
+Report = Literal["", "trade_price", "traded_energy"]
 
 
 class Action(NamedTuple):
@@ -107,6 +108,9 @@ class Channel(NamedTuple):
     at, suffixes
         Members that have a column each, where not all have one, and what follows the name of each column; a member
         may have several.
+    reports
+        What a policy that plans learns from it: the last price at which a member traded [$/MWh], or the energy that it
+        bought then, negative where it sold [MWh]. Empty for nothing.
     """
 
     name: str
@@ -118,6 +122,7 @@ class Channel(NamedTuple):
     stands_for: str = ""
     at: tuple[int, ...] | None = None
     suffixes: tuple[str, ...] = ()
+    reports: Report = ""
 
 
 class Added(NamedTuple):

@@ -31,6 +31,8 @@ class Site(Protocol):
         Owner and entry of each number of its action, with the physical range.
     meanings
         What each of them means to a plan, see :class:`powergrid.agents.protocol.Action`; ``""`` for commands.
+    trade_labels
+        Labels of what it observes of its last trades, ``trade_price`` and ``traded_energy``; empty without a market.
     devices
         Devices below it, or itself if it is a device, by id, whoever decides for them.
     dt_h
@@ -48,6 +50,7 @@ class Site(Protocol):
     agent: Agent
     decisions: tuple[tuple[str, Entry], ...]
     meanings: tuple[str, ...]
+    trade_labels: Mapping[str, str]
     devices: Mapping[str, DeviceAgent]
     dt_h: float
     episode_length: int

@@ -14,6 +14,22 @@ Commitment = Literal["relaxed", "milp"]
 """How units that may be off are committed: as a share that is on, or as whole numbers: on or off."""
 
 
+class Trade(NamedTuple):
+    """Energy that can be traded with others at one price, ``(ticks,)`` or numbers.
+
+    Attributes
+    ----------
+    price_per_mwh
+        The price, either way [$/MWh].
+    buy_mw, sell_mw
+        The most of it.
+    """
+
+    price_per_mwh: np.ndarray
+    buy_mw: float
+    sell_mw: float
+
+
 class Meter(NamedTuple):
     """A meter at which an account pays for energy.
 
@@ -31,6 +47,8 @@ class Meter(NamedTuple):
         Its tariff [$/MWh], ``(ticks,)``.
     market
         Name of the market whose members may trade the energy of this meter; ``""`` if there is none.
+    trade
+        What is expected of trading with others on top; ``None`` for nothing.
     """
 
     name: str
@@ -40,6 +58,7 @@ class Meter(NamedTuple):
     retail_per_mwh: np.ndarray
     feed_in_per_mwh: np.ndarray
     market: str
+    trade: Trade | None = None
 
 
 class Before(NamedTuple):
@@ -292,6 +311,9 @@ def _energy_trade(program: LinearProgram, problem: Problem, pool: Sequence[Meter
         sold = program.columns(0.0, most_out, -problem.dt_h * tariff.feed_in_per_mwh)
         terms += [Term(1.0, bought), Term(-1.0, sold)]
     for meter in pool:
+        if meter.trade is not None:
+            price, buy_mw, sell_mw = meter.trade
+            terms.append(Term(1.0, program.columns(-sell_mw, buy_mw, problem.dt_h * price)))
         for unit in meter.units:
             terms += [Term(1.0, power[unit].fed), Term(-1.0, power[unit].drawn)]
     load_mw = np.sum([meter.load_mw for meter in pool], axis=0)

@@ -82,6 +82,16 @@ def settlement_names(layout: Layout, devices: Container[str]) -> dict[str, str]:
     }
 
 
+def trade_labels(layout: Layout, member: str) -> dict[str, str]:
+    """Labels, without units, of what a member observes of its last trades: ``trade_price`` and ``traded_energy``."""
+    return {
+        channel.reports: f"{member}.{channel.name}"
+        for layer in layout.coordination.layers
+        for channel in layer.added.channels
+        if channel.reports and member in layer.ids
+    }
+
+
 def meanings(layout: Layout, slots: Array) -> tuple[str, ...]:
     """What orders on slots mean to a plan, see :class:`powergrid.agents.protocol.Action`; ``""`` for commands."""
     of_slot = {

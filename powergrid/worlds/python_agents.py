@@ -411,6 +411,7 @@ class _Site:
         self.moment: _Moment | None = None
         self._ahead = _hours_ahead(layout, seat.role)
         self.meanings = prospects.meanings(layout, seat.role.slots)
+        self.trade_labels = prospects.trade_labels(layout, agent.id)
         self._settled_at = prospects.settlement_names(layout, self.devices)
         self._meters: tuple[MeterPlace, ...] | None = None
 

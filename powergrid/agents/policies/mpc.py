@@ -14,11 +14,13 @@ from powergrid.agents.device_agent import DeviceAgent, LinearDevice
 from powergrid.agents.python_policy import PythonPolicy, Site
 from powergrid.core.errors import AgentError
 from powergrid.core.settings import NumberSettings
-from powergrid.planning.dispatch import Before, Dispatch, Meter, Problem, least_cost, relaxed
+from powergrid.planning.dispatch import Before, Dispatch, Meter, Problem, Trade, least_cost, relaxed
 from powergrid.planning.program import NoOptimumError
 from powergrid.plugins import register_policy
 
 _log = logging.getLogger("powergrid")
+_NOTHING_MW = 1e-3
+"""Power below which nothing has been traded or left [MW]."""
 _POWER = ("p", "p_share", "served_share", "commit")
 """Names of what commands say of active power."""
 
@@ -40,6 +42,13 @@ class Settings(NumberSettings):
     gap_percent: float = Field(
         0.1, ge=0, le=100, description="cost above the best bound at which a search for whole numbers ends [%]"
     )
+    trade_growth_percent: float = Field(
+        5.0,
+        ge=0,
+        le=100,
+        description="on a market: trades that a plan expects beyond those of the last tick [% of its units' power]; 0: "
+        "it plans with the utility's tariff alone",
+    )
 
 
 @register_policy("mpc")
@@ -50,7 +59,8 @@ class ModelPredictiveControl(PythonPolicy):
     hold now, its own meters with load and tariff, day-ahead prices and forecasts as the agent observes them, errors
     included, and the last known value beyond them. The network, its losses and its limits are no part of the program.
     A coordinator plans all devices that it commands together; a price that it sends, and a limit price on a market, is
-    the cost of one more MWh behind its meter, the dual of the balance.
+    the cost of one more MWh behind its meter, the dual of the balance. A member of a market expects to trade at its
+    last price as much as in the last tick, and a little more where nothing was left to the utility.
 
     Reactive power, taps and capacitors stay as they are before the first decision. Where a program has no optimum, the
     policy plans without ramps and times, and holds the last action if that fails too; `counts` says how often.
@@ -120,18 +130,34 @@ class ModelPredictiveControl(PythonPolicy):
             load_mw, retail, feed_in = (_mean(values, site.interval) for values in columns)
             if np.isnan(load_mw).any():
                 load_mw = np.full(steps, _load_now(observation, meter, units))
-            meters.append(meter._replace(units=units, load_mw=load_mw, retail_per_mwh=retail, feed_in_per_mwh=feed_in))
+            read = meter._replace(
+                units=units, load_mw=load_mw, retail_per_mwh=retail, feed_in_per_mwh=feed_in, market=""
+            )
+            trade = self._trade(observation, read, models) if meter.market else None
+            meters.append(read._replace(trade=trade))
         known = site.settlement_per_mwh()
         terminal = self.settings.terminal_price_per_mwh
         return Problem(
             dt_h=site.dt_h * site.interval,
             ticks=steps,
             linear=models,
-            meters=[meter._replace(market="") for meter in meters],
+            meters=meters,
             settlement_per_mwh={id: known.get(id, 0.0) if terminal is None else terminal for id in models},
             before={id: _before(observation, id) for id in models},
             commitment=self.settings.commitment,
         )
+
+    def _trade(self, observation: Observation, meter: Meter, models: Mapping[str, LinearDevice]) -> Trade | None:
+        """Trades to expect: at the last price, as much as last, and some more where all that was offered was taken."""
+        labels, step_h = self.site.trade_labels, self.site.dt_h
+        readings = [_reading(observation, labels.get(name, "")) for name in ("trade_price", "traded_energy")]
+        price, bought_mwh, import_mw = *readings, _reading(observation, f"{meter.name}.p")
+        if price is None or bought_mwh is None or import_mw is None or self.settings.trade_growth_percent == 0.0:
+            return None
+        ends = [(models[unit].p_min_mw, models[unit].p_max_mw) for unit in meter.units]
+        largest_mw = sum(float(np.max(np.abs(power))) for powers in ends for power in powers) / 2.0
+        more_mw = self.settings.trade_growth_percent / 100.0 * largest_mw
+        return _expected_trade(meter, price, bought_mwh / step_h, import_mw, more_mw)
 
     def _count(self, kind: str, error: NoOptimumError) -> None:
         """Count a plan without an optimum, and warn of the first, the tenth, the hundredth and so on."""
@@ -189,6 +215,20 @@ def _order(site: Site, problem: Problem, plan: Dispatch, owner: str, meaning: st
         for column in zip(*((m.retail_per_mwh, m.feed_in_per_mwh) for m in problem.meters), strict=True)
     )
     return min(max((value - feed_in) / max(retail - feed_in, 1e-9), 0.0), 1.0)
+
+
+def _expected_trade(meter: Meter, price_per_mwh: float, bought_mw: float, import_mw: float, more_mw: float) -> Trade:
+    """Trades to expect after those of the last tick.
+
+    The price keeps its place between feed-in and retail price; without a trade it is halfway. Each side may grow by
+    `more_mw`, but not where something was left for the utility: there is nobody for more of it.
+    """
+    traded, left_mw = abs(bought_mw) > _NOTHING_MW, import_mw - bought_mw
+    band = meter.retail_per_mwh - meter.feed_in_per_mwh
+    place = (price_per_mwh - meter.feed_in_per_mwh[0]) / max(band[0], 1e-9) if traded else 0.5
+    buy_mw = max(bought_mw, 0.0) + (more_mw if left_mw < _NOTHING_MW else 0.0)
+    sell_mw = max(-bought_mw, 0.0) + (more_mw if left_mw > -_NOTHING_MW else 0.0)
+    return Trade(meter.feed_in_per_mwh + min(max(place, 0.0), 1.0) * band, buy_mw, sell_mw)
 
 
 def _plannable(device: DeviceAgent) -> bool:

@@ -209,7 +209,10 @@ class PeerToPeerTrading(HorizontalProtocol):
         bound = self.settings.max_energy_mwh
         return Added(
             actions=(Action("limit_price", "1", 0.0, 1.0, meaning="price_share"),),
-            channels=(Channel("p2p_price", "$/MWh", 0.0, 10_000.0), Channel("p2p_bought", "MWh", -bound, bound)),
+            channels=(
+                Channel("p2p_price", "$/MWh", 0.0, 10_000.0, reports="trade_price"),
+                Channel("p2p_bought", "MWh", -bound, bound, reports="traded_energy"),
+            ),
             money_names=Paid._fields,
         )
 

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 import powergrid
+from powergrid.agents.policies.mpc import ModelPredictiveControl, Settings, _expected_trade
 from powergrid.core.errors import AgentError, ConfigError
 from powergrid.devices.storage import Storage
 from powergrid.learn.evaluate import evaluate
+from powergrid.planning.dispatch import Meter
 
 HOURS = pd.date_range("2023-01-01", "2024-01-01", freq="1h", inclusive="left")
 BATTERY = {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
@@ -112,13 +114,20 @@ def test_the_same_observation_gives_the_same_action():
     assert not np.array_equal(alone[0], alone[1])
 
 
+class Alone(ModelPredictiveControl):
+    """The planner that expects no trade."""
+
+    class Settings(Settings):
+        trade_growth_percent: float = 0.0
+
+
 def test_limit_price_is_the_marginal_value():
-    """A member that imports bids retail, one that exports asks feed-in, one with a generator at work its cost."""
+    """Without trades to expect, importers bid retail, exporters ask feed-in, and a generator at work asks its cost."""
     env = powergrid.make("p2p_microgrids")
     env.reset(seed=0, options={"day": 30})
     seen = set()
     for _ in range(96):
-        actions = env.policy_actions("mpc")
+        actions = env.policy_actions(Alone)
         env.step(actions)
         for k in (1, 2, 3):
             share = 0.5 * (1.0 + float(actions[f"microgrid_{k}"][-1]))
@@ -132,6 +141,35 @@ def test_limit_price_is_the_marginal_value():
             else:
                 assert abs(read) < 0.02 or output < 0.399
     assert {"buys", "between"} <= seen
+
+
+def test_members_of_a_market_plan_for_each_other():
+    """The cheap generator also works for the neighbours, which pays for both sides."""
+    paid, sold_mwh = {}, {}
+    for policy in (ModelPredictiveControl, Alone):
+        env = powergrid.make("p2p_microgrids")
+        env.reset(seed=0, options={"day": 30})
+        paid[policy] = sold_mwh[policy] = 0.0
+        while env.agents:
+            env.step(env.policy_actions(policy))
+            state = env.global_state()
+            paid[policy] += float(env.output.money.sum() + env.output.costs.sum())
+            sold_mwh[policy] -= min(state["microgrid_1.p2p_bought [MWh]"], 0.0)
+    assert paid[ModelPredictiveControl] < paid[Alone] - 10.0
+    assert sold_mwh[ModelPredictiveControl] > 2.0 * sold_mwh[Alone]
+
+
+def test_expected_trades_grow_only_where_nothing_was_left():
+    meter = Meter("pcc", "m", (), np.zeros(2), np.array([90.0, 140.0]), np.array([40.0, 90.0]), "market_0")
+    grown = _expected_trade(meter, 65.0, -0.2, -0.2, 0.05)  # sold all of 0.2 MW halfway between the prices
+    assert grown.price_per_mwh == pytest.approx([65.0, 115.0])
+    assert (grown.buy_mw, grown.sell_mw) == pytest.approx((0.05, 0.25))
+    left = _expected_trade(meter, 50.0, -0.2, -0.3, 0.05)  # 0.1 MW went to the utility
+    assert left.price_per_mwh == pytest.approx([50.0, 100.0])
+    assert (left.buy_mw, left.sell_mw) == pytest.approx((0.05, 0.2))
+    lacked = _expected_trade(meter, 0.0, 0.0, 0.3, 0.05)  # nobody sold
+    assert lacked.price_per_mwh == pytest.approx([65.0, 115.0])
+    assert (lacked.buy_mw, lacked.sell_mw) == pytest.approx((0.0, 0.05))
 
 
 def test_a_price_signal_is_the_dual_of_the_balance(series):
