@@ -150,12 +150,12 @@ def test_members_of_a_market_plan_for_each_other():
         env = powergrid.make("p2p_microgrids")
         env.reset(seed=0, options={"day": 30})
         paid[policy] = sold_mwh[policy] = 0.0
-        while env.agents:
+        for _ in range(48):
             env.step(env.policy_actions(policy))
             state = env.global_state()
             paid[policy] += float(env.output.money.sum() + env.output.costs.sum())
             sold_mwh[policy] -= min(state["microgrid_1.p2p_bought [MWh]"], 0.0)
-    assert paid[ModelPredictiveControl] < paid[Alone] - 10.0
+    assert paid[ModelPredictiveControl] < paid[Alone] - 3.0
     assert sold_mwh[ModelPredictiveControl] > 2.0 * sold_mwh[Alone]
 
 
