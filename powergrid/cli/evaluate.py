@@ -14,8 +14,8 @@ def evaluate_command(
         list[str] | None,
         typer.Option(
             help="learned, rule_based, mpc, random, another registered policy or the folder of another run; may be "
-            "repeated, the first is compared with the others. Left out: learned and rule_based for a run, else rule_based "
-            "and random."
+            "repeated, the first is compared with the others. Left out: learned and rule_based for a run, else "
+            "rule_based and random."
         ),
     ] = None,
     days: Annotated[str, typer.Option(help="Split of the data: train, validation, test or stress.")] = "test",
