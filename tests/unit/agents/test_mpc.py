@@ -199,6 +199,42 @@ def test_set_points_as_reference_are_the_planned_powers(series):
     assert state["dg_1.setpoint [MW]"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_system_operator_plans_everything_below_it():
+    """Two coordinators below it receive the power that is planned for their units."""
+    agents = (
+        {**BATTERY, "policy": "rule_based"},
+        {**GENERATOR, "policy": "rule_based"},
+        {**BATTERY, "id": "ess_2", "bus": "634", "policy": "rule_based"},
+        {"id": "mg_1", "type": "GridCoordinator", "sub_agents": ["ess_1", "dg_1"], "policy": "rule_based"},
+        {"id": "mg_2", "type": "GridCoordinator", "sub_agents": ["ess_2"], "policy": "rule_based"},
+        {
+            "id": "system_1",
+            "type": "SystemAgent",
+            "sub_agents": ["mg_1", "mg_2"],
+            "policy": "mpc",
+            "protocol": {"type": "setpoint", "params": {"as": "reference"}},
+        },
+    )
+    env = powergrid.make(system(*agents))
+    env.reset(seed=0, options={"day": 30})
+    policy = env.agent("system_1").policy_object
+    assert policy.planned == {"ess_1", "dg_1", "ess_2"}
+    chosen = []
+
+    def decide(observation):
+        chosen.append(policy.act(observation))
+        return chosen[-1]
+
+    env.agent("system_1").decide = decide
+    for _ in range(96):
+        env.step({})
+    powers = {name: np.array([step[name] for step in chosen]) for name in chosen[0]}
+    assert set(powers) == {"mg_1.setpoint [MW]", "mg_2.setpoint [MW]"}
+    assert powers["mg_2.setpoint [MW]"].min() < -0.2
+    assert powers["mg_2.setpoint [MW]"].max() > 0.2
+    assert powers["mg_1.setpoint [MW]"].max() > 0.4  # generator and battery together
+
+
 def test_decisions_every_hour_plan_hours(series):
     power, env = played(system(*DEVICES, operator(*IDS, interval=3600), datasets=series(np.r_[5.0, np.full(23, 90.0)])))
     assert env.agent("operator_1").policy_object.counts["plans"] == 24
