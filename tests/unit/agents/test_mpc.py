@@ -199,7 +199,7 @@ def test_set_points_as_reference_are_the_planned_powers(series):
     assert state["dg_1.setpoint [MW]"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_system_operator_plans_everything_below_it():
+def test_a_system_operator_plans_everything_below_it(series):
     """Two coordinators below it receive the power that is planned for their units."""
     agents = (
         {**BATTERY, "policy": "rule_based"},
@@ -215,7 +215,7 @@ def test_a_system_operator_plans_everything_below_it():
             "protocol": {"type": "setpoint", "params": {"as": "reference"}},
         },
     )
-    env = powergrid.make(system(*agents))
+    env = powergrid.make(system(*agents, datasets=series(np.repeat([5.0, 30.0, 300.0], 8))))
     env.reset(seed=0, options={"day": 30})
     policy = env.agent("system_1").policy_object
     assert policy.planned == {"ess_1", "dg_1", "ess_2"}
