@@ -14,6 +14,10 @@ Commitment = Literal["relaxed", "milp"]
 """How units that may be off are committed: as a share that is on, or as whole numbers: on or off."""
 
 
+_LATER_PER_MWH = 1e-4
+"""Cost for each tick by which a store waits [$/MWh]: among ticks of one price it acts in the first."""
+
+
 class Trade(NamedTuple):
     """Energy that can be traded with others at one price, ``(ticks,)`` or numbers.
 
@@ -204,6 +208,8 @@ def _device(program: LinearProgram, problem: Problem, unit: str, model: LinearDe
     """Columns, rows and costs of one device."""
     dt_h, p_min, p_max = problem.dt_h, np.asarray(model.p_min_mw, float), np.asarray(model.p_max_mw, float)
     moved, unserved = model.throughput_cost_per_mwh, model.curtailment_cost_per_mwh
+    if model.e_max_mwh > model.e_min_mwh and not problem.bound:
+        moved = moved + _LATER_PER_MWH * np.arange(problem.ticks)
     power = Power(
         program.columns(np.maximum(p_min, 0.0), np.maximum(p_max, 0.0), dt_h * (moved + unserved)),
         program.columns(np.maximum(-p_max, 0.0), np.maximum(-p_min, 0.0), dt_h * (moved - unserved)),
