@@ -207,7 +207,8 @@ def _dispatch(
 def _device(program: LinearProgram, problem: Problem, unit: str, model: LinearDevice) -> Power:
     """Columns, rows and costs of one device."""
     dt_h, p_min, p_max = problem.dt_h, np.asarray(model.p_min_mw, float), np.asarray(model.p_max_mw, float)
-    moved, unserved = model.throughput_cost_per_mwh, model.curtailment_cost_per_mwh
+    unserved = model.curtailment_cost_per_mwh
+    moved: Any = model.throughput_cost_per_mwh
     if model.e_max_mwh > model.e_min_mwh and not problem.bound:
         moved = moved + _LATER_PER_MWH * np.arange(problem.ticks)
     power = Power(
