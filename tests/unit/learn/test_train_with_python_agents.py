@@ -13,7 +13,7 @@ from powergrid.learn.train import train
 from tests.unit.envs.test_hierarchical import EXAMPLE
 from tests.unit.envs.test_python_agents import mixed, python
 
-SMALL = {"num_envs": 2, "ticks_per_update": 4, "progress": False}
+SMALL = {"num_envs": 2, "rollout": 4, "progress": False}
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(problem()), reason="nothing compiles here")]
 
