@@ -242,8 +242,8 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
         ids = list(members) or [agent.id for agent in coordinators]
         horizontal.append(Peers(PROTOCOLS.get(type)(**params), ids, topology))
     if config.messages is not None:
-        acting = Ownership(agents, vertical, horizontal).actors
-        horizontal.append(_messages(config.messages, acting))
+        ownership = Ownership(agents, vertical, horizontal)
+        horizontal.append(_messages(config.messages, [*ownership.actors, *ownership.python_agents]))
     for agent in coordinators:
         frequency = getattr(vertical[agent.id].settings, "update_freq", None)
         if frequency is not None and agent.interval_s is None:

@@ -239,6 +239,19 @@ def test_a_coordinator_without_a_protocol_commands_and_its_messages_arrive_at_th
     assert not env.agent("ess_1").mailbox
 
 
+@pytest.mark.parametrize("backend", ["numpy", "fused"])
+def test_messages_with_delay_and_loss_reach_and_leave_python_agents_as_numbers(backend):
+    env = powergrid.make({**mixed("python"), "messages": {"width": 1}}, backend=backend)
+    heard = []
+    env.reset(seed=0)
+    env.agent("ess_1").decide = lambda seen: heard.append(seen["ess_1.msg_new_0"]) or {"ess_1.msg_0": 0.7}
+    for _ in range(3):
+        observations, *_ = env.step(acted(env))
+    labels = env.observation_labels("dg_1")
+    assert observations["dg_1"][labels.index("dg_1.msg_new_0 [1]")] == pytest.approx(0.7)
+    assert heard == pytest.approx([0.0, 0.4, 0.4])
+
+
 def test_messages_to_nobody_are_refused_with_the_nearest_name():
     env = powergrid.make(microgrid(), backend="numpy")
     env.reset(seed=0)
