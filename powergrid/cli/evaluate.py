@@ -25,6 +25,13 @@ def evaluate_command(
         bool | None,
         typer.Option(help="Also the perfect-foresight lower bound of each day; left out: with --report."),
     ] = None,
+    realtime: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML file of delays: what they cost the first policy in continuous time.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the results; left out: the run's own, and for a preset's report runs/<name>."),
@@ -37,11 +44,18 @@ def evaluate_command(
     - `powergrid evaluate runs/p2p_microgrids-mappo-seed0 --report`
 
     - `powergrid evaluate p2p_microgrids --policy rule_based --policy random --days test`
+
+    - `powergrid evaluate p2p_microgrids --policy rule_based --realtime delays.yaml`
     """
     from powergrid.learn.evaluate import evaluate
 
     is_run = Path(source).is_dir()
     chosen = policy or (["learned", "rule_based"] if is_run else ["rule_based", "random"])
+    if realtime is not None:
+        from powergrid.learn.realtime import evaluate_realtime
+
+        evaluate_realtime(source, realtime, policy=chosen[0], days=days, seed=seed, out=out)
+        return
     if report and out is None and not is_run:
         out = Path("runs") / Path(source).stem
     evaluate(source, policy=chosen, days=days, seed=seed, report=report, bound=bound, out=out)

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -224,11 +224,11 @@ def evaluate(
     """
     import powergrid
 
-    run, seed = _run_folder(source), checked_seed(seed)
+    run, seed = run_folder(source), checked_seed(seed)
     env = powergrid.make(source if run is None else run / "config.yaml", backend="numpy")
     chosen = chosen_days(env.world, days)
     names = (policy,) if isinstance(policy, str) else tuple(policy)
-    outcomes = tuple(_play(env, name, _decider(env, name, run), chosen, seed) for name in names)
+    outcomes = tuple(play(env, name, decider(env, name, run), chosen, seed) for name in names)
     result = Evaluation(
         name=env.world.resolved.config.name,
         days=tuple(int(day) for day in chosen),
@@ -265,11 +265,22 @@ def _bound(env: Any, days: np.ndarray, seed: int) -> np.ndarray | None:
     return np.array(costs) * per_day
 
 
+class Timing(Protocol):
+    """When decisions reach the actuators."""
+
+    def begin(self, keys: np.ndarray) -> None:
+        """Begin days with these random keys, ``(days, 2)``."""
+
+    def arrive(self, state: Any, actions: np.ndarray) -> tuple[Any, np.ndarray]:
+        """State and actions ``(days, A, k_max)`` of a tick in which these are decided."""
+
+
 Decider = Callable[[Any, Any, np.ndarray], np.ndarray]
 """Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, A, d_max)``."""
 
 
-def _decider(env: Any, name: str, run: Path | None) -> Decider:
+def decider(env: Any, name: str, run: Path | None) -> Decider:
+    """What decides for a policy's name, see :func:`evaluate`."""
     from powergrid.plugins.registries import POLICIES
 
     if name == LEARNED and run is None:
@@ -310,13 +321,18 @@ def _sizes(actor: Actor, agent: str) -> tuple[int, int]:
     return layers[0][0].shape[0], layers[-1][0].shape[1]
 
 
-def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> Outcome:
-    """All days side by side: the batch costs little more than one day."""
+def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timing: Timing | None = None) -> Outcome:
+    """All days side by side: the batch costs little more than one day.
+
+    With a `timing` the network follows what has arrived at the actuators instead of what is decided.
+    """
     world, acting = env.world, len(env.possible_agents)
     simulation = Simulation(world)
     seeds = np.array([episode_seed(seed, int(day)) for day in days])
     key = random.fold_in(np, random.key_from_seed(np, seeds), np.zeros(len(days), np.int32))
     state, observation, *_ = simulation.reset(key, days)
+    if timing is not None:
+        timing.begin(key)
     seen = [observation.astype(np.float32)]
     rows: dict[str, list[np.ndarray]] = {"actions": [], "money": [], "costs": [], "reward": []}
     alive = np.ones(len(days), bool)
@@ -327,6 +343,8 @@ def _play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int) -> 
         actions = np.asarray(decide(simulation, state, seen[-1]), np.float32)
         if not np.isfinite(actions).all():
             raise RunError(f'policy "{name}" chose an action that is not finite in tick {len(seen) - 1}')
+        if timing is not None:
+            state, actions = timing.arrive(state, actions)
         state, output = simulation.step(state, actions)
         live = alive[:, None, None]
         for total, part in zip(sums, (output.money, output.costs, output.transfers[:, -1:, None]), strict=True):
@@ -366,7 +384,8 @@ def _hash(resolved: Any, days: np.ndarray, seed: int, arrays: Mapping[str, np.nd
     return digest.hexdigest()
 
 
-def _run_folder(source: Any) -> Path | None:
+def run_folder(source: Any) -> Path | None:
+    """The folder of a run, or ``None`` where the source is a configuration."""
     if isinstance(source, (str, Path)) and Path(source).is_dir():
         folder = Path(source)
         if not (folder / "config.yaml").exists():
