@@ -76,8 +76,9 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
         if written.get("topology", "full") != "full" and kind is not None and not kind.linked:
             message = f'topology {quoted(written["topology"])}: "{written["type"]}" knows no links, all take part alike'
             findings.add((*path, "topology"), message, 'leave it out or write "full"')
-        elif kind is not None and kind.needs_connected and not _is_connected(written):
-            message = "topology: some members reach others over no link"
+        elif kind is not None and kind.needs_connected and (apart := _unreached(written)):
+            first = written["members"][0]
+            message = f'topology: "{first}" reaches {", ".join(map(quoted, apart))} over no link'
             findings.add((*path, "topology"), message, f'"{written["type"]}" needs a connected graph: add pairs')
         interval = whole(written.get("interval"))
         if interval is not None and tick is not None and interval != tick:
@@ -172,15 +173,16 @@ def _check_topology(findings: Findings, path: Keys, written: dict[str, Any], ids
             findings.add((*path, "topology", k), f'"{names[0]}" is linked with itself', "name two members")
 
 
-def _is_connected(written: dict[str, Any]) -> bool:
-    """Whether a list of pairs joins all members."""
+def _unreached(written: dict[str, Any]) -> list[str]:
+    """Members that the first one does not reach over a list of pairs."""
     members, topology = written.get("members") or [], written.get("topology")
     if not isinstance(topology, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in topology):
-        return True
+        return []
     place = {name: k for k, name in enumerate(members)}
     if not all(name in place for pair in topology for name in pair):
-        return True
-    return of_pairs(len(members), [(place[a], place[b]) for a, b in topology]).is_connected
+        return []
+    graph = of_pairs(len(members), [(place[a], place[b]) for a, b in topology])
+    return [members[k] for k in graph.unreached]
 
 
 def tick_s(findings: Findings) -> int | None:

@@ -54,10 +54,16 @@ class Graph:
     @property
     def is_connected(self) -> bool:
         """Whether every member reaches every other one."""
+        return not self.unreached
+
+    @property
+    def unreached(self) -> tuple[int, ...]:
+        """Members that the first one does not reach over any number of links, in order."""
         if self.pairs is None or self.size <= 1:
-            return True
+            return ()
         graph = nx.Graph(self.pairs.tolist())
-        return len(graph) == self.size and nx.is_connected(graph)
+        graph.add_node(0)
+        return tuple(sorted(set(range(self.size)) - nx.node_connected_component(graph, 0)))
 
     @cached_property
     def metropolis(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from powergrid.coordination.channels import Channels, Column
 from powergrid.coordination.deciders import commands_all
 from powergrid.coordination.graph import Topology, graph_of
 from powergrid.coordination.layers import Layer
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.graph import Graph
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.families import Tariffs
@@ -68,6 +69,11 @@ def _open(
     topology: Topology = "full",
 ) -> Opened | None:
     links = _graph(parts, members, topology)
+    if protocol.needs_connected and links.unreached:
+        apart = ", ".join(f'"{members[k].id}"' for k in links.unreached)
+        message = f'topology {links.name}: "{members[0].id}" reaches {apart} over no link'
+        action = "close a switch between them, or choose topology full, star, neighbours or a list of pairs"
+        raise ConfigError([Issue("protocols", message, action)])
     added = protocol.entries(Members(map(_member, members), links, parts.settings.dt_h))
     if added == Added():
         return None
