@@ -182,6 +182,24 @@ def ties(xp: Namespace, ascending: Array) -> tuple[Array, Array]:
     return first, last - rest
 
 
+def tied_sums(xp: Namespace, groups: tuple[Array, Array], values: Array) -> tuple[Array, Array]:
+    """Sums of values along the last axis before and through the ties that each stands among, of :func:`ties`."""
+    first, last = groups
+    through = xp.cumsum(values, axis=-1)
+    before = xp.take_along_axis(through - values, first, axis=-1)
+    return before, xp.take_along_axis(through, last, axis=-1)
+
+
+def unsorted(xp: Namespace, values: Array, order: Array) -> Array:
+    """Values of a last axis that ``argsort`` has put in `order`, at the places where they stood before."""
+    return xp.take_along_axis(values, xp.argsort(order, axis=-1, stable=True), axis=-1)
+
+
+def may_hold(xp: Namespace, condition: Array) -> bool:
+    """False where a condition holds nowhere, so that what it is for can be left out; JAX always gets True."""
+    return bool(condition.any()) if is_numpy(xp) else True
+
+
 def sum_into(xp: Namespace, values: Array, target: Array, size: int) -> Array:
     """Sums of values along the last axis into `size` places, ``(*batch, size)``; `target` is the place of each."""
     if is_numpy(xp):

@@ -89,6 +89,27 @@ def regulated_islands(phases: str) -> dict[str, Any]:
     return source
 
 
+def following_islands() -> dict[str, Any]:
+    """The same units, and in their islands a plant and a battery that follow their voltage."""
+    source = islands()
+    plant = source["agents"][3]
+    plant["params"] |= {"sn_mva": 0.25}
+    source["agents"][3] = plant | {"policy": "volt_var_watt"}
+    source["agents"].append(battery("near", "16", sn_mva=0.4) | {"policy": "volt_var"})
+    return source
+
+
+def regulated_following_islands(phases: str) -> dict[str, Any]:
+    """Regulators beside a unit that forms grids and a plant and a battery that follow their voltage."""
+    source = regulated_islands(phases)
+    plant = {"id": "pv", "type": "SolarPV", "bus": "844", "params": {"p_max_mw": 0.2, "sn_mva": 0.25}}
+    source["agents"] += [
+        plant | {"policy": "volt_var_watt"},
+        battery("near", "858", sn_mva=0.3) | {"policy": "volt_var"},
+    ]
+    return source
+
+
 def trading() -> dict[str, Any]:
     """Microgrids that trade on a feeder whose lines fail."""
     text = (files("powergrid.config") / "presets" / "p2p_microgrids.yaml").read_text(encoding="utf-8")
@@ -157,6 +178,8 @@ def compare(source: dict[str, Any], count: int, ticks: int) -> int:
         trading_islands(),
         regulated_islands("balanced"),
         regulated_islands("three"),
+        following_islands(),
+        regulated_following_islands("three"),
     ],
     ids=[
         "devices",
@@ -168,6 +191,8 @@ def compare(source: dict[str, Any], count: int, ticks: int) -> int:
         "trading islands",
         "regulated islands",
         "three-phase islands",
+        "following islands",
+        "regulated following islands",
     ],
 )
 def test_compiled_is_numpy(source: dict[str, Any]) -> None:
@@ -175,7 +200,9 @@ def test_compiled_is_numpy(source: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [feeder(), regulated("three", following=True), islands()], ids=["devices", "volt-var", "islands"]
+    "source",
+    [feeder(), regulated("three", following=True), islands(), following_islands()],
+    ids=["devices", "volt-var", "islands", "following islands"],
 )
 def test_each_environment_has_its_bits_in_any_batch(source: dict[str, Any]) -> None:
     world, count = build(source), 11
@@ -216,14 +243,6 @@ def test_an_automatic_backend_is_compiled_and_says_nothing(caplog: pytest.LogCap
         assert powergrid.make(feeder()).backend == "fused"
         assert powergrid.make_vec(feeder(), 4).backend == "fused"
     assert not caplog.text
-
-
-def test_followers_beside_units_that_form_grids_are_refused_by_name(caplog: pytest.LogCaptureFixture) -> None:
-    source = regulated("balanced", following=True)
-    source["agents"][0]["params"]["grid_forming"] = True
-    with caplog.at_level(logging.WARNING, logger="powergrid"):
-        assert powergrid.make(source).backend == "numpy"
-    assert "inverters that follow their voltage" in caplog.text
 
 
 def test_environments_that_start_anew_draw_outages_of_their_own() -> None:

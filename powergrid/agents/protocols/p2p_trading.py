@@ -18,7 +18,7 @@ from powergrid.agents.protocol import (
     ProtocolSettings,
     Trades,
 )
-from powergrid.core.backend import Namespace, ties
+from powergrid.core.backend import Namespace, may_hold, tied_sums, ties, unsorted
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
@@ -83,9 +83,12 @@ def _at(xp: Namespace, values: Array, order: Array) -> Array:
     return xp.take_along_axis(values, order, axis=-1)
 
 
-def _without_crumbs(xp: Namespace, volume: Array, starts: Array, tiny: Array) -> Array:
-    """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`."""
-    ends = xp.sort(xp.concatenate((starts, volume), axis=-1), axis=-1)
+def _without_crumbs(xp: Namespace, volume: Array, sold: Array, bid: Array, tiny: Array) -> Array:
+    """Largest volume up to `volume` at which no group of orders, from its start on, executes less than `tiny`.
+
+    Groups start where so much has been `sold` and `bid` before them.
+    """
+    ends = xp.sort(xp.concatenate((sold, bid, volume), axis=-1), axis=-1)
     below, ends = ends[..., :-1], ends[..., 1:]
     return xp.max(ends * (ends <= volume) * (ends - below > tiny), axis=-1, keepdims=True)
 
@@ -101,18 +104,21 @@ def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     limit_per_mwh, metered_mwh
         ``(*batch, members)``; energy is positive for import.
     """
+    least, most = xp.min(metered_mwh, axis=-1, keepdims=True), xp.max(metered_mwh, axis=-1, keepdims=True)
+    if not may_hold(xp, (least < 0.0) & (most > 0.0)):  # nobody sells, or nobody buys
+        return Clearing(xp.zeros_like(metered_mwh[..., :1]), xp.zeros_like(metered_mwh))
     limit = xp.round(limit_per_mwh, 6)
     order = xp.argsort(limit, axis=-1, stable=True)
     price, energy = _at(xp, limit, order), _at(xp, metered_mwh, order)
     bids, offers = xp.maximum(energy, 0.0), xp.maximum(-energy, 0.0)
     groups = ties(xp, price)
-    sold_before, sold_through = _spread(xp, groups, offers)
-    bid_below, bid_through = _spread(xp, groups, bids)
+    sold_before, sold_through = tied_sums(xp, groups, offers)
+    bid_below, bid_through = tied_sums(xp, groups, bids)
     demand = bid_through[..., -1:]
     bid_before = demand - bid_through  # the dearest bids are served first, as are the cheapest offers
     volume = xp.max(xp.minimum(sold_through, demand - bid_below), axis=-1, keepdims=True)
     tiny = _TINY_MWH + _ROUNDING * xp.finfo(metered_mwh.dtype).eps * demand
-    volume = _without_crumbs(xp, volume, xp.concatenate((sold_before, bid_before), axis=-1), tiny)
+    volume = _without_crumbs(xp, volume, sold_before, bid_before, tiny)
     # orders of equal price share what the volume leaves for them pro rata; fewer than tiny are served in full or not
     executed = bids * xp.minimum(
         xp.maximum(volume - bid_before, 0.0) / xp.maximum(bid_through - bid_below, tiny), 1.0
@@ -121,15 +127,8 @@ def clear(xp: Namespace, limit_per_mwh: Array, metered_mwh: Array) -> Clearing:
     highest_offer = xp.max(price - _NONE * (executed >= 0.0), axis=-1, keepdims=True)
     return Clearing(
         0.5 * (lowest_bid + highest_offer) * (volume > 0.0),
-        _at(xp, executed, xp.argsort(order, axis=-1, stable=True)),
+        unsorted(xp, executed, order),
     )
-
-
-def _spread(xp: Namespace, groups: tuple[Array, Array], energy: Array) -> tuple[Array, Array]:
-    """Energy cumulated before and through each group of equal prices, spread over the group."""
-    first, last = groups
-    through = xp.cumsum(energy, axis=-1)
-    return _at(xp, through - energy, first), _at(xp, through, last)
 
 
 def pay_as_bid(xp: Namespace, limit_per_mwh: Array, bought_mwh: Array) -> Array:
@@ -154,7 +153,7 @@ def pay_as_bid(xp: Namespace, limit_per_mwh: Array, bought_mwh: Array) -> Array:
     bids, offers = xp.maximum(energy, 0.0), xp.maximum(-energy, 0.0)
     groups = ties(xp, price)
     paid = price * energy + _met(xp, groups, price, bids, offers) - _met(xp, groups, price, offers, bids)
-    return _at(xp, 0.5 * paid, xp.argsort(order, axis=-1, stable=True))
+    return unsorted(xp, 0.5 * paid, order)
 
 
 def _met(xp: Namespace, groups: tuple[Array, Array], price: Array, own: Array, other: Array) -> Array:
@@ -162,7 +161,7 @@ def _met(xp: Namespace, groups: tuple[Array, Array], price: Array, own: Array, o
 
     Energy counts from the cheapest order on both sides, but the dearest bid meets the cheapest offer.
     """
-    before, through = _spread(xp, groups, own)
+    before, through = tied_sums(xp, groups, own)
     volume = through[..., -1:]
     met = _rise(xp, volume - through, volume - before, xp.cumsum(other, axis=-1), xp.cumsum(price * other, axis=-1))
     return own * met / xp.where(through > before, through - before, 1.0)
@@ -173,7 +172,7 @@ def _rise(xp: Namespace, start: Array, end: Array, knots: Array, values: Array) 
     width, origin = knots.shape[-1], 0.0 * knots[..., :1]
     place = xp.concatenate((start, end), axis=-1)
     order = xp.argsort(xp.concatenate((knots, place), axis=-1), axis=-1, stable=True)
-    passed = _at(xp, xp.cumsum(order < width, axis=-1), xp.argsort(order, axis=-1, stable=True))[..., width:]
+    passed = unsorted(xp, xp.cumsum(order < width, axis=-1), order)[..., width:]
     knots = xp.concatenate((origin, knots, knots[..., -1:]), axis=-1)
     values = xp.concatenate((origin, values, values[..., -1:]), axis=-1)
     left, low = _at(xp, knots, passed), _at(xp, values, passed)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import literal_unroll, types
 from numba.extending import overload
 
-from powergrid.core.backend import sum_into, ties, whole
+from powergrid.core.backend import may_hold, sum_into, tied_sums, ties, unsorted, whole
 from powergrid.core.machine_code import part
 from powergrid.engine.compiled.kernels import INSTEAD
 
@@ -176,6 +176,40 @@ def _ties(xp, ascending):
 
 
 @_plain
+def _tied_sums(xp, groups, values):
+    """Sums before and through each value's ties."""
+    first, last = groups
+    count, total = len(values), 0.0
+    before, through = np.empty(count), np.empty(count)
+    for i in range(count):
+        total += values[i]
+        through[i] = total
+    for i in range(count):
+        before[i] = through[first[i]] - values[first[i]]
+    for i in range(count):
+        through[i] = through[last[i]]  # the last of the ties comes no earlier
+    return before, through
+
+
+@_plain
+def _unsorted(xp, values, order):
+    """Values at the places where they stood before the sort."""
+    found = np.empty(len(order), values.dtype)
+    for i in range(len(order)):
+        found[order[i]] = values[i]
+    return found
+
+
+@_plain
+def _may_hold(xp, condition):
+    """Whether it holds for any member."""
+    holds = False
+    for value in condition:
+        holds |= value
+    return holds
+
+
+@_plain
 def _sum_into(xp, values, target, size):
     """Sums of values by target."""
     found = np.zeros(size)
@@ -193,4 +227,13 @@ def _whole(xp, values):
     return found
 
 
-INSTEAD[ties], INSTEAD[sum_into], INSTEAD[whole] = _ties, _sum_into, _whole
+INSTEAD.update(
+    {
+        ties: _ties,
+        tied_sums: _tied_sums,
+        unsorted: _unsorted,
+        may_hold: _may_hold,
+        sum_into: _sum_into,
+        whole: _whole,
+    }
+)

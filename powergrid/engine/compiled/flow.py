@@ -112,14 +112,19 @@ class RowFlow:
     def _solve(self, rows: Array) -> Flow:
         """The same through the method's ``solve``."""
         layout, at = self._layout, self.inputs
-        by_voltage = np.split(rows[:, at.by_voltage : at.start_re], 4, axis=1) if self._has_zip else ()
-        load = NodeLoad(rows[:, at.load_p : at.load_q], rows[:, at.load_q : at.by_voltage], *by_voltage)
         control = Control(
             tap_ratio=None if layout.taps is None else rows[:, at.tap : at.cap],
             cap_on=None if layout.caps is None else rows[:, at.cap : at.cap + self._caps],
             topology=None if layout.grid.switching is None else rows[:, at.load_p - 1].astype(np.int32),
         )
-        return layout.grid.solve(load, control, Start(rows[:, at.start_re : at.start_im], rows[:, at.start_im :]))
+        start = Start(rows[:, at.start_re : at.start_im], rows[:, at.start_im :])
+        return layout.grid.solve(self.load(rows), control, start)
+
+    def load(self, rows: Array) -> NodeLoad:
+        """What the buses draw in each row."""
+        at = self.inputs
+        by_voltage = np.split(rows[:, at.by_voltage : at.start_re], 4, axis=1) if self._has_zip else ()
+        return NodeLoad(rows[:, at.load_p : at.load_q], rows[:, at.load_q : at.by_voltage], *by_voltage)
 
     def flow(self, out: Array, iterations: Array, topology: Array) -> Flow:
         """Named parts of output rows, as views, in the topologies ``(B,)``."""

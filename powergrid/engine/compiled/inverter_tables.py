@@ -10,6 +10,7 @@ from powergrid.agents.curves import Curve
 from powergrid.core.errors import NotCompilableError
 from powergrid.core.types import Array
 from powergrid.engine.compiled import tables as at
+from powergrid.engine.compiled.plan import first_units
 from powergrid.engine.layout import Layout
 
 
@@ -78,6 +79,8 @@ class Units(NamedTuple):
         First entries of their families' rows in ``Calls.table``.
     r_pu, x_pu
         As in :class:`powergrid.engine.inverters.Inverters`.
+    forming_state, forming_unit
+        Units of these families that form grids and follow no voltage: the columns of their states, and their numbers.
     """
 
     whole: Array
@@ -85,6 +88,8 @@ class Units(NamedTuple):
     families: Array
     r_pu: Array
     x_pu: Array
+    forming_state: Array
+    forming_unit: Array
 
 
 def units_of(layout: Layout, fields: Any) -> Units:
@@ -104,6 +109,7 @@ def units_of(layout: Layout, fields: Any) -> Units:
             raise NotCompilableError(f"the state of {family.kernel.__name__} does not hold available_mw")
         offered[k] = fields[given.family[k]][names.index("available_mw")].start + given.row[k]
     nodes, shares = given.node.T, given.share.T
+    states, forming = _forming(layout, fields)
     places = Places(
         q_slot=given.q_slot, p_slot=given.p_slot, offered=offered, unit=given.unit, node_a=nodes[0], node_b=nodes[1],
         node_c=nodes[2],
@@ -118,7 +124,25 @@ def units_of(layout: Layout, fields: Any) -> Units:
         families=np.unique(given.family).astype(np.int64) * at.CALL_WIDTH,
         r_pu=given.r_pu,
         x_pu=given.x_pu,
+        forming_state=states,
+        forming_unit=forming,
     )
+
+
+def _forming(layout: Layout, fields: Any) -> tuple[Array, Array]:
+    """Columns of the states, and numbers, of the units that form grids in families with followers."""
+    given, islands = layout.policies.inverters, layout.grid.islands
+    states: list[int] = []
+    units: list[int] = []
+    if islands is not None:
+        first = first_units(layout)
+        for i in np.unique(given.family).tolist():
+            own = range(first[i], first[i] + layout.families[i].size)
+            for unit in sorted(set(islands.unit.tolist()) - set(given.unit.tolist())):
+                if unit in own:
+                    states += [place.start + unit - first[i] for place in fields[i]]
+                    units.append(unit)
+    return np.array(states, np.int64), np.array(units, np.int64)
 
 
 class FollowArguments(NamedTuple):
@@ -128,7 +152,7 @@ class FollowArguments(NamedTuple):
     ----------
     ints, floats, table, clock, before, after, delivered, inputs, out
         As in :class:`powergrid.engine.compiled.arguments.TickArguments`.
-    units, real, families, r_pu, x_pu
+    units, real, families, r_pu, x_pu, forming_state, forming_unit
         See :class:`Units`.
     tol_pu, rest_pu
         Tolerance of the flow, and largest difference at rest [pu].
@@ -147,6 +171,8 @@ class FollowArguments(NamedTuple):
     families: Array
     r_pu: Array
     x_pu: Array
+    forming_state: Array
+    forming_unit: Array
     tol_pu: float
     rest_pu: float
     table: Array

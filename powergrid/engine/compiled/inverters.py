@@ -98,11 +98,30 @@ def make_follow(rows: Rows) -> Follow:
                 put(delivered, k, _physical(slot, low[k], half_span[k]))
 
     @leaf
-    def deliver(ints, floats, units, real_, families, who, when, memory, nudge, old, now, v_pu, after, delivered):
-        command(ints, floats, units, real_, memory, nudge, after, delivered)
-        for f in families:
-            deliver_family(ints, floats, f, old, after, now, v_pu, delivered)
-        stop(ints, who, when, old, after, delivered)
+    def keep_forming(p, after, delivered, spare, back):
+        """Note what units that form grids do, or put it `back`: their families' kernels know of no island."""
+        widths, n = whole(p.ints, at.WIDTHS), len(p.forming_state)
+        for i in range(n):
+            if back:
+                put(after, p.forming_state[i], get(spare, i))
+            else:
+                put(spare, i, get(after, p.forming_state[i]))
+        for i in range(len(p.forming_unit)):
+            for k in range(2):
+                row = widths[at.WIDTH.slots] + k * widths[at.WIDTH.units] + p.forming_unit[i]
+                if back:
+                    put(delivered, row, get(spare, n + 2 * i + k))
+                else:
+                    put(spare, n + 2 * i + k, get(delivered, row))
+
+    @leaf
+    def deliver(p, who, memory, nudge, old, now, v_pu, after, delivered, spare):
+        command(p.ints, p.floats, p.units, p.real, memory, nudge, after, delivered)
+        keep_forming(p, after, delivered, spare, False)
+        for f in p.families:
+            deliver_family(p.ints, p.floats, f, old, after, now, v_pu, delivered)
+        keep_forming(p, after, delivered, spare, True)
+        stop(p.ints, who, p.clock, old, after, delivered)
 
     @leaf
     def load(ints, floats, now, delivered, drawn, inputs, who):
@@ -131,13 +150,14 @@ def make_follow(rows: Rows) -> Follow:
 
     @inside
     def begin(p):
-        ints, floats, units, real_, families = p.ints, p.floats, p.units, p.real, p.families
+        ints, floats, units, real_ = p.ints, p.floats, p.units, p.real
         table, when, inputs = p.table, p.clock, p.inputs
         n, m = units.shape[1], whole(ints, at.WIDTHS)[at.WIDTH.buses]
         first = whole(ints, at.WIDTHS)[at.WIDTH.states]
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         now, v_pu, nudge = np.empty(table.shape[1] * lanes), np.empty(m * lanes), np.zeros(n * lanes)
         drawn = np.empty(places_of(ints, floats) * lanes)
+        spare = np.empty((len(p.forming_state) + 2 * len(p.forming_unit)) * lanes)
         for group in range(len(p.before)):
             members(group, len(when), who)
             old, new, made, own = p.before[group], p.after[group], p.delivered[group], p.memory[group]
@@ -145,7 +165,7 @@ def make_follow(rows: Rows) -> Follow:
             for u in range(n):
                 put(own, MEMORY.w * n + u, terminal(units, real_, u, v_pu, 0))
                 put(own, MEMORY.wanted * n + u, get(new, first + max(units[PLACE.p_slot, u], 0)))
-            deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_pu, new, made)
+            deliver(p, who, own, nudge, old, now, v_pu, new, made, spare)
             load(ints, floats, now, made, drawn, inputs, who)
 
     @leaf
@@ -185,7 +205,7 @@ def make_follow(rows: Rows) -> Follow:
     @inside
     def follow(p):
         """One round of the environments `active`, the first one at these taps if it is `fresh`; how many stay busy."""
-        ints, floats, units, real_, families, r_pu, x_pu = p.ints, p.floats, p.units, p.real, p.families, p.r_pu, p.x_pu
+        ints, floats, units, real_, r_pu, x_pu = p.ints, p.floats, p.units, p.real, p.r_pu, p.x_pu
         tol_pu, rest_pu, fresh, active, busy = p.tol_pu, p.rest_pu, p.fresh, p.active, p.busy
         table, when, inputs, out = p.table, p.clock, p.inputs, p.out
         n, widths = units.shape[1], whole(ints, at.WIDTHS)
@@ -197,6 +217,7 @@ def make_follow(rows: Rows) -> Follow:
         matrix, marks = np.empty(n * n * lanes), np.empty(3 * lanes)
         scratch, apart = np.empty(p.after.shape[1]), np.empty(p.delivered.shape[1])
         drawn = np.empty(places_of(ints, floats) * lanes)
+        spare = np.empty((len(p.forming_state) + 2 * len(p.forming_unit)) * lanes)
         for group in range(len(p.before)):
             members(group, len(when), who)
             some = False
@@ -237,7 +258,7 @@ def make_follow(rows: Rows) -> Follow:
                 scratch[i] = new[i]
             for i in range(len(apart)):
                 apart[i] = made[i]
-            deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_old, scratch, apart)
+            deliver(p, who, own, nudge, old, now, v_old, scratch, apart, spare)
             for u in range(n):
                 here, there = delivered_by(ints, units, u, made), delivered_by(ints, units, u, apart)
                 put(dp, u, _slope_of(xp, here[0], there[0], get(nudge, u)))
@@ -276,7 +297,7 @@ def make_follow(rows: Rows) -> Follow:
                     for i in range(2 * m):
                         inputs[e, starts + i] = out[e, i]
             if some:
-                deliver(ints, floats, units, real_, families, who, when, own, nudge, old, now, v_old, new, made)
+                deliver(p, who, own, nudge, old, now, v_old, new, made, spare)
                 load(ints, floats, now, made, drawn, inputs, who)
         for e in range(len(busy)):
             if not active[e]:
@@ -349,7 +370,8 @@ class Followed:
         units, (tol_pu, rest_pu) = self._units, self._limits
         return FollowArguments(
             ints=tick.ints, floats=tick.floats, units=units.whole, real=units.real, families=units.families,
-            r_pu=units.r_pu, x_pu=units.x_pu, tol_pu=tol_pu, rest_pu=rest_pu, table=tick.table, clock=tick.clock,
-            before=tick.before, after=tick.after, delivered=tick.delivered, inputs=tick.inputs, out=tick.out,
-            memory=self._memory, fresh=True, active=tick.busy.copy(), busy=self._busy,
+            r_pu=units.r_pu, x_pu=units.x_pu, forming_state=units.forming_state, forming_unit=units.forming_unit,
+            tol_pu=tol_pu, rest_pu=rest_pu, table=tick.table, clock=tick.clock, before=tick.before, after=tick.after,
+            delivered=tick.delivered, inputs=tick.inputs, out=tick.out, memory=self._memory, fresh=True,
+            active=tick.busy.copy(), busy=self._busy,
         )  # fmt: skip

@@ -1,8 +1,9 @@
 """Islands that carry themselves, between the compiled halves of a step.
 
 The environments with such an island in this tick go through :mod:`powergrid.engine.island_droop`, which shares what the
-island needs among its units, as a small batch of their own; their flows are solved by compiled code. Every environment
-is computed by itself there too, hence to the same bits in any batch.
+island needs among its units, as a small batch of their own; their flows are solved by compiled code, with inverters
+that follow their voltage by :mod:`powergrid.engine.regulation`. Every environment is computed by itself there too,
+hence to the same bits in any batch.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from powergrid.core.types import Array, Flow, Injection
-from powergrid.engine import island_droop
+from powergrid.core.types import Array, Flow, Injection, NodeLoad
+from powergrid.engine import island_droop, regulation
 from powergrid.engine.compiled.arguments import FLOW, TickArguments
 from powergrid.engine.compiled.flow import RowFlow
 from powergrid.engine.compiled.rows import by_lanes, picked, put_back, repeat_last
 from powergrid.engine.compiled.tables import Fields, Widths
 from powergrid.engine.compiled.topology_tables import ROW, TOPOLOGY
+from powergrid.engine.inverters import Following
 from powergrid.engine.layout import Layout, Params
+from powergrid.engine.local_policies import share_of
 from powergrid.engine.regulation import Start
 from powergrid.engine.state import State
 from powergrid.engine.tick import Tick
@@ -48,7 +51,10 @@ class IslandDroop:
         self._holds: Array = np.any(self._islands.island >= 0, axis=1)
         inject = layout.grid.inject
         entries = zip(inject.source.tolist(), inject.target.tolist(), inject.weights.tolist(), strict=True)
-        self._feeds = [entry for entry in entries if entry[0] in set(self._islands.unit.tolist())]
+        moving = set(self._islands.unit.tolist())
+        if layout.policies.inverters is not None:
+            moving |= set(layout.policies.inverters.unit.tolist())
+        self._feeds = [entry for entry in entries if entry[0] in moving]
 
     def settle(self, given: TickArguments, lanes: int, run: Callable[[TickArguments], None]) -> None:
         """Let units that form grids deliver what their islands need, note the frequency, and let islands collapse.
@@ -98,9 +104,11 @@ class IslandDroop:
             run(some)
             return self._flow.flow(some.out, some.iterations, topology)
 
+        following = layout.policies.inverters is not None
+        solves = self._at_rest(tick, devices, injections, topology, inputs) if following else solve
         start = Start(v_re, v_im)
         devices, delivered, collapsed, start, frequency_hz = island_droop.carry(
-            tick, self._islands, topology, devices, injections, start, solve
+            tick, self._islands, topology, devices, injections, start, solves
         )
         devices, delivered = tick.all_with_voltage(collapsed, devices, delivered)
         rows = self._rows(inputs, injections, delivered)
@@ -115,6 +123,25 @@ class IslandDroop:
             powers = np.concatenate([getattr(delivered[i], part) for i in layout.injecting], axis=1)
             put_back(given.delivered, lanes, who, self._slots + k * self._units, powers)
         return np.asarray(frequency_hz)
+
+    def _at_rest(
+        self, tick: Tick, devices: tuple[Any, ...], injections: list[Injection], topology: Array, inputs: Array
+    ) -> Callable[[list[Injection], Start], Flow]:
+        """Solves flows with the inverters that follow their voltage at rest, as the reference does."""
+        slots, inverters = self._layout.slots, self._layout.policies.inverters
+        dt_h = self._layout.settings.dt_h
+
+        def load(delivered: list[Injection]) -> NodeLoad:
+            return self._flow.load(self._rows(inputs, injections, delivered))
+
+        shares = share_of(np, slots, np.arange(slots.size), tick.physical)
+        following = Following(tick, inverters, shares, injections, inverters.offered(tick), topology, load)
+
+        def solve(delivered: list[Injection], begin: Start) -> Flow:
+            own = following._replace(injections=delivered)
+            return regulation.solve(tick, devices, load(delivered), begin, dt_h, topology, own)[0]
+
+        return solve
 
     def _states(self, rows: Array) -> tuple[Any, ...]:
         """States by family."""

@@ -45,7 +45,8 @@ def make_layers(rows: Rows) -> Seams:
         retail, node, slot = place + 2 * p, place + 2 * p + 2 * m, place + 2 * p + 5 * m
         for s in range(p):
             since = tick - places[place + p + s]
-            given[s] = 1.0 if since >= 0 and since % places[place + s] == 0 else 0.0
+            every = places[place + s]
+            given[s] = 1.0 if since >= 0 and (every == 1 or since % every == 0) else 0.0
         for i in range(2 * m):
             given[p + i] = now[places[retail + i] * lanes + lane]
         heard = table[r + at.LAYER.heard]
@@ -146,7 +147,7 @@ def make_layers(rows: Rows) -> Seams:
         for i in range(table[r + at.LAYER.orders]):
             k = places[table[r + at.LAYER.order] + i]
             since, span = tick - offset[k], half_span[k] if half_span[k] > 0.0 else 1.0
-            if how[k] == way and since >= 0 and since % interval[k] == 0:
+            if how[k] == way and since >= 0 and (interval[k] == 1 or since % interval[k] == 0):
                 share = min(max((chosen[i] - low[k]) / span - 1.0, -1.0), 1.0)
                 new[(whole(ints, at.WIDTHS)[at.WIDTH.states] + k) * lanes + lane] = share
 

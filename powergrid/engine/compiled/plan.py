@@ -248,12 +248,13 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
         )
         places += [*own, *layer.orders, *sent[0], *sent[1], sizes]
         numbers += [np.array(layer.params, float), layer.node_share, tables]
-        sums, units = layer.units if layer.by_units else layer.meter, layer.units
-        for member in range(m):
-            terms, own = sums.target == member, (units.target == member) & (len(layer.governed) == 0)
-            metered.add(-1 - sums.source[terms] if layer.by_units else sums.source[terms], sums.weights[terms])
-            injected.add(units.source[own], units.weights[own])
-            fuelled.add(fuels.get(int(layer.accounts[member]), []))
+        sums = layer.units if layer.by_units else layer.meter
+        for source, weight in _by_target(sums, m):
+            metered.add(-1 - source if layer.by_units else source, weight)
+        for source, weight in _by_target(layer.units, m):
+            injected.add(*(() if len(layer.governed) else source, () if len(layer.governed) else weight))
+        for account in layer.accounts[:m].tolist():
+            fuelled.add(fuels.get(account, []))
         state += states
         money += (m + 1) * len(layer.added.money_names)
         violation += m * len(layer.added.violation_names)
@@ -287,6 +288,13 @@ class _Sums:
         self.of += list(of)
         self.weight += list(weight)
         self.start.append(len(self.of))
+
+
+def _by_target(sums: Any, count: int) -> list[tuple[Array, Array]]:
+    """Sources and weights of each of so many sums."""
+    order = np.argsort(sums.target, kind="stable")
+    ends = np.searchsorted(sums.target[order], np.arange(1, count))
+    return list(zip(*(np.split(part[order], ends) for part in (sums.source, sums.weights)), strict=True))
 
 
 def _fuels(layout: Layout, rules: list[Rule]) -> dict[int, list[int]]:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.errors import NotCompilableError
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
 from powergrid.engine.choices import ABSTAIN, RULE
@@ -135,8 +134,6 @@ class FusedStep:
     """
 
     def __init__(self, layout: Layout, reward: tuple[float, float, float] = (1.0, 1.0, float("inf")), count: int = 1):
-        if layout.grid.islands is not None and layout.policies.inverters is not None:
-            raise NotCompilableError("units that form grids beside inverters that follow their voltage run with NumPy")
         self.layout, self._reward = layout, reward
         self.params = params_of(layout)
         self._flow = RowFlow(layout)

@@ -17,6 +17,7 @@ def context(market, retail, feed_in):
     return Context(
         params=market.params(),
         dt_h=0.25,
+        tick=nothing[..., :1],
         due=nothing,
         retail_per_mwh=np.asarray(retail, dtype=float),
         feed_in_per_mwh=np.asarray(feed_in, dtype=float),
@@ -24,7 +25,7 @@ def context(market, retail, feed_in):
         v_pu=nothing,
         governed=nothing[..., :0],
         command_member=np.zeros(0, int),
-        neighbours=np.zeros((nothing.shape[-1],) * 2),
+        tables=(),
         uniform=nothing,
     )
 
@@ -34,7 +35,7 @@ def settle(shares, metered, retail=RETAIL, feed_in=FEED_IN, **params):
     market = PeerToPeerTrading(**params)
     metered = np.asarray(metered, dtype=float)
     ctx = context(market, np.full(metered.shape, retail), np.full(metered.shape, feed_in))
-    state = market.initial(np, metered.shape[:-1], metered.shape[-1], float)
+    state = market.initial(np, metered.shape[:-1], (metered.shape[-1],), float)
     state, nothing, _ = market.before(np, ctx, state, market.Orders(np.asarray(shares, dtype=float)))
     _, sent, paid, violations = market.after(np, ctx, state, metered)
     assert nothing == violations == ()
@@ -140,7 +141,7 @@ def test_rest_is_settled_at_the_tariff():
 def test_limit_shares_span_the_band():
     market = PeerToPeerTrading()
     ctx = context(market, [90.0, 80.0, 70.0], [30.0, 20.0, 10.0])
-    state, *_ = market.before(np, ctx, market.initial(np, (), 3, float), market.Orders(np.array([0.0, 0.5, 1.0])))
+    state, *_ = market.before(np, ctx, market.initial(np, (), (3,), float), market.Orders(np.array([0.0, 0.5, 1.0])))
     assert state.limit_per_mwh == pytest.approx([30.0, 50.0, 70.0])
     (action,) = market.entries([]).actions
     assert (action.low, action.high) == (0.0, 1.0)
