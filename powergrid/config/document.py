@@ -34,6 +34,10 @@ class Document:
         Folder to which paths are relative.
     issues
         Faults of the text itself: duplicate keys, keys that are not text.
+    places
+        Where paths of the data stand in the text, for those at which groups of agents have been written out.
+    before_groups
+        The document before that; ``None`` where there are no groups.
     """
 
     data: Any
@@ -41,15 +45,24 @@ class Document:
     file: str = ""
     folder: Path = field(default_factory=Path.cwd)
     issues: tuple[Issue, ...] = ()
+    places: Mapping[Keys, Keys] = field(default_factory=dict)
+    before_groups: Document | None = None
 
     def line(self, path: Keys) -> int | None:
         """Line of a path, or of the nearest part of it that has one; ``None`` for data from a program."""
-        return self._written(path) or None
+        return self._written(self._place(path)) or None
 
     def issue(self, path: Keys, message: str, hint: str = "") -> Issue:
         """An issue at a path of this document."""
-        file = "" if self._written(path) == 0 else self.file
-        return Issue(show_path(path), message, hint, file, self.line(path))
+        place = self._place(path)
+        line = self._written(place)
+        return Issue(show_path(place), message, hint, "" if line == 0 else self.file, line or None)
+
+    def _place(self, path: Keys) -> Keys:
+        """The path in the text of the user."""
+        ends = (end for end in range(len(path), 0, -1) if path[:end] in self.places) if self.places else ()
+        end = next(iter(ends), 0)
+        return (*self.places[path[:end]], *path[end:]) if end else path
 
     def _written(self, path: Keys) -> int | None:
         parts = (path[:end] for end in range(len(path), -1, -1))

@@ -20,6 +20,7 @@ from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
 from powergrid.config.document import Document
 from powergrid.config.findings import Findings, quoted, section
+from powergrid.config.groups import with_groups_written_out
 from powergrid.config.local_control import check_controllers
 from powergrid.config.overrides import overridden
 from powergrid.config.schema import RATES_S, EnvironmentConfig, Intervals, Simulation
@@ -180,19 +181,22 @@ def with_overrides(resolved: ResolvedConfig, **overrides: Any) -> ResolvedConfig
         Keys of the sections simulation, training, tariff, forecast and penalties by their own name
         (``episode_length=24``); whole sections as mappings that are merged into the section
         (``simulation={"time_step": 300}``); dotted paths (``**{"agents.ess_1.params.capacity_mwh": 2.0}``). ``agents``
-        is a list that replaces all agents, or a mapping from ids to the keys that change.
+        is a list that replaces all agents, or a mapping from ids to the keys that change. A group of agents has one id,
+        that of its entry: ``**{"agents.ev.count": 50}``.
 
     Raises
     ------
     ConfigError
         If a name is unknown, or the result has faults.
     """
-    return _examine(overridden(resolved.document, overrides), resolved.source, resolved.plugins)
+    return _examine(
+        overridden(resolved.document.before_groups or resolved.document, overrides), resolved.source, resolved.plugins
+    )
 
 
 def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
     """Run all checks, in an order in which each can use the results of those before it."""
-    document = _with_phases_in_network(document)
+    document = with_groups_written_out(_with_phases_in_network(document))
     data = document.data
     findings = Findings(document, () if plugins else _plugin_folders(data), plugins)
     if not isinstance(data, dict):

@@ -44,11 +44,20 @@ class PolicyConfig(Section):
 
 
 class AgentConfig(Section):
-    """One agent: a device, a coordinator of devices or an operator above the coordinators."""
+    """One agent: a device, a coordinator of devices or an operator above the coordinators.
 
-    id: Name = Field(description="unique name")
+    With ``count`` or ``buses`` the entry is a group of equal agents.
+    """
+
+    id: Name = Field(
+        description="unique name; of a group, the start of its agents' names: ev stands for ev_1, ev_2 ..."
+    )
     type: Name = Field(description="device type, GridCoordinator or SystemAgent")
     bus: Name | None = Field(None, description="bus of a device; regulators and meters: branch, capacitors: shunt")
+    count: int | None = Field(None, ge=1, description="number of agents of a group; omitted: one at each of its buses")
+    buses: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        None, description="buses of a group, in place of bus; its agents take them in turn"
+    )
     phases: Annotated[str, Field(pattern="^[abc]{1,3}$"), AfterValidator(_once_each)] | None = Field(
         None, description="phases of a device; omitted: all of the bus"
     )
