@@ -108,9 +108,11 @@ class _WrittenOut:
         """Number of agents of a group; ``None`` for a single agent and for what the schema refuses."""
         if not any(key in raw for key in _KEYS) or text(raw.get("id")) is None:
             return None
-        buses = raw.get("buses")
-        places = len(buses) if isinstance(buses, list) else 0
-        if "buses" in raw and (not places or any(text(bus) is None for bus in buses)):
+        buses = raw.get("buses", [])
+        if not isinstance(buses, list) or any(text(bus) is None for bus in buses):
+            return None
+        places = len(buses)
+        if "buses" in raw and not places:
             return None
         count = whole(raw["count"]) if "count" in raw else places
         if count is None or count < 1:
@@ -118,10 +120,6 @@ class _WrittenOut:
         if places and raw.get("bus") is not None:
             issue = self._document.issue(("agents", at, "bus"), "bus and buses are both given", "keep one of them")
             self.issues.append(issue)
-        if count < places:
-            message = f"{count} agents do not reach all of the {places} buses"
-            hint = "leave count out for one agent at each bus, or shorten buses"
-            self.issues.append(self._document.issue(("agents", at, "count"), message, hint))
         return count
 
     def _members(self, path: Keys, place: Keys, listed: Any) -> Any:

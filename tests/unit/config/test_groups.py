@@ -65,7 +65,6 @@ def test_overrides_change_the_group():
     [
         ({"buses": ["671", "67"]}, [("agents[1].buses[1]", 'no bus "67"')]),
         ({"params": {"p_max": 1}}, [("agents[1].params.p_max", 'unknown key "p_max"')]),
-        ({"count": 1}, [("agents[1].count", "1 agents do not reach all of the 2 buses")]),
         ({"bus": "671"}, [("agents[1].bus", "bus and buses are both given")]),
         ({"id": "battery"}, [("agents[1].id", "names a group and another agent")]),
     ],
