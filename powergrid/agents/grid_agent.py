@@ -27,7 +27,7 @@ class GridAgent(Agent):
     devices
         Its device agents.
     protocol
-        Name of its vertical protocol: ``none``, ``setpoint`` or ``price_signal``.
+        Name of its vertical protocol, such as ``none``, ``setpoint``, ``price_signal`` or ``incentive``.
     protocol_params
         Parameters of that protocol.
     """

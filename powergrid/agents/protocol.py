@@ -104,7 +104,8 @@ class Channel(NamedTuple):
         Whether every member has a column of its own. Otherwise the one column belongs to the parent, and everybody
         below it receives it.
     stands_for
-        Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``; empty for none.
+        Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``; empty for none. A
+        member's own column holds for the member and for everybody below it.
     at, suffixes
         Members that have a column each, where not all have one, and what follows the name of each column; a member
         may have several.
@@ -299,7 +300,8 @@ class Protocol:
     """Kernel ``after(xp, ctx, state, metered_mwh) -> (state, signals, money, violations)`` on metered energy.
 
     `metered_mwh` is positive for import, ``(*batch, members)``. `money` is a named tuple of what members pay [$],
-    ``(*batch, members + 1)`` with the counterparty last; rows sum to zero. `violations` is a named tuple of priced
+    ``(*batch, members + 1)`` with the counterparty last; rows sum to zero. The counterparty is the utility, or the
+    parent where a vertical protocol says so. `violations` is a named tuple of priced
     violations [$], ``(*batch, members)``.
     """
 
@@ -317,10 +319,14 @@ class VerticalProtocol(Protocol):
     ----------
     commands_children
         Whether the parent's action holds its children's commands.
+    counterparty
+        Who is paid by the members, and pays them: the utility, or the parent, whose account the last money column is
+        then on.
     """
 
     kind = "vertical"
     commands_children: bool = False
+    counterparty: ClassVar[Literal["utility", "parent"]] = "utility"
 
 
 class HorizontalProtocol(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,29 @@ class Column(NamedTuple):
     peers: bool
 
 
+class Replacements(NamedTuple):
+    """Columns that replace a series in rules.
+
+    Attributes
+    ----------
+    sent
+        Number of the column that an agent sends to everybody below it, by its id.
+    told
+        Number of the column that is for one agent and everybody below it, by its id.
+    """
+
+    sent: Mapping[str, int]
+    told: Mapping[str, int]
+
+    def heard_by(self, agent: Any) -> int:
+        """Number of the column that holds for an agent, from the nearest above it; -1 for none."""
+        for one in (agent, *agent.ancestors()):
+            for columns in (self.sent, self.told) if one is not agent else (self.told,):
+                if one.id in columns:
+                    return columns[one.id]
+        return -1
+
+
 class Channels:
     """All columns of the signals, in order, numbered while layers are assembled."""
 
@@ -53,6 +77,10 @@ class Channels:
         """What each column holds until something is sent, ``(S,)``."""
         return np.array([column.default for column in self.columns], dtype=float)
 
-    def standing_for(self, series: str) -> dict[str, int]:
-        """Number of the column that replaces a series, by its owner."""
-        return {column.owner: i for i, column in enumerate(self.columns) if column.stands_for == series}
+    def standing_for(self, series: str) -> Replacements:
+        """Columns that replace a series."""
+        found = [(i, column) for i, column in enumerate(self.columns) if column.stands_for == series]
+        return Replacements(
+            {column.owner: i for i, column in found if column.below},
+            {column.owner: i for i, column in found if not column.below},
+        )

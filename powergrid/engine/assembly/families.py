@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from powergrid.coordination.channels import Replacements
 from powergrid.core.errors import NetworkError, nearest
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.ownership import Ownership
@@ -21,18 +22,17 @@ PYTHON = "plain Python devices"
 
 
 def families_of(
-    parts: Parts, ownership: Ownership, meters: Meters, book: SlotBook, prices: Mapping[str, int]
+    parts: Parts, ownership: Ownership, meters: Meters, book: SlotBook, prices: Replacements
 ) -> list[Family]:
     """Columns of every device type, one family a kernel.
 
     Parameters
     ----------
     prices
-        Number of the signal that replaces the market price for everybody below an agent, by its id.
+        Signals that replace the market price.
     """
     found = []
     devices, tariff_of = parts.devices, Tariffs(parts, ownership, meters)
-    seen_after = {id: parts.columns.width + i for id, i in prices.items()}
     for kernel in dict.fromkeys(agent.kernel for agent in devices):
         units = [agent for agent in devices if agent.kernel is kernel]
         rows = [agent.params() for agent in units]
@@ -52,7 +52,7 @@ def families_of(
                 slot=slot,
                 free=free,
                 idle=idle,
-                price=np.array([_price_column(parts, agent, seen_after) for agent in units], dtype=int),
+                price=np.array([_price_column(parts, agent, prices) for agent in units], dtype=int),
                 retail=np.array([retail for retail, _ in tariff], dtype=int),
                 feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
             )
@@ -225,7 +225,7 @@ class Tariffs:
         return retail, feed_in
 
 
-def _price_column(parts: Parts, agent: Any, seen_after: Mapping[str, int]) -> int:
+def _price_column(parts: Parts, agent: Any, prices: Replacements) -> int:
     """Column of the price a unit sees, among the exogenous row and the signals after it."""
-    above = (seen_after[ancestor.id] for ancestor in agent.ancestors() if ancestor.id in seen_after)
-    return next(above, parts.columns.price)
+    heard = prices.heard_by(agent)
+    return parts.columns.price if heard < 0 else parts.columns.width + heard

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from powergrid.agents.protocol import Action, Added, Member, Members, Protocol, entry_of
-from powergrid.coordination.channels import Channels, Column
+from powergrid.coordination.channels import Channels, Column, Replacements
 from powergrid.coordination.deciders import commands_all
 from powergrid.coordination.graph import Topology, graph_of
 from powergrid.coordination.layers import Layer
@@ -17,7 +17,7 @@ from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.graph import Graph
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.families import Tariffs
-from powergrid.engine.assembly.ownership import Ownership
+from powergrid.engine.assembly.ownership import Ownership, pays
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import DROPPED, SHARED, Columns, Family
@@ -146,7 +146,7 @@ def close(
     injecting: Sequence[Any],
     families: Sequence[Family],
     opened: Sequence[Opened],
-    prices: Mapping[str, int],
+    prices: Replacements,
 ) -> tuple[Layer, ...]:
     """The layers, vertical ones top down and before the horizontal ones.
 
@@ -155,20 +155,14 @@ def close(
     injecting
         Devices that inject power, in their order.
     prices
-        Number of the signal that replaces the market price for everybody below an agent, by its id.
+        Signals that replace the market price.
     """
     tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
     for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
         layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
         noise += layer.draws
-        found.append(replace(layer, heard=_heard(item.parent, prices)))
+        found.append(replace(layer, heard=-1 if item.parent is None else prices.heard_by(item.parent)))
     return tuple(found)
-
-
-def _heard(parent: Any, prices: Mapping[str, int]) -> int:
-    """Signal with the price that a parent receives from above; -1 where it sees that of the market."""
-    above = [] if parent is None else parent.ancestors()
-    return next((prices[agent.id] for agent in above if agent.id in prices), -1)
 
 
 def _layer(
@@ -185,6 +179,7 @@ def _layer(
     account = [ownership.account(agent) if vertical else ownership.account_of(agent.id) for agent in members]
     below = [{agent.id, *(under.id for under in agent.descendants())} for agent in members]
     tariff = [tariffs.account(owner) for owner in account]
+    settled_with = ownership.account(item.parent) if vertical and pays(item.protocol) else DROPPED
     governed = [
         (int(family.slot[row, j]), k)
         for family in families
@@ -203,7 +198,7 @@ def _layer(
         added=item.added,
         ids=tuple(agent.id for agent in members),
         level=item.parent.level if vertical else 0,
-        accounts=np.array([*account, DROPPED], dtype=int),
+        accounts=np.array([*account, settled_with], dtype=int),
         orders=item.orders,
         channels=item.channels,
         retail=np.array([retail for retail, _ in tariff], dtype=int),

@@ -17,7 +17,8 @@ class Ownership:
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
     children speaks for it. Agents that decide in Python act like actors, and pay like agents with a local policy. An
-    account is whoever pays: an actor, a coordinator with an area of its own, or a device nobody above answers for. What
+    account is whoever pays: an actor, a coordinator with an area of its own, a member of a horizontal protocol, the
+    parent that a vertical protocol settles with, or a device nobody above answers for. What
     belongs to none of them, such as the utility's feeder, its regulators and its own generation, is shared equally by
     the actors; where nobody acts from outside, it is on the account of the utility.
 
@@ -37,14 +38,16 @@ class Ownership:
         vertical: Mapping[str, Any],
         horizontal: Sequence[Peers],
     ):
-        members = {id for peers in horizontal if peers.protocol.speaks for id in peers.members}
+        members = {id for peers in horizontal for id in peers.members}
+        speakers = {id for peers in horizontal if peers.protocol.speaks for id in peers.members}
         devices = [agent for agent in agents if hasattr(agent, "role")]
-        self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in members) for agent in agents)
+        self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in speakers) for agent in agents)
         acting = self._deciders.acting
         self.actors = [agent.id for agent in agents if agent.id in acting]
         self.python_agents = [agent.id for agent in agents if agent.id in self._deciders.in_python]
         self._acting = frozenset(self.actors)
-        payers = {self.payer(agent) for agent in devices} | members
+        parents = [a for a in agents if pays(vertical.get(a.id)) and not commands_all(a.policy, vertical[a.id])]
+        payers = {self.payer(agent) for agent in (*devices, *parents)} | members
         self.accounts = [
             *self.actors,
             *self.python_agents,
@@ -72,7 +75,8 @@ class Ownership:
         for agent in chain:
             if agent.id in self._acting or getattr(agent, "area", None):
                 return str(agent.id)
-        if device.parent is None and (getattr(device, "role", "") in ("tap", "cap") or device.of_network):
+        nobodys = getattr(device, "role", "") in ("tap", "cap") or getattr(device, "of_network", False)
+        if device.parent is None and nobodys:
             return None
         return str(chain[-1].id)
 
@@ -93,6 +97,11 @@ class Ownership:
     def by_area(self, areas: Sequence[str]) -> np.ndarray:
         """Account of each area name; :data:`~powergrid.engine.layout.SHARED` where nobody owns it."""
         return np.array([self._row[self._areas[a]] if a in self._areas else SHARED for a in areas], dtype=int)
+
+
+def pays(protocol: Any) -> bool:
+    """Whether the members of a vertical protocol are paid by their parent."""
+    return protocol is not None and protocol.counterparty == "parent"
 
 
 def _candidate(agent: Any, protocol: Any, member: bool) -> Candidate:
