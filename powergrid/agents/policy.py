@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from powergrid.agents.curves import Curve
+from powergrid.core.backend import Namespace
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array
 
@@ -108,7 +109,7 @@ class LocalPolicy:
         return self.Params(*(float(getattr(self.settings, name)) for name in self.Params._fields))
 
     @classmethod
-    def initial(cls, xp: Any, batch: tuple[int, ...], units: int, dtype: Any) -> Any:
+    def initial(cls, xp: Namespace, batch: tuple[int, ...], units: int, dtype: Any) -> Any:
         """Memory at reset: zeros."""
         return cls.State(*(xp.zeros((*batch, units), dtype=dtype) for _ in cls.State._fields))
 

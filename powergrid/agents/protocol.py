@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from powergrid.core.backend import Namespace
 from powergrid.core.graph import Graph
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array, Entry
@@ -278,7 +279,7 @@ class Protocol:
         return Added()
 
     @classmethod
-    def initial(cls, xp: Any, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Any:
+    def initial(cls, xp: Namespace, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Any:
         """State at reset: zeros; `widths` are the numbers of columns of its fields."""
         return cls.State(*(xp.zeros((*batch, width), dtype=dtype) for width in widths))
 

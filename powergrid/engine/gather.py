@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 
 _DENSE_LIMIT = 65_536
@@ -74,7 +75,7 @@ class SumTo:
             placed += len(members)
         self.place = place
 
-    def __call__(self, xp: Any, values: Array) -> Array:
+    def __call__(self, xp: Namespace, values: Array) -> Array:
         """Sums ``(*batch, size)`` of values ``(*batch, n)``."""
         if self.empty:
             return xp.zeros((*values.shape[:-1], self.size), dtype=values.dtype)
@@ -84,7 +85,7 @@ class SumTo:
         return sums[0] if len(sums) == 1 else xp.concatenate(sums, axis=-1)[..., self.place]
 
 
-def join(xp: Any, parts: list[Array], batch: tuple[int, ...], dtype: Any) -> Array:
+def join(xp: Namespace, parts: list[Array], batch: tuple[int, ...], dtype: Any) -> Array:
     """Concatenate along the last axis; empty if there are no parts, broadcasting parts that lack the batch axes."""
     full = [part if part.shape[:-1] == batch else xp.broadcast_to(part, (*batch, part.shape[-1])) for part in parts]
     if not full:

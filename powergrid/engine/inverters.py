@@ -125,7 +125,7 @@ class Inverters:
     x_pu: np.ndarray
     rest_pu: float
 
-    def terminal(self, xp: Any, v_pu: Array) -> Array:
+    def terminal(self, xp: Namespace, v_pu: Array) -> Array:
         """Voltage of each terminal, the mean of its phases [pu], ``(*batch, n)``."""
         share = xp.asarray(self.share, dtype=v_pu.dtype)
         parts = [v_pu[..., self.node[:, k]] * share[:, k] for k in range(self.node.shape[1])]
@@ -146,7 +146,7 @@ class Inverters:
             )
         return found
 
-    def slots(self, xp: Any, slots: Array, w: Array, offered_mw: Array) -> Array:
+    def slots(self, xp: Namespace, slots: Array, w: Array, offered_mw: Array) -> Array:
         """The slots with what the curves give at the voltages `w` [pu]."""
 
         def cast(values: np.ndarray) -> Array:
@@ -354,7 +354,7 @@ def at_rest(tick: Following, solve: Callable[[NodeLoad, Any], Flow], start: Any,
     return flow._replace(converged=flow.converged & xp.logical_not(last.busy)), last.w
 
 
-def _chosen(xp: Any, which: Array, new: Sequence[Array], old: Sequence[Array]) -> list[Array]:
+def _chosen(xp: Namespace, which: Array, new: Sequence[Array], old: Sequence[Array]) -> list[Array]:
     """Arrays of `new` in the environments `which` ``(*batch,)``, of `old` in the others."""
     pairs = zip(new, old, strict=True)
     return [xp.where(which.reshape(which.shape + (1,) * (a.ndim - which.ndim)), a, b) for a, b in pairs]
@@ -366,14 +366,14 @@ def _answer(r_pu: Array, x_pu: Array, p_mw: Array, q_mvar: Array) -> Array:
     return found
 
 
-def _factor(xp: Any, r_pu: Array, x_pu: Array, base: Base, powers: Sequence[Array], moved: Array) -> Array:
+def _factor(xp: Namespace, r_pu: Array, x_pu: Array, base: Base, powers: Sequence[Array], moved: Array) -> Array:
     """Factor on the sensitivities with which they explain best how voltages have `moved` since the last base."""
     expected = _answer(r_pu, x_pu, powers[0] - base.p_mw, powers[1] - base.q_mvar)
     explained, squares = (expected * moved).sum(-1), (expected * expected).sum(-1)
     return factor_of(xp, explained, squares, base.largest, base.factor)
 
 
-def _newton(xp: Any, r_pu: Array, x_pu: Array, factor: Array, slopes: Sequence[Array], r: Array) -> Array:
+def _newton(xp: Namespace, r_pu: Array, x_pu: Array, factor: Array, slopes: Sequence[Array], r: Array) -> Array:
     """Solution `d` of ``(1 + factor (R P + X Q)) d = r``."""
     gain = r_pu * slopes[0][..., None, :] + x_pu * slopes[1][..., None, :]
     matrix = xp.eye(r.shape[-1], dtype=r.dtype) + factor[..., None, None] * gain

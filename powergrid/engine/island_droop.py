@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.core.backend import while_loop
+from powergrid.core.backend import Namespace, while_loop
 from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import schedule
 from powergrid.engine.islands import Islands
@@ -138,7 +138,7 @@ def carry(
     return devices, delivered, topology, start, islands.frequency(xp, topology, last.drop)
 
 
-def _of_units(xp: Any, islands: Islands, columns: Sequence[Array]) -> Array:
+def _of_units(xp: Namespace, islands: Islands, columns: Sequence[Array]) -> Array:
     """Columns ``(*batch, n)`` by family of the units that form grids, ``(*batch, u)``."""
     parts = [columns[i][..., rows] for i, rows in zip(islands.families, islands.members, strict=True)]
     return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-1)
@@ -151,7 +151,7 @@ def _stiffness(tick: Tick, islands: Islands, devices: tuple[Any, ...]) -> Array:
     return _of_units(tick.xp, islands, [found.get(i) for i in range(len(kernels))])
 
 
-def _spread(xp: Any, islands: Islands, which: int, values: Array, size: int) -> tuple[Array, np.ndarray]:
+def _spread(xp: Namespace, islands: Islands, which: int, values: Array, size: int) -> tuple[Array, np.ndarray]:
     """Values of forming units ``(*batch, u)`` in the columns of one family, and which columns are such units."""
     first = sum(len(rows) for rows in islands.members[:which])
     place, own = np.zeros(size, int), np.zeros(size, bool)
@@ -170,7 +170,7 @@ def _limits(
 
 
 def _overlaid(
-    xp: Any, islands: Islands, injections: list[Injection], carried: Array, p_mw: Array, q_mvar: Array
+    xp: Namespace, islands: Islands, injections: list[Injection], carried: Array, p_mw: Array, q_mvar: Array
 ) -> list[Injection]:
     """The injections with the powers of the units that carry an island."""
     found = list(injections)
@@ -208,7 +208,7 @@ def _rerun(
 
 
 def _shared(
-    xp: Any, set_mw: Array, low: Array, high: Array, weight: Array, member: Array, now_mw: Array, missing: Array
+    xp: Namespace, set_mw: Array, low: Array, high: Array, weight: Array, member: Array, now_mw: Array, missing: Array
 ) -> tuple[Array, Array, Array]:
     """Share what each island needs among its units in proportion to `weight`, inside their limits.
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.powerflow.compile import compile_network
 
@@ -50,7 +51,7 @@ class Islands:
     alive: np.ndarray
     f_hz: float
 
-    def frequency(self, xp: Any, topology: Array, drop: Array) -> Array:
+    def frequency(self, xp: Namespace, topology: Array, drop: Array) -> Array:
         """Frequency at every injecting unit [Hz], ``(*batch, N)``: 0 without voltage, nominal beside the source.
 
         `drop` holds what each island's frequency has fallen by [1], ``(*batch, references)``.

@@ -16,6 +16,7 @@ import numpy as np
 from powergrid.agents.device_agent import Refill
 from powergrid.coordination.channels import Column
 from powergrid.coordination.layers import Layer
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine import formulas
 from powergrid.engine.assembly.metering import Metering
@@ -518,7 +519,7 @@ class Layout:
         """Rows of actions and observations in a step: actors and Python agents."""
         return len(self.actors) + len(self.python_agents)
 
-    def net_load(self, xp: Any, params: Params, row: Array) -> Array:
+    def net_load(self, xp: Namespace, params: Params, row: Array) -> Array:
         """The network's own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""
         load = row[..., self.grid.load_series] @ params.load_to_account
         if not len(self.ledger.renewable_series):
@@ -558,7 +559,7 @@ class Params(NamedTuple):
     load_by_voltage: tuple[Array, ...] = ()
 
 
-def params_of(layout: Layout, xp: Any = np, dtype: Any = float) -> Params:
+def params_of(layout: Layout, xp: Namespace = np, dtype: Any = float) -> Params:
     """The layout's numbers as arrays of one backend and dtype."""
 
     def cast(values: Any) -> Array:

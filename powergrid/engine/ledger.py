@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.coordination.layers import Layer
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Flow
 from powergrid.engine import formulas
 from powergrid.engine.blocks import Blocks, CostColumns, MoneyColumns
@@ -151,7 +152,7 @@ def _dead_load(tick: Tick, topology: Array) -> Array:
     return switching.to_account(xp, xp.where(dead, load_mw, 0.0))
 
 
-def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:
+def unbalance_costs(xp: Namespace, layout: Layout, flow: Flow) -> Array:
     """Price of voltage unbalance beyond its limit at every three-phase bus [$], ``(*batch, t)``."""
     given = layout.settings
     ratio = unbalance(xp, flow.v_re, flow.v_im, layout.grid.three_phase)
@@ -160,7 +161,7 @@ def unbalance_costs(xp: Any, layout: Layout, flow: Flow) -> Array:
     return xp.where(flow.converged[..., None], priced, 0.0)
 
 
-def _shared_out(xp: Any, layout: Layout, sums: Array, names: int) -> Array:
+def _shared_out(xp: Namespace, layout: Layout, sums: Array, names: int) -> Array:
     """Split the extra last row, what nobody owns, equally among the accounts that share it."""
     accounts, sharing = len(layout.accounts), layout.ledger.sharing
     table = sums.reshape((*sums.shape[:-1], accounts + 1, names))

@@ -15,6 +15,7 @@ from powergrid.agents.policy import Unit
 from powergrid.agents.protocol import Position
 from powergrid.coordination import layers as coordination
 from powergrid.coordination.layers import Layer, Now
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.engine import schedule
 from powergrid.engine.choices import ABSTAIN, NOBODY, RANDOM, RELAY, RULE, SHARE
@@ -146,7 +147,7 @@ def ordered(
     return xp.where(own if due is None else own & due, chosen, slots)
 
 
-def share_of(xp: Any, plan: Any, slots: np.ndarray, physical: Array) -> Array:
+def share_of(xp: Namespace, plan: Any, slots: np.ndarray, physical: Array) -> Array:
     """Physical values as shares in [-1, 1] of the ranges of some slots; the middle where a range has no width."""
     span = np.where(plan.half_span[slots] > 0.0, plan.half_span[slots], 1.0)
     return xp.minimum(xp.maximum((physical - plan.low[slots]) / span - 1.0, -1.0), 1.0)
@@ -165,7 +166,7 @@ class _SlotValues:
         self.values.append(values)
         self.index.append(index)
 
-    def put_all(self, xp: Any, plan: Any, family: Family, command: Any, wanted: np.ndarray) -> None:
+    def put_all(self, xp: Namespace, plan: Any, family: Family, command: Any, wanted: np.ndarray) -> None:
         """Translate a physical command into the wanted ones of its slots."""
         for j, values in enumerate(command):
             units = np.flatnonzero(family.free[:, j] & wanted[family.slot[:, j]])
@@ -174,7 +175,7 @@ class _SlotValues:
                 slot = family.slot[units, j]
                 self.write(share_of(xp, plan, slot, values), slot)
 
-    def slots(self, xp: Any, default: Array) -> Array:
+    def slots(self, xp: Namespace, default: Array) -> Array:
         """All slots, those never written as in `default`."""
         if not self.index:
             return default

@@ -7,10 +7,10 @@ The ``..._entries`` name the features when the layout is made, ``features`` fill
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Entry, Flow, Injection
 from powergrid.engine.blocks import FeatureColumns
 from powergrid.engine.layout import Columns, Layout, Ledger
@@ -92,7 +92,7 @@ def settlement_entries(columns: Columns, ledger: Ledger) -> list[Named]:
     return [("", Entry(name, "$/MWh", *reach)) for name, reach in bounds]
 
 
-def forecast_scale(xp: Any, columns: Columns, rho: float, normal: Array) -> Array:
+def forecast_scale(xp: Namespace, columns: Columns, rho: float, normal: Array) -> Array:
     """Factors that turn true futures into forecasts, from standard normals ``(*batch, hours, series)``.
 
     Relative errors are AR(1) in the hour ahead: ``z_h = rho z_(h-1) + sqrt(1 - rho^2) e_h`` and the factor is
@@ -142,7 +142,7 @@ def features(
     return layout.view.blocks.join(xp, values, row.shape[:-1], row.dtype)
 
 
-def observation(xp: Any, layout: Layout, vector: Array) -> Array:
+def observation(xp: Namespace, layout: Layout, vector: Array) -> Array:
     """Each actor's entries, clipped to their bounds, ``(*batch, A, d_max)``; padding is zero."""
     view = layout.view
     seen = xp.minimum(xp.maximum(vector[..., view.index], view.low), view.high)

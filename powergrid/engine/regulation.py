@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from powergrid.core.backend import is_numpy, while_loop
+from powergrid.core.backend import Namespace, is_numpy, while_loop
 from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.engine.inverters import Following, at_rest
 from powergrid.engine.tick import Tick
@@ -101,12 +101,12 @@ def solve(
     return flow, (*devices[: layout.taps], final.taps, *devices[layout.taps + 1 :]), read
 
 
-def _kept(xp: Any, rest: Array, old: Flow, new: Flow) -> Flow:
+def _kept(xp: Namespace, rest: Array, old: Flow, new: Flow) -> Flow:
     """The old flow of environments at rest, to the bit, whatever their neighbours in the batch still do."""
     fields = zip(old, new, strict=True)
     return Flow(*(xp.where(rest.reshape(rest.shape + (1,) * (b.ndim - rest.ndim)), a, b) for a, b in fields))
 
 
-def _after(xp: Any, wanted: Array, left: Array) -> Array:
+def _after(xp: Namespace, wanted: Array, left: Array) -> Array:
     """Rounds left: none once every relay is at rest."""
     return xp.where((wanted != 0.0).any(), left - 1, 0)

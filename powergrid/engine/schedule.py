@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.engine import formulas
 from powergrid.engine.layout import Family, Layout
 from powergrid.engine.state import State
 
 
-def choose(xp: Any, layout: Layout, state: State, actions: Array) -> tuple[Array, Array]:
+def choose(xp: Namespace, layout: Layout, state: State, actions: Array) -> tuple[Array, Array]:
     """Fill the slots of agents that are due; all others hold.
 
     Parameters

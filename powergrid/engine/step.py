@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.coordination import layers as coordination
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import island_droop, ledger, local_policies, observations, regulation, schedule
 from powergrid.engine.gather import join
@@ -55,7 +56,7 @@ class _Settlement(NamedTuple):
 
 
 def step(
-    xp: Any, layout: Layout, params: Params, state: State, actions: Array, exogenous: Exogenous, noise: Noise
+    xp: Namespace, layout: Layout, params: Params, state: State, actions: Array, exogenous: Exogenous, noise: Noise
 ) -> tuple[State, Output]:
     """Advance every environment of a batch by one tick.
 
@@ -116,7 +117,7 @@ def step(
 
 
 def settled_slots(
-    xp: Any, layout: Layout, params: Params, state: State, exogenous: Exogenous, noise: Noise, policy: Any
+    xp: Namespace, layout: Layout, params: Params, state: State, exogenous: Exogenous, noise: Noise, policy: Any
 ) -> Array:
     """What is chosen in a tick where `policy` decides for all who act from outside, ``(*batch, K)``.
 
@@ -214,7 +215,7 @@ def _traded(
 
 
 def reset(
-    xp: Any,
+    xp: Namespace,
     layout: Layout,
     params: Params,
     key: Array,
@@ -367,7 +368,7 @@ def _measured(tick: Tick, flow: Flow, p_mw: Array) -> Array:
     return xp.where(flow.converged[..., None], with_net(xp, layout, measured_mw), 0.0)
 
 
-def with_net(xp: Any, layout: Layout, measured_mw: Array) -> Array:
+def with_net(xp: Namespace, layout: Layout, measured_mw: Array) -> Array:
     """Measurements, and behind them the net readings."""
     if not layout.meters.net.size:
         return measured_mw
@@ -407,7 +408,7 @@ def _device_accounts(tick: Tick, made: _Delivery, v_pu: Array, measured_mw: Arra
     return paid, priced
 
 
-def transfers(xp: Any, layout: Layout, money: Array) -> Array:
+def transfers(xp: Namespace, layout: Layout, money: Array) -> Array:
     """Money received from peers and utility, ``(*batch, accounts + 1)``; every row sums to zero.
 
     The ledger holds what each account pays; the utility is the other side.

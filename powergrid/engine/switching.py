@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.errors import NetworkError
 from powergrid.core.types import Array
 from powergrid.engine.gather import SumTo
@@ -109,7 +110,7 @@ class Switching:
     forming: tuple[tuple[tuple[int, ...], ...], ...] = ()
     islands: Islands | None = None
 
-    def draw(self, xp: Any, uniform: Array) -> Outages:
+    def draw(self, xp: Namespace, uniform: Array) -> Outages:
         """Outages of an episode from numbers in [0, 1), ``(*batch, 3 outages)``: whether, when and which."""
         e = len(self.outages)
         given = np.array([(o.earliest, o.latest, len(o.branches), o.probability) for o in self.outages], np.float32)
@@ -119,7 +120,7 @@ class Switching:
         which = xp.floor(uniform[..., 2 * e :] * count).astype(np.int32)
         return Outages(xp.where(happens, xp.minimum(begin, latest.astype(np.int32)), NEVER), which)
 
-    def topology(self, xp: Any, tick: Array, outages: Outages, devices: Sequence[Any]) -> Array:
+    def topology(self, xp: Namespace, tick: Array, outages: Outages, devices: Sequence[Any]) -> Array:
         """Index of the topology that holds at `tick` with the switches as they stand, ``(*batch,)``."""
         switches, e = len(self.as_given), len(self.outages)
         index = xp.zeros(tick.shape, np.int32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
 from powergrid.engine import schedule
 from powergrid.engine.layout import Layout, Params
@@ -35,7 +36,7 @@ class Tick(NamedTuple):
         All commands in physical units, ``(*batch, K)``; ``None`` until they are chosen.
     """
 
-    xp: Any
+    xp: Namespace
     layout: Layout
     params: Params
     state: State
@@ -77,7 +78,7 @@ class Tick(NamedTuple):
 
 
 def tick_of(
-    xp: Any, layout: Layout, params: Params, state: State, now: Array, noise: Noise, choices: Any = None
+    xp: Namespace, layout: Layout, params: Params, state: State, now: Array, noise: Noise, choices: Any = None
 ) -> Tick:
     """A tick from the state before it and its exogenous row."""
     v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)

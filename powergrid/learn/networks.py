@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 
 Stack = dict[str, dict[str, Array]]
@@ -39,7 +40,7 @@ def running(shape: tuple[int, ...]) -> Running:
     return Running(np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros((), np.float32))
 
 
-def merge(xp: Any, old: Running, samples: Array, memory: float = float("inf")) -> Running:
+def merge(xp: Namespace, old: Running, samples: Array, memory: float = float("inf")) -> Running:
     """Fold `samples`, ``(*batch, *old.mean.shape)``, into statistics that count as `memory` samples at most.
 
     Pairwise update of Chan, Golub and LeVeque, "Algorithms for computing the sample variance", The American
@@ -55,13 +56,13 @@ def merge(xp: Any, old: Running, samples: Array, memory: float = float("inf")) -
     return Running(old.mean + delta * share, merged, count)
 
 
-def normalise(xp: Any, stats: Running, values: Array) -> Array:
+def normalise(xp: Namespace, stats: Running, values: Array) -> Array:
     """Zero mean, unit variance, clipped to ``[-CLIP, CLIP]``; a feature that never moved stays near 0."""
     scaled = (values - stats.mean) / xp.sqrt(stats.var + _VARIANCE_FLOOR)
     return xp.clip(scaled, -CLIP, CLIP)
 
 
-def dense_stack(xp: Any, stack: Stack, x: Array) -> Array:
+def dense_stack(xp: Namespace, stack: Stack, x: Array) -> Array:
     """Output ``(*batch, n, k)`` of a stack for the inputs ``(*batch, n, d)`` of ``n`` agents.
 
     A kernel ``(d, h)`` serves all agents alike. Kernel rows beyond ``d`` belong to the one-hot agent number that the

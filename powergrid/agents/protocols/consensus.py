@@ -209,7 +209,7 @@ class Consensus(HorizontalProtocol):
             raise ConfigError([Issue("protocols", f"consensus: {message}", action)])
 
     @classmethod
-    def initial(cls, xp: Any, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Tracked:
+    def initial(cls, xp: Namespace, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Tracked:
         """Nothing is known, and everybody weighs one."""
         value, total, weight = (xp.zeros((*batch, width), dtype=dtype) for width in widths)
         return Tracked(value, total, weight + 1.0)

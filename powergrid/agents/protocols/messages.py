@@ -215,7 +215,7 @@ class _Messages(HorizontalProtocol):
         return Radio(self._dt_s, float(_DISTRIBUTIONS.index(self.settings.dist)), self.settings.max_age_s)
 
     @classmethod
-    def initial(cls, xp: Any, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Queue:
+    def initial(cls, xp: Namespace, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Queue:
         """Nothing is on its way, and nothing has arrived."""
         payload, arrives, sent_at, shown, delivered = (xp.zeros((*batch, width), dtype=dtype) for width in widths)
         return Queue(payload, arrives + _LOST, sent_at - 1.0, shown, delivered)

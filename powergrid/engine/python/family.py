@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from powergrid.agents.device_agent import DeviceAgent, Energy
+from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Injection
 
 OUTPUTS = ("p_mw", "q_mvar", "cost", "safety")
@@ -20,31 +21,35 @@ class Told(DeviceAgent):
     violation_names = ("safety",)
 
     @staticmethod
-    def step(xp: Any, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float) -> tuple[Any, Injection]:
+    def step(
+        xp: Namespace, params: Any, state: Any, command: Any, exogenous: Any, dt_h: float
+    ) -> tuple[Any, Injection]:
         """The command is the state."""
         return command, Injection(command.p_mw, command.q_mvar)
 
     @staticmethod
-    def money(xp: Any, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float) -> tuple[Array, ...]:
+    def money(
+        xp: Namespace, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
+    ) -> tuple[Array, ...]:
         """``cost`` [$/h] over the tick [$]."""
         return (state.cost * dt_h,)
 
     @staticmethod
     def violation(
-        xp: Any, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
+        xp: Namespace, params: Any, state: Any, injection: Injection, exogenous: Any, dt_h: float
     ) -> tuple[Array, ...]:
         """``safety`` [$/h] over the tick [$]."""
         return (state.safety * dt_h,)
 
     @staticmethod
-    def readings(xp: Any, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
+    def readings(xp: Namespace, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
         """Everything behind power, cost and safety."""
         found: tuple[Array, ...] = state[4:]
         return found
 
     @staticmethod
     def energy(
-        xp: Any, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float
+        xp: Namespace, params: Any, before: Any, after: Any, injection: Injection, exogenous: Any, dt_h: float
     ) -> Energy:
         """What is drawn is of use: nobody knows more [MWh]."""
         zero = injection.p_mw * 0.0
@@ -58,7 +63,7 @@ def family_of(readings: int, series: int, money: str = "cost", violation: str = 
     outputs = record("Outputs", (*OUTPUTS, *_numbered("reading", readings)))
     shown = record("Shown", _numbered("series", series))
 
-    def reset(xp: Any, params: Any, uniform: Array) -> Any:
+    def reset(xp: Namespace, params: Any, uniform: Array) -> Any:
         return outputs(*(uniform * 0.0 for _ in outputs._fields))
 
     kernels = {
