@@ -23,18 +23,16 @@ ROUNDS = 3
 """Clearings of a ``lindistflow`` market for which no operating point is known."""
 
 _NUMPY: Namespace = np
-NO_BLOCKS = Blocks(np.zeros(0), np.zeros(0))
-"""Blocks of a market without any."""
 
 
 def clear(
     plan: Plan,
     offers: Blocks,
-    bids: Blocks = NO_BLOCKS,
+    bids: Blocks | None = None,
     *,
     load_mw: Array | None = None,
     load_mvar: Array | None = None,
-    reserve: Blocks = NO_BLOCKS,
+    reserve: Blocks | None = None,
     reserve_mw: Array = 0.0,
     dispatch_mw: Array | None = None,
     control: Control | None = None,
@@ -48,12 +46,12 @@ def clear(
     plan
         From :func:`powergrid.markets.plan`.
     offers, bids
-        Blocks at the buses that the plan names, ``(*batch, o)`` and ``(*batch, d)``.
+        Blocks at the buses that the plan names, ``(*batch, o)`` and ``(*batch, d)``; nobody bids by default.
     load_mw, load_mvar
         Fixed demand of every bus [MW, Mvar], ``(*batch, m)``; by default the network's own. Reactive power counts in
         ``lindistflow`` only.
     reserve
-        Reserve offers of the plan's `reserve_participant`, ``(*batch, s)``.
+        Reserve offers of the plan's `reserve_participant`, ``(*batch, s)``; none by default.
     reserve_mw
         Required reserve [MW], ``(*batch,)``.
     dispatch_mw
@@ -159,13 +157,17 @@ def clear_arrays(
         As in :func:`clear`; :func:`traded` gives the dispatch of an earlier clearing.
     iterations
         Most iterations.
+
+    Raises
+    ------
+    ArgumentError
+        If blocks have another width than the plan.
     """
     none = 0.0 * load_mw
-    empty = Blocks(none[..., :0], none[..., :0])
     case = Case(
-        _not_negative(xp, offers),
-        empty if bids is None else _not_negative(xp, bids),
-        empty if reserve is None else _not_negative(xp, reserve),
+        _given(xp, "offers", offers, plan.n_offer, none),
+        _given(xp, "bids", bids, plan.n_bid, none),
+        _given(xp, "reserve", reserve, plan.n_reserve, none),
         load_mw,
         none if load_mvar is None else load_mvar,
         none[..., 0] if reserve_mw is None else reserve_mw,
@@ -178,17 +180,24 @@ def clear_arrays(
     return _cleared(xp, plan, case, point, control or Control(), rounds, solve)
 
 
-def _not_negative(xp: Namespace, blocks: Blocks) -> Blocks:
+def _given(xp: Namespace, kind: str, blocks: Blocks | None, width: int, none: Array) -> Blocks:
+    """Blocks with quantities of zero or more; of width zero where none are given."""
+    if blocks is None:
+        empty = none[..., :1] * xp.zeros(width, dtype=none.dtype)
+        return Blocks(empty, empty)
+    for name, column in zip(Blocks._fields, blocks, strict=True):
+        if column.shape[-1] != width:
+            raise ArgumentError(f"{kind}.{name} has shape {column.shape}; the plan has {width} of them: (..., {width})")
     return Blocks(xp.maximum(blocks.quantity_mw, 0.0 * blocks.quantity_mw), blocks.price_per_mwh)
 
 
 def checked(
     plan: Plan,
     offers: Blocks,
-    bids: Blocks,
+    bids: Blocks | None,
     load_mw: Array | None,
     load_mvar: Array | None,
-    reserve: Blocks,
+    reserve: Blocks | None,
     reserve_mw: Array,
 ) -> Case:
     """What is to be cleared, checked against the plan.
@@ -203,6 +212,8 @@ def checked(
             _column(f"{kind}.quantity_mw", given.quantity_mw, width),
             _column(f"{kind}.price_per_mwh", given.price_per_mwh, width),
         )
+        if given is not None
+        else Blocks(np.zeros(width), np.zeros(width))
         for kind, given, width in (
             ("offers", offers, plan.n_offer),
             ("bids", bids, plan.n_bid),
@@ -216,8 +227,8 @@ def checked(
         largest = np.max(np.abs(given.price_per_mwh), initial=0.0)
         if largest >= plan.balance_per_mwh:
             raise ArgumentError(
-                f"{kind}.price_per_mwh holds {largest:g}; give prices below {plan.balance_per_mwh:g}, ten times the "
-                "larger of lost_load_per_mwh and limit_per_mwh"
+                f"{kind}.price_per_mwh holds {largest:g}; give prices below {plan.balance_per_mwh:g}, a hundred times "
+                "the larger of lost_load_per_mwh and limit_per_mwh"
             )
     load = plan.load_mw if load_mw is None else _column("load_mw", load_mw, plan.n_bus)
     reactive = plan.load_mvar if load_mvar is None else _column("load_mvar", load_mvar, plan.n_bus)

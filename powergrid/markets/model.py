@@ -191,8 +191,8 @@ class Plan:
 
     @property
     def balance_per_mwh(self) -> float:
-        """Price at which the balance is not met, above all others [$/MWh]."""
-        return 10.0 * max(self.lost_load_per_mwh, self.limit_per_mwh)
+        """Price at which the balance is not met, above that of all limits of a feeder together [$/MWh]."""
+        return 100.0 * max(self.lost_load_per_mwh, self.limit_per_mwh)
 
     @cached_property
     def incidence(self) -> np.ndarray:

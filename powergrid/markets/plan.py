@@ -45,7 +45,7 @@ def plan(
     reference: str | Sequence[float] = "load",
     lost_load_per_mwh: float = 10_000.0,
     curtailment_per_mwh: float = 0.0,
-    limit_per_mwh: float = 100_000.0,
+    limit_per_mwh: float = 20_000.0,
     reserve_shortage_per_mwh: float = 1_000.0,
 ) -> Plan:
     """Plan a market: check network and places, and compute what does not change between clearings.

@@ -228,12 +228,14 @@ def test_what_cannot_be_cleared_is_refused_by_place_and_value() -> None:
     good = Blocks([10.0, 10.0], [1.0, 2.0])
     with pytest.raises(ArgumentError, match=r"offers.quantity_mw has shape \(1,\)"):
         markets.clear(plan, Blocks([10.0], [1.0, 2.0]))
+    with pytest.raises(ArgumentError, match=r"bids.price_per_mwh has shape \(2,\)"):
+        markets.clear_arrays(np, plan, Blocks(*map(np.array, good)), Blocks(np.zeros(0), np.zeros(2)), np.zeros(5))
     with pytest.raises(ArgumentError, match=r"offers.price_per_mwh\[1\] = nan"):
         markets.clear(plan, Blocks([10.0, 10.0], [1.0, np.nan]))
     with pytest.raises(ArgumentError, match=r"offers.quantity_mw\[0\] = -1"):
         markets.clear(plan, Blocks([-1.0, 10.0], [1.0, 2.0]))
-    with pytest.raises(ArgumentError, match=r"holds 1e\+06; give prices below 1e\+06"):
-        markets.clear(plan, Blocks([1.0, 10.0], [1e6, 2.0]))
+    with pytest.raises(ArgumentError, match=r"holds 1e\+07; give prices below 2e\+06"):
+        markets.clear(plan, Blocks([1.0, 10.0], [1e7, 2.0]))
     with pytest.raises(ArgumentError, match='bus "4", which is not'):
         markets.clear(plan, good, load_mw=np.eye(5)[4])
     with pytest.raises(ArgumentError, match="reserve_participant"):
