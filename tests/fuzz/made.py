@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 import powergrid
+from powergrid.agents.base import Observability
 from powergrid.config import schema, schema_network
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
 from powergrid.config.findings import known_names
@@ -63,6 +64,8 @@ def made(draw: random.Random) -> dict[str, Any]:
         ("penalties", schema.Penalties),
         ("forecast", schema.Forecast),
     ):
+        if key == "simulation" and draw.random() < 0.2:
+            data[key]["intervals"] = {"device": 900, "grid": draw.choice((900, 3600)), "system": 86400}
         if draw.random() < 0.2:
             data[key] = data.get(key, {}) | _some(draw, section, 1, without=("episode_length", "time_step"))
     return data
@@ -89,8 +92,9 @@ def _agent(draw: random.Random, number: int, places: dict[str, tuple[str, ...]],
         agent["phases"] = draw.choice(("a", "b", "c", "ab", "abc"))
     if draw.random() < 0.1:
         agent["interval"] = draw.choice((60, 900, 1800, 86400, 10**8))
-    if draw.random() < 0.1:
-        agent["observability"] = "full"
+        agent["offset"] = draw.choice((0, 0, 60, 900, 10**8))
+    if draw.random() < 0.2:
+        agent["observability"] = draw.choice(get_args(Observability))
     return agent
 
 
