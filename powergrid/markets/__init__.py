@@ -7,7 +7,6 @@ flow; :func:`clear_arrays` is the one for kernels.
 from __future__ import annotations
 
 from powergrid.markets.blocks import Blocks, quadratic_blocks
-from powergrid.markets.clear import clear, clear_arrays
 from powergrid.markets.clearing import (
     LIMIT_EXCEEDED,
     NOT_CONVERGED,
@@ -18,8 +17,9 @@ from powergrid.markets.clearing import (
     payments,
     traded,
 )
+from powergrid.markets.methods import clear, clear_arrays
 from powergrid.markets.model import Plan
-from powergrid.markets.plan import METHODS, MODELS, plan
+from powergrid.markets.planning import METHODS, MODELS, plan
 
 __all__ = [
     "LIMIT_EXCEEDED",

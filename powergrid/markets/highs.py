@@ -6,6 +6,7 @@ before.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Simplex:
         import highspy
 
         self._highspy = highspy
+        self._lock = Lock()  # threads that clear the same plan share its solver
         self._solver = highs.solver(
             presolve="off",
             solver="simplex",
@@ -51,10 +53,30 @@ class Simplex:
         matrix = np.broadcast_to(program.matrix, (*batch, *program.matrix.shape[-2:]))
         matrix = matrix.reshape(-1, *program.matrix.shape[-2:])
         n, r = matrix.shape[-1], matrix.shape[-2]
+        with self._lock:
+            x, price, converged, iterations = self._solve_each(
+                cost, low, high, matrix, row_low, row_high, program.penalty
+            )
+        return Solution(
+            x.reshape(*batch, n), price.reshape(*batch, r), converged.reshape(batch), iterations.reshape(batch)
+        )
+
+    def _solve_each(
+        self,
+        cost: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        matrix: np.ndarray,
+        row_low: np.ndarray,
+        row_high: np.ndarray,
+        penalty: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Columns, row prices, success and iterations of each program, one a row."""
+        n, r = matrix.shape[-1], matrix.shape[-2]
         x, price = np.zeros((len(cost), n)), np.zeros((len(cost), r))
         converged, iterations = np.zeros(len(cost), bool), np.zeros(len(cost), np.int64)
         for i in range(len(cost)):
-            one = Program(cost[i], low[i], high[i], matrix[i], row_low[i], row_high[i], program.penalty)
+            one = Program(cost[i], low[i], high[i], matrix[i], row_low[i], row_high[i], penalty)
             self._pass(one)
             self._solver.setBasis(self._basis)
             self._solver.run()
@@ -64,9 +86,7 @@ class Simplex:
                 x[i] = np.clip(np.array(found.col_value)[:n], low[i], high[i])
                 price[i] = np.array(found.row_dual)
             iterations[i] = self._solver.getInfo().simplex_iteration_count
-        return Solution(
-            x.reshape(*batch, n), price.reshape(*batch, r), converged.reshape(batch), iterations.reshape(batch)
-        )
+        return x, price, converged, iterations
 
     def _pass(self, program: Program) -> None:
         """Hand a program over: the whole of it, or only numbers where the matrix is that of the last one."""

@@ -16,7 +16,7 @@ from powergrid.markets.blocks import Blocks
 from powergrid.markets.clearing import Clearing, read, traded
 from powergrid.markets.highs import Simplex
 from powergrid.markets.model import Linear, Plan
-from powergrid.markets.plan import METHODS
+from powergrid.markets.planning import METHODS
 from powergrid.markets.program import Program, Solution
 
 ROUNDS = 3
