@@ -313,6 +313,13 @@ class DeviceAgent(Agent):
         """Rating with which this unit can form the grid of an island [MVA]; 0 if it needs a grid to follow."""
         return 0.0
 
+    def firm_mw(self) -> float | None:
+        """Power that this unit can inject at any time it is told to [MW].
+
+        ``None`` where weather, users or earlier ticks decide.
+        """
+        return None
+
     # -- kernels, pure and shape-free
 
     @staticmethod

@@ -35,11 +35,17 @@ class Member(NamedTuple):
         Its name.
     p_low_mw, p_high_mw
         Least and most that its units can inject together [MW].
+    p_firm_mw
+        What its units can inject at any time they are told to, whatever weather, users and stores are like [MW].
+    not_firm
+        Its units that can promise nothing.
     """
 
     id: str
     p_low_mw: float
     p_high_mw: float
+    p_firm_mw: float = 0.0
+    not_firm: tuple[str, ...] = ()
 
 
 class Members(tuple[Member, ...]):

@@ -367,6 +367,11 @@ class Generator(DeviceAgent, from_module=True):
         """Its rating, if it forms grids."""
         return self.settings.sn_mva if self.settings.grid_forming else 0.0
 
+    def firm_mw(self) -> float | None:
+        """Its highest power, unless it ramps or has to be started."""
+        slow = self.settings.commitment or self.settings.ramp_mw_per_h is not None
+        return None if slow else self.settings.p_max_mw
+
     def refill(self) -> None:
         """Its worth follows no price of energy."""
         return None

@@ -337,6 +337,10 @@ class Storage(DeviceAgent, from_module=True):
         """Its inverter's rating, if it forms grids."""
         return self.settings.sn_mva if self.settings.grid_forming else 0.0
 
+    def firm_mw(self) -> float:
+        """Zero: it can always stop to charge, and discharge only what it holds."""
+        return 0.0
+
     def refill(self) -> Refill:
         """The whole window at full power."""
         settings = self.settings

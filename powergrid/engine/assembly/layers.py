@@ -112,12 +112,15 @@ def _graph(parts: Parts, members: Sequence[Any], topology: Topology) -> Graph:
 
 def _member(agent: Any) -> Member:
     """The member with the active power that its units can inject."""
+    units = [device for device in (agent, *agent.descendants()) if getattr(device, "role", "") == "injection"]
     low = high = 0.0
-    for device in (agent, *agent.descendants()):
-        entry = device.action_entries().get("p_mw") if getattr(device, "role", "") == "injection" else None
+    for device in units:
+        entry = device.action_entries().get("p_mw")
         if entry is not None:
             low, high = low + entry.low, high + entry.high
-    return Member(agent.id, low, high)
+    firm_mw = [device.firm_mw() for device in units]
+    not_firm = tuple(device.id for device, power in zip(units, firm_mw, strict=True) if power is None)
+    return Member(agent.id, low, high, sum(power or 0.0 for power in firm_mw), not_firm)
 
 
 def _order_slots(book: SlotBook, action: Action, members: Sequence[Any], parent: Any) -> np.ndarray:
