@@ -30,6 +30,8 @@ _TINY = 1e-9
 """Width of a column, as a share of the power scale, below which it is fixed."""
 _MARGIN = 0.1
 """Room left beyond what a row can reach, as a share of it, where a bound is farther away or missing."""
+_LEAST = 1e-30
+"""Distance from a bound, and price of a bound, below which float32 would have no reciprocal."""
 _STEP = 0.995
 """Share of the way to the nearest bound that a step takes."""
 
@@ -139,8 +141,11 @@ def solve(xp: Namespace, program: Program, *, iterations: int = ITERATIONS) -> S
         high = xp.where(s.bounded, centre - t * at.z_high + dv * dh, 0.0)
         dv, dy, dl, dh = direction(low, high)
         a_v, a_z = lengths(dv / _STEP, dl / _STEP, dh / _STEP)
+        least = _LEAST + 0.0 * v
         left = xp.where(s.bounded, t - a_v * dv, 1.0)  # not width - v, which would be zero at the end
-        new = (v + a_v * dv, left, at.y + a_z * dy, at.z_low + a_z * dl, at.z_high + a_z * dh)
+        z_low = xp.maximum(at.z_low + a_z * dl, least)
+        z_high = xp.where(s.bounded, xp.maximum(at.z_high + a_z * dh, least), 0.0)
+        new = (xp.maximum(v + a_v * dv, least), xp.maximum(left, least), at.y + a_z * dy, z_low, z_high)
 
         error = xp.maximum(
             xp.max(xp.abs(primal), axis=-1, keepdims=True),
