@@ -26,6 +26,27 @@ class NoColumns(NamedTuple):
     """Columns of a protocol that has none."""
 
 
+class Unit(NamedTuple):
+    """One unit of a member whose active power is free, while an environment is built.
+
+    Attributes
+    ----------
+    p_low_mw, p_high_mw
+        Least and most that it can inject [MW].
+    burns_fuel
+        Whether it has a marginal cost.
+    cost_per_mwh, slope_per_mw2h
+        Marginal cost at zero power [$/MWh] and its rise [$/MWh per MW]: the line through the marginal cost at the
+        ends of its range, never falling.
+    """
+
+    p_low_mw: float
+    p_high_mw: float
+    burns_fuel: bool = False
+    cost_per_mwh: float = 0.0
+    slope_per_mw2h: float = 0.0
+
+
 class Member(NamedTuple):
     """One member while an environment is built.
 
@@ -39,6 +60,9 @@ class Member(NamedTuple):
         What its units can inject at any time they are told to, whatever weather, users and stores are like [MW].
     not_firm
         Its units that can promise nothing.
+    units
+        Its units whose active power is free, in the order of their commands among those of `Context.governed` where
+        ``p_mw`` alone is governed.
     """
 
     id: str
@@ -46,6 +70,7 @@ class Member(NamedTuple):
     p_high_mw: float
     p_firm_mw: float = 0.0
     not_firm: tuple[str, ...] = ()
+    units: tuple[Unit, ...] = ()
 
 
 class Members(tuple[Member, ...]):
@@ -184,7 +209,8 @@ class Context(NamedTuple):
     v_pu
         Voltage at each member [pu], ``(*batch, members)``: of the last tick before the flow, of this one after it.
     governed
-        Commands that the protocol governs, in physical units, ``(*batch, commands)``.
+        Commands that the protocol governs, in physical units, ``(*batch, commands)``: member by member, and unit by
+        unit in each.
     command_member
         Member whose command each of them is, ``(commands,)``.
     tables

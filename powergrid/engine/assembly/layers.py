@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.protocol import Action, Added, Member, Members, Protocol, entry_of
+from powergrid.agents.device_agent import DeviceAgent
+from powergrid.agents.protocol import Action, Added, Member, Members, Protocol, Unit, entry_of
 from powergrid.coordination.channels import Channels, Column, Replacements
 from powergrid.coordination.deciders import commands_all
 from powergrid.coordination.graph import Topology, graph_of
@@ -112,15 +113,29 @@ def _graph(parts: Parts, members: Sequence[Any], topology: Topology) -> Graph:
 
 def _member(agent: Any) -> Member:
     """The member with the active power that its units can inject."""
-    units = [device for device in (agent, *agent.descendants()) if getattr(device, "role", "") == "injection"]
-    low = high = 0.0
-    for device in units:
-        entry = device.action_entries().get("p_mw")
-        if entry is not None:
-            low, high = low + entry.low, high + entry.high
-    firm_mw = [device.firm_mw() for device in units]
-    not_firm = tuple(device.id for device, power in zip(units, firm_mw, strict=True) if power is None)
-    return Member(agent.id, low, high, sum(power or 0.0 for power in firm_mw), not_firm)
+    devices = [device for device in (agent, *agent.descendants()) if getattr(device, "role", "") == "injection"]
+    free = [(device, device.action_entries().get("p_mw")) for device in devices]
+    units = tuple(_unit(device, entry) for device, entry in free if entry is not None)
+    firm_mw = [device.firm_mw() for device in devices]
+    return Member(
+        agent.id,
+        p_low_mw=sum(unit.p_low_mw for unit in units),
+        p_high_mw=sum(unit.p_high_mw for unit in units),
+        p_firm_mw=sum(power or 0.0 for power in firm_mw),
+        not_firm=tuple(device.id for device, power in zip(devices, firm_mw, strict=True) if power is None),
+        units=units,
+    )
+
+
+def _unit(device: Any, entry: Entry) -> Unit:
+    """A unit with the line through its marginal cost at the ends of its range."""
+    low, high = entry.low, entry.high
+    if type(device).marginal_cost is DeviceAgent.marginal_cost:
+        return Unit(low, high)
+    start = max(low, 0.0)
+    first, last = map(float, device.marginal_cost(np, device.params(), np.array([start, high])))
+    slope = max(last - first, 0.0) / max(high - start, 1e-9)
+    return Unit(low, high, True, first - slope * start, slope)
 
 
 def _order_slots(book: SlotBook, action: Action, members: Sequence[Any], parent: Any) -> np.ndarray:
@@ -183,13 +198,19 @@ def _layer(
     below = [{agent.id, *(under.id for under in agent.descendants())} for agent in members]
     tariff = [tariffs.account(owner) for owner in account]
     settled_with = ownership.account(item.parent) if vertical and pays(item.protocol) else DROPPED
-    governed = [
-        (int(family.slot[row, j]), k)
+    slots = {
+        (id, name): int(family.slot[row, j])
         for family in families
         for j, name in enumerate(family.kernel.Command._fields)
         for row, id in enumerate(family.ids)
-        for k, ids in enumerate(below)
-        if name in item.added.governs and id in ids and family.free[row, j]
+        if name in item.added.governs and family.free[row, j]
+    }
+    governed = [
+        (slots[under.id, name], k)
+        for k, agent in enumerate(members)
+        for under in (agent, *agent.descendants())
+        for name in item.added.governs
+        if (under.id, name) in slots
     ]
     speakers = members if not vertical else [item.parent]
     turns = np.array([turn_of(parts, agent) for agent in speakers], dtype=int).reshape(-1, 2)

@@ -1,0 +1,294 @@
+"""Cooperative dispatch by the alternating direction method of multipliers (ADMM).
+
+The units of all members together cover the members' own load at the least cost,
+
+    minimise  sum_j f_j(p_j)   subject to   sum_j p_j = D,   low_j <= p_j <= high_j,
+
+with convex costs ``f_j(p) = b_j p + s_j p^2 / 2``. No unit shows its cost or its limits to anybody. Two forms:
+
+``exchange`` (Boyd et al., "Distributed optimization and statistical learning via the alternating direction method of
+multipliers", Foundations and Trends in Machine Learning 3, 2011, section 7.3.2): everybody knows the average imbalance
+of the last iteration,
+
+    p_j    <- argmin f_j(p) - price p + rho / 2 (p - p_j + imbalance)^2,   imbalance = (sum p - D) / n
+    price  <- price - rho imbalance
+
+``consensus`` (section 7.1 on the dual problem, with neighbours in place of a centre: Chang, Hong and Wang, "Multi-agent
+distributed optimization via inexact consensus ADMM", IEEE Trans. Signal Processing 63, 2015, algorithm 1): everybody
+has a price of its own and learns the prices of its neighbours alone,
+
+    y_i      <- y_i + c sum_j (price_i - price_j)
+    p_i      <- argmin f_i(p) - m_i p + (p - l_i + y_i)^2 / (2 w_i),   m_i = mean_j (price_i + price_j) / 2
+    price_i  <- m_i - (p_i - l_i + y_i) / w_i,   w_i = 2 c d_i
+
+with the number of neighbours `d_i`. A member with its load `l_i` is a node, and so is each of its units, which is
+linked with its member alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from powergrid.agents.protocol import Added, Channel, Context, HorizontalProtocol, Members, ProtocolSettings, Unit
+from powergrid.core.backend import Namespace, sum_into
+from powergrid.core.errors import ConfigError, Issue
+from powergrid.core.types import Array
+from powergrid.plugins import register_protocol
+
+_PRICE_PER_MWH = 10_000.0
+"""Bound of prices in observations."""
+_LEAST_RISE_PER_MWH = 10.0
+"""Rise of the marginal cost over the whole range of a unit, below which a penalty does not follow it."""
+
+
+class Settings(ProtocolSettings):
+    """Parameters of cooperative dispatch."""
+
+    form: Literal["exchange", "consensus"] = Field(
+        "exchange",
+        description="exchange: everybody knows the average imbalance; consensus: everybody knows the prices of its "
+        "neighbours in `topology`",
+    )
+    rounds_per_tick: int = Field(50, ge=1, le=500, description="iterations in a tick")
+    rho: float | None = Field(
+        None, gt=0, description="penalty [$/MWh per MW]; twice the geometric mean of the units' marginal-cost slopes"
+    )
+    target_mw: float | None = Field(
+        None, description="injection of all units together [MW]; the members' own load where it is not given"
+    )
+    other_cost_per_mwh: float = Field(
+        0.0, description="marginal cost of units that burn no fuel, such as the worth of stored energy [$/MWh]"
+    )
+
+
+class Penalty(NamedTuple):
+    """Penalty [$/MWh per MW], iterations in a tick, form (1 consensus), target [MW] and whether it is given."""
+
+    rho: float
+    rounds_per_tick: float
+    consensus: float
+    target_mw: float
+    has_target: float
+
+
+class Agreement(NamedTuple):
+    """What is kept between iterations and ticks.
+
+    Attributes
+    ----------
+    power_mw
+        Power of each unit [MW].
+    price_per_mwh, dual_mw
+        Price of each node, members before units [$/MWh], and what holds it to its neighbours' [MW].
+    load_mw
+        Own load of each member [MW], metered in the last tick.
+    """
+
+    power_mw: Array
+    price_per_mwh: Array
+    dual_mw: Array
+    load_mw: Array
+
+
+class Tables(NamedTuple):
+    """Costs and limits of the nodes, members before units, and their links.
+
+    Attributes
+    ----------
+    cost_per_mwh, slope_per_mw2h
+        Marginal cost at zero power and its rise [$/MWh per MW]; nodes of members have neither.
+    low_mw, high_mw
+        Limits [MW]; zero for nodes of members.
+    degree
+        Number of links of each node.
+    sender, receiver
+        Nodes of each directed link.
+    unit_member
+        Member of each unit.
+    """
+
+    cost_per_mwh: np.ndarray
+    slope_per_mw2h: np.ndarray
+    low_mw: np.ndarray
+    high_mw: np.ndarray
+    degree: np.ndarray
+    sender: np.ndarray
+    receiver: np.ndarray
+    unit_member: np.ndarray
+
+
+class Sent(NamedTuple):
+    """Price of each member [$/MWh], and what all units inject beyond what is needed [MW]."""
+
+    admm_price: Array
+    admm_residual: Array
+
+
+def exchange(
+    xp: Namespace, here: Tables, rho: float, rounds: int, load_mw: Array, power_mw: Array, price: Array
+) -> tuple[Array, Array]:
+    """Iterations in which everybody knows the average imbalance.
+
+    Parameters
+    ----------
+    load_mw
+        What the units have to inject together [MW], ``(*batch, 1)``, within their limits.
+    power_mw, price
+        Where to start: powers of the units [MW], ``(*batch, units)``, and the price [$/MWh], ``(*batch, 1)``.
+
+    Returns
+    -------
+    power_mw, price
+        Likewise.
+    """
+    units = power_mw.shape[-1]
+    first = len(here.cost_per_mwh) - units
+    cost, slope = here.cost_per_mwh[first:], here.slope_per_mw2h[first:]
+    low, high = here.low_mw[first:], here.high_mw[first:]
+    power, price = 1.0 * power_mw, 1.0 * price
+    imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / units
+    for _ in range(rounds):
+        wanted = (price - cost + rho * (power - imbalance)) / (slope + rho)
+        power = xp.minimum(xp.maximum(wanted, low), high)
+        imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / units
+        price = price - rho * imbalance
+    return power, price
+
+
+def consensus(
+    xp: Namespace, here: Tables, rho: float, rounds: int, load_mw: Array, price: Array, dual_mw: Array
+) -> tuple[Array, Array, Array]:
+    """Iterations in which every node knows the prices of its neighbours.
+
+    Parameters
+    ----------
+    load_mw
+        Load at the nodes [MW], ``(*batch, nodes)``.
+    price, dual_mw
+        Where to start: prices [$/MWh] and what holds them together [MW], ``(*batch, nodes)``.
+
+    Returns
+    -------
+    power_mw, price, dual_mw
+        Powers of the nodes [MW], and the others likewise.
+    """
+    nodes = price.shape[-1]
+    link = 0.5 / rho
+    weight = 2.0 * link * here.degree
+    price, dual, power = 1.0 * price, 1.0 * dual_mw, 0.0 * price
+    for _ in range(rounds):
+        heard = sum_into(xp, xp.take(price, here.sender, axis=-1), here.receiver, nodes)
+        dual = dual + link * (here.degree * price - heard)
+        middle = 0.5 * (price + heard / here.degree)
+        wanted = (middle - here.cost_per_mwh + (load_mw - dual) / weight) / (here.slope_per_mw2h + 1.0 / weight)
+        power = xp.minimum(xp.maximum(wanted, here.low_mw), here.high_mw)
+        price = middle - (power - load_mw + dual) / weight
+    return power, price, dual
+
+
+@register_protocol("admm")
+class CooperativeDispatch(HorizontalProtocol):
+    """Members' units cover the members' own load at the least cost, without showing their costs to anybody.
+
+    The protocol commands the active power of all units of its members (``p_mw``). The load is what the members' meters
+    showed in the last tick, less what the units were commanded to inject: power that a unit could not deliver, such as
+    that of an empty battery, is spread over all of them in the next tick. What lies beyond the limits of all units
+    together is left to the utility. Units are taken as they are committed; energy limits and ramps are not part of the
+    problem. Prices and powers are kept from tick to tick, so that few iterations follow a load that changes slowly.
+    """
+
+    Settings, Params, State = Settings, Penalty, Agreement
+    linked = True
+    needs_connected = True
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
+        self._rho = 1.0
+
+    def params(self) -> Penalty:
+        """Penalty, iterations, form and target."""
+        given = self.settings
+        target = 0.0 if given.target_mw is None else given.target_mw
+        consensus = float(given.form == "consensus")
+        return Penalty(self._rho, float(given.rounds_per_tick), consensus, target, float(given.target_mw is not None))
+
+    def entries(self, members: Members) -> Added:
+        """Price and residual; the units' power is governed."""
+        units = [unit for member in members for unit in member.units]
+        if not units:
+            hint = "name members with a unit whose power is free, such as a DG or an ESS"
+            raise ConfigError([Issue("protocols", "admm: its members have no unit to dispatch", hint)])
+        exchanged = self.settings.form == "exchange"
+        if exchanged and not members.graph.is_full:
+            message = f"admm: topology {members.graph.name}: in the exchange form everybody knows the imbalance"
+            raise ConfigError([Issue("protocols", message, "leave topology out, or choose form: consensus")])
+        tables = self._tables(members, units, exchanged)
+        first = len(members)
+        slope, span = tables.slope_per_mw2h[first:], (tables.high_mw - tables.low_mw)[first:]
+        rises = np.maximum(slope, _LEAST_RISE_PER_MWH / np.maximum(span, 1e-6))
+        self._rho = self.settings.rho or 2.0 * float(np.exp(np.log(rises).mean()))
+        nodes, most = first + len(units), float(np.abs([tables.low_mw, tables.high_mw]).sum())
+        return Added(
+            channels=(
+                Channel("admm_price", "$/MWh", -_PRICE_PER_MWH, _PRICE_PER_MWH),
+                Channel("admm_residual", "MW", -most, most),
+            ),
+            governs=("p_mw",),
+            tables=tables,
+            widths=(len(units), nodes, nodes, first),
+        )
+
+    def _tables(self, members: Members, units: list[Unit], exchanged: bool) -> Tables:
+        """Costs, limits and links of the nodes."""
+        first = len(members)
+        of = np.array([k for k, member in enumerate(members) for _ in member.units], dtype=int)
+        other = self.settings.other_cost_per_mwh
+        costs = [unit.cost_per_mwh if unit.burns_fuel else other for unit in units]
+        above, unit = np.zeros(first), first + np.arange(len(units))
+        links = np.zeros((0, 2), int) if exchanged else members.graph.links
+        down, up = np.stack([of, unit], axis=1), np.stack([unit, of], axis=1)
+        links = np.concatenate([links, down, up])
+        return Tables(
+            cost_per_mwh=np.concatenate([above, costs]),
+            slope_per_mw2h=np.concatenate([above, [unit.slope_per_mw2h for unit in units]]),
+            low_mw=np.concatenate([above, [unit.p_low_mw for unit in units]]),
+            high_mw=np.concatenate([above, [unit.p_high_mw for unit in units]]),
+            degree=np.bincount(links[:, 1], minlength=first + len(units)).astype(float),
+            sender=links[:, 0],
+            receiver=links[:, 1],
+            unit_member=of,
+        )
+
+    @staticmethod
+    def before(xp: Namespace, ctx: Context, state: Agreement, orders: Any) -> tuple[Agreement, Sent, Array]:
+        """Iterate from where the last tick ended, and command the powers that result."""
+        here, given, members = ctx.tables, ctx.params, state.load_mw.shape[-1]
+        load = xp.sum(state.load_mw, axis=-1, keepdims=True)
+        if given.has_target > 0.0:
+            load = 0.0 * load + given.target_mw
+        low = xp.sum(here.low_mw, axis=-1, keepdims=True)
+        needed = xp.minimum(xp.maximum(load, low), xp.sum(here.high_mw, axis=-1, keepdims=True))
+        rounds, dual = int(given.rounds_per_tick), 1.0 * state.dual_mw
+        if given.consensus > 0.0:
+            # what the utility covers, or the target, changes the load of all members alike
+            own = state.load_mw + (needed - xp.sum(state.load_mw, axis=-1, keepdims=True)) / members
+            own = xp.concatenate((own, 0.0 * state.power_mw), axis=-1)
+            power, price, dual = consensus(xp, here, given.rho, rounds, own, state.price_per_mwh, dual)
+            power = power[..., members:]
+        else:
+            power, common = exchange(xp, here, given.rho, rounds, needed, state.power_mw, state.price_per_mwh[..., :1])
+            price = common + 0.0 * state.price_per_mwh
+        residual = xp.sum(power, axis=-1, keepdims=True) - needed
+        sent = Sent(price[..., :members], residual + 0.0 * state.load_mw)
+        return Agreement(power, price, dual, state.load_mw), sent, power
+
+    @staticmethod
+    def after(
+        xp: Namespace, ctx: Context, state: Agreement, metered_mwh: Array
+    ) -> tuple[Agreement, tuple[()], tuple[()], tuple[()]]:
+        """Own load of each member: what was metered, and what its units were to inject."""
+        own = sum_into(xp, state.power_mw, ctx.tables.unit_member, metered_mwh.shape[-1])
+        return state._replace(load_mw=metered_mwh / ctx.dt_h + own), (), (), ()
