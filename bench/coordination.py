@@ -3,15 +3,15 @@
     python bench/coordination.py [--repeats 15]
 
 ``p2p_microgrids`` stands against itself without its market and with every agent learned, and 100 batteries under
-``rule_based`` against 100 learned ones. Times are processor time of one environment's step, the least of several
-windows of 90 steps, so that other work on the machine does not count.
+``rule_based`` against 100 learned ones. Times are processor time of one environment's step. Both play the same 90
+ticks several times in turn, and the mean of each tick's least counts, so that other work on the machine hardly does.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,38 +56,43 @@ def batteries(policy: str, count: int = 100) -> dict[str, Any]:
     }
 
 
-def least(reset: Callable[[], Any], step: Callable[[], Any], repeats: int) -> float:
-    """Least processor time of a step over windows of an episode [s]."""
-    best = float("inf")
+Episode = tuple[Callable[[], Any], Callable[[], Any]]
+"""What begins the same ticks anew, and what plays one."""
+
+
+def least(episodes: Sequence[Episode], repeats: int) -> list[float]:
+    """Mean over the ticks of the least processor time that each took [s], by episode."""
+    taken = np.full((len(episodes), STEPS), np.inf)
     for _ in range(repeats):
-        reset()
-        begin = time.process_time()
-        for _ in range(STEPS):
-            step()
-        best = min(best, (time.process_time() - begin) / STEPS)
-    return best
+        for best, (reset, step) in zip(taken, episodes, strict=True):
+            reset()
+            for k in range(STEPS):
+                begin = time.process_time()
+                step()
+                best[k] = min(best[k], time.process_time() - begin)
+    return [float(best.mean()) for best in taken]
 
 
-def one_environment(source: Mapping[str, Any], repeats: int) -> float:
-    """Through PettingZoo's dicts [s]."""
+def one_environment(source: Mapping[str, Any]) -> Episode:
+    """Through PettingZoo's dicts."""
     env = powergrid.make(source)
     env.reset(seed=0)
     actions = {agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.possible_agents}
-    return least(lambda: env.reset(seed=0), lambda: env.step(actions), repeats)
+    return lambda: env.reset(seed=0), lambda: env.step(actions)
 
 
-def many_environments(source: Mapping[str, Any], repeats: int) -> float:
-    """Per environment of a batch [s]."""
+def many_environments(source: Mapping[str, Any]) -> Episode:
+    """A whole batch."""
     env = powergrid.make_vec(source, COUNT)
     env.reset(seed=0)
     actions = np.zeros((COUNT, len(env.possible_agents), env.world.layout.action_size))
-    return least(lambda: env.reset(seed=0), lambda: env.step_array(actions), repeats) / COUNT
+    return lambda: env.reset(seed=0), lambda: env.step_array(actions)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15, help="windows of 90 steps")
+    parser.add_argument("--repeats", type=int, default=15, help="how often each tick is played")
     repeats = parser.parse_args().repeats
     rows = [
         ("p2p_microgrids: market and local policies", "no market, learned agents only", *trading()),
@@ -97,7 +102,10 @@ def main() -> None:
     for header in ("what", "against", "one environment", "ratio", f"one of {COUNT}", "ratio"):
         table.add_column(header, justify="left" if header in ("what", "against") else "right", overflow="fold")
     for name, other, *sources in rows:
-        single, batch = ([cost(source, repeats) for source in sources] for cost in (one_environment, many_environments))
+        single, batch = (
+            [taken / count for taken in least([episode(source) for source in sources], repeats)]
+            for episode, count in ((one_environment, 1), (many_environments, COUNT))
+        )
         cells = [(f"{1e6 * a:.1f} / {1e6 * b:.1f}", f"{a / b:.2f}") for a, b in (single, batch)]
         table.add_row(name, other, *cells[0], *cells[1])
     Console(width=110).print(table)
