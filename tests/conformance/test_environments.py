@@ -28,7 +28,14 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 FIXED_INFO = {"cost", "costs", "money", "converged", "due", "due_next", "available", "clipped", "day"}
 
 
-@pytest.fixture(scope="module", params=preset_names())
+LARGE = {"feeder_1000_agents"}
+"""Presets whose every step takes long on NumPy and JAX."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in preset_names()],
+)
 def preset(request) -> str:
     return request.param
 

@@ -11,6 +11,7 @@ from powergrid.agents.curves import curtailed as curve
 from powergrid.config.sources import preset_names
 from powergrid.engine.step import settled_slots
 from powergrid.plugins.registries import POLICIES
+from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 
 BASELINES = (
@@ -150,13 +151,16 @@ def test_no_trade_is_the_rule_where_nothing_is_traded(everything):
     assert commands(everything, "no_trade") == commands(everything, "rule_based")
 
 
-@pytest.mark.parametrize("source", [*preset_names(), pytest.param(nature(), marks=pytest.mark.slow, id="nature")])
+SOURCES = [pytest.param(name, marks=pytest.mark.slow if "1000" in name else ()) for name in preset_names()]
+
+
+@pytest.mark.parametrize("source", [*SOURCES, pytest.param(nature(), marks=pytest.mark.slow, id="nature")])
 @pytest.mark.filterwarnings("ignore:lmp_solver")
 def test_numpy_and_jax_decide_the_same_in_batches(source):
     jax = pytest.importorskip("jax")
     from powergrid.core.backend import jax_float64
 
-    simulation = Simulation(powergrid.make(source).world)
+    simulation = Simulation(build(source, method="zbus", tol_pu=1e-11))  # curves of inverters need the flow
     days = np.array([[18, 60], [200, 300]], dtype=np.int32)
     state, *_ = simulation.reset(np.arange(8, dtype=np.uint32).reshape(2, 2, 2), days)
     seen = []
@@ -169,7 +173,7 @@ def test_numpy_and_jax_decide_the_same_in_batches(source):
             given = jax.tree.map(jax.numpy.asarray, seen[0])
             other = jax.jit(lambda *given, act=policy: settled_slots(jax.numpy, simulation.layout, *given, act))(*given)
             assert other.dtype == state.slots.dtype
-            assert np.abs(np.asarray(other) - slots).max() <= 1e-12
+            assert np.abs(np.asarray(other) - slots).max() <= 1e-9
 
 
 def test_volt_var_is_a_droop_with_a_dead_band():
