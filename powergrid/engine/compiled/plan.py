@@ -291,8 +291,9 @@ class _Sums:
 
 
 def _by_target(sums: Any, count: int) -> list[tuple[Array, Array]]:
-    """Sources and weights of each of so many sums."""
-    order = np.argsort(sums.target, kind="stable")
+    """Sources and weights of each of so many sums; what has no target is in none."""
+    kept = np.flatnonzero(sums.target >= 0)
+    order = kept[np.argsort(sums.target[kept], kind="stable")]
     ends = np.searchsorted(sums.target[order], np.arange(1, count))
     return list(zip(*(np.split(part[order], ends) for part in (sums.source, sums.weights)), strict=True))
 
