@@ -20,7 +20,7 @@ from files import KINDS
 from mutants import mutant
 
 import powergrid
-from powergrid.core.errors import ConfigError
+from powergrid.core.errors import AgentError, ConfigError
 
 STEPS = 3
 SECONDS = {"numpy": 120, "auto": 900}
@@ -45,8 +45,11 @@ def trial(given: Any, backend: str = "numpy") -> str:
         return "refused"
     if resolved.empty_split(resolved.default_split) is not None:  # as `powergrid validate` refuses it
         return "refused"
-    env = powergrid.make(resolved, backend=backend)
-    observations, _ = env.reset(seed=0)
+    try:
+        env = powergrid.make(resolved, backend=backend)
+        observations, _ = env.reset(seed=0)
+    except (ConfigError, AgentError):  # what a protocol or a policy that plans finds in its members, by name
+        return "refused"
     _all_finite("observations at reset", observations)
     draw = np.random.default_rng(0)
     for _ in range(STEPS):
