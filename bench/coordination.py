@@ -98,7 +98,7 @@ def main() -> None:
         ("p2p_microgrids: market and local policies", "no market, learned agents only", *trading()),
         ("100 batteries: rule_based", "learned", batteries("rule_based"), batteries("learned")),
     ]
-    table = Table(title="processor time of one environment's step [us]")
+    table = Table(title="processor time of one environment's step \\[us]")
     for header in ("what", "against", "one environment", "ratio", f"one of {COUNT}", "ratio"):
         table.add_column(header, justify="left" if header in ("what", "against") else "right", overflow="fold")
     for name, other, *sources in rows:

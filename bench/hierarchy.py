@@ -116,7 +116,7 @@ def many_environments(source: Mapping[str, Any]) -> Run:
 
 def hierarchy(repeats: int) -> Table:
     """Time of a step with hierarchy and messages over that without."""
-    table = Table(title="processor time of one environment's step, 100 batteries [us]; in brackets over flat")
+    table = Table(title="processor time of one environment's step, 100 batteries \\[us]; in brackets over flat")
     for header in ("environment", "numbers observed", "PettingZoo", f"one of {COUNT}", "messages delivered per tick"):
         table.add_column(header, justify="left" if header == "environment" else "right", overflow="fold")
     rows = {
@@ -139,7 +139,7 @@ def hierarchy(repeats: int) -> Table:
 def growth(repeats: int, most: int) -> Table:
     """Steps per second by number of agents, and the exponent of the growth of a step's time."""
     table = Table(title="flat environments through PettingZoo's dicts")
-    for header in ("agents", "step [us]", "steps/s", "exponent"):
+    for header in ("agents", "step \\[us]", "steps/s", "exponent"):
         table.add_column(header, justify="right")
     before: tuple[int, float] | None = None
     for count in (10, 100, 1000, 10_000):

@@ -122,11 +122,7 @@ def test_the_new_bus_is_fed_through_its_transformer() -> None:
     assert v["834", "b"] - v["low", "b"] == pytest.approx(drop, abs=1e-8)
 
 
-WITH_PHASES = tuple(name for name in preset_names() if name != "feeder_1000_agents")
-"""The medium-voltage grid of the Upper Rhine is published without its phases."""
-
-
-@pytest.mark.parametrize("preset", WITH_PHASES)
+@pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_runs_a_day_on_every_phase(preset: str) -> None:
     env = powergrid.make(preset, phases="three", backend="numpy")
     assert env.world.network.is_three_phase
