@@ -15,7 +15,7 @@ def validate_command(
 ) -> None:
     """Check configurations and report all faults with file, line, path, value and what is allowed.
 
-    The command builds and writes nothing. Files under `plugins:` run only with `--plugins`; without it, a list contains
+    The command writes nothing. Files under `plugins:` run only with `--plugins`; without it, a list contains
     what depends on them, which is no fault. The exit code is 1 if a file has a fault.
 
     Examples:
@@ -27,6 +27,7 @@ def validate_command(
     from powergrid.cli.output import print_error, print_line, print_unread
     from powergrid.config import load_config
     from powergrid.core.errors import ConfigError, PowerGridError
+    from powergrid.worlds.check_members import check_members
 
     faulty = False
     for file in files:
@@ -35,6 +36,8 @@ def validate_command(
             issue = None if resolved.unchecked else resolved.empty_split(resolved.default_split)
             if issue is not None:
                 raise ConfigError([issue])
+            if not resolved.unchecked:
+                check_members(resolved)
         except (PowerGridError, OSError) as error:
             faulty = True
             print_error(error)

@@ -21,6 +21,7 @@ from mutants import mutant
 
 import powergrid
 from powergrid.core.errors import AgentError, ConfigError
+from powergrid.worlds.check_members import check_members
 
 STEPS = 3
 SECONDS = {"numpy": 120, "auto": 900}
@@ -46,10 +47,11 @@ def trial(given: Any, backend: str = "numpy") -> str:
     if resolved.empty_split(resolved.default_split) is not None:  # as `powergrid validate` refuses it
         return "refused"
     try:
-        env = powergrid.make(resolved, backend=backend)
-        observations, _ = env.reset(seed=0)
-    except (ConfigError, AgentError):  # what a protocol or a policy that plans finds in its members, by name
+        check_members(resolved)  # as `powergrid validate` does
+    except (ConfigError, AgentError):
         return "refused"
+    env = powergrid.make(resolved, backend=backend)
+    observations, _ = env.reset(seed=0)
     _all_finite("observations at reset", observations)
     draw = np.random.default_rng(0)
     for _ in range(STEPS):
