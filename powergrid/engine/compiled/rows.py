@@ -55,7 +55,7 @@ class Rows(NamedTuple):
     write: Any
 
 
-def _pointer(context: Any, builder: Any, kind: Any, table: Any, number: Any) -> Any:
+def pointer_to(context: Any, builder: Any, kind: Any, table: Any, number: Any) -> Any:
     """Pointer to a number of an array or of what a C pointer points at."""
     data = table if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, table).data
     return builder.gep(data, [number])
@@ -66,7 +66,7 @@ def _access(lanes: int) -> tuple[Any, Any, Any]:
 
     def place(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> Any:
         number = builder.mul(row, ir.Constant(row.type, lanes))
-        return builder.bitcast(_pointer(context, builder, kind, table, number), vector)
+        return builder.bitcast(pointer_to(context, builder, kind, table, number), vector)
 
     @intrinsic
     def get(typingctx, table, row):
@@ -98,13 +98,13 @@ def _turn_in(typingctx, rows, width, who, column, table, row):
         kinds, vector = signature.args, ir.VectorType(ir.DoubleType(), SIDE).as_pointer()
         lines = []
         for lane in range(SIDE):
-            env = builder.load(_pointer(context, builder, kinds[2], arguments[2], ir.IntType(64)(lane)))
+            env = builder.load(pointer_to(context, builder, kinds[2], arguments[2], ir.IntType(64)(lane)))
             number = builder.add(builder.mul(env, arguments[1]), arguments[3])
-            pointer = builder.bitcast(_pointer(context, builder, kinds[0], arguments[0], number), vector)
+            pointer = builder.bitcast(pointer_to(context, builder, kinds[0], arguments[0], number), vector)
             lines.append(builder.load(pointer, align=8))
         for k, line in enumerate(turned(builder, lines)):
             number = builder.mul(builder.add(arguments[5], ir.IntType(64)(k)), ir.IntType(64)(SIDE))
-            pointer = builder.bitcast(_pointer(context, builder, kinds[4], arguments[4], number), vector)
+            pointer = builder.bitcast(pointer_to(context, builder, kinds[4], arguments[4], number), vector)
             builder.store(line, pointer, align=8)
         return context.get_dummy_value()
 
@@ -120,14 +120,14 @@ def _turn_out(typingctx, table, row, rows, width, who, column):
         lines = []
         for k in range(SIDE):
             number = builder.mul(builder.add(arguments[1], ir.IntType(64)(k)), ir.IntType(64)(SIDE))
-            pointer = builder.bitcast(_pointer(context, builder, kinds[0], arguments[0], number), vector.as_pointer())
+            pointer = builder.bitcast(pointer_to(context, builder, kinds[0], arguments[0], number), vector.as_pointer())
             lines.append(builder.load(pointer, align=8))
         single = kinds[2].dtype == types.float32
         target = ir.VectorType(ir.FloatType(), SIDE) if single else vector
         for lane, line in enumerate(turned(builder, lines)):
-            env = builder.load(_pointer(context, builder, kinds[4], arguments[4], ir.IntType(64)(lane)))
+            env = builder.load(pointer_to(context, builder, kinds[4], arguments[4], ir.IntType(64)(lane)))
             number = builder.add(builder.mul(env, arguments[3]), arguments[5])
-            pointer = _pointer(context, builder, kinds[2], arguments[2], number)
+            pointer = pointer_to(context, builder, kinds[2], arguments[2], number)
             value = builder.fptrunc(line, target) if single else line
             builder.store(value, builder.bitcast(pointer, target.as_pointer()), align=4 if single else 8)
         return context.get_dummy_value()

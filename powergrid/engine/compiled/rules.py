@@ -60,11 +60,12 @@ from numba import types
 from powergrid.agents.device_agent import Outlook
 from powergrid.agents.policy import Unit
 from powergrid.engine.compiled import vector_types as xp
+from powergrid.engine.compiled.forecasts import forecast
 from powergrid.engine.compiled.kernels import c_function, compiled
 from powergrid.engine.compiled.rows import {rows}
 
 Params, State, Command, Exogenous = {device}.Params, {device}.State, {device}.Command, {device}.Exogenous
-get, put, fill = {rows}.get, {rows}.put, {rows}.fill
+get, put, fill, LANES = {rows}.get, {rows}.put, {rows}.fill, {rows}.lanes
 n_, f_ = types.int64, types.float64
 r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
 '''
@@ -200,7 +201,7 @@ def _loop(
         name=name,
         kinds=", ".join("r_" for _ in more),
         more=", ".join(more),
-        ahead=tuple_of("", [f"get(now, ahead + {hour})" for hour in range(hours)]),
+        ahead=f"forecast(now, ahead, LANES, {hours})",
         settled=f"get(prices, places[{place} * n + u])" if settles else "fill(0.0)",
         body=body,
         **_unit(kernel, kinds),

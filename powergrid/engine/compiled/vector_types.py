@@ -87,7 +87,10 @@ def _float_to_lanes(context: Any, builder: Any, given: Any, wanted: Any, value: 
 
 @lower_cast(MaskType, LanesType)
 def _mask_to_lanes(context: Any, builder: Any, given: Any, wanted: Any, value: Any) -> Any:
-    return builder.uitofp(value, ir.VectorType(ir.DoubleType(), wanted.count))
+    ones, zeros = (
+        ir.Constant(ir.VectorType(ir.DoubleType(), wanted.count), [number] * wanted.count) for number in (1.0, 0.0)
+    )
+    return builder.select(value, ones, zeros)  # one instruction, where a conversion takes several
 
 
 @lower_cast(types.Boolean, MaskType)
@@ -208,12 +211,10 @@ def _by_lane(builder: Any, name: str, *values: Any) -> Any:
     return found
 
 
-def _smaller(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.or_(builder.fcmp_ordered("<", a, b), builder.fcmp_unordered("uno", a, a)), a, b)
-
-
-def _larger(builder: Any, a: Any, b: Any) -> Any:
-    return builder.select(builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a)), a, b)
+def _extreme(builder: Any, sign: str, a: Any, b: Any) -> Any:
+    """The processor's own minimum or maximum, which takes `a` where either is NaN, and `b` where that is."""
+    either = builder.select(builder.fcmp_ordered(sign, b, a), b, a)
+    return builder.select(builder.fcmp_unordered("uno", b, b), b, either)
 
 
 def _word(write: Callable, arguments: int) -> Any:
@@ -234,9 +235,9 @@ def _word(write: Callable, arguments: int) -> Any:
     return intrinsic(one if arguments == 1 else two)
 
 
-minimum = _word(_smaller, 2)
+minimum = _word(lambda builder, a, b: _extreme(builder, "<", a, b), 2)
 """Smaller of two numbers, NaN if either is."""
-maximum = _word(_larger, 2)
+maximum = _word(lambda builder, a, b: _extreme(builder, ">", a, b), 2)
 """Larger of two numbers, NaN if either is."""
 abs = _word(lambda builder, a: _call(builder, "fabs", a), 1)
 """Magnitude."""
