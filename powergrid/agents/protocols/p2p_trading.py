@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from powergrid.agents.protocol import (
@@ -19,6 +20,7 @@ from powergrid.agents.protocol import (
     Trades,
 )
 from powergrid.core.backend import Namespace, may_hold, tied_sums, ties, unsorted
+from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
@@ -28,6 +30,7 @@ _TINY_MWH = 1e-7
 """Energy below a tenth of a watt-hour is rounding of the sums, not an executed order that may move the price."""
 _ROUNDING = 16.0
 """The same in units in the last place of all demand, which is more where float32 sums many MWh."""
+_Limit = Annotated[float, Field(ge=0)]
 
 
 class Settings(ProtocolSettings):
@@ -37,12 +40,23 @@ class Settings(ProtocolSettings):
         "uniform", description="one price for all trades of a tick, or each matched pair at its midpoint"
     )
     max_energy_mwh: float = Field(10.0, gt=0, description="bound of the traded energy in observations [MWh]")
+    pcc_limit_mw: _Limit | dict[str, _Limit] | None = Field(
+        None,
+        description="most power that a member may trade at its point of common coupling, either way: one limit for all "
+        "members, or one by name; no limit where none is given [MW]",
+    )
 
 
 class Pricing(NamedTuple):
     """Whether each matched pair settles at its own midpoint (1) or all trades at one price (0)."""
 
     pay_as_bid: float
+
+
+class Tables(NamedTuple):
+    """Most power that each member may trade [MW], ``(members,)``; infinite without a limit."""
+
+    pcc_limit_mw: np.ndarray
 
 
 class Limits(NamedTuple):
@@ -188,12 +202,22 @@ def _with_utility(xp: Namespace, paid: Array) -> Array:
 
 @register_protocol("p2p_trading", aliases=("p2p", "peer_to_peer"))
 class PeerToPeerTrading(HorizontalProtocol):
-    """Each member posts one limit price between feed-in and retail; its metered net energy is the quantity.
+    r"""Each member posts one limit price between feed-in and retail; its metered net energy is the quantity.
 
     The auction clears after the power flow, so nobody can sell energy that did not arrive. What the auction leaves is
     settled with the utility at the retail or feed-in price. Bidding one's true marginal value is not optimal in such an
     auction: a price halfway between two orders rewards shading the limit towards the other side, the more so under
     ``pay_as_bid``, where every trade's price depends on the own limit.
+
+    With `pcc_limit_mw` :math:`L_k` the order of member :math:`k`, whose point of common coupling exchanges the energy
+    :math:`E_k` in a tick of length :math:`\Delta t`, has the quantity
+
+    .. math:: \min(\max(E_k, -L_k \Delta t), L_k \Delta t)
+
+    before the auction clears, so no trade puts more than :math:`L_k` on its connection in either direction. What a
+    member exchanges beyond it is settled with the utility; the limit is on trades and changes no command. Limits of the
+    network between members, as in Guerrero, Chapman and Verbic, "Decentralized P2P energy trading under network
+    constraints in a low-voltage network", IEEE Trans. Smart Grid 10(5), 2019, are not checked trade by trade.
     """
 
     Settings, Params, State, Orders = Settings, Pricing, Limits, LimitPrice
@@ -204,7 +228,13 @@ class PeerToPeerTrading(HorizontalProtocol):
         return Pricing(float(self.settings.pricing == "pay_as_bid"))
 
     def entries(self, members: Sequence[Member]) -> Added:
-        """A limit price each; last clearing price and energy bought; what is paid to peers and to the utility."""
+        """A limit price each; last clearing price and energy bought; what is paid to peers and to the utility.
+
+        Raises
+        ------
+        ConfigError
+            If `pcc_limit_mw` names somebody who is no member.
+        """
         bound = self.settings.max_energy_mwh
         return Added(
             actions=(Action("limit_price", "1", 0.0, 1.0, meaning="price_share"),),
@@ -213,7 +243,26 @@ class PeerToPeerTrading(HorizontalProtocol):
                 Channel("p2p_bought", "MWh", -bound, bound, reports="traded_energy"),
             ),
             money_names=Paid._fields,
+            tables=Tables(self._pcc_limits([member.id for member in members])),
         )
+
+    def _pcc_limits(self, ids: Sequence[str]) -> np.ndarray:
+        """Most power that each member may trade [MW]."""
+        given = self.settings.pcc_limit_mw
+        if not isinstance(given, dict):
+            return np.full(len(ids), np.inf if given is None else given)
+        issues = [
+            Issue(
+                "protocols",
+                f'p2p_trading: pcc_limit_mw: "{name}" is no member',
+                nearest(name, ids) or f"members: {', '.join(ids)}",
+            )
+            for name in given
+            if name not in ids
+        ]
+        if issues:
+            raise ConfigError(issues)
+        return np.array([given.get(id, np.inf) for id in ids], dtype=float)
 
     @staticmethod
     def trades(state: Limits, sent: Mapping[str, Array]) -> Trades:
@@ -229,7 +278,9 @@ class PeerToPeerTrading(HorizontalProtocol):
     @staticmethod
     def after(xp: Namespace, ctx: Context, state: Limits, metered_mwh: Array) -> tuple[Limits, Sent, Paid, tuple[()]]:
         """Clear, pay the trades at one price or pair by pair, and the rest at the tariff."""
-        cleared = clear(xp, state.limit_per_mwh, metered_mwh)
+        most_mwh = ctx.tables.pcc_limit_mw * ctx.dt_h
+        offered_mwh = xp.maximum(xp.minimum(metered_mwh, most_mwh), -most_mwh)
+        cleared = clear(xp, state.limit_per_mwh, offered_mwh)
         bought, price = cleared.bought_mwh, cleared.price_per_mwh
         trades = price * bought
         if ctx.params.pay_as_bid > 0.0:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from powergrid.agents.protocol import Context
+import powergrid
+from powergrid.agents.protocol import Context, Member
 from powergrid.agents.protocols.p2p_trading import PeerToPeerTrading, clear, pay_as_bid
+from powergrid.core.errors import ConfigError
+from powergrid.testing import check_protocol
 
 RETAIL, FEED_IN = 90.0, 36.0
 
@@ -25,7 +28,7 @@ def context(market, retail, feed_in):
         v_pu=nothing,
         governed=nothing[..., :0],
         command_member=np.zeros(0, int),
-        tables=(),
+        tables=market.entries([Member(f"m{k}", 0.0, 0.0) for k in range(nothing.shape[-1])]).tables,
         uniform=nothing,
     )
 
@@ -136,6 +139,68 @@ def test_rest_is_settled_at_the_tariff():
     assert sent.p2p_price == pytest.approx([middle, middle])
     assert trades == pytest.approx([-0.4 * middle, 0.4 * middle, 0.0])
     assert utility == pytest.approx([-0.6 * RETAIL, 0.0, 0.6 * RETAIL])
+
+
+@pytest.mark.parametrize("pricing", ["uniform", "pay_as_bid"])
+def test_no_trade_goes_beyond_the_limit_at_the_connection(pricing):
+    """0.25 h at 0.4 MW are 0.1 MWh: beyond them everybody deals with the utility, and all accounts sum to zero."""
+    rng = np.random.default_rng(5)
+    metered, shares = rng.normal(0.0, 0.2, (200, 4)), rng.random((200, 4))
+    free, *_ = settle(shares, metered, pricing=pricing)
+    sent, trades, utility = settle(shares, metered, pricing=pricing, pcc_limit_mw={"m0": 0.4, "m2": 0.0})
+    most = np.array([0.1, np.inf, 0.0, np.inf])
+    assert (np.abs(sent.p2p_bought) <= most + 1e-15).all()
+    assert (np.abs(free.p2p_bought[:, [0, 2]]) > most[[0, 2]]).any(0).all()  # without limits they trade more
+    assert (np.abs(sent.p2p_bought[:, 0]) > 0.0999).any()  # the limit is reached
+    _, bought = clear(np, FEED_IN + shares * (RETAIL - FEED_IN), np.clip(metered, -most, most))
+    assert (sent.p2p_bought == bought).all()
+    rest = metered - sent.p2p_bought
+    owed = RETAIL * np.maximum(rest, 0.0) + FEED_IN * np.minimum(rest, 0.0)
+    assert utility[:, :-1] == pytest.approx(-owed, abs=1e-12)
+    for transfers in (trades, utility):
+        assert np.abs(transfers.sum(-1)).max() <= 1e-9
+    alone = -(RETAIL * np.maximum(metered, 0.0) + FEED_IN * np.minimum(metered, 0.0))
+    assert (trades[:, :-1] + utility[:, :-1] >= alone - 1e-6).all()
+
+
+def test_one_limit_for_all_and_limits_that_bind_nobody():
+    metered, shares = np.array([1.0, -0.4, -0.3]), [1.0, 0.0, 0.1]
+    sent, *_ = settle(shares, metered, pcc_limit_mw=0.8)
+    assert sent.p2p_bought == pytest.approx([0.2, -0.2, 0.0])
+    free, trades, utility = settle(shares, metered)
+    wide = settle(shares, metered, pcc_limit_mw=4.0)
+    assert (wide[0].p2p_bought == free.p2p_bought).all()
+    assert (wide[1] == trades).all()
+    assert (wide[2] == utility).all()
+
+
+def test_limits_of_strangers_and_below_zero_are_refused():
+    market = PeerToPeerTrading(pcc_limit_mw={"microgrid_l": 0.5})
+    with pytest.raises(ConfigError, match=r'"microgrid_l" is no member\s+did you mean "microgrid_1"\?'):
+        market.entries([Member("microgrid_1", 0.0, 0.0), Member("factory", 0.0, 0.0)])
+    for wrong in (-0.1, {"m0": -0.1}, True, "much"):
+        with pytest.raises(ValueError, match="pcc_limit_mw"):
+            PeerToPeerTrading(pcc_limit_mw=wrong)
+
+
+def test_the_example_trades_within_its_limits():
+    env = powergrid.make("configs/p2p_with_limits.yaml", backend="numpy")
+    env.reset(seed=0)
+    coordination, rng = env.world.layout.coordination, np.random.default_rng(0)
+    limits_mwh = coordination.layers[0].added.tables.pcc_limit_mw * env.world.layout.settings.dt_h
+    bought = [k for k, column in enumerate(coordination.signals) if column.entry.name == "p2p_bought"]
+    most = np.zeros(len(limits_mwh))
+    while env.agents:
+        env.step({agent: rng.uniform(-1.0, 1.0, env.action_space(agent).shape) for agent in env.agents})
+        most = np.maximum(most, np.abs(env._state.signals[bought]))
+        assert env.output.transfers.sum() == pytest.approx(0.0, abs=1e-9)
+    assert (most <= limits_mwh + 1e-12).all()
+    assert most[0] == pytest.approx(limits_mwh[0], abs=1e-12)
+
+
+@pytest.mark.slow
+def test_every_form_of_the_step_gives_the_same():
+    check_protocol("p2p_trading", pcc_limit_mw={"battery_1": 0.1, "battery_3": 0.05})
 
 
 def test_limit_shares_span_the_band():
