@@ -64,8 +64,9 @@ def _base(config: NetworkConfig, folder: Path) -> AnyNetwork:
     else:
         assert config.base is not None, "the schema demands one of base and file"
         network = _registered(config.base, {"phases": config.phases, **config.options})
-    if config.load_scale != 1.0 or config.sgen_scale != 1.0:
-        network = scaled(network, load=config.load_scale, static=config.sgen_scale)
+    if (config.load_scale, config.sgen_scale, config.gen_scale) != (1.0, 1.0, 1.0):
+        factors = {"load": config.load_scale, "static": config.sgen_scale, "generation": config.gen_scale}
+        network = scaled(network, **factors)
     return network if config.source_pu is None else replace(network, source_v_pu=config.source_pu)
 
 

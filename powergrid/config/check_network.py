@@ -246,13 +246,17 @@ def _check_topologies(
 
 
 def _check_static(findings: Findings, written: dict[str, Any], grid: Grid) -> None:
-    """Note every rule for generation and storage that matches none."""
+    """Note every rule and factor for generation and storage that matches none."""
     places: list[tuple[Keys, dict[str, Any], str]] = [(("network",), written, "")]
     for i, item in entries(written.get("modifications")):
         attach = section(item, "attach")
         places.append((("network", "modifications", i, "attach"), attach, str(attach.get("name", ""))))
     assert grid.network is not None, "rules are checked against a network"
     static, area = grid.network.static_generators, grid.network.buses.area
+    holding = () if grid.network.is_three_phase else grid.network.generators.name
+    if written.get("gen_scale") not in (None, 1) and not holding and not grid.lost:
+        message = "the network has no generators that hold a voltage"
+        findings.add(("network", "gen_scale"), message, "leave it out")
     for path, held, own in places:
         here = [name for name, bus in zip(static.name, static.bus, strict=True) if not own or area[bus] == own]
         rule = held.get("sgen_series")

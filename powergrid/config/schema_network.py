@@ -142,6 +142,12 @@ class NetworkConfig(Section):
         "while storage stays constant; or one for each pattern on the names of both, such as {PV*: pv_pu}, the first "
         "that matches; otherwise constant",
     )
+    gen_scale: float = Field(
+        1.0,
+        ge=0,
+        description="factor on the active power of the network's generators that hold a voltage [1]; 0: they hold it "
+        "without feeding in, for devices that stand at their buses",
+    )
     modifications: list[Modification] = Field(default_factory=list, description="changes, made in this order")
     regulators: Annotated[list[RegulatorRule], one_or_many(RegulatorRule)] = Field(
         default_factory=list, description="settings of voltage regulators"

@@ -18,10 +18,13 @@ _TRANSFORMER_KEYS = ("sn_mva", "vk_percent", "vkr_percent")
 NEW_BUS_TRANSFORMER = {"sn_mva": 2.5, "vk_percent": 5.75, "vkr_percent": 5.75 / np.hypot(1.0, 8.0)}  # X/R = 8
 
 
-def scaled(network: Kind, *, load: float = 1.0, shunt: float = 1.0, static: float = 1.0) -> Kind:
+def scaled(
+    network: Kind, *, load: float = 1.0, shunt: float = 1.0, static: float = 1.0, generation: float = 1.0
+) -> Kind:
     """The same network with all loads multiplied by `load`, all shunts by `shunt`, static generators by `static` [1].
 
-    Balanced or three-phase. A factor on the loads leaves generation and storage as they are.
+    Balanced or three-phase. A factor on the loads leaves generation and storage as they are. `generation` multiplies
+    the active power of generators, which hold their voltage whatever they feed in.
     """
     loads, shunts, fed = network.loads, network.shunts, network.static_generators
     changes: dict[str, Any] = {
@@ -30,6 +33,9 @@ def scaled(network: Kind, *, load: float = 1.0, shunt: float = 1.0, static: floa
     }
     if static != 1.0 and len(fed.name):
         changes["static_generators"] = fed._replace(p_mw=fed.p_mw * static, q_mvar=fed.q_mvar * static)
+    held = getattr(network, "generators", None)  # three-phase networks have none
+    if generation != 1.0 and held is not None:
+        changes["generators"] = held._replace(p_mw=held.p_mw * generation)
     return replace(network, **changes)
 
 

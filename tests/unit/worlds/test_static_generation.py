@@ -128,3 +128,17 @@ def test_show_says_what_generation_follows(file, tmp_path):
     assert "2 static generators, 1 storage: 0.650 MW" in shown
     assert "0.800 MW of the network's own follow pv_pu" in shown
     assert "-0.150 MW of the network's own stay constant (network.sgen_series gives them another)" in shown
+
+
+def test_generators_hold_their_voltage_without_feeding_in():
+    agents = [{"id": "dg", "type": "DG", "bus": "2", "params": {"p_max_mw": 5.0}}]
+    env = powergrid.make({"network": {"base": "case30", "gen_scale": 0}, "agents": agents}, backend="numpy")
+    env.reset(seed=0, options=DAY)
+    env.step({"dg": np.full(1, -1.0)})
+    flow, network = env.output.flow, env.world.network
+    np.testing.assert_allclose(flow.v_pu[network.generators.bus], network.generators.v_set_pu, atol=1e-6)
+    row = env.world.table[DAY["day"] * 96 + np.arange(1)][0]
+    load_mw = row[env.world.layout.grid.load_series] @ env.world.layout.grid.load_p_mw.sum(-1)
+    np.testing.assert_allclose(flow.p_slack_mw - flow.loss_mw, load_mw, atol=1e-6)
+    with pytest.raises(ConfigError, match="no generators that hold a voltage"):
+        powergrid.load_config(world("none.json") | {"network": {"base": "ieee13", "gen_scale": 0.5}})
