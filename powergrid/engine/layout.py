@@ -20,10 +20,11 @@ from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine import formulas
 from powergrid.engine.assembly.metering import Metering
-from powergrid.engine.blocks import Blocks, CostColumns, FeatureColumns, MoneyColumns
+from powergrid.engine.blocks import Blocks, CostColumns, MoneyColumns
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
 from powergrid.engine.switching import Switching
+from powergrid.engine.view import View
 from powergrid.networks.regulation import Relays
 
 SHARED = -1
@@ -293,42 +294,6 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class View:
-    """What agents see.
-
-    Attributes
-    ----------
-    entries
-        Every feature of the environment, in the order of the feature vector.
-    blocks
-        Where the features of each kind lie.
-    index
-        Features of each actor and Python agent, ``(A, d_max)``; padding points at feature 0.
-    valid
-        False for padding, ``(A, d_max)``.
-    sizes
-        Entries of each of them.
-    low, high
-        Bounds, ``(A, d_max)``.
-    central
-        Features of the central state: everything that any actor sees, once.
-    """
-
-    entries: tuple[tuple[str, Entry], ...]
-    blocks: Blocks[FeatureColumns]
-    index: np.ndarray
-    valid: np.ndarray
-    sizes: tuple[int, ...]
-    low: np.ndarray
-    high: np.ndarray
-    central: np.ndarray
-
-    def labels(self, row: int) -> tuple[str, ...]:
-        """Labels of one acting agent."""
-        return tuple(self.entries[i][1].label(self.entries[i][0]) for i in self.index[row, : self.sizes[row]])
-
-
-@dataclass(frozen=True)
 class Grid:
     """The network: its own loads, what units inject, and how its power flow is solved.
 
@@ -516,8 +481,13 @@ class Layout:
 
     @property
     def acting(self) -> int:
-        """Rows of actions and observations in a step: actors and Python agents."""
+        """Rows of actions in a step: actors and Python agents."""
         return len(self.actors) + len(self.python_agents)
+
+    @property
+    def seen_by_actors(self) -> int:
+        """Numbers that actors observe; those of Python agents follow them."""
+        return int(self.view.offsets[len(self.actors)])
 
     def net_load(self, xp: Namespace, params: Params, row: Array) -> Array:
         """The network's own load minus available renewable power of each account [MW], ``(*batch, accounts + 1)``."""

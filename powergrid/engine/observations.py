@@ -143,7 +143,6 @@ def features(
 
 
 def observation(xp: Namespace, layout: Layout, vector: Array) -> Array:
-    """Each actor's entries, clipped to their bounds, ``(*batch, A, d_max)``; padding is zero."""
+    """Entries of all actors, clipped to their bounds, ``(*batch, N)``."""
     view = layout.view
-    seen = xp.minimum(xp.maximum(vector[..., view.index], view.low), view.high)
-    return seen if view.valid.all() else xp.where(view.valid, seen, 0.0)
+    return xp.minimum(xp.maximum(vector[..., view.index], view.low), view.high)

@@ -16,7 +16,7 @@ class Results(NamedTuple):
     Attributes
     ----------
     observation
-        ``(B, A, d_max)``.
+        Numbers of all agents, one after the other, ``(B, N)``; see :class:`powergrid.engine.view.View`.
     reward, cost
         Reward, and sum of the priced violations [$], ``(B, A)``.
     money, costs
@@ -44,12 +44,14 @@ class Results(NamedTuple):
         """Views of some environments."""
         return Results(*[array[which] for array in self])
 
-    def of_first(self, agents: int) -> Results:
-        """Views of the first agents: those that outside code acts for."""
-        if self.reward.shape[1] == agents:
+    def of_actors(self, layout: Layout) -> Results:
+        """Views of the agents that outside code acts for, who come first."""
+        actors = len(layout.actors)
+        if self.reward.shape[1] == actors:
             return self
-        by_agent = ("observation", "reward", "cost", "due", "clipped", "available")
-        return self._replace(**{name: getattr(self, name)[:, :agents] for name in by_agent})
+        by_agent = ("reward", "cost", "due", "clipped", "available")
+        rows = {name: getattr(self, name)[:, :actors] for name in by_agent}
+        return self._replace(observation=self.observation[:, : layout.seen_by_actors], **rows)
 
 
 def blank_results(layout: Layout, count: int, dtype: Any = np.float32) -> Results:
@@ -61,7 +63,7 @@ def blank_results(layout: Layout, count: int, dtype: Any = np.float32) -> Result
     ledger, available = layout.ledger, np.empty((count, agents), np.bool_)
     available.fill(True)
     return Results(
-        observation=np.empty((count, *layout.view.index.shape), dtype),
+        observation=np.empty((count, len(layout.view.index)), dtype),
         reward=np.empty((count, agents), np.float64),
         cost=np.empty((count, agents), np.float64),
         money=np.empty((count, rows, len(ledger.money_names)), np.float64),

@@ -104,7 +104,8 @@ class Output(NamedTuple):
     Attributes
     ----------
     observation
-        ``(*batch, A, d_max)``, in physical units, clipped to its bounds.
+        Numbers of all agents, one after the other, in physical units, clipped to their bounds, ``(*batch, N)``; see
+        :class:`powergrid.engine.view.View`.
     central
         State for a central critic, ``(*batch, c)``.
     money

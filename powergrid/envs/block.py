@@ -36,7 +36,6 @@ class Block:
         self.world, self.rows, self.days = world, rows, days
         size = rows.stop - rows.start
         self.simulation = Simulation(world, backend, size)
-        self._acting = len(world.layout.actors)
         self.seed_key = np.zeros((size, 2), np.uint32)
         self.episode = np.zeros(size, np.int32)
         self.day = np.zeros(size, np.int32)
@@ -57,7 +56,7 @@ class Block:
         return self._state
 
     def reset(self, seeds: Array | None, days: Array | None) -> tuple[Array, Array, Array]:
-        """Start episodes; return first observations, float32 ``(E, A, d_max)``, ``converged`` and ``available``."""
+        """Start episodes; return first observations, float32 ``(E, N)``, ``converged`` and ``available``."""
         if seeds is not None:
             self.seed_key = random.key_from_seed(np, seeds)
             self.episode[:] = 0
@@ -99,7 +98,7 @@ class Block:
             `fill` fills ``money`` and ``costs``.
         """
         self._state, fill = self.simulation.advance(self.state, actions, results, keep=False)
-        results = results.of_first(self._acting)
+        results = results.of_actors(self.world.layout)
         settings, observation = self.world.layout.settings, results.observation
         self.tick += 1
         last = self.tick >= settings.episode_length

@@ -18,7 +18,7 @@ def describe(layout: Layout) -> str:
     view = layout.view
     lines = []
     for i, agent in enumerate(layout.actors):
-        seen = [view.entries[j] for j in view.index[i, : view.sizes[i]]]
+        seen = [view.entries[j] for j in view.features(i)]
         acts = layout.action_entries[i]
         lines += [f"{agent}", f"  observation, size {len(seen)}", *_entry_lines(seen)]
         lines += [f"  action, size {len(acts)}", *_entry_lines(acts)]

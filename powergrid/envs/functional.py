@@ -20,7 +20,6 @@ from powergrid.core.types import Array
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
-from powergrid.envs.spaces import central_places
 from powergrid.worlds import python_agents
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.python_devices import refuse_on_jax
@@ -96,7 +95,6 @@ class FunctionalEnv:
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self.episode_length = layout.settings.episode_length
         self.state_size = len(layout.view.central)
-        self._places = central_places(layout)
         self._rows = _groups(world)
         self.groups = {name: tuple(layout.actors[i] for i in rows) for name, rows in self._rows.items()}
         self.observation_size = {name: layout.view.sizes[rows[0]] for name, rows in self._rows.items()}
@@ -229,12 +227,10 @@ class FunctionalEnv:
 
     def _central(self, observation: Array) -> Array:
         """Everything that any agent sees, once, as agents see it: within its bounds."""
-        return observation.reshape((*observation.shape[:-2], -1))[..., self._places]
+        return observation[..., self._layout.view.central_places]
 
     def _by_group(self, observation: Array) -> Groups:
-        return {
-            name: observation[..., np.array(rows), : self.observation_size[name]] for name, rows in self._rows.items()
-        }
+        return {name: self._layout.view.stacked(observation, rows) for name, rows in self._rows.items()}
 
 
 def _year(world: World, dtype: DTypeLike) -> np.ndarray:

@@ -142,7 +142,7 @@ def agent_infos(agents: Sequence[str], results: Results, due_next: Array, day: i
 
 def first_results(layout: Layout, observation: Array, converged: Array, available: Array) -> Results:
     """Results before the first tick, with one batch axis: no actions, no money and no violations."""
-    results = blank_results(layout, np.size(converged)).of_first(len(layout.actors))
+    results = blank_results(layout, np.size(converged)).of_actors(layout)
     for array in results:
         array.fill(0)
     results.observation[:], results.available[:] = observation, available

@@ -47,7 +47,8 @@ class VectorStep:
     Attributes
     ----------
     observation
-        float32 ``(E, A, d_max)``; where an episode ended, the first one of the next.
+        Numbers of all agents, float32 ``(E, N)``; those of one agent are the columns ``env.observation_slices[agent]``.
+        Where an episode ended, the first one of the next.
     reward
         ``(E, A)``.
     terminated, truncated
@@ -57,7 +58,7 @@ class VectorStep:
     clipped, due, available
         ``(E, A)``.
     final_observation
-        float32 ``(ended, A, d_max)``: last observation of each environment whose episode ended, in order.
+        float32 ``(ended, N)``: last observation of each environment whose episode ended, in order.
     cost
         Sum of the priced violations [$], ``(E, A)``.
     """
@@ -110,6 +111,8 @@ class VectorPowerGridEnv(VectorEnv):
     ----------
     possible_agents
         Acting agents.
+    observation_slices
+        Columns of each agent in the observations of `step_array`.
     money_names, constraint_names
         Columns of ``info[agent]["money"]`` and ``["costs"]``.
     """
@@ -133,6 +136,7 @@ class VectorPowerGridEnv(VectorEnv):
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
+        self.observation_slices = dict(zip(layout.actors, layout.view.slices, strict=False))
         self._sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
         chosen = chosen_days(world, days)
         size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
@@ -254,7 +258,7 @@ class VectorPowerGridEnv(VectorEnv):
                 fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
-        return VectorStep(results.of_first(len(self.possible_agents)), (terminated, truncated, final), fill)
+        return VectorStep(results.of_actors(self.world.layout), (terminated, truncated, final), fill)
 
     def policy_array(self, policy: Policy) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take in the current states."""
@@ -345,8 +349,7 @@ class VectorPowerGridEnv(VectorEnv):
         return stacked
 
     def _by_agent(self, rows: Array) -> dict[str, Array]:
-        sizes = self.world.layout.view.sizes[: len(self.possible_agents)]
-        return {agent: rows[:, i, : sizes[i]] for i, agent in enumerate(self.possible_agents)}
+        return {agent: rows[:, own] for agent, own in self.observation_slices.items()}
 
     def _split(self, rows: Array) -> dict[str, Array]:
         return {agent: rows[:, i] for i, agent in enumerate(self.possible_agents)}

@@ -16,7 +16,6 @@ import numpy as np
 
 from powergrid.core.errors import ActionError, NotCompilableError, RunError
 from powergrid.core.types import Array
-from powergrid.envs.spaces import central_places
 from powergrid.learn import policy
 from powergrid.learn.critics import Critic
 from powergrid.learn.groups import ByGroup
@@ -62,12 +61,10 @@ class CompiledRollOut:
         self._envs = _vector_envs(env, [rows.stop - rows.start for rows in self._rows])
         agents, layout = self._envs[0].possible_agents, self._envs[0].world.layout
         members = [[agents.index(agent) for agent in group] for group in env.groups.values()]
-        self._members = ByGroup(env.groups, map(_slice, members))
+        self._members, self._view = ByGroup(env.groups, members), layout.view
         self._columns = np.concatenate(members)
         self._order, self._width = np.argsort(self._columns), layout.action_size
-        self._places = central_places(layout)
         self._threads = ThreadPoolExecutor(min(len(self._rows), os.cpu_count() or 1))
-        self._shown = len(agents), layout.view.index.shape[1]
         self._left: Any = None  # where the environments stand
         self._types: Any = None
         self._compiling: list[Future[Any]] = []
@@ -79,17 +76,14 @@ class CompiledRollOut:
         words = reset_keys(np, np.asarray(key), self.num_envs).astype(np.uint64)
         seeds = words[:, 0] << np.uint64(32) | words[:, 1]
         firsts = [env.reset(seed=seeds[rows])[0] for env, rows in zip(self._envs, self._rows, strict=True)]
-        obs = np.zeros((self.num_envs, *self._shown), np.float32)
-        for rows, first in zip(self._rows, firsts, strict=True):
-            for row, seen in enumerate(first.values()):
-                obs[rows, row, : seen.shape[1]] = seen
+        obs = np.concatenate([np.concatenate(list(first.values()), axis=1) for first in firsts])
         tally = Tally(*(np.zeros(self.num_envs, np.float32) for _ in Tally._fields))
         return Lanes(self._leave(), self._by_group(obs), self._central(obs), tally)
 
     def prepare(self, learner: LearnerState, others: Executor) -> tuple[Lanes, Rollout]:
         """Compile the actors and the critic for each size of chunk; shapes follow from the sizes."""
         for size in {rows.stop - rows.start for rows in self._rows}:
-            obs = self._by_group(np.zeros((size, *self._shown), np.float32))
+            obs = self._by_group(np.zeros((size, len(self._view.index)), np.float32))
             central, noise = np.zeros((size, self.env.state_size), np.float32), self._blank((size,)).action
             self._compiling.append(others.submit(self._act, learner.actor, learner.obs_norm, obs, noise))
             self._compiling.append(others.submit(self._final_values, learner, obs, central))
@@ -192,14 +186,11 @@ class CompiledRollOut:
         return tuple(part.astype(np.float32) for part in parts)
 
     def _by_group(self, obs: Array) -> ByGroup[Array]:
-        """Observations ``(E, A, d_max)`` by group."""
-        sizes = self.env.observation_size
-        return ByGroup(self._members.names, (
-            obs[:, rows, : sizes[group]] for group, rows in self._members.by_name().items()
-        ))  # fmt: skip
+        """Observations ``(E, N)`` by group."""
+        return self._members.map(lambda rows: self._view.stacked(obs, rows))
 
     def _central(self, obs: Array) -> Array:
-        return obs.reshape(len(obs), -1)[:, self._places]
+        return obs[:, self._view.central_places]
 
     def _blank(self, batch: tuple[int, ...]) -> Rollout:
         """A roll-out of nothing."""
@@ -263,8 +254,3 @@ def _vector_envs(env: FunctionalEnv, sizes: list[int]) -> list[Any]:
 def _columns_of(tree: Any, rows: slice) -> Any:
     """The environments `rows` of arrays with the ticks in front."""
     return jax.tree.map(lambda leaf: leaf[:, rows], tree)
-
-
-def _slice(rows: list[int]) -> Any:
-    """Rows as a slice where they follow each other, which copies nothing."""
-    return slice(rows[0], rows[-1] + 1) if rows == list(range(rows[0], rows[-1] + 1)) else rows

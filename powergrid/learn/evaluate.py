@@ -45,7 +45,7 @@ class Outcome:
     trajectory_hash
         SHA-256 over configuration, days, seed, actions and float32 results.
     arrays
-        float32 arrays with days first: ``actions`` (ticks, A, k), ``obs`` (ticks + 1, A, d), ``money`` and ``costs``
+        float32 arrays with days first: ``actions`` (ticks, A, k), ``obs`` (ticks + 1, N), ``money`` and ``costs``
         (ticks, A, names), ``reward`` (ticks, A).
     other_accounts
         What accounts that no agent owns pay by name, and what their violations cost [$/day], ``(days, names)`` each.
@@ -276,7 +276,7 @@ class Timing(Protocol):
 
 
 Decider = Callable[[Any, Any, np.ndarray], np.ndarray]
-"""Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, A, d_max)``."""
+"""Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, N)``."""
 
 
 def decider(env: Any, name: str, run: Path | None) -> Decider:
@@ -306,9 +306,8 @@ def _actor_decider(env: Any, actor: Actor) -> Decider:
 
     def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
         actions = np.zeros((len(observation), len(env.possible_agents), layout.action_size), np.float32)
-        for group, members in actor.groups.items():
-            seen = observation[:, rows[group], : wanted[members[0]][0]]
-            chosen = actor.group_actions(group, seen)
+        for group in actor.groups:
+            chosen = actor.group_actions(group, layout.view.stacked(observation, rows[group]))
             actions[:, rows[group], : chosen.shape[-1]] = chosen
         return actions
 

@@ -128,8 +128,8 @@ class DayRecord(NamedTuple):
 
 
 Policy = str | np.ndarray | Callable[[np.ndarray], np.ndarray]
-"""Name of a local policy, actions ``(days, T, A, k_max)``, or a function from observations ``(days, A, d_max)`` to
-actions ``(days, A, k_max)``."""
+"""Name of a local policy, actions ``(days, T, A, k_max)``, or a function from observations ``(days, N)`` to
+actions ``(days, A, k_max)``; the numbers of one agent are ``env.observation_slices[agent]`` of the `N`."""
 
 
 def record_day(env: HasWorld, policy: Policy, *, day: int, seed: int = 0) -> DayRecord:
@@ -142,8 +142,8 @@ def record_day(env: HasWorld, policy: Policy, *, day: int, seed: int = 0) -> Day
     env
         An environment of :func:`powergrid.make`.
     policy
-        Name of a local policy, actions ``(T, A, k_max)``, or a function from observations ``(A, d_max)`` to actions
-        ``(A, k_max)``.
+        Name of a local policy, actions ``(T, A, k_max)``, or a function from observations ``(N,)`` to actions
+        ``(A, k_max)``; the numbers of one agent are ``env.observation_slices[agent]`` of the `N`.
     day
         Day of the dataset.
     seed

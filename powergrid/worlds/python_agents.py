@@ -51,6 +51,8 @@ class _Role:
     ----------
     id, row
         Its name, and its row in the engine's arrays.
+    seen
+        Its numbers among those that all agents observe.
     labels, places
         Labels of its observation, and their positions.
     actions
@@ -65,6 +67,7 @@ class _Role:
 
     id: str
     row: int
+    seen: slice
     labels: tuple[str, ...]
     places: Mapping[str, int]
     action_labels: tuple[str, ...]
@@ -101,17 +104,17 @@ class PythonAgents:
         self._environments: list[_Environment] = []
 
     def begin(self, key: Array, observation: Array) -> None:
-        """Start an episode in every environment; `observation` has the engine's rows, ``(*batch, A, d_max)``."""
-        keys, seen = np.reshape(key, (-1, 2)), self._rows(observation)
+        """Start an episode in every environment; `observation` has all agents' numbers, ``(*batch, N)``."""
+        keys, seen = np.reshape(key, (-1, 2)), self._by_environment(observation)
         if len(self._environments) != len(keys):
             self._environments = [self._made() for _ in keys]
-        for environment, own_key, rows in zip(self._environments, keys, seen, strict=True):
-            environment.begin(own_key, rows)
+        for environment, own_key, numbers in zip(self._environments, keys, seen, strict=True):
+            environment.begin(own_key, numbers)
 
     def begin_again(self, who: Array, key: Array, observation: Array) -> None:
         """Start an episode in some environments."""
-        for e, own_key, rows in zip(who, key, self._rows(observation), strict=True):
-            self._environments[e].begin(own_key, rows)
+        for e, own_key, numbers in zip(who, key, self._by_environment(observation), strict=True):
+            self._environments[e].begin(own_key, numbers)
 
     def filled(self, state: Any, actions: Array) -> Array:
         """Actions of everybody, ``(*batch, A, k_max)``, from those of the agents that outside code acts for."""
@@ -124,9 +127,9 @@ class PythonAgents:
         return whole.reshape(*batch, *whole.shape[1:])
 
     def observe(self, observation: Array) -> None:
-        """Keep what Python agents see after a step; `observation` has the engine's rows."""
-        for environment, rows in zip(self._environments, self._rows(observation), strict=True):
-            environment.observe(rows)
+        """Keep what Python agents see after a step; `observation` has all agents' numbers."""
+        for environment, numbers in zip(self._environments, self._by_environment(observation), strict=True):
+            environment.observe(numbers)
 
     def saved(self) -> tuple[Any, ...]:
         """Copies of what each environment's Python agents remember."""
@@ -145,9 +148,9 @@ class PythonAgents:
         """Value by label of what the Python agents of the first environment observed last."""
         return {} if not self._environments else self._environments[0].last_seen()
 
-    def _rows(self, observation: Array) -> Array:
+    def _by_environment(self, observation: Array) -> Array:
         """Observations by environment."""
-        return np.reshape(observation, (-1, *np.shape(observation)[-2:]))
+        return np.reshape(observation, (-1, np.shape(observation)[-1]))
 
     def _made(self) -> _Environment:
         agents = list(self._world.agents) if self._own else twins(self._world.agents)
@@ -173,9 +176,9 @@ class StandIns:
         self._keys: Array = np.zeros((0, 2), np.uint32)
 
     def actions(self, state: Any, observation: Array) -> Array:
-        """Actions ``(*batch, A, k_max)`` from the state and the last observations ``(*batch, A, d_max)``."""
+        """Actions ``(*batch, A, k_max)`` from the state and the last observations ``(*batch, N)``."""
         layout, keys = self._world.layout, np.reshape(state.key, (-1, 2))
-        ticks, seen = np.ravel(state.tick).tolist(), np.reshape(observation, (-1, *np.shape(observation)[-2:]))
+        ticks, seen = np.ravel(state.tick).tolist(), np.reshape(observation, (-1, np.shape(observation)[-1]))
         if len(self._environments) != len(keys):
             self._environments = [self._made() for _ in keys]
             self._keys = np.zeros_like(keys)
@@ -205,11 +208,11 @@ class _Environment:
         self.post = Post(agents)
         self.seats = [_Seat(world, role, by_id[role.id]) for role in roles]
 
-    def begin(self, key: Array, rows: Array) -> None:
+    def begin(self, key: Array, numbers: Array) -> None:
         self.post.clear()
         self.post.tick = 0
         for seat in self.seats:
-            seat.begin(key, rows)
+            seat.begin(key, numbers)
 
     def decide(self, tick: int, moment: _Moment, actions: Array) -> None:
         """Fill the rows of the Python agents among the actions of everybody ``(A, k_max)``."""
@@ -220,10 +223,10 @@ class _Environment:
         finally:
             self.post.holding = False
 
-    def observe(self, rows: Array) -> None:
+    def observe(self, numbers: Array) -> None:
         self.post.deliver()
         for seat in self.seats:
-            seat.observe(rows)
+            seat.observe(numbers)
 
     def saved(self) -> tuple[Any, ...]:
         mail = {id: tuple(agent.mailbox) for id, agent in self.post.agents.items() if agent.mailbox}
@@ -283,13 +286,13 @@ class _Seat:
         maker = self.agent.make_policy
         return f'agent "{self.role.id}"' + ("" if maker is None else f" ({getattr(maker, 'name', maker)})")
 
-    def begin(self, key: Array, rows: Array) -> None:
+    def begin(self, key: Array, numbers: Array) -> None:
         self._restart(key)
         self.held = self.rest.copy()
-        self.observe(rows)
+        self.observe(numbers)
 
-    def observe(self, rows: Array) -> None:
-        self.seen = rows[self.role.row, : len(self.role.labels)].astype(np.float32)
+    def observe(self, numbers: Array) -> None:
+        self.seen = numbers[self.role.seen].astype(np.float32)
 
     def decided(self, tick: int, moment: _Moment) -> Array:
         """What the agent's action is at a tick: a new one where it is due, the last one otherwise."""
@@ -477,7 +480,7 @@ def _hours_ahead(layout: Layout, role: _Role) -> dict[str, Array]:
     view = layout.view
     at = {
         view.entries[feature][1].name: place
-        for place, feature in enumerate(view.index[role.row, : view.sizes[role.row]])
+        for place, feature in enumerate(view.features(role.row))
         if not view.entries[feature][0]
     }
     found = {}
@@ -500,6 +503,7 @@ def _role(layout: Layout, id: str) -> _Role:
     return _Role(
         id=id,
         row=row,
+        seen=layout.view.slices[row],
         labels=labels,
         places=places_of(labels),
         action_labels=action_labels,

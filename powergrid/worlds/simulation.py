@@ -117,8 +117,8 @@ class Simulation:
         return first._replace(observation=self._outside(first.observation), available=self._seats(first.available))
 
     def _outside(self, observation: np.ndarray) -> np.ndarray:
-        """Rows of the agents that outside code acts for, ``(*batch, A, d_max)``."""
-        return observation[..., : len(self.layout.actors), :]
+        """What the agents observe that outside code acts for, ``(*batch, N)``."""
+        return observation[..., : self.layout.seen_by_actors]
 
     def _seats(self, values: np.ndarray) -> np.ndarray:
         """Numbers of the agents that outside code acts for, ``(*batch, A)``."""
@@ -171,7 +171,7 @@ class Simulation:
         Returns
         -------
         state, observation
-            State of the whole batch, and first observations of the new episodes ``(n, A, d_max)``.
+            State of the whole batch, and first observations of the new episodes ``(n, N)``.
         """
         if len(who) == len(state.tick):
             fresh, observation, *_ = self.reset(key, day)
@@ -185,7 +185,7 @@ class Simulation:
         self._key = _replaced(keys, who, self._key)
         if self._seen is not None:
             self._seen = np.array(self._seen)
-            self._seen[who, : observation.shape[-2]] = observation
+            self._seen[who, : observation.shape[-1]] = observation
         whole = state if isinstance(state, State) else state.state  # the compiled step returns rows
         merged: State = _replaced(whole, who, fresh)
         return merged, observation
@@ -200,8 +200,8 @@ class Simulation:
         actions
             ``(*batch, A, k_max)`` in [-1, 1].
         observation
-            Array that receives the observations, C-contiguous ``(*batch, A, d_max)``, for example float32; a new one
-            if ``None``.
+            Array that receives the observations, C-contiguous ``(*batch, N)``, for example float32; a new one if
+            ``None``.
 
         Returns
         -------

@@ -275,7 +275,7 @@ def test_numpy_and_jax_play_the_same_episode(preset):
         first, (outputs, rewards) = jax.jit(episode, compiler_options=QUICK)(seed, actions)
     state, observation, *_ = simulation.reset(random.fold_in(np, seed, np.array(0)), day)
     for name, at in rows.items():
-        assert np.abs(np.asarray(first[name]) - observation[at, : other.observation_size[name]]).max() <= 1e-9
+        assert np.abs(np.asarray(first[name]) - layout.view.stacked(observation, at)).max() <= 1e-9
     for t in range(shape[0]):
         state, output = simulation.step(state, actions[t])
         for field in ("observation", "central", "money", "costs", "transfers", "p_mw", "q_mvar", "measured_mw"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from powergrid.engine.assembly.neighbours import neighbours
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters
 from powergrid.engine.blocks import Blocks, FeatureColumns
-from powergrid.engine.layout import Family, Ledger, View
+from powergrid.engine.layout import Family, Ledger
+from powergrid.engine.view import View
 from powergrid.networks import terminals
 
 _CLOCK = "clock_"
@@ -81,21 +83,15 @@ def view(
         "full": lambda _: list(range(len(book.entries))),
     }
     chosen = [choose[agents[actor].observability](actor) for actor in observers]
-    width = max((len(rows) for rows in chosen), default=0)
-    index = np.zeros((len(chosen), width), dtype=int)
-    valid = np.zeros(index.shape, dtype=bool)
-    for row, features in enumerate(chosen):
-        index[row, : len(features)] = features
-        valid[row, : len(features)] = True
+    index = np.array(list(chain(*chosen)), dtype=int)
     bounds = np.array([(entry.low, entry.high) for _, entry in book.entries], dtype=float).reshape(-1, 2)
     return View(
         entries=tuple(book.entries),
         blocks=Blocks(FeatureColumns(*([len(block)] for block in entries))),
         index=index,
-        valid=valid,
-        sizes=tuple(len(features) for features in chosen),
-        low=np.where(valid, bounds[index, 0], 0.0) if len(bounds) else np.zeros(index.shape),
-        high=np.where(valid, bounds[index, 1], 0.0) if len(bounds) else np.zeros(index.shape),
+        offsets=np.cumsum([0, *map(len, chosen)]),
+        low=bounds[index, 0],
+        high=bounds[index, 1],
         central=np.array(sorted({i for features in chosen[: len(ownership.actors)] for i in features}), dtype=int),
     )
 

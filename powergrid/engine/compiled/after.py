@@ -250,13 +250,19 @@ def make_finish(rows: Rows) -> Callable:
     def told(ints, floats, work, f, clipped, alone, own, who, observation):
         """Everybody's observation of the features in rows `f` of `work` on, clipped to their bounds."""
         low, high = real(ints, floats, at.SIGHT.low), real(ints, floats, at.SIGHT.high)
-        order, alike, width = whole(ints, at.SIGHT.shown), whole(ints, at.SIGHT.alike), len(low) + 1
+        order, offsets, alike = (
+            whole(ints, at.SIGHT.shown),
+            whole(ints, at.SIGHT.offsets),
+            whole(ints, at.SIGHT.alike),
+        )
+        width = len(low)
         for i in range(len(low)):
             put(clipped, i, xp.minimum(xp.maximum(get(work, f + i), low[i]), high[i]))
-        write(clipped, 0, len(low), own, width, alone, 0)
+        write(clipped, 0, width, own, width, alone, 0)
         for lane in range(lanes):
             if lane == 0 or who[lane] != who[lane - 1]:
-                gather_observations(order, alike, own[lane * width : (lane + 1) * width], observation[who[lane]])
+                mine = own[lane * width : (lane + 1) * width]
+                gather_observations(order, offsets, alike, mine, observation[who[lane]])
 
     @inside
     def finish(p):
@@ -274,7 +280,7 @@ def make_finish(rows: Rows) -> Callable:
         paid, suffered = np.empty((accounts + 1) * lanes), np.empty((accounts + 1) * lanes)
         cells = max(money.shape[1] * money.shape[2], costs.shape[1] * costs.shape[2]) if len(money) else 0
         cell, alone = np.empty(cells * lanes), np.arange(lanes)
-        own = np.zeros(lanes * (features + 1), observation.dtype)  # the last of each row is what padding shows
+        own = np.empty(lanes * features, observation.dtype)
         who, row = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         following, tick = np.empty(lanes, np.int64), np.empty(lanes, np.int64)
         for group in range(len(p.before)):

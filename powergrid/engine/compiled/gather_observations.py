@@ -31,22 +31,22 @@ def _copy_piece(typingctx, target, to, source, from_):
 
 
 @leaf
-def gather_observations(order, alike, shown, observation):
-    """Write all agents' rows, one after the other.
+def gather_observations(order, offsets, alike, shown, observation):
+    """Write what all agents see, one agent after the other.
 
-    Entry i of the observation shows feature ``order[i]``. The first ``alike[a]`` entries of agent a's row equal those
-    of the agent before and are copied from there, a piece at a time.
+    Number i of the observation shows feature ``order[i]``; agent a's numbers begin at ``offsets[a]``. The first
+    ``alike[a]`` of them equal those of the agent before and are copied from there, a piece at a time.
     """
-    agents = len(alike)
-    width = len(order) // max(agents, 1)
-    for a in range(agents):
-        first, same = a * width, alike[a]
+    before = 0
+    for a in range(len(alike)):
+        first, same = offsets[a], alike[a]
         if same >= _PIECE:
             for i in range(0, same, _PIECE):
                 i = min(i, same - _PIECE)  # the last piece overlaps the one before
-                _copy_piece(observation, first + i, observation, first - width + i)
+                _copy_piece(observation, first + i, observation, before + i)
         else:
-            for i in range(first, first + same):
-                observation[i] = observation[i - width]
-        for i in range(first + same, first + width):
+            for i in range(same):
+                observation[first + i] = observation[before + i]
+        for i in range(first + same, offsets[a + 1]):
             observation[i] = shown[order[i]]
+        before = first

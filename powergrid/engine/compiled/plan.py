@@ -6,6 +6,7 @@ plan crosses as two arrays, made by :func:`pack`, and is read there by the numbe
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from powergrid.engine.compiled.tables import (
 )
 from powergrid.engine.compiled.topology_tables import topology_tables
 from powergrid.engine.layout import Family, Layout
+from powergrid.engine.view import View
 
 
 def pack(plan: FloorPlan) -> tuple[Array, Array]:
@@ -366,13 +368,13 @@ def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:
     series, table = _net_load(layout)
     net = _sparse(series, table[:, layout.ledger.renewable_accounts])
     view = layout.view
-    shown = np.where(view.valid, view.index, len(view.entries))
     return filled(
         Sight,
         **dict(zip(("start", "series", "load_p_mw"), own, strict=True)),
         **dict(zip(("net_start", "net_series", "net_p_mw"), net, strict=True)),
-        shown=shown.ravel(),
-        alike=_alike(shown),
+        shown=view.index,
+        offsets=view.offsets,
+        alike=_alike(view),
         low=[entry.low for _, entry in view.entries],
         high=[entry.high for _, entry in view.entries],
     )
@@ -385,12 +387,12 @@ def _net_load(layout: Layout) -> tuple[Array, Array]:
     return np.concatenate([layout.grid.load_series, books.renewable_series]), table
 
 
-def _alike(shown: Array) -> Array:
-    """Number of leading entries that each row shares with the row before it."""
-    found = np.zeros(len(shown), np.int64)
-    if len(shown) > 1:
-        found[1:] = np.cumprod(shown[1:] == shown[:-1], axis=1).sum(axis=1)
-    return found
+def _alike(view: View) -> Array:
+    """Number of leading features that each agent shares with the agent before it."""
+    rows = [view.index[numbers] for numbers in view.slices]
+    shorter = [min(len(row), len(before)) for before, row in pairwise(rows)]
+    same = [row[:n] == before[:n] for n, (before, row) in zip(shorter, pairwise(rows), strict=True)]
+    return np.array([0, *(np.append(equal, False).argmin() for equal in same)][: len(rows)], np.int64)
 
 
 def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields]:

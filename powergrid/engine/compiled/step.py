@@ -151,7 +151,7 @@ class FusedStep:
             self._delivered += len(layout.units)  # their frequency
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
-        self._acting, self._seen = (layout.acting, layout.action_size), layout.view.index.size
+        self._acting = (layout.acting, layout.action_size)
         self._relays = 0 if layout.taps is None else layout.families[layout.taps].size
         self._followers = None if layout.policies.inverters is None else units_of(layout, self._fields)
 
@@ -257,7 +257,7 @@ class FusedStep:
             draws=draws, uniform=_flat(noise.protocols, before.batch),
             before=before.rows, after=rows, delivered=delivered, inputs=scratch.inputs, out=out, iterations=iterations,
             wanted=scratch.wanted, ratio=scratch.ratio, busy=scratch.busy, work=work,
-            observation=results.observation.reshape(count, self._seen),
+            observation=results.observation,
             reward=results.reward, cost=results.cost, money=tables[0], costs=tables[1], due=results.due,
             clipped=results.clipped, converged=results.converged,
         )  # fmt: skip
@@ -283,7 +283,7 @@ class FusedStep:
             # the same once more: who asks pays, not who does not
             told = blank_results(self.layout, count)
             again = arguments._replace(
-                observation=told.observation.reshape(count, self._seen), reward=told.reward,
+                observation=told.observation, reward=told.reward,
                 cost=told.cost, money=money, costs=costs, due=told.due, clipped=told.clipped, converged=told.converged,
             )  # fmt: skip
             self._run(code, scratch, again)

@@ -400,7 +400,9 @@ class Sight(NamedTuple):
     net_start, net_series, net_p_mw
         The same less available renewable power, of the accounts that have renewables.
     shown
-        Feature of each entry of the observations, ``(A * d_max,)``; padding shows the one behind the last.
+        Feature of each number that agents observe, ``(N,)``.
+    offsets
+        First number of each agent and, last, `N`, ``(A + 1,)``.
     low, high
         Bounds of the features that agents see; the others' do not matter.
     alike
@@ -414,6 +416,7 @@ class Sight(NamedTuple):
     net_series: Ints
     net_p_mw: Floats
     shown: Ints
+    offsets: Ints
     alike: Ints
     low: Floats
     high: Floats

@@ -31,12 +31,12 @@ from powergrid.worlds.world import World
 
 
 class ArrayStep(NamedTuple):
-    """One step without dictionaries: rows are agents, in the order of ``possible_agents``.
+    """One step without dictionaries; agents in the order of ``possible_agents``.
 
     Attributes
     ----------
     observation
-        float32, ``(A, d_max)``.
+        Numbers of all agents, float32 ``(N,)``; those of one agent are ``observation[env.observation_slices[agent]]``.
     reward
         ``(A,)``.
     terminated, truncated
@@ -81,6 +81,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         Spaces by agent: float32 with finite bounds, and [-1, 1].
     state_space
         Space of `state`.
+    observation_slices
+        Numbers of each agent in the observation of `step_array`.
     money_names, constraint_names
         Columns of ``info[agent]["money"]`` and ``["costs"]``.
 
@@ -131,6 +133,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self._action_sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
         self._action_rows = ActionRows(layout.actors, self._action_sizes, layout.action_size, self.action_labels)
         self.observation_spaces, self.action_spaces = agent_spaces(layout)
+        self.observation_slices = dict(zip(layout.actors, layout.view.slices, strict=False))
+        self._equal_sizes = layout.view.runs(len(layout.actors))
         self.state_space = central_space(layout)
         self._state: Any = None
         self._seed: int | None = None
@@ -329,7 +333,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         if any(self._ended):
             self.agents = []
         self._print_tick()
-        return results.of_first(len(self.possible_agents))
+        return results.of_actors(self.world.layout)
 
     def _live_agents(self) -> list[str]:
         """Agents of the running episode."""
@@ -352,11 +356,12 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         due: np.ndarray = schedule.actors_due(self.world.layout, np.asarray(self._tick)) & bool(self.agents)
         return due[: len(self.possible_agents)]
 
-    def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        sizes = self.world.layout.view.sizes[: len(self.possible_agents)]
-        if min(sizes, default=0) == rows.shape[1]:  # no row is padded
-            return dict(zip(self.possible_agents, rows, strict=True))
-        return {agent: row[:size] for agent, row, size in zip(self.possible_agents, rows, sizes, strict=True)}
+    def _by_agent(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        rows, first = [], 0
+        for count, size in self._equal_sizes:  # rows of a table cost less than as many slices
+            rows += list(numbers[first : first + count * size].reshape(count, size))
+            first += count * size
+        return dict(zip(self.possible_agents, rows, strict=True))
 
     @property
     def backend(self) -> str:

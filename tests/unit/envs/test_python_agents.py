@@ -115,7 +115,8 @@ def test_python_agents_act_beside_learned_ones_which_alone_are_public():
     for _ in range(3):
         observations, rewards, *_, infos = env.step(acted(env))
     assert list(observations) == list(rewards) == list(infos) == ["dg_1"]
-    assert env.step_array(np.zeros((1, env.world.layout.action_size))).observation.shape[0] == 1
+    seen = env.step_array(np.zeros((1, env.world.layout.action_size))).observation
+    assert len(seen) == len(env.observation_labels("dg_1"))
     assert env.agent("ess_1").policy_object.asked == 4
     assert "ess_1" in env.accounts
 

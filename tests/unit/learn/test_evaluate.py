@@ -14,6 +14,7 @@ from powergrid.learn.evaluate import episode_seed, evaluate, mean_interval
 from powergrid.learn.networks import Running, stack
 
 PRESET = "two_microgrids"
+WIDTH = powergrid.make(PRESET).observation_space("microgrid_1").shape[0]
 
 
 class Policies(NamedTuple):
@@ -26,9 +27,8 @@ def run(tmp_path_factory):
     """A run folder whose actors are random networks."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "config.yaml").write_text(powergrid.load_config(PRESET).to_yaml(folder))
-    width = powergrid.make(PRESET).observation_space("microgrid_1").shape[0]
-    layers = stack(np.random.default_rng(0), (width, 16, 2), last_gain=1.0, agents=2)
-    norm = Running(np.zeros(width, np.float32), np.full(width, 100.0, np.float32), np.float32(1))
+    layers = stack(np.random.default_rng(0), (WIDTH, 16, 2), last_gain=1.0, agents=2)
+    norm = Running(np.zeros(WIDTH, np.float32), np.full(WIDTH, 100.0, np.float32), np.float32(1))
     state = Policies({"microgrid": layers}, {"microgrid": norm})
     checkpoint.save(folder, state, groups={"microgrid": ("microgrid_1", "microgrid_2")}, step=0)
     return folder
@@ -68,7 +68,7 @@ def test_results_are_written(run, evaluation):
     assert saving == pytest.approx((evaluation["rule_based"].objective - evaluation["learned"].objective).mean())
     with np.load(run / "trajectories" / "3.npz") as day:
         assert day["actions"].shape == (96, 2, 2)
-        assert day["obs"].shape[:2] == (97, 2)
+        assert day["obs"].shape == (97, 2 * WIDTH)
         assert day["money"].sum() == pytest.approx(evaluation["learned"].money[1].sum(), rel=1e-4)
     with np.load(run / "trajectories" / "rule_based" / "3.npz") as day:
         assert day["money"].sum() == pytest.approx(evaluation["rule_based"].money[1].sum(), rel=1e-4)
