@@ -33,6 +33,8 @@ class Site(Protocol):
         What each of them means to a plan, see :class:`powergrid.agents.protocol.Action`; ``""`` for commands.
     trade_labels
         Labels of what it observes of its last trades, ``trade_price`` and ``traded_energy``; empty without a market.
+    whole_markets
+        Markets whose meters are all its own and whose orders nobody else gives: their energy is one balance.
     devices
         Devices below it, or itself if it is a device, by id, whoever decides for them.
     dt_h
@@ -51,6 +53,7 @@ class Site(Protocol):
     decisions: tuple[tuple[str, Entry], ...]
     meanings: tuple[str, ...]
     trade_labels: Mapping[str, str]
+    whole_markets: frozenset[str]
     devices: Mapping[str, DeviceAgent]
     dt_h: float
     episode_length: int

@@ -73,8 +73,10 @@ def _why(
             "price, policy: centralized, or a place in a market; or leave policy out",
         )
     if above is not None:
-        central = policies[above].policy == CENTRALIZED
-        how = "policy: centralized" if central else f"protocol: {vertical[above].name}"
+        policy = policies[above].policy
+        commands = above in vertical and not commands_all(policy, vertical[above].protocol)
+        own_policy = "its policy in Python" if policy == PYTHON else f"policy: {policy}"
+        how = f"protocol: {vertical[above].name}" if commands else own_policy
         return (
             f'"{own.id}" has nothing to choose: "{above}" commands everything below it ({how})',
             f'take {how} from "{above}", or leave policy out here',

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from powergrid.coordination.layers import Layer
 from powergrid.engine.layout import Family, Layout
 from powergrid.networks.terminals import node_of_place
 from powergrid.planning.dispatch import Meter
@@ -42,24 +43,30 @@ class MeterPlace(NamedTuple):
         return Meter(self.name, self.account, self.units, load_mw, retail, feed_in, self.market)
 
 
+def markets(layout: Layout) -> dict[str, Layer]:
+    """The protocols that settle the bills of their members, by the name of their market."""
+    settling = (layer for layer in layout.coordination.layers if layer.protocol.settles_bills)
+    return {f"market_{m}": layer for m, layer in enumerate(settling)}
+
+
 def meter_places(world: World) -> list[MeterPlace]:
     """Every meter at which accounts pay for energy; members of a market pay once for each of their places."""
     layout, metering = world.layout, world.layout.meters.zones
-    settling = [layer for layer in layout.coordination.layers if layer.protocol.settles_bills]
-    members = {int(account): m for m, layer in enumerate(settling) for account in layer.accounts[:-1]}
+    trading = markets(layout)
+    members = {int(account): market for market, layer in trading.items() for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}
     by_node, _ = load_tables(world)
     meters: dict[tuple[int, str], MeterPlace] = {}
     for family in (family for family in layout.families if family.kernel.role == "meter"):
         for i, unit in enumerate(family.ids):
             place, account = metering.places.index(place_of[unit]), int(family.account[i])
-            market = members.get(account)
-            retail, feed_in = _tariff(layout, family, i, market)
-            meters[place, unit if market is None else ""] = MeterPlace(
+            market = members.get(account, "")
+            retail, feed_in = _tariff(family, i, trading.get(market))
+            meters[place, "" if market else unit] = MeterPlace(
                 name=layout.meters.names[family.place[i]],
                 account=layout.accounts[account],
                 units=tuple(unit for unit, first in metering.of_unit.items() if first == place),
-                market="" if market is None else f"market_{market}",
+                market=market,
                 load_mw=by_node[:, metering.of_node == place].sum(axis=1),
                 load_series=layout.grid.load_series,
                 retail=retail,
@@ -68,10 +75,9 @@ def meter_places(world: World) -> list[MeterPlace]:
     return list(meters.values())
 
 
-def _tariff(layout: Layout, family: Family, i: int, market: int | None) -> tuple[int, int]:
+def _tariff(family: Family, i: int, trade: Layer | None) -> tuple[int, int]:
     """Columns of the retail and the feed-in price at a meter: its own, or those of its market."""
-    if market is not None:
-        trade = [layer for layer in layout.coordination.layers if layer.protocol.settles_bills][market]
+    if trade is not None:
         member = int(np.flatnonzero(trade.accounts[:-1] == family.account[i])[0])
         return int(trade.retail[member]), int(trade.feed_in[member])
     fields = family.kernel.Exogenous._fields

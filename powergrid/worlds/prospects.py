@@ -10,7 +10,7 @@ from powergrid.core.types import CONSTANT_SERIES, Array
 from powergrid.datasets.tariff import tariff
 from powergrid.engine.layout import Layout
 from powergrid.planning.forecast import by_clock_hour, interpolated
-from powergrid.worlds.billing import MeterPlace, meter_places
+from powergrid.worlds.billing import MeterPlace, markets, meter_places
 from powergrid.worlds.world import World
 
 
@@ -69,6 +69,17 @@ def own_meters(world: World, account: str, devices: Container[str]) -> tuple[Met
     """Meters at which an account pays, and those of devices."""
     places = meter_places(world)
     return tuple(place for place in places if place.account == account or any(unit in devices for unit in place.units))
+
+
+def whole_markets(world: World, account: str, devices: Container[str], slots: Array) -> frozenset[str]:
+    """Markets whose meters are all :func:`own_meters` of an agent, and whose orders all lie on its `slots`."""
+    own = {(place.name, place.account) for place in own_meters(world, account, devices)}
+    others = {place.market for place in meter_places(world) if (place.name, place.account) not in own}
+    return frozenset(
+        market
+        for market, layer in markets(world.layout).items()
+        if market not in others and all(np.isin(orders, slots).all() for orders in layer.orders)
+    )
 
 
 def settlement_names(layout: Layout, devices: Container[str]) -> dict[str, str]:

@@ -415,6 +415,7 @@ class _Site:
         self._ahead = _hours_ahead(layout, seat.role)
         self.meanings = prospects.meanings(layout, seat.role.slots)
         self.trade_labels = prospects.trade_labels(layout, agent.id)
+        self.whole_markets = prospects.whole_markets(world, agent.id, self.devices, seat.role.slots)
         self._settled_at = prospects.settlement_names(layout, self.devices)
         self._meters: tuple[MeterPlace, ...] | None = None
 

@@ -60,7 +60,8 @@ class ModelPredictiveControl(PythonPolicy):
     included, and the last known value beyond them. The network, its losses and its limits are no part of the program.
     A coordinator plans all devices that it commands together; a price that it sends, and a limit price on a market, is
     the cost of one more MWh behind its meter, the dual of the balance. A member of a market expects to trade at its
-    last price as much as in the last tick, and a little more where nothing was left to the utility.
+    last price as much as in the last tick, and a little more where nothing was left to the utility. An agent that
+    plans for all members of a market pools their energy in one balance.
 
     Reactive power, taps and capacitors stay as they are before the first decision. Where a program has no optimum, the
     policy plans without ramps and times, and holds the last action if that fails too; `counts` says how often.
@@ -130,10 +131,11 @@ class ModelPredictiveControl(PythonPolicy):
             load_mw, retail, feed_in = (_mean(values, site.interval) for values in columns)
             if np.isnan(load_mw).any():
                 load_mw = np.full(steps, _load_now(observation, meter, units))
+            market = meter.market if meter.market in site.whole_markets else ""
             read = meter._replace(
-                units=units, load_mw=load_mw, retail_per_mwh=retail, feed_in_per_mwh=feed_in, market=""
+                units=units, load_mw=load_mw, retail_per_mwh=retail, feed_in_per_mwh=feed_in, market=market
             )
-            trade = self._trade(observation, read, models) if meter.market else None
+            trade = self._trade(observation, read, models) if meter.market and not market else None
             meters.append(read._replace(trade=trade))
         known = site.settlement_per_mwh()
         terminal = self.settings.terminal_price_per_mwh

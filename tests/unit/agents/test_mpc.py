@@ -341,3 +341,41 @@ def test_a_planned_agent_in_the_configuration_equals_one_from_outside():
         for k, unit in enumerate(outside.world.layout.units):
             assert float(outside.output.p_mw[k]) == pytest.approx(inside[unit][tick], abs=1e-6)
     assert env.agents == []
+
+
+def test_a_planner_of_all_members_of_a_market_pools_their_energy(series):
+    """A generator behind one meter replaces what the other buys, but only where both plan together and share a bill."""
+    units = [
+        {**GENERATOR, "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 60}, "bus": "mg1.675", "policy": "learned"},
+        {**BATTERY, "bus": "mg2.671", "policy": "learned"},
+    ]
+    microgrids = [
+        {
+            "id": f"mg_{k}",
+            "type": "GridCoordinator",
+            "area": f"mg{k}",
+            "sub_agents": [unit["id"]],
+            "protocol": "setpoint",
+        }
+        for k, unit in enumerate(units, 1)
+    ]
+    operator = {"id": "all", "type": "SystemAgent", "sub_agents": ["mg_1", "mg_2"], "policy": "mpc"}
+    operator["observability"] = "full"
+    attached = {
+        "network": "ieee13",
+        "load_scale": 0.1,
+        "transformer": {"sn_mva": 1.0, "vk_percent": 5.75, "vkr_percent": 0.75},
+    }
+    places = [{"attach": {**attached, "name": f"mg{k}", "at_bus": bus}} for k, bus in ((1, 808), (2, 830))]
+    network = {"base": "ieee34", "load_scale": 0.3, "source_pu": 1.03, "modifications": places}
+    pool = [{"type": "mid_market", "members": ["mg_1", "mg_2"]}]
+    config = {"name": "pooled", "network": network, "agents": [operator, *microgrids, *units]}
+    config["datasets"] = series(np.full(24, 40.0))  # retail 85, feed-in 36 $/MWh: it pays to replace, not to sell
+    found = {}
+    for name, protocols in (("pool", pool), ("own bills", [])):
+        power, env = played({**config, "protocols": protocols}, ticks=8, day=40, backend="numpy")
+        policy = env.agent("all").policy_object
+        assert policy.site.whole_markets == (frozenset({"market_0"}) if protocols else frozenset())
+        found[name] = power["dg_1"].mean()
+    assert found["own bills"] < 0.25  # its own load
+    assert found["pool"] > 1.5 * found["own bills"]

@@ -50,6 +50,16 @@ def test_nested_coordinators_act(system, grid, acting):
         (nested("setpoint", "setpoint"), 2, '"iso_1" commands everything below it', "take protocol: setpoint from"),
         (nested("setpoint", "price_signal"), 3, 'it commands "grid_1", which does not', 'give "grid_1" protocol'),
         (nested("setpoint", "none"), 3, 'it commands "grid_1", which does not', 'give "grid_1" protocol'),
+        (
+            config(
+                ESS,
+                coordinator("ess_1", protocol="setpoint"),
+                {"id": "iso_1", "type": "SystemAgent", "policy": "mpc", "sub_agents": ["grid_1"]},
+            ),
+            1,
+            '"iso_1" commands everything below it (its policy in Python)',
+            "leave policy out here",
+        ),
         (config(ESS, coordinator("ess_1")), 1, "sends nothing and commands no agent", "policy: centralized"),
         (
             config({**ESS, "policy": "rule_based"}, coordinator("ess_1", protocol="setpoint")),
