@@ -66,6 +66,9 @@ class Entries(Mapping[str, float]):
             raise KeyError(f'no entry "{label}"; {nearest(label, self.places) or "see observation_labels"}')
         return float(self.vector[at])
 
+    def __contains__(self, label: object) -> bool:
+        return label in self.places  # without the message of an entry that is missing
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.labels)
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON
+from powergrid.agents.base import LEARNED, PYTHON
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.findings import Findings, entries, quoted, section, text
 from powergrid.coordination.deciders import OUTSIDE, Candidate, Deciders, commands_all

@@ -271,10 +271,7 @@ def _load_now(observation: Observation, meter: Meter, units: Sequence[str]) -> f
 
 def _reading(observation: Observation, label: str) -> float | None:
     """A reading by its label without the unit, ``None`` where the agent does not observe it."""
-    try:
-        return float(observation[label])
-    except KeyError:
-        return None
+    return float(observation[label]) if label in observation.entries else None
 
 
 def _mean(values: Any, interval: int) -> Any:

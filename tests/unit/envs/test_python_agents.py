@@ -13,6 +13,7 @@ import pytest
 
 import powergrid
 from powergrid.agents import Agent, DeviceAgent, GridAgent
+from powergrid.agents.base import Entries
 from powergrid.config import load_config
 from powergrid.core.errors import AgentError, ConfigError
 from powergrid.worlds.simulation import Simulation
@@ -259,6 +260,15 @@ def test_messages_to_nobody_are_refused_with_the_nearest_name():
     env.agent("mg_1").decide = lambda observation: env.agent("mg_1").send_message({}, ["ess_2"])
     with pytest.raises(AgentError, match=r'"mg_1" sends a message to "ess_2", which is no agent; did you mean "ess_1"'):
         env.step({})
+
+
+def test_entries_are_known_by_their_labels_with_and_without_unit():
+    entries = Entries(("ess_1.soc [1]", "ess_1.p [MW]"), np.array([0.5, -0.1]))
+    assert "ess_1.soc" in entries
+    assert "ess_1.soc [1]" in entries
+    assert "ess_1.socs" not in entries
+    with pytest.raises(KeyError, match=r"ess_1\.soc"):
+        entries["ess_1.socs"]
 
 
 def test_its_site_knows_forecasts_linear_models_and_tariffs():
