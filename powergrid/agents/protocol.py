@@ -177,6 +177,10 @@ class Added(NamedTuple):
         Number of columns of each field of `State`; ``None`` is one per member.
     draws
         Random numbers of a tick of a protocol that is `noisy`; ``None`` is one per member.
+    messages
+        Messages of a tick in which it runs: what members, and their parent where there is one, send each other, one for
+        each sender, receiver and time. ``None`` is one from each member for its orders (horizontal), one from each
+        member for its meter where there is a kernel `after`, and one to each member where something is sent.
     """
 
     actions: tuple[Action, ...] = ()
@@ -187,6 +191,7 @@ class Added(NamedTuple):
     tables: Any = ()
     widths: tuple[int, ...] | None = None
     draws: int | None = None
+    messages: int | None = None
 
 
 class Context(NamedTuple):
@@ -282,6 +287,8 @@ class Protocol:
         Whether its kernels use random numbers.
     linked, needs_connected
         Whether it matters who is linked with whom, and whether all must reach each other.
+    compared
+        Parameters with which a comparison of protocols plays it, each on its own.
     """
 
     kind: ClassVar[str]
@@ -289,6 +296,7 @@ class Protocol:
     noisy: ClassVar[bool] = False
     linked: ClassVar[bool] = False
     needs_connected: ClassVar[bool] = False
+    compared: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings
     Params: ClassVar[Any] = NoColumns
     State: ClassVar[Any] = NoColumns

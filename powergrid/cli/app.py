@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from powergrid.cli.benchmark import benchmark_app
 from powergrid.cli.check import check_command
 from powergrid.cli.evaluate import evaluate_command
 from powergrid.cli.explain import explain_command
@@ -80,6 +81,7 @@ app.command("show")(show_command)
 app.command("explain")(explain_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.add_typer(benchmark_app, name="benchmark")
 app.command("schema")(schema_command)
 app.command("new")(new_command)
 app.command("check")(check_command)

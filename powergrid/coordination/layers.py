@@ -87,6 +87,15 @@ class Layer:
         """Number of members."""
         return len(self.ids)
 
+    @property
+    def messages(self) -> int:
+        """Messages that members and parent send each other in a tick in which it runs."""
+        if self.added.messages is not None:
+            return self.added.messages
+        orders = self.level == 0 and self.protocol.speaks
+        meters = self.protocol.after is not None
+        return self.members * (orders + meters + bool(self.added.channels))
+
     def metered_mwh(self, xp: Namespace, measured_mw: Array, p_mw: Array, dt_h: float) -> Array:
         """Metered energy of the members, import positive, ``(*batch, m)``."""
         return (-self.units(xp, p_mw) if self.by_units else self.meter(xp, measured_mw)) * dt_h

@@ -203,6 +203,7 @@ class CooperativeDispatch(HorizontalProtocol):
     Settings, Params, State = Settings, Penalty, Agreement
     linked = True
     needs_connected = True
+    compared = ({"form": "exchange"}, {"form": "consensus"})
 
     def __init__(self, **params: Any):
         super().__init__(**params)
@@ -239,6 +240,8 @@ class CooperativeDispatch(HorizontalProtocol):
             governs=("p_mw",),
             tables=tables,
             widths=(len(units), nodes, nodes, first),
+            # each meter's load; in each round one to and one from each unit (exchange), or one over each directed link
+            messages=first + self.settings.rounds_per_tick * (2 * len(units) if exchanged else len(tables.sender)),
         )
 
     def _tables(self, members: Members, units: list[Unit], exchanged: bool) -> Tables:

@@ -164,6 +164,7 @@ class Consensus(HorizontalProtocol):
     Settings, Params, State = Settings, Rounds, Tracked
     linked = True
     needs_connected = True
+    compared = ({"value": "power"},)
     _sent: Any = Chosen
 
     def __new__(cls, **params: Any) -> Any:
@@ -198,6 +199,10 @@ class Consensus(HorizontalProtocol):
             ),
             tables=Tables(links[:, 0], links[:, 1], members.graph.metropolis if len(links) else np.zeros(0)),
             draws=self.settings.rounds_per_tick * len(links) if self.noisy else None,
+            # where all are linked with all and nothing is lost, the first round gives the mean
+            messages=len(members) * (len(members) - 1)
+            if self._everybody
+            else len(links) * self.settings.rounds_per_tick,
         )
 
     def _check_draws(self, links: int) -> None:

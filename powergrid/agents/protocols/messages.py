@@ -246,6 +246,7 @@ class _Messages(HorizontalProtocol):
             tables=tables,
             widths=(depth * width * size, depth * count, count, width * count, 1),
             draws=(1, 2, 3)[_DISTRIBUTIONS.index(self.settings.dist)] * count,
+            messages=count if (links[:, 1] >= 0).all() else size * (size - 1),
         )
 
     def _delays(self, ids: list[str], links: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

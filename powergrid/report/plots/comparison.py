@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.core.statistics import mean_interval
+from powergrid.report.plots.dots import dot, dots_by_day
 from powergrid.report.run import Played, Run
 from powergrid.report.style import INK, Picture, canvas, finish, policy_colours, readable, thousands
 
@@ -22,9 +22,9 @@ def draw(run: Run) -> Picture:
     with canvas(11.0, 1.5 + 0.55 * len(names)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for y, policy in enumerate(rows):
-            _dot(left, y, policy.objective, colours[policy.name], "{:,.0f}")
+            dot(left, y, policy.objective, colours[policy.name], "{:,.0f}")
             if policy is not run.main:
-                _days(right, y, run.main, policy, colours[policy.name])
+                dots_by_day(right, y, policy.objective - run.main.objective, colours[policy.name])
         if run.bound is not None:
             _bound(left, len(rows), run.bound)
         left.set_yticks(range(len(names)), names)
@@ -42,41 +42,10 @@ def draw(run: Run) -> Picture:
         return finish(figure, "comparison", _alt(rows))
 
 
-def _dot(axes: Any, y: float, values: np.ndarray, colour: str, form: str, mark: str = "o") -> None:
-    """Mean with its interval and its number above."""
-    from matplotlib.patheffects import withStroke
-
-    mean, low, high = mean_interval(values)
-    axes.plot([low, high], [y, y], color=colour, linewidth=4.0, alpha=0.45, solid_capstyle="round", zorder=3)
-    axes.plot(mean, y, mark, color=colour, markersize=9, markeredgecolor="white", zorder=4)
-    axes.annotate(
-        form.format(mean).replace("-", "\N{MINUS SIGN}"),
-        (mean, y),
-        (0, 8),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=9,
-        weight="bold",
-        zorder=5,
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-    )
-
-
-def _days(axes: Any, y: float, main: Played, other: Played, colour: str) -> None:
-    """Saving on each day as a faint dot below the mean."""
-    saved = other.objective - main.objective
-    spread = (np.arange(len(saved)) * 0.618) % 1.0  # evenly spread and never the same picture twice
-    axes.plot(
-        saved, y + 0.14 + 0.22 * spread, ".", color=colour, markersize=4.5, alpha=0.55, markeredgewidth=0, zorder=2
-    )
-    _dot(axes, y, saved, colour, "{:+,.0f}")
-
-
 def _bound(axes: Any, y: float, bound: np.ndarray) -> None:
     """The bound with its interval, in a separate row, and a line below which no policy can cost."""
     axes.axvline(float(bound.mean()), color=INK, linestyle=(0, (4, 2)), linewidth=1.3, zorder=1)
-    _dot(axes, y, bound, INK, "{:,.0f}", mark="D")
+    dot(axes, y, bound, INK, "{:,.0f}", mark="D")
 
 
 def _alt(rows: list[Played]) -> str:
