@@ -1,18 +1,14 @@
-"""The result of a comparison: costs by part and day, messages and time of each arrangement, as table and files."""
+"""The result of a comparison: costs by part and day, messages and time of each arrangement, as a table."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from powergrid.benchmarks.arrangements import NONE
-from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.core.statistics import INTERVAL, mean_interval
 
 PARTS = ("utility", "devices", "stored", "voltage", "loading", "other")
@@ -178,33 +174,3 @@ class Comparison:
             "lower_bound": bound,
             "unfit": dict(self.unfit),
         }
-
-    def write(self, folder: Path) -> None:
-        """Write the tables as CSV and JSON, and the figure as SVG and PNG; each file whole or not at all.
-
-        Raises
-        ------
-        RunError
-            If the folder cannot be written.
-        MissingExtraError
-            If matplotlib is not installed.
-        """
-        from powergrid.benchmarks.figure import draw
-
-        make_folder(folder)
-        for name, rows in (("protocols.csv", self.rows()), ("protocols-by-day.csv", self.rows_by_day())):
-            text = _csv(rows)
-            write_whole(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
-        write_json(folder / "protocols.json", self.to_dict())
-        picture = draw(self)
-        for ending, content in (("svg", picture.svg), ("png", picture.png)):
-            place = folder / f"{picture.name}.{ending}"
-            write_whole(place, lambda file, content=content: file.write(content))  # type: ignore[misc]
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

@@ -19,6 +19,7 @@ import powergrid
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.benchmarks.arrangements import Arrangement, Community, arrangements
 from powergrid.benchmarks.comparison import PARTS, Comparison, Played
+from powergrid.benchmarks.files import write
 from powergrid.core import random
 from powergrid.core.errors import ArgumentError, PowerGridError
 from powergrid.core.terminal import console
@@ -106,7 +107,7 @@ def compare(
         for note in result.notes():
             printed.print(note, highlight=False, markup=False)
     if out is not None:
-        result.write(Path(out))
+        write(result, Path(out))
     return result
 
 

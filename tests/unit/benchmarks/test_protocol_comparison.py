@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import powergrid
 from powergrid.benchmarks.arrangements import Community, arrangements
 from powergrid.benchmarks.comparison import PARTS
+from powergrid.benchmarks.files import write
 from powergrid.benchmarks.protocols import compare
 from powergrid.cli.app import app
 from powergrid.config.resolve import with_overrides
@@ -101,7 +102,7 @@ def test_table_fits_80_columns_and_files_hold_the_same(found, tmp_path):
     assert max(map(len, lines)) <= 80
     objectives = [f"{played.objective.mean():,.1f}" for played in found.played]
     assert all(any(number in line for line in lines) for number in objectives)
-    found.write(tmp_path)
+    write(found, tmp_path)
     with open(tmp_path / "protocols.csv", newline="") as file:
         rows = {row["protocol"]: row for row in csv.DictReader(file)}
     content = json.loads((tmp_path / "protocols.json").read_text())
