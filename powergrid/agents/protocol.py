@@ -1,16 +1,19 @@
-"""Bases of protocols. A vertical protocol belongs to a parent agent, a horizontal one to the environment.
+"""Bases of protocols: a vertical one belongs to a parent agent, a horizontal one to the environment.
 
-A protocol is a layer of the step with two seams: `before` the power flow it takes orders, sends signals
-and may govern commands; `after` it, it settles what was metered. Both are pure kernels over columns
-``(*batch, members)``, in the vocabulary of device kernels and ``argsort take_along_axis sort cumsum sum max min
-concatenate``; reductions run along the last axis and keep it. ``if`` may stand on `Context.params`, which are plain
-numbers. The engine, observations, ledger and compiled step learn of a protocol through :meth:`Protocol.entries` alone.
+One of kind learning belongs to the trainer, and is no part of a step. Any other protocol is a layer of the step with
+two seams: `before` the power flow it takes orders, sends signals and may govern commands; `after` it, it settles what
+was metered. Both are pure kernels over columns ``(*batch, members)``, in the vocabulary of device kernels and ``argsort
+take_along_axis sort cumsum sum max min concatenate``; reductions run along the last axis and keep it. ``if`` may stand
+on `Context.params`, which are plain numbers. The engine, observations, ledger and compiled step learn of a protocol
+through :meth:`Protocol.entries` alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
 
 from powergrid.core.backend import Namespace
 from powergrid.core.graph import Graph
@@ -374,6 +377,46 @@ class HorizontalProtocol(Protocol):
     """Peer to peer, run by the environment: every member gives orders."""
 
     kind = "horizontal"
+
+
+class Pupil(NamedTuple):
+    """An agent that learns, as a member of a :class:`LearningProtocol`.
+
+    Attributes
+    ----------
+    id
+        Its name.
+    decisions
+        Decisions in a tick: one over its interval in ticks.
+    """
+
+    id: str
+    decisions: float = 1.0
+
+
+class LearningProtocol(Protocol):
+    """Between learners: the environment ignores it, and the trainer mixes the parameters of the members' policies.
+
+    It is listed under ``protocols:`` as horizontal ones are. Its members act from outside and have networks of one
+    size.
+    """
+
+    kind = "learning"
+
+    @property
+    def interval(self) -> int:
+        """Updates of the learners between two mixings."""
+        return 1
+
+    def mixing(self, members: Sequence[Pupil]) -> np.ndarray:
+        """Matrix ``(n, n)`` whose rows sum to one: the parameters after a mixing are this matrix times those before.
+
+        Raises
+        ------
+        ConfigError
+            If the settings do not fit these members.
+        """
+        raise NotImplementedError
 
 
 def entry_of(item: Action | Channel, k: int = 0) -> Entry:

@@ -73,6 +73,8 @@ def hierarchy(resolved: ResolvedConfig, agents: Sequence[Any]) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
+    from powergrid.plugins.registries import PROTOCOLS
+
     config = resolved.config
     root = Tree(Text(config.name, style="bold"))
     own = {agent.id for agent in config.agents}
@@ -84,7 +86,8 @@ def hierarchy(resolved: ResolvedConfig, agents: Sequence[Any]) -> Tree:
     for kind in dict.fromkeys(kinds):
         root.add(Text(f"{kinds.count(kind)} x {kind}", style="dim"))
     for protocol in config.protocols:
-        members = ", ".join(protocol.members) or "all coordinators"
+        everybody = "all learned agents" if PROTOCOLS.get(protocol.type).kind == "learning" else "all coordinators"
+        members = ", ".join(protocol.members) or everybody
         root.add(Text.assemble((protocol.type, "magenta"), f" among {members}"))
     return root
 

@@ -244,7 +244,7 @@ def _check_role(findings: Findings, agent: AgentEntry, grid: Grid) -> None:
     elif protocol is not None:
         short = isinstance(protocol, str)
         written = {"type": protocol} if short else protocol
-        check_protocol(findings, agent.path("protocol"), written, "type", wanted="vertical", short=short)
+        check_protocol(findings, agent.path("protocol"), written, "type", wanted=("vertical",), short=short)
     area = agent.raw.get("area")
     if not isinstance(area, str) or not area:
         return

@@ -19,7 +19,7 @@ DEFAULT_TICKS = 96
 
 
 def check_protocol(
-    findings: Findings, path: Keys, written: Any, key: str, *, wanted: str | None = None, short: bool = False
+    findings: Findings, path: Keys, written: Any, key: str, *, wanted: tuple[str, ...] = (), short: bool = False
 ) -> Any:
     """Check type, kind and parameters of one protocol; return its class, or ``None``.
 
@@ -28,7 +28,7 @@ def check_protocol(
     key
         Name of the key that holds the type.
     wanted
-        Kind it must be of.
+        Kinds it may be of; any if empty.
     short
         True if the type alone was written in place of a mapping.
     """
@@ -45,9 +45,10 @@ def check_protocol(
             findings.unchecked((*path, "params", param), value, "the protocol is unknown")
         return None
     kind = PROTOCOLS.get(name)
-    if wanted is not None and kind.kind != wanted:
+    if wanted and kind.kind not in wanted:
         there = "in `protocol` of a coordinator" if kind.kind == "vertical" else "on the list `protocols`"
-        findings.add(place, f'protocol "{name}" is {kind.kind}, a {wanted} one is needed here', f"put it {there}")
+        needed = " or ".join(wanted)
+        findings.add(place, f'protocol "{name}" is {kind.kind}, a {needed} one is needed here', f"put it {there}")
     if isinstance(params, dict):
         check_tick_multiple(findings, (*path, "params", "update_freq"), params.get("update_freq"))
         try:
@@ -66,9 +67,9 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
     tick = tick_s(findings)
     for i, written in entries(data.get("protocols")):
         path: Keys = ("protocols", i)
-        kind = check_protocol(findings, path, written, "type", wanted="horizontal")
+        kind = check_protocol(findings, path, written, "type", wanted=("horizontal", "learning"))
         _check_members(findings, path, written, ids)
-        if kind is not None and not written.get("members") and not coordinators:
+        if kind is not None and kind.kind == "horizontal" and not written.get("members") and not coordinators:
             findings.add(
                 path, f"protocol {quoted(written.get('type'))} has no members", "name them; there is no coordinator"
             )
@@ -81,7 +82,10 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
             message = f'topology: "{first}" reaches {", ".join(map(quoted, apart))} over no link'
             findings.add((*path, "topology"), message, f'"{written["type"]}" needs a connected graph: add pairs')
         interval = whole(written.get("interval"))
-        if interval is not None and tick is not None and interval != tick:
+        if kind is not None and kind.kind == "learning" and interval is not None:
+            message = f'interval {interval}: "{written["type"]}" acts after updates of the learners, not in time'
+            findings.add((*path, "interval"), message, "write it under params, in updates")
+        elif interval is not None and tick is not None and interval != tick:
             message = f"interval {written['interval']}: protocols run in every tick ({tick} s)"
             findings.add((*path, "interval"), message, "leave it out")
     _check_coordination(findings, data, coordinators)

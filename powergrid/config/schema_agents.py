@@ -89,11 +89,12 @@ class AgentConfig(Section):
 
 
 class HorizontalConfig(Section):
-    """A protocol among peers, run by the environment."""
+    """A protocol among peers, run by the environment, or among learners, applied by the trainer."""
 
     type: Name = Field(description="registered protocol")
     members: list[Name] = Field(
-        default_factory=list, description="ids of the agents that take part; omitted: all coordinators"
+        default_factory=list,
+        description="ids of the agents that take part; omitted: all coordinators, of kind learning all learned agents",
     )
     topology: Literal["full", "neighbours", "star", "feeder"] | list[tuple[Name, Name]] = Field(
         "full",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.core.errors import ArgumentError, MissingExtraError, RunError
+from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
@@ -102,6 +102,7 @@ def train(
     wanted = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
     meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, config_yaml)
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
+    _check_mixings(env, learner, meta["algorithm"])
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml, meta)
@@ -186,6 +187,14 @@ def _interrupts() -> Iterator[list[int]]:
             signal.signal(number, before[number])
     if caught:
         signal.raise_signal(caught[0])
+
+
+def _check_mixings(env: Any, learner: Any, algorithm: str) -> None:
+    """Refuse an algorithm that would leave a protocol of kind learning without effect."""
+    mixings = getattr(env.world, "mixings", ())
+    if mixings and not getattr(learner, "federation", None):
+        message = f'algorithm "{algorithm}" does not apply protocol {mixings[0].name}'
+        raise ConfigError([Issue("protocols", message, "train with mappo or ippo, or leave the protocol out")])
 
 
 def _open(source: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from powergrid.agents.policy import is_policy
+from powergrid.agents.protocol import Pupil
 from powergrid.coordination import layers
 from powergrid.core import random
 from powergrid.core.backend import jax_float64, jax_module, jax_numpy
@@ -29,6 +30,7 @@ _GENERATOR: Mapping[str, Any] = {
 }
 _TICKS, _COUNT, _MEMBERS = 8, 4, 3
 _GAP = 1e-9
+_KINDS = ("vertical", "horizontal", "learning")
 
 
 def check_policy(name: str) -> None:
@@ -66,7 +68,10 @@ def check_protocol(name: str, **params: Any) -> None:
     except Exception as error:  # whatever a stranger's constructor raises
         raise AssertionError(f"{name}: it cannot be made: {type(error).__name__}: {error}") from error
     what = getattr(protocol, "kind", None)
-    _claim(name, what in ("vertical", "horizontal"), f"its kind is {what!r}, not vertical or horizontal")
+    _claim(name, what in _KINDS, f"its kind is {what!r}, not one of {', '.join(_KINDS)}")
+    if what == "learning":
+        _check_mixing(name, protocol)
+        return
     given = {"type": name, "params": params}
     agents: list[dict[str, Any]] = [{"id": f"battery_{k + 1}", **_BATTERY} for k in range(_MEMBERS)]
     below = [agent["id"] for agent in agents]
@@ -87,6 +92,17 @@ def check_protocol(name: str, **params: Any) -> None:
         bounded = np.isfinite([entry.low, entry.high]).all() and entry.low < entry.high
         sentence = f'entry "{entry.label(owner)}" needs finite bounds low < high, has [{entry.low}, {entry.high}]'
         _claim(name, bounded, sentence)
+
+
+def _check_mixing(name: str, protocol: Any) -> None:
+    """Its matrix must give weighted means of the members' parameters, at whole numbers of updates."""
+    pupils = [Pupil(f"battery_{k + 1}", 1.0 / (k + 1)) for k in range(_MEMBERS)]
+    matrix = np.asarray(protocol.mixing(pupils), float)
+    _claim(name, matrix.shape == (_MEMBERS, _MEMBERS), f"mixing of {_MEMBERS} members has the shape {matrix.shape}")
+    gap = float(np.abs(matrix.sum(1) - 1.0).max())
+    _claim(name, np.isfinite(matrix).all() and gap <= _GAP, f"rows of its mixing miss one by {gap:.3g}")
+    interval = protocol.interval
+    _claim(name, isinstance(interval, int) and interval >= 1, f"its interval is {interval!r}, no number of updates")
 
 
 def _examine(name: str, agents: list[dict[str, Any]], sections: Mapping[str, Any]) -> World:

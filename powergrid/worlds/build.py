@@ -35,6 +35,7 @@ from powergrid.powerflow import method as powerflow_method
 from powergrid.powerflow.retry import with_retry
 from powergrid.worlds import exogenous, python_devices
 from powergrid.worlds.meters import add_meters
+from powergrid.worlds.mixings import Class, mixings
 from powergrid.worlds.static_units import static_units
 from powergrid.worlds.world import RewardSettings, World
 
@@ -79,7 +80,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
     _set_taps(agents, network)
     dt_s = config.simulation.time_step
     series = python_devices.prepare(agents, dataset, dt_s, config.simulation.episode_length)
-    vertical, horizontal = _protocols(config, agents)
+    vertical, horizontal, learning = _protocols(config, agents)
     _set_intervals(config, agents)
     outages = _outages(config, network)
     agents += add_meters(config.tariff, network, agents, Ownership(agents, vertical, horizontal), outages)
@@ -110,6 +111,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         resolved=resolved,
         method=method,
         tol_pu=tol_pu,
+        mixings=mixings(learning, layout),
     )
 
 
@@ -225,20 +227,24 @@ def _controllers(config: EnvironmentConfig, network: AnyNetwork, agents: Sequenc
     ]
 
 
-def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[Peers]]:
-    """Vertical protocols by coordinator, and horizontal protocols with their members."""
+def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[Peers], list[Class]]:
+    """Vertical protocols by coordinator, and those among peers and among learners with their members."""
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
     vertical = {agent.id: PROTOCOLS.get(agent.protocol)(**agent.protocol_params) for agent in coordinators}
-    horizontal = []
+    horizontal: list[Peers] = []
+    learning: list[Class] = []
     named = [(listed.type, listed.params, listed.members, listed.topology) for listed in config.protocols]
     short = config.coordination
     if short is not None:
         kind = PROTOCOLS.get(short.protocol)
-        if kind.kind == "horizontal":
-            named.append((short.protocol, short.params, [], "full"))
-        else:
+        if kind.kind == "vertical":
             vertical.update({agent.id: kind(**short.params) for agent in coordinators if agent.protocol == "none"})
+        else:
+            named.append((short.protocol, short.params, [], "full"))
     for type, params, members, topology in named:
+        if PROTOCOLS.get(type).kind == "learning":
+            learning.append(Class(type, PROTOCOLS.get(type)(**params), members))
+            continue
         ids = list(members) or [agent.id for agent in coordinators]
         horizontal.append(Peers(PROTOCOLS.get(type)(**params), ids, topology))
     if config.messages is not None:
@@ -248,7 +254,7 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
         frequency = getattr(vertical[agent.id].settings, "update_freq", None)
         if frequency is not None and agent.interval_s is None:
             agent.interval_s = frequency
-    return vertical, horizontal
+    return vertical, horizontal, learning
 
 
 def _set_intervals(config: EnvironmentConfig, agents: Sequence[Agent]) -> None:

@@ -58,6 +58,28 @@ def _total(columns: Array) -> Array:
 
 
 @dataclass(frozen=True)
+class Mixing:
+    """Mixing of the parameters of learners' policies.
+
+    Attributes
+    ----------
+    name
+        Name of the protocol.
+    members
+        Ids of the agents, whose networks have one size.
+    interval
+        Updates between two mixings.
+    matrix
+        The parameters after a mixing are this matrix times those before, ``(n, n)``; rows sum to one.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    interval: int
+    matrix: np.ndarray
+
+
+@dataclass(frozen=True)
 class World:
     """The static part of an environment of any kind.
 
@@ -81,6 +103,8 @@ class World:
         The configuration.
     method, tol_pu
         Power-flow method, as a name or ``"auto"``, and its tolerance [pu].
+    mixings
+        What protocols of kind learning do with the parameters of their members; only a trainer applies it.
     """
 
     layout: Layout
@@ -93,6 +117,7 @@ class World:
     resolved: ResolvedConfig
     method: str = "auto"
     tol_pu: float = 1e-8
+    mixings: tuple[Mixing, ...] = ()
 
     @cached_property
     def digest(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from powergrid.learn.algorithms.mappo import PolicyGradient, Settings
 from powergrid.learn.critics import LocalCritic
+from powergrid.learn.federation import with_own_actors
 from powergrid.learn.learner import FunctionalEnv, settings_from
 from powergrid.plugins import register_algorithm
 
@@ -18,4 +19,4 @@ from powergrid.plugins import register_algorithm
 @register_algorithm("ippo")
 def ippo(env: FunctionalEnv, steps: int, hyper: Mapping[str, Any]) -> PolicyGradient:
     """IPPO: local actors, local critics."""
-    return PolicyGradient(env, steps, settings_from(Settings, hyper), LocalCritic())
+    return PolicyGradient(env, steps, settings_from(Settings, with_own_actors(env, hyper)), LocalCritic())

@@ -24,6 +24,7 @@ from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
 from powergrid.learn.critics import CentralCritic, Critic
+from powergrid.learn.federation import Federation, with_own_actors
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv, settings_from
 from powergrid.learn.learner_state import LearnerState, Rollout, TrainState
@@ -94,7 +95,7 @@ class Batch(NamedTuple):
 @register_algorithm("mappo")
 def mappo(env: FunctionalEnv, steps: int, hyper: Mapping[str, Any]) -> PolicyGradient:
     """MAPPO: local actors, central critic."""
-    return PolicyGradient(env, steps, settings_from(Settings, hyper), CentralCritic())
+    return PolicyGradient(env, steps, settings_from(Settings, with_own_actors(env, hyper)), CentralCritic())
 
 
 class PolicyGradient:
@@ -117,6 +118,8 @@ class PolicyGradient:
         What moves the environments.
     rollout_s
         Time that the last roll-out took [s].
+    federation
+        What protocols of kind learning do after an update.
     """
 
     def __init__(self, env: FunctionalEnv, steps: int, settings: Settings, critic: Critic):
@@ -126,6 +129,7 @@ class PolicyGradient:
         self.steps_per_update = settings.num_envs * settings.rollout
         self.total_updates = max(1, -(-steps // self.steps_per_update))
         self.agents = sum(len(members) for members in env.groups.values())
+        self.federation = Federation(env)
         self._adam = optax.scale_by_adam(eps=1e-5)
         self._first = first = SingleDeviceSharding(jax.local_devices()[0])
         self._learn: Any = jax.jit(self._learned, in_shardings=first, out_shardings=first)
@@ -161,6 +165,9 @@ class PolicyGradient:
         if self._learning is not None:
             self._learn, self._learning = self._learning.result(), None
         learner, metrics = self._learn(*jax.device_put((state.learner, rollout, lanes.obs, lanes.central), self._first))
+        if self.federation:
+            actor, told = self.federation.mixed(learner.actor, int(learner.updates))
+            learner, metrics = learner._replace(actor=actor), {**metrics, **told}
         return TrainState(*learner, *lanes), metrics
 
     def _fresh(self, seed: int) -> LearnerState:
@@ -180,7 +187,8 @@ class PolicyGradient:
             key=random.key_from_seed(np, np.array(seed)),
             updates=np.zeros((), np.int32),
         )
-        return jax.tree.map(jnp.asarray, learner)
+        learner = jax.tree.map(jnp.asarray, learner)
+        return learner._replace(actor=self.federation.begun(learner.actor))
 
     def _obs_statistics(self, group: str) -> Running:
         size = self.env.observation_size[group]
