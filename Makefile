@@ -7,11 +7,15 @@ BIN := $(VENV)/bin
 # With uv installed, packages come faster; plain pip does the same.
 INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-# Everything here runs on the CPU; compiled power flow is kept beside the packages that compiled it.
+# Everything here runs on the CPU; what numba and JAX compile is kept beside the packages that compiled it.
 export JAX_PLATFORMS ?= cpu
 export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/$(VENV)/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Programs that JAX compiles run a few times only in tests: compiling them with less effort takes less time altogether.
+QUICK_XLA := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+PYTEST := XLA_FLAGS="$(QUICK_XLA) $$XLA_FLAGS" $(BIN)/python -m pytest -n 2 --dist loadfile
 ifndef DEMO_NAME
 DEMO_NAME := demo-$(shell date +%Y%m%d-%H%M%S)
 endif

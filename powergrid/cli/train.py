@@ -35,12 +35,25 @@ def train_command(
 
     - `powergrid train my_microgrid.yaml --out runs/mine --resume`
     """
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(os.cpu_count() or 1, _MOST_DEVICES)))  # before JAX starts
+    _prepare_jax()
     from powergrid.learn.train import train
 
     count = None if steps is None else _count(steps)
     folder = train(source, algo=algo, steps=count, num_envs=num_envs, seed=seed, out=out, resume=resume, progress=True)
     typer.echo(f"run: {folder}")
+
+
+def _prepare_jax() -> None:
+    """Settings that JAX reads when it is imported; what the user has set stands.
+
+    What JAX compiles for a run is stored in the user's cache folder, so that the next run of the same kind starts at
+    once: https://docs.jax.dev/en/latest/persistent_compilation_cache.html
+    """
+    from platformdirs import user_cache_path
+
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(os.cpu_count() or 1, _MOST_DEVICES)))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_path("powergrid") / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 def _count(text: str) -> int:

@@ -28,8 +28,8 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 FIXED_INFO = {"cost", "costs", "money", "converged", "due", "due_next", "available", "clipped", "day"}
 
 
-LARGE = {"feeder_1000_agents"}
-"""Presets whose every step takes long on NumPy and JAX."""
+LARGE = {"feeder_100_agents", "feeder_1000_agents", "voltage_control_34", "ieee34_multi"}
+"""Presets whose every step takes long on NumPy and JAX, or whose likes are here."""
 
 
 @pytest.fixture(

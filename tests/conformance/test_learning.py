@@ -15,7 +15,7 @@ from powergrid.learn.jax_roll_out import JaxRollOut
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 SMALL = {"num_envs": 2, "rollout": 3, "epochs": 2, "minibatches": 1, "hidden": (8,)}
-IN_THE_QUICK_RUN = {"ieee34_multi", "two_microgrids"}
+IN_THE_QUICK_RUN = {"two_microgrids"}
 RENAMED = {"ess_1": "zeta_2", "ess_2": "zeta_1", "dg_1": "mid_1", "dg_2": "mid_2", "pv_1": "alpha_1"}
 """Swaps two names, and gives groups whose alphabetical order is the reverse of their order."""
 

@@ -41,8 +41,8 @@ RATES = {
 @pytest.mark.parametrize(
     ("source", "algorithm"),
     [
-        ("ieee34_multi", mappo),
-        pytest.param("p2p_microgrids", ippo, marks=pytest.mark.slow),
+        pytest.param("ieee34_multi", mappo, marks=pytest.mark.slow),
+        ("p2p_microgrids", ippo),
         pytest.param(FAILING, mappo, marks=pytest.mark.slow, id="outages"),
         pytest.param(RATES, mappo, marks=pytest.mark.slow, id="intervals"),
     ],

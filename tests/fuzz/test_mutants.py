@@ -45,7 +45,7 @@ def examine(kind: str, seed: int, count: int, processes: int) -> None:
 @pytest.mark.timeout(LIMIT_S)
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no alarms to end a mutant that hangs")
 def test_mutants_are_refused_or_run():
-    examine("configuration", seed=0, count=300, processes=1)
+    examine("configuration", seed=0, count=150, processes=1)
 
 
 @pytest.mark.slow

@@ -316,8 +316,8 @@ def test_gymnasium_ids(name, version):
 @pytest.mark.parametrize(
     "program",
     [
-        "import powergrid, gymnasium",
-        "import gymnasium, powergrid",
+        pytest.param("import powergrid, gymnasium", marks=pytest.mark.slow),
+        pytest.param("import gymnasium, powergrid", marks=pytest.mark.slow),
         "import sys, powergrid; assert 'gymnasium' not in sys.modules; import gymnasium",
         "import gymnasium; gymnasium.make('powergrid:powergrid/IEEE13-v1')",
     ],

@@ -150,7 +150,10 @@ def test_no_trade_is_the_rule_where_nothing_is_traded(everything):
     assert commands(everything, "no_trade") == commands(everything, "rule_based")
 
 
-SOURCES = [pytest.param(name, marks=pytest.mark.slow if "1000" in name else ()) for name in preset_names()]
+SOURCES = [
+    pytest.param(name, marks=() if name in ("iso_three_level", "p2p_microgrids") else pytest.mark.slow)
+    for name in preset_names()
+]
 
 
 @pytest.mark.parametrize("source", [*SOURCES, pytest.param(nature(), marks=pytest.mark.slow, id="nature")])

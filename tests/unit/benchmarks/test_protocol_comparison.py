@@ -20,7 +20,8 @@ from powergrid.cli.app import app
 from powergrid.config.resolve import with_overrides
 from powergrid.core.errors import ArgumentError, ConfigError, UnknownNameError
 from powergrid.learn.evaluate import play
-from tests.unit.coordination import strange
+
+import strange  # isort: skip  (registers protocols)
 
 TICKS, DAYS = 8, (30, 200)
 CHEAP = {"agents.dg_1.params.marginal_cost_per_mwh": 10}  # sells at night, when its neighbour buys

@@ -18,7 +18,9 @@ from powergrid.core.errors import ConfigError
 EXAMPLE = Path(__file__).resolve().parents[3] / "configs" / "ieee34_microgrid.yaml"
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "1000" in name else ()) for name in preset_names()]
+)
 def test_presets_resolve_and_survive_export(name, tmp_path):
     resolved = powergrid.load_config(name)
     file = tmp_path / "copy.yaml"

@@ -76,7 +76,7 @@ def test_orders_of_a_parent(name: str) -> None:
     compare({"agents": [*agents(), boss]})
 
 
-@pytest.mark.parametrize("name", ["wishes", "moods", "teller"])
+@pytest.mark.parametrize("name", ["wishes", *(pytest.param(n, marks=pytest.mark.slow) for n in ("moods", "teller"))])
 def test_protocols_with_rules_pass_the_examiner(name: str) -> None:
     check_protocol(name)
 

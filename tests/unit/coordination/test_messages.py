@@ -186,7 +186,7 @@ def test_the_feeder_links_members_whose_parts_touch():
     "params",
     [
         {"name": "messages", "width": 2, "dist": "normal", "mean_s": 5000.0, "std_s": 2000.0, "loss": 0.2},
-        {"name": "broadcast", "width": 2, "mean_s": 7200.0, "loss": 0.3},
+        pytest.param({"name": "broadcast", "width": 2, "mean_s": 7200.0, "loss": 0.3}, marks=pytest.mark.slow),
     ],
 )
 def test_every_form_of_the_step_delivers_alike(params):

@@ -71,7 +71,9 @@ def run(tmp_path: Path) -> Callable[[], subprocess.CompletedProcess]:
     return lambda: subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("damage", [emptied, cut, flipped, another])
+@pytest.mark.parametrize(
+    "damage", [cut, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (emptied, flipped, another))]
+)
 def test_damaged_files_are_compiled_anew(tmp_path: Path, run, damage: Callable[[bytes], bytes]) -> None:
     assert run().stdout == "3.0 5.0 4.0 0 0\n"
     assert run().stdout == "3.0 5.0 4.0 1 1\n"

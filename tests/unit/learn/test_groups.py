@@ -61,7 +61,9 @@ def test_a_local_critic_values_each_agent_by_its_own_group():
         first += len(members)
 
 
-@pytest.mark.parametrize(("algorithm", "share_actors"), [(mappo, True), (ippo, False)])
+@pytest.mark.parametrize(
+    ("algorithm", "share_actors"), [pytest.param(mappo, True, marks=pytest.mark.slow), (ippo, False)]
+)
 def test_other_names_change_nothing_but_names(algorithm, share_actors, tmp_path):
     """Nothing has changed before anything is learned; afterwards every naming has learned the same, bit for bit."""
     curves, actors = [], []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 from toy_battery import ToyBattery
 
 from powergrid.learn import checkpoint
@@ -39,6 +40,7 @@ def on_three_devices(folder):
     checkpoint.save(folder / "resumed", state, groups=resumed.env.groups, step=2)
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_changes_no_more_than_the_last_digits(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here / "1", here / "2", there / "1", there / "2", there / "resumed"):

@@ -148,7 +148,9 @@ THREE_PHASE = {
 """Lines, a transformer, laterals and switches that open, a tie that closes, islands dead and held."""
 
 
-@pytest.mark.parametrize("name", THREE_PHASE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "ieee123" else ()) for n in THREE_PHASE]
+)
 def test_jax_gives_the_same_in_three_phases(name: str) -> None:
     import jax
 

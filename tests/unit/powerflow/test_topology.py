@@ -110,7 +110,7 @@ def test_switches_of_a_three_phase_feeder() -> None:
     assert one.loss_mw == pytest.approx(two.loss_mw, abs=1e-6)
 
 
-@pytest.mark.parametrize("method", [sparse_lu, zbus])
+@pytest.mark.parametrize("method", [sparse_lu, pytest.param(zbus, marks=pytest.mark.slow)])
 def test_meters_of_switches_that_move_read_what_passes(method) -> None:
     import jax
 

@@ -43,7 +43,7 @@ def test_float64_equals_the_cpu_method(grid: Network, by_voltage: bool) -> None:
             np.testing.assert_allclose(found, right, atol=atol, rtol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["ieee13", "ieee34", "ieee123"])
+@pytest.mark.parametrize("name", ["ieee13", *(pytest.param(n, marks=pytest.mark.slow) for n in ("ieee34", "ieee123"))])
 def test_three_phases_equal_the_cpu_method(name: str) -> None:
     """Loads to earth and between phases, of all three models; taps by phase; meters over all phases of an element."""
     grid, rng = network(name, phases="three"), np.random.default_rng(0)
@@ -97,6 +97,7 @@ def test_works_under_jit_vmap_and_scan() -> None:
     np.testing.assert_allclose(scanned, direct.v_pu, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_neighbours_and_warm_starts_change_nothing() -> None:
     grid = BUILDERS["ieee34"]()
     with jax_float64():
