@@ -66,6 +66,8 @@ class Member(NamedTuple):
     units
         Its units whose active power is free, in the order of their commands among those of `Context.governed` where
         ``p_mw`` alone is governed.
+    forming_mva
+        Rating of its units that can form the grid of an island [MVA].
     """
 
     id: str
@@ -74,6 +76,7 @@ class Member(NamedTuple):
     p_firm_mw: float = 0.0
     not_firm: tuple[str, ...] = ()
     units: tuple[Unit, ...] = ()
+    forming_mva: float = 0.0
 
 
 class Members(tuple[Member, ...]):
@@ -85,15 +88,18 @@ class Members(tuple[Member, ...]):
         Who is linked with whom.
     dt_h
         Length of a tick [h].
+    f_hz
+        Nominal frequency of the network [Hz].
     """
 
     graph: Graph
     dt_h: float
+    f_hz: float
 
-    def __new__(cls, members: Iterable[Member], graph: Graph, dt_h: float) -> Members:
+    def __new__(cls, members: Iterable[Member], graph: Graph, dt_h: float, f_hz: float = 50.0) -> Members:
         """Members with their links."""
         made = super().__new__(cls, members)
-        made.graph, made.dt_h = graph, dt_h
+        made.graph, made.dt_h, made.f_hz = graph, dt_h, f_hz
         return made
 
 
@@ -139,8 +145,9 @@ class Channel(NamedTuple):
         Whether every member has a column of its own. Otherwise the one column belongs to the parent, and everybody
         below it receives it.
     stands_for
-        Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``; empty for none. A
-        member's own column holds for the member and for everybody below it.
+        Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``, or set point that it
+        shifts: ``frequency_offset_hz`` is added to the frequency set point of units that form the grid of an island.
+        Empty for none. A member's own column holds for the member and for everybody below it.
     at, suffixes
         Members that have a column each, where not all have one, and what follows the name of each column; a member
         may have several.
@@ -225,6 +232,12 @@ class Context(NamedTuple):
         Constant arrays that the protocol's entries gave.
     uniform
         Random numbers in [0, 1), ``(*batch, draws)``; zeros unless the protocol is `noisy`.
+    frequency_hz
+        Frequency at the first unit of each member after the flow [Hz], ``(*batch, members)``: 0 without voltage, NaN
+        where it has no unit that injects, and before the flow, when it is not known.
+    island
+        Number of the island that this unit's bus is in after the flow, ``(*batch, members)``: -1 where the source or
+        nothing supplies it; NaN as `frequency_hz`.
     """
 
     params: Any
@@ -239,6 +252,8 @@ class Context(NamedTuple):
     command_member: Array
     tables: Any
     uniform: Array
+    frequency_hz: Array
+    island: Array
 
 
 class Position(NamedTuple):
@@ -290,6 +305,8 @@ class Protocol:
         Whether its kernels use random numbers.
     linked, needs_connected
         Whether it matters who is linked with whom, and whether all must reach each other.
+    in_islands
+        Whether it acts in islands, among units that form their grids.
     compared
         Parameters with which a comparison of protocols plays it, each on its own.
     """
@@ -299,6 +316,7 @@ class Protocol:
     noisy: ClassVar[bool] = False
     linked: ClassVar[bool] = False
     needs_connected: ClassVar[bool] = False
+    in_islands: ClassVar[bool] = False
     compared: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings
     Params: ClassVar[Any] = NoColumns
@@ -320,6 +338,10 @@ class Protocol:
     def entries(self, members: Members) -> Added:
         """What it adds to an environment with these members."""
         return Added()
+
+    def without_island(self, ids: Sequence[str]) -> str:
+        """Warning for a protocol that acts `in_islands`, of members that no outage or switch ever leaves in one."""
+        return ""
 
     @classmethod
     def initial(cls, xp: Namespace, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Any:

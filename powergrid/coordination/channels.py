@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Entry
 
 
@@ -78,8 +80,19 @@ class Channels:
         return np.array([column.default for column in self.columns], dtype=float)
 
     def standing_for(self, series: str) -> Replacements:
-        """Columns that replace a series."""
+        """Columns that replace a series, or shift a set point.
+
+        Raises
+        ------
+        ConfigError
+            If an agent would receive two of them.
+        """
         found = [(i, column) for i, column in enumerate(self.columns) if column.stands_for == series]
+        owners = Counter((column.owner, column.below) for _, column in found)
+        for (owner, _), count in owners.items():
+            if count > 1:
+                message = f'"{owner}" receives {series} from {count} protocols'
+                raise ConfigError([Issue("protocols", message, "let it be a member of one of them")])
         return Replacements(
             {column.owner: i for i, column in found if column.below},
             {column.owner: i for i, column in found if not column.below},

@@ -55,6 +55,10 @@ class Layer:
         First of its columns among the random numbers of the layers, and their number.
     heard
         Column of the signals with the price that the parent receives from above in place of the market's; -1 for none.
+    unit
+        Number of the first injecting unit of each member, -1 for none, ``(m,)``.
+    f_hz
+        Nominal frequency [Hz].
     """
 
     protocol: Any
@@ -80,6 +84,8 @@ class Layer:
     offset: np.ndarray
     noise: int
     draws: int
+    unit: np.ndarray
+    f_hz: float
     heard: int = -1
 
     @property
@@ -116,8 +122,21 @@ class Peers(NamedTuple):
     topology: Topology = "full"
 
 
+class Frequency(NamedTuple):
+    """Frequency at every injecting unit [Hz], and its island, -1 for none, ``(*batch, N)``.
+
+    Without columns where no unit ever forms the grid of an island.
+    """
+
+    hz: Array
+    island: Array
+
+
 class Now(NamedTuple):
-    """What layers may use of the running tick: ticks ``(*batch,)``, exogenous row, voltages and random numbers."""
+    """What layers may use of the running tick.
+
+    Ticks ``(*batch,)``, exogenous row, voltages and random numbers; the frequency after the flow.
+    """
 
     tick: Array
     row: Array
@@ -125,6 +144,7 @@ class Now(NamedTuple):
     dt_h: float
     v_pu: Array
     uniform: Array
+    frequency: Frequency | None = None
 
 
 def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Array) -> Context:
@@ -138,6 +158,8 @@ def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Arr
         uniform = row[..., :1] * 0.0 * np.ones(layer.members)
     since = now.tick[..., None] - layer.offset
     due = (since >= 0) & (since % layer.interval == 0)
+    v_pu = layer.voltage(xp, now.v_pu)
+    frequency = _frequency(xp, layer, now.frequency, v_pu)
     return Context(
         params=layer.params,
         dt_h=now.dt_h,
@@ -146,12 +168,26 @@ def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Arr
         retail_per_mwh=row[..., layer.retail],
         feed_in_per_mwh=row[..., layer.feed_in],
         price_per_mwh=row[..., now.price, None] if layer.heard < 0 else signals[..., layer.heard, None],
-        v_pu=layer.voltage(xp, now.v_pu),
+        v_pu=v_pu,
         governed=physical[..., layer.governed],
         command_member=layer.governed_member,
         tables=tables(xp, layer, row.dtype),
         uniform=uniform,
+        frequency_hz=frequency.hz,
+        island=frequency.island,
     )
+
+
+def _frequency(xp: Namespace, layer: Layer, found: Frequency | None, v_pu: Array) -> Frequency:
+    """Frequency and island of a layer's members, whose voltages are `v_pu`, ``(*batch, m)``."""
+    unknown = 0.0 * v_pu + np.nan
+    if found is None:
+        return Frequency(unknown, unknown)
+    if found.hz.shape[-1]:
+        parts = [part[..., np.maximum(layer.unit, 0)] for part in found]
+    else:
+        parts = [xp.where(v_pu > 0.0, layer.f_hz, 0.0 * v_pu), 0.0 * v_pu - 1.0]
+    return Frequency(*(xp.where(layer.unit >= 0, part, unknown) for part in parts))
 
 
 def tables(xp: Namespace, layer: Layer, dtype: Any) -> Any:

@@ -51,6 +51,7 @@ def carry(
     topology: Array,
     devices: tuple[Any, ...],
     injections: list[Injection],
+    shift_pu: Array | None,
     start: Start,
     solve: Callable[[list[Injection], Start], Flow],
 ) -> tuple[tuple[Any, ...], list[Injection], Array, Start, Array]:
@@ -62,12 +63,17 @@ def carry(
     supply systems", IEEE Trans. Industry Applications 29(1), 1993, doi:10.1109/28.195899). Reactive power is shared in
     the same proportions.
 
+    A secondary control shifts the frequency set point of unit i by `o_i`, so that ``p_i = p_set,i + (o_i - df) / m_i``:
+    with equal shifts the units deliver the same as without, and the frequency is higher by the shift.
+
     Parameters
     ----------
     tick
         With its commands.
     devices, injections
         After the tick with the commands as given: the set points.
+    shift_pu
+        Shift of each forming unit's frequency set point over the nominal frequency [1], ``(*batch, u)``.
     start
         Where the flows start.
     solve
@@ -87,6 +93,10 @@ def carry(
     weight = xp.where(carried, _stiffness(tick, islands, devices), 0.0)
     zero = set_p * 0.0
     low, high = (_limits(tick, islands, injections, zero + limit, set_q)[0] for limit in (-_UNLIMITED, _UNLIMITED))
+    begin_p = set_p
+    if shift_pu is not None:
+        set_p = set_p + shift_pu * weight
+        begin_p = xp.where(weight > 0.0, xp.minimum(xp.maximum(set_p, low), high), set_p)
     eps = float(np.finfo(set_p.dtype).eps)
     settled_mw, short_mw = max(MOVED_MW, 16.0 * eps), max(SHORT_MW, 64.0 * eps)
 
@@ -114,7 +124,7 @@ def carry(
     first = _Round(
         start.v_re,
         start.v_im,
-        set_p,
+        begin_p,
         set_q,
         able * zero[..., :1],
         xp.logical_not(able),

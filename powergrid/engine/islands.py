@@ -40,6 +40,8 @@ class Islands:
         Whether each injecting unit has voltage, ``(T, N)``.
     f_hz
         Nominal frequency.
+    shift
+        Column of the signals that is added to the frequency set point of each of them, -1 for none, ``(u,)``.
     """
 
     families: tuple[int, ...]
@@ -50,6 +52,18 @@ class Islands:
     fallen: np.ndarray
     alive: np.ndarray
     f_hz: float
+    shift: np.ndarray
+
+    def number(self, xp: Namespace, topology: Array) -> Array:
+        """Reference of the island that every injecting unit is in, -1 for none, ``(*batch, N)``."""
+        found: Array = xp.asarray(self.island_of_unit)[topology]
+        return found
+
+    def shift_pu(self, xp: Namespace, signals: Array) -> Array | None:
+        """Shift of the frequency set point of each forming unit [1], ``(*batch, u)``; ``None`` where nothing shifts."""
+        if (self.shift < 0).all():
+            return None
+        return xp.where(self.shift >= 0, signals[..., np.maximum(self.shift, 0)], 0.0) / self.f_hz
 
     def frequency(self, xp: Namespace, topology: Array, drop: Array) -> Array:
         """Frequency at every injecting unit [Hz], ``(*batch, N)``: 0 without voltage, nominal beside the source.

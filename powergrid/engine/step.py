@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.coordination import layers as coordination
+from powergrid.coordination.layers import Frequency
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import island_droop, ledger, local_policies, observations, regulation, schedule
@@ -80,7 +81,8 @@ def step(
     made, flow, frequency_hz = _delivered(tick, slots, memory, layout.policies.inverters)
     power = _power(tick, made.injections)
     measured_mw = _measured(tick, flow, power.p_mw)
-    settled = settle(tick, made.memory, made.commanded, flow, measured_mw, power.p_mw)
+    frequency = _frequency(tick, made.topology, frequency_hz)
+    settled = settle(tick, made.memory, made.commanded, flow, measured_mw, power.p_mw, frequency)
     paid, priced = _device_accounts(tick, made, flow.v_pu, measured_mw)
     money = ledger.money(tick, made.devices, paid, settled.money)
     solved = flow.converged[..., None]
@@ -335,11 +337,20 @@ def _carried(
         return regulation.solve(tick, made.devices, load, begin, dt_h, made.topology, inverters)[0]
 
     commanding = tick._replace(physical=tick.layout.slots.physical(made.commanded))
+    shift_pu = islands.shift_pu(tick.xp, made.memory.signals)
     devices, injections, topology, begin, frequency_hz = island_droop.carry(
-        commanding, islands, made.topology, made.devices, made.injections, start, solve
+        commanding, islands, made.topology, made.devices, made.injections, shift_pu, start, solve
     )
     devices, injections = tick.all_with_voltage(topology, devices, injections)
     return made._replace(devices=devices, injections=injections, topology=topology), begin, frequency_hz
+
+
+def _frequency(tick: Tick, topology: Array | None, frequency_hz: Array) -> Frequency:
+    """Frequency at every unit and its island."""
+    islands = tick.layout.grid.islands
+    if islands is None:
+        return Frequency(frequency_hz, frequency_hz)
+    return Frequency(frequency_hz, islands.number(tick.xp, topology) + 0.0 * frequency_hz)
 
 
 def _power(tick: Tick, injections: list[Injection]) -> Injection:
@@ -375,14 +386,17 @@ def with_net(xp: Namespace, layout: Layout, measured_mw: Array) -> Array:
     return xp.concatenate([measured_mw, layout.meters.net(xp, measured_mw)], axis=-1)
 
 
-def settle(tick: Tick, memory: Memory, slots: Array, flow: Flow, measured_mw: Array, p_mw: Array) -> _Settlement:
-    """Second seam of all layers, on metered energy, which is zero where nothing solved."""
+def settle(
+    tick: Tick, memory: Memory, slots: Array, flow: Flow, measured_mw: Array, p_mw: Array, frequency: Frequency
+) -> _Settlement:
+    """Second seam of all layers, on metered energy, which is zero where nothing solved; so is the frequency."""
     xp, layout = tick.xp, tick.layout
     states, found = list(memory.layers), _Settlement((), memory.signals, [], [])
     if not layout.coordination.layers:
         return found
     solved, signals = flow.converged[..., None], memory.signals
-    now = local_policies.now(tick)._replace(v_pu=xp.where(solved, flow.v_pu, 0.0))
+    frequency = Frequency(xp.where(solved, frequency.hz, 0.0), xp.where(solved, frequency.island, -1.0))
+    now = local_policies.now(tick)._replace(v_pu=xp.where(solved, flow.v_pu, 0.0), frequency=frequency)
     physical = layout.slots.physical(slots)
     for k, layer in enumerate(layout.coordination.layers):
         metered_mwh = layer.metered_mwh(xp, measured_mw, xp.where(solved, p_mw, 0.0), layout.settings.dt_h)

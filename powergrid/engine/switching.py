@@ -262,4 +262,5 @@ def _islands(
         fallen=held.fallen,
         alive=energised[:, places],
         f_hz=float(network.f_hz),
+        shift=np.full(len(unit), -1),
     )

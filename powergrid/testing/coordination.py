@@ -22,12 +22,20 @@ from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
+_NETWORK: Mapping[str, Any] = {"base": "ieee13", "load_scale": 0.5}
 _BATTERY: Mapping[str, Any] = {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
 _GENERATOR: Mapping[str, Any] = {
     "type": "DG",
     "bus": "675",
     "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 60.0},
 }
+_FORMING: Mapping[str, Any] = {**_BATTERY["params"], "sn_mva": 0.6, "grid_forming": True}
+"""A battery that can form the grid of an island."""
+_ISLAND: Mapping[str, Any] = {
+    "base": "case33bw",
+    "outages": {"branch": "line_12", "start": 7200, "duration": 14400},
+}
+"""An outage of four ticks leaves five buses to the batteries at the last of them."""
 _TICKS, _COUNT, _MEMBERS = 8, 4, 3
 _GAP = 1e-9
 _KINDS = ("vertical", "horizontal", "learning")
@@ -53,7 +61,8 @@ def check_policy(name: str) -> None:
 def check_protocol(name: str, **params: Any) -> None:
     """Examine a registered protocol: its entries are bounded, and environments with it run.
 
-    The protocol gets three members. A few ticks with random orders must run on finite numbers; its money must sum to
+    The protocol gets three members; one that acts `in_islands` gets members that form the grid of an island for some of
+    the ticks. A few ticks with random orders must run on finite numbers; its money must sum to
     zero with the counterparty, and so must all transfers; one environment of a batch must be as it is alone, and JAX
     and the compiled step must give the same to 1e-9.
 
@@ -74,15 +83,19 @@ def check_protocol(name: str, **params: Any) -> None:
         return
     given = {"type": name, "params": params}
     agents: list[dict[str, Any]] = [{"id": f"battery_{k + 1}", **_BATTERY} for k in range(_MEMBERS)]
+    sections: dict[str, Any] = {}
+    if getattr(protocol, "in_islands", False):
+        agents = [{**agent, "bus": "17", "params": _FORMING} for agent in agents]
+        sections["network"] = _ISLAND
     below = [agent["id"] for agent in agents]
     if what == "vertical":
         decides = protocol.speaks or protocol.commands_children
         for agent in agents[1 if not decides else 0 :]:
             agent["policy"] = "learned" if protocol.commands_children else "rule_based"
         operator = {"id": "operator_1", "type": "GridCoordinator", "sub_agents": below, "protocol": given}
-        world = _examine(name, [*agents, {**operator, **({"policy": "learned"} if decides else {})}], {})
+        world = _examine(name, [*agents, {**operator, **({"policy": "learned"} if decides else {})}], sections)
     else:
-        world = _examine(name, agents, {"protocols": [{**given, "members": below}]})
+        world = _examine(name, agents, {**sections, "protocols": [{**given, "members": below}]})
     layout = world.layout
     _check_money(name, world)
     _claim(
@@ -134,7 +147,9 @@ def _check_money(name: str, world: World) -> None:
     state = simulation.reset(random.key_from_seed(np, np.array(0)), np.array(0, np.int32)).state
     layout, row = world.layout, simulation.exogenous(state).now
     tick = tick_of(np, layout, simulation.params, state, row, simulation.noise_at(state.tick))
-    now, physical = local_policies.now(tick), layout.slots.physical(state.slots)
+    beside_source = layers.Frequency(np.zeros(0), np.zeros(0))
+    now = local_policies.now(tick)._replace(frequency=beside_source)
+    physical = layout.slots.physical(state.slots)
     for layer, own in zip(layout.coordination.layers, state.layers, strict=True):
         metered_mwh = np.linspace(-0.3, 0.4, layer.members)
         _, _, money, _ = layers.after(np, layer, own, now, physical, state.signals, metered_mwh)
@@ -187,8 +202,7 @@ def _compare_compiled(name: str, world: World, key: Any, day: Any, actions: np.n
 
 def _world(agents: list[dict[str, Any]], method: str = "auto", **sections: Any) -> World:
     given = {"episode_length": _TICKS, "time_step": 3600}
-    network = {"base": "ieee13", "load_scale": 0.5}
-    options = {"name": "examined", "network": network, "agents": agents, "simulation": given, **sections}
+    options = {"name": "examined", "network": _NETWORK, "agents": agents, "simulation": given, **sections}
     return build(options, method=method, tol_pu=1e-11)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from powergrid.agents.device_agent import Refill
-from powergrid.coordination.channels import Channels
+from powergrid.coordination.channels import Channels, Replacements
 from powergrid.coordination.layers import Layer
-from powergrid.core.errors import NetworkError
+from powergrid.core.errors import NetworkError, NetworkWarning
 from powergrid.engine import ledger
 from powergrid.engine.assembly import layers, observation_layout
 from powergrid.engine.assembly.families import (
@@ -29,6 +31,7 @@ from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.choices import Choices, choices_of
 from powergrid.engine.followers import Followers, Unit
 from powergrid.engine.gather import SumTo
+from powergrid.engine.islands import Islands
 from powergrid.engine.layout import (
     CORE_COSTS,
     SHARED,
@@ -89,7 +92,8 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     moved = [row for rows in driven for row in rows]
     capacitors = [row for family in families if family.kernel.role == "cap" for row in family.place.tolist()]
     relay_bus = network.branches.to_bus[network.regulators.branch[leads]]
-    moves = _switching(parts, ownership, families, relay_bus)
+    shifts = channels.standing_for("frequency_offset_hz")
+    moves = _shifted(_switching(parts, ownership, families, relay_bus), injectors, shifts)
     drawing = np.flatnonzero(np.any([table != 0.0 for table in (load_p, load_q, *by_voltage)], axis=(0, 1)))
     plan = solver.plan(
         network,
@@ -104,6 +108,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     total = load_p + sum(by_voltage[::2])
     accounts = _ledger(parts, ownership, meters, families, protocols, load_series, total, renewables)
     islands = None if moves is None else moves.islands
+    _warn_of_no_island(opened, injectors, islands)
     forms = [] if islands is None else [injecting_units[k] for k in islands.unit]
     slots, policy_of = _slots(parts, book), _policies(parts, book)
     taps = _only(families, "tap", len(network.regulators.branch), moved, "regulator")
@@ -179,6 +184,25 @@ def _switching(
         accounts,
         _forming(parts, families),
     )
+
+
+def _shifted(moves: Switching | None, injectors: Sequence[Any], shifts: Replacements) -> Switching | None:
+    """The topologies with the signals that shift the frequency set points of units that form grids."""
+    if moves is None or moves.islands is None:
+        return moves
+    columns = np.array([shifts.heard_by(injectors[unit]) for unit in moves.islands.unit], dtype=int)
+    return replace(moves, islands=replace(moves.islands, shift=columns))
+
+
+def _warn_of_no_island(opened: Sequence[layers.Opened], injectors: Sequence[Any], islands: Islands | None) -> None:
+    """Say which members of protocols that act in islands are never in one."""
+    numbers = [] if islands is None else islands.unit[(islands.island >= 0).any(axis=0)].tolist()
+    forms = {injectors[number].id for number in numbers}
+    for item in opened:
+        below = {agent.id: {agent.id, *(unit.id for unit in agent.descendants())} for agent in item.members}
+        never = [id for id, units in below.items() if not units & forms]
+        if item.protocol.in_islands and never:
+            warnings.warn(item.protocol.without_island(never), NetworkWarning, stacklevel=2)
 
 
 def _forming(parts: Parts, families: Sequence[Family]) -> list[FormingUnit]:

@@ -75,7 +75,7 @@ def _open(
         message = f'topology {links.name}: "{members[0].id}" reaches {apart} over no link'
         action = "close a switch between them, or choose topology full, star, neighbours or a list of pairs"
         raise ConfigError([Issue("protocols", message, action)])
-    added = protocol.entries(Members(map(_member, members), links, parts.settings.dt_h))
+    added = protocol.entries(Members(map(_member, members), links, parts.settings.dt_h, float(parts.network.f_hz)))
     if added == Added():
         return None
     orders = [_order_slots(book, action, members, parent) for action in added.actions]
@@ -124,6 +124,7 @@ def _member(agent: Any) -> Member:
         p_firm_mw=sum(power or 0.0 for power in firm_mw),
         not_firm=tuple(device.id for device, power in zip(devices, firm_mw, strict=True) if power is None),
         units=units,
+        forming_mva=sum(device.forming_mva() for device in devices),
     )
 
 
@@ -240,6 +241,8 @@ def _layer(
         offset=turns[:, 1],
         noise=noise,
         draws=_draws(item, len(members)),
+        unit=np.array([_first_unit(injecting, ids) for ids in below], dtype=int),
+        f_hz=float(parts.network.f_hz),
     )
 
 
@@ -270,6 +273,11 @@ def _meters(parts: Parts, ownership: Ownership, meters: Meters, account: Sequenc
         if agent.role == "meter" and owner in member_of:
             target[meters.paid[agent.bus]] = member_of[owner]
     return SumTo(target, members)
+
+
+def _first_unit(injecting: Sequence[Any], below: set[str]) -> int:
+    """Number of the first unit of a member, whose id or one below is among `below`; -1 for none."""
+    return next((number for number, agent in enumerate(injecting) if agent.id in below), -1)
 
 
 def _units(injecting: Sequence[Any], below: Sequence[set[str]]) -> SumTo:

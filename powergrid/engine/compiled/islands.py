@@ -48,6 +48,7 @@ class IslandDroop:
         self._islands = layout.grid.islands
         self._slots, self._units, self._held = widths.slots, widths.units, widths.states + widths.slots
         self._buses, self._injecting = widths.buses, len(layout.units)
+        self._signals = slice(widths.signals_from, widths.signals_from + widths.signals)
         self._holds: Array = np.any(self._islands.island >= 0, axis=1)
         inject = layout.grid.inject
         entries = zip(inject.source.tolist(), inject.target.tolist(), inject.weights.tolist(), strict=True)
@@ -76,7 +77,9 @@ class IslandDroop:
         nominal = np.zeros((len(topology), self._islands.fallen.shape[1]))
         hertz = self._islands.frequency(np, topology, nominal)
         hertz[who] = frequency_hz
-        put_back(given.delivered, lanes, np.arange(len(topology)), self._slots + 2 * self._units, hertz)
+        everywhere, number = np.arange(len(topology)), self._islands.number(np, topology).astype(float)
+        put_back(given.delivered, lanes, everywhere, self._slots + 2 * self._units, hertz)
+        put_back(given.delivered, lanes, everywhere, self._slots + 3 * self._units, number)
         for table in (given.after, given.delivered):
             repeat_last(table, lanes, len(topology))
 
@@ -107,8 +110,9 @@ class IslandDroop:
         following = layout.policies.inverters is not None
         solves = self._at_rest(tick, devices, injections, topology, inputs) if following else solve
         start = Start(v_re, v_im)
+        shift_pu = self._islands.shift_pu(np, after[:, self._signals])
         devices, delivered, collapsed, start, frequency_hz = island_droop.carry(
-            tick, self._islands, topology, devices, injections, start, solves
+            tick, self._islands, topology, devices, injections, shift_pu, start, solves
         )
         devices, delivered = tick.all_with_voltage(collapsed, devices, delivered)
         rows = self._rows(inputs, injections, delivered)

@@ -52,11 +52,12 @@ r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
 
 _CONTEXT = """    few = carray(sizes, (2,))
     size, reals = carray(sizes, (few[0],)), carray(tables, (few[1],))
-    own = carray(given, (p + 3 * m + 2 + size[2] + g,))
+    own = carray(given, (p + 5 * m + 2 + size[2] + g,))
     ctx = Context(
         {params}, dt_h, own[p + 2 * m + 1 : p + 2 * m + 2], own[:p], own[p : p + m], own[p + m : p + 2 * m],
-        own[p + 2 * m : p + 2 * m + 1], own[p + 2 * m + 2 : p + 3 * m + 2], own[p + 3 * m + 2 + size[2] :],
-        carray(member, (g,)), {tables}, own[p + 3 * m + 2 : p + 3 * m + 2 + size[2]],
+        own[p + 2 * m : p + 2 * m + 1], own[p + 2 * m + 2 : p + 3 * m + 2], own[p + 5 * m + 2 + size[2] :],
+        carray(member, (g,)), {tables}, own[p + 5 * m + 2 : p + 5 * m + 2 + size[2]],
+        own[p + 3 * m + 2 : p + 4 * m + 2], own[p + 4 * m + 2 : p + 5 * m + 2],
     )
     old = carray(state, (size[{last}] + 1,))
     here = {state}
@@ -161,6 +162,8 @@ def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None,
         command_member=layer.governed_member,
         tables=layer.added.tables,
         uniform=0.5 * np.ones(layer.draws or m),
+        frequency_hz=layer.f_hz * ones,
+        island=-ones,
     )
     state, sent_before, sent_after = layer.protocol.initial(np, (), layer.widths, float), None, None
     if layer.protocol.before is not None:

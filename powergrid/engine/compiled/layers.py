@@ -60,10 +60,31 @@ def make_layers(rows: Rows) -> Seams:
             for k in range(3):
                 mean += v_pu[(first_v + places[node + 3 * i + k]) * lanes + lane] * numbers[weight + 3 * i + k]
             given[p + 2 * m + 2 + i] = mean
+        for i in range(2 * m):
+            given[p + 3 * m + 2 + i] = np.nan
         for i in range(d):
-            given[p + 3 * m + 2 + i] = draws[noise + i]
+            given[p + 5 * m + 2 + i] = draws[noise + i]
         for i in range(g):
-            given[p + 3 * m + 2 + d + i] = delivered[places[slot + i] * lanes + lane]
+            given[p + 5 * m + 2 + d + i] = delivered[places[slot + i] * lanes + lane]
+
+    @leaf
+    def fill_frequency(ints, floats, r, lane, solved, delivered, given):
+        """Frequency and island of the members that have a unit, after the flow."""
+        table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
+        numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
+        m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
+        unit = table[r + at.LAYER.places] + 2 * p + 5 * m + 2 * g
+        f_hz, first = numbers[table[r + at.LAYER.tables] - 1], widths[at.WIDTH.slots] + 2 * widths[at.WIDTH.units]
+        for i in range(m):
+            own = places[unit + i]
+            if own < 0:
+                continue
+            hertz, island = f_hz if given[p + 2 * m + 2 + i] > 0.0 else 0.0, -1.0
+            if widths[at.WIDTH.references] > 0:
+                hertz = delivered[(first + own) * lanes + lane] if solved else 0.0
+                if solved:
+                    island = delivered[(first + widths[at.WIDTH.units] + own) * lanes + lane]
+            given[p + 3 * m + 2 + i], given[p + 4 * m + 2 + i] = hertz, island
 
     @leaf
     def move(table, first, count, lane, row, inward):
@@ -164,7 +185,7 @@ def make_layers(rows: Rows) -> Seams:
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
             state, states = table[r + at.LAYER.state], table[r + at.LAYER.states]
             order, asked, sending = table[r + at.LAYER.order], table[r + at.LAYER.orders], table[r + at.LAYER.sending]
-            given, orders = np.empty(p + 3 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(asked + 1)
+            given, orders = np.empty(p + 5 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(asked + 1)
             held, kept = np.empty(states + 1), np.zeros(states + 1)
             sent, wanted = np.empty(table[r + at.LAYER.sent_before] + 1), np.empty(g + 1)
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
@@ -236,7 +257,7 @@ def make_layers(rows: Rows) -> Seams:
             state, states, meter = table[r + at.LAYER.state], table[r + at.LAYER.states], table[r + at.LAYER.meter]
             money, paid_ = table[r + at.LAYER.money], table[r + at.LAYER.money_count] * (m + 1)
             violation, priced_ = table[r + at.LAYER.violation], table[r + at.LAYER.violation_count] * m
-            given, metered = np.empty(p + 3 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(m)
+            given, metered = np.empty(p + 5 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(m)
             held, kept = np.empty(states + 1), np.zeros(states + 1)
             sent = np.empty(table[r + at.LAYER.sent_after] + 1)
             paid, priced = np.empty(paid_ + 1), np.empty(priced_ + 1)
@@ -261,6 +282,7 @@ def make_layers(rows: Rows) -> Seams:
                     metered[i] = total * dt_h if solved else 0.0
                     if not solved:
                         given[p + 2 * m + 2 + i] = 0.0
+                fill_frequency(ints, floats, r, lane, solved, delivered, given)
                 move(new, state, states, lane, held, False)
                 invoke(
                     table[r + at.LAYER.after],

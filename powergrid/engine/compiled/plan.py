@@ -208,7 +208,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
         columns = {c.name: own for c, own in zip(layer.added.channels, layer.channels, strict=True)}
         sent = [[columns[name] for name in names] for names in (seam.sent_before, seam.sent_after)]
         own = [layer.interval, layer.offset, layer.retail, layer.feed_in, layer.node]
-        own += [layer.governed, layer.governed_member]
+        own += [layer.governed, layer.governed_member, layer.unit]
         at = sum(map(np.size, places))
         order = at + sum(map(np.size, own))
         asked = sum(map(len, layer.orders))
@@ -237,7 +237,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 sizes=order + asked + sum(map(len, sent[0])) + sum(map(len, sent[1])),
                 numbers=sum(map(np.size, numbers)),
                 shares=shares,
-                tables=shares + layer.node_share.size,
+                tables=shares + layer.node_share.size + 1,
                 noise=layer.noise,
                 draws=layer.draws,
                 heard=layer.heard,
@@ -249,7 +249,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
             )
         )
         places += [*own, *layer.orders, *sent[0], *sent[1], sizes]
-        numbers += [np.array(layer.params, float), layer.node_share, tables]
+        numbers += [np.array(layer.params, float), layer.node_share, np.array([layer.f_hz]), tables]
         sums = layer.units if layer.by_units else layer.meter
         for source, weight in _by_target(sums, m):
             metered.add(-1 - source if layer.by_units else source, weight)

@@ -148,7 +148,7 @@ class FusedStep:
         self._islands = None
         if layout.grid.islands is not None:
             self._islands = IslandDroop(layout, self.params, self._flow, self._fields, w)
-            self._delivered += len(layout.units)  # their frequency
+            self._delivered += 2 * w.units  # their frequency, and their island
         self._work = w.measured + w.money + w.costs + w.readings + w.features
         self._slots, self._units = w.slots, w.units
         self._acting = (layout.acting, layout.action_size)
@@ -445,7 +445,7 @@ class FusedStep:
             due=_shaped(results.due, batch),
             done=_shaped(~results.converged & layout.settings.terminate_on_divergence, batch),
             last=_shaped(clock[:, 0] >= layout.settings.episode_length, batch),
-            frequency_hz=_shaped(delivered[:, slots + 2 * units :], batch),
+            frequency_hz=_shaped(delivered[:, slots + 2 * units :][:, :injecting], batch),
             available=_shaped(results.available, batch),
         )
 

@@ -253,7 +253,7 @@ class LayerRow(NamedTuple):
         First column of its state among what is carried, and their number.
     places
         First of its entries in ``Layers.places``: intervals and offsets of the speakers, tariff columns and nodes of
-        the members, slots and members of governed commands.
+        the members, slots and members of governed commands, first units of the members.
     order, orders
         First of the slots of its orders there, and their number.
     sending, sent_before, sent_after
@@ -261,7 +261,8 @@ class LayerRow(NamedTuple):
     sizes
         First of its sizes and whole tables there.
     numbers, shares, tables
-        First of its parameters, of the weights of nodes and of its tables in ``Layers.numbers``.
+        First of its parameters, of the weights of nodes, with the nominal frequency behind them, and of its tables in
+        ``Layers.numbers``.
     noise, draws
         First of its random numbers, and their number.
     heard

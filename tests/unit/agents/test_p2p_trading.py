@@ -30,6 +30,8 @@ def context(market, retail, feed_in):
         command_member=np.zeros(0, int),
         tables=market.entries([Member(f"m{k}", 0.0, 0.0) for k in range(nothing.shape[-1])]).tables,
         uniform=nothing,
+        frequency_hz=nothing,
+        island=nothing,
     )
 
 

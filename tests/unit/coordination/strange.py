@@ -192,6 +192,27 @@ class Moods(Wishes):
     governing = False
 
 
+class Hertz(NamedTuple):
+    """Frequency [Hz] and island of each member."""
+
+    hertz: Any
+    island: Any
+
+
+@register_protocol("frequency_meter")
+class FrequencyMeter(HorizontalProtocol):
+    """Tells each member the frequency at its unit and its island."""
+
+    def entries(self, members: Sequence[Member]) -> Added:
+        """Two numbers received."""
+        return Added(channels=(Channel("hertz", "Hz", 0.0, 100.0), Channel("island", "1", -1.0, 9.0)))
+
+    @staticmethod
+    def after(xp: Any, ctx: Context, state: Any, metered_mwh: Any) -> Any:
+        """What holds after the flow."""
+        return state, Hertz(1.0 * ctx.frequency_hz, 1.0 * ctx.island), (), ()
+
+
 class Told(NamedTuple):
     """A number that a parent tells its children."""
 

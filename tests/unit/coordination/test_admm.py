@@ -62,6 +62,8 @@ def _dispatch(members: list[Member], links: Graph, **params: Any) -> tuple[Any, 
         command_member=added.tables.unit_member,
         tables=added.tables,
         uniform=nothing,
+        frequency_hz=nothing,
+        island=nothing,
     )
     return protocol, ctx, protocol.initial(np, (), added.widths, float)
 

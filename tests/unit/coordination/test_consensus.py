@@ -55,6 +55,8 @@ def _context(links: Graph, uniform: np.ndarray | None = None, **params: Any) -> 
         command_member=np.zeros(0, int),
         tables=added.tables,
         uniform=nothing if uniform is None else uniform,
+        frequency_hz=nothing,
+        island=nothing,
     )
     return ctx, protocol.initial(np, (), (count,) * 3, float)
 
