@@ -9,8 +9,7 @@ import pytest
 
 import powergrid
 from powergrid.testing import check_policy, check_protocol
-
-import strange  # noqa: F401  isort: skip  (registers them)
+from tests.unit.coordination import strange  # noqa: F401  (registers protocols and policies)
 
 BATTERY = {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
 
