@@ -85,6 +85,22 @@ class Refill(NamedTuple):
     within_h: float = 24.0
 
 
+class Reliability(NamedTuple):
+    """How often a device fails and how long its repair takes; both times are exponentially distributed.
+
+    Attributes
+    ----------
+    mtbf_h
+        Mean time between the return from one outage and the next failure [h]; ``None`` where only a schedule says when
+        it is out.
+    mttr_h
+        Mean time to repair [h].
+    """
+
+    mtbf_h: float | None = None
+    mttr_h: float | None = None
+
+
 class LinearDevice(NamedTuple):
     """A device as a linear program sees it, for lower bounds and optimisers.
 
@@ -207,6 +223,8 @@ class DeviceAgent(Agent):
     """Results of a trial run of a plain Python device; ``None`` for families with kernels."""
     own_bill: bool = False
     """Whether no meter charges for the energy, so that a plain Python device pays `electricity_price` itself."""
+    reliability: Reliability | None = None
+    """How often it fails; ``None`` for a device that never does."""
     of_network: bool = False
     """Whether it came with the network: like the network's own loads it has no owner and no meter."""
 
@@ -333,6 +351,15 @@ class DeviceAgent(Agent):
     ) -> tuple[Any, Injection]:
         """New state and injection; whatever the command, limits hold."""
         raise NotImplementedError
+
+    @staticmethod
+    def failed(xp: Namespace, params: Any, state: Any, exogenous: Any, dt_h: float) -> Any:
+        """New state where the unit is out of service, in place of that of `step`; it injects nothing then.
+
+        By default it stays as it was. A family whose state says what happened in the last tick, such as fuel that
+        `money` charges for, gives here what happens without the unit.
+        """
+        return state
 
     @staticmethod
     def money(

@@ -68,6 +68,8 @@ class Member(NamedTuple):
         ``p_mw`` alone is governed.
     forming_mva
         Rating of its units that can form the grid of an island [MVA].
+    may_fail
+        Its units that may be out of service.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Member(NamedTuple):
     not_firm: tuple[str, ...] = ()
     units: tuple[Unit, ...] = ()
     forming_mva: float = 0.0
+    may_fail: tuple[str, ...] = ()
 
 
 class Members(tuple[Member, ...]):

@@ -85,7 +85,10 @@ class Site(Protocol):
         ...
 
     def linear(self, forecast: Mapping[str, np.ndarray]) -> dict[str, LinearDevice]:
-        """Linear model of each of `devices` that has one, over the ticks of a forecast, with the energy stored now."""
+        """Linear model of each of `devices` that has one, over the ticks of a forecast, with the energy stored now.
+
+        A device that is out of service has one without power: nobody knows when it returns.
+        """
         ...
 
     def meters(self, forecast: Mapping[str, np.ndarray]) -> tuple[Meter, ...]:

@@ -35,7 +35,7 @@ from pydantic import create_model
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Energy, Entry, Injection
 
-KERNELS = ("reset", "step", "money", "worth", "violation", "readings", "rule", "marginal_cost", "energy")
+KERNELS = ("reset", "step", "failed", "money", "worth", "violation", "readings", "rule", "marginal_cost", "energy")
 TYPES = ("Settings", "Params", "State", "Command", "Exogenous")
 Bound = float | str
 """A number, or the name of a setting that holds it."""

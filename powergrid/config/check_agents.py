@@ -12,6 +12,7 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.policy import is_policy
 from powergrid.config.agent_entries import AgentEntry, agent_entries, own_constructor
 from powergrid.config.build_network import branch_names, capacitor_names, opening_names, regulator_names
+from powergrid.config.check_failures import check_failures
 from powergrid.config.check_intervals import check_intervals
 from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
@@ -37,6 +38,7 @@ def check_agents(findings: Findings, data: dict[str, Any], grid: Grid) -> list[A
         _check_place(findings, agent, grid, agents)
         _check_role(findings, agent, grid)
     check_intervals(findings, data, agents)
+    check_failures(findings, agents)
     _check_once_moved(findings, agents, grid)
     _check_ids(findings, agents)
     _check_hierarchy(findings, agents)

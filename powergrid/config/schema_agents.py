@@ -43,6 +43,21 @@ class PolicyConfig(Section):
         return self
 
 
+class Failures(Section):
+    """How often a device fails and how long its repair takes; ``{}`` where only a schedule at reset says when."""
+
+    mtbf_h: float | None = Field(
+        None, gt=0, description="mean time from one return to the next failure [h], exponential; omitted: never"
+    )
+    mttr_h: float | None = Field(None, gt=0, description="mean time to repair [h], exponential")
+
+    @model_validator(mode="after")
+    def _both(self) -> Failures:
+        if (self.mtbf_h is None) != (self.mttr_h is None):
+            raise ValueError("mtbf_h and mttr_h belong together; leave both out where only a schedule says when")
+        return self
+
+
 class AgentConfig(Section):
     """One agent: a device, a coordinator of devices or an operator above the coordinators.
 
@@ -80,6 +95,7 @@ class AgentConfig(Section):
         description="seconds between two of its decisions; omitted: that of its protocol or level, else every tick",
     )
     offset: int = Field(0, ge=0, description="time of its first decision [s], less than its interval")
+    failures: Failures | None = Field(None, description="outages of a device; omitted: it never fails")
     observability: Observability = Field(
         "local+communication",
         description="local: its devices, area, prices and what agents above it send; local+communication: also what it "

@@ -50,6 +50,11 @@ def deliver(
     return Injection(p_mw, reactive(xp, params.rating_mva, params.q_share, p_mw, command.q_mvar))
 
 
+def failed(xp: Namespace, params: Any, state: State, exogenous: Any, dt_h: float) -> State:
+    """Nothing that it could deliver."""
+    return State(state.available_mw * 0.0)
+
+
 def readings(xp: Namespace, params: Any, state: Any, injection: Injection) -> tuple[Array, ...]:
     """Delivered and available power."""
     return injection.p_mw, state.available_mw
@@ -81,4 +86,5 @@ class Plant(DeviceAgent):
     ranges = {"p_share": (0.0, "p_share_max"), "q_mvar": ("-q_max_mvar", "q_max_mvar")}
     reading_ranges = {"p_mw": (0.0, "p_max_mw"), "p_available_mw": (0.0, "p_max_mw")}
     State, Command = State, Command
-    readings, rule, energy = staticmethod(readings), staticmethod(rule), staticmethod(energy)
+    failed, readings = staticmethod(failed), staticmethod(readings)
+    rule, energy = staticmethod(rule), staticmethod(energy)

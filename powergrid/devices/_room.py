@@ -42,6 +42,11 @@ def needed(xp: Namespace, params: Any, state: State, exogenous: Exogenous, targe
     return heat_to(xp, state.temp_c, target_c, rest_c, params.r_k_per_kw, tau_h, dt_h)
 
 
+def failed(xp: Namespace, params: Any, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """The room without the unit."""
+    return heated(xp, params, state, exogenous, state.temp_c * 0.0, dt_h)
+
+
 def violation(
     xp: Namespace, params: Any, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:
@@ -74,7 +79,8 @@ class RoomUnit(DeviceAgent):
     plannable = False
     violation_names = ("comfort",)
     State, Exogenous = State, Exogenous
-    violation, readings, energy = staticmethod(violation), staticmethod(readings), staticmethod(energy)
+    failed, violation = staticmethod(failed), staticmethod(violation)
+    readings, energy = staticmethod(readings), staticmethod(energy)
 
     def linear(self, exogenous: Any) -> LinearDevice:
         """Its power range: comfort is left out, so that a bound stays one."""

@@ -68,6 +68,12 @@ def step(
     return after, Injection(p_mw, p_mw * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, dt_h: float) -> State:
+    """Down at once, whatever its ramp; deliveries go on as long as there is room."""
+    delivered_t = xp.minimum(params.delivery_t_per_h * dt_h, xp.maximum(params.store_t - state.fuel_t, 0.0))
+    return State(state.p_mw * 0.0, state.fuel_t + delivered_t, delivered_t)
+
+
 def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh [$/MWh]: fuel, and other running costs."""
     fuel = params.fuel_price_per_t / (params.efficiency * params.heating_value_mwh_per_t)

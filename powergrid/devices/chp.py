@@ -102,6 +102,11 @@ def step(
     return State(heat_mwh, p_mw, needed_mwh, boiler_mwh, dumped_mwh), Injection(p_mw, p_mw * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """The engine stands still; buffer and boiler serve the buildings."""
+    return step(xp, params, state, Command(state.p_mw * 0.0), exogenous, dt_h)[0]
+
+
 def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh whose heat replaces the boiler's [$/MWh]."""
     saved = params.eta_heat / params.eta_electric / params.eta_boiler

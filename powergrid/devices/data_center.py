@@ -113,6 +113,14 @@ def step(
     return State(left_mwh - refused_mwh, interactive_mw + work_mw, refused_mwh), Injection(p_mw, p_mw * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """No work is done: what can wait queues up, the rest is turned away."""
+    interactive_mw = xp.minimum(params.interactive_mw * inside(xp, exogenous.load_pu, 0.0, 1e6), params.work_max_mw)
+    waiting_mwh = state.queue_mwh + params.batch_mw * dt_h
+    queue_mwh = xp.minimum(waiting_mwh, params.queue_max_mwh)
+    return State(queue_mwh, state.work_mw * 0.0, waiting_mwh - queue_mwh + interactive_mw * dt_h)
+
+
 def money(
     xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:

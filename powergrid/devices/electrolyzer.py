@@ -112,6 +112,11 @@ def step(
     return after, Injection(-params.p_max_mw * load, load * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, dt_h: float) -> State:
+    """Nothing is made; the tank serves the demand, and the rest is bought."""
+    return step(xp, params, state, Command(state.made_kg * 0.0), exogenous, dt_h)[0]
+
+
 def money(
     xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: NoColumns, dt_h: float
 ) -> tuple[Array, ...]:

@@ -179,6 +179,11 @@ def step(
     return after, Injection(p_mw, p_mw * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """The vehicle comes, goes and drives, but it is not charged here."""
+    return step(xp, params, state, Command(state.soc * 0.0), exogenous, dt_h)[0]
+
+
 def money(
     xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:

@@ -156,6 +156,11 @@ def step(
     return after, Injection(p_mw, p_mw * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """Vehicles come, go and drive, but they are not charged here."""
+    return step(xp, params, state, Command(state.here_mwh * 0.0), exogenous, dt_h)[0]
+
+
 def money(
     xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:

@@ -90,6 +90,11 @@ def step(
     return State(p_mw, hydrogen(xp, params, p_mw)), Injection(p_mw, p_mw * 0.0)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, dt_h: float) -> State:
+    """Down at once, whatever its ramp."""
+    return State(state.p_mw * 0.0, state.hydrogen_mw * 0.0)
+
+
 def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh at power `p_mw` [$/MWh]: the price of hydrogen over the efficiency of the next MWh."""
     per_unit = p_mw / params.p_max_mw * params.v_rated

@@ -257,6 +257,13 @@ def _lasted(xp: Namespace, mode_h: Array, needed_h: Array) -> Array:
     return decide_on(xp, mode_h - needed_h) >= 0.0
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: NoColumns, dt_h: float) -> State:
+    """Off at once, whatever its shortest times: it has to be started again, after its shortest time off."""
+    zero = state.p_mw * 0.0
+    off_h = xp.where(state.mode == OFF, state.mode_h, zero) + dt_h
+    return State(zero, zero + OFF, xp.minimum(off_h, params.longest_h), zero, zero)
+
+
 def marginal_cost(xp: Namespace, params: Settings, p_mw: Array) -> Array:
     """Cost of one more MWh at power `p_mw` [$/MWh]: ``c_1 + s p``."""
     return params.marginal_cost_per_mwh + params.marginal_cost_slope_per_mw2h * p_mw

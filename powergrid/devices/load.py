@@ -84,6 +84,12 @@ def step(
     return State(demand_pu * params.p_mw), Injection(-served_pu * params.p_mw, -served_pu * params.q_nominal_mvar)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """None of the demand is served."""
+    demand_pu = xp.maximum(finite(xp, exogenous.load_pu), 0.0)
+    return State(demand_pu * params.p_mw + state.demand_mw * 0.0)
+
+
 def money(
     xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:

@@ -137,6 +137,11 @@ def step(
     return State(flow_m3_s, available_mw), deliver(xp, params, available_mw, command)
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """Nothing that it could take or deliver."""
+    return State(state.usable_m3_s * 0.0, state.available_mw * 0.0)
+
+
 def energy(
     xp: Namespace,
     params: Settings,

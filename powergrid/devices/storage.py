@@ -171,6 +171,13 @@ def step_ageing(
     return AgeingState(soc, *aged(xp, params, state, soc, dt_h)), injection
 
 
+def failed_ageing(
+    xp: Namespace, params: Settings, state: AgeingState, exogenous: NoColumns, dt_h: float
+) -> AgeingState:
+    """The state of charge stands still; time takes life."""
+    return AgeingState(state.soc, *aged(xp, params, state, state.soc, dt_h))
+
+
 def aged(xp: Namespace, params: Settings, state: AgeingState, soc: Array, dt_h: float) -> tuple[Array, Array]:
     """Where the state of charge last turned [1], and the share of life [1] that a tick takes.
 
@@ -367,5 +374,5 @@ class AgeingStorage(Storage):
     """Kernels of batteries whose life has a price."""
 
     State = AgeingState
-    reset, step = staticmethod(reset_ageing), staticmethod(step_ageing)
+    reset, step, failed = staticmethod(reset_ageing), staticmethod(step_ageing), staticmethod(failed_ageing)
     money = staticmethod(money_ageing)

@@ -131,6 +131,11 @@ def _cooling(xp: Namespace, params: Settings, exogenous: Exogenous) -> tuple[Arr
     return k_kw_per_k, rest_c, params.c_kwh_per_k / k_kw_per_k
 
 
+def failed(xp: Namespace, params: Settings, state: State, exogenous: Exogenous, dt_h: float) -> State:
+    """The tank without heat."""
+    return step(xp, params, state, Command(state.temp_c * 0.0), exogenous, dt_h)[0]
+
+
 def violation(
     xp: Namespace, params: Settings, state: State, injection: Injection, exogenous: Exogenous, dt_h: float
 ) -> tuple[Array, ...]:

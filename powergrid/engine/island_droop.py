@@ -158,6 +158,9 @@ def _stiffness(tick: Tick, islands: Islands, devices: tuple[Any, ...]) -> Array:
     """Power that each forming unit adds for a frequency drop of 1 pu [MW], ``(*batch, u)``."""
     kernels, params = tick.layout.families, tick.params.families
     found = {i: kernels[i].kernel.stiffness_mw(tick.xp, params[i], devices[i]) for i in islands.families}
+    for i in islands.families:
+        failed = tick.failed(i)
+        found[i] = found[i] if failed is None else tick.xp.where(failed, 0.0, found[i])
     return _of_units(tick.xp, islands, [found.get(i) for i in range(len(kernels))])
 
 

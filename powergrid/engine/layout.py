@@ -20,6 +20,7 @@ from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine import formulas
 from powergrid.engine.assembly.metering import Metering
+from powergrid.engine.availability import Availability
 from powergrid.engine.blocks import Blocks, CostColumns, MoneyColumns
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
@@ -450,6 +451,8 @@ class Layout:
         Index of the family of regulators and of capacitors, or ``None``.
     python
         Plain Python devices (:class:`powergrid.engine.python.devices.PythonDevices`); ``None`` where there are none.
+    availability
+        Devices that may be out of service; ``None`` where none ever is.
     grid, regulators, meters, slots, coordination, policies, ledger, view
         See there.
     """
@@ -465,6 +468,7 @@ class Layout:
     taps: int | None
     caps: int | None
     python: Any
+    availability: Availability | None
     grid: Grid
     regulators: Regulators
     meters: Measurements
@@ -500,16 +504,90 @@ class Layout:
     def actor_alive(self) -> np.ndarray:
         """Whether a unit that an actor acts for has voltage, by topology ``(T, A)``; so it is where it has no unit."""
         assert self.grid.switching is not None
-        units = self.grid.switching.unit_alive
-        alive = np.zeros((len(self.grid.switching.energised), self.acting), bool)
-        idle = np.ones(self.acting, bool)
-        for family, has_voltage in zip(self.families, units, strict=True):
-            for unit, field_ in np.argwhere(family.free):
-                actor = self.slots.actor[family.slot[unit, field_]]
-                if actor >= 0:
-                    alive[:, actor] |= has_voltage[:, unit]
-                    idle[actor] = False
-        return alive | idle
+        alive = np.concatenate(self.grid.switching.unit_alive, axis=1)
+        found: np.ndarray = self._some_unit(np, alive.astype(float))
+        return found
+
+    @cached_property
+    def _units_of_actors(self) -> tuple[SumTo, np.ndarray]:
+        """Sum of all units into the actors that act for them, and actors without a unit, ``(A,)``."""
+        pairs, first = [], 0
+        for family in self.families:
+            for unit, column in np.argwhere(family.free).tolist():
+                pairs.append((first + unit, int(self.slots.actor[family.slot[unit, column]])))
+            first += family.size
+        found = np.array(sorted({pair for pair in pairs if pair[1] >= 0}), dtype=int).reshape(-1, 2)
+        without = np.isin(np.arange(self.acting), found[:, 1], invert=True)
+        return SumTo(found[:, 1], self.acting, source=found[:, 0], values=first), without
+
+    def _some_unit(self, xp: Namespace, units: Array) -> Array:
+        """Whether any unit of each actor counts, ``(*batch, A)``, of all units ``(*batch, n)``; true without units."""
+        of_actors, without = self._units_of_actors
+        return (of_actors(xp, units) > 0.5) | without
+
+    def available(self, xp: Namespace, topology: Array | None, out: Array | None, batch: tuple[int, ...]) -> Array:
+        """Whether each actor has a unit in service with voltage, ``(*batch, A)``; so it is where it has no unit.
+
+        Parameters
+        ----------
+        topology
+            The topology that holds, ``None`` where there is only one.
+        out
+            Whether each device that may be out of service is, ``(*batch, f)``; ``None`` where there are none.
+        """
+        if out is None:
+            alive = xp.ones((*batch, self.acting), dtype=bool)
+            return alive if topology is None else xp.asarray(self.actor_alive)[topology]
+        assert self.availability is not None
+        first = np.cumsum([0, *(family.size for family in self.families)])
+        place = first[self.availability.family] + self.availability.row
+        source = np.full(first[-1], -1)
+        source[place] = np.arange(len(place))
+        works = xp.where(source >= 0, xp.logical_not(out[..., np.maximum(source, 0)]), True)
+        if topology is not None:
+            assert self.grid.switching is not None
+            works = works & xp.asarray(np.concatenate(self.grid.switching.unit_alive, axis=1))[topology]
+        return self._some_unit(xp, xp.where(works, 1.0, 0.0))
+
+    @cached_property
+    def device_of_slot(self) -> np.ndarray:
+        """Device of :attr:`availability` that each slot commands, -1 for one always in service and for orders."""
+        device = np.full(self.slots.size, -1)
+        if self.availability is not None:
+            for k, (i, row) in enumerate(zip(self.availability.family, self.availability.row, strict=True)):
+                family = self.families[i]
+                device[family.slot[row, family.free[row]]] = k
+        return device
+
+    def in_service(self, xp: Namespace, out: Array) -> Array:
+        """Whether each number of an action moves something in service, ``(*batch, A, k_max)``; `out` as in `effective`.
+
+        Orders are always in service.
+        """
+        flat = np.full(self.acting * self.action_size, -1)
+        mine = self.slots.actor >= 0
+        flat[self.slots.given[mine]] = self.device_of_slot[mine]
+        device = flat.reshape(self.acting, self.action_size)
+        return xp.asarray(device < 0) | xp.logical_not(out[..., np.maximum(device, 0)])
+
+    @cached_property
+    def silenced(self) -> tuple[SumTo, np.ndarray]:
+        """Sum of devices that may be out into the actors that act for nothing else, and all other actors, ``(A,)``."""
+        mine = self.slots.actor >= 0
+        others = np.isin(np.arange(self.acting), self.slots.actor[mine & (self.device_of_slot < 0)])
+        pairs = np.unique(np.column_stack([self.device_of_slot, self.slots.actor])[mine], axis=0)
+        pairs = pairs[~others[pairs[:, 1]]]
+        assert self.availability is not None
+        devices = len(self.availability.units)
+        return SumTo(pairs[:, 1], self.acting, source=pairs[:, 0], values=devices), others
+
+    def effective(self, xp: Namespace, out: Array) -> Array:
+        """Whether the action of each actor moves anything in service, ``(*batch, A)``.
+
+        `out` says whether each device that may be out of service is, ``(*batch, f)``.
+        """
+        of_actors, others = self.silenced
+        return (of_actors(xp, xp.where(out, 0.0, 1.0)) > 0.5) | others
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -186,15 +186,17 @@ class _SlotValues:
 
 
 def _net_load(tick: Tick) -> Array:
-    """Load of each account minus all that sun, wind and water offer it [MW], ``(*batch, accounts + 1)``."""
+    """Load of each account minus all that sun, wind and water offer its plants [MW], ``(*batch, accounts + 1)``."""
     xp, layout, params = tick[:3]
-    net_load_mw: Array = layout.net_load(xp, params, tick.now)
-    for family, columns in zip(layout.families, params.families, strict=True):
+    net_load_mw = tick.net_load()
+    for i, (family, columns) in enumerate(zip(layout.families, params.families, strict=True)):
         counted = "available_pu" in family.kernel.Exogenous._fields  # power by a series, in layout.net_load
         if counted or family.kernel.available is DeviceAgent.available:
             continue
         series = schedule.exogenous_of(family, tick.now, tick.v_pu)
         offered_mw = family.kernel.available(xp, columns, series, layout.settings.dt_h)
+        failed = tick.failed(i)
+        offered_mw = offered_mw if failed is None else xp.where(failed, 0.0, offered_mw)
         owned = (family.account % net_load_mw.shape[-1])[:, None] == range(net_load_mw.shape[-1])
         net_load_mw = net_load_mw - offered_mw @ xp.asarray(owned, dtype=net_load_mw.dtype)
     return net_load_mw
@@ -266,7 +268,7 @@ def position(tick: Tick, layer: Layer, physical: Array, injections: Sequence[Any
         p_mw = join(xp, [injections[i].p_mw for i in layout.injecting], row.shape[:-1], row.dtype)
         imported = imported - layer.units(xp, p_mw)
     cost = imported * 0.0
-    for family, columns in zip(layout.families, params.families, strict=True):
+    for i, (family, columns) in enumerate(zip(layout.families, params.families, strict=True)):
         fields = family.kernel.Command._fields
         if "p_mw" not in fields or not family.free.any():
             continue
@@ -274,7 +276,8 @@ def position(tick: Tick, layer: Layer, physical: Array, injections: Sequence[Any
         marginal = family.kernel.marginal_cost(xp, columns, p_mw)
         if marginal is None:
             continue
-        running = xp.where(p_mw > 0.0, marginal, 0.0)
+        runs, failed = p_mw > 0.0, tick.failed(i)
+        running = xp.where(runs if failed is None else runs & xp.logical_not(failed), marginal, 0.0)
         for member, account in enumerate(layer.accounts[:-1]):
             mine = family.account == account
             if mine.any():

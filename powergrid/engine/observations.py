@@ -116,7 +116,7 @@ def features(
     """The feature vector ``(*batch, F)`` at the beginning of a tick, from the flow of the last one."""
     xp, layout, params, state, row = tick[:5]
     load_mw = row[..., layout.grid.load_series] @ params.load_to_account
-    net_load_mw = layout.net_load(xp, params, row)[..., layout.ledger.renewable_accounts]
+    net_load_mw = tick.net_load()[..., layout.ledger.renewable_accounts]
     start = layout.columns.ahead_start
     readings: list[Array] = []
     for family, columns, device, injection in zip(

@@ -9,12 +9,13 @@ import numpy as np
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.engine import formulas
+from powergrid.engine.availability import Absences
 from powergrid.engine.layout import Family, Layout
 from powergrid.engine.state import State
 
 
 def choose(xp: Namespace, layout: Layout, state: State, actions: Array) -> tuple[Array, Array]:
-    """Fill the slots of agents that are due; all others hold.
+    """Fill the slots of agents that decide in this tick; all others hold.
 
     Parameters
     ----------
@@ -33,8 +34,8 @@ def choose(xp: Namespace, layout: Layout, state: State, actions: Array) -> tuple
     if layout.acting:
         flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
         slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
-        if (plan.interval > 1).any() or (plan.offset > 0).any():
-            due = actors_due(layout, state.tick)
+        if (plan.interval > 1).any() or (plan.offset > 0).any() or layout.availability is not None:
+            due = actors_due(xp, layout, state.tick, state.absences)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)
     return slots, due
 
@@ -44,9 +45,12 @@ def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:
     return formulas.due(tick[..., None], interval, offset)
 
 
-def actors_due(layout: Layout, tick: Array) -> Array:
-    """Whether each actor decides at a tick, ``(*batch, A)``."""
-    return due_at(tick, layout.slots.interval, layout.slots.offset)
+def actors_due(xp: Namespace, layout: Layout, tick: Array, absences: Absences) -> Array:
+    """Whether each actor decides at a tick, ``(*batch, A)``: it is due, and its action moves something in service."""
+    due = due_at(tick, layout.slots.interval, layout.slots.offset)
+    if layout.availability is None:
+        return due
+    return due & layout.effective(xp, layout.availability.out(xp, tick, absences))
 
 
 def command(family: Family, physical: Array) -> Any:

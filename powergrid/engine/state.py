@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from powergrid.core.types import Array, Flow
+from powergrid.engine.availability import Absences
 from powergrid.engine.switching import Outages
 
 
@@ -26,7 +27,7 @@ class State(NamedTuple):
     policies
         Memory of every local policy with a kernel.
     signals
-        What agents received last from protocols, ``(*batch, S)``.
+        What agents received last from protocols, and which devices are out of service in this tick, ``(*batch, S)``.
     slots
         Actions held, ``(*batch, K)``; before the curves of inverters that follow their voltage.
     v_re, v_im
@@ -34,7 +35,9 @@ class State(NamedTuple):
     settlement_per_mwh
         Prices at which stored energy is settled: what putting it back after the episode costs [$/MWh], ``(*batch, s)``.
     outages
-        What fails in this episode, and when.
+        What fails of the network in this episode, and when.
+    absences
+        When devices are out of service in this episode.
     """
 
     tick: Array
@@ -49,6 +52,7 @@ class State(NamedTuple):
     v_im: Array
     settlement_per_mwh: Array
     outages: Outages
+    absences: Absences
 
 
 class First(NamedTuple):
@@ -123,7 +127,7 @@ class Output(NamedTuple):
     clipped
         Numbers of each action that lay outside [-1, 1], ``(*batch, A)``.
     due
-        Whether each actor acted in this tick, ``(*batch, A)``.
+        Whether each actor acted in this tick, ``(*batch, A)``: it was due, and its action moved something in service.
     done
         Whether physics ended the episode, ``(*batch,)``.
     last
@@ -132,7 +136,7 @@ class Output(NamedTuple):
         Frequency at every unit [Hz], ``(*batch, N)``: nominal beside the source, 0 without voltage. Without columns
         where no unit forms the grid of an island.
     available
-        Whether each actor has a unit with voltage, ``(*batch, A)``; see ``Layout.actor_alive``.
+        Whether each actor has a unit in service with voltage, ``(*batch, A)``; see ``Layout.available``.
     """
 
     observation: Array

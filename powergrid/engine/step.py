@@ -12,6 +12,7 @@ from powergrid.coordination.layers import Frequency
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import island_droop, ledger, local_policies, observations, regulation, schedule
+from powergrid.engine.availability import Absences
 from powergrid.engine.gather import join
 from powergrid.engine.inverters import Following, Inverters
 from powergrid.engine.layout import Layout, Params
@@ -85,14 +86,16 @@ def step(
     settled = settle(tick, made.memory, made.commanded, flow, measured_mw, power.p_mw, frequency)
     paid, priced = _device_accounts(tick, made, flow.v_pu, measured_mw)
     money = ledger.money(tick, made.devices, paid, settled.money)
-    solved = flow.converged[..., None]
+    solved, signals = flow.converged[..., None], settled.signals
+    if layout.availability is not None:
+        signals = layout.availability.shown(xp, signals, state.tick + 1, state.absences)
     after = state._replace(
         tick=state.tick + 1,
         row=state.row + 1,
         devices=made.devices,
         layers=settled.layers,
         policies=made.memory.policies,
-        signals=settled.signals,
+        signals=signals,
         slots=made.slots,
         v_re=xp.where(solved, flow.v_re, state.v_re),
         v_im=xp.where(solved, flow.v_im, state.v_im),
@@ -114,7 +117,7 @@ def step(
         done=xp.logical_not(flow.converged) & layout.settings.terminate_on_divergence,
         last=state.tick + 1 >= layout.settings.episode_length,
         frequency_hz=frequency_hz,
-        available=_available(tick, made.topology, due.shape),
+        available=_available(tick, made.topology),
     )
 
 
@@ -227,6 +230,7 @@ def reset(
     following: Array,
     noise: Noise,
     outages: Outages,
+    absences: Absences,
 ) -> First:
     """Start episodes: draw device states, let the regulators come to rest with idle devices, and observe.
 
@@ -241,7 +245,9 @@ def reset(
     following
         Exogenous row of the first tick ``(*batch, W)``.
     outages
-        What will fail in the episode.
+        What will fail of the network in the episode.
+    absences
+        When devices will be out of service.
     """
     batch, dtype = row.shape, following.dtype
     devices, at = [], 0
@@ -258,8 +264,11 @@ def reset(
         return xp.zeros((*batch, len(values)), dtype=dtype) + xp.asarray(values, dtype=dtype)
 
     start = regulation.Start(*map(everywhere, unloaded))
+    signals, first = everywhere([c.default for c in layout.coordination.signals]), xp.zeros(batch, dtype=np.int32)
+    if layout.availability is not None:
+        signals = layout.availability.shown(xp, signals, first, absences)
     state = State(
-        tick=xp.zeros(batch, dtype=np.int32),
+        tick=first,
         row=row,
         key=key,
         devices=tuple(devices),
@@ -268,12 +277,13 @@ def reset(
             acting.policy.initial(xp, batch, layout.families[acting.family].size, dtype)
             for acting in layout.policies.choices.acting
         ),
-        signals=everywhere([column.default for column in layout.coordination.signals]),
+        signals=signals,
         slots=slots,
         v_re=start.v_re,
         v_im=start.v_im,
         settlement_per_mwh=settlement_per_mwh,
         outages=outages,
+        absences=absences,
     )
     tick = tick_of(xp, layout, params, state, following, noise)
     injections = [_nothing(tick, family.size) for family in layout.families]
@@ -292,7 +302,7 @@ def reset(
         observation=observations.observation(xp, layout, vector),
         central=vector[..., layout.view.central],
         converged=flow.converged,
-        available=_available(tick, topology, (*batch, layout.acting)),
+        available=_available(tick, topology),
     )
 
 
@@ -318,9 +328,11 @@ def _topology(tick: Tick, devices: Any) -> Array | None:
     return None if switching is None else switching.topology(tick.xp, state.tick, state.outages, devices)
 
 
-def _available(tick: Tick, topology: Array | None, shape: tuple[int, ...]) -> Array:
-    """Whether each actor has a unit with voltage."""
-    return tick.xp.ones(shape, dtype=bool) if topology is None else tick.xp.asarray(tick.layout.actor_alive)[topology]
+def _available(tick: Tick, topology: Array | None) -> Array:
+    """Whether each actor has a unit in service with voltage."""
+    xp, layout, state = tick.xp, tick.layout, tick.state
+    out = None if layout.availability is None else layout.availability.out(xp, state.tick, state.absences)
+    return layout.available(xp, topology, out, state.tick.shape)
 
 
 def _carried(

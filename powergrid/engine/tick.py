@@ -47,12 +47,31 @@ class Tick(NamedTuple):
     physical: Any = None
 
     def delivered(self, i: int, command: Any) -> tuple[Any, Injection]:
-        """State and injection of family `i` after its kernel has run with a command."""
-        family, dt_h = self.layout.families[i], self.layout.settings.dt_h
+        """State and injection of family `i` after its kernel has run with a command; units out of service inject 0."""
+        xp, family, dt_h = self.xp, self.layout.families[i], self.layout.settings.dt_h
         exogenous = schedule.exogenous_of(family, self.now, self.v_pu)
         columns, before = self.params.families[i], self.state.devices[i]
-        stepped: tuple[Any, Injection] = family.kernel.step(self.xp, columns, before, command, exogenous, dt_h)
-        return stepped
+        stepped: tuple[Any, Injection] = family.kernel.step(xp, columns, before, command, exogenous, dt_h)
+        failed = self.failed(i)
+        if failed is None:
+            return stepped
+        device, injection = stepped
+        still = family.kernel.failed(xp, columns, before, exogenous, dt_h)
+        kept = (xp.where(failed, new, old) for new, old in zip(still, device, strict=True))
+        return type(device)(*kept), Injection(*(xp.where(failed, 0.0, power) for power in injection))
+
+    def failed(self, i: int) -> Array | None:
+        """Whether each unit of family `i` is out of service, ``(*batch, n)``; ``None`` where none ever is."""
+        availability = self.layout.availability
+        return None if availability is None else availability.failed(self.xp, self.state.signals, i)
+
+    def net_load(self) -> Array:
+        """The network's own load less what plants in service offer by their series [MW], ``(*batch, accounts + 1)``."""
+        load = self.layout.net_load(self.xp, self.params, self.now)
+        if self.layout.availability is None:
+            return load
+        lost_mw: Array = load + self.layout.availability.lost_mw(self.xp, self.now, self.state.signals)
+        return lost_mw
 
     def alive(self, i: int, topology: Array) -> Array:
         """Whether each unit of family `i` has voltage in a topology, ``(*batch, n)``."""

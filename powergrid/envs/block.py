@@ -9,6 +9,7 @@ import numpy as np
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
+from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results
 from powergrid.engine.state import State
 from powergrid.worlds import snapshot
@@ -55,13 +56,13 @@ class Block:
             raise ActionError("call reset() before the first step()")
         return self._state
 
-    def reset(self, seeds: Array | None, days: Array | None) -> tuple[Array, Array, Array]:
+    def reset(self, seeds: Array | None, days: Array | None, absences: Absences | None) -> tuple[Array, Array, Array]:
         """Start episodes; return first observations, float32 ``(E, N)``, ``converged`` and ``available``."""
         if seeds is not None:
             self.seed_key = random.key_from_seed(np, seeds)
             self.episode[:] = 0
         key = self._keys(slice(None), days)
-        first = self.simulation.reset(key, self.day)
+        first = self.simulation.reset(key, self.day, absences)
         self._state = first.state
         return first.observation.astype(np.float32), first.converged, first.available
 

@@ -145,7 +145,8 @@ class FunctionalEnv:
         observations, state, rewards, done, info
             `done` has one array per group and ``"__all__"``. `info` holds `terminated`, `truncated`, `final_obs`, the
             central `state` and `final_state`, the rows `money` and `costs` by account, and `due`: by group, whether
-            each agent decided in this tick.
+            each agent decided in this tick. Where devices may be out of service, `in_service` says by group which
+            numbers of the next action move something, ``(*batch, n, k)``.
         """
         now = self._exogenous(state.engine)
         noise = self.world.noise(jnp, state.engine.key, state.engine.tick + 1, self.dtype)
@@ -171,6 +172,8 @@ class FunctionalEnv:
             "due": {name: output.due[..., np.array(rows)] for name, rows in self._rows.items()},
             "output": output,
         }
+        if self._layout.availability is not None:
+            info["in_service"] = self._in_service(following.engine)
         done = {
             name: jnp.broadcast_to(ended[..., None], (*ended.shape, len(rows))) for name, rows in self._rows.items()
         }
@@ -198,6 +201,7 @@ class FunctionalEnv:
             jnp.asarray(self._table)[row],
             self.world.noise(jnp, key, jnp.zeros_like(row), self.dtype),
             self.world.outages(jnp, key),
+            self.world.absences(jnp, key),
         )
         return EnvState(state, seed_key, episode), observation, self._central(observation)
 
@@ -211,6 +215,13 @@ class FunctionalEnv:
             return jax.tree.map(lambda new, old: _choose(ended, new, old), fresh, (state, observation, central))
 
         return jax.lax.cond(jnp.any(ended), begin, lambda: (state, observation, central))
+
+    def _in_service(self, state: State) -> Groups:
+        """Whether each number of the next actions moves something in service, by group."""
+        availability = self._layout.availability
+        assert availability is not None
+        rows = self._layout.in_service(jnp, availability.out(jnp, state.tick, state.absences))
+        return {name: rows[..., np.array(own), : self.action_size[name]] for name, own in self._rows.items()}
 
     def _exogenous(self, state: State) -> Exogenous:
         table = jnp.asarray(self._table)

@@ -107,10 +107,13 @@ class Infos(dict[str, Any]):
         return dict, (dict(self),)
 
 
-def agent_infos(agents: Sequence[str], results: Results, due_next: Array, day: int) -> dict[str, dict[str, Any]]:
+def agent_infos(
+    agents: Sequence[str], results: Results, due_next: Array, day: int, in_service: Sequence[Array] | None = None
+) -> dict[str, dict[str, Any]]:
     """Infos of a step by agent, from results of one environment; those of a reset have the same keys.
 
-    `due_next` says for each agent whether its action takes effect in the next tick, ``(A,)``.
+    `due_next` says for each agent whether its action takes effect in the next tick, ``(A,)``, and `in_service`, where
+    devices may be out of service, which numbers of it do so, ``(k,)`` each.
     """
     converged = bool(results.converged[0])
     columns = zip(
@@ -124,7 +127,7 @@ def agent_infos(agents: Sequence[str], results: Results, due_next: Array, day: i
         results.available[0].tolist(),
         strict=False,  # the rows of other accounts follow those of acting agents
     )
-    return {
+    found = {
         agent: {
             "cost": cost,
             "costs": costs,
@@ -138,6 +141,10 @@ def agent_infos(agents: Sequence[str], results: Results, due_next: Array, day: i
         }
         for agent, cost, costs, money, due, following, clipped, available in columns
     }
+    if in_service is not None:
+        for info, numbers in zip(found.values(), in_service, strict=True):
+            info["in_service"] = numbers
+    return found
 
 
 def first_results(layout: Layout, observation: Array, converged: Array, available: Array) -> Results:

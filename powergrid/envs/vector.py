@@ -21,6 +21,7 @@ from powergrid.config.resolve import ResolvedConfig
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine import schedule
+from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results, blank_results
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_options
@@ -30,6 +31,7 @@ from powergrid.envs.spaces import agent_spaces
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
+from powergrid.worlds.schedules import OUTAGES, scheduled_outages
 from powergrid.worlds.seeds import checked_seeds, fresh_seed
 from powergrid.worlds.simulation import Policy
 from powergrid.worlds.snapshot import Snapshot
@@ -166,7 +168,9 @@ class VectorPowerGridEnv(VectorEnv):
             starts streams of its own, with seeds from the operating system's entropy. :attr:`np_random_seed` holds the
             seeds.
         options
-            ``{"day": d}`` or ``{"day": [d, ...]}`` starts on these days instead of drawn ones.
+            ``{"day": d}`` or ``{"day": [d, ...]}`` starts on these days instead of drawn ones. ``device_outages``, a
+            list as of the parallel environment, or one list per environment, says when devices are out of service;
+            episodes that start by themselves draw their outages.
 
         Returns
         -------
@@ -178,7 +182,8 @@ class VectorPowerGridEnv(VectorEnv):
         ArgumentError
             If a seed, an option or a day is not valid; the message names it and the allowed values.
         """
-        day = checked_options(options, ("day",)).get("day")
+        given = checked_options(options, ("day", OUTAGES))
+        day, scheduled = given.get("day"), scheduled_outages(self.world.layout, given.get(OUTAGES), self.num_envs)
         count = len(self.world.table) // self.world.ticks_per_day
         days = None if day is None else checked_days(day, self.num_envs, count)
         seeds = None if seed is None else checked_seeds(seed, self.num_envs)
@@ -190,7 +195,9 @@ class VectorPowerGridEnv(VectorEnv):
                 super().reset(seed=int(seeds[0]))
         started = self._each(
             lambda block: block.reset(
-                None if seeds is None else seeds[block.rows], None if days is None else days[block.rows]
+                None if seeds is None else seeds[block.rows],
+                None if days is None else days[block.rows],
+                None if scheduled is None else Absences(*(part[block.rows] for part in scheduled)),
             )
         )
         observation, converged, available = (np.concatenate(parts) for parts in zip(*started, strict=True))
@@ -218,6 +225,7 @@ class VectorPowerGridEnv(VectorEnv):
         -------
         observations, rewards, terminations, truncations, infos
             `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due``, ``due_next`` and ``available`` by agent,
+            where devices may be out of service ``in_service`` by agent,
             ``converged``, ``day`` (of the episode that the observation belongs to) and, where episodes ended,
             ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
 
@@ -324,8 +332,16 @@ class VectorPowerGridEnv(VectorEnv):
             lambda name: {name: self._split(getattr(results, name))},
         )
         infos["converged"] = results.converged
-        tick = np.concatenate([block.tick for block in self._blocks])
-        infos["due_next"] = self._split(schedule.actors_due(self.world.layout, tick))
+        layout = self.world.layout
+        due = [schedule.actors_due(np, layout, block.tick, block.state.absences) for block in self._blocks]
+        infos["due_next"] = self._split(np.concatenate(due))
+        if layout.availability is not None:
+            out = [layout.availability.out(np, block.tick, block.state.absences) for block in self._blocks]
+            numbers = layout.in_service(np, np.concatenate(out))
+            infos["in_service"] = {
+                agent: numbers[:, row, :size]
+                for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True))
+            }
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
 

@@ -161,9 +161,12 @@ def check_entries(trial: Trial, ticks: list[Tick]) -> None:
     entries: tuple[Entry, ...] = trial.unit.observation_entries()
     rating = getattr(trial.unit.settings, "sn_mva", None)
     for number, tick in enumerate(ticks):
-        for entry, value in zip(entries, tick.observe, strict=True):
-            inside = (value >= entry.low - TOLERANCE) & (value <= entry.high + TOLERANCE)
-            trial.claim(inside, f'observation "{entry.name}" leaves [{entry.low}, {entry.high}] at tick {number}')
+        for seen, when in ((tick.observe, ""), (tick.failed_observe, " if the unit has failed")):
+            for entry, value in zip(entries, seen, strict=True):
+                inside = (value >= entry.low - TOLERANCE) & (value <= entry.high + TOLERANCE)
+                trial.claim(
+                    inside, f'observation "{entry.name}" leaves [{entry.low}, {entry.high}] at tick {number}{when}'
+                )
         if rating is not None:
             apparent = np.hypot(tick.injection.p_mw, tick.injection.q_mvar)
             trial.claim(apparent <= rating + 1e-6, f"apparent power passes sn_mva {rating} at tick {number}")

@@ -65,6 +65,7 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
     - a reset is reproducible;
     - entries have names and units, and match the results of the kernels;
     - derivatives are finite;
+    - a failed unit has finite readings within their bounds and finite money;
     - `linear` describes the same unit.
 
     :func:`powergrid.testing.python_devices.check_python_device` examines plain Python devices.

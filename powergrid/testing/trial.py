@@ -37,7 +37,10 @@ _BAD = np.array([np.nan, np.inf, -np.inf, 1e12, -1e12, 0.0])
 
 
 class Tick(NamedTuple):
-    """Results of one tick of a family; `rule` is empty for plain floats."""
+    """Results of one tick of a family; `rule` is empty for plain floats.
+
+    The parts that begin with `failed` are those of the tick if the unit is out of service in it.
+    """
 
     state: Any
     injection: Injection
@@ -46,6 +49,9 @@ class Tick(NamedTuple):
     energy: Energy
     observe: tuple[Array, ...]
     rule: tuple[Array, ...]
+    failed: Any
+    failed_money: tuple[Array, ...]
+    failed_observe: tuple[Array, ...]
 
 
 class Trial(NamedTuple):
@@ -197,6 +203,8 @@ def one_tick(
     """Call every kernel once."""
     after, injection = kernels.step(xp, params, state, command, exogenous, DT_H)
     account = (xp, params, after, injection, exogenous, DT_H)
+    failed = kernels.failed(xp, params, state, exogenous, DT_H)
+    nothing = Injection(injection.p_mw * 0.0, injection.p_mw * 0.0)
     return Tick(
         state=after,
         injection=injection,
@@ -205,6 +213,9 @@ def one_tick(
         energy=kernels.energy(xp, params, state, after, injection, exogenous, DT_H),
         observe=tuple(kernels.readings(xp, params, after, injection)),
         rule=() if outlook is None else tuple(kernels.rule(xp, params, state, exogenous, outlook, DT_H)),
+        failed=failed,
+        failed_money=tuple(kernels.money(xp, params, failed, nothing, exogenous, DT_H)),
+        failed_observe=tuple(kernels.readings(xp, params, failed, nothing)),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON, Agent
-from powergrid.agents.device_agent import MEASURED, DeviceAgent
+from powergrid.agents.device_agent import MEASURED, DeviceAgent, Reliability
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.agent_entries import policy_word
@@ -211,7 +211,9 @@ def _agents(config: EnvironmentConfig, folder: Path) -> list[Agent]:
                 "phases": described.phases,
                 "policy": policy,
             }
-            agents[described.id] = kind(**place, **timing, **described.params)
+            device = agents[described.id] = kind(**place, **timing, **described.params)
+            if described.failures is not None:
+                device.reliability = Reliability(described.failures.mtbf_h, described.failures.mttr_h)
         agents[described.id].make_policy = policy_maker(written, folder, described.id)
     for described in config.agents:
         agents[described.id].adopt(agents[child] for child in described.sub_agents)

@@ -132,9 +132,13 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
     Raises
     ------
     NetworkError
-        If the network has switches or outages: a meter then measures no fixed part of the network.
+        If the network has switches or outages: a meter then measures no fixed part of the network. If devices fail:
+        their linear models know of no outage.
     """
     world = env if isinstance(env, World) else env.world
+    if world.layout.availability is not None:
+        failing = ", ".join(world.layout.availability.units)
+        raise NetworkError(f"the episode has devices that fail ({failing}), of which their linear models know nothing")
     if world.layout.grid.switching is not None:
         raise NetworkError(
             "the episode has switches or outages, with which a meter measures no fixed part of the network"

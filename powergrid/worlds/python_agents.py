@@ -259,6 +259,14 @@ class _Moment:
         columns = self._state.devices[family]
         return type(columns)(*(np.reshape(column, (-1, np.shape(column)[-1]))[self._e] for column in columns))
 
+    def out_of_service(self, layout: Layout) -> frozenset[str]:
+        """Devices that are out of service in the tick that is decided about."""
+        if layout.availability is None:
+            return frozenset()
+        out = layout.availability.out(np, np.asarray(self._state.tick), self._state.absences)
+        row = np.reshape(out, (-1, out.shape[-1]))[self._e]
+        return frozenset(np.array(layout.availability.units)[row].tolist())
+
 
 class _Seat:
     """One Python agent in one environment, with the object that decides for it."""
@@ -432,12 +440,14 @@ class _Site:
     def linear(self, forecast: Mapping[str, Array]) -> dict[str, LinearDevice]:
         """See :meth:`powergrid.agents.python_policy.Site.linear`."""
         assert self.moment is not None, "it is asked for while the agent decides"
-        rows = self.rows(forecast)
+        rows, out = self.rows(forecast), self.moment.out_of_service(self.world.layout)
         found: dict[str, LinearDevice] = {}
         for i, family in enumerate(self.world.layout.families):
             if family.kernel.role == "injection" and any(id in self.devices for id in family.ids):
                 found |= linear_models(self.world, family, self.moment.devices(i), rows, self.devices)
-        return found
+        # when a failed device returns is not known
+        nothing = LinearDevice(p_min_mw=0.0, p_max_mw=0.0)
+        return {id: nothing if id in out else model for id, model in found.items()}
 
     def meters(self, forecast: Mapping[str, Array]) -> tuple[Meter, ...]:
         """See :meth:`powergrid.agents.python_policy.Site.meters`."""

@@ -15,6 +15,7 @@ from powergrid.core import random
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.engine import formulas
+from powergrid.engine.availability import Absences
 from powergrid.engine.layout import Layout
 from powergrid.engine.observations import forecast_scale
 from powergrid.engine.state import Noise
@@ -24,7 +25,7 @@ from powergrid.worlds.exogenous import ExogenousTable
 
 DAY_HOURS = 24
 """Hours after an episode whose prices settle the stored energy [h]."""
-FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS = range(1, 7)
+FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS, FAILURE = range(1, 8)
 """Streams of random numbers."""
 
 
@@ -183,3 +184,11 @@ class World:
             return Outages(*(xp.zeros((*batch, 0), dtype=np.int32) for _ in Outages._fields))
         shape = (3 * len(switching.outages),)
         return switching.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), OUTAGE, shape, np.float32))
+
+    def absences(self, xp: Namespace, key: Array) -> Absences:
+        """When devices are out of service in the episode of each key."""
+        availability, batch = self.layout.availability, key.shape[:-1]
+        if availability is None:
+            return Absences(*(xp.zeros((*batch, 0, 0), dtype=np.int32) for _ in Absences._fields))
+        draws = (availability.draws,)
+        return availability.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), FAILURE, draws, np.float32))

@@ -222,6 +222,10 @@ class CooperativeDispatch(HorizontalProtocol):
         if not units:
             hint = "name members with a unit whose power is free, such as a DG or an ESS"
             raise ConfigError([Issue("protocols", "admm: its members have no unit to dispatch", hint)])
+        failing = [unit for member in members for unit in member.may_fail]
+        if failing:
+            message = f'admm: "{failing[0]}" may fail, and units know no outage in this problem'
+            raise ConfigError([Issue("protocols", message, "take its failures away")])
         exchanged = self.settings.form == "exchange"
         if exchanged and not members.graph.is_full:
             message = f"admm: topology {members.graph.name}: in the exchange form everybody knows the imbalance"

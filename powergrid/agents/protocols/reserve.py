@@ -96,8 +96,8 @@ class ReserveProtocol(VerticalProtocol):
     What a unit can always reach is the highest power of a generator, and zero for a battery: a battery offers the
     charging that it can stop, which needs no energy. What it could discharge on top is not counted, since its state of
     charge is no part of this settlement. Units whose reach depends on weather, on users or on earlier ticks are refused
-    by name: renewables, loads, vehicles, and generators with ramp limits or commitment. Headroom downwards, and the
-    call of reserve after a fault, are not modelled.
+    by name: renewables, loads, vehicles, generators with ramp limits or commitment, and units that may fail. Headroom
+    downwards, and the call of reserve after a fault, are not modelled.
 
     A parent with a rule requires the share `rule_share` of the most headroom of each child.
     """
@@ -114,6 +114,9 @@ class ReserveProtocol(VerticalProtocol):
             If a child has a unit whose reach is not firm, or no headroom at all.
         """
         for member in members:
+            if member.may_fail:
+                message = f'"{member.may_fail[0]}" cannot promise power: it may fail'
+                raise ConfigError([Issue("protocol", f"reserve: {message}", "take its failures away")])
             if member.not_firm:
                 message = f'"{member.not_firm[0]}" cannot promise power: it follows weather, users, ramps or starts'
                 action = "take it out of sub_agents; generators without ramp limit and commitment and batteries can"

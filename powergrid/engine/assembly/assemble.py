@@ -17,6 +17,7 @@ from powergrid.coordination.layers import Layer
 from powergrid.core.errors import NetworkError, NetworkWarning
 from powergrid.engine import ledger
 from powergrid.engine.assembly import layers, observation_layout
+from powergrid.engine.assembly.availability import availability
 from powergrid.engine.assembly.families import (
     families_of,
     leading_row,
@@ -80,6 +81,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     families = tuple(families_of(parts, ownership, meters, book, prices))
     python = python_devices(parts, ownership, book, families)
     opened += layers.open_horizontal(parts, book, channels)
+    may_fail = availability(devices, families, channels, parts.settings, len(ownership.accounts))
     injectors = [agent for agent in devices if agent.role == "injection"]
     protocols = layers.close(parts, ownership, meters, injectors, families, opened, prices)
     injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
@@ -134,6 +136,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         taps=taps,
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), capacitors, "switchable shunt"),
         python=None if python is None else python.attach(slots),
+        availability=may_fail,
         grid=Grid(
             v_start=_unloaded(network),
             solve=lambda load, control, start: solver.solve(plan, load, control, start),

@@ -125,6 +125,7 @@ def _member(agent: Any) -> Member:
         not_firm=tuple(device.id for device, power in zip(devices, firm_mw, strict=True) if power is None),
         units=units,
         forming_mva=sum(device.forming_mva() for device in devices),
+        may_fail=tuple(device.id for device in devices if device.reliability is not None),
     )
 
 

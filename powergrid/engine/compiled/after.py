@@ -210,7 +210,7 @@ def make_finish(rows: Rows) -> Callable:
             put(work, f + a, sum_of(start, series, power_mw, now, a))
 
     @leaf
-    def feature(ints, floats, served, who, following, forecast, held, flow, readings, delivered, work, f):
+    def feature(ints, floats, served, who, following, forecast, new, held, flow, readings, delivered, work, f):
         """Fill the feature vector, rows `f` of `work` on."""
         widths, block = whole(ints, at.WIDTHS), whole(ints, at.FEATURES_AT)
         m, first = widths[at.WIDTH.buses], widths[at.WIDTH.ahead_start]
@@ -230,6 +230,12 @@ def make_finish(rows: Rows) -> Callable:
         sums(start, of, load_mw, len(start) - 2, following, work, f + block[at.FEATURE.load_mw])
         of = whole(ints, at.SIGHT.net_series)
         sums(net, of, net_mw, len(net) - 1, following, work, f + block[at.FEATURE.net_load_mw])
+        lost, of = whole(ints, at.SERVICE.lost_column), whole(ints, at.SERVICE.lost_series)
+        lost_mw, place = real(ints, floats, at.SERVICE.lost_mw), whole(ints, at.SERVICE.lost_feature)
+        for i in range(len(lost)):
+            if place[i] >= 0:
+                at_, out = f + block[at.FEATURE.net_load_mw] + place[i], get(new, lost[i])
+                put(work, at_, get(work, at_) + out * get(following, of[i]) * lost_mw[i])
         copy(held, 2 * m, widths[at.WIDTH.prices], work, f + block[at.FEATURE.settlement])
         copy(work, readings, widths[at.WIDTH.readings], work, f + block[at.FEATURE.device])
         copy(held, 2 * m + widths[at.WIDTH.prices], widths[at.WIDTH.signals], work, f + block[at.FEATURE.signals])
@@ -297,13 +303,16 @@ def make_finish(rows: Rows) -> Callable:
                 put(new, held + i, xp.where(served, get(flow, i), get(old, held + i)))
             charge(ints, floats, served, who, p.clock, p.converged, old, new, made, now, flow, into)
             second_seams(ints, floats, p.tol_pu, who, clock, p.uniform, new, now, flow, made, into)
+            if p.status.shape[1]:
+                first = whole(ints, at.SERVICE.status)[0]
+                read(flat(p.status), p.status.shape[1], who, 0, p.status.shape[1], new, first)
             reward_of(ints, floats, into, paid, suffered, accounts, acting)
             write(paid, 0, acting, rewards, acting, who, 0)
             write(suffered, 0, acting, suffering, acting, who, 0)
             if len(money):
                 post_all(ints, into, cell, money, costs, who)
             now_held = new[held * lanes :]
-            feature(ints, floats, served, who, next_, scale, now_held, flow, readings, made, into, f)
+            feature(ints, floats, served, who, next_, scale, new, now_held, flow, readings, made, into, f)
             told(ints, floats, into, f, clipped, alone, own, who, observation)
 
     return finish

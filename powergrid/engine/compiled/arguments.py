@@ -61,6 +61,8 @@ class TickArguments(NamedTuple):
         ``(B, A, k_max)``.
     forecast, draws, uniform
         Factors of forecasts, random numbers of policies and those of protocols at every tick, ``(B, ticks, n)``.
+    status
+        Which devices are out of service in the tick to come, ``(B, f)``: 1 for those, 0 for the others.
     before, after
         Tables of lanes that are carried from tick to tick.
     delivered
@@ -98,6 +100,7 @@ class TickArguments(NamedTuple):
     forecast: _Cube
     draws: _Cube
     uniform: _Cube
+    status: _Rows
     before: _Rows
     after: _Rows
     delivered: _Rows

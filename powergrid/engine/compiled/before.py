@@ -104,6 +104,16 @@ def make_before(rows: Rows) -> Before:
             e = who[lane]
             for a in range(len(interval)):
                 due[e, a] = always or _due(clock[e, 0], interval[a], offset[a])
+        silent, start = whole(ints, at.SERVICE.silent_column), whole(ints, at.SERVICE.silent_start)
+        for a in range(len(start) - 1):
+            if start[a] == start[a + 1]:
+                continue
+            always = False
+            for lane in range(lanes):
+                works = False
+                for i in range(start[a], start[a + 1]):
+                    works |= not before[silent[i] * lanes + lane] > 0.5
+                due[who[lane], a] &= works
         for k in range(len(actor)):
             a = actor[k]
             if a < 0:
@@ -138,6 +148,24 @@ def make_before(rows: Rows) -> Before:
                 address(delivered, (slots + units + unit) * lanes),
             ),
         )
+        if table[f + at.CALL.failed]:
+            invoke(
+                table[f + at.CALL.failed],
+                (
+                    table[f + at.CALL.units],
+                    address(numbers, table[f + at.CALL.numbers]),
+                    address(places, table[f + at.CALL.places]),
+                    address(before, state),
+                    address(now, 0),
+                    address(v_pu, 0),
+                    real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                    address(before, 0),
+                    address(whole(ints, at.SERVICE.column), unit),
+                    address(after, state),
+                    address(delivered, (slots + unit) * lanes),
+                    address(delivered, (slots + units + unit) * lanes),
+                ),
+            )
 
     @leaf
     def to_physical(ints, floats, after, delivered):

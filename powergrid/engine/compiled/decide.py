@@ -53,17 +53,23 @@ def make_decide(rows: Rows) -> Decide:
                 after[(first + k) * lanes + lane] = value[lane]
 
     @leaf
-    def net_load(ints, floats, now, v_pu, net_mw):
-        """Load of each account less what sun, wind and water offer it [MW]."""
+    def net_load(ints, floats, before, now, v_pu, net_mw):
+        """Load of each account less what sun, wind and water offer its plants in service [MW]."""
         start, series = whole(ints, at.RULES.net_start), whole(ints, at.RULES.net_series)
         power_mw, table = real(ints, floats, at.RULES.net_p_mw), whole(ints, at.RULES.table)
         calls, numbers = whole(ints, at.CALLS.table), real(ints, floats, at.CALLS.numbers)
         places, asked = whole(ints, at.CALLS.places), whole(ints, at.RULES.asked)
+        column = whole(ints, at.SERVICE.column)
         for a in range(len(start) - 1):
             total = fill(0.0)
             for term in range(start[a], start[a + 1]):
                 total += get(now, series[term]) * power_mw[term]
             put(net_mw, a, total)
+        lost, of = whole(ints, at.SERVICE.lost_column), whole(ints, at.SERVICE.lost_series)
+        lost_mw, account = real(ints, floats, at.SERVICE.lost_mw), whole(ints, at.SERVICE.lost_account)
+        for i in range(len(lost)):
+            a = account[i]
+            put(net_mw, a, get(net_mw, a) + get(before, lost[i]) * get(now, of[i]) * lost_mw[i])
         for r in range(0, len(table), at.RULE_WIDTH):
             if table[r + at.RULE_ROW.offer]:
                 f = table[r + at.RULE_ROW.call] * at.CALL_WIDTH
@@ -77,6 +83,8 @@ def make_decide(rows: Rows) -> Decide:
                         address(now, 0),
                         address(v_pu, 0),
                         real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                        address(before, 0),
+                        address(column, calls[f + at.CALL.unit]),
                         address(net_mw, 0),
                     ),
                 )
@@ -207,7 +215,7 @@ def make_decide(rows: Rows) -> Decide:
         chosen = np.empty((whole(ints, at.RULES.ahead)[3] + 1) * lanes)
         net_mw, mean_price = np.empty(len(whole(ints, at.RULES.net_start)) * lanes), np.empty(lanes)
         prices = first + widths[at.WIDTH.slots] + 2 * widths[at.WIDTH.buses]
-        net_load(ints, floats, now, v_pu, net_mw)
+        net_load(ints, floats, before, now, v_pu, net_mw)
         command(ints, floats, before, prices, now, v_pu, net_mw, mean_price, chosen)
         act(ints, floats, who, clock, draws, before, after, prices, now, v_pu, net_mw, mean_price, held, noise, chosen)
         for i in range(len(slot)):

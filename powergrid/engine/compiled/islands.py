@@ -91,7 +91,8 @@ class IslandDroop:
         topology = clock[:, TOPOLOGY].copy()
         v_re, v_im = before[:, self._held : self._held + m], before[:, self._held + m : self._held + 2 * m]
         held, devices = self._states(before), self._states(after)
-        injections, state = self._injections(made), cast(State, SimpleNamespace(devices=held))  # all that is read
+        injections = self._injections(made)
+        state = cast(State, SimpleNamespace(devices=held, signals=before[:, self._signals]))  # all that is read
         tick = Tick(
             np, layout, self._params, state, given.table[clock[:, ROW]], np.sqrt(v_re * v_re + v_im * v_im),
             physical=made[:, : self._slots],

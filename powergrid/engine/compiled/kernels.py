@@ -51,6 +51,8 @@ class Kernels(NamedTuple):
         Command and series to state and injection.
     account
         State and injection to money, priced violations and readings.
+    failed
+        State and injection of units out of service, where a unit may be.
     move, want
         Of regulators: take the steps wanted; ask for steps at the voltages found.
     readings
@@ -59,13 +61,16 @@ class Kernels(NamedTuple):
 
     step: int
     account: int
+    failed: int
     move: int
     want: int
     readings: int
 
 
-def compile_family(family: Family, lanes: int = 1) -> Kernels:
+def compile_family(family: Family, lanes: int = 1, fails: bool = False) -> Kernels:
     """Compile a family's kernels for so many lanes, or load what an earlier process compiled.
+
+    `fails` says whether a unit of the family may be out of service.
 
     Raises
     ------
@@ -76,18 +81,21 @@ def compile_family(family: Family, lanes: int = 1) -> Kernels:
     if kernel.role == "injection" and any(source.kind == "p_branch_mw" for source in family.sources):
         raise NotCompilableError(f"{kernel.__name__} reads p_branch_mw")
     readings, settles = outputs_of(family)
-    return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles, lanes)
+    return _compiled(kernel, tuple(source.kind for source in family.sources), readings, settles, lanes, fails)
 
 
 @cache
-def _compiled(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int) -> Kernels:
-    module = module_of(kernel, _source(kernel, kinds, readings, settles, lanes), KERNELS)
-    step, account, move, want = (address_of(module, name) for name in ("step", "account", "move", "want"))
-    return Kernels(step, account, move, want, readings)
+def _compiled(
+    kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int, fails: bool = False
+) -> Kernels:
+    names = (*KERNELS, "failed") if fails else KERNELS
+    module = module_of(kernel, _source(kernel, kinds, readings, settles, lanes, fails), names)
+    step, account, failed, move, want = (address_of(module, name) for name in Kernels._fields[:-1])
+    return Kernels(step, account, failed, move, want, readings)
 
 
 KERNELS = ("step", "money", "violation", "readings", "worth", "moved", "ratio", "wanted_steps")
-"""Kernels of a family that the loops of its module call."""
+"""Kernels of a family that the loops of its module call, besides ``failed`` where a unit may be out of service."""
 
 
 def module_of(
@@ -174,6 +182,22 @@ def step(n, numbers, places, state, physical, now, v_pu, dt_h, after, p_mw, q_mv
 {after}
 """
 
+_FAILED = """
+kernel_failed = compiled(KERNEL.failed)
+
+
+@c_function(types.void(n_, r_, i_, r_, r_, r_, f_, r_, i_, r_, r_, r_))
+def failed(n, numbers, places, state, now, v_pu, dt_h, carried, column, after, p_mw, q_mvar):
+    for u in range(n):
+        if column[u] < 0:
+            continue
+        out = get(carried, column[u]) > 0.5
+        still = kernel_failed(xp, {params}, {state}, {exogenous}, dt_h)
+        put(p_mw, u, xp.where(out, 0.0, get(p_mw, u)))
+        put(q_mvar, u, xp.where(out, 0.0, get(q_mvar, u)))
+{after}
+"""
+
 _ACCOUNT = """
 {compiled}
 
@@ -214,7 +238,7 @@ def want(n, numbers, state, v_pu, relay_bus, allowed, wanted):
 """
 
 
-def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int) -> str:
+def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, lanes: int, fails: bool = False) -> str:
     """Text of a family's module."""
     params = tuple_of("Params", [f"numbers[{j} * n + u]" for j in range(len(kernel.Params._fields))])
     state = record_of("State", kernel.State, "state")
@@ -231,6 +255,12 @@ def _source(kernel: Any, kinds: tuple[str, ...], readings: int, settles: bool, l
     if kernel.role != "meter":
         after = store_of("new", s_fields, "after")
         text += _STEP.format(params=params, state=state, command=command, exogenous=exogenous, after=after)
+    if fails:
+        kept = [
+            f"        put(after, {j} * n + u, xp.where(out, still[{j}], get(after, {j} * n + u)))"
+            for j in range(s_fields)
+        ]
+        text += _FAILED.format(params=params, state=state, exogenous=exogenous, after="\n".join(kept))
     blocks = (
         ("money", len(kernel.money_names), "xp, params, here, injection, exogenous, dt_h"),
         ("violation", len(kernel.violation_names), "xp, params, here, injection, exogenous, dt_h"),

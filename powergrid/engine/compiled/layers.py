@@ -122,13 +122,14 @@ def make_layers(rows: Rows) -> Seams:
                 )
 
     @leaf
-    def find_position(ints, floats, first, m, lane, now, delivered, cost, position):
+    def find_position(ints, floats, first, m, lane, old, now, delivered, cost, position):
         """What the members of a layer, from number `first` on, know of themselves when they order by rule."""
         start, series = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series)
         load_mw, load = real(ints, floats, at.SIGHT.load_p_mw), whole(ints, at.LAYERS.load)
         units, unit = whole(ints, at.LAYERS.unit_start), whole(ints, at.LAYERS.unit_of)
         weight, slots = real(ints, floats, at.LAYERS.unit_weight), whole(ints, at.WIDTHS)[at.WIDTH.slots]
         fuels, fuel = whole(ints, at.LAYERS.fuel_start), whole(ints, at.LAYERS.fuel_of)
+        column = whole(ints, at.SERVICE.column)
         for i in range(m):
             k, dearest, imported = first + i, 0.0, 0.0
             if load[k] >= 0:
@@ -137,7 +138,9 @@ def make_layers(rows: Rows) -> Seams:
             for term in range(units[k], units[k + 1]):
                 imported -= delivered[(slots + unit[term]) * lanes + lane] * weight[term]
             for term in range(fuels[k], fuels[k + 1]):
-                dearest = max(dearest, cost[fuel[term] * lanes + lane])
+                out = column[fuel[term]]
+                if out < 0 or not old[out * lanes + lane] > 0.5:
+                    dearest = max(dearest, cost[fuel[term] * lanes + lane])
             position[i], position[m + i] = dearest, imported
 
     @leaf
@@ -199,7 +202,7 @@ def make_layers(rows: Rows) -> Seams:
                 fill_context(ints, floats, r, lane, clock[e, 0], draws[e, tick], now, v_pu, 0, delivered, new, given)
                 move(old, state, states, lane, held, False)
                 if len(cost):
-                    find_position(ints, floats, table[r + at.LAYER.meter], m, lane, now, delivered, cost, position)
+                    find_position(ints, floats, table[r + at.LAYER.meter], m, lane, old, now, delivered, cost, position)
                 if rule:
                     give_orders(ints, floats, r, rule, RULE, clock[e, 0], lane, position, given, held, chosen, new)
                 if abstain:

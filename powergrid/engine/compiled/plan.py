@@ -41,6 +41,7 @@ from powergrid.engine.compiled.tables import (
     Relay,
     RuleRow,
     Rules,
+    Service,
     Sight,
     Widths,
     filled,
@@ -122,6 +123,7 @@ def floor_plan(
             cost_account=layout.ledger.costs.target // max(len(layout.ledger.cost_names), 1),
             three_phase=layout.grid.three_phase,
         ),
+        service=_service(layout, Widths(*widths.tolist())),
         sight=_sight(layout, own),
         meters=filled(
             Meters,
@@ -364,6 +366,32 @@ def _relay(layout: Layout, kernels: list[Kernels]) -> Relay:
     return filled(Relay, **found)
 
 
+def _service(layout: Layout, widths: Widths) -> Service:
+    """Devices that may be out of service."""
+    given, none = layout.availability, np.zeros(0, np.int64)
+    column = np.full(widths.units, -1)
+    if given is None:
+        return filled(Service, **{**dict.fromkeys(Service._fields, none), "column": column})
+    first = first_units(layout)
+    carried = widths.signals_from + given.column
+    unit = [first[i] + row for i, row in zip(given.family.tolist(), given.row.tolist(), strict=True)]
+    column[unit] = carried + np.arange(len(unit))
+    of_actors = [device for device, _ in _by_target(layout.silenced[0], layout.acting)]
+    account = layout.ledger.renewable_accounts.tolist()
+    return filled(
+        Service,
+        column=column,
+        status=[carried],
+        silent_start=np.cumsum([0, *map(len, of_actors)]),
+        silent_column=carried + _joined(np.int64, *of_actors),
+        lost_column=widths.signals_from + given.offered_column,
+        lost_series=given.offered_series,
+        lost_mw=given.offered_mw,
+        lost_account=given.offered_account,
+        lost_feature=[account.index(own) if own in account else -1 for own in given.offered_account.tolist()],
+    )
+
+
 def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:
     series, table = _net_load(layout)
     net = _sparse(series, table[:, layout.ledger.renewable_accounts])
@@ -413,6 +441,7 @@ def _calls(layout: Layout, kernels: list[Kernels]) -> tuple[Calls, Array, Fields
             CallRow(
                 step=kernel.step,
                 account=kernel.account,
+                failed=kernel.failed,
                 units=size,
                 fields=len(kind.State._fields),
                 numbers=sum(map(len, numbers)),

@@ -35,7 +35,7 @@ class Rule(NamedTuple):
     command
         State and outlook to command.
     offer
-        What nature offers, which is taken off the net load of each account.
+        What nature offers to units in service, which is taken off the net load of each account.
     marginal
         Marginal cost of what is commanded, 0 where a unit does not run.
     """
@@ -98,12 +98,16 @@ _OFFER = """
 kernel_available = compiled(KERNEL.available)
 
 
-@c_function(types.void(n_, r_, i_, i_, r_, r_, f_, r_))
-def offer(n, numbers, places, asked, now, v_pu, dt_h, net_load):
+@c_function(types.void(n_, r_, i_, i_, r_, r_, f_, r_, i_, r_))
+def offer(n, numbers, places, asked, now, v_pu, dt_h, carried, column, net_load):
     for u in range(n):
         account = asked[3 * n + u]
         offered = kernel_available(xp, {params}, {exogenous}, dt_h)
-        put(net_load, account, get(net_load, account) - offered)
+        if column[u] >= 0:
+            out = get(carried, column[u]) > 0.5
+            put(net_load, account, get(net_load, account) - xp.where(out, 0.0, offered))
+        else:
+            put(net_load, account, get(net_load, account) - offered)
 """
 
 _MARGINAL = """

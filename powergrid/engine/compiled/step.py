@@ -16,6 +16,7 @@ import numpy as np
 
 from powergrid.core.types import Array, Flow
 from powergrid.engine import step as reference
+from powergrid.engine.availability import Absences
 from powergrid.engine.choices import ABSTAIN, RULE
 from powergrid.engine.compiled import ahead, loops
 from powergrid.engine.compiled.arguments import BEGIN, CHOOSE, FINISH, FLOW, TickArguments
@@ -70,13 +71,13 @@ class Carried:
         Tick, exogenous row and outages, see :mod:`powergrid.engine.compiled.topology_tables`.
     rows
         Table of lanes, see ``powergrid.engine.compiled.loops``.
-    key, outages
+    key, outages, absences
         As in the state, with its batch axes.
     """
 
     def __init__(self, maker: FusedStep, batch: tuple[int, ...], clock: Array, rows: Array, others: tuple[Any, ...]):
         self._maker, self.batch, self.clock, self.rows = maker, batch, clock, rows
-        self.key, self.outages = others
+        self.key, self.outages, self.absences = others
 
     @cached_property
     def state(self) -> State:
@@ -160,7 +161,10 @@ class FusedStep:
         lanes = ahead.lanes_of(count)
         if lanes not in self._codes:
             with ahead.first_use(lanes):
-                kernels = [compile_family(family, lanes) for family in self.layout.families]
+                kernels = [
+                    compile_family(family, lanes, fails)
+                    for family, fails in zip(self.layout.families, self._fails(), strict=True)
+                ]
                 rules = self._rules(lanes)
                 acts, seams = self._acts(lanes), self._seams()
                 ahead.ready(lanes)
@@ -168,6 +172,12 @@ class FusedStep:
             self._widths = plan.widths
             self._codes[lanes] = _Code(lanes, loops.tick(lanes), *pack(plan))
         return self._codes[lanes]
+
+    def _fails(self) -> list[bool]:
+        """Whether a unit of each family may be out of service."""
+        given = self.layout.availability
+        failing = () if given is None else set(given.family.tolist())
+        return [i in failing for i in range(len(self.layout.families))]
 
     def _rules(self, lanes: int) -> list[Rule]:
         """The rules that local policies follow here, compiled."""
@@ -254,7 +264,7 @@ class FusedStep:
             flow_floats=flow_floats, has_zip=has_zip, tol_pu=tol_pu, max_iter=max_iter, space=space, begin_with=CHOOSE,
             end_with=end, piece=PIECE if compiled_flow else count, first=0, rounds=0,
             retries=self._flow.retries, table=table, clock=when, actions=given, forecast=forecast,
-            draws=draws, uniform=_flat(noise.protocols, before.batch),
+            draws=draws, uniform=_flat(noise.protocols, before.batch), status=self._status(before, clock[:, TICK]),
             before=before.rows, after=rows, delivered=delivered, inputs=scratch.inputs, out=out, iterations=iterations,
             wanted=scratch.wanted, ratio=scratch.ratio, busy=scratch.busy, work=work,
             observation=results.observation,
@@ -273,9 +283,11 @@ class FusedStep:
             arguments = arguments._replace(begin_with=FINISH, end_with=FINISH)
             self._run(code, scratch, arguments)
         topology = self._topology(when)
-        if self.layout.grid.switching is not None:
-            results.available[:] = self.layout.actor_alive[topology]
-        after = Carried(self, before.batch, clock, rows, (before.key, before.outages))
+        if self.layout.grid.switching is not None or self.layout.availability is not None:
+            holds = None if self.layout.grid.switching is None else topology
+            absent = None if self.layout.availability is None else self._out_of_service(before, before.clock[:, TICK])
+            results.available[:] = self.layout.available(np, holds, absent, (count,))
+        after = Carried(self, before.batch, clock, rows, (before.key, before.outages, before.absences))
         if keep:
             return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations, topology))
 
@@ -289,6 +301,18 @@ class FusedStep:
             self._run(code, scratch, again)
 
         return after, book
+
+    def _out_of_service(self, before: Carried, tick: Array) -> Array:
+        """Whether each device that may be out of service is, ``(B, f)``."""
+        assert self.layout.availability is not None
+        absences = Absences(*(_flat(part, before.batch) for part in before.absences))
+        return self.layout.availability.out(np, tick, absences)
+
+    def _status(self, before: Carried, tick: Array) -> Array:
+        """The same as numbers; without columns where none ever is."""
+        if self.layout.availability is None:
+            return np.empty((len(tick), 0))
+        return self._out_of_service(before, tick).astype(np.float64)
 
     def _run(self, code: _Code, scratch: _Scratch, arguments: TickArguments) -> None:
         """Run the parts of a tick, and solve the flows that compiled code leaves to others."""
@@ -382,7 +406,7 @@ class FusedStep:
             rows[:, at : at + np.shape(values)[-1]] = values
             at += np.shape(values)[-1]
         laned = by_lanes(rows, self._code(len(clock)).lanes)
-        return Carried(self, batch, clock, laned, (state.key, state.outages))
+        return Carried(self, batch, clock, laned, (state.key, state.outages, state.absences))
 
     def state_of(self, carried: Carried) -> State:
         """Named parts of a carried table."""
@@ -407,6 +431,7 @@ class FusedStep:
             v_im=v_im,
             settlement_per_mwh=prices,
             outages=carried.outages,
+            absences=carried.absences,
         )
 
     def _remembered(self, columns: Array) -> tuple[Any, ...]:

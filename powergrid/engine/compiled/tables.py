@@ -30,7 +30,7 @@ class CallRow(NamedTuple):
 
     Attributes
     ----------
-    step, account
+    step, account, failed
         Addresses of the family's compiled functions, 0 where it has none.
     units, fields
         Numbers of units, and of fields of their state.
@@ -46,6 +46,7 @@ class CallRow(NamedTuple):
 
     step: int
     account: int
+    failed: int
     units: int
     fields: int
     numbers: int
@@ -391,6 +392,34 @@ class Books(NamedTuple):
     three_phase: Ints
 
 
+class Service(NamedTuple):
+    """Devices that may be out of service; empty but for `column` where none ever is.
+
+    Attributes
+    ----------
+    column
+        Among what is carried, column that says whether each unit is out, -1 for one that never is.
+    status
+        First of these columns.
+    silent_start, silent_column
+        Columns of the devices of actors that act for no others.
+    lost_column, lost_series, lost_mw
+        Plants that follow a series: their columns, their series, and their power at a series value of 1 [MW].
+    lost_account, lost_feature
+        Account of each, the rest last, and its place among those with renewables, -1 for none.
+    """
+
+    column: Ints
+    status: Ints
+    silent_start: Ints
+    silent_column: Ints
+    lost_column: Ints
+    lost_series: Ints
+    lost_mw: Floats
+    lost_account: Ints
+    lost_feature: Ints
+
+
 class Sight(NamedTuple):
     """What is seen.
 
@@ -501,7 +530,7 @@ class FloorPlan(NamedTuple):
 
     Attributes
     ----------
-    choice, calls, rules, layers, delivery, network, relay, books, sight, meters, topologies
+    choice, calls, rules, layers, delivery, network, relay, books, service, sight, meters, topologies
         See there.
     money, costs, features
         First column of each block in its own table, see :mod:`powergrid.engine.blocks`.
@@ -517,6 +546,7 @@ class FloorPlan(NamedTuple):
     network: Network
     relay: Relay
     books: Books
+    service: Service
     sight: Sight
     meters: Meters
     topologies: TopologyTables
@@ -556,7 +586,7 @@ PLAN = numbered(FloorPlan)
 """Numbers of the arrays of a floor plan in what :func:`pack` makes."""
 CHOICE, CALLS, RULES, LAYERS, DELIVERY = PLAN.choice, PLAN.calls, PLAN.rules, PLAN.layers, PLAN.delivery
 NETWORK, RELAY, BOOKS, SIGHT = PLAN.network, PLAN.relay, PLAN.books, PLAN.sight
-METERS, TOPOLOGIES = PLAN.meters, PLAN.topologies
+METERS, TOPOLOGIES, SERVICE = PLAN.meters, PLAN.topologies, PLAN.service
 WIDTHS, NUMBERS = PLAN.widths, PLAN.numbers
 MONEY_AT, COSTS_AT, FEATURES_AT = PLAN.money, PLAN.costs, PLAN.features
 

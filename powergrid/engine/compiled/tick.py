@@ -100,7 +100,7 @@ def make_tick(lanes: Rows, before: Before, finish: Callable) -> Callable:
             has_zip=t.has_zip, tol_pu=t.tol_pu, max_iter=t.max_iter, space=t.space, begin_with=t.begin_with,
             end_with=t.end_with, piece=t.piece, first=first, rounds=t.rounds, retries=t.retries,
             table=t.table, clock=t.clock[some], actions=t.actions[some], forecast=t.forecast[some],
-            draws=t.draws[some], uniform=t.uniform[some],
+            draws=t.draws[some], uniform=t.uniform[some], status=t.status[some],
             before=t.before[groups], after=t.after[groups], delivered=t.delivered[made],
             inputs=t.inputs[given], out=t.out[flows],
             iterations=t.iterations[flows], wanted=t.wanted[groups], ratio=t.ratio[groups],

@@ -12,6 +12,7 @@ from powergrid.config.resolve import ResolvedConfig, Source
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.engine import schedule
+from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
@@ -24,6 +25,7 @@ from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
 from powergrid.worlds.export import EpisodeData, export_episode
+from powergrid.worlds.schedules import OUTAGES, scheduled_outages
 from powergrid.worlds.seeds import checked_seed, fresh_seed
 from powergrid.worlds.simulation import Policy, Simulation
 from powergrid.worlds.snapshot import Snapshot
@@ -229,7 +231,9 @@ class MultiAgentPowerGridEnv(InspectableEnv):
             next episode of the running stream starts; a new environment starts a stream of its own, with a seed from
             the operating system's entropy. :attr:`np_random_seed` is the stream's seed.
         options
-            ``{"day": d}`` starts on day `d` of the dataset instead of a drawn day.
+            ``{"day": d}`` starts on day `d` of the dataset instead of a drawn day. ``{"device_outages": [{"device": id,
+            "start": s, "duration": s}, ...]}`` says when devices are out of service in this episode, in place of
+            outages by their rates; times are in seconds from its start.
 
         Returns
         -------
@@ -241,7 +245,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         ArgumentError
             If the seed, an option or the day is not valid; the message names it and the allowed values.
         """
-        day = checked_options(options, ("day",)).get("day")
+        given = checked_options(options, ("day", OUTAGES))
+        day, scheduled = given.get("day"), scheduled_outages(self.world.layout, given.get(OUTAGES), 1)
         fixed = None if day is None else checked_days(day, 1, self._day_count)[0]
         if seed is not None:
             self._start_stream(checked_seed(seed))
@@ -250,7 +255,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         key = random.fold_in(np, self._key, np.array(self._episode))
         self._episode += 1
         start = np.asarray(self.world.draw_day(np, key, self._days) if fixed is None else fixed, dtype=np.int32)
-        first = self._simulation.reset(key, start)
+        absences = None if scheduled is None else Absences(*(part[0] for part in scheduled))
+        first = self._simulation.reset(key, start, absences)
         self._state, self._first_central = first.state, first.central
         self._output, self._day, self._tick, self._ended = None, int(start), 0, (False, False)
         self.agents = list(self.possible_agents)
@@ -343,8 +349,10 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
         """Infos by agent; each is computed at its first use."""
-        day, due_next = self._day, self._due_next()
-        return Infos(self.possible_agents, lambda _: agent_infos(self.possible_agents, results, due_next, day))
+        day, due_next, in_service = self._day, self._due_next(), self._in_service()
+        return Infos(
+            self.possible_agents, lambda _: agent_infos(self.possible_agents, results, due_next, day, in_service)
+        )
 
     @property
     def due_agents(self) -> list[str]:
@@ -353,8 +361,19 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def _due_next(self) -> np.ndarray:
         """Whether each agent decides in the next tick, ``(A,)``."""
-        due: np.ndarray = schedule.actors_due(self.world.layout, np.asarray(self._tick)) & bool(self.agents)
+        if not self.agents:
+            return np.zeros(len(self.possible_agents), dtype=bool)
+        absences = self._state.absences
+        due: np.ndarray = schedule.actors_due(np, self.world.layout, np.asarray(self._tick), absences)
         return due[: len(self.possible_agents)]
+
+    def _in_service(self) -> list[np.ndarray] | None:
+        """Whether each number of the agents' next actions moves something in service, ``(k,)`` each."""
+        layout, tick = self.world.layout, np.asarray(self._tick)
+        if layout.availability is None:
+            return None
+        rows = layout.in_service(np, layout.availability.out(np, tick, self._state.absences))
+        return [row[:size] for row, size in zip(rows, self._action_sizes, strict=False)]
 
     def _by_agent(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         rows, first = [], 0

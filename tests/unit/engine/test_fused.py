@@ -323,7 +323,7 @@ def test_a_column_that_nobody_fills_is_refused(name: str, monkeypatch: pytest.Mo
     with pytest.raises(TypeError, match="inserted"):
         floor_plan(
             layout,
-            [kernels.Kernels(0, 0, 0, 0, 0) for _ in layout.families],
+            [kernels.Kernels(0, 0, 0, 0, 0, 0) for _ in layout.families],
             [Rule(0, 0, 0) for _ in layout.families],
             [],
             [],
