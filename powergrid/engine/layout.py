@@ -478,17 +478,17 @@ class Layout:
     ledger: Ledger
     view: View
 
-    @property
+    @cached_property
     def action_size(self) -> int:
         """Longest action vector of any actor or Python agent."""
         return max((len(entries) for entries in self.action_entries), default=0)
 
-    @property
+    @cached_property
     def acting(self) -> int:
         """Rows of actions in a step: actors and Python agents."""
         return len(self.actors) + len(self.python_agents)
 
-    @property
+    @cached_property
     def seen_by_actors(self) -> int:
         """Numbers that actors observe; those of Python agents follow them."""
         return int(self.view.offsets[len(self.actors)])
@@ -589,7 +589,7 @@ class Layout:
         of_actors, others = self.silenced
         return (of_actors(xp, xp.where(out, 0.0, 1.0)) > 0.5) | others
 
-    @property
+    @cached_property
     def units(self) -> tuple[str, ...]:
         """Names of all injecting units, in the order of ``Output.p_mw``."""
         return tuple(id for i in self.injecting for id in self.families[i].ids)

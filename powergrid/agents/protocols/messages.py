@@ -1,8 +1,8 @@
 """Messages between agents: numbers that senders choose, over links with delay and loss.
 
-The queue belongs to the senders: a ring with one place for each tick that a message may take. A message that a link
-loses never arrives; one that is overtaken by a newer one is dropped. What has arrived stays until something newer
-does, and its age is observed with it.
+The queue belongs to the senders and moves on by one place in each tick; it has a place for each tick that a message may
+take. A message that a link loses never arrives; one that is overtaken by a newer one is dropped. What has arrived stays
+until something newer does, and its age is observed with it.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class Queue(NamedTuple):
     Attributes
     ----------
     payload
-        Numbers of the last messages, by place in the ring, number and sender.
+        Numbers of the last messages, by ticks since they were sent, number and sender.
     arrives
-        Tick at which each arrives, by place in the ring and link.
+        Tick at which each arrives, by ticks since it was sent and link.
     sent_at
         Tick at which what a link shows was sent; -1 before anything has arrived.
     shown
@@ -97,10 +97,8 @@ class Tables(NamedTuple):
 
     Attributes
     ----------
-    ring_of_payload, number_of_payload
-        Place in the ring of each entry of the payload, and the number among all orders that it holds.
-    ring_of_arrival, link_of_arrival
-        Place in the ring and link of each arrival.
+    ago
+        Ticks since the message of each arrival was sent.
     sender
         Member that sends over each link.
     link_of_number, number_of_number
@@ -111,10 +109,7 @@ class Tables(NamedTuple):
         Share lost by link, least delay [s] and its range [s]; of normal delays their mean and standard deviation.
     """
 
-    ring_of_payload: np.ndarray
-    number_of_payload: np.ndarray
-    ring_of_arrival: np.ndarray
-    link_of_arrival: np.ndarray
+    ago: np.ndarray
     sender: np.ndarray
     link_of_number: np.ndarray
     number_of_number: np.ndarray
@@ -171,22 +166,21 @@ def deliver(xp: Namespace, ctx: Context, state: Queue, numbers: Array) -> Queue:
     """
     here, tick = ctx.tables, ctx.tick
     links, size = len(here.loss), numbers.shape[-1]
-    depth = len(here.ring_of_arrival) // max(links, 1)
-    place = tick - xp.floor(tick / depth) * depth
-    payload = xp.where(here.ring_of_payload == place, xp.take(numbers, here.number_of_payload, axis=-1), state.payload)
+    depth = len(here.ago) // max(links, 1)
+    payload = xp.concatenate((numbers, state.payload[..., : (depth - 1) * size]), axis=-1)
     ticks = -xp.floor(1e-6 - _delay_s(xp, ctx, links) / ctx.params.dt_s)
     sends = (xp.take(ctx.due, here.sender, axis=-1) > 0.0) & (ctx.uniform[..., :links] >= here.loss)
     arrival = xp.where(sends, tick + ticks, _LOST)
-    arrives = xp.where(here.ring_of_arrival == place, xp.take(arrival, here.link_of_arrival, axis=-1), state.arrives)
+    arrives = xp.concatenate((arrival, state.arrives[..., : (depth - 1) * links]), axis=-1)
+    sent_at = xp.where(arrives <= tick, tick - here.ago, -1.0)
     newest = state.sent_at
     for k in range(depth):
-        back = place - k
-        sent = tick - (back - xp.floor(back / depth) * depth)
-        newest = xp.maximum(newest, xp.where(arrives[..., k * links : (k + 1) * links] <= tick, sent, -1.0))
+        newest = xp.maximum(newest, sent_at[..., k * links : (k + 1) * links])
     fresh = newest > state.sent_at
-    ring = (newest - xp.floor(newest / depth) * depth) * size
-    at = whole(xp, xp.take(ring, here.link_of_number, axis=-1) + here.number_of_number)
-    arrived = xp.take_along_axis(payload, at, axis=-1)
+    ago = xp.minimum(tick - newest, depth - 1.0) * size  # older ones are shown already
+    arrived = xp.take_along_axis(
+        payload, whole(xp, xp.take(ago, here.link_of_number, axis=-1) + here.number_of_number), axis=-1
+    )
     shown = xp.where(xp.take(fresh, here.link_of_number, axis=-1), arrived, state.shown)
     delivered = state.delivered + xp.sum(xp.where(fresh, 1.0, 0.0), axis=-1, keepdims=True)
     return Queue(payload, arrives, newest, shown, delivered)
@@ -226,12 +220,9 @@ class _Messages(HorizontalProtocol):
         self._dt_s = members.dt_h * 3600.0
         low, span, loss, most_s = self._delays([member.id for member in members], links)
         depth = 1 + math.ceil(most_s / self._dt_s - 1e-6)
-        ring, number = np.arange(depth), np.arange(width)
+        number = np.arange(width)
         tables = Tables(
-            ring_of_payload=np.repeat(ring, width * size).astype(float),
-            number_of_payload=np.tile(np.arange(width * size), depth),
-            ring_of_arrival=np.repeat(ring, count).astype(float),
-            link_of_arrival=np.tile(np.arange(count), depth),
+            ago=np.repeat(np.arange(depth), count).astype(float),
             sender=links[:, 0],
             link_of_number=np.tile(np.arange(count), width),
             number_of_number=(number[:, None] * size + links[:, 0]).ravel().astype(float),

@@ -97,12 +97,10 @@ def make_before(rows: Rows) -> Before:
         )
         read(flat(actions), numbers, who, 0, numbers, acts, 0)
         count_outside(actions, acts, who, clipped)
-        always = True
-        for a in range(len(interval)):
-            always &= interval[a] <= 1 and offset[a] <= 0
         for lane in range(lanes):
             e = who[lane]
             for a in range(len(interval)):
+                always = interval[a] <= 1 and offset[a] <= 0
                 due[e, a] = always or _due(clock[e, 0], interval[a], offset[a])
         silent, start = whole(ints, at.SERVICE.silent_column), whole(ints, at.SERVICE.silent_start)
         for a in range(len(start) - 1):
@@ -120,7 +118,7 @@ def make_before(rows: Rows) -> Before:
                 put(after, first + k, get(before, first + k))
                 continue
             put(after, first + k, xp.minimum(xp.maximum(get(acts, a * width + position[k]), -1.0), 1.0))
-            if not always:
+            if interval[a] > 1 or offset[a] > 0:
                 for lane in range(lanes):
                     if not due[who[lane], a]:
                         after[(first + k) * lanes + lane] = before[(first + k) * lanes + lane]

@@ -1,4 +1,8 @@
-"""Layers in the compiled step: both seams of every protocol, one environment of a group after the other."""
+"""Layers in the compiled step: both seams of every protocol.
+
+What the kernels of a layer are given is filled for all environments of a group at once, as tables of lanes. The kernels
+themselves work on arrays of members and run for one environment after the other, each on its own rows of those tables.
+"""
 
 # mypy: disallow-untyped-defs=False
 
@@ -11,6 +15,7 @@ import numpy as np
 
 from powergrid.engine.choices import ABSTAIN, RULE
 from powergrid.engine.compiled import tables as at
+from powergrid.engine.compiled import vector_types as xp
 from powergrid.engine.compiled.common import address, inside, invoke, leaf, real, whole
 from powergrid.engine.compiled.rows import Rows
 
@@ -32,75 +37,110 @@ class Seams(NamedTuple):
 
 def make_layers(rows: Rows) -> Seams:
     """Both seams for so many lanes."""
-    lanes = rows.lanes
+    lanes, get, put, fill, read, write = rows
 
     @leaf
-    def fill_context(ints, floats, r, lane, tick, draws, now, v_pu, first_v, delivered, new, given):
-        """What the kernels of the layer at `r` may use in one environment."""
+    def room(ints):
+        """Numbers that the longest tables of any layer take for a group.
+
+        They are those of a context and of the widest table of lanes, states, orders, what is sent, governed commands
+        and members, with one to spare where a kernel gets an address.
+        """
+        most = whole(ints, at.LAYERS.most)
+        m, states, g = most[at.LAYER.members], most[at.LAYER.states], most[at.LAYER.governed]
+        asked, sends = most[at.LAYER.orders], max(most[at.LAYER.sent_before], most[at.LAYER.sent_after])
+        context = most[at.LAYER.speakers] + 5 * m + 2 + most[at.LAYER.draws] + g
+        wide = max(context, asked, sends)
+        return (
+            context * lanes,
+            wide * lanes,
+            (states + 1) * lanes,
+            (asked + 1) * lanes,
+            (sends + 1) * lanes,
+            (g + 1) * lanes,
+            m * lanes,
+        )
+
+    @leaf
+    def find_due(clock, who, every, first, due, s):
+        """1 where a decision with that interval and first tick is taken, else 0, into row `s` of `due`."""
+        put(due, s, fill(1.0))
+        if every > 1 or first > 0:
+            for lane in range(lanes):
+                since = clock[who[lane], 0] - first
+                due[s * lanes + lane] = 1.0 if since >= 0 and since % every == 0 else 0.0
+
+    @leaf
+    def fill_context(ints, floats, r, who, clock, now, v_pu, first_v, delivered, new, wide):
+        """What the kernels of the layer at `r` may use, all but random numbers."""
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
         m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
-        place, weight, noise = table[r + at.LAYER.places], table[r + at.LAYER.shares], table[r + at.LAYER.noise]
-        d = table[r + at.LAYER.draws]
+        place, weight, heard = table[r + at.LAYER.places], table[r + at.LAYER.shares], table[r + at.LAYER.heard]
         retail, node, slot = place + 2 * p, place + 2 * p + 2 * m, place + 2 * p + 5 * m
+        v, governed = p + 2 * m + 2, p + 5 * m + 2 + table[r + at.LAYER.draws]
         for s in range(p):
-            since = tick - places[place + p + s]
-            every = places[place + s]
-            given[s] = 1.0 if since >= 0 and (every == 1 or since % every == 0) else 0.0
+            find_due(clock, who, places[place + s], places[place + p + s], wide, s)
         for i in range(2 * m):
-            given[p + i] = now[places[retail + i] * lanes + lane]
-        heard = table[r + at.LAYER.heard]
+            put(wide, p + i, get(now, places[retail + i]))
         if heard >= 0:
-            given[p + 2 * m] = new[(widths[at.WIDTH.signals_from] + heard) * lanes + lane]
+            put(wide, p + 2 * m, get(new, widths[at.WIDTH.signals_from] + heard))
         else:
-            given[p + 2 * m] = now[widths[at.WIDTH.price] * lanes + lane]
-        given[p + 2 * m + 1] = tick
+            put(wide, p + 2 * m, get(now, widths[at.WIDTH.price]))
+        for lane in range(lanes):
+            wide[(p + 2 * m + 1) * lanes + lane] = clock[who[lane], 0]
         for i in range(m):
-            mean = 0.0
+            mean = fill(0.0)
             for k in range(3):
-                mean += v_pu[(first_v + places[node + 3 * i + k]) * lanes + lane] * numbers[weight + 3 * i + k]
-            given[p + 2 * m + 2 + i] = mean
+                mean += get(v_pu, first_v + places[node + 3 * i + k]) * numbers[weight + 3 * i + k]
+            put(wide, v + i, mean)
         for i in range(2 * m):
-            given[p + 3 * m + 2 + i] = np.nan
-        for i in range(d):
-            given[p + 5 * m + 2 + i] = draws[noise + i]
+            put(wide, v + m + i, fill(np.nan))
         for i in range(g):
-            given[p + 5 * m + 2 + d + i] = delivered[places[slot + i] * lanes + lane]
+            put(wide, governed + i, get(delivered, places[slot + i]))
 
     @leaf
-    def fill_frequency(ints, floats, r, lane, solved, delivered, given):
-        """Frequency and island of the members that have a unit, after the flow."""
+    def fill_measured(ints, floats, r, solved, delivered, wide):
+        """The same after the flow: voltage 0 where it diverged, frequency and island of members that have a unit."""
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
         m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
-        unit = table[r + at.LAYER.places] + 2 * p + 5 * m + 2 * g
+        unit, v = table[r + at.LAYER.places] + 2 * p + 5 * m + 2 * g, p + 2 * m + 2
         f_hz, first = numbers[table[r + at.LAYER.tables] - 1], widths[at.WIDTH.slots] + 2 * widths[at.WIDTH.units]
         for i in range(m):
+            put(wide, v + i, xp.where(solved, get(wide, v + i), 0.0))
             own = places[unit + i]
             if own < 0:
                 continue
-            hertz, island = f_hz if given[p + 2 * m + 2 + i] > 0.0 else 0.0, -1.0
+            hertz, island = xp.where(get(wide, v + i) > 0.0, f_hz, fill(0.0)), fill(-1.0)
             if widths[at.WIDTH.references] > 0:
-                hertz = delivered[(first + own) * lanes + lane] if solved else 0.0
-                if solved:
-                    island = delivered[(first + widths[at.WIDTH.units] + own) * lanes + lane]
-            given[p + 3 * m + 2 + i], given[p + 4 * m + 2 + i] = hertz, island
+                hertz = xp.where(solved, get(delivered, first + own), 0.0)
+                island = xp.where(solved, get(delivered, first + widths[at.WIDTH.units] + own), -1.0)
+            put(wide, v + m + i, hertz)
+            put(wide, v + 2 * m + i, island)
 
     @leaf
-    def move(table, first, count, lane, row, inward):
-        """Numbers of one environment out of a table of lanes, or back into it."""
-        for i in range(count):
-            if inward:
-                table[(first + i) * lanes + lane] = row[i]
-            else:
-                row[i] = table[(first + i) * lanes + lane]
+    def give_context(ints, r, who, alone, clock, draws, wide, given):
+        """The context, a row of `given` an environment."""
+        table = whole(ints, at.LAYERS.table)
+        m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
+        noise, d, drawn = table[r + at.LAYER.noise], table[r + at.LAYER.draws], p + 5 * m + 2
+        width = drawn + d + g
+        write(wide, 0, drawn, given, width, alone, 0)
+        write(wide, drawn + d, g, given, width, alone, drawn + d)
+        for lane in range(lanes):
+            e = who[lane]
+            tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
+            for i in range(d):
+                given[lane * width + drawn + i] = draws[e, tick, noise + i]
 
     @leaf
-    def deliver_sent(ints, place, count, lane, new, sent):
+    def deliver_sent(ints, place, count, alone, sent, wide, new):
         """What was sent, into the columns of the signals."""
         places, first = whole(ints, at.LAYERS.places), whole(ints, at.WIDTHS)[at.WIDTH.signals_from]
+        read(sent, count + 1, alone, 0, count, wide, 0)
         for i in range(count):
-            new[(first + places[place + i]) * lanes + lane] = sent[i]
+            put(new, first + places[place + i], get(wide, i))
 
     @leaf
     def marginal_costs(ints, floats, delivered, cost):
@@ -122,7 +162,7 @@ def make_layers(rows: Rows) -> Seams:
                 )
 
     @leaf
-    def find_position(ints, floats, first, m, lane, old, now, delivered, cost, position):
+    def find_position(ints, floats, first, m, alone, old, now, delivered, cost, wide, position):
         """What the members of a layer, from number `first` on, know of themselves when they order by rule."""
         start, series = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series)
         load_mw, load = real(ints, floats, at.SIGHT.load_p_mw), whole(ints, at.LAYERS.load)
@@ -131,56 +171,75 @@ def make_layers(rows: Rows) -> Seams:
         fuels, fuel = whole(ints, at.LAYERS.fuel_start), whole(ints, at.LAYERS.fuel_of)
         column = whole(ints, at.SERVICE.column)
         for i in range(m):
-            k, dearest, imported = first + i, 0.0, 0.0
+            k, dearest, imported = first + i, fill(0.0), fill(0.0)
             if load[k] >= 0:
                 for term in range(start[load[k]], start[load[k] + 1]):
-                    imported += now[series[term] * lanes + lane] * load_mw[term]
+                    imported += get(now, series[term]) * load_mw[term]
             for term in range(units[k], units[k + 1]):
-                imported -= delivered[(slots + unit[term]) * lanes + lane] * weight[term]
+                imported -= get(delivered, slots + unit[term]) * weight[term]
             for term in range(fuels[k], fuels[k + 1]):
-                out = column[fuel[term]]
-                if out < 0 or not old[out * lanes + lane] > 0.5:
-                    dearest = max(dearest, cost[fuel[term] * lanes + lane])
-            position[i], position[m + i] = dearest, imported
+                with_it, out = xp.maximum(dearest, get(cost, fuel[term])), column[fuel[term]]
+                dearest = xp.where(get(old, out) > 0.5, dearest, with_it) if out >= 0 else with_it
+            put(wide, i, dearest)
+            put(wide, m + i, imported)
+        write(wide, 0, 2 * m, position, 2 * m, alone, 0)
 
     @leaf
-    def give_orders(ints, floats, r, kernel, way, tick, lane, position, given, held, chosen, new):
+    def give_orders(ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new):
         """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due."""
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, how = real(ints, floats, at.LAYERS.numbers), whole(ints, at.RULES.how)
         interval, offset = whole(ints, at.RULES.interval), whole(ints, at.RULES.offset)
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
-        invoke(
-            kernel,
-            (
-                m,
-                p,
-                g,
-                address(numbers, table[r + at.LAYER.numbers]),
-                real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
-                address(given, 0),
-                address(places, table[r + at.LAYER.places] + 2 * p + 5 * m + g),
-                address(places, table[r + at.LAYER.sizes]),
-                address(numbers, table[r + at.LAYER.tables]),
-                address(held, 0),
-                address(position, 0),
-                address(chosen, 0),
-            ),
-        )
-        for i in range(table[r + at.LAYER.orders]):
+        states, orders = table[r + at.LAYER.states], table[r + at.LAYER.orders]
+        for lane in range(lanes):
+            invoke(
+                kernel,
+                (
+                    m,
+                    p,
+                    g,
+                    address(numbers, table[r + at.LAYER.numbers]),
+                    real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                    address(given, lane * (p + 5 * m + 2 + table[r + at.LAYER.draws] + g)),
+                    address(places, table[r + at.LAYER.places] + 2 * p + 5 * m + g),
+                    address(places, table[r + at.LAYER.sizes]),
+                    address(numbers, table[r + at.LAYER.tables]),
+                    address(held, lane * (states + 1)),
+                    address(position, lane * 2 * m),
+                    address(chosen, lane * (orders + 1)),
+                ),
+            )
+        read(chosen, orders + 1, alone, 0, orders, wide, 0)
+        for i in range(orders):
             k = places[table[r + at.LAYER.order] + i]
-            since, span = tick - offset[k], half_span[k] if half_span[k] > 0.0 else 1.0
-            if how[k] == way and since >= 0 and (interval[k] == 1 or since % interval[k] == 0):
-                share = min(max((chosen[i] - low[k]) / span - 1.0, -1.0), 1.0)
-                new[(whole(ints, at.WIDTHS)[at.WIDTH.states] + k) * lanes + lane] = share
+            if how[k] == way:
+                span, place = half_span[k] if half_span[k] > 0.0 else 1.0, whole(ints, at.WIDTHS)[at.WIDTH.states] + k
+                share = xp.minimum(xp.maximum((get(wide, i) - low[k]) / span - 1.0, -1.0), 1.0)
+                find_due(clock, who, interval[k], offset[k], due, 0)
+                put(new, place, xp.where(get(due, 0) > 0.0, share, get(new, place)))
+
+    @leaf
+    def runs(table, column, value):
+        """Whether any layer has that value in a column of its row."""
+        found = False
+        for r in range(column, len(table), at.LAYER_WIDTH):
+            found |= table[r] == value
+        return found
 
     @inside
     def before(ints, floats, stage, who, clock, draws, old, new, now, v_pu, delivered):
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
+        if not runs(table, at.LAYER.stage, stage):
+            return
         numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
-        slots = widths[at.WIDTH.states]
+        slots, alone, due = widths[at.WIDTH.states], np.arange(lanes), np.empty(lanes)
+        width, widest, states, asked, sends, g, m = room(ints)
+        wide, given, orders = np.empty(widest), np.empty(width), np.empty(asked)
+        held, kept, sent, wanted = np.empty(states), np.empty(states), np.empty(sends), np.empty(g)
+        position, chosen = np.empty(2 * m), np.empty(asked)
         for r in range(0, len(table), at.LAYER_WIDTH):
             seam, rule, abstain = table[r + at.LAYER.before], table[r + at.LAYER.rule], table[r + at.LAYER.abstain]
             if table[r + at.LAYER.stage] != stage or not (seam or rule or abstain):
@@ -188,32 +247,29 @@ def make_layers(rows: Rows) -> Seams:
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
             state, states = table[r + at.LAYER.state], table[r + at.LAYER.states]
             order, asked, sending = table[r + at.LAYER.order], table[r + at.LAYER.orders], table[r + at.LAYER.sending]
-            given, orders = np.empty(p + 5 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(asked + 1)
-            held, kept = np.empty(states + 1), np.zeros(states + 1)
-            sent, wanted = np.empty(table[r + at.LAYER.sent_before] + 1), np.empty(g + 1)
+            width, sends = p + 5 * m + 2 + table[r + at.LAYER.draws] + g, table[r + at.LAYER.sent_before]
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
-            position, chosen = np.empty(2 * m), np.empty(asked + 1)
             cost = np.empty(widths[at.WIDTH.units] * lanes if stage != at.VERTICAL and (rule or abstain) else 0)
+            fill_context(ints, floats, r, who, clock, now, v_pu, 0, delivered, new, wide)
+            give_context(ints, r, who, alone, clock, draws, wide, given)
+            write(old, state, states, held, states + 1, alone, 0)
             if len(cost):
                 marginal_costs(ints, floats, delivered, cost)
-            for lane in range(lanes):
-                e = who[lane]
-                tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
-                fill_context(ints, floats, r, lane, clock[e, 0], draws[e, tick], now, v_pu, 0, delivered, new, given)
-                move(old, state, states, lane, held, False)
-                if len(cost):
-                    find_position(ints, floats, table[r + at.LAYER.meter], m, lane, old, now, delivered, cost, position)
-                if rule:
-                    give_orders(ints, floats, r, rule, RULE, clock[e, 0], lane, position, given, held, chosen, new)
-                if abstain:
+                find_position(
+                    ints, floats, table[r + at.LAYER.meter], m, alone, old, now, delivered, cost, wide, position
+                )
+            for kernel, way in ((rule, RULE), (abstain, ABSTAIN)):
+                if kernel:
                     give_orders(
-                        ints, floats, r, abstain, ABSTAIN, clock[e, 0], lane, position, given, held, chosen, new
+                        ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new
                     )
-                if not seam:
-                    continue
-                for i in range(asked):
-                    k = places[order + i]
-                    orders[i] = low[k] + (new[(slots + k) * lanes + lane] + 1.0) * half_span[k]
+            if not seam:
+                continue
+            for i in range(asked):
+                k = places[order + i]
+                put(wide, i, low[k] + (get(new, slots + k) + 1.0) * half_span[k])
+            write(wide, 0, asked, orders, asked + 1, alone, 0)
+            for lane in range(lanes):
                 invoke(
                     seam,
                     (
@@ -222,71 +278,71 @@ def make_layers(rows: Rows) -> Seams:
                         g,
                         address(numbers, table[r + at.LAYER.numbers]),
                         real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
-                        address(given, 0),
+                        address(given, lane * width),
                         address(places, slot + g),
                         address(places, table[r + at.LAYER.sizes]),
                         address(numbers, table[r + at.LAYER.tables]),
-                        address(held, 0),
-                        address(orders, 0),
-                        address(kept, 0),
-                        address(sent, 0),
-                        address(wanted, 0),
+                        address(held, lane * (states + 1)),
+                        address(orders, lane * (asked + 1)),
+                        address(kept, lane * (states + 1)),
+                        address(sent, lane * (sends + 1)),
+                        address(wanted, lane * (g + 1)),
                     ),
                 )
-                move(new, state, states, lane, kept, True)
-                deliver_sent(ints, sending, table[r + at.LAYER.sent_before], lane, new, sent)
-                for i in range(g):
-                    k = places[slot + i]
-                    within = min(max(wanted[i], low[k]), low[k] + 2.0 * half_span[k])
-                    delivered[k * lanes + lane] = within
+            read(kept, states + 1, alone, 0, states, new, state)
+            deliver_sent(ints, sending, sends, alone, sent, wide, new)
+            read(wanted, g + 1, alone, 0, g, wide, 0)
+            for i in range(g):
+                k = places[slot + i]
+                put(delivered, k, xp.minimum(xp.maximum(get(wide, i), low[k]), low[k] + 2.0 * half_span[k]))
+
+    @leaf
+    def meter(ints, floats, first, m, alone, solved, delivered, work, wide, metered):
+        """Energy that the members of a layer, from number `first` on, drew [MWh]; 0 where the flow diverged."""
+        start, of = whole(ints, at.LAYERS.meter_start), whole(ints, at.LAYERS.meter_of)
+        weight, dt_h = real(ints, floats, at.LAYERS.meter_weight), real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h]
+        slots = whole(ints, at.WIDTHS)[at.WIDTH.slots]
+        for i in range(m):
+            total = fill(0.0)
+            for term in range(start[first + i], start[first + i + 1]):
+                source = of[term]
+                if source >= 0:
+                    total += get(work, source) * weight[term]
+                else:
+                    total += -get(delivered, slots - 1 - source) * weight[term]
+            put(wide, i, xp.where(solved, total * dt_h, 0.0))
+        write(wide, 0, m, metered, m, alone, 0)
 
     @inside
     def after(ints, floats, tol_pu, who, clock, draws, new, now, flow, delivered, work):
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
-        numbers, widths = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS)
-        start, of = whole(ints, at.LAYERS.meter_start), whole(ints, at.LAYERS.meter_of)
-        weight, m_buses, dt_h = (
-            real(ints, floats, at.LAYERS.meter_weight),
-            widths[at.WIDTH.buses],
-            real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
-        )
+        if whole(ints, at.LAYERS.most)[at.LAYER.after] == 0:  # no layer has a second seam
+            return
+        numbers, widths, alone = real(ints, floats, at.LAYERS.numbers), whole(ints, at.WIDTHS), np.arange(lanes)
+        buses, solved = widths[at.WIDTH.buses], get(flow, len(flow) // lanes - 1) < tol_pu
         money_from = widths[at.WIDTH.measured] + whole(ints, at.MONEY_AT)[at.MONEY.protocol]
         violations_from = widths[at.WIDTH.measured] + widths[at.WIDTH.money]
         violations_from += whole(ints, at.COSTS_AT)[at.COST.protocol]
+        width, widest, states, _, sends, _, m = room(ints)
+        wide, given, metered, sent = np.empty(widest), np.empty(width), np.empty(m), np.empty(sends)
+        held, kept = np.empty(states), np.empty(states)
         for r in range(0, len(table), at.LAYER_WIDTH):
             if table[r + at.LAYER.after] == 0:
                 continue
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
-            state, states, meter = table[r + at.LAYER.state], table[r + at.LAYER.states], table[r + at.LAYER.meter]
+            state, states, sends = table[r + at.LAYER.state], table[r + at.LAYER.states], table[r + at.LAYER.sent_after]
             money, paid_ = table[r + at.LAYER.money], table[r + at.LAYER.money_count] * (m + 1)
             violation, priced_ = table[r + at.LAYER.violation], table[r + at.LAYER.violation_count] * m
-            given, metered = np.empty(p + 5 * m + 2 + table[r + at.LAYER.draws] + g), np.empty(m)
-            held, kept = np.empty(states + 1), np.zeros(states + 1)
-            sent = np.empty(table[r + at.LAYER.sent_after] + 1)
-            paid, priced = np.empty(paid_ + 1), np.empty(priced_ + 1)
+            width = p + 5 * m + 2 + table[r + at.LAYER.draws] + g
+            paid, priced = np.empty((paid_ + 1) * lanes), np.empty((priced_ + 1) * lanes)
             sending = table[r + at.LAYER.sending] + table[r + at.LAYER.sent_before]
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
+            fill_context(ints, floats, r, who, clock, now, flow, 2 * buses, delivered, new, wide)
+            fill_measured(ints, floats, r, solved, delivered, wide)
+            give_context(ints, r, who, alone, clock, draws, wide, given)
+            meter(ints, floats, table[r + at.LAYER.meter], m, alone, solved, delivered, work, wide, metered)
+            write(new, state, states, held, states + 1, alone, 0)
             for lane in range(lanes):
-                e, solved = who[lane], flow[(len(flow) // lanes - 1) * lanes + lane] < tol_pu
-                tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
-                fill_context(
-                    ints, floats, r, lane, clock[e, 0], draws[e, tick], now, flow, 2 * m_buses, delivered, new, given
-                )
-                for i in range(m):
-                    total = 0.0
-                    for term in range(start[meter + i], start[meter + i + 1]):
-                        source = of[term]
-                        reading = (
-                            work[source * lanes + lane]
-                            if source >= 0
-                            else -delivered[(widths[at.WIDTH.slots] - 1 - source) * lanes + lane]
-                        )
-                        total += reading * weight[term]
-                    metered[i] = total * dt_h if solved else 0.0
-                    if not solved:
-                        given[p + 2 * m + 2 + i] = 0.0
-                fill_frequency(ints, floats, r, lane, solved, delivered, given)
-                move(new, state, states, lane, held, False)
                 invoke(
                     table[r + at.LAYER.after],
                     (
@@ -294,22 +350,22 @@ def make_layers(rows: Rows) -> Seams:
                         p,
                         g,
                         address(numbers, table[r + at.LAYER.numbers]),
-                        dt_h,
-                        address(given, 0),
+                        real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
+                        address(given, lane * width),
                         address(places, slot + g),
                         address(places, table[r + at.LAYER.sizes]),
                         address(numbers, table[r + at.LAYER.tables]),
-                        address(held, 0),
-                        address(metered, 0),
-                        address(kept, 0),
-                        address(sent, 0),
-                        address(paid, 0),
-                        address(priced, 0),
+                        address(held, lane * (states + 1)),
+                        address(metered, lane * m),
+                        address(kept, lane * (states + 1)),
+                        address(sent, lane * (sends + 1)),
+                        address(paid, lane * (paid_ + 1)),
+                        address(priced, lane * (priced_ + 1)),
                     ),
                 )
-                move(new, state, states, lane, kept, True)
-                deliver_sent(ints, sending, table[r + at.LAYER.sent_after], lane, new, sent)
-                move(work, money_from + money, paid_, lane, paid, True)
-                move(work, violations_from + violation, priced_, lane, priced, True)
+            read(kept, states + 1, alone, 0, states, new, state)
+            deliver_sent(ints, sending, sends, alone, sent, wide, new)
+            read(paid, paid_ + 1, alone, 0, paid_, work, money_from + money)
+            read(priced, priced_ + 1, alone, 0, priced_, work, violations_from + violation)
 
     return Seams(before, after)

@@ -262,9 +262,11 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
         state += states
         money += (m + 1) * len(layer.added.money_names)
         violation += m * len(layer.added.violation_names)
+    table = _ints(rows).reshape(-1, LAYER_WIDTH)
     return filled(
         Layers,
-        table=_ints(rows).reshape(-1, LAYER_WIDTH),
+        table=table,
+        most=table.max(axis=0, initial=0),
         places=_joined(np.int64, *places),
         numbers=_joined(float, *numbers),
         meter_start=metered.start,

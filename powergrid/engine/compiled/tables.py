@@ -311,6 +311,8 @@ class Layers(NamedTuple):
     ----------
     table
         One :class:`LayerRow` per layer.
+    most
+        Largest number of any layer in each column of `table`.
     places, numbers
         See there.
     meter_start, meter_of, meter_weight
@@ -324,6 +326,7 @@ class Layers(NamedTuple):
     """
 
     table: Ints
+    most: Ints
     places: Ints
     numbers: Floats
     meter_start: Ints
