@@ -10,7 +10,10 @@ from typing import Any
 
 
 def solver(**options: Any) -> Any:
-    """A solver that prints nothing and works in one thread.
+    """A solver that prints nothing and solves linear programs in one thread.
+
+    The number of threads is left alone: the scheduler belongs to the whole process, and HiGHS refuses to solve anything
+    where its number differs from the one that another user of HiGHS has begun with.
 
     Parameters
     ----------
@@ -25,6 +28,6 @@ def solver(**options: Any) -> Any:
     import highspy
 
     made: Any = highspy.Highs.__base__()
-    for name, value in {"output_flag": False, "threads": 1, **options}.items():
+    for name, value in {"output_flag": False, "parallel": "off", **options}.items():
         made.setOptionValue(name, value)
     return made
