@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from powergrid.agents.market import Market
+from powergrid.agents.units import Unit as Unit
 from powergrid.core.backend import Namespace
 from powergrid.core.graph import Graph
 from powergrid.core.settings import NumberSettings
@@ -27,27 +29,6 @@ class ProtocolSettings(NumberSettings):
 
 class NoColumns(NamedTuple):
     """Columns of a protocol that has none."""
-
-
-class Unit(NamedTuple):
-    """One unit of a member whose active power is free, while an environment is built.
-
-    Attributes
-    ----------
-    p_low_mw, p_high_mw
-        Least and most that it can inject [MW].
-    burns_fuel
-        Whether it has a marginal cost.
-    cost_per_mwh, slope_per_mw2h
-        Marginal cost at zero power [$/MWh] and its rise [$/MWh per MW]: the line through the marginal cost at the
-        ends of its range, never falling.
-    """
-
-    p_low_mw: float
-    p_high_mw: float
-    burns_fuel: bool = False
-    cost_per_mwh: float = 0.0
-    slope_per_mw2h: float = 0.0
 
 
 class Member(NamedTuple):
@@ -70,6 +51,10 @@ class Member(NamedTuple):
         Rating of its units that can form the grid of an island [MVA].
     may_fail
         Its units that may be out of service.
+    dispatched
+        Its units that the protocol dispatches, in the order of their commands among those of `Context.governed`.
+    bus
+        Row of the bus at which it meets the network.
     """
 
     id: str
@@ -80,6 +65,8 @@ class Member(NamedTuple):
     units: tuple[Unit, ...] = ()
     forming_mva: float = 0.0
     may_fail: tuple[str, ...] = ()
+    dispatched: tuple[Unit, ...] = ()
+    bus: int = 0
 
 
 class Members(tuple[Member, ...]):
@@ -93,16 +80,29 @@ class Members(tuple[Member, ...]):
         Length of a tick [h].
     f_hz
         Nominal frequency of the network [Hz].
+    source_bus, buses
+        Row of the source's bus in the network, and the number of its buses.
     """
 
     graph: Graph
     dt_h: float
     f_hz: float
+    source_bus: int
+    buses: int
 
-    def __new__(cls, members: Iterable[Member], graph: Graph, dt_h: float, f_hz: float = 50.0) -> Members:
+    def __new__(
+        cls,
+        members: Iterable[Member],
+        graph: Graph,
+        dt_h: float,
+        f_hz: float = 50.0,
+        source_bus: int = 0,
+        buses: int = 1,
+    ) -> Members:
         """Members with their links."""
         made = super().__new__(cls, members)
         made.graph, made.dt_h, made.f_hz = graph, dt_h, f_hz
+        made.source_bus, made.buses = source_bus, buses
         return made
 
 
@@ -121,6 +121,8 @@ class Action(NamedTuple):
         Bounds; of an action for `each` member one per member, or one for all.
     each
         Vertical protocols: whether the parent has one number for each child, instead of one for all.
+    at
+        Where members speak: those that have it; ``None`` for all. Bounds are then one for each of them, or one for all.
     meaning
         What a policy that plans, such as ``mpc``, fills it with: ``price`` is the cost of one more MWh behind the
         speaker's meter, ``price_share`` the same as a place between its feed-in price (0) and its retail price (1), and
@@ -133,6 +135,7 @@ class Action(NamedTuple):
     high: Any
     each: bool = False
     meaning: Meaning = ""
+    at: tuple[int, ...] | None = None
 
 
 class Channel(NamedTuple):
@@ -192,8 +195,11 @@ class Added(NamedTuple):
         Random numbers of a tick of a protocol that is `noisy`; ``None`` is one per member.
     messages
         Messages of a tick in which it runs: what members, and their parent where there is one, send each other, one for
-        each sender, receiver and time. ``None`` is one from each member for its orders (horizontal), one from each
+        each sender, receiver and time. ``None`` is one from each member for its orders, one from each
         member for its meter where there is a kernel `after`, and one to each member where something is sent.
+    market
+        A clearing on the network that `before` needs; ``None`` for none. `Context.market` is then what it finds. The
+        protocol dispatches at least one unit.
     """
 
     actions: tuple[Action, ...] = ()
@@ -205,6 +211,7 @@ class Added(NamedTuple):
     widths: tuple[int, ...] | None = None
     draws: int | None = None
     messages: int | None = None
+    market: Market | None = None
 
 
 class Context(NamedTuple):
@@ -241,6 +248,9 @@ class Context(NamedTuple):
     island
         Number of the island that this unit's bus is in after the flow, ``(*batch, members)``: -1 where the source or
         nothing supplies it; NaN as `frequency_hz`.
+    market
+        The :class:`~powergrid.agents.market.MarketView` of a protocol with a market, in `rule`, `abstain` and `before`;
+        else ``None``.
     """
 
     params: Any
@@ -257,6 +267,7 @@ class Context(NamedTuple):
     uniform: Array
     frequency_hz: Array
     island: Array
+    market: Any = None
 
 
 class Position(NamedTuple):
@@ -304,6 +315,12 @@ class Protocol:
     ----------
     settles_bills
         Whether `after` settles the energy of its members' meters, whose own bills are dropped then.
+    settles_source
+        Vertical protocols: whether `after` settles what the source delivers as well, which is the utility's.
+    speakers
+        Who gives its orders: the parent of a vertical protocol, or its members.
+    commands_units
+        Whether the commands of the units that it dispatches are its own alone, so that nobody else chooses them.
     noisy
         Whether its kernels use random numbers.
     linked, needs_connected
@@ -316,6 +333,9 @@ class Protocol:
 
     kind: ClassVar[str]
     settles_bills: ClassVar[bool] = False
+    settles_source: ClassVar[bool] = False
+    speakers: ClassVar[Literal["parent", "members"]] = "members"
+    commands_units: bool = False
     noisy: ClassVar[bool] = False
     linked: ClassVar[bool] = False
     needs_connected: ClassVar[bool] = False
@@ -337,6 +357,10 @@ class Protocol:
     def params(self) -> Any:
         """The settings as plain numbers, `Params`; fields of one name are taken over."""
         return self.Params(*(float(getattr(self.settings, name)) for name in self.Params._fields))
+
+    def dispatches(self, unit: Unit) -> bool:
+        """Whether it sets the active power of a unit of its members: these alone are governed where there are any."""
+        return False
 
     def entries(self, members: Members) -> Added:
         """What it adds to an environment with these members."""
@@ -372,6 +396,9 @@ class Protocol:
     ``(*batch, members + 1)`` with the counterparty last; rows sum to zero. The counterparty is the utility, or the
     parent where a vertical protocol says so. `violations` is a named tuple of priced
     violations [$], ``(*batch, members)``.
+
+    Of a protocol that settles the source, `metered_mwh` has what the source delivers behind the members', money has
+    the columns of the parent and of the utility behind theirs, and violations that of the parent.
     """
 
     rule: ClassVar[Any] = None
@@ -394,6 +421,7 @@ class VerticalProtocol(Protocol):
     """
 
     kind = "vertical"
+    speakers: ClassVar[Literal["parent", "members"]] = "parent"
     commands_children: bool = False
     counterparty: ClassVar[Literal["utility", "parent"]] = "utility"
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from powergrid.agents.base import LEARNED, PYTHON
+from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.findings import Findings, entries, quoted, section, text
-from powergrid.coordination.deciders import OUTSIDE, Candidate, Deciders, commands_all
+from powergrid.coordination.deciders import (
+    OUTSIDE,
+    Candidate,
+    Deciders,
+    commanded_fields,
+    commands_all,
+    members_send,
+    parent_sends,
+)
 from powergrid.plugins.registries import PROTOCOLS
 
 
@@ -26,10 +34,22 @@ def check_deciders(findings: Findings, data: dict[str, Any], agents: list[AgentE
     parent = {child: agent.id for agent in by_id.values() for child in _children(agent)}
     if not set(parent) <= set(by_id) or _goes_round(parent):
         return
-    candidates = [
-        _candidate(agent, parent.get(id), vertical[id].protocol if id in vertical else None, id in members)
-        for id, agent in by_id.items()
-    ]
+    for id, made in vertical.items():
+        if not members_send(made.protocol):
+            continue
+        if commands_all(_policy(by_id[id]), made.protocol):
+            message = f'"{id}" commands everything below it (policy: {CENTRALIZED}), and would run no {made.name}'
+            findings.add(by_id[id].path("policy"), message, "leave policy out")
+            return
+        members |= {child for child in _children(by_id[id]) if getattr(by_id[child].kind, "role", "") != "meter"}
+    candidates = []
+    for id, agent in by_id.items():
+        protocols, above = [], parent.get(id)
+        while above is not None:
+            protocols += [vertical[above].protocol] if above in vertical else []
+            above = parent.get(above)
+        own = vertical[id].protocol if id in vertical else None
+        candidates.append(_candidate(agent, parent.get(id), own, id in members, protocols))
     deciders = Deciders(candidates)
     policies = {candidate.id: candidate for candidate in candidates}
     for id, agent in by_id.items():
@@ -114,29 +134,33 @@ def _listed(ids: list[str]) -> str:
     return " and ".join(f'"{id}"' for id in ids)
 
 
-def _candidate(agent: AgentEntry, parent: str | None, protocol: Any, member: bool) -> Candidate:
-    policy = agent.policy
-    if policy is None:
-        policy = LEARNED if agent.kind is None else agent.kind.default_policy
+def _policy(agent: AgentEntry) -> str:
+    if agent.policy is not None:
+        return agent.policy
+    return LEARNED if agent.kind is None else str(agent.kind.default_policy)
+
+
+def _candidate(agent: AgentEntry, parent: str | None, protocol: Any, member: bool, above: Sequence[Any]) -> Candidate:
+    policy = _policy(agent)
     central = commands_all(policy, protocol)
     return Candidate(
         id=str(agent.id),
         policy=policy,
         parent=parent,
         device=agent.level == 1,
-        offers=agent.level == 1 and _offers(agent),
-        sends=member or (protocol is not None and not central and protocol.speaks),
+        offers=agent.level == 1 and _offers(agent, above),
+        sends=member or (not central and parent_sends(protocol)),
         commands=agent.level > 1 and (central or (protocol is not None and protocol.commands_children)),
     )
 
 
-def _offers(agent: AgentEntry) -> bool:
+def _offers(agent: AgentEntry, above: Sequence[Any]) -> bool:
     """Whether a device has a choice; a device that cannot be made has a fault of its own."""
     assert agent.kind is not None, "it is a device"
     params = agent.raw.get("params", {})
     try:
         made = agent.kind(id=str(agent.id), bus=text(agent.raw.get("bus")) or "", **params)
-        return bool(made.action_entries())
+        return bool(made.action_entries().keys() - commanded_fields(made, above))
     except Exception:  # a stranger's constructor may fail in any way, which is noted with its parameters
         return True
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON
+from powergrid.agents.units import units_of
 
 OUTSIDE = (LEARNED, CENTRALIZED)
 """Policies of agents that outside code acts for."""
@@ -23,7 +24,7 @@ class Candidate(NamedTuple):
     device
         Whether it is a device; otherwise it coordinates.
     offers
-        Whether a device has numbers that somebody may choose.
+        Whether a device has numbers that somebody may choose: those that no protocol above keeps to itself.
     sends
         Whether it chooses something of its own: a price for its children, or a limit price on a market.
     commands
@@ -78,6 +79,25 @@ class Deciders:
     def policy_of(self, id: str) -> str:
         """Local policy that decides for an agent, empty if it acts from outside or in Python."""
         return "" if id in self.acting or id in self.in_python else self._by_id[id].policy
+
+
+def parent_sends(protocol: Any) -> bool:
+    """Whether the parent of a vertical protocol chooses what it sends."""
+    return protocol is not None and protocol.speaks and protocol.speakers == "parent"
+
+
+def members_send(protocol: Any) -> bool:
+    """Whether the children of a vertical protocol's parent give its orders."""
+    return protocol is not None and protocol.speaks and protocol.speakers == "members"
+
+
+def commanded_fields(device: Any, above: Iterable[Any]) -> frozenset[str]:
+    """Fields of a device's command that vertical protocols above it, from the nearest on, keep to themselves."""
+    dispatching = [protocol for protocol in above if protocol is not None and protocol.commands_units]
+    if not dispatching:
+        return frozenset()
+    units = units_of(device)
+    return frozenset(unit.field for unit in units if any(protocol.dispatches(unit) for protocol in dispatching))
 
 
 def commands_all(policy: str, protocol: Any) -> bool:

@@ -7,16 +7,46 @@ entries alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from powergrid.agents.market import MarketView
 from powergrid.agents.protocol import Added, Context, Position
 from powergrid.coordination.graph import Topology
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
+
+
+class LayerMarket(NamedTuple):
+    """The market of a layer.
+
+    Attributes
+    ----------
+    clear, method
+        What clears it, with its plan (:attr:`powergrid.agents.market.MarketView.clear`), and the method's name.
+    families
+        Families with units that the layer dispatches.
+    unit
+        Number of the unit of each governed command among those of these families, ``(g,)``.
+    dispatched
+        1 where the layer dispatches a unit, 0 for the others, ``(N,)``.
+    member_of_unit, member_of_bus
+        Member whose meters read a unit ``(N,)``, and a load at a bus ``(m,)``, first; -1 for none.
+    generation_mw
+        Power that the network's own generators feed in at each bus [MW], ``(m,)``.
+    """
+
+    clear: Callable[..., Any]
+    method: str
+    families: tuple[int, ...]
+    unit: np.ndarray
+    dispatched: np.ndarray
+    member_of_unit: np.ndarray
+    member_of_bus: np.ndarray
+    generation_mw: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,7 +62,8 @@ class Layer:
     level
         Level of the parent; 0 for horizontal protocols.
     accounts
-        Account that pays for each member, and that of the counterparty, ``(m + 1,)``; -2 drops a column.
+        Account that pays for each member, and that of the counterparty, ``(m + 1,)``; -2 drops a column. Where the
+        source is settled, those of the parent and of the utility, ``(m + 2,)``.
     orders
         Slots of each action, ``(speakers,)`` or ``(m,)``.
     channels
@@ -59,6 +90,8 @@ class Layer:
         Number of the first injecting unit of each member, -1 for none, ``(m,)``.
     f_hz
         Nominal frequency [Hz].
+    market
+        Its market on the network; ``None`` for none.
     """
 
     protocol: Any
@@ -87,6 +120,7 @@ class Layer:
     unit: np.ndarray
     f_hz: float
     heard: int = -1
+    market: LayerMarket | None = None
 
     @property
     def members(self) -> int:
@@ -98,12 +132,17 @@ class Layer:
         """Messages that members and parent send each other in a tick in which it runs."""
         if self.added.messages is not None:
             return self.added.messages
-        orders = self.level == 0 and self.protocol.speaks
+        orders = bool(self.protocol.speaks) and self.protocol.speakers == "members"
         meters = self.protocol.after is not None
         return self.members * (orders + meters + bool(self.added.channels))
 
+    @property
+    def metered(self) -> int:
+        """Number of sums of metered energy: one each member, and the source's where it is settled."""
+        return len(self.ids) + int(self.protocol.settles_source)
+
     def metered_mwh(self, xp: Namespace, measured_mw: Array, p_mw: Array, dt_h: float) -> Array:
-        """Metered energy of the members, import positive, ``(*batch, m)``."""
+        """Metered energy of the members, import positive, ``(*batch, m)``, and of the source where it is settled."""
         return (-self.units(xp, p_mw) if self.by_units else self.meter(xp, measured_mw)) * dt_h
 
     def voltage(self, xp: Namespace, v_pu: Array) -> Array:
@@ -147,7 +186,9 @@ class Now(NamedTuple):
     frequency: Frequency | None = None
 
 
-def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Array) -> Context:
+def context(
+    xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Array, market: MarketView | None = None
+) -> Context:
     """What a layer's kernels may use; `physical` are all commands in physical units, ``(*batch, K)``.
 
     Where an agent above the parent sends a price, it stands for the market's.
@@ -175,6 +216,7 @@ def context(xp: Namespace, layer: Layer, now: Now, physical: Array, signals: Arr
         uniform=uniform,
         frequency_hz=frequency.hz,
         island=frequency.island,
+        market=market,
     )
 
 
@@ -216,9 +258,15 @@ def send(xp: Namespace, layer: Layer, signals: Array, sent: Any) -> Array:
 
 
 def before(
-    xp: Namespace, layer: Layer, state: Any, now: Now, physical: Array, signals: Array
+    xp: Namespace,
+    layer: Layer,
+    state: Any,
+    now: Now,
+    physical: Array,
+    signals: Array,
+    market: MarketView | None = None,
 ) -> tuple[Any, Array, Array | None]:
-    """Run the first seam of a layer.
+    """Run the first seam of a layer; `market` is what it knows of its market, if it has one.
 
     Returns
     -------
@@ -227,7 +275,7 @@ def before(
     """
     if layer.protocol.before is None:
         return state, signals, None
-    ctx = context(xp, layer, now, physical, signals)
+    ctx = context(xp, layer, now, physical, signals, market)
     state, sent, governed = layer.protocol.before(xp, ctx, state, orders(layer, physical))
     return state, send(xp, layer, signals, sent), governed if len(layer.governed) else None
 
@@ -258,10 +306,11 @@ def decided(
     signals: Array,
     how: str,
     position: Position | None,
+    market: MarketView | None = None,
 ) -> Any:
     """Orders by rule, or those with which nobody takes part; ``None`` where the protocol has no such kernel."""
     kernel = layer.protocol.abstain if how == "abstain" else layer.protocol.rule
-    return None if kernel is None else kernel(xp, context(xp, layer, now, physical, signals), state, position)
+    return None if kernel is None else kernel(xp, context(xp, layer, now, physical, signals, market), state, position)
 
 
 def initial(xp: Namespace, layers: Sequence[Layer], batch: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:

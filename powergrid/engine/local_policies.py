@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.agents.device_agent import DeviceAgent, Outlook
+from powergrid.agents.market import MarketView
 from powergrid.agents.policy import Unit
 from powergrid.agents.protocol import Position
 from powergrid.coordination import layers as coordination
@@ -117,18 +118,26 @@ def _devices(tick: Tick, slots: Array, signals: Array) -> tuple[Array, tuple[Any
 
 
 def ordered(
-    tick: Tick, layer: Layer, state: Any, slots: Array, physical: Array, signals: Array, position: Position | None
+    tick: Tick,
+    layer: Layer,
+    state: Any,
+    slots: Array,
+    physical: Array,
+    signals: Array,
+    position: Position | None,
+    market: MarketView | None = None,
 ) -> Array:
     """The slots with the orders that local policies give in one layer, whose state is `state`.
 
-    `physical` are the commands that hold, `signals` what has been sent so far.
+    `physical` are the commands that hold, `signals` what has been sent so far, `market` what a layer with a market
+    knows of it.
     """
     xp, plan, choices, due, chosen = tick.xp, tick.layout.slots, tick.choices, _due(tick), slots
     for how, name in ((RULE, "rule"), (ABSTAIN, "abstain")):
         mine = [choices.how[order] == how for order in layer.orders]
         if not any(mask.any() for mask in mine):
             continue
-        given = coordination.decided(xp, layer, state, now(tick), physical, signals, name, position)
+        given = coordination.decided(xp, layer, state, now(tick), physical, signals, name, position, market)
         table = _SlotValues(slots.shape)
         for k, (order, mask) in enumerate(zip(layer.orders, mine, strict=True)):
             if not mask.any():

@@ -17,6 +17,7 @@ from powergrid.engine.gather import join
 from powergrid.engine.inverters import Following, Inverters
 from powergrid.engine.layout import Layout, Params
 from powergrid.engine.local_policies import Memory
+from powergrid.engine.market_view import market_view
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.engine.switching import Outages
 from powergrid.engine.tick import Tick, tick_of
@@ -170,7 +171,7 @@ def _delivered(tick: Tick, slots: Array, memory: Memory, inverters: Inverters | 
 
 def _ordered(tick: Tick, slots: Array, memory: Memory) -> _Delivery:
     """All that comes before the flow: layers that govern, devices, and horizontal layers."""
-    slots, commanded, memory = _governed(tick, slots, memory)
+    slots, commanded, memory = governed(tick, slots, memory)
     devices, injections = _devices(tick._replace(physical=tick.layout.slots.physical(commanded)))
     topology = _topology(tick, devices)
     devices, injections = tick.all_with_voltage(topology, devices, injections)
@@ -178,7 +179,7 @@ def _ordered(tick: Tick, slots: Array, memory: Memory) -> _Delivery:
     return _Delivery(slots, commanded, memory, devices, injections, topology)
 
 
-def _governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, Memory]:
+def governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, Memory]:
     """First seam of the layers that govern commands, before delivery.
 
     Returns
@@ -192,10 +193,11 @@ def _governed(tick: Tick, slots: Array, memory: Memory) -> tuple[Array, Array, M
         if not len(layer.governed):
             continue
         physical = plan.physical(commanded)
-        where = local_policies.position(tick, layer, physical, None)
-        slots = local_policies.ordered(tick, layer, states[k], slots, physical, signals, where)
+        market, where = market_view(tick, layer, physical), local_policies.position(tick, layer, physical, None)
+        slots = local_policies.ordered(tick, layer, states[k], slots, physical, signals, where, market)
         commanded = xp.where(coordinates.ordering, slots, commanded)
-        states[k], signals, wanted = coordination.before(xp, layer, states[k], now, plan.physical(commanded), signals)
+        physical = plan.physical(commanded)
+        states[k], signals, wanted = coordination.before(xp, layer, states[k], now, physical, signals, market)
         index = np.arange(plan.size)
         index[layer.governed] = plan.size + np.arange(len(layer.governed))
         shares = local_policies.share_of(xp, plan, layer.governed, wanted)

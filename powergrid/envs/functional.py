@@ -59,7 +59,8 @@ class FunctionalEnv:
     Raises
     ------
     ConfigError
-        If the world has plain Python devices or agents that decide in Python, which JAX cannot trace.
+        If the world has plain Python devices, agents that decide in Python or a market cleared by ``highs``, which JAX
+        cannot trace.
 
     Attributes
     ----------
@@ -86,6 +87,7 @@ class FunctionalEnv:
         refuse_on_jax(world.layout)
         if traced:
             python_agents.refuse_on_jax(world.layout, world.agents)
+            _refuse_simplex(world)
         self.world = world
         self.dtype = jnp.dtype(dtype)
         self.auto_reset = auto_reset
@@ -242,6 +244,15 @@ class FunctionalEnv:
 
     def _by_group(self, observation: Array) -> Groups:
         return {name: self._layout.view.stacked(observation, rows) for name, rows in self._rows.items()}
+
+
+def _refuse_simplex(world: World) -> None:
+    """Refuse markets that are cleared by a method that JAX cannot trace."""
+    for layer in world.layout.coordination.layers:
+        if layer.market is not None and layer.market.method != "ipm":
+            message = f'its market is cleared by "{layer.market.method}", which runs on the CPU only'
+            hint = "write clearing: ipm in its params, the method for JAX; or use make and make_vec"
+            raise ConfigError([Issue(f"protocol of {', '.join(layer.ids)}", message, hint)])
 
 
 def _year(world: World, dtype: DTypeLike) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from powergrid.agents.policy import is_policy
 from powergrid.agents.protocol import Pupil
 from powergrid.coordination import layers
+from powergrid.coordination.deciders import members_send, parent_sends
 from powergrid.core import random
 from powergrid.core.backend import jax_float64, jax_module, jax_numpy
 from powergrid.core.errors import NotCompilableError, PowerGridError
@@ -89,9 +90,10 @@ def check_protocol(name: str, **params: Any) -> None:
         sections["network"] = _ISLAND
     below = [agent["id"] for agent in agents]
     if what == "vertical":
-        decides = protocol.speaks or protocol.commands_children
+        decides = parent_sends(protocol) or protocol.commands_children
+        answer = protocol.commands_children or members_send(protocol)
         for agent in agents[1 if not decides else 0 :]:
-            agent["policy"] = "learned" if protocol.commands_children else "rule_based"
+            agent["policy"] = "learned" if answer else "rule_based"
         operator = {"id": "operator_1", "type": "GridCoordinator", "sub_agents": below, "protocol": given}
         world = _examine(name, [*agents, {**operator, **({"policy": "learned"} if decides else {})}], sections)
     else:
@@ -151,7 +153,7 @@ def _check_money(name: str, world: World) -> None:
     now = local_policies.now(tick)._replace(frequency=beside_source)
     physical = layout.slots.physical(state.slots)
     for layer, own in zip(layout.coordination.layers, state.layers, strict=True):
-        metered_mwh = np.linspace(-0.3, 0.4, layer.members)
+        metered_mwh = np.linspace(-0.3, 0.4, layer.metered)
         _, _, money, _ = layers.after(np, layer, own, now, physical, state.signals, metered_mwh)
         gap = max((abs(float(paid.sum())) for paid in money), default=0.0)
         _claim(name, gap <= _GAP, f"what members pay and what the counterparty receives differ by {gap:.3g} $")

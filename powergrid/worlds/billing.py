@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.coordination.layers import Layer
+from powergrid.core.errors import NetworkError
 from powergrid.engine.layout import Family, Layout
 from powergrid.networks.terminals import node_of_place
 from powergrid.planning.dispatch import Meter
@@ -50,8 +51,19 @@ def markets(layout: Layout) -> dict[str, Layer]:
 
 
 def meter_places(world: World) -> list[MeterPlace]:
-    """Every meter at which accounts pay for energy; members of a market pay once for each of their places."""
+    """Every meter at which accounts pay for energy; members of a market pay once for each of their places.
+
+    Raises
+    ------
+    NetworkError
+        If a market on the network settles energy: its prices follow from what everybody offers.
+    """
     layout, metering = world.layout, world.layout.meters.zones
+    if any(layer.market is not None for layer in layout.coordination.layers):
+        raise NetworkError(
+            "a market on the network settles energy: its prices follow from what everybody offers, and no meter has a "
+            "tariff that a plan or a bound could use"
+        )
     trading = markets(layout)
     members = {int(account): market for market, layer in trading.items() for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}

@@ -133,7 +133,7 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
     ------
     NetworkError
         If the network has switches or outages: a meter then measures no fixed part of the network. If devices fail:
-        their linear models know of no outage.
+        their linear models know of no outage. If a market on the network makes the prices.
     """
     world = env if isinstance(env, World) else env.world
     if world.layout.availability is not None:

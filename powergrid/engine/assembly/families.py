@@ -19,6 +19,8 @@ from powergrid.networks.regulation import regulators_at
 
 PYTHON = "plain Python devices"
 """Who decides slots that plain Python devices fill."""
+DISPATCHED = "a protocol above"
+"""Who decides slots that a protocol keeps to itself."""
 
 
 def families_of(
@@ -77,7 +79,8 @@ def _command_slots(
             continue
         for i, agent in enumerate(units):
             if free[i, j]:
-                slot[i, j] = book.add(agent.id, entries[i][name], *ownership.decider(agent), constants[i])
+                by = ("", DISPATCHED) if name in ownership.commanded(agent) else ownership.decider(agent)
+                slot[i, j] = book.add(agent.id, entries[i][name], *by, constants[i])
             else:
                 slot[i, j] = book.constant(constants[i])
     return slot, free, tuple(idle)

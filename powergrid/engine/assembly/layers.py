@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.protocol import Action, Added, Member, Members, Protocol, Unit, entry_of
+from powergrid.agents.units import units_of
 from powergrid.coordination.channels import Channels, Column, Replacements
 from powergrid.coordination.deciders import commands_all
 from powergrid.coordination.graph import Topology, graph_of
@@ -18,6 +18,8 @@ from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.graph import Graph
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.families import Tariffs
+from powergrid.engine.assembly.market import market_of
+from powergrid.engine.assembly.metering import SOURCE
 from powergrid.engine.assembly.ownership import Ownership, pays
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.gather import SumTo
@@ -75,10 +77,16 @@ def _open(
         message = f'topology {links.name}: "{members[0].id}" reaches {apart} over no link'
         action = "close a switch between them, or choose topology full, star, neighbours or a list of pairs"
         raise ConfigError([Issue("protocols", message, action)])
-    added = protocol.entries(Members(map(_member, members), links, parts.settings.dt_h, float(parts.network.f_hz)))
+    network = parts.network
+    source = network.source_nodes[0] if network.is_three_phase else network.source_bus
+    known, buses = [_member(parts, agent, protocol) for agent in members], len(network.buses.name)
+    added = protocol.entries(
+        Members(known, links, parts.settings.dt_h, float(network.f_hz), source_bus=int(source), buses=buses)
+    )
     if added == Added():
         return None
-    orders = [_order_slots(book, action, members, parent) for action in added.actions]
+    speaker = parent if protocol.speakers == "parent" else None
+    orders = [_order_slots(book, action, members, speaker) for action in added.actions]
     columns = []
     for channel in added.channels:
         entry = _with_prices(entry_of(channel), parts.columns)
@@ -111,11 +119,11 @@ def _graph(parts: Parts, members: Sequence[Any], topology: Topology) -> Graph:
     return graph_of(topology, ids, [bus[_nodes(parts, agent)[0]] for agent in members], closed)
 
 
-def _member(agent: Any) -> Member:
+def _member(parts: Parts, agent: Any, protocol: Protocol) -> Member:
     """The member with the active power that its units can inject."""
     devices = [device for device in (agent, *agent.descendants()) if getattr(device, "role", "") == "injection"]
-    free = [(device, device.action_entries().get("p_mw")) for device in devices]
-    units = tuple(_unit(device, entry) for device, entry in free if entry is not None)
+    free = [unit for device in devices for unit in _placed_units(parts, device)]
+    units = tuple(unit for unit in free if unit.field == "p_mw")
     firm_mw = [device.firm_mw() for device in devices]
     return Member(
         agent.id,
@@ -126,24 +134,22 @@ def _member(agent: Any) -> Member:
         units=units,
         forming_mva=sum(device.forming_mva() for device in devices),
         may_fail=tuple(device.id for device in devices if device.reliability is not None),
+        dispatched=tuple(unit for unit in free if protocol.dispatches(unit)),
+        bus=_nodes(parts, agent)[0],
     )
 
 
-def _unit(device: Any, entry: Entry) -> Unit:
-    """A unit with the line through its marginal cost at the ends of its range."""
-    low, high = entry.low, entry.high
-    if type(device).marginal_cost is DeviceAgent.marginal_cost:
-        return Unit(low, high)
-    start = max(low, 0.0)
-    first, last = map(float, device.marginal_cost(np, device.params(), np.array([start, high])))
-    slope = max(last - first, 0.0) / max(high - start, 1e-9)
-    return Unit(low, high, True, first - slope * start, slope)
+def _placed_units(parts: Parts, device: Any) -> list[Unit]:
+    """The unit of a device whose active power is free, at its bus."""
+    bus = terminals.device_nodes(parts.network, device)[0]
+    return [unit._replace(bus=bus) for unit in units_of(device)]
 
 
 def _order_slots(book: SlotBook, action: Action, members: Sequence[Any], parent: Any) -> np.ndarray:
     policy_of = book.ownership.policy_of
     if parent is None:
-        slots = [book.add(a.id, entry_of(action, k), a.id, policy_of(a)) for k, a in enumerate(members)]
+        having = [members[k] for k in range(len(members)) if action.at is None or k in action.at]
+        slots = [book.add(a.id, entry_of(action, k), a.id, policy_of(a)) for k, a in enumerate(having)]
     elif action.each:
         by = parent.id, policy_of(parent)
         slots = [book.add(agent.id, entry_of(action, k), *by) for k, agent in enumerate(members)]
@@ -177,12 +183,21 @@ def close(
     prices
         Signals that replace the market price.
     """
+    _refuse_two_markets(opened)
     tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
     for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
         layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
         noise += layer.draws
         found.append(replace(layer, heard=-1 if item.parent is None else prices.heard_by(item.parent)))
     return tuple(found)
+
+
+def _refuse_two_markets(opened: Sequence[Opened]) -> None:
+    """Refuse a second market on the one network, which would sell its lines once more."""
+    owners = [getattr(item.parent, "id", "the environment") for item in opened if item.added.market is not None]
+    if len(owners) > 1:
+        message = f'both "{owners[0]}" and "{owners[1]}" clear a market on the network'
+        raise ConfigError([Issue("protocol", message, "let one operator clear it, with all members below it")])
 
 
 def _layer(
@@ -199,22 +214,10 @@ def _layer(
     account = [ownership.account(agent) if vertical else ownership.account_of(agent.id) for agent in members]
     below = [{agent.id, *(under.id for under in agent.descendants())} for agent in members]
     tariff = [tariffs.account(owner) for owner in account]
-    settled_with = ownership.account(item.parent) if vertical and pays(item.protocol) else DROPPED
-    slots = {
-        (id, name): int(family.slot[row, j])
-        for family in families
-        for j, name in enumerate(family.kernel.Command._fields)
-        for row, id in enumerate(family.ids)
-        if name in item.added.governs and family.free[row, j]
-    }
-    governed = [
-        (slots[under.id, name], k)
-        for k, agent in enumerate(members)
-        for under in (agent, *agent.descendants())
-        for name in item.added.governs
-        if (under.id, name) in slots
-    ]
-    speakers = members if not vertical else [item.parent]
+    settled_with = [ownership.account(item.parent) if vertical and pays(item.protocol) else DROPPED]
+    settled_with += [DROPPED] if item.protocol.settles_source else []
+    governed = _governed(parts, families, item)
+    speakers = [item.parent] if vertical and item.protocol.speakers == "parent" else members
     turns = np.array([turn_of(parts, agent) for agent in speakers], dtype=int).reshape(-1, 2)
     nodes = [_nodes(parts, agent) for agent in members]
     own_load = [owner if not hasattr(agent, "role") else -1 for owner, agent in zip(account, members, strict=True)]
@@ -224,16 +227,16 @@ def _layer(
         added=item.added,
         ids=tuple(agent.id for agent in members),
         level=item.parent.level if vertical else 0,
-        accounts=np.array([*account, settled_with], dtype=int),
+        accounts=np.array([*account, *settled_with], dtype=int),
         orders=item.orders,
         channels=item.channels,
         retail=np.array([retail for retail, _ in tariff], dtype=int),
         feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
         node=np.array([(*at, *[at[0]] * 2)[:3] for at in nodes], dtype=int).reshape(-1, 3),
         node_share=np.array([(*[1.0 / len(at)] * len(at), 0.0, 0.0)[:3] for at in nodes]).reshape(-1, 3),
-        meter=_meters(parts, ownership, meters, account, len(members)),
+        meter=_meters(parts, ownership, meters, account, item),
         units=_units(injecting, below),
-        by_units=vertical,
+        by_units=vertical and not item.protocol.settles_bills,
         load=np.array([-1 if owner == SHARED else owner for owner in own_load], dtype=int),
         governed=np.array([slot for slot, _ in governed], dtype=int),
         governed_member=np.array([member for _, member in governed], dtype=int),
@@ -244,7 +247,36 @@ def _layer(
         draws=_draws(item, len(members)),
         unit=np.array([_first_unit(injecting, ids) for ids in below], dtype=int),
         f_hz=float(parts.network.f_hz),
+        market=None
+        if item.added.market is None
+        else market_of(
+            parts, ownership, meters, families, item.added.market, item.parent, members, [slot for slot, _ in governed]
+        ),
     )
+
+
+def _governed(parts: Parts, families: Sequence[Family], item: Opened) -> list[tuple[int, int]]:
+    """Slot and member of each governed command: of the units that the protocol dispatches, else of its fields."""
+    slots = {
+        (id, name): int(family.slot[row, j])
+        for family in families
+        for j, name in enumerate(family.kernel.Command._fields)
+        for row, id in enumerate(family.ids)
+        if family.free[row, j]
+    }
+    found = [
+        (under.id, name, k)
+        for k, agent in enumerate(item.members)
+        for under in (agent, *agent.descendants())
+        for name in _fields_of(under, item)
+    ]
+    return [(slots[id, name], k) for id, name, k in found if (id, name) in slots]
+
+
+def _fields_of(agent: Any, item: Opened) -> tuple[str, ...]:
+    """Fields of an agent's command that a protocol governs."""
+    dispatched = tuple(unit.field for unit in units_of(agent) if item.protocol.dispatches(unit))
+    return dispatched or item.added.governs
 
 
 def _widths(item: Opened, members: int) -> tuple[int, ...]:
@@ -266,14 +298,18 @@ def turn_of(parts: Parts, agent: Any) -> tuple[int, int]:
     return round((agent.interval_s or tick_s) / tick_s), round(agent.offset_s / tick_s)
 
 
-def _meters(parts: Parts, ownership: Ownership, meters: Meters, account: Sequence[int], members: int) -> SumTo:
-    """Sum of the measurements of accounts' meters into members."""
-    target, member_of = np.full(len(meters.names), -1), {owner: k for k, owner in enumerate(account)}
+def _meters(parts: Parts, ownership: Ownership, meters: Meters, account: Sequence[int], item: Opened) -> SumTo:
+    """Sum of the measurements of accounts' meters into members, and of the source behind them where it is settled."""
+    count = len(meters.names)
+    target, member_of = np.full(count, -1), {owner: k for k, owner in enumerate(account)}
     for agent in parts.devices:
         owner = ownership.account(agent)
         if agent.role == "meter" and owner in member_of:
             target[meters.paid[agent.bus]] = member_of[owner]
-    return SumTo(target, members)
+    if not item.protocol.settles_source:
+        return SumTo(target, len(item.members))
+    source = np.append(np.arange(count), meters.rows[SOURCE])
+    return SumTo(np.append(target, len(item.members)), len(item.members) + 1, source=source)
 
 
 def _first_unit(injecting: Sequence[Any], below: set[str]) -> int:

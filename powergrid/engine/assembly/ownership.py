@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.coordination.deciders import Candidate, Deciders, commands_all
+from powergrid.coordination.deciders import (
+    Candidate,
+    Deciders,
+    commanded_fields,
+    commands_all,
+    members_send,
+    parent_sends,
+)
 from powergrid.coordination.layers import Peers
 from powergrid.engine.layout import SHARED, UTILITY
 
@@ -17,8 +24,9 @@ class Ownership:
 
     An agent acts from outside if it is learned and has something to choose, unless a coordinator that commands its
     children speaks for it. Agents that decide in Python act like actors, and pay like agents with a local policy. An
-    account is whoever pays: an actor, a coordinator with an area of its own, a member of a horizontal protocol, the
-    parent that a vertical protocol settles with, or a device nobody above answers for. What
+    account is whoever pays: an actor, a coordinator with an area of its own, a member of a horizontal protocol or of a
+    vertical one that settles bills, the parent that a vertical protocol settles with, or a device nobody above answers
+    for. What
     belongs to none of them, such as the utility's feeder, its regulators and its own generation, is shared equally by
     the actors; where nobody acts from outside, it is on the account of the utility.
 
@@ -40,14 +48,23 @@ class Ownership:
     ):
         members = {id for peers in horizontal for id in peers.members}
         speakers = {id for peers in horizontal if peers.protocol.speaks for id in peers.members}
+        speakers |= {id for agent in agents if members_send(vertical.get(agent.id)) for id in _told(agent)}
+        self._settled = {id for agent in agents if _settles(vertical.get(agent.id)) for id in _told(agent)}
+        self._commanded = {
+            agent.id: commanded_fields(agent, [vertical.get(above.id) for above in agent.ancestors()])
+            for agent in agents
+        }
         devices = [agent for agent in agents if hasattr(agent, "role")]
-        self._deciders = Deciders(_candidate(agent, vertical.get(agent.id), agent.id in speakers) for agent in agents)
+        self._deciders = Deciders(
+            _candidate(agent, vertical.get(agent.id), agent.id in speakers, self._commanded[agent.id])
+            for agent in agents
+        )
         acting = self._deciders.acting
         self.actors = [agent.id for agent in agents if agent.id in acting]
         self.python_agents = [agent.id for agent in agents if agent.id in self._deciders.in_python]
         self._acting = frozenset(self.actors)
         parents = [a for a in agents if pays(vertical.get(a.id)) and not commands_all(a.policy, vertical[a.id])]
-        payers = {self.payer(agent) for agent in (*devices, *parents)} | members
+        payers = {self.payer(agent) for agent in (*devices, *parents)} | members | self._settled
         self.accounts = [
             *self.actors,
             *self.python_agents,
@@ -69,11 +86,15 @@ class Ownership:
         by = self._deciders.decider(device.id)
         return by, self._deciders.policy_of(by)
 
+    def commanded(self, device: Any) -> frozenset[str]:
+        """Fields of a device's command that a protocol above it keeps to itself."""
+        return self._commanded[device.id]
+
     def payer(self, device: Any) -> str | None:
         """Id of the account that pays for an agent; ``None`` where it is shared."""
         chain = [device, *device.ancestors()]
         for agent in chain:
-            if agent.id in self._acting or getattr(agent, "area", None):
+            if agent.id in self._acting or agent.id in self._settled or getattr(agent, "area", None):
                 return str(agent.id)
         nobodys = getattr(device, "role", "") in ("tap", "cap") or getattr(device, "of_network", False)
         if device.parent is None and nobodys:
@@ -104,14 +125,24 @@ def pays(protocol: Any) -> bool:
     return protocol is not None and protocol.counterparty == "parent"
 
 
-def _candidate(agent: Any, protocol: Any, member: bool) -> Candidate:
+def _settles(protocol: Any) -> bool:
+    """Whether the bills of the children of a vertical protocol's parent are settled by it."""
+    return protocol is not None and protocol.settles_bills
+
+
+def _told(agent: Any) -> list[str]:
+    """Children of a parent that are members of its protocol: all but meters."""
+    return [child.id for child in agent.subordinates if getattr(child, "role", "") != "meter"]
+
+
+def _candidate(agent: Any, protocol: Any, member: bool, commanded: frozenset[str]) -> Candidate:
     central = commands_all(agent.policy, protocol)
     return Candidate(
         id=agent.id,
         policy=agent.policy,
         parent=None if agent.parent is None else agent.parent.id,
         device=hasattr(agent, "role"),
-        offers=hasattr(agent, "role") and bool(agent.action_entries()),
-        sends=member or (protocol is not None and not central and protocol.speaks),
+        offers=hasattr(agent, "role") and bool(agent.action_entries().keys() - commanded),
+        sends=member or (not central and parent_sends(protocol)),
         commands=central or (protocol is not None and protocol.commands_children),
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.agents.protocol import Context
+from powergrid.agents.protocol import Action, Context
 from powergrid.coordination.layers import Layer
 from powergrid.core.errors import NotCompilableError
 from powergrid.engine.compiled import array_types
@@ -57,7 +57,7 @@ _CONTEXT = """    few = carray(sizes, (2,))
         {params}, dt_h, own[p + 2 * m + 1 : p + 2 * m + 2], own[:p], own[p : p + m], own[p + m : p + 2 * m],
         own[p + 2 * m : p + 2 * m + 1], own[p + 2 * m + 2 : p + 3 * m + 2], own[p + 5 * m + 2 + size[2] :],
         carray(member, (g,)), {tables}, own[p + 5 * m + 2 : p + 5 * m + 2 + size[2]],
-        own[p + 3 * m + 2 : p + 4 * m + 2], own[p + 4 * m + 2 : p + 5 * m + 2],
+        own[p + 3 * m + 2 : p + 4 * m + 2], own[p + 4 * m + 2 : p + 5 * m + 2], None,
     )
     old = carray(state, (size[{last}] + 1,))
     here = {state}
@@ -82,7 +82,7 @@ kernel_after = compiled(KERNEL.after)
 
 @c_function(types.void(n_, n_, n_, r_, f_, r_, i_, i_, r_, r_, r_, r_, r_, r_, r_))
 def after(m, p, g, params, dt_h, given, member, sizes, tables, state, metered, kept, sent, money, violations):
-{context}    after, told, paid, priced = kernel_after(xp, ctx, here, carray(metered, (m,)))
+{context}    after, told, paid, priced = kernel_after(xp, ctx, here, carray(metered, (m + {more},)))
 {stored}
 """
 
@@ -107,8 +107,17 @@ def _store(values: Any, into: Any) -> None:
 store = array_types.compiled_part(_store)
 
 
-def compile_layer(layer: Layer, ways: tuple[str, ...] = ()) -> Seams:
+def compile_layer(layer: Layer, ways: tuple[str, ...] = (), *, first: bool = True) -> Seams:
     """Compile both seams of a layer, and the kernels `ways` that give its orders, among ``rule`` and ``abstain``.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    ways
+        Kernels by which anybody gives orders.
+    first
+        Whether the first seam and the orders are compiled too; otherwise they run in NumPy.
 
     Raises
     ------
@@ -117,13 +126,21 @@ def compile_layer(layer: Layer, ways: tuple[str, ...] = ()) -> Seams:
     """
     m, speakers = layer.members, len(layer.interval)
     kind: Any = type(layer.protocol)
-    each = tuple(action.each and layer.level > 0 for action in layer.added.actions)
-    before, after = _trial(layer, m, speakers)
+    lengths = tuple(_length(action, layer) for action in layer.added.actions)
+    before, after = _trial(layer, m, speakers, first)
     names = tuple(channel.name for channel in layer.added.channels)
     tables = tuple((part.dtype.kind == "i", part.ndim) for part in layer.added.tables)
     tables_kind: Any = type(layer.added.tables) if tables else None
     known = layer.level == 0 or len(layer.governed) > 0
-    return _compiled(kind, layer.protocol.Orders, each, before, after, names, tables_kind, tables, ways, known)
+    ways, more = ways if first else (), layer.metered - m
+    return _compiled(kind, layer.protocol.Orders, lengths, before, after, names, tables_kind, tables, ways, known, more)
+
+
+def _length(action: Action, layer: Layer) -> str:
+    """Expression of the number of orders of an action: of all members, of the speakers, or of some members."""
+    if action.at is not None:
+        return str(len(action.at))
+    return "m" if action.each and layer.level > 0 else "p"
 
 
 def sizes_of(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +163,7 @@ def sizes_of(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     return sizes, np.concatenate([np.zeros(0), *real_ones]).astype(float)
 
 
-def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None, tuple[Any, ...] | None]:
+def _trial(layer: Layer, m: int, speakers: int, first: bool) -> tuple[tuple[str, ...] | None, tuple[Any, ...] | None]:
     """Names that the seams give: channels before; channels, money and violations after. ``None`` without a seam."""
     ones, g = np.ones(m), len(layer.governed)
     ctx = Context(
@@ -166,12 +183,12 @@ def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None,
         island=-ones,
     )
     state, sent_before, sent_after = layer.protocol.initial(np, (), layer.widths, float), None, None
-    if layer.protocol.before is not None:
+    if first and layer.protocol.before is not None:
         orders = layer.protocol.Orders(*(np.ones(len(slots)) for slots in layer.orders))
         state, told, _ = layer.protocol.before(np, ctx, state, orders)
         sent_before = tuple(getattr(told, "_fields", ()))
     if layer.protocol.after is not None:
-        _, told, money, violations = layer.protocol.after(np, ctx, state, 0.1 * ones)
+        _, told, money, violations = layer.protocol.after(np, ctx, state, 0.1 * np.ones(layer.metered))
         sent_after = (tuple(getattr(told, "_fields", ())), len(money), len(violations))
     return sent_before, sent_after
 
@@ -180,7 +197,7 @@ def _trial(layer: Layer, m: int, speakers: int) -> tuple[tuple[str, ...] | None,
 def _compiled(
     kind: Any,
     orders: Any,
-    each: tuple[bool, ...],
+    orders_of: tuple[str, ...],
     before: tuple[str, ...] | None,
     after: tuple[Any, ...] | None,
     channels: tuple[str, ...],
@@ -188,6 +205,7 @@ def _compiled(
     tables: tuple[tuple[bool, int], ...],
     ways: tuple[str, ...],
     known: bool,
+    more: int,
 ) -> Seams:
     states = len(kind.State._fields)
     first = 4 + states  # of the channels' lengths
@@ -205,8 +223,8 @@ def _compiled(
     kept = [f"    new = carray(kept, (size[{3 + states}] + 1,))"]
     kept += [f"    store(after[{j}], new[size[{3 + j}] : size[{4 + j}]])" for j in range(states)]
     asked, at = [], "0"
-    for own in each:
-        end = f"{at} + {'m' if own else 'p'}"
+    for own in orders_of:
+        end = f"{at} + {own}"
         asked.append(f"asked[{at} : {end}]")
         at = end
     for name in ways:
@@ -220,11 +238,14 @@ def _compiled(
     if after is not None:
         told, money, violations = after
         lines = [*kept, *_sent(told, lengths)]
-        lines += [f"    store(paid[{j}], carray(money, ({money} * (m + 1),))[{j} * (m + 1) : {j + 1} * (m + 1)])"
-                   for j in range(money)]  # fmt: skip
-        lines += [f"    store(priced[{j}], carray(violations, ({violations} * m,))[{j} * m : {j + 1} * m])"
-                   for j in range(violations)]  # fmt: skip
-        text += _AFTER.format(context=context, stored="\n".join(lines) or "    pass")
+        parties, booked = f"(m + {more + 1})", f"(m + {more})"
+        for name, kind_of, width, count in (
+            ("paid", "money", parties, money),
+            ("priced", "violations", booked, violations),
+        ):
+            whole = f"carray({kind_of}, ({count} * {width},))"
+            lines += [f"    store({name}[{j}], {whole}[{j} * {width} : {j + 1} * {width}])" for j in range(count)]
+        text += _AFTER.format(context=context, more=more, stored="\n".join(lines) or "    pass")
     try:
         also = {"ORDERS": orders, "TABLES": tables_kind}
         module = module_of(kind, text, ("before", "after", *ways), array_types, also)

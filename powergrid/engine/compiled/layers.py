@@ -44,10 +44,11 @@ def make_layers(rows: Rows) -> Seams:
         """Numbers that the longest tables of any layer take for a group.
 
         They are those of a context and of the widest table of lanes, states, orders, what is sent, governed commands
-        and members, with one to spare where a kernel gets an address.
+        and what is metered, with one to spare where a kernel gets an address.
         """
         most = whole(ints, at.LAYERS.most)
-        m, states, g = most[at.LAYER.members], most[at.LAYER.states], most[at.LAYER.governed]
+        m = max(most[at.LAYER.members], most[at.LAYER.metered])
+        states, g = most[at.LAYER.states], most[at.LAYER.governed]
         asked, sends = most[at.LAYER.orders], max(most[at.LAYER.sent_before], most[at.LAYER.sent_after])
         context = most[at.LAYER.speakers] + 5 * m + 2 + most[at.LAYER.draws] + g
         wide = max(context, asked, sends)
@@ -256,7 +257,7 @@ def make_layers(rows: Rows) -> Seams:
             if len(cost):
                 marginal_costs(ints, floats, delivered, cost)
                 find_position(
-                    ints, floats, table[r + at.LAYER.meter], m, alone, old, now, delivered, cost, wide, position
+                    ints, floats, table[r + at.LAYER.member], m, alone, old, now, delivered, cost, wide, position
                 )
             for kernel, way in ((rule, RULE), (abstain, ABSTAIN)):
                 if kernel:
@@ -298,7 +299,7 @@ def make_layers(rows: Rows) -> Seams:
 
     @leaf
     def meter(ints, floats, first, m, alone, solved, delivered, work, wide, metered):
-        """Energy that the members of a layer, from number `first` on, drew [MWh]; 0 where the flow diverged."""
+        """So many sums of metered energy of a layer, from number `first` on [MWh]; 0 where the flow diverged."""
         start, of = whole(ints, at.LAYERS.meter_start), whole(ints, at.LAYERS.meter_of)
         weight, dt_h = real(ints, floats, at.LAYERS.meter_weight), real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h]
         slots = whole(ints, at.WIDTHS)[at.WIDTH.slots]
@@ -331,8 +332,9 @@ def make_layers(rows: Rows) -> Seams:
                 continue
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
             state, states, sends = table[r + at.LAYER.state], table[r + at.LAYER.states], table[r + at.LAYER.sent_after]
-            money, paid_ = table[r + at.LAYER.money], table[r + at.LAYER.money_count] * (m + 1)
-            violation, priced_ = table[r + at.LAYER.violation], table[r + at.LAYER.violation_count] * m
+            parties, sums = table[r + at.LAYER.parties], table[r + at.LAYER.metered]
+            money, paid_ = table[r + at.LAYER.money], table[r + at.LAYER.money_count] * parties
+            violation, priced_ = table[r + at.LAYER.violation], table[r + at.LAYER.violation_count] * (parties - 1)
             width = p + 5 * m + 2 + table[r + at.LAYER.draws] + g
             paid, priced = np.empty((paid_ + 1) * lanes), np.empty((priced_ + 1) * lanes)
             sending = table[r + at.LAYER.sending] + table[r + at.LAYER.sent_before]
@@ -340,7 +342,7 @@ def make_layers(rows: Rows) -> Seams:
             fill_context(ints, floats, r, who, clock, now, flow, 2 * buses, delivered, new, wide)
             fill_measured(ints, floats, r, solved, delivered, wide)
             give_context(ints, r, who, alone, clock, draws, wide, given)
-            meter(ints, floats, table[r + at.LAYER.meter], m, alone, solved, delivered, work, wide, metered)
+            meter(ints, floats, table[r + at.LAYER.meter], sums, alone, solved, delivered, work, wide, metered)
             write(new, state, states, held, states + 1, alone, 0)
             for lane in range(lanes):
                 invoke(
@@ -356,7 +358,7 @@ def make_layers(rows: Rows) -> Seams:
                         address(places, table[r + at.LAYER.sizes]),
                         address(numbers, table[r + at.LAYER.tables]),
                         address(held, lane * (states + 1)),
-                        address(metered, lane * m),
+                        address(metered, lane * sums),
                         address(kept, lane * (states + 1)),
                         address(sent, lane * (sends + 1)),
                         address(paid, lane * (paid_ + 1)),

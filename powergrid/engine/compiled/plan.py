@@ -243,7 +243,10 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 noise=layer.noise,
                 draws=layer.draws,
                 heard=layer.heard,
+                member=len(injected.start) - 1,
                 meter=len(metered.start) - 1,
+                metered=layer.metered,
+                parties=len(layer.accounts),
                 money=money,
                 money_count=len(layer.added.money_names),
                 violation=violation,
@@ -253,15 +256,15 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
         places += [*own, *layer.orders, *sent[0], *sent[1], sizes]
         numbers += [np.array(layer.params, float), layer.node_share, np.array([layer.f_hz]), tables]
         sums = layer.units if layer.by_units else layer.meter
-        for source, weight in _by_target(sums, m):
+        for source, weight in _by_target(sums, layer.metered):
             metered.add(-1 - source if layer.by_units else source, weight)
         for source, weight in _by_target(layer.units, m):
             injected.add(*(() if len(layer.governed) else source, () if len(layer.governed) else weight))
         for account in layer.accounts[:m].tolist():
             fuelled.add(fuels.get(account, []))
         state += states
-        money += (m + 1) * len(layer.added.money_names)
-        violation += m * len(layer.added.violation_names)
+        money += len(layer.accounts) * len(layer.added.money_names)
+        violation += (len(layer.accounts) - 1) * len(layer.added.violation_names)
     table = _ints(rows).reshape(-1, LAYER_WIDTH)
     return filled(
         Layers,

@@ -177,7 +177,7 @@ def by_environment(table: Array, count: int, numbers: slice = slice(None)) -> Ar
     return table.reshape(groups, -1, WIDE)[:, numbers].swapaxes(1, 2).reshape(groups * WIDE, -1)[:count]
 
 
-def by_lanes(values: Array, lanes: int, table: Array | None = None, numbers: slice = slice(None)) -> Array:
+def by_lanes(values: Array, lanes: int, table: Array | None = None, numbers: slice | Array = slice(None)) -> Array:
     """The way back, into a new table or into some numbers of one; a last group that is not full repeats its last."""
     groups = -(-len(values) // lanes)
     whole = values[np.minimum(np.arange(groups * lanes), len(values) - 1)]

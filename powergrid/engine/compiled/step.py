@@ -33,8 +33,10 @@ from powergrid.engine.compiled.tables import Widths
 from powergrid.engine.compiled.tick import PIECE
 from powergrid.engine.compiled.topology_tables import OUTAGES, ROW, TICK, TOPOLOGY
 from powergrid.engine.layout import Layout, params_of
+from powergrid.engine.local_policies import Memory
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Noise, Output, State
+from powergrid.engine.tick import tick_of
 
 
 class _Scratch(NamedTuple):
@@ -202,9 +204,20 @@ class FusedStep:
     def _seams(self) -> list[Seams]:
         """The protocols, compiled."""
         return [
-            compile_layer(layer, ways)
+            compile_layer(layer, ways, first=not (self._clears and len(layer.governed)))
             for layer, ways in zip(self.layout.coordination.layers, self._ways(), strict=True)
         ]
+
+    @property
+    def _clears(self) -> bool:
+        """Whether a market clears, for which the layers that govern commands run in NumPy before delivery."""
+        return any(layer.market is not None for layer in self.layout.coordination.layers)
+
+    @cached_property
+    def _commanded(self) -> Array:
+        """Slots of all commands that layers govern."""
+        governed = [layer.governed for layer in self.layout.coordination.layers]
+        return np.unique(np.concatenate(governed)).astype(int)
 
     def __call__(
         self,
@@ -244,9 +257,10 @@ class FusedStep:
         clock[:, :TOPOLOGY] += 1
         when = before.clock.copy()
         when[:, ROW] = when[:, TICK] + np.ravel(first)  # of this table
+        chosen: Array | None = None  # what stays chosen where a market has commanded something else
         given = np.ascontiguousarray(actions, dtype=np.float64).reshape(count, *self._acting)
         compiled_flow = bool(self._flow.compiled[0]) and scratch.followed is None
-        at_once = compiled_flow and self._islands is None and self.layout.python is None
+        at_once = compiled_flow and self._islands is None and self.layout.python is None and not self._clears
         delivered, out, iterations, work = scratch.lean
         if keep or not at_once:
             delivered = np.empty((groups, self._delivered * code.lanes))
@@ -271,17 +285,23 @@ class FusedStep:
             reward=results.reward, cost=results.cost, money=tables[0], costs=tables[1], due=results.due,
             clipped=results.clipped, converged=results.converged,
         )  # fmt: skip
-        if self.layout.python is not None:
+        if self.layout.python is not None or self._clears:
             self._run(code, scratch, arguments._replace(end_with=CHOOSE))
-            self._answer(code, arguments)
+            if self.layout.python is not None:
+                self._answer(code, arguments)
+            chosen = self._clear(code, before, arguments) if self._clears else None
             arguments = arguments._replace(begin_with=BEGIN)
         self._run(code, scratch, arguments)
         if self._islands is not None:
             self._islands.settle(arguments, code.lanes, lambda some: self._run(code, scratch, some))
             self._run(code, scratch, arguments._replace(begin_with=FLOW, end_with=FLOW))
+        unsettled = rows
         if not at_once:
             arguments = arguments._replace(begin_with=FINISH, end_with=FINISH)
+            unsettled = rows if keep else rows.copy()
             self._run(code, scratch, arguments)
+        if chosen is not None:
+            by_lanes(chosen[:, self._commanded], code.lanes, rows, self._columns[0] + self._commanded)
         topology = self._topology(when)
         if self.layout.grid.switching is not None or self.layout.availability is not None:
             holds = None if self.layout.grid.switching is None else topology
@@ -295,7 +315,7 @@ class FusedStep:
             # the same once more: who asks pays, not who does not
             told = blank_results(self.layout, count)
             again = arguments._replace(
-                observation=told.observation, reward=told.reward,
+                after=rows if at_once else unsettled.copy(), observation=told.observation, reward=told.reward,
                 cost=told.cost, money=money, costs=costs, due=told.due, clipped=told.clipped, converged=told.converged,
             )  # fmt: skip
             self._run(code, scratch, again)
@@ -381,6 +401,34 @@ class FusedStep:
         self.layout.python.answer(slots, tick, arguments.table.take(row, axis=0), signals, v_re, v_im)
         if code.lanes > 1:
             by_lanes(slots, code.lanes, chosen, slice(*self._columns[:2]))
+
+    def _clear(self, code: _Code, before: Carried, arguments: TickArguments) -> Array:
+        """Run the layers that govern commands in NumPy, and put what they command in place of what is chosen.
+
+        Returns
+        -------
+        Array
+            What is chosen, with the orders of those layers, ``(B, K)``.
+        """
+        count, ticks = len(arguments.clock), arguments.uniform.shape[1]
+        others = before.key, before.outages, before.absences
+        held = Carried(self, (count,), before.clock, before.rows, others).state
+        tick, row = arguments.clock[:, :TOPOLOGY].T
+        at = np.arange(count), np.minimum(tick + 1, ticks - 1)
+        noise = Noise(*(part[at] for part in (arguments.forecast, arguments.draws, arguments.uniform)))
+        now = arguments.table.take(row % len(arguments.table), axis=0)
+        running = tick_of(np, self.layout, self.params, held, now, noise, self.layout.policies.choices)
+        whole = np.array(by_environment(arguments.after, count))
+        _, slots, _, _, _, signals, own = np.split(whole, self._columns, axis=-1)
+        found, layers = self._remembered(own), len(self.layout.coordination.layers)
+        memory = Memory(found[:layers], found[layers:], signals)
+        slots, commanded, memory = reference.governed(running, slots, memory)
+        parts = (commanded, memory.signals, *(column for layer in memory.layers for column in layer))
+        first = (self._columns[0], self._columns[4])
+        at_layer = self._columns[5] + np.cumsum([0, *(np.shape(part)[-1] for part in parts[2:])])
+        for start, part in zip((*first, *at_layer.tolist()), parts, strict=False):
+            by_lanes(part, code.lanes, arguments.after, slice(start, start + part.shape[-1]))
+        return slots
 
     # -- names ------------------------------------------------------------------------------------------------------
 

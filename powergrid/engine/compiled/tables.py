@@ -268,8 +268,12 @@ class LayerRow(NamedTuple):
         First of its random numbers, and their number.
     heard
         Signal that stands for the market price; -1 for none.
-    meter
+    member
         First of its members among those of all layers.
+    meter, metered
+        First of its sums of metered energy among those of all layers, and their number.
+    parties
+        Those whom its money passes between: one more than those whom its violations are booked on.
     money, money_count, violation, violation_count
         First of its columns among those of all layers, and their names' number.
     """
@@ -297,7 +301,10 @@ class LayerRow(NamedTuple):
     noise: int
     draws: int
     heard: int
+    member: int
     meter: int
+    metered: int
+    parties: int
     money: int
     money_count: int
     violation: int

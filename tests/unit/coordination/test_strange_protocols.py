@@ -98,7 +98,7 @@ def test_no_file_outside_a_protocol_knows_its_name_or_its_money() -> None:
     rooms = [package / room for room in ("coordination", "engine", "worlds", "envs", "learn")]
     for file in (file for room in rooms for file in room.rglob("*.py")):
         text = file.read_text(encoding="utf-8")
-        for word in ("p2p_trading", '"p2p"', "price_signal", "limit_per_mwh", "PeerToPeer"):
+        for word in ("p2p_trading", '"p2p"', "price_signal", "limit_per_mwh", "PeerToPeer", "lmp", "market_energy"):
             assert word not in text, f"{file} knows {word}"
 
 

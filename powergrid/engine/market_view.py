@@ -1,0 +1,98 @@
+"""What a protocol with a market finds when it clears: the demand of the tick, and what each unit can do in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from powergrid.agents.market import MarketView
+from powergrid.coordination.layers import Layer
+from powergrid.core.backend import Namespace, sum_into
+from powergrid.core.types import Array, Control, Injection
+from powergrid.engine import schedule
+from powergrid.engine.gather import SumTo, join
+from powergrid.engine.tick import Tick
+
+
+def market_view(tick: Tick, layer: Layer, physical: Array) -> MarketView | None:
+    """The view of a layer's market; ``None`` where it has none.
+
+    Device kernels are pure, so that what a unit would inject at an end of its range is what its kernel gives there.
+    Each environment's sums are its own, to the same bits in any batch.
+
+    Parameters
+    ----------
+    physical
+        All commands in physical units, ``(*batch, K)``.
+    """
+    market = layer.market
+    if market is None:
+        return None
+    xp, grid, columns = tick.xp, tick.layout.grid, tick.layout.columns
+    now = _delivered(tick, physical, tick.layout.injecting)
+    low, high = (_at(tick, layer, physical, end) for end in (0.0, 2.0))
+    kept = xp.where(market.dispatched > 0.0, 0.0, now.p_mw)
+    buses, members = len(market.generation_mw), layer.members
+    series = tick.now[..., grid.load_series]
+    own_mw, own_mvar = (
+        _by_series(xp, series, tables)
+        for tables in (
+            (tick.params.load_p_mw, *tick.params.load_by_voltage[::2]),
+            (tick.params.load_q_mvar, *tick.params.load_by_voltage[1::2]),
+        )
+    )
+    stranger = market.member_of_unit < 0
+    behind = market.member_of_bus >= 0
+    own_load = sum_into(xp, own_mw, np.where(behind, market.member_of_bus, members), members + 1)
+    own_units = sum_into(xp, kept, np.where(stranger, members, market.member_of_unit), members + 1)
+    return MarketView(
+        clear=market.clear,
+        load_mw=own_mw - market.generation_mw - _at_buses(xp, grid.inject, kept, buses),
+        load_mvar=own_mvar - _at_buses(xp, grid.inject, now.q_mvar, buses),
+        others_mw=xp.where(behind, 0.0, own_mw)
+        - market.generation_mw
+        - _at_buses(xp, grid.inject, xp.where(stranger, kept, 0.0), buses),
+        fixed_mw=(own_load - own_units)[..., :members],
+        at_low_mw=low,
+        at_high_mw=high,
+        price_ahead_per_mwh=tick.now[..., len(columns.series) : len(columns.series) + columns.price_hours],
+        control=_control(tick),
+    )
+
+
+def _delivered(tick: Tick, physical: Array, families: tuple[int, ...]) -> Injection:
+    """What all units of some families would inject, ``(*batch, n)``."""
+    found = [tick.delivered(i, schedule.command(tick.layout.families[i], physical))[1] for i in families]
+    batch, dtype = tick.now.shape[:-1], tick.now.dtype
+    return Injection(*(join(tick.xp, list(part), batch, dtype) for part in zip(*found, strict=True)))
+
+
+def _at(tick: Tick, layer: Layer, physical: Array, end: float) -> Array:
+    """What dispatched units inject with commands so many half spans above the lowest [MW], ``(*batch, governed)``."""
+    plan, market = tick.layout.slots, layer.market
+    assert market is not None
+    governed = np.zeros(plan.size, dtype=bool)
+    governed[layer.governed] = True
+    asked = tick.xp.where(governed, plan.low + end * plan.half_span, physical)
+    return _delivered(tick, asked, market.families).p_mw[..., market.unit]
+
+
+def _by_series(xp: Namespace, series: Array, tables: tuple[Array, ...]) -> Array:
+    """Power at each bus of tables ``(l, m)`` that follow series ``(*batch, l)``."""
+    return sum(xp.sum(series[..., None] * table, axis=-2) for table in tables)
+
+
+def _at_buses(xp: Namespace, inject: SumTo, powers: Array, buses: int) -> Array:
+    """Sum of the units' powers at each bus."""
+    shares = powers[..., inject.source] * xp.asarray(inject.weights, dtype=powers.dtype)
+    return sum_into(xp, shares, inject.target, buses)
+
+
+def _control(tick: Tick) -> Control:
+    """Taps and capacitors as they are before the tick."""
+    layout, devices = tick.layout, tick.state.devices
+    cap_on = None if layout.caps is None else devices[layout.caps].on
+    if layout.taps is None:
+        return Control(cap_on=cap_on)
+    ratio = layout.families[layout.taps].kernel.ratio(tick.params.families[layout.taps], devices[layout.taps])
+    ratio = ratio if layout.regulators.tap_of is None else ratio[..., layout.regulators.tap_of]
+    return Control(tap_ratio=ratio, cap_on=cap_on)
