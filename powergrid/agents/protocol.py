@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from powergrid.agents.curves import Curve, Limit
 from powergrid.agents.market import Market
 from powergrid.agents.units import Unit as Unit
 from powergrid.core.backend import Namespace
@@ -29,6 +30,13 @@ class ProtocolSettings(NumberSettings):
 
 class NoColumns(NamedTuple):
     """Columns of a protocol that has none."""
+
+
+class Inverter(NamedTuple):
+    """One unit of a member that offers reactive power, while an environment is built: its id and its rating [MVA]."""
+
+    id: str
+    rating_mva: float
 
 
 class Member(NamedTuple):
@@ -55,6 +63,8 @@ class Member(NamedTuple):
         Its units that the protocol dispatches, in the order of their commands among those of `Context.governed`.
     bus
         Row of the bus at which it meets the network.
+    inverters
+        Its units that offer reactive power.
     """
 
     id: str
@@ -67,6 +77,7 @@ class Member(NamedTuple):
     may_fail: tuple[str, ...] = ()
     dispatched: tuple[Unit, ...] = ()
     bus: int = 0
+    inverters: tuple[Inverter, ...] = ()
 
 
 class Members(tuple[Member, ...]):
@@ -152,7 +163,8 @@ class Channel(NamedTuple):
         below it receives it.
     stands_for
         Series that it replaces in the rules of those who receive it, such as ``price_per_mwh``, or set point that it
-        shifts: ``frequency_offset_hz`` is added to the frequency set point of units that form the grid of an island.
+        shifts: ``frequency_offset_hz`` is added to the frequency set point of units that form the grid of an island,
+        ``volt_var_shift`` to what the volt-var curve of units asks for, over their rating [1].
         Empty for none. A member's own column holds for the member and for everybody below it.
     at, suffixes
         Members that have a column each, where not all have one, and what follows the name of each column; a member
@@ -185,6 +197,9 @@ class Added(NamedTuple):
         What is sent: fields of the signals that `before` and `after` give.
     governs
         Command fields of the members' devices that `before` may change, such as ``p_mw``.
+    volt_var, volt_watt
+        Curves that the units of its members follow, whoever chooses what they command: they rest on them within the
+        tick, together with the power flow. Where one says nothing, the units' policies do.
     money_names, violation_names
         Names of what `after` books.
     tables
@@ -205,6 +220,8 @@ class Added(NamedTuple):
     actions: tuple[Action, ...] = ()
     channels: tuple[Channel, ...] = ()
     governs: tuple[str, ...] = ()
+    volt_var: Curve | None = None
+    volt_watt: Limit | None = None
     money_names: tuple[str, ...] = ()
     violation_names: tuple[str, ...] = ()
     tables: Any = ()

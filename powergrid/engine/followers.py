@@ -7,13 +7,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from powergrid.agents.curves import Curve
+from powergrid.agents.curves import VOLT_WATT, Curve, Limit, left_of
 from powergrid.engine.inverters import Inverters
 
-MOST_LEFT = 0.2
-"""Largest share of the rated power that is left at high voltage [1]: the lowest power of the unit, if that is less."""
 NOTHING = Curve(0.5, 0.9, 1.1, 1.5, 0.0)
 """Curve of units that only limit their active power."""
+
+
+class Given(NamedTuple):
+    """What protocols let a unit follow, whoever decides what it commands.
+
+    Attributes
+    ----------
+    volt_var, volt_watt
+        Its curves; ``None`` where its policy says them.
+    shift
+        Column of the signals that is added to the volt-var curve; -1 for none.
+    """
+
+    volt_var: Curve | None = None
+    volt_watt: Limit | None = None
+    shift: int = -1
 
 
 class Unit(NamedTuple):
@@ -27,6 +41,8 @@ class Unit(NamedTuple):
         Nodes of its terminal.
     curve
         Volt-var curve of its own, for policies that have none.
+    given
+        What protocols let it follow.
     """
 
     family: int
@@ -34,10 +50,11 @@ class Unit(NamedTuple):
     number: int
     nodes: tuple[int, ...]
     curve: tuple[float, ...] | None
+    given: Given = Given()
 
 
 class Followers:
-    """Finds the units that follow their voltage under a policy.
+    """Finds the units that follow their voltage under a policy, or as a protocol says.
 
     Parameters
     ----------
@@ -104,7 +121,7 @@ def inverters_of(
         return None
     columns = list(zip(*(row for row in found if row is not None), strict=True))
     q_slot, p_slot, by_share = (np.array(column) for column in columns[:3])
-    q_gain, left, rated_mw, low_mw, half_mw = (np.array(column, float) for column in columns[3:8])
+    q_gain, left, begin_pu, end_pu, rated_mw, low_mw, half_mw = (np.array(c, float) for c in columns[3:10])
     r_pu, x_pu = sensitivity([unit.nodes for unit in followers])
     return Inverters(
         family=np.array([unit.family for unit in followers]),
@@ -112,9 +129,12 @@ def inverters_of(
         unit=np.array([unit.number for unit in followers]),
         q_slot=q_slot,
         p_slot=p_slot,
-        curve=Curve(*np.array(columns[8], float).T),
+        curve=Curve(*np.array(columns[10], float).T),
         q_gain=q_gain,
+        shift=np.array([unit.given.shift for unit in followers]),
         left=left,
+        begin_pu=begin_pu,
+        end_pu=end_pu,
         rated_mw=rated_mw,
         low_mw=low_mw,
         half_mw=half_mw,
@@ -130,25 +150,41 @@ def inverters_of(
 def _columns(family: Any, plan: Any, unit: Unit, policy_of: Callable[[int], Any]) -> tuple[Any, ...] | None:
     """Slots, whether the command is a share, gain, limits and curve of a unit; ``None`` where it follows nothing."""
     params, row = family.params, unit.row
-    rating_mva = params.rating_mva if hasattr(params, "rating_mva") else getattr(params, "sn_mva", ())
+    rating_mva = rating_of(params)
     q_slot, q_policy = _decided(family, row, ("q_mvar",), policy_of)
     p_slot, p_policy = _decided(family, row, ("p_mw", "p_share"), policy_of)
-    curve = getattr(q_policy, "volt_var", None)
-    if curve is None and getattr(q_policy, "own_curves", False) and unit.curve is not None:
-        curve = Curve(*unit.curve)
+    curve, limit = _followed(unit, q_slot, q_policy, p_policy)
     by_share = p_slot >= 0 and "p_share" in family.kernel.Command._fields
     low_mw, half_mw = (0.0, 0.0) if by_share or p_slot < 0 else (plan.low[p_slot], plan.half_span[p_slot])
     rated_mw = low_mw + 2.0 * half_mw
     if by_share:
         rated_mw = min(getattr(params, "p_max_mw", rating_mva)[row], rating_mva[row])
-    limits = getattr(p_policy, "volt_watt", False) and rated_mw > 0.0  # what only draws is left alone
+    limits = limit is not None and rated_mw > 0.0  # what only draws is left alone
     if curve is None and not limits:
         return None
-    left = 0.0 if by_share else min(max(low_mw, 0.0) / max(rated_mw, 1e-12), MOST_LEFT)
-    numbers = (left, rated_mw, low_mw, half_mw) if limits else (0.0, 1.0, 0.0, 0.5)
+    limit = limit or VOLT_WATT
+    left = left_of(limit, 0.0 if by_share else max(low_mw, 0.0) / max(rated_mw, 1e-12))
+    numbers = (left, limit.begin_pu, limit.end_pu, *((rated_mw, low_mw, half_mw) if limits else (1.0, 0.0, 0.5)))
     gain = 0.0 if curve is None else rating_mva[row] / plan.half_span[q_slot]
     slots = (q_slot if curve is not None else -1, p_slot if limits else -1, by_share and limits)
     return *slots, gain, *numbers, NOTHING if curve is None else curve
+
+
+def rating_of(params: Any) -> Any:
+    """Rating of units of a family, or of one of them [MVA]; an empty tuple where they have none."""
+    return params.rating_mva if hasattr(params, "rating_mva") else getattr(params, "sn_mva", ())
+
+
+def _followed(unit: Unit, q_slot: int, q_policy: Any, p_policy: Any) -> tuple[Curve | None, Limit | None]:
+    """Curves of a unit: those that protocols give, else those that the policies say."""
+    curve, limit = unit.given.volt_var, unit.given.volt_watt
+    if curve is None:
+        curve = getattr(q_policy, "volt_var", None)
+        if curve is None and getattr(q_policy, "own_curves", False) and unit.curve is not None:
+            curve = Curve(*unit.curve)
+    if limit is None and getattr(p_policy, "volt_watt", False):
+        limit = VOLT_WATT
+    return curve if q_slot >= 0 else None, limit
 
 
 def _decided(family: Any, row: int, names: tuple[str, ...], policy_of: Callable[[int], Any]) -> tuple[int, Any]:

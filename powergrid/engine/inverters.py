@@ -92,11 +92,12 @@ class Inverters:
         Family, row in it, and number among the injecting units.
     q_slot, p_slot
         Slots that the curves fill; -1 where they do not.
-    curve, q_gain
-        Volt-var curve, and rating over the range of the command [1].
-    left, rated_mw, low_mw, half_mw
-        Volt-watt: share left at high voltage [1], rated power, where the command's range begins, and half its width
-        [MW].
+    curve, q_gain, shift
+        Volt-var curve, rating over the range of the command [1], and column of the signals that is added to the curve,
+        -1 for none.
+    left, begin_pu, end_pu, rated_mw, low_mw, half_mw
+        Volt-watt: share left at high voltage [1], where the limit begins and ends to fall [pu], rated power, where the
+        command's range begins, and half its width [MW].
     by_share
         Whether the command of active power is a share of what nature offers; then that is the range's width.
     node, share
@@ -114,7 +115,10 @@ class Inverters:
     p_slot: np.ndarray
     curve: Curve
     q_gain: np.ndarray
+    shift: np.ndarray
     left: np.ndarray
+    begin_pu: np.ndarray
+    end_pu: np.ndarray
     rated_mw: np.ndarray
     low_mw: np.ndarray
     half_mw: np.ndarray
@@ -146,15 +150,21 @@ class Inverters:
             )
         return found
 
-    def slots(self, xp: Namespace, slots: Array, w: Array, offered_mw: Array) -> Array:
-        """The slots with what the curves give at the voltages `w` [pu]."""
+    def shifted(self, xp: Namespace, signals: Array) -> Array:
+        """What is asked of each unit besides its volt-var curve, over its rating [1], ``(*batch, n)``."""
+        if (self.shift < 0).all():
+            return xp.zeros((*signals.shape[:-1], len(self.unit)), dtype=signals.dtype)
+        return xp.where(self.shift >= 0, signals[..., np.maximum(self.shift, 0)], 0.0 * signals[..., :1])
+
+    def slots(self, xp: Namespace, slots: Array, w: Array, offered_mw: Array, shift: Array) -> Array:
+        """The slots with what the curves give at the voltages `w` [pu], and `shift` besides."""
 
         def cast(values: np.ndarray) -> Array:
             return xp.asarray(values, dtype=slots.dtype)
 
-        reactive = reactive_slot(xp, w, Curve(*map(cast, self.curve)), cast(self.q_gain))
+        reactive = reactive_slot(xp, w, Curve(*map(cast, self.curve)), cast(self.q_gain), shift)
         half_mw = xp.where(self.by_share, 0.5 * offered_mw, cast(self.half_mw))
-        limits = (cast(self.left), cast(self.rated_mw), cast(self.low_mw), half_mw)
+        limits = (*map(cast, (self.left, self.begin_pu, self.end_pu, self.rated_mw, self.low_mw)), half_mw)
         active = active_slot(xp, w, slots[..., np.maximum(self.p_slot, 0)], *limits)
         index, n = np.arange(slots.shape[-1]), len(self.unit)
         index[self.q_slot[self.q_slot >= 0]] = slots.shape[-1] + np.flatnonzero(self.q_slot >= 0)
@@ -174,6 +184,8 @@ class Following(NamedTuple):
         What every family injects with these.
     offered_mw
         What nature offers to the units whose command is a share of it, ``(*batch, n)``.
+    shift
+        What is asked of each unit besides its volt-var curve, over its rating [1], ``(*batch, n)``.
     topology
         The topology that holds, ``None`` where there is only one.
     node_load
@@ -185,6 +197,7 @@ class Following(NamedTuple):
     slots: Array
     injections: list[Injection]
     offered_mw: Array
+    shift: Array
     topology: Array | None
     node_load: Callable[[list[Injection]], NodeLoad]
 
@@ -195,7 +208,7 @@ class Following(NamedTuple):
     def deliver(self, w: Array) -> tuple[Array, dict[int, Any], list[Injection]]:
         """Slots at the voltages `w`, states of the families that have such units, and all injections."""
         xp, layout, inverters = self.tick.xp, self.tick.layout, self.inverters
-        slots = inverters.slots(xp, self.slots, w, self.offered_mw)
+        slots = inverters.slots(xp, self.slots, w, self.offered_mw, self.shift)
         physical = layout.slots.physical(slots)
         devices: dict[int, Any] = {}
         injections = list(self.injections)

@@ -155,7 +155,8 @@ def _delivered(tick: Tick, slots: Array, memory: Memory, inverters: Inverters | 
     if inverters is not None:
         load = partial(_node_load, tick)
         offered_mw = inverters.offered(tick)
-        following = Following(tick, inverters, made.commanded, made.injections, offered_mw, made.topology, load)
+        shift = inverters.shifted(xp, made.memory.signals)
+        following = Following(tick, inverters, made.commanded, made.injections, offered_mw, shift, made.topology, load)
     if layout.grid.islands is not None:
         made, start, frequency_hz = _carried(tick, made, start, following)
         if following is not None:

@@ -24,7 +24,11 @@ from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
 _NETWORK: Mapping[str, Any] = {"base": "ieee13", "load_scale": 0.5}
-_BATTERY: Mapping[str, Any] = {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
+_BATTERY: Mapping[str, Any] = {
+    "type": "ESS",
+    "bus": "671",
+    "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25, "sn_mva": 0.3},
+}
 _GENERATOR: Mapping[str, Any] = {
     "type": "DG",
     "bus": "675",

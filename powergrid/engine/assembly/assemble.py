@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from powergrid.coordination.channels import Channels, Replacements
 from powergrid.coordination.layers import Layer
 from powergrid.core.errors import NetworkError, NetworkWarning
 from powergrid.engine import ledger
-from powergrid.engine.assembly import layers, observation_layout
+from powergrid.engine.assembly import curves, layers, observation_layout
 from powergrid.engine.assembly.availability import availability
 from powergrid.engine.assembly.families import (
     families_of,
@@ -30,7 +30,7 @@ from powergrid.engine.assembly.metering import SOURCE, UNIT
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.choices import Choices, choices_of
-from powergrid.engine.followers import Followers, Unit
+from powergrid.engine.followers import Followers, Given, Unit
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
 from powergrid.engine.layout import (
@@ -120,7 +120,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         """What fills the slots where `policy` decides for all who act from outside."""
         return choices_of(families, protocols, slots.rest, taps, lambda slot: policy_of(slot, policy))
 
-    followers = _followers(parts, policy_of, families, injecting, slots, 10.0 * tol_pu, islands is not None)
+    given = curves.given(opened, channels.standing_for("volt_var_shift"))
+    followers = _followers(parts, policy_of, families, injecting, slots, 10.0 * tol_pu, islands is not None, given)
+    curves.check(opened, followers(), injectors, families, book.decider)
     view = observation_layout.view(parts, ownership, meters, families, channels.columns, accounts, forms)
     ordering = np.zeros(slots.size, bool)
     ordering[[slot for layer in protocols for order in layer.orders for slot in order]] = True
@@ -332,12 +334,20 @@ def _followers(
     slots: Slots,
     rest_pu: float,
     islands: bool,
+    given: Mapping[str, Given],
 ) -> Followers:
     """Units that may follow their voltage: all that inject, but those that form the grid of an island hold theirs."""
     agents = {agent.id: agent for agent in parts.devices}
     placed = [(i, row, agents[id]) for i in injecting for row, id in enumerate(families[i].ids)]
     units = [
-        Unit(i, row, number, terminals.device_nodes(parts.network, agent), agent.volt_var_curve())
+        Unit(
+            i,
+            row,
+            number,
+            terminals.device_nodes(parts.network, agent),
+            agent.volt_var_curve(),
+            given.get(agent.id, Given()),
+        )
         for number, (i, row, agent) in enumerate(placed)
         if not (islands and agent.forming_mva() > 0.0)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.agents.protocol import Action, Added, Member, Members, Protocol, Unit, entry_of
+from powergrid.agents.protocol import Action, Added, Inverter, Member, Members, Protocol, Unit, entry_of
 from powergrid.agents.units import units_of
 from powergrid.coordination.channels import Channels, Column, Replacements
 from powergrid.coordination.deciders import commands_all
@@ -22,6 +22,7 @@ from powergrid.engine.assembly.market import market_of
 from powergrid.engine.assembly.metering import SOURCE
 from powergrid.engine.assembly.ownership import Ownership, pays
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
+from powergrid.engine.followers import rating_of
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import DROPPED, SHARED, Columns, Family
 from powergrid.networks import terminals
@@ -136,6 +137,9 @@ def _member(parts: Parts, agent: Any, protocol: Protocol) -> Member:
         may_fail=tuple(device.id for device in devices if device.reliability is not None),
         dispatched=tuple(unit for unit in free if protocol.dispatches(unit)),
         bus=_nodes(parts, agent)[0],
+        inverters=tuple(
+            Inverter(device.id, rating_of(device.params())) for device in devices if "q_mvar" in device.action_entries()
+        ),
     )
 
 

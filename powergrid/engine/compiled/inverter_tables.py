@@ -23,6 +23,8 @@ class Places(NamedTuple):
         Slots that the curves fill; -1 where they do not.
     offered
         Column of the states that holds what nature offers; -1 where the command is no share of it.
+    shift
+        Column of the signals that is added to the volt-var curve; -1 for none.
     unit
         Number among all units.
     node_a, node_b, node_c
@@ -32,6 +34,7 @@ class Places(NamedTuple):
     q_slot: Array
     p_slot: Array
     offered: Array
+    shift: Array
     unit: Array
     node_a: Array
     node_b: Array
@@ -44,6 +47,8 @@ class Numbers(NamedTuple):
     curve: Curve
     gain: Array
     left: Array
+    begin_pu: Array
+    end_pu: Array
     rated_mw: Array
     low_mw: Array
     half_mw: Array
@@ -111,12 +116,13 @@ def units_of(layout: Layout, fields: Any) -> Units:
     nodes, shares = given.node.T, given.share.T
     states, forming = _forming(layout, fields)
     places = Places(
-        q_slot=given.q_slot, p_slot=given.p_slot, offered=offered, unit=given.unit, node_a=nodes[0], node_b=nodes[1],
-        node_c=nodes[2],
+        q_slot=given.q_slot, p_slot=given.p_slot, offered=offered, shift=given.shift, unit=given.unit,
+        node_a=nodes[0], node_b=nodes[1], node_c=nodes[2],
     )  # fmt: skip
     numbers = Numbers(
-        curve=given.curve, gain=given.q_gain, left=given.left, rated_mw=given.rated_mw, low_mw=given.low_mw,
-        half_mw=given.half_mw, share_a=shares[0], share_b=shares[1], share_c=shares[2],
+        curve=given.curve, gain=given.q_gain, left=given.left, begin_pu=given.begin_pu, end_pu=given.end_pu,
+        rated_mw=given.rated_mw, low_mw=given.low_mw, half_mw=given.half_mw,
+        share_a=shares[0], share_b=shares[1], share_c=shares[2],
     )  # fmt: skip
     return Units(
         whole=np.ascontiguousarray(places, np.int64),

@@ -74,6 +74,7 @@ def make_follow(rows: Rows) -> Follow:
         """Slots of the curves in physical units at the voltages tried, a `nudge` beyond them."""
         n = units.shape[1]
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
+        signals = whole(ints, at.WIDTHS)[at.WIDTH.signals_from]
         for u in range(n):
             w = get(memory, MEMORY.w * n + u) + get(nudge, u)
             if units[PLACE.q_slot, u] >= 0:
@@ -85,7 +86,10 @@ def make_follow(rows: Rows) -> Follow:
                     real_[NUMBER.curve.full_high_pu, u],
                     real_[NUMBER.curve.full_share, u],
                 )
-                slot = _reactive(xp, w, curve, real_[NUMBER.gain, u])
+                shift = fill(0.0)
+                if units[PLACE.shift, u] >= 0:
+                    shift = get(after, signals + units[PLACE.shift, u])
+                slot = _reactive(xp, w, curve, real_[NUMBER.gain, u], shift)
                 put(delivered, k, _physical(slot, low[k], half_span[k]))
             if units[PLACE.p_slot, u] >= 0:
                 k, half_mw = units[PLACE.p_slot, u], fill(real_[NUMBER.half_mw, u])
@@ -93,7 +97,15 @@ def make_follow(rows: Rows) -> Follow:
                     half_mw = get(after, units[PLACE.offered, u]) * 0.5
                 wanted = get(memory, MEMORY.wanted * n + u)
                 slot = _active(
-                    xp, w, wanted, real_[NUMBER.left, u], real_[NUMBER.rated_mw, u], real_[NUMBER.low_mw, u], half_mw
+                    xp,
+                    w,
+                    wanted,
+                    real_[NUMBER.left, u],
+                    real_[NUMBER.begin_pu, u],
+                    real_[NUMBER.end_pu, u],
+                    real_[NUMBER.rated_mw, u],
+                    real_[NUMBER.low_mw, u],
+                    half_mw,
                 )
                 put(delivered, k, _physical(slot, low[k], half_span[k]))
 

@@ -109,9 +109,10 @@ class IslandDroop:
             return self._flow.flow(some.out, some.iterations, topology)
 
         following = layout.policies.inverters is not None
-        solves = self._at_rest(tick, devices, injections, topology, inputs) if following else solve
+        signals = after[:, self._signals]
+        solves = self._at_rest(tick, devices, injections, signals, topology, inputs) if following else solve
         start = Start(v_re, v_im)
-        shift_pu = self._islands.shift_pu(np, after[:, self._signals])
+        shift_pu = self._islands.shift_pu(np, signals)
         devices, delivered, collapsed, start, frequency_hz = island_droop.carry(
             tick, self._islands, topology, devices, injections, shift_pu, start, solves
         )
@@ -130,7 +131,13 @@ class IslandDroop:
         return np.asarray(frequency_hz)
 
     def _at_rest(
-        self, tick: Tick, devices: tuple[Any, ...], injections: list[Injection], topology: Array, inputs: Array
+        self,
+        tick: Tick,
+        devices: tuple[Any, ...],
+        injections: list[Injection],
+        signals: Array,
+        topology: Array,
+        inputs: Array,
     ) -> Callable[[list[Injection], Start], Flow]:
         """Solves flows with the inverters that follow their voltage at rest, as the reference does."""
         slots, inverters = self._layout.slots, self._layout.policies.inverters
@@ -140,7 +147,8 @@ class IslandDroop:
             return self._flow.load(self._rows(inputs, injections, delivered))
 
         shares = share_of(np, slots, np.arange(slots.size), tick.physical)
-        following = Following(tick, inverters, shares, injections, inverters.offered(tick), topology, load)
+        offered_mw, shift = inverters.offered(tick), inverters.shifted(np, signals)
+        following = Following(tick, inverters, shares, injections, offered_mw, shift, topology, load)
 
         def solve(delivered: list[Injection], begin: Start) -> Flow:
             own = following._replace(injections=delivered)
