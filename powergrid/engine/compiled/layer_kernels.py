@@ -100,8 +100,12 @@ def {name}(m, p, g, params, dt_h, given, member, sizes, tables, state, position,
 
 def _store(values: Any, into: Any) -> None:
     """Copy values; one value stands for all."""
-    for k in range(len(into)):
-        into[k] = values[k] if len(values) > 1 else values[0]
+    if len(values) == len(into):
+        for k in range(len(into)):
+            into[k] = values[k]
+    else:
+        for k in range(len(into)):
+            into[k] = values[0]
 
 
 store = array_types.compiled_part(_store)
