@@ -22,14 +22,14 @@ class Infos(dict[str, Any]):
 
     Parameters
     ----------
-    names
-        Keys, in order.
+    blank
+        What :func:`blank_infos` gives for the keys: a copy of it costs much less than a dictionary of as many names.
     later
         Function from a key to its value and possibly those of other keys, by key. Each call must return the same.
     """
 
-    def __init__(self, names: Iterable[str], later: Callable[[str], Mapping[str, Any]]):
-        super().__init__(dict.fromkeys(names, _LATER))
+    def __init__(self, blank: Mapping[str, Any], later: Callable[[str], Mapping[str, Any]]):
+        super().__init__(blank)
         self._later = later
 
     def __getitem__(self, name: str) -> Any:
@@ -105,6 +105,11 @@ class Infos(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
+
+
+def blank_infos(names: Iterable[str]) -> dict[str, Any]:
+    """Keys of :class:`Infos`, in order, without values."""
+    return dict.fromkeys(names, _LATER)
 
 
 def agent_infos(

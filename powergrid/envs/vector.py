@@ -26,7 +26,7 @@ from powergrid.engine.results import Results, blank_results
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_options
 from powergrid.envs.block import Block
-from powergrid.envs.infos import Infos, first_results
+from powergrid.envs.infos import Infos, blank_infos, first_results
 from powergrid.envs.spaces import agent_spaces
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
@@ -328,7 +328,7 @@ class VectorPowerGridEnv(VectorEnv):
     def _infos(self, results: Results | VectorStep) -> Infos:
         """Infos of a step or a reset; each is computed at its first use."""
         infos = Infos(
-            ("cost", "costs", "money", "clipped", "due", "available"),
+            blank_infos(("cost", "costs", "money", "clipped", "due", "available")),
             lambda name: {name: self._split(getattr(results, name))},
         )
         infos["converged"] = results.converged

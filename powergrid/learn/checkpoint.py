@@ -156,7 +156,8 @@ class Actor:
             absent = np.zeros_like(observations[present[0]])
             rows = np.stack([observations.get(agent, absent) for agent in members], axis=-2)
             means = self.group_actions(group, rows)
-            actions.update({agent: means[..., members.index(agent), :] for agent in present})
+            numbered = enumerate(members)
+            actions.update({agent: means[..., row, :] for row, agent in numbered if agent in observations})
         return actions
 
     def group_actions(self, group: str, observations: np.ndarray) -> np.ndarray:

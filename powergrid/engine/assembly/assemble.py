@@ -289,14 +289,14 @@ def _unloaded(network: Any) -> np.ndarray:
 
 
 def _slots(parts: Parts, book: SlotBook) -> Slots:
-    actors = list(book.actions)
+    actors = {id: row for row, id in enumerate(book.actions)}
     size = max(len(book.decider), 1)
     width = max((len(entries) for entries in book.actions.values()), default=0)
     actor = np.full(size, -1)
     given = np.zeros(size, dtype=int)
     for i, (by, outside, _, position) in enumerate(book.decider):
         if outside:
-            actor[i] = actors.index(by)
+            actor[i] = actors[by]
             given[i] = actor[i] * width + position
     turns = {**{agent.id: layers.turn_of(parts, agent) for agent in parts.agents}, "": (1, 0)}
     slot_turns = np.array([turns[by] for by, *_ in book.decider] or [turns[""]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -67,8 +67,11 @@ def view(
     first = len(book.entries) - len(signals)
     from_peers = {first + i for i, column in enumerate(signals) if column.peers}
 
+    everybody = _seen_by_everybody(parts.columns, book)
+    meter_names = frozenset(meters.names)
+
     def received(actor: str) -> list[int]:
-        return _local(parts, ownership, book, agents[actor], meters.names, concerned, below)
+        return _once([*everybody, *_own(parts, ownership, book, agents[actor], meter_names, concerned, below)])
 
     def local(actor: str) -> list[int]:
         return [i for i in received(actor) if i not in from_peers]
@@ -132,20 +135,24 @@ def _entries(
     )
 
 
-def _local(
+def _seen_by_everybody(columns: Any, book: _Book) -> list[int]:
+    """Clock and prices."""
+    clock = [i for name in columns.series if name.startswith(_CLOCK) for i in book.series(name)]
+    return clock + book.series(columns.series[columns.price], columns.price_hours)
+
+
+def _own(
     parts: Any,
     ownership: Ownership,
     book: _Book,
     agent: Any,
-    meters: Sequence[str],
+    meters: Collection[str],
     concerned: _Series,
     below: Mapping[str, Sequence[Entry]],
 ) -> list[int]:
-    """Clock, prices, own tariff, own devices with their series and buses, own meter, own load and signals."""
-    columns = parts.columns
+    """Own tariff, own devices with their series and buses, own meter, own load and signals."""
+    columns, chosen = parts.columns, []
     devices = [a for a in (agent, *agent.descendants()) if hasattr(a, "role")]
-    chosen = [i for name in columns.series if name.startswith(_CLOCK) for i in book.series(name)]
-    chosen += book.series(columns.series[columns.price], columns.price_hours)
     for name in concerned.own(ownership.account_of(agent.id), devices):
         chosen += book.series(name, columns.ahead_hours)
     for device in devices:
@@ -161,7 +168,7 @@ def _local(
     chosen += book.of(agent.id)
     for ancestor in agent.ancestors():
         chosen += [i for i in book.of(ancestor.id) if book.entries[i][1] in below.get(ancestor.id, ())]
-    return _once(chosen)
+    return chosen
 
 
 def _once(features: Iterable[int]) -> list[int]:

@@ -65,10 +65,11 @@ class Ownership:
         self._acting = frozenset(self.actors)
         parents = [a for a in agents if pays(vertical.get(a.id)) and not commands_all(a.policy, vertical[a.id])]
         payers = {self.payer(agent) for agent in (*devices, *parents)} | members | self._settled
+        other_payers = payers - self._acting - self._deciders.in_python
         self.accounts = [
             *self.actors,
             *self.python_agents,
-            *(agent.id for agent in agents if agent.id in payers - self._acting - self._deciders.in_python),
+            *(agent.id for agent in agents if agent.id in other_payers),
             *([] if self.actors else [UTILITY]),
         ]
         self._row = {id: row for row, id in enumerate(self.accounts)}

@@ -97,7 +97,8 @@ class Meters:
         branches = [place for place in places if place != SOURCE and not place.startswith(UNIT)]
         units = [place.removeprefix(UNIT) for place in places if place.startswith(UNIT)]
         self.branches = tuple(terminals.branch_rows(network, place) for place in branches)
-        self.units = np.array([injecting_units.index(unit) for unit in units], dtype=int)
+        place_of = {unit: place for place, unit in enumerate(injecting_units)}
+        self.units = np.array([place_of[unit] for unit in units], dtype=int)
         self.measured = (*branches, "source", *units)
         self.rows = {place: row for row, place in enumerate([*branches, SOURCE, *(UNIT + unit for unit in units)])}
         self.paid = dict(self.rows)

@@ -22,6 +22,7 @@ class InspectableEnv(ParallelEnv):
 
     world: World
     possible_agents: list[str]
+    _row_of: dict[str, int]
     observation_spaces: dict[str, Box]
     action_spaces: dict[str, Box]
     state_space: Box
@@ -43,11 +44,11 @@ class InspectableEnv(ParallelEnv):
 
     def observation_labels(self, agent: str) -> tuple[str, ...]:
         """What each number of the agent's observation is, with its unit."""
-        return self.world.layout.view.labels(self.possible_agents.index(agent))
+        return self.world.layout.view.labels(self._row_of[agent])
 
     def action_labels(self, agent: str) -> tuple[str, ...]:
         """What each number of the agent's action sets, with the unit of its physical range."""
-        entries = self.world.layout.action_entries[self.possible_agents.index(agent)]
+        entries = self.world.layout.action_entries[self._row_of[agent]]
         return tuple(entry.label(owner) for owner, entry in entries)
 
     def agent(self, id: str) -> Agent:

@@ -18,7 +18,7 @@ from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
 from powergrid.envs.arguments import checked_options
 from powergrid.envs.describe import tick_line
-from powergrid.envs.infos import Infos, agent_infos, first_results
+from powergrid.envs.infos import Infos, agent_infos, blank_infos, first_results
 from powergrid.envs.multi_agent.inspection import InspectableEnv
 from powergrid.envs.spaces import agent_spaces, central_space
 from powergrid.worlds import snapshot
@@ -129,6 +129,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self._days = chosen_days(world, days)
         layout = world.layout
         self.possible_agents = list(layout.actors)
+        self._row_of = {agent: row for row, agent in enumerate(layout.actors)}
         self.agents: list[str] = []
         self.constraint_names = layout.ledger.cost_names
         self.money_names = layout.ledger.money_names
@@ -137,6 +138,9 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self.observation_spaces, self.action_spaces = agent_spaces(layout)
         self.observation_slices = dict(zip(layout.actors, layout.view.slices, strict=False))
         self._equal_sizes = layout.view.runs(len(layout.actors))
+        # copies of these cost much less than new dictionaries
+        self._flags = {flag: dict.fromkeys(self.possible_agents, flag) for flag in (False, True)}
+        self._blank_infos = blank_infos(self.possible_agents)
         self.state_space = central_space(layout)
         self._state: Any = None
         self._seed: int | None = None
@@ -214,7 +218,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
             by_id[id].action_labels = self.action_labels(id)
             by_id[id].observation_space = self.observation_space(id)
             by_id[id].action_space = self.action_space(id)
-            by_id[id].decisions = self.world.layout.action_entries[self.possible_agents.index(id)]
+            by_id[id].decisions = self.world.layout.action_entries[self._row_of[id]]
         Post(self.world.agents)  # by which agents address each other
 
     # -- episodes ---------------------------------------------------------------------------------------------
@@ -307,7 +311,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         terminated, truncated = self._ended
         rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
         observations, infos = self._by_agent(results.observation[0]), self._infos(results)
-        return observations, rewards, dict.fromkeys(live, terminated), dict.fromkeys(live, truncated), infos
+        return observations, rewards, self._flags[terminated].copy(), self._flags[truncated].copy(), infos
 
     def step_array(self, actions: np.ndarray) -> ArrayStep:
         """The same step without dictionaries.
@@ -350,9 +354,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
     def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
         """Infos by agent; each is computed at its first use."""
         day, due_next, in_service = self._day, self._due_next(), self._in_service()
-        return Infos(
-            self.possible_agents, lambda _: agent_infos(self.possible_agents, results, due_next, day, in_service)
-        )
+        return Infos(self._blank_infos, lambda _: agent_infos(self.possible_agents, results, due_next, day, in_service))
 
     @property
     def due_agents(self) -> list[str]:

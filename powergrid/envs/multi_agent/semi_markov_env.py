@@ -212,10 +212,11 @@ class SemiMarkovEnv:
 
     def _check_due(self, actions: Mapping[str, Any], due: Sequence[str]) -> None:
         """Refuse actions of agents that are not due, and missing ones."""
+        turns = frozenset(due)
         for agent in actions:
-            if agent not in self.possible_agents:
+            if agent not in self.action_spaces:
                 raise unknown_agent(str(agent), self.possible_agents)
-            if agent not in due:
+            if agent not in turns:
                 raise ActionError(
                     f'there is an action for agent "{agent}", which is not due and holds its last one; '
                     f"give actions for: {', '.join(due)}"
@@ -232,7 +233,8 @@ class SemiMarkovEnv:
     def _infos(self, infos: Mapping[str, dict[str, Any]], who: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Infos of some agents over their intervals; before a first decision these are empty."""
         now, ended = self._interval, self._ended()
-        rows = {agent: row for row, agent in enumerate(self.possible_agents) if agent in who}
+        wanted = frozenset(who)
+        rows = {agent: row for row, agent in enumerate(self.possible_agents) if agent in wanted}
         return {
             agent: {
                 "ticks": int(now.ticks[row] * ended[row]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from powergrid.envs.infos import Infos
+from powergrid.envs.infos import Infos, blank_infos
 
 PLAIN = {"a": 1, "b": [2], "c": None}
 
@@ -25,7 +25,7 @@ def infos(asked: list[str]) -> Infos:
         asked.append(name)
         return {name: PLAIN[name]}
 
-    return Infos(PLAIN, later)
+    return Infos(blank_infos(PLAIN), later)
 
 
 def test_a_value_is_made_once_and_only_when_looked_at(infos: Infos, asked: list[str]) -> None:
@@ -41,7 +41,7 @@ def test_a_value_is_made_once_and_only_when_looked_at(infos: Infos, asked: list[
 
 def test_one_look_may_make_all() -> None:
     calls = []
-    infos = Infos(PLAIN, lambda name: calls.append(name) or PLAIN)
+    infos = Infos(blank_infos(PLAIN), lambda name: calls.append(name) or PLAIN)
     infos["a"] = "mine"
     assert dict(infos) == {**PLAIN, "a": "mine"}
     assert calls == ["b"]
