@@ -379,6 +379,17 @@ class Protocol:
         """Whether it sets the active power of a unit of its members: these alone are governed where there are any."""
         return False
 
+    def over(self, links: Any) -> Protocol:
+        """The protocol with its signals over links that delay and lose them: its parameters say ``over_messages``.
+
+        Parameters
+        ----------
+        links
+            Delay and loss of all links, ``powergrid.agents.protocols._links.LinkSettings``. Without delay and loss the
+            results are those of an ideal network, to the bit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no parameter over_messages")
+
     def entries(self, members: Members) -> Added:
         """What it adds to an environment with these members."""
         return Added()

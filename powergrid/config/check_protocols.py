@@ -89,7 +89,8 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
             message = f"interval {written['interval']}: protocols run in every tick ({tick} s)"
             findings.add((*path, "interval"), message, "leave it out")
     _check_coordination(findings, data, coordinators)
-    _check_messages(findings, data, ids)
+    carried = _check_over_messages(findings, data, agents)
+    _check_messages(findings, data, ids, carried)
 
 
 def _check_members(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
@@ -118,11 +119,38 @@ def _check_coordination(findings: Findings, data: dict[str, Any], coordinators: 
         findings.add(("coordination",), message, "add an agent of type GridCoordinator, or leave coordination out")
 
 
-def _check_messages(findings: Findings, data: dict[str, Any], ids: list[str]) -> None:
-    """Note members and links that do not exist, and delays that no message survives."""
+def _check_over_messages(findings: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> bool:
+    """Note protocols over messages where there are none; whether there is any such protocol."""
+    places: list[tuple[Keys, Any]] = [(agent.path("protocol"), agent.raw.get("protocol")) for agent in agents]
+    places += [(("protocols", i), written) for i, written in entries(data.get("protocols"))]
+    places.append((("coordination",), data.get("coordination")))
+    found = False
+    for path, written in places:
+        params = written.get("params") if isinstance(written, dict) else None
+        if not isinstance(params, dict) or params.get("over_messages") is not True:
+            continue
+        found = True
+        if data.get("messages") is None:
+            message = "over_messages true: there are no messages whose delay and loss it could have"
+            findings.add((*path, "params", "over_messages"), message, "add messages: {delay: 60, loss: 0.1, width: 0}")
+    return found
+
+
+def _check_messages(findings: Findings, data: dict[str, Any], ids: list[str], carried: bool) -> None:
+    """Note members and links that do not exist, and delays that no message survives.
+
+    `carried` says whether a protocol sends its signals over the links.
+    """
     if data.get("messages") is None:
         return
     path, written = ("messages",), section(data, "messages")
+    if whole(written.get("width")) == 0:
+        for key in ("members", "topology", "links"):
+            if key in written:
+                findings.add((*path, key), f"{key}: with width 0 agents send no messages", "leave it out")
+        if not carried:
+            message = "width 0: no protocol sends its signals over these links"
+            findings.add((*path, "width"), message, "write over_messages: true under params of a protocol, or a width")
     _check_members(findings, path, written, ids)
     _check_topology(findings, path, written, ids)
     kind = _check_delay(findings, (*path, "delay"), written.get("delay", 0), data)

@@ -159,7 +159,12 @@ class Messages(Section):
         description="who receives a message: all (their mean and the newest), a ring in order of listing, all with the "
         "first, as the feeder joins them, or pairs",
     )
-    width: int = Field(4, ge=1, le=64, description="numbers in a message")
+    width: int = Field(
+        4,
+        ge=0,
+        le=64,
+        description="numbers in a message; 0: agents send none, the links are for protocols with over_messages",
+    )
     members: list[Name] = Field(
         default_factory=list, description="ids of the agents that send and receive; omitted: all learned ones"
     )

@@ -43,6 +43,7 @@ _ISLAND: Mapping[str, Any] = {
 """An outage of four ticks leaves five buses to the batteries at the last of them."""
 _TICKS, _COUNT, _MEMBERS = 8, 4, 3
 _GAP = 1e-9
+_LINKS: Mapping[str, Any] = {"delay": {"dist": "uniform", "mean": 3600, "std": 1200}, "loss": 0.2, "width": 0}
 _KINDS = ("vertical", "horizontal", "learning")
 
 
@@ -67,9 +68,10 @@ def check_protocol(name: str, **params: Any) -> None:
     """Examine a registered protocol: its entries are bounded, and environments with it run.
 
     The protocol gets three members; one that acts `in_islands` gets members that form the grid of an island for some of
-    the ticks. A few ticks with random orders must run on finite numbers; its money must sum to
-    zero with the counterparty, and so must all transfers; one environment of a batch must be as it is alone, and JAX
-    and the compiled step must give the same to 1e-9.
+    the ticks, and one with ``over_messages`` has links that are late and lossy. A few ticks with random orders must run
+    on finite numbers; its money must sum to zero with the counterparty, and so must all transfers; one environment of a
+    batch must be as it is alone, and JAX and the compiled step must give the same to 1e-9. Of a protocol of kind
+    learning the mixing alone is examined: rows that sum to one.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def check_protocol(name: str, **params: Any) -> None:
         return
     given = {"type": name, "params": params}
     agents: list[dict[str, Any]] = [{"id": f"battery_{k + 1}", **_BATTERY} for k in range(_MEMBERS)]
-    sections: dict[str, Any] = {}
+    sections: dict[str, Any] = {"messages": _LINKS} if params.get("over_messages") else {}
     if getattr(protocol, "in_islands", False):
         agents = [{**agent, "bus": "17", "params": _FORMING} for agent in agents]
         sections["network"] = _ISLAND

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON, Agent
 from powergrid.agents.device_agent import MEASURED, DeviceAgent, Reliability
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
+from powergrid.agents.protocols._links import LinkSettings
 from powergrid.agents.system_agent import SystemAgent
 from powergrid.config.agent_entries import policy_word
 from powergrid.config.build_network import outage_rows
@@ -19,7 +20,7 @@ from powergrid.config.resolve import Source, resolve, with_overrides
 from powergrid.config.schema import EnvironmentConfig
 from powergrid.config.schema_agents import Messages
 from powergrid.coordination.layers import Peers
-from powergrid.core.errors import ConfigError
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.datasets import Dataset
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.assemble import Parts, assemble
@@ -232,7 +233,8 @@ def _controllers(config: EnvironmentConfig, network: AnyNetwork, agents: Sequenc
 def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[Peers], list[Class]]:
     """Vertical protocols by coordinator, and those among peers and among learners with their members."""
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
-    vertical = {agent.id: PROTOCOLS.get(agent.protocol)(**agent.protocol_params) for agent in coordinators}
+    links = None if config.messages is None else _links(config.messages)
+    vertical = {agent.id: _protocol(agent.protocol, agent.protocol_params, links) for agent in coordinators}
     horizontal: list[Peers] = []
     learning: list[Class] = []
     named = [(listed.type, listed.params, listed.members, listed.topology) for listed in config.protocols]
@@ -240,7 +242,8 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
     if short is not None:
         kind = PROTOCOLS.get(short.protocol)
         if kind.kind == "vertical":
-            vertical.update({agent.id: kind(**short.params) for agent in coordinators if agent.protocol == "none"})
+            bare = [agent.id for agent in coordinators if agent.protocol == "none"]
+            vertical.update({id: _protocol(short.protocol, short.params, links) for id in bare})
         else:
             named.append((short.protocol, short.params, [], "full"))
     for type, params, members, topology in named:
@@ -248,8 +251,8 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
             learning.append(Class(type, PROTOCOLS.get(type)(**params), members))
             continue
         ids = list(members) or [agent.id for agent in coordinators]
-        horizontal.append(Peers(PROTOCOLS.get(type)(**params), ids, topology))
-    if config.messages is not None:
+        horizontal.append(Peers(_protocol(type, params, links), ids, topology))
+    if config.messages is not None and config.messages.width:
         ownership = Ownership(agents, vertical, horizontal)
         horizontal.append(_messages(config.messages, [*ownership.actors, *ownership.python_agents]))
     for agent in coordinators:
@@ -266,6 +269,23 @@ def _set_intervals(config: EnvironmentConfig, agents: Sequence[Agent]) -> None:
     for agent in agents:
         if by_level is not None and agent.interval_s is None and agent.id in configured:
             agent.interval_s = getattr(by_level, level_name(type(agent).level))
+
+
+def _protocol(type: str, params: Mapping[str, Any], links: LinkSettings | None) -> Any:
+    """A protocol, over the links of `messages` where its parameters say so."""
+    protocol = PROTOCOLS.get(type)(**params)
+    if not getattr(protocol.settings, "over_messages", False):
+        return protocol
+    if links is None:
+        message = f"{type}: over_messages, and there are no messages whose delay and loss it could have"
+        raise ConfigError([Issue("protocols", message, "add messages: {delay: 60, loss: 0.1, width: 0}")])
+    return protocol.over(links)
+
+
+def _links(messages: Messages) -> LinkSettings:
+    """Delay and loss of the links of messages."""
+    delay = messages.delay
+    return LinkSettings(dist=delay.dist, mean_s=delay.mean, std_s=delay.std, loss=messages.loss)
 
 
 def _messages(messages: Messages, acting: Sequence[str]) -> Peers:

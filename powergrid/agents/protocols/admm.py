@@ -23,16 +23,37 @@ has a price of its own and learns the prices of its neighbours alone,
 
 with the number of neighbours `d_i`. A member with its load `l_i` is a node, and so is each of its units, which is
 linked with its member alone.
+
+Over the links of `messages` there is one iteration in a tick, and what members know of each other is old or missing.
+The form above then keeps errors for ever: what one end of a link adds to its `y` the other one does not take off. There
+the same method has a number for each end of a link, which only an arrival changes (relaxed ADMM with relaxation 1/2:
+Bastianello, Carli, Schenato and Todescato, "Asynchronous distributed optimization over lossy networks via relaxed ADMM:
+stability and linear convergence", IEEE Trans. Automatic Control 66, 2021, algorithm 3):
+
+    p_i      <- argmin f_i(p) + (p - l_i - Z_i)^2 / (2 w_i),   Z_i = sum_j z_ij
+    price_i  <- (Z_i + l_i - p_i) / w_i
+    z_ji     <- (z_ji + q_ij) / 2 where q_ij = 2 w price_i - z_ij has arrived at j
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from powergrid.agents.protocol import Added, Channel, Context, HorizontalProtocol, Members, ProtocolSettings, Unit
+from powergrid.agents.protocol import Added, Channel, Context, HorizontalProtocol, Members, Unit
+from powergrid.agents.protocols._links import (
+    IDEAL,
+    LOST,
+    LinkSettings,
+    OverMessages,
+    Queue,
+    alike,
+    deliver,
+    tables_of,
+)
 from powergrid.core.backend import Namespace, sum_into
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
@@ -44,7 +65,7 @@ _LEAST_RISE_PER_MWH = 10.0
 """Rise of the marginal cost over the whole range of a unit, below which a penalty does not follow it."""
 
 
-class Settings(ProtocolSettings):
+class Settings(OverMessages):
     """Parameters of cooperative dispatch."""
 
     form: Literal["exchange", "consensus"] = Field(
@@ -63,15 +84,29 @@ class Settings(ProtocolSettings):
         0.0, description="marginal cost of units that burn no fuel, such as the worth of stored energy [$/MWh]"
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if self.over_messages and self.form == "exchange":
+            raise ValueError("over_messages needs form: consensus: in the exchange form everybody knows the imbalance")
+        if self.over_messages and "rounds_per_tick" in self.model_fields_set and self.rounds_per_tick != 1:
+            raise ValueError("over_messages means one iteration in a tick: leave rounds_per_tick out")
+        return self
+
 
 class Penalty(NamedTuple):
-    """Penalty [$/MWh per MW], iterations in a tick, form (1 consensus), target [MW] and whether it is given."""
+    """Penalty [$/MWh per MW], iterations in a tick, form (1 consensus), target [MW] and whether it is given.
+
+    Whether prices take their time, the length of a tick [s] and the distribution of delays concern `over_messages`.
+    """
 
     rho: float
     rounds_per_tick: float
     consensus: float
     target_mw: float
     has_target: float
+    late: float
+    dt_s: float
+    distribution: float
 
 
 class Agreement(NamedTuple):
@@ -85,12 +120,22 @@ class Agreement(NamedTuple):
         Price of each node, members before units [$/MWh], and what holds it to its neighbours' [MW].
     load_mw
         Own load of each member [MW], metered in the last tick.
+    link_mw
+        Over links that are late: `z` at the receiver of each link [MW].
+    payload, arrives, sent_at, shown, delivered
+        Of a :class:`~powergrid.agents.protocols._links.Queue` of the links among members.
     """
 
     power_mw: Array
     price_per_mwh: Array
     dual_mw: Array
     load_mw: Array
+    link_mw: Array
+    payload: Array
+    arrives: Array
+    sent_at: Array
+    shown: Array
+    delivered: Array
 
 
 class Tables(NamedTuple):
@@ -105,9 +150,15 @@ class Tables(NamedTuple):
     degree
         Number of links of each node.
     sender, receiver
-        Nodes of each directed link.
+        Nodes of each directed link, links among members before those with units.
+    reverse
+        Link in the other direction.
     unit_member
         Member of each unit.
+    ago, link_of_number, number_of_number
+        Places in the queue of the links among members, see :class:`~powergrid.agents.protocols._links.Tables`.
+    loss, low_s, span_s
+        Share lost by link among members, least delay [s] and its range [s].
     """
 
     cost_per_mwh: np.ndarray
@@ -117,7 +168,14 @@ class Tables(NamedTuple):
     degree: np.ndarray
     sender: np.ndarray
     receiver: np.ndarray
+    reverse: np.ndarray
     unit_member: np.ndarray
+    ago: np.ndarray
+    link_of_number: np.ndarray
+    number_of_number: np.ndarray
+    loss: np.ndarray
+    low_s: np.ndarray
+    span_s: np.ndarray
 
 
 class Sent(NamedTuple):
@@ -189,6 +247,38 @@ def consensus(
     return power, price, dual
 
 
+def consensus_over_links(xp: Namespace, ctx: Context, state: Agreement, load_mw: Array) -> tuple[Agreement, Array]:
+    """One iteration over links that are late and lose what is sent.
+
+    Parameters
+    ----------
+    load_mw
+        Load at the nodes [MW], ``(*batch, nodes)``.
+
+    Returns
+    -------
+    state, power_mw
+        What is kept, and the powers of the nodes [MW].
+    """
+    here, nodes, count = ctx.tables, load_mw.shape[-1], len(ctx.tables.loss)
+    weight = 1.0 / ctx.params.rho
+    held = sum_into(xp, state.link_mw, here.receiver, nodes) + load_mw
+    own = weight * here.degree
+    wanted = (held / own - here.cost_per_mwh) / (here.slope_per_mw2h + 1.0 / own)
+    power = xp.minimum(xp.maximum(wanted, here.low_mw), here.high_mw)
+    price = (held - power) / own
+    sent = 2.0 * weight * xp.take(price, here.sender, axis=-1) - xp.take(state.link_mw, here.reverse, axis=-1)
+    queue = Queue(state.payload, state.arrives, state.sent_at, state.shown, state.delivered)
+    after = deliver(xp, ctx, queue, sent[..., :count], 1.0 + 0.0 * sent[..., :count])
+    fresh = xp.where(after.sent_at > state.sent_at, after.shown, state.link_mw[..., :count])
+    arrived = xp.concatenate((fresh, sent[..., count:]), axis=-1)  # a unit is where its member is
+    link_mw = 0.5 * (state.link_mw + arrived)
+    units = state.power_mw.shape[-1]
+    kept = Agreement(power[..., nodes - units :], price, state.dual_mw, state.load_mw, link_mw,
+                     after.payload, after.arrives, after.sent_at, after.shown, after.delivered)  # fmt: skip
+    return kept, power
+
+
 @register_protocol("admm")
 class CooperativeDispatch(HorizontalProtocol):
     """Members' units cover the members' own load at the least cost, without showing their costs to anybody.
@@ -198,6 +288,7 @@ class CooperativeDispatch(HorizontalProtocol):
     that of an empty battery, is spread over all of them in the next tick. What lies beyond the limits of all units
     together is left to the utility. Units are taken as they are committed; energy limits and ramps are not part of the
     problem. Prices and powers are kept from tick to tick, so that few iterations follow a load that changes slowly.
+    With ``over_messages`` there is one iteration in a tick, over the links of `messages`.
     """
 
     Settings, Params, State = Settings, Penalty, Agreement
@@ -207,14 +298,23 @@ class CooperativeDispatch(HorizontalProtocol):
 
     def __init__(self, **params: Any):
         super().__init__(**params)
-        self._rho = 1.0
+        self._rho, self._dt_s = 1.0, 0.0
+        self._links: LinkSettings = IDEAL
+
+    def over(self, links: LinkSettings) -> CooperativeDispatch:
+        """One iteration in a tick, over links with a delay and a loss."""
+        given = self.settings.model_dump(exclude={"over_messages"})
+        found = type(self)(**{**given, "rounds_per_tick": 1})
+        found._links, found.noisy = links, not links.are_ideal  # type: ignore[misc]
+        return found
 
     def params(self) -> Penalty:
-        """Penalty, iterations, form and target."""
+        """Penalty, iterations, form, target and timing."""
         given = self.settings
         target = 0.0 if given.target_mw is None else given.target_mw
-        consensus = float(given.form == "consensus")
-        return Penalty(self._rho, float(given.rounds_per_tick), consensus, target, float(given.target_mw is not None))
+        numbers = self._rho, float(given.rounds_per_tick), float(given.form == "consensus"), target
+        timing = float(self.noisy), self._dt_s, self._links.distribution
+        return Penalty(*numbers, float(given.target_mw is not None), *timing)
 
     def entries(self, members: Members) -> Added:
         """Price and residual; the units' power is governed."""
@@ -230,12 +330,14 @@ class CooperativeDispatch(HorizontalProtocol):
         if exchanged and not members.graph.is_full:
             message = f"admm: topology {members.graph.name}: in the exchange form everybody knows the imbalance"
             raise ConfigError([Issue("protocols", message, "leave topology out, or choose form: consensus")])
+        self._dt_s = members.dt_h * 3600.0
         tables = self._tables(members, units, exchanged)
         first = len(members)
         slope, span = tables.slope_per_mw2h[first:], (tables.high_mw - tables.low_mw)[first:]
         rises = np.maximum(slope, _LEAST_RISE_PER_MWH / np.maximum(span, 1e-6))
         self._rho = self.settings.rho or 2.0 * float(np.exp(np.log(rises).mean()))
         nodes, most = first + len(units), float(np.abs([tables.low_mw, tables.high_mw]).sum())
+        queue = [len(tables.ago)] * 2 + [len(tables.loss)] * 2  # a number for each link
         return Added(
             channels=(
                 Channel("admm_price", "$/MWh", -_PRICE_PER_MWH, _PRICE_PER_MWH),
@@ -243,10 +345,17 @@ class CooperativeDispatch(HorizontalProtocol):
             ),
             governs=("p_mw",),
             tables=tables,
-            widths=(len(units), nodes, nodes, first),
+            widths=(len(units), nodes, nodes, first, len(tables.sender) if self.noisy else 0, *queue, 1),
+            draws=self._links.draws * len(tables.loss) if self.noisy else None,
             # each meter's load; in each round one to and one from each unit (exchange), or one over each directed link
             messages=first + self.settings.rounds_per_tick * (2 * len(units) if exchanged else len(tables.sender)),
         )
+
+    @classmethod
+    def initial(cls, xp: Namespace, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Agreement:
+        """Nothing is agreed, and nothing is on its way."""
+        nothing = Agreement(*(xp.zeros((*batch, width), dtype=dtype) for width in widths))
+        return nothing._replace(arrives=nothing.arrives + LOST, sent_at=nothing.sent_at - 1.0)
 
     def _tables(self, members: Members, units: list[Unit], exchanged: bool) -> Tables:
         """Costs, limits and links of the nodes."""
@@ -255,9 +364,13 @@ class CooperativeDispatch(HorizontalProtocol):
         other = self.settings.other_cost_per_mwh
         costs = [unit.cost_per_mwh if unit.burns_fuel else other for unit in units]
         above, unit = np.zeros(first), first + np.arange(len(units))
-        links = np.zeros((0, 2), int) if exchanged else members.graph.links
+        among = np.zeros((0, 2), int) if exchanged else members.graph.links
         down, up = np.stack([of, unit], axis=1), np.stack([unit, of], axis=1)
-        links = np.concatenate([links, down, up])
+        links = np.concatenate([among, down, up])
+        at = {(sender, receiver): k for k, (sender, receiver) in enumerate(links.tolist())}
+        late = len(among) if self.noisy else 0
+        number, delays = np.arange(late), alike(self._links, late)
+        queue = tables_of(delays, self._dt_s, number, number[None])
         return Tables(
             cost_per_mwh=np.concatenate([above, costs]),
             slope_per_mw2h=np.concatenate([above, [unit.slope_per_mw2h for unit in units]]),
@@ -266,7 +379,9 @@ class CooperativeDispatch(HorizontalProtocol):
             degree=np.bincount(links[:, 1], minlength=first + len(units)).astype(float),
             sender=links[:, 0],
             receiver=links[:, 1],
+            reverse=np.array([at[receiver, sender] for sender, receiver in links.tolist()], dtype=int),
             unit_member=of,
+            **{name: getattr(queue, name) for name in Tables._fields if hasattr(queue, name) and name != "sender"},
         )
 
     @staticmethod
@@ -278,19 +393,25 @@ class CooperativeDispatch(HorizontalProtocol):
             load = 0.0 * load + given.target_mw
         low = xp.sum(here.low_mw, axis=-1, keepdims=True)
         needed = xp.minimum(xp.maximum(load, low), xp.sum(here.high_mw, axis=-1, keepdims=True))
-        rounds, dual = int(given.rounds_per_tick), 1.0 * state.dual_mw
+        rounds, dual, kept = int(given.rounds_per_tick), 1.0 * state.dual_mw, state
         if given.consensus > 0.0:
             # what the utility covers, or the target, changes the load of all members alike
             own = state.load_mw + (needed - xp.sum(state.load_mw, axis=-1, keepdims=True)) / members
             own = xp.concatenate((own, 0.0 * state.power_mw), axis=-1)
-            power, price, dual = consensus(xp, here, given.rho, rounds, own, state.price_per_mwh, dual)
+            if given.late > 0.0:
+                kept, power = consensus_over_links(xp, ctx, state, own)
+                price = 1.0 * kept.price_per_mwh
+            else:
+                power, price, dual = consensus(xp, here, given.rho, rounds, own, state.price_per_mwh, dual)
             power = power[..., members:]
         else:
             power, common = exchange(xp, here, given.rho, rounds, needed, state.power_mw, state.price_per_mwh[..., :1])
             price = common + 0.0 * state.price_per_mwh
         residual = xp.sum(power, axis=-1, keepdims=True) - needed
         sent = Sent(price[..., :members], residual + 0.0 * state.load_mw)
-        return Agreement(power, price, dual, state.load_mw), sent, power
+        agreed = Agreement(power, price, dual, state.load_mw, kept.link_mw,
+                           kept.payload, kept.arrives, kept.sent_at, kept.shown, kept.delivered)  # fmt: skip
+        return agreed, sent, power
 
     @staticmethod
     def after(

@@ -12,6 +12,11 @@ Where links lose messages, members push shares of a sum and of a weight, ``s_j +
 and estimate ``s_i / g_i`` (Kempe, Dobra and Gehrke, "Gossip-based computation of aggregate information", FOCS 2003).
 What is lost stays with its sender, who receives no acknowledgement for it, so that both totals are kept. Without this
 the mean moves with every loss, because one end of a link takes a step and the other one does not.
+
+Over the links of `messages` there is one round in a tick, and shares take their time. What is on its way belongs to
+nobody but counts in both totals, so that the estimates reach the mean with delays as well (Hadjicostis and
+Charalambous, "Average consensus in the presence of delays in directed graph topologies", IEEE Trans. Automatic Control
+59, 2014).
 """
 
 from __future__ import annotations
@@ -22,7 +27,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
-from powergrid.agents.protocol import Action, Added, Channel, Context, HorizontalProtocol, Members, ProtocolSettings
+from powergrid.agents.protocol import Action, Added, Channel, Context, HorizontalProtocol, Members
+from powergrid.agents.protocols._links import IDEAL, LOST, LinkSettings, OverMessages, alike, delay_ticks
 from powergrid.core.backend import Namespace, sum_into
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
@@ -36,7 +42,7 @@ _NO_VALUE = 1e9
 """A measurement beyond this, or none at all, leaves the last value in force."""
 
 
-class Settings(ProtocolSettings):
+class Settings(OverMessages):
     """Parameters of average consensus."""
 
     value: Literal["chosen", "power", "voltage"] = Field(
@@ -63,32 +69,54 @@ class Settings(ProtocolSettings):
             raise ValueError(f"low {low:g} must be below high {high:g}")
         if not self.push_sum and self.loss == 0.0:
             raise ValueError("push_sum: false has an effect only with a loss above 0")
+        if self.over_messages and "rounds_per_tick" in self.model_fields_set and self.rounds_per_tick != 1:
+            raise ValueError("over_messages means one round in a tick: leave rounds_per_tick out")
+        if self.over_messages and self.loss > 0.0:
+            raise ValueError("over_messages has the loss of the links of messages: leave loss out")
         return self
 
 
 class Rounds(NamedTuple):
-    """Rounds in a tick, share of messages lost, whether shares are pushed, and whether all are linked with all."""
+    """Rounds in a tick, share of messages lost, whether shares are pushed, and whether all are linked with all.
+
+    Whether shares take their time, the length of a tick [s] and the distribution of delays concern `over_messages`.
+    """
 
     rounds_per_tick: float
     loss: float
     push_sum: float
     everybody: float
+    late: float
+    dt_s: float
+    distribution: float
 
 
 class Tracked(NamedTuple):
-    """Values, sums and weights of the members; an estimate is a sum over its weight."""
+    """Values, sums and weights of the members; an estimate is a sum over its weight.
+
+    Shares of both that are on their way, and the tick at which each arrives, by ticks since it was sent and link.
+    """
 
     value: Array
     total: Array
     weight: Array
+    total_on_its_way: Array
+    weight_on_its_way: Array
+    arrives: Array
 
 
 class Tables(NamedTuple):
-    """Directed links: their sender, their receiver, and the weight of Metropolis."""
+    """Directed links: their sender, their receiver, and the weight of Metropolis.
+
+    Share lost by link, least delay [s] and its range [s], of links that are late.
+    """
 
     sender: np.ndarray
     receiver: np.ndarray
     weight: np.ndarray
+    loss: np.ndarray
+    low_s: np.ndarray
+    span_s: np.ndarray
 
 
 class Choice(NamedTuple):
@@ -130,9 +158,12 @@ def track(xp: Namespace, ctx: Context, state: Tracked, value: Array) -> Tracked:
     size, links = value.shape[-1], len(here.sender)
     value = xp.where(xp.abs(value) < _NO_VALUE, value, state.value)
     total, weight = state.total + value - state.value, 1.0 * state.weight
+    if ctx.params.late > 0.0:
+        return push_over_links(xp, ctx, state, value, total)
     if ctx.params.everybody > 0.0:
         # all weights are 1 / n: the first round gives the mean
-        return Tracked(value, xp.sum(total, axis=-1, keepdims=True) / size + 0.0 * total, weight)
+        mean = xp.sum(total, axis=-1, keepdims=True) / size + 0.0 * total
+        return Tracked(value, mean, weight, state.total_on_its_way, state.weight_on_its_way, state.arrives)
     for k in range(rounds):
         if ctx.params.loss > 0.0:
             arrives = xp.where(ctx.uniform[..., k * links : (k + 1) * links] >= ctx.params.loss, here.weight, 0.0)
@@ -143,7 +174,36 @@ def track(xp: Namespace, ctx: Context, state: Tracked, value: Array) -> Tracked:
         else:
             pull = arrives * (xp.take(total, here.sender, axis=-1) - xp.take(total, here.receiver, axis=-1))
             total = total + sum_into(xp, pull, here.receiver, size)
-    return Tracked(value, total, weight)
+    return Tracked(value, total, weight, state.total_on_its_way, state.weight_on_its_way, state.arrives)
+
+
+def push_over_links(xp: Namespace, ctx: Context, state: Tracked, value: Array, total: Array) -> Tracked:
+    """One round over links with delays and losses: send shares, and take in what arrives in this tick.
+
+    Parameters
+    ----------
+    value, total
+        Values and sums of the members with the values of this tick, ``(*batch, members)``.
+    """
+    here, size, links = ctx.tables, total.shape[-1], len(ctx.tables.sender)
+    older = state.arrives.shape[-1] - links
+    sends = ctx.uniform[..., :links] >= here.loss
+    share = xp.where(sends, here.weight, 0.0)
+    sent = share * xp.take(total, here.sender, axis=-1)
+    sent_weight = share * xp.take(state.weight, here.sender, axis=-1)
+    arrival = xp.where(sends, ctx.tick + delay_ticks(xp, ctx, links), LOST)
+    flying = xp.concatenate((sent, state.total_on_its_way[..., :older]), axis=-1)
+    flying_weight = xp.concatenate((sent_weight, state.weight_on_its_way[..., :older]), axis=-1)
+    arrives = xp.concatenate((arrival, state.arrives[..., :older]), axis=-1)
+    landed, landed_weight = 0.0 * sent, 0.0 * sent_weight
+    for k in range(older // links + 1):
+        now = arrives[..., k * links : (k + 1) * links] == ctx.tick
+        landed = landed + xp.where(now, flying[..., k * links : (k + 1) * links], 0.0)
+        landed_weight = landed_weight + xp.where(now, flying_weight[..., k * links : (k + 1) * links], 0.0)
+    total = total + sum_into(xp, landed, here.receiver, size) - sum_into(xp, sent, here.sender, size)
+    weight = state.weight + sum_into(xp, landed_weight, here.receiver, size)
+    weight = weight - sum_into(xp, sent_weight, here.sender, size)
+    return Tracked(value, total, weight, flying, flying_weight, arrives)
 
 
 def _pushed(xp: Namespace, here: Tables, arrives: Array, values: Array, size: int) -> Array:
@@ -158,7 +218,8 @@ class Consensus(HorizontalProtocol):
 
     With ``value: chosen`` a member that learns chooses the number in every tick, and everybody observes the estimates
     of the same tick. ``power`` and ``voltage`` are metered: estimates of the past tick are observed. Estimates are kept
-    from tick to tick; ``rounds_per_tick`` sets how closely they follow.
+    from tick to tick; ``rounds_per_tick`` sets how closely they follow. With ``over_messages`` there is one round in a
+    tick, over the links of `messages`.
     """
 
     Settings, Params, State = Settings, Rounds, Tracked
@@ -174,40 +235,69 @@ class Consensus(HorizontalProtocol):
     def __init__(self, **params: Any):
         super().__init__(**params)
         self.noisy = self.settings.loss > 0.0  # type: ignore[misc]
-        self._everybody = False
+        self._everybody, self._dt_s = False, 0.0
+        self._links: LinkSettings = IDEAL
+
+    def over(self, links: LinkSettings) -> Consensus:
+        """One round in a tick, over links with a delay and a loss."""
+        given = self.settings.model_dump(exclude={"over_messages"})
+        found = type(self)(**{**given, "rounds_per_tick": 1})
+        found._links, found.noisy = links, not links.are_ideal  # type: ignore[misc]
+        return found
+
+    @property
+    def _late(self) -> bool:
+        return not self._links.are_ideal
 
     def params(self) -> Rounds:
-        """Rounds, loss, whether shares are pushed, and whether all are linked with all."""
+        """Rounds, loss, whether shares are pushed, whether all are linked with all, and the timing of links."""
         given = self.settings
         pushes = given.loss > 0.0 and given.push_sum
-        return Rounds(float(given.rounds_per_tick), given.loss, float(pushes), float(self._everybody))
+        numbers = float(given.rounds_per_tick), given.loss, float(pushes), float(self._everybody)
+        return Rounds(*numbers, float(self._late), self._dt_s, self._links.distribution)
 
     def entries(self, members: Members) -> Added:
         """Estimate and deviation of each member; the number to choose, if it is one."""
         unit, low, high = self.settings.unit_and_bounds
-        self._everybody = members.graph.is_full and not self.noisy
+        self._everybody, self._dt_s = members.graph.is_full and not self.noisy, members.dt_h * 3600.0
         if members.graph.is_full and self.noisy:
             self._check_draws(len(members) * (len(members) - 1))
         links = np.zeros((0, 2), int) if self._everybody else members.graph.links
         self._check_draws(len(links))
         estimate, deviation = self._sent._fields
+        delays = alike(self._links, len(links))
+        depth = delays.depth(self._dt_s) if self._late else 0
+        tables = Tables(
+            sender=links[:, 0],
+            receiver=links[:, 1],
+            weight=members.graph.metropolis if len(links) else np.zeros(0),
+            loss=delays.loss,
+            low_s=delays.low_s,
+            span_s=delays.span_s,
+        )
         return Added(
             actions=tuple(Action(name, unit, low, high) for name in self.Orders._fields),
             channels=(
                 Channel(estimate, unit, low, high, 0.5 * (low + high)),
                 Channel(deviation, unit, low - high, high - low),
             ),
-            tables=Tables(links[:, 0], links[:, 1], members.graph.metropolis if len(links) else np.zeros(0)),
-            draws=self.settings.rounds_per_tick * len(links) if self.noisy else None,
+            tables=tables,
+            widths=(*(len(members),) * 3, *(depth * len(links),) * 3),
+            draws=self._draws * len(links) if self.noisy else None,
             # where all are linked with all and nothing is lost, the first round gives the mean
             messages=len(members) * (len(members) - 1)
             if self._everybody
             else len(links) * self.settings.rounds_per_tick,
         )
 
+    @property
+    def _draws(self) -> int:
+        """Random numbers of a link in a tick."""
+        return self._links.draws if self._late else int(self.settings.rounds_per_tick)
+
     def _check_draws(self, links: int) -> None:
         """Refuse graphs with more links than losses can be drawn for."""
-        draws = links * self.settings.rounds_per_tick
+        draws = links * self._draws
         if self.noisy and draws > _MOST_DRAWS:
             message = f"{self.settings.rounds_per_tick} rounds over {links:,} lossy links are {draws:,} random numbers"
             action = f"at most {_MOST_DRAWS:,} in a tick: choose topology star, neighbours or feeder, or fewer rounds"
@@ -216,8 +306,8 @@ class Consensus(HorizontalProtocol):
     @classmethod
     def initial(cls, xp: Namespace, batch: tuple[int, ...], widths: Sequence[int], dtype: Any) -> Tracked:
         """Nothing is known, and everybody weighs one."""
-        value, total, weight = (xp.zeros((*batch, width), dtype=dtype) for width in widths)
-        return Tracked(value, total, weight + 1.0)
+        nothing = Tracked(*(xp.zeros((*batch, width), dtype=dtype) for width in widths))
+        return nothing._replace(weight=nothing.weight + 1.0, arrives=nothing.arrives + LOST)
 
 
 class ConsensusOnChoice(Consensus):

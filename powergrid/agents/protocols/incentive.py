@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -13,9 +13,18 @@ from powergrid.agents.protocol import (
     Channel,
     Context,
     Member,
+    Members,
     Position,
-    ProtocolSettings,
     VerticalProtocol,
+)
+from powergrid.agents.protocols._links import (
+    MAX_AGE_S,
+    LinkSettings,
+    OverLinks,
+    OverMessages,
+    Queue,
+    age_s,
+    deliver,
 )
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
@@ -25,7 +34,7 @@ _PRICE_BOUND = 10_000.0
 """Bound of the price with its incentive in observations [$/MWh]; market prices stay below it."""
 
 
-class Settings(ProtocolSettings):
+class Settings(OverMessages):
     """Parameters of incentives."""
 
     incentive_min_per_mwh: float = Field(-50.0, ge=-5000, le=5000, description="lowest incentive [$/MWh]")
@@ -139,3 +148,70 @@ class IncentiveProtocol(VerticalProtocol):
         share = xp.minimum(beyond / (ctx.params.full_pu - ctx.params.deadband_pu), 1.0)
         wanted = xp.where(missing_pu > 0.0, high * share, low * share)
         return Incentives(xp.minimum(xp.maximum(wanted, low), high))
+
+    def over(self, links: LinkSettings) -> IncentiveProtocol:
+        """Incentives over links with a delay and a loss; the same where they have neither."""
+        return self if links.are_ideal else IncentiveOverLinks(links, self.settings)
+
+
+class LateRates(NamedTuple):
+    """As :class:`Rates`, with the timing of the links and the incentive before anything arrives [$/MWh]."""
+
+    incentive_min_per_mwh: float
+    incentive_max_per_mwh: float
+    deadband_pu: float
+    full_pu: float
+    dt_s: float
+    distribution: float
+    max_age_s: float
+    default_per_mwh: float
+
+
+class Received(NamedTuple):
+    """As :class:`Sent`, as far as it has arrived, and its age [s]."""
+
+    incentive: Array
+    incentive_price: Array
+    incentive_age: Array
+
+
+def arrived(xp: Namespace, ctx: Context, state: Queue) -> Array:
+    """Incentive that has reached each child [$/MWh], ``(*batch, members)``."""
+    return xp.where(state.sent_at < 0.0, ctx.params.default_per_mwh, state.shown)
+
+
+class IncentiveOverLinks(OverLinks, IncentiveProtocol):
+    """The parent sends each child its incentive when it decides; what has arrived is what is paid."""
+
+    Params: ClassVar[Any] = LateRates
+    State: ClassVar[Any] = Queue
+
+    def params(self) -> LateRates:
+        """Bounds and the rule's deviations, timing, and the incentive that holds at first."""
+        low, high = self.settings.incentive_min_per_mwh, self.settings.incentive_max_per_mwh
+        timing = self._dt_s, self.links.distribution, MAX_AGE_S, min(max(0.0, low), high)
+        return LateRates(low, high, self.settings.deadband_pu, self.settings.full_pu, *timing)
+
+    def entries(self, members: Members) -> Added:  # type: ignore[override]
+        """The incentives as actions of the parent, and what each child knows of its own."""
+        added = super().entries(members)
+        age = Channel("incentive_age", "s", 0.0, MAX_AGE_S, MAX_AGE_S)
+        carried = self.carried(len(members), members.dt_h, each=True)
+        return added._replace(channels=(*added.channels, age), **carried)
+
+    @staticmethod
+    def before(  # type: ignore[override]
+        xp: Namespace, ctx: Context, state: Queue, orders: Incentives
+    ) -> tuple[Queue, Received, Array]:
+        """Send where the parent decides, and deliver."""
+        after = deliver(xp, ctx, state, orders.incentive, xp.take(ctx.due, ctx.tables.sender, axis=-1))
+        told = arrived(xp, ctx, after)
+        return after, Received(told, ctx.price_per_mwh + told, age_s(xp, ctx, after.sent_at)), ctx.governed
+
+    @staticmethod
+    def after(  # type: ignore[override]
+        xp: Namespace, ctx: Context, state: Queue, metered_mwh: Array
+    ) -> tuple[Queue, tuple[()], Paid, tuple[()]]:
+        """Pay each child for what it injected, at the incentive that it knows."""
+        paid = arrived(xp, ctx, state) * metered_mwh
+        return state, (), Paid(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()

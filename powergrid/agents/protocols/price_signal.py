@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -14,16 +14,25 @@ from powergrid.agents.protocol import (
     Channel,
     Context,
     Member,
+    Members,
     Position,
-    ProtocolSettings,
     VerticalProtocol,
+)
+from powergrid.agents.protocols._links import (
+    MAX_AGE_S,
+    LinkSettings,
+    OverLinks,
+    OverMessages,
+    Queue,
+    age_s,
+    deliver,
 )
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
 
-class Settings(ProtocolSettings):
+class Settings(OverMessages):
     """Parameters of a price signal."""
 
     price_min_per_mwh: float = Field(0.0, description="lowest price the parent may send [$/MWh]")
@@ -81,3 +90,51 @@ class PriceSignalProtocol(VerticalProtocol):
     def rule(xp: Namespace, ctx: Context, state: Any, position: Position) -> Price:
         """Pass the market price on."""
         return Price(ctx.price_per_mwh)
+
+    def over(self, links: LinkSettings) -> PriceSignalProtocol:
+        """The price over links with a delay and a loss; the same where they have neither."""
+        return self if links.are_ideal else PriceOverLinks(links, self.settings)
+
+
+class Radio(NamedTuple):
+    """Length of a tick [s], distribution of delays, largest age [s], and the price before anything arrives [$/MWh]."""
+
+    dt_s: float
+    distribution: float
+    max_age_s: float
+    default_per_mwh: float
+
+
+class Received(NamedTuple):
+    """The price that has reached each child [$/MWh], and its age [s]."""
+
+    signal_price: Array
+    signal_price_age: Array
+
+
+class PriceOverLinks(OverLinks, PriceSignalProtocol):
+    """The parent sends the price to each child when it decides; the newest one that has arrived holds there."""
+
+    Params: ClassVar[Any] = Radio
+    State: ClassVar[Any] = Queue
+
+    def params(self) -> Radio:
+        """Timing, and the price that holds at first."""
+        low, high = self.settings.price_min_per_mwh, self.settings.price_max_per_mwh
+        return Radio(self._dt_s, self.links.distribution, MAX_AGE_S, 0.5 * (low + high))
+
+    def entries(self, members: Members) -> Added:  # type: ignore[override]
+        """The price as an action of the parent, and what each child knows of it."""
+        actions, (price,) = super().entries(members)[:2]
+        age = Channel("signal_price_age", "s", 0.0, MAX_AGE_S, MAX_AGE_S)
+        carried = self.carried(len(members), members.dt_h, each=False)
+        return Added(actions=actions, channels=(price._replace(each=True), age), **carried)
+
+    @staticmethod
+    def before(  # type: ignore[override]
+        xp: Namespace, ctx: Context, state: Queue, orders: Price
+    ) -> tuple[Queue, Received, Array]:
+        """Send the price where the parent decides, and deliver."""
+        after = deliver(xp, ctx, state, orders.price, xp.take(ctx.due, ctx.tables.sender, axis=-1))
+        price = xp.where(after.sent_at < 0.0, ctx.params.default_per_mwh, after.shown)
+        return after, Received(price, age_s(xp, ctx, after.sent_at)), ctx.governed

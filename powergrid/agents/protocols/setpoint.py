@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -13,15 +13,24 @@ from powergrid.agents.protocol import (
     Channel,
     Context,
     Member,
-    ProtocolSettings,
+    Members,
     VerticalProtocol,
+)
+from powergrid.agents.protocols._links import (
+    MAX_AGE_S,
+    LinkSettings,
+    OverLinks,
+    OverMessages,
+    Queue,
+    age_s,
+    deliver,
 )
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
 
 
-class Settings(ProtocolSettings):
+class Settings(OverMessages):
     """Parameters of set points."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -40,6 +49,8 @@ class Settings(ProtocolSettings):
     def _check(self) -> Settings:
         if self.as_ == "command" and self.tracking_price_per_mwh > 0.0:
             raise ValueError("tracking_price_per_mwh has an effect only with as: reference")
+        if self.as_ == "command" and self.over_messages:
+            raise ValueError("over_messages has an effect only with as: reference: a command is no message")
         return self
 
 
@@ -115,5 +126,63 @@ class SetpointProtocol(VerticalProtocol):
     def after(xp: Namespace, ctx: Context, state: Kept, metered_mwh: Array) -> tuple[Kept, tuple[()], Paid, tuple[()]]:
         """Charge each child for what it missed."""
         missed_mwh = xp.abs(-metered_mwh - state.setpoint_mw * ctx.dt_h)
+        paid = ctx.params.tracking_price_per_mwh * missed_mwh
+        return state, (), Paid(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()
+
+    def over(self, links: LinkSettings) -> SetpointProtocol:
+        """Set points over links with a delay and a loss; the same where they have neither."""
+        return self if links.are_ideal else SetPointsOverLinks(links, self.settings)
+
+
+class LateTracking(NamedTuple):
+    """Price of missing a set point [$/MWh], and the timing of the links."""
+
+    tracking_price_per_mwh: float
+    dt_s: float
+    distribution: float
+    max_age_s: float
+
+
+class Received(NamedTuple):
+    """Set point that has reached each child [MW], injection positive, and its age [s]."""
+
+    setpoint: Array
+    setpoint_age: Array
+
+
+class SetPointsOverLinks(OverLinks, SetpointProtocol):
+    """The parent sends each child its set point when it decides; a child pays for missing what has arrived."""
+
+    Params: ClassVar[Any] = LateTracking
+    State: ClassVar[Any] = Queue
+    Orders = SetPoints
+    commands_children = False
+
+    def params(self) -> LateTracking:
+        """Price and timing."""
+        timing = self._dt_s, self.links.distribution, MAX_AGE_S
+        return LateTracking(self.settings.tracking_price_per_mwh, *timing)
+
+    def entries(self, members: Members) -> Added:  # type: ignore[override]
+        """The set points as actions of the parent, and what each child knows of its own."""
+        added = super().entries(members)
+        age = Channel("setpoint_age", "s", 0.0, MAX_AGE_S, MAX_AGE_S)
+        carried = self.carried(len(members), members.dt_h, each=True)
+        return added._replace(channels=(*added.channels, age), **carried)
+
+    @staticmethod
+    def before(  # type: ignore[override]
+        xp: Namespace, ctx: Context, state: Queue, orders: SetPoints
+    ) -> tuple[Queue, Received, Array]:
+        """Send where the parent decides, and deliver."""
+        after = deliver(xp, ctx, state, orders.setpoint, xp.take(ctx.due, ctx.tables.sender, axis=-1))
+        return after, Received(after.shown, age_s(xp, ctx, after.sent_at)), ctx.governed
+
+    @staticmethod
+    def after(  # type: ignore[override]
+        xp: Namespace, ctx: Context, state: Queue, metered_mwh: Array
+    ) -> tuple[Queue, tuple[()], Paid, tuple[()]]:
+        """Charge each child for what it missed of the set point that it knows."""
+        missed_mwh = xp.where(state.sent_at < 0.0, 0.0, xp.abs(-metered_mwh - state.shown * ctx.dt_h))
         paid = ctx.params.tracking_price_per_mwh * missed_mwh
         return state, (), Paid(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()

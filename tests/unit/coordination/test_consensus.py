@@ -58,7 +58,7 @@ def _context(links: Graph, uniform: np.ndarray | None = None, **params: Any) -> 
         frequency_hz=nothing,
         island=nothing,
     )
-    return ctx, protocol.initial(np, (), (count,) * 3, float)
+    return ctx, protocol.initial(np, (), added.widths, float)
 
 
 @settings(max_examples=200, deadline=None)
