@@ -106,7 +106,6 @@ def make_before(rows: Rows) -> Before:
         for a in range(len(start) - 1):
             if start[a] == start[a + 1]:
                 continue
-            always = False
             for lane in range(lanes):
                 works = False
                 for i in range(start[a], start[a + 1]):
@@ -118,7 +117,8 @@ def make_before(rows: Rows) -> Before:
                 put(after, first + k, get(before, first + k))
                 continue
             put(after, first + k, xp.minimum(xp.maximum(get(acts, a * width + position[k]), -1.0), 1.0))
-            if interval[a] > 1 or offset[a] > 0:
+            silenced = len(start) > 1 and start[a] < start[a + 1]
+            if interval[a] > 1 or offset[a] > 0 or silenced:
                 for lane in range(lanes):
                     if not due[who[lane], a]:
                         after[(first + k) * lanes + lane] = before[(first + k) * lanes + lane]
