@@ -123,6 +123,11 @@ class GridConnection(DeviceAgent, from_module=True):
         share, adder = self._own_tariff()
         return FEED_IN_SHARE if share is None else share, RETAIL_ADDER if adder is None else adder
 
+    @property
+    def has_tariff(self) -> bool:
+        """Whether its settings name a tariff, or a part of one."""
+        return any(part is not None for part in self._own_tariff())
+
     def take_tariff(self, feed_in_share: float, retail_adder_per_mwh: float) -> None:
         """Use a tariff where the settings name none of their own."""
         share, adder = self._own_tariff()

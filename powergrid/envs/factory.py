@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.errors import ConfigError, Issue, NetworkError, nearest
 
 if TYPE_CHECKING:
     from powergrid.config.resolve import Source
@@ -207,9 +207,16 @@ def make_functional(
 def for_training(source: Source, days: str | Sequence[int] | None = None) -> FunctionalEnv:
     """Make what a trainer needs: a functional environment, which may have agents that decide in Python.
 
-    Those run on the compiled step, so that only a roll-out with it can be used.
+    Those run on the compiled step, so that only a roll-out with it can be used; so does a network whose power flow JAX
+    does not solve, such as one with generators that hold a voltage.
     """
-    return _functional(source, 1e-6, {}, days=days, traced=False)
+    try:
+        return _functional(source, 1e-6, {}, days=days, traced=False)
+    except NetworkError:
+        from powergrid.envs.functional import FunctionalEnv
+        from powergrid.worlds.build import build
+
+        return FunctionalEnv(build(source), days=days, traced=False)
 
 
 def _functional(source: Source, tol_pu: float, overrides: dict[str, Any], **keywords: Any) -> FunctionalEnv:

@@ -42,22 +42,26 @@ def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: 
     NotCompilableError
         If ``"compiled"`` is wanted of an environment that the compiled step does not take.
     ConfigError
-        If ``"jax"`` is wanted of an environment with agents that decide in Python.
+        If ``"jax"`` is wanted of an environment with agents that decide in Python, or of a network whose power flow JAX
+        does not solve.
     """
-    from powergrid.core.errors import NotCompilableError
+    from powergrid.core.errors import ConfigError, Issue, NotCompilableError
     from powergrid.learn.compiled_roll_out import CompiledRollOut
     from powergrid.learn.jax_roll_out import JaxRollOut
     from powergrid.worlds.python_agents import refuse_on_jax
 
     world: Any = getattr(env, "world", None)
     layout: Any = getattr(world, "layout", None)  # environments of other origin have none
-    python = layout is not None and bool(layout.python_agents)
-    if python and kind == "jax":
+    elsewhere = layout is not None and world.method != "zbus"
+    on_cpu = elsewhere or (layout is not None and bool(layout.python_agents))
+    if on_cpu and kind == "jax":
         refuse_on_jax(layout, world.agents)
-    if python or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
+        message = f'the power flow of "{world.network.name}" runs on the CPU only'
+        raise ConfigError([Issue("roll_out", message, "leave roll_out out, or choose compiled")])
+    if on_cpu or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
         try:
             return CompiledRollOut(env, num_envs, ticks, critic), "compiled"
         except NotCompilableError:
-            if python or kind == "compiled":
+            if on_cpu or kind == "compiled":
                 raise
     return JaxRollOut(env, num_envs, ticks, critic), "jax"

@@ -8,6 +8,7 @@ from powergrid.agents.base import Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent
 from powergrid.config.schema import TariffConfig
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.metering import UNIT, Metering, metering, moving_branches
 from powergrid.engine.assembly.ownership import Ownership
@@ -50,6 +51,8 @@ def add_meters(
     ------
     NetworkError
         If a metered branch does not separate what lies behind it from the source.
+    ConfigError
+        If a meter has a tariff, and a market on the network settles its energy.
     """
     units = [
         agent
@@ -83,7 +86,7 @@ def add_meters(
             unit.own_bill = True
         else:
             meters.append(_meter(unit, UNIT + unit.id))
-    _settle(meters, tariff)
+    _settle(meters, tariff, ownership)
     return list(meters[configured:])
 
 
@@ -93,7 +96,17 @@ def _meter(owner: Agent, place: str) -> GridConnection:
     return meter
 
 
-def _settle(meters: Iterable[GridConnection], tariff: TariffConfig) -> None:
-    """Set the tariff of meters that have none of their own."""
+def _settle(meters: Iterable[GridConnection], tariff: TariffConfig, ownership: Ownership) -> None:
+    """Set the tariff of meters that have none of their own.
+
+    Who trades on the network pays its prices alone: the market price of the data stands for those that are not known
+    yet, such as the price at which stored energy is settled.
+    """
     for meter in meters:
-        meter.take_tariff(tariff.feed_in_share, tariff.retail_adder)
+        if ownership.payer(meter) not in ownership.on_network:
+            meter.take_tariff(tariff.feed_in_share, tariff.retail_adder)
+        elif meter.has_tariff:
+            message = f'the tariff of meter "{meter.id}" has no effect: a market on the network settles its energy'
+            raise ConfigError([Issue("agents", message, "leave the tariff out")])
+        else:
+            meter.take_tariff(1.0, 0.0)

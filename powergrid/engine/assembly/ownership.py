@@ -49,6 +49,10 @@ class Ownership:
         members = {id for peers in horizontal for id in peers.members}
         speakers = {id for peers in horizontal if peers.protocol.speaks for id in peers.members}
         speakers |= {id for agent in agents if members_send(vertical.get(agent.id)) for id in _told(agent)}
+        self.on_network = {
+            id for agent in agents if _on_network(vertical.get(agent.id)) for id in (agent.id, *_told(agent))
+        }
+        """Members and operators of a market on the network, who pay its prices and no tariff."""
         self._settled = {id for agent in agents if _settles(vertical.get(agent.id)) for id in _told(agent)}
         self._commanded = {
             agent.id: commanded_fields(agent, [vertical.get(above.id) for above in agent.ancestors()])
@@ -129,6 +133,11 @@ def pays(protocol: Any) -> bool:
 def _settles(protocol: Any) -> bool:
     """Whether the bills of the children of a vertical protocol's parent are settled by it."""
     return protocol is not None and protocol.settles_bills
+
+
+def _on_network(protocol: Any) -> bool:
+    """Whether a vertical protocol settles all energy that passes the network."""
+    return protocol is not None and protocol.settles_source
 
 
 def _told(agent: Any) -> list[str]:

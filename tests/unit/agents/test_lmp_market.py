@@ -386,6 +386,54 @@ def test_status_is_that_of_the_clearing() -> None:
     assert lmp_market._NOT_CONVERGED == markets.NOT_CONVERGED
 
 
+def test_stored_energy_is_settled_at_the_price_of_the_market() -> None:
+    """Not at a retail price that nobody pays here: filling up would be free energy."""
+    config = feeder(BATTERY, GENERATOR)
+    env = powergrid.make(config, backend="numpy")
+    assert "settlement_per_mwh:0 [$/MWh]" in env.observation_labels("ess")
+    meter = {"id": "meter", "type": "GridConnection", "params": {"retail_adder_per_mwh": 30.0}}
+    config["agents"].insert(0, meter)
+    config["agents"][-1]["sub_agents"].append("meter")
+    refused(config, 'the tariff of meter "meter" has no effect')
+
+
+@pytest.mark.parametrize("backend", ["numpy", "fused"])
+def test_the_market_knows_which_units_are_out_of_service(backend: str) -> None:
+    failing = {**GENERATOR, "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 1.0}, "failures": {}}
+    env = powergrid.make(feeder(BATTERY, failing), backend=backend)
+    out = [{"device": "dg", "start": 3600, "duration": 7200}]
+    env.reset(seed=0, options={"device_outages": out})
+    at, delivered = env.world.layout.units.index("dg"), []
+    for _ in range(4):
+        env.step({"ess": np.array([0.0, -1.0, 0.0])})
+        delivered.append(float(env.output.p_mw[at]))
+        assert signals(env)["dg.cleared"] == pytest.approx(delivered[-1], abs=1e-9)
+    np.testing.assert_allclose(delivered, [0.4, 0.0, 0.0, 0.4], atol=1e-5)
+
+
+def test_lines_of_the_transmission_preset_fill_up() -> None:
+    env = powergrid.make("iso_case30", backend="numpy")
+    env.reset(seed=0, options={"day": 75})
+    spread = []
+    for _ in range(24):
+        env.step(env.policy_actions("rule_based"))
+        spread.append(float(np.ptp(env._state.layers[0].price_per_mwh)))
+        assert env.output.flow.converged
+        assert signals(env)["iso.market_status"] == markets.SOLVED
+        assert env.output.flow.v_pu.min() > 0.95
+        assert env.output.transfers.sum() == pytest.approx(0.0, abs=1e-9)
+    assert 0.2 < np.mean(np.array(spread) > 1.0) < 0.9
+
+
+def test_the_example_runs() -> None:
+    env = powergrid.make("configs/lmp_market.yaml", backend="numpy")
+    assert env.possible_agents == ["solitude", "brighton", "ess_1"]
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(env.policy_actions("rule_based"))
+        assert env.output.flow.converged
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("params", [{"model": "lindistflow"}, {"model": "copper_plate", "as": "reference"}])
 def test_it_is_the_same_in_every_form(params: dict[str, Any]) -> None:
