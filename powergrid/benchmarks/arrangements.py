@@ -239,6 +239,8 @@ def _check(arrangement: Arrangement, meters: set[Any]) -> None:
     if world.layout.actors:
         named = ", ".join(f'"{id}"' for id in world.layout.actors)
         raise ArgumentError(f"{arrangement.name}: outside code would have to act for {named}")
+    if any(layer.market is not None for layer in world.layout.coordination.layers):
+        raise ArgumentError(f"{arrangement.name}: a market on the network takes the place of all tariffs")
     if _meters(world) != meters:
         raise ArgumentError(f"{arrangement.name}: energy passes other paying meters than without coordination")
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from powergrid.coordination.layers import Layer
-from powergrid.core.errors import NetworkError
 from powergrid.engine.layout import Family, Layout
 from powergrid.networks.terminals import node_of_place
 from powergrid.planning.dispatch import Meter
@@ -45,25 +44,18 @@ class MeterPlace(NamedTuple):
 
 
 def markets(layout: Layout) -> dict[str, Layer]:
-    """The protocols that settle the bills of their members, by the name of their market."""
-    settling = (layer for layer in layout.coordination.layers if layer.protocol.settles_bills)
+    """The protocols that settle the bills of their members by tariffs and trades, by the name of their market.
+
+    Members of a market on the network pay for energy as if at a tariff, which is the market price of the data.
+    """
+    layers = layout.coordination.layers
+    settling = (layer for layer in layers if layer.protocol.settles_bills and layer.market is None)
     return {f"market_{m}": layer for m, layer in enumerate(settling)}
 
 
 def meter_places(world: World) -> list[MeterPlace]:
-    """Every meter at which accounts pay for energy; members of a market pay once for each of their places.
-
-    Raises
-    ------
-    NetworkError
-        If a market on the network settles energy: its prices follow from what everybody offers.
-    """
+    """Every meter at which accounts pay for energy; members of a market pay once for each of their places."""
     layout, metering = world.layout, world.layout.meters.zones
-    if any(layer.market is not None for layer in layout.coordination.layers):
-        raise NetworkError(
-            "a market on the network settles energy: its prices follow from what everybody offers, and no meter has a "
-            "tariff that a plan or a bound could use"
-        )
     trading = markets(layout)
     members = {int(account): market for market, layer in trading.items() for account in layer.accounts[:-1]}
     place_of = {agent.id: getattr(agent, "bus", "") for agent in world.agents}

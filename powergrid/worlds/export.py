@@ -144,6 +144,11 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
             "the episode has switches or outages, with which a meter measures no fixed part of the network"
         )
     layout = world.layout
+    if any(layer.market is not None for layer in layout.coordination.layers):
+        raise NetworkError(
+            "a market on the network makes the prices of the episode: they follow from what everybody offers, and no "
+            "meter has a tariff"
+        )
     table, ticks = world.table, layout.settings.episode_length
     rows = table[day * world.ticks_per_day + np.arange(ticks)][:, : len(layout.columns.series)]
     key = random.fold_in(np, random.key_from_seed(np, np.array(checked_seed(seed), dtype=np.uint64)), np.array(0))

@@ -188,6 +188,7 @@ def close(
         Signals that replace the market price.
     """
     _refuse_two_markets(opened)
+    _refuse_paying_twice(opened)
     tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
     for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
         layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
@@ -202,6 +203,18 @@ def _refuse_two_markets(opened: Sequence[Opened]) -> None:
     if len(owners) > 1:
         message = f'both "{owners[0]}" and "{owners[1]}" clear a market on the network'
         raise ConfigError([Issue("protocol", message, "let one operator clear it, with all members below it")])
+
+
+def _refuse_paying_twice(opened: Sequence[Opened]) -> None:
+    """Refuse members of two protocols that settle the energy of their meters."""
+    settled: dict[str, str] = {}
+    for item in opened:
+        for member in item.members if item.protocol.settles_bills else ():
+            name = type(item.protocol).__name__
+            if member.id in settled:
+                message = f'both {settled[member.id]} and {name} settle the energy of "{member.id}"'
+                raise ConfigError([Issue("protocols", message, "make it a member of one of them")])
+            settled[member.id] = name
 
 
 def _layer(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import powergrid
+from powergrid.core.errors import ConfigError
 from powergrid.testing import check_policy, check_protocol
 from tests.unit.coordination import strange  # noqa: F401  (registers protocols and policies)
 
@@ -115,3 +116,10 @@ def test_orders_by_rule_to_a_governing_protocol_govern_all_the_same() -> None:
     env.reset(seed=0)
     env.step({"ess_2": np.zeros(env.action_space("ess_2").shape, np.float32)})
     assert env.output.p_mw[0] == pytest.approx(0.125, abs=1e-6)  # the middle of the range of shares
+
+
+def test_energy_is_settled_by_one_protocol() -> None:
+    agents = [{"id": f"ess_{k}", **BATTERY, "policy": "learned"} for k in (1, 2)]
+    protocols = [{"type": name, "members": ["ess_1", "ess_2"]} for name in ("p2p_trading", "mid_market")]
+    with pytest.raises(ConfigError, match='settle the energy of "ess_1"'):
+        powergrid.make({"name": "twice", "network": "ieee13", "agents": agents, "protocols": protocols})
