@@ -27,6 +27,12 @@ from powergrid.core.types import Array, Entry
 class ProtocolSettings(NumberSettings):
     """Base of a protocol's parameters."""
 
+    @property
+    def changed(self) -> set[str]:
+        """Parameters that are given with another value than their default, which have to have an effect."""
+        fields = type(self).model_fields
+        return {name for name in self.model_fields_set if getattr(self, name) != fields[name].default}
+
 
 class NoColumns(NamedTuple):
     """Columns of a protocol that has none."""

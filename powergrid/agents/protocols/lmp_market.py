@@ -112,13 +112,14 @@ class Settings(ProtocolSettings):
             raise ValueError(f"store_price_min_per_mwh {low} must be below store_price_max_per_mwh {high}")
         if not self.v_min_pu < self.v_max_pu:
             raise ValueError(f"v_min_pu {self.v_min_pu} must be below v_max_pu {self.v_max_pu}")
-        idle = [name for name in _RADIAL_ONLY if name in self.model_fields_set and self.model != "lindistflow"]
-        idle += [name for name in _NETWORK_ONLY if name in self.model_fields_set and self.model == "copper_plate"]
+        changed = self.changed
+        idle = [name for name in _RADIAL_ONLY if name in changed and self.model != "lindistflow"]
+        idle += [name for name in _NETWORK_ONLY if name in changed and self.model == "copper_plate"]
         if idle:
             raise ValueError(f"{', '.join(idle)}: without effect with model: {self.model}; leave out")
-        if "reserve_shortage_per_mwh" in self.model_fields_set and not self.reserve_mw:
+        if "reserve_shortage_per_mwh" in changed and not self.reserve_mw:
             raise ValueError("reserve_shortage_per_mwh has an effect only with reserve_mw; leave it out")
-        if self.export_mw == 0 and "export_spread_per_mwh" in self.model_fields_set:
+        if self.export_mw == 0 and "export_spread_per_mwh" in changed:
             raise ValueError("export_spread_per_mwh has no effect with export_mw: 0; leave it out")
         return self
 

@@ -68,7 +68,7 @@ class Settings(ProtocolSettings):
                 raise ValueError(f"v_pu {list(self.v_pu)} must rise: v1 < v2 <= v3 < v4")
             if first < 0.5 or fourth > 1.5:
                 raise ValueError(f"v_pu {list(self.v_pu)} must lie between 0.5 and 1.5 pu")
-        if self.form == "local" and "rounds_per_tick" in self.model_fields_set:
+        if self.form == "local" and "rounds_per_tick" in self.changed:
             raise ValueError("rounds_per_tick is for form: distributed; with form: local units send nothing")
         return self
 

@@ -15,7 +15,8 @@ from powergrid.core import random
 from powergrid.testing import check_protocol
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
-from tests.unit.coordination import strange  # noqa: F401  (registers protocols and policies)
+
+import strange  # noqa: F401  isort: skip  (registers protocols and policies)
 
 TICKS, COUNT = 12, 11
 PRESETS = Path(powergrid.config.__file__).parent / "presets"

@@ -17,7 +17,8 @@ from powergrid.core import graph
 from powergrid.core.errors import ConfigError, NetworkWarning
 from powergrid.core.graph import Graph
 from powergrid.testing import check_protocol
-from tests.unit.coordination import strange  # noqa: F401  (registers protocols and policies)
+
+import strange  # noqa: F401  isort: skip  (registers protocols and policies)
 
 F_HZ, TICK_S, DAY = 60.0, 30, 30
 STIFFNESS = np.array([0.4 / 0.05, 0.6 / 0.04, 0.2 / 0.02]) / F_HZ  # 1 / m [MW/Hz]

@@ -10,7 +10,8 @@ import pytest
 import powergrid
 from powergrid.core.errors import ConfigError
 from powergrid.testing import check_policy, check_protocol
-from tests.unit.coordination import strange  # noqa: F401  (registers protocols and policies)
+
+import strange  # noqa: F401  isort: skip  (registers protocols and policies)
 
 BATTERY = {"type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0, "max_p_mw": 0.25}}
 
