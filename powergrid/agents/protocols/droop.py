@@ -67,7 +67,7 @@ class Settings(ProtocolSettings):
     def _consistent(self) -> Settings:
         if self.restores != "frequency":
             raise ValueError(f'restores: "{self.restores}" is not possible, only "frequency": {_HELD}')
-        if self.delay_s > 0.0 and "rounds_per_tick" in self.model_fields_set and self.rounds_per_tick > 1:
+        if self.delay_s > 0.0 and "rounds_per_tick" in self.changed and self.rounds_per_tick > 1:
             raise ValueError(
                 f"rounds_per_tick {self.rounds_per_tick} and delay_s {self.delay_s:g}: messages that take time "
                 "allow one round a tick; leave rounds_per_tick out"

@@ -239,6 +239,11 @@ def test_wrong_settings_are_refused(params: dict[str, Any], message: str) -> Non
         SecondaryFrequencyControl(**params)
 
 
+def test_settings_as_they_are_written_out_are_read_again() -> None:
+    settings = SecondaryFrequencyControl(delay_s=60.0).settings
+    assert SecondaryFrequencyControl(**settings.model_dump()).settings == settings
+
+
 def test_members_that_form_no_grid_are_refused_by_name() -> None:
     config = world(list("abc"))
     config["agents"][1]["params"]["grid_forming"] = False
