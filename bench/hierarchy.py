@@ -117,7 +117,14 @@ def many_environments(source: Mapping[str, Any]) -> Run:
 def hierarchy(repeats: int) -> Table:
     """Time of a step with hierarchy and messages over that without."""
     table = Table(title="processor time of one environment's step, 100 batteries \\[us]; in brackets over flat")
-    for header in ("environment", "numbers observed", "PettingZoo", f"one of {COUNT}", "messages delivered per tick"):
+    for header in (
+        "environment",
+        "agents",
+        "numbers observed",
+        "PettingZoo",
+        f"one of {COUNT}",
+        "messages delivered per tick",
+    ):
         table.add_column(header, justify="left" if header == "environment" else "right", overflow="fold")
     rows = {
         "flat": flat(),
@@ -129,10 +136,10 @@ def hierarchy(repeats: int) -> Table:
     batch = [cost / COUNT for cost in least([many_environments(source) for source in rows.values()], repeats)]
     for k, (name, source) in enumerate(rows.items()):
         env = powergrid.make(source)
-        widest = max(env.observation_space(agent).shape[0] for agent in env.possible_agents)
+        seen = sum(env.observation_space(agent).shape[0] for agent in env.possible_agents)
         cells = [f"{1e6 * costs[k]:.1f} ({costs[k] / costs[0]:.2f})" for costs in (alone, batch)]
         delivered = f"{delivered_per_tick(source):.1f}" if "messages" in source else "0"
-        table.add_row(name, f"{len(env.possible_agents)} x {widest}", *cells, delivered)
+        table.add_row(name, f"{len(env.possible_agents)}", f"{seen:,}", *cells, delivered)
     return table
 
 
