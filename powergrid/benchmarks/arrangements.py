@@ -8,6 +8,7 @@ local policy in all arrangements. Coordinators are those that have devices of th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from powergrid.agents.device_agent import DeviceAgent
 from powergrid.agents.grid_agent import GridAgent
 from powergrid.config.resolve import ResolvedConfig, Source, resolve, with_overrides
 from powergrid.coordination.deciders import OUTSIDE
+from powergrid.coordination.layers import Layer
 from powergrid.core.errors import ArgumentError, PowerGridError
 from powergrid.plugins.registries import PROTOCOLS
 from powergrid.worlds.billing import meter_places
@@ -227,7 +229,7 @@ def arrangements(community: Community, wanted: tuple[str, ...] = ()) -> tuple[li
     return found, unfit
 
 
-def _check(arrangement: Arrangement, meters: set[Any]) -> None:
+def _check(arrangement: Arrangement, meters: Any) -> None:
     """Refuse what cannot be compared.
 
     Raises
@@ -337,8 +339,14 @@ def _ways(community: Community, kind: Any, protocol: dict[str, Any], label: str)
     except ValidationError:
         community.arranged(keys, protocols=peers)  # names every fault of the parameters
         raise
-    ruled = community.arranged(keys, decides=made.speaks, protocols=peers)
-    layers = build(ruled).layout.coordination.layers
+    try:
+        ruled = community.arranged(keys, decides=made.speaks, protocols=peers)
+        layers = build(ruled).layout.coordination.layers
+    except PowerGridError:
+        if vertical and any(layer.market is not None for layer in _below_one(community, protocol)):
+            message = "it settles energy at prices of its own in place of the tariff, so that bills cannot be compared"
+            raise ArgumentError(message) from None
+        raise
     commands = vertical and made.commands_children
     if not layers and not commands:
         raise ArgumentError("it adds nothing to a world without coordination")
@@ -357,9 +365,22 @@ def _ways(community: Community, kind: Any, protocol: dict[str, Any], label: str)
     return found
 
 
-def _meters(world: World) -> set[tuple[str, tuple[str, ...]]]:
-    """Meters at which accounts pay, with the units whose energy each measures first."""
-    return {(place.name, place.units) for place in meter_places(world)}
+def _below_one(community: Community, protocol: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """Layers of a vertical protocol that one operator above all coordinators owns; none where that cannot be."""
+    operator = {"id": _CENTRE, "type": "SystemAgent", "policy": RULE, "sub_agents": community.members}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a world that nobody plays
+        try:
+            return build(community.arranged({}, above=({**operator, "protocol": protocol},))).layout.coordination.layers
+        except PowerGridError:
+            return ()
+
+
+def _meters(world: World) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """Places at which accounts pay for energy, and the first of them that measures each unit."""
+    zones = world.layout.meters.zones
+    paying = frozenset(agent.bus for agent in world.agents if isinstance(agent, DeviceAgent) and agent.role == "meter")
+    return paying, frozenset((unit, zones.places[place] if place >= 0 else "") for unit, place in zones.of_unit.items())
 
 
 def _reason(error: PowerGridError) -> str:

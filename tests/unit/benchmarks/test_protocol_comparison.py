@@ -128,6 +128,8 @@ def test_a_registered_protocol_is_found_and_what_does_not_fit_says_why():
     assert strange.Fund.__module__  # it is registered, and nothing in the package knows its name
     assert '"pv_1" cannot promise power' in unfit["reserve"]
     assert "learned agents" in unfit["messages"]
+    assert "nobody learns" in unfit["federated"]
+    assert "in place of the tariff" in unfit["lmp_market"]
 
 
 @pytest.mark.parametrize(
