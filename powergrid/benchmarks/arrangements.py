@@ -32,6 +32,8 @@ RULE = "rule_based"
 _CENTRE = "central_planner"
 _TIMES = ("interval", "offset")
 """Keys that an agent without decisions may not have."""
+_OWN_PRICES = "it settles energy at prices of its own in place of the tariff, so that bills cannot be compared"
+"""Reason why markets on the network do not fit."""
 
 
 class Arrangement(NamedTuple):
@@ -242,7 +244,7 @@ def _check(arrangement: Arrangement, meters: Any) -> None:
         named = ", ".join(f'"{id}"' for id in world.layout.actors)
         raise ArgumentError(f"{arrangement.name}: outside code would have to act for {named}")
     if any(layer.market is not None for layer in world.layout.coordination.layers):
-        raise ArgumentError(f"{arrangement.name}: a market on the network takes the place of all tariffs")
+        raise ArgumentError(f"{arrangement.name}: {_OWN_PRICES}")
     if _meters(world) != meters:
         raise ArgumentError(f"{arrangement.name}: energy passes other paying meters than without coordination")
 
@@ -344,8 +346,7 @@ def _ways(community: Community, kind: Any, protocol: dict[str, Any], label: str)
         layers = build(ruled).layout.coordination.layers
     except PowerGridError:
         if vertical and any(layer.market is not None for layer in _below_one(community, protocol)):
-            message = "it settles energy at prices of its own in place of the tariff, so that bills cannot be compared"
-            raise ArgumentError(message) from None
+            raise ArgumentError(_OWN_PRICES) from None
         raise
     commands = vertical and made.commands_children
     if not layers and not commands:

@@ -88,7 +88,7 @@ class Settings(OverMessages):
     def _check(self) -> Settings:
         if self.over_messages and self.form == "exchange":
             raise ValueError("over_messages needs form: consensus: in the exchange form everybody knows the imbalance")
-        if self.over_messages and "rounds_per_tick" in self.model_fields_set and self.rounds_per_tick != 1:
+        if self.over_messages and "rounds_per_tick" in self.changed and self.rounds_per_tick != 1:
             raise ValueError("over_messages means one iteration in a tick: leave rounds_per_tick out")
         return self
 

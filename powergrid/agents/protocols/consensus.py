@@ -69,7 +69,7 @@ class Settings(OverMessages):
             raise ValueError(f"low {low:g} must be below high {high:g}")
         if not self.push_sum and self.loss == 0.0:
             raise ValueError("push_sum: false has an effect only with a loss above 0")
-        if self.over_messages and "rounds_per_tick" in self.model_fields_set and self.rounds_per_tick != 1:
+        if self.over_messages and "rounds_per_tick" in self.changed and self.rounds_per_tick != 1:
             raise ValueError("over_messages means one round in a tick: leave rounds_per_tick out")
         if self.over_messages and self.loss > 0.0:
             raise ValueError("over_messages has the loss of the links of messages: leave loss out")
