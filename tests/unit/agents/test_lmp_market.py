@@ -203,6 +203,20 @@ def test_compiled_and_batched_steps_are_those_of_numpy() -> None:
         np.testing.assert_allclose(fused._state.signals, plain._state.signals, atol=1e-8)
 
 
+def test_both_methods_give_the_same_dispatch_and_prices() -> None:
+    envs = [powergrid.make(pjm(tuple(PJM), clearing=name), backend="numpy") for name in ("highs", "ipm")]
+    actions = np.random.default_rng(4).uniform(-1.0, 1.0, (3, len(PJM), 2))
+    actions[..., 1] = np.abs(actions[..., 1])
+    for env in envs:
+        env.reset(seed=0)
+    for tick in range(3):
+        for env in envs:
+            env.step(dict(zip(PJM, actions[tick], strict=True)))
+        first, second = (env._state.layers[0] for env in envs)
+        np.testing.assert_allclose(first.price_per_mwh, second.price_per_mwh, atol=1e-4)
+        np.testing.assert_allclose(first.set_mw, second.set_mw, atol=1e-4 * 1000.0)
+
+
 def test_energy_and_reserve_share_capacity() -> None:
     """1530 MW can serve 550 MW and hold 980 MW of the 990 MW that are required."""
     env = powergrid.make(pjm(network={"load_scale": 0.55}, model="copper_plate", reserve_mw=990.0), backend="numpy")
