@@ -15,7 +15,7 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 import powergrid
 from powergrid.config.sources import preset_names
 from powergrid.core import random
-from powergrid.core.errors import ActionError
+from powergrid.core.errors import ActionError, NetworkError
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 
@@ -30,6 +30,9 @@ FIXED_INFO = {"cost", "costs", "money", "converged", "due", "due_next", "availab
 
 LARGE = {"feeder_100_agents", "feeder_1000_agents", "voltage_control_34", "ieee34_multi"}
 """Presets whose every step takes long on NumPy and JAX, or whose likes are here."""
+
+ON_THE_CPU = {"iso_case30"}
+"""Presets whose generators hold voltages, which the power flow on JAX refuses."""
 
 
 @pytest.fixture(
@@ -252,6 +255,10 @@ def test_numpy_and_jax_play_the_same_episode(preset):
     jax = pytest.importorskip("jax")
     from powergrid.core.backend import jax_float64
 
+    if preset in ON_THE_CPU:
+        with pytest.raises(NetworkError, match="generators at a set voltage"):
+            powergrid.make_functional(preset)
+        return
     simulation = Simulation(build(preset, tol_pu=1e-11))
     layout = simulation.layout
     seed, day = random.key_from_seed(np, np.array(3)), np.array(180, dtype=np.int32)
