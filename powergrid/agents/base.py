@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -28,6 +28,22 @@ PYTHON = "python"
 
 Observability = Literal["local", "local+communication", "neighbours", "full"]
 """How much an agent observes; each includes what the one before it does."""
+
+
+class Presence(NamedTuple):
+    """When an agent joins an episode and when it leaves.
+
+    Attributes
+    ----------
+    joins_s, leaves_s
+        Earliest and latest time after the start of the episode [s]; `leaves_s` is ``None`` for an agent that stays.
+    lifetime_h
+        Mean of the exponential time for which it stays, besides [h]; ``None`` for no such end.
+    """
+
+    joins_s: tuple[float, float] = (0.0, 0.0)
+    leaves_s: tuple[float, float] | None = None
+    lifetime_h: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +157,8 @@ class Agent:
         What each number of its observation and action is, with its unit.
     decisions
         Owner and entry, with its physical range, of each number of its action.
+    presence
+        When it joins and leaves; ``None`` for an agent that is there in all episodes from their start to their end.
     make_policy
         Makes the object that decides for it in one environment, of agents with the policy ``"python"``.
     policy_object
@@ -182,6 +200,7 @@ class Agent:
         self.observation_space: Box | None = None
         self.action_space: Box | None = None
         self.decisions: tuple[tuple[str, Entry], ...] = ()
+        self.presence: Presence | None = None
         self.make_policy: Callable[[], Any] | None = None
         self.policy_object: Any = None
         self._decide: Decide | None = None

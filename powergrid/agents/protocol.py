@@ -63,14 +63,18 @@ class Member(NamedTuple):
         ``p_mw`` alone is governed.
     forming_mva
         Rating of its units that can form the grid of an island [MVA].
-    may_fail
-        Its units that may be out of service.
     dispatched
         Its units that the protocol dispatches, in the order of their commands among those of `Context.governed`.
     bus
         Row of the bus at which it meets the network.
     inverters
         Its units that offer reactive power.
+    injecting
+        Names of its units that inject, in the order of `Context.works`.
+    firm_mw
+        What each of these can inject at any time [MW]; 0 for those that can promise nothing.
+    may_be_absent
+        Whether it may join an episode late, or leave it.
     """
 
     id: str
@@ -80,10 +84,12 @@ class Member(NamedTuple):
     not_firm: tuple[str, ...] = ()
     units: tuple[Unit, ...] = ()
     forming_mva: float = 0.0
-    may_fail: tuple[str, ...] = ()
     dispatched: tuple[Unit, ...] = ()
     bus: int = 0
     inverters: tuple[Inverter, ...] = ()
+    injecting: tuple[str, ...] = ()
+    firm_mw: tuple[float, ...] = ()
+    may_be_absent: bool = False
 
 
 class Members(tuple[Member, ...]):
@@ -121,6 +127,11 @@ class Members(tuple[Member, ...]):
         made.graph, made.dt_h, made.f_hz = graph, dt_h, f_hz
         made.source_bus, made.buses = source_bus, buses
         return made
+
+    @property
+    def of_injecting(self) -> np.ndarray:
+        """Member of each unit that injects, in the order of `Context.works`."""
+        return np.array([k for k, member in enumerate(self) for _ in member.injecting], dtype=int)
 
 
 Meaning = Literal["", "price", "price_share", "power"]
@@ -274,6 +285,9 @@ class Context(NamedTuple):
     market
         The :class:`~powergrid.agents.market.MarketView` of a protocol with a market, in `rule`, `abstain` and `before`;
         else ``None``.
+    works
+        1 for each unit that injects and is in service in this tick, 0 for one that is out,
+        ``(*batch, units of all members)``: member by member.
     """
 
     params: Any
@@ -290,6 +304,7 @@ class Context(NamedTuple):
     uniform: Array
     frequency_hz: Array
     island: Array
+    works: Array
     market: Any = None
 
 

@@ -16,6 +16,7 @@ from powergrid.config.check_failures import check_failures
 from powergrid.config.check_intervals import check_intervals
 from powergrid.config.check_meters import check_meters
 from powergrid.config.check_network import Grid
+from powergrid.config.check_presence import check_presence
 from powergrid.config.check_protocols import check_protocol
 from powergrid.config.findings import Findings, choices, field_names, known_names, quoted, text
 from powergrid.config.python_policies import check_policy_mapping
@@ -39,6 +40,7 @@ def check_agents(findings: Findings, data: dict[str, Any], grid: Grid) -> list[A
         _check_role(findings, agent, grid)
     check_intervals(findings, data, agents)
     check_failures(findings, agents)
+    check_presence(findings, data, agents)
     _check_once_moved(findings, agents, grid)
     _check_ids(findings, agents)
     _check_hierarchy(findings, agents)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from powergrid.agents.base import Observability
-from powergrid.config.schema_types import Name, Section, defaults, from_text
+from powergrid.config.schema_types import Name, Section, defaults, from_text, same_twice
 
 
 def _once_each(phases: str) -> str:
@@ -58,6 +58,30 @@ class Failures(Section):
         return self
 
 
+class PresenceConfig(Section):
+    """When an agent joins an episode and leaves it for good; ``{}`` where only a schedule at reset says when."""
+
+    joins: Annotated[
+        tuple[float, float], BeforeValidator(same_twice, json_schema_input_type=tuple[float, float] | float)
+    ] = Field((0.0, 0.0), description="time after the start of the episode [s], or earliest and latest time")
+    leaves: (
+        Annotated[tuple[float, float], BeforeValidator(same_twice, json_schema_input_type=tuple[float, float] | float)]
+        | None
+    ) = Field(None, description="the same of its end; omitted: it stays")
+    lifetime_h: float | None = Field(
+        None, gt=0, description="mean of the exponential time for which it stays [h]; omitted: no such end"
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> PresenceConfig:
+        for name, times in (("joins", self.joins), ("leaves", self.leaves)):
+            if times is not None and not 0 <= times[0] <= times[1]:
+                raise ValueError(f"{name} {list(times)} must be two times in order, from 0 on")
+        if self.leaves is not None and not self.joins[1] < self.leaves[0]:
+            raise ValueError(f"leaves {self.leaves[0]:g} must be after joins {self.joins[1]:g}")
+        return self
+
+
 class AgentConfig(Section):
     """One agent: a device, a coordinator of devices or an operator above the coordinators.
 
@@ -96,6 +120,9 @@ class AgentConfig(Section):
     )
     offset: int = Field(0, ge=0, description="time of its first decision [s], less than its interval")
     failures: Failures | None = Field(None, description="outages of a device; omitted: it never fails")
+    presence: PresenceConfig | None = Field(
+        None, description="when it joins and leaves; omitted: it is there in the whole episode"
+    )
     observability: Observability = Field(
         "local+communication",
         description="local: its devices, area, prices and what agents above it send; local+communication: also what it "

@@ -90,6 +90,12 @@ class Layer:
         Number of the first injecting unit of each member, -1 for none, ``(m,)``.
     f_hz
         Nominal frequency [Hz].
+    works
+        Column of the signals that says of each unit of the members whether it is out of service, -1 for those that
+        never are, ``(units,)``.
+    absent
+        Column of the signals that says of each speaker whether it is absent, -1 for those that never are,
+        ``(speakers,)``.
     market
         Its market on the network; ``None`` for none.
     """
@@ -119,6 +125,8 @@ class Layer:
     draws: int
     unit: np.ndarray
     f_hz: float
+    works: np.ndarray
+    absent: np.ndarray
     heard: int = -1
     market: LayerMarket | None = None
 
@@ -199,6 +207,8 @@ def context(
         uniform = row[..., :1] * 0.0 * np.ones(layer.members)
     since = now.tick[..., None] - layer.offset
     due = (since >= 0) & (since % layer.interval == 0)
+    if (layer.absent >= 0).any():
+        due = due & xp.logical_not(flagged(xp, signals, layer.absent))
     v_pu = layer.voltage(xp, now.v_pu)
     frequency = _frequency(xp, layer, now.frequency, v_pu)
     return Context(
@@ -216,8 +226,16 @@ def context(
         uniform=uniform,
         frequency_hz=frequency.hz,
         island=frequency.island,
+        works=xp.where(flagged(xp, signals, layer.works), 0.0, row[..., :1] * 0.0 + 1.0),
         market=market,
     )
+
+
+def flagged(xp: Namespace, signals: Array, columns: np.ndarray) -> Array:
+    """Whether each of some columns of the signals is above a half, ``(*batch, n)``; false for those that are -1."""
+    if not (columns >= 0).any():
+        return xp.zeros((*signals.shape[:-1], len(columns)), dtype=bool)
+    return xp.asarray(columns >= 0) & (signals[..., np.maximum(columns, 0)] > 0.5)
 
 
 def _frequency(xp: Namespace, layer: Layer, found: Frequency | None, v_pu: Array) -> Frequency:

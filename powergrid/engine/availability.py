@@ -1,4 +1,4 @@
-"""Devices that fail and return: which are out of service in a tick, drawn when an episode begins or scheduled.
+"""Devices that fail and return, agents that join and leave: who is there in a tick, drawn or scheduled at a reset.
 
 A device with failures alternates between service and outage. Both last for exponentially distributed times, so that the
 device is a Markov chain of two states (Billinton and Allan, "Reliability Evaluation of Engineering Systems", 2nd ed.,
@@ -6,6 +6,8 @@ Plenum 1992, chapter 9). The chain is read at the beginning of each tick: with `
 and ``s = lambda + mu`` a device in service is out one tick later with the probability ``lambda / s (1 - exp(-s dt))``,
 one that is out is back with ``mu / s (1 - exp(-s dt))``. An episode begins in the steady state, out with
 ``lambda / s``. So the share of ticks out is the unavailability ``MTTR / (MTBF + MTTR)`` whatever the length of a tick.
+
+An agent that leaves does not return. What it decides for is out of service before it joins and after it has left.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, expm1, log1p
+from math import exp, expm1, floor, log1p
 from typing import NamedTuple
 
 import numpy as np
 
+from powergrid.coordination.layers import flagged
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
 from powergrid.engine.gather import SumTo
@@ -32,16 +35,21 @@ _RARE = 1e-9
 
 
 class Absences(NamedTuple):
-    """Outages of the devices in running episodes, ``(*batch, f, k)``.
+    """Outages of devices and presence of agents in running episodes.
 
     Attributes
     ----------
     begin, end
-        First tick out of service, and first tick back; :data:`~powergrid.engine.switching.NEVER` where there is none.
+        First tick out of service, and first tick back, ``(*batch, f, k)``;
+        :data:`~powergrid.engine.switching.NEVER` where there is none.
+    joins, leaves
+        First tick with an agent, and first tick without it again, ``(*batch, m)``; NEVER where it stays.
     """
 
     begin: Array
     end: Array
+    joins: Array
+    leaves: Array
 
 
 class Rates(NamedTuple):
@@ -58,6 +66,27 @@ class Rates(NamedTuple):
     fails: float = 0.0
     returns: float = 0.0
     out: float = 0.0
+
+
+class Life(NamedTuple):
+    """When an agent joins and leaves, in ticks.
+
+    Attributes
+    ----------
+    joins, leaves
+        Earliest and latest tick, drawn evenly from this range with both ends; NEVER for an agent that stays.
+    dies
+        Probability that it leaves from one tick to the next, besides.
+    """
+
+    joins: tuple[int, int] = (0, 0)
+    leaves: tuple[int, int] = (NEVER, NEVER)
+    dies: float = 0.0
+
+
+def tick_at(seconds: float, tick_s: float) -> int:
+    """The nearest tick, the later one of two; times a tick apart stay in different ticks."""
+    return floor(seconds / tick_s + 0.5)
 
 
 def rates_of(mtbf_h: float, mttr_h: float, dt_h: float) -> Rates:
@@ -88,18 +117,29 @@ def most_spells(rates: Rates, ticks: int) -> int:
 
 @dataclass(frozen=True)
 class Availability:
-    """Devices that may be out of service; the signals hold which of them are, in the last columns.
+    """Devices that may be out of service and agents that may be absent.
+
+    The last columns of the signals hold their status in the tick to come, devices before agents: 1 for those that are
+    out or absent.
 
     Attributes
     ----------
     units
-        Their names, ``(f,)``.
+        Names of the devices, ``(f,)``.
     family, row
         Family of each, and its row in it.
     column
-        First column among the signals; 1 there says that a device is out in the tick to come.
+        First column of the status among the signals.
     rates
-        Chances of each from one tick to the next.
+        Chances of each device from one tick to the next.
+    agents
+        Names of the agents, ``(m,)``.
+    lives
+        When each of them joins and leaves.
+    actor
+        Row of each among those that act, -1 for others.
+    agent_of
+        Agent without which each device is out, ``(f,)``; -1 for none.
     ticks
         Ticks of an episode.
     families
@@ -116,6 +156,10 @@ class Availability:
     row: np.ndarray
     column: int
     rates: tuple[Rates, ...]
+    agents: tuple[str, ...]
+    lives: tuple[Life, ...]
+    actor: np.ndarray
+    agent_of: np.ndarray
     ticks: int
     families: tuple[int, ...]
     offered_column: np.ndarray
@@ -127,12 +171,17 @@ class Availability:
     @cached_property
     def spells(self) -> int:
         """Outages of one device that an episode has room for."""
-        return max(SCHEDULED, *(most_spells(rates, self.ticks) for rates in self.rates))
+        return max([SCHEDULED, *(most_spells(rates, self.ticks) for rates in self.rates)])
+
+    @property
+    def width(self) -> int:
+        """Columns of the status."""
+        return len(self.units) + len(self.agents)
 
     @property
     def draws(self) -> int:
         """Random numbers of an episode."""
-        return len(self.units) * (1 + 2 * self.spells)
+        return len(self.units) * (1 + 2 * self.spells) + 3 * len(self.agents)
 
     @cached_property
     def columns(self) -> tuple[np.ndarray | None, ...]:
@@ -150,8 +199,15 @@ class Availability:
         return SumTo(self.offered_account, self.accounts + 1, self.offered_mw)
 
     def draw(self, xp: Namespace, uniform: Array) -> Absences:
-        """Outages of an episode from numbers in [0, 1), ``(*batch, draws)``, the same bits on every backend."""
+        """Absences of an episode from numbers in [0, 1), ``(*batch, draws)``, the same bits on every backend."""
+        devices = len(self.units) * (1 + 2 * self.spells)
+        return Absences(*self._outages(xp, uniform[..., :devices]), *self._lives(xp, uniform[..., devices:]))
+
+    def _outages(self, xp: Namespace, uniform: Array) -> tuple[Array, Array]:
+        """When devices are out by their rates."""
         n, k, batch = len(self.units), self.spells, uniform.shape[:-1]
+        if not n:
+            return tuple(xp.zeros((*batch, 0, k), dtype=np.int32) for _ in range(2))
         out = np.array([rates.out for rates in self.rates], np.float32)
         waits = uniform[..., n:].reshape((*batch, 2, n, k))
         up = self._ticks_until(xp, waits[..., 0, :, :], [rates.fails for rates in self.rates])
@@ -160,7 +216,22 @@ class Availability:
         up = xp.where(begins_out, 0, up)
         end = xp.cumsum(up + gone, axis=-1).astype(np.int32)
         begin = xp.where(xp.asarray([rates.fails > 0.0 for rates in self.rates])[:, None], end - gone, NEVER)
-        return Absences(begin.astype(np.int32), xp.where(begin == NEVER, NEVER, end).astype(np.int32))
+        return begin.astype(np.int32), xp.where(begin == NEVER, NEVER, end).astype(np.int32)
+
+    def _lives(self, xp: Namespace, uniform: Array) -> tuple[Array, Array]:
+        """When agents join and leave."""
+        m, batch = len(self.agents), uniform.shape[:-1]
+        if not m:
+            return tuple(xp.zeros((*batch, 0), dtype=np.int32) for _ in range(2))
+        joins, leaves = (
+            _between(xp, uniform[..., k * m : (k + 1) * m], np.array([life[k] for life in self.lives]))
+            for k in range(2)
+        )
+        dies = [life.dies for life in self.lives]
+        lasts = self._ticks_until(xp, uniform[..., 2 * m :, None], dies)[..., 0]
+        dead = xp.where(xp.asarray(dies) > 0.0, joins + lasts, NEVER)
+        leaves = xp.minimum(leaves, dead)
+        return joins, xp.where(leaves < self.ticks, leaves, NEVER).astype(np.int32)
 
     def _ticks_until(self, xp: Namespace, uniform: Array, chance: Sequence[float]) -> Array:
         """Ticks until something happens that has these chances in each, by comparison, which no backend rounds."""
@@ -174,14 +245,44 @@ class Availability:
         order = np.argsort(np.concatenate([np.flatnonzero(place == value) for value in chances.tolist()]))
         return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=-2)[..., order, :]
 
+    def absent(self, xp: Namespace, tick: Array, absences: Absences) -> Array:
+        """Whether each agent that may be absent is, in a tick, ``(*batch, m)``."""
+        now = tick[..., None]
+        return (now < absences.joins) | (now >= absences.leaves)
+
     def out(self, xp: Namespace, tick: Array, absences: Absences) -> Array:
-        """Whether each device is out of service in a tick, ``(*batch, f)``."""
+        """Whether each device that may be out of service is, in a tick, ``(*batch, f)``."""
         now = tick[..., None, None]
-        return ((absences.begin <= now) & (now < absences.end)).any(-1)
+        out = ((absences.begin <= now) & (now < absences.end)).any(-1)
+        if not len(self.agents):
+            return out
+        left = self.absent(xp, tick, absences)[..., np.maximum(self.agent_of, 0)]
+        return out | (xp.asarray(self.agent_of >= 0) & left)
+
+    def status(self, xp: Namespace, tick: Array, absences: Absences) -> Array:
+        """Both, devices before agents, ``(*batch, f + m)``."""
+        return xp.concatenate([self.out(xp, tick, absences), self.absent(xp, tick, absences)], axis=-1)
+
+    def present(self, xp: Namespace, tick: Array, absences: Absences, acting: int) -> Array:
+        """Whether each of those that act is there in a tick, ``(*batch, acting)``."""
+        return self.actors_there(xp, self.absent(xp, tick, absences), acting)
+
+    def actors_there(self, xp: Namespace, absent: Array, acting: int) -> Array:
+        """The same from the agents that are absent, ``(*batch, m)``."""
+        agent = self.agent_of_actor(acting)
+        if not len(self.agents):
+            return xp.ones((*absent.shape[:-1], acting), dtype=bool)
+        return xp.asarray(agent < 0) | xp.logical_not(absent[..., np.maximum(agent, 0)])
+
+    def agent_of_actor(self, acting: int) -> np.ndarray:
+        """Which of :attr:`agents` each of those that act is, ``(acting,)``; -1 for those that never are absent."""
+        agent = np.full(acting, -1)
+        agent[self.actor[self.actor >= 0]] = np.flatnonzero(self.actor >= 0)
+        return agent
 
     def shown(self, xp: Namespace, signals: Array, tick: Array, absences: Absences) -> Array:
-        """The signals with those that are out in a tick."""
-        values = xp.where(self.out(xp, tick, absences), signals[..., :1] * 0.0 + 1.0, 0.0)
+        """The signals with the status in a tick."""
+        values = xp.where(self.status(xp, tick, absences), signals[..., :1] * 0.0 + 1.0, 0.0)
         return xp.concatenate([signals[..., : self.column], values.astype(signals.dtype)], axis=-1)
 
     def failed(self, xp: Namespace, signals: Array, i: int) -> Array | None:
@@ -189,8 +290,16 @@ class Availability:
         column = self.columns[i]
         if column is None:
             return None
-        return xp.asarray(column >= 0) & (signals[..., np.maximum(column, 0)] > 0.5)
+        return flagged(xp, signals, column)
 
     def lost_mw(self, xp: Namespace, row: Array, signals: Array) -> Array:
         """What sun and wind would offer to plants that are out, by account [MW], ``(*batch, accounts + 1)``."""
         return self._to_account(xp, row[..., self.offered_series] * signals[..., self.offered_column])
+
+
+def _between(xp: Namespace, uniform: Array, ends: np.ndarray) -> Array:
+    """Whole numbers between two ends, both included, from numbers in [0, 1); NEVER where that is an end."""
+    first, last = ends.T
+    span = np.where(first == NEVER, 0, last - first).astype(np.float32)
+    steps = xp.minimum(xp.floor(uniform * (span + np.float32(1.0))), span).astype(np.int32)
+    return xp.asarray(first.astype(np.int32)) + steps

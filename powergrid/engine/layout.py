@@ -20,7 +20,7 @@ from powergrid.core.backend import Namespace
 from powergrid.core.types import Array, Control, Entry, Flow, NodeLoad
 from powergrid.engine import formulas
 from powergrid.engine.assembly.metering import Metering
-from powergrid.engine.availability import Availability
+from powergrid.engine.availability import Absences, Availability
 from powergrid.engine.blocks import Blocks, CostColumns, MoneyColumns
 from powergrid.engine.gather import SumTo
 from powergrid.engine.islands import Islands
@@ -209,6 +209,8 @@ class Slots:
     slot_interval, slot_offset
         Ticks between two decisions on each slot and the first of them, ``(K,)``: those of the agent that decides,
         whatever its policy.
+    by
+        Agent that decides each slot, empty for none.
     """
 
     size: int
@@ -221,6 +223,7 @@ class Slots:
     actor: np.ndarray
     slot_interval: np.ndarray
     slot_offset: np.ndarray
+    by: tuple[str, ...]
 
     def waits(self, mask: np.ndarray | None = None) -> bool:
         """Whether any of some slots is decided on in some ticks only."""
@@ -535,7 +538,7 @@ class Layout:
         out
             Whether each device that may be out of service is, ``(*batch, f)``; ``None`` where there are none.
         """
-        if out is None:
+        if out is None or not out.shape[-1]:
             alive = xp.ones((*batch, self.acting), dtype=bool)
             return alive if topology is None else xp.asarray(self.actor_alive)[topology]
         assert self.availability is not None
@@ -559,16 +562,39 @@ class Layout:
                 device[family.slot[row, family.free[row]]] = k
         return device
 
-    def in_service(self, xp: Namespace, out: Array) -> Array:
-        """Whether each number of an action moves something in service, ``(*batch, A, k_max)``; `out` as in `effective`.
+    @cached_property
+    def actors_change(self) -> bool:
+        """Whether an actor may be absent in a part of an episode."""
+        return self.availability is not None and bool((self.availability.actor >= 0).any())
 
-        Orders are always in service.
+    def alive(self, xp: Namespace, tick: Array, absences: Absences) -> Array:
+        """Whether each actor is there in a tick, ``(*batch, actors)``."""
+        if self.availability is None:
+            return xp.ones((*tick.shape, len(self.actors)), dtype=bool)
+        return self.availability.present(xp, tick, absences, self.acting)[..., : len(self.actors)]
+
+    @cached_property
+    def agent_of_slot(self) -> np.ndarray:
+        """Which of the agents that may be absent decides each slot, ``(K,)``; -1 for others."""
+        known = () if self.availability is None else self.availability.agents
+        number = {id: k for k, id in enumerate(known)}
+        return np.array([number.get(by, -1) for by in self.slots.by], dtype=int)
+
+    def in_service(self, xp: Namespace, tick: Array, absences: Absences) -> Array:
+        """Whether each number of an action moves something in service in a tick, ``(*batch, A, k_max)``.
+
+        Orders do so while their agent is there.
         """
+        assert self.availability is not None
         flat = np.full(self.acting * self.action_size, -1)
         mine = self.slots.actor >= 0
         flat[self.slots.given[mine]] = self.device_of_slot[mine]
         device = flat.reshape(self.acting, self.action_size)
-        return xp.asarray(device < 0) | xp.logical_not(out[..., np.maximum(device, 0)])
+        out = self.availability.out(xp, tick, absences)
+        works = xp.asarray(device < 0)
+        if out.shape[-1]:
+            works = works | xp.logical_not(out[..., np.maximum(device, 0)])
+        return works & self.availability.present(xp, tick, absences, self.acting)[..., None]
 
     @cached_property
     def silenced(self) -> tuple[SumTo, np.ndarray]:
@@ -581,13 +607,13 @@ class Layout:
         devices = len(self.availability.units)
         return SumTo(pairs[:, 1], self.acting, source=pairs[:, 0], values=devices), others
 
-    def effective(self, xp: Namespace, out: Array) -> Array:
-        """Whether the action of each actor moves anything in service, ``(*batch, A)``.
-
-        `out` says whether each device that may be out of service is, ``(*batch, f)``.
-        """
+    def effective(self, xp: Namespace, tick: Array, absences: Absences) -> Array:
+        """Whether each actor is there, and its action moves anything in service in a tick, ``(*batch, A)``."""
+        assert self.availability is not None
         of_actors, others = self.silenced
-        return (of_actors(xp, xp.where(out, 0.0, 1.0)) > 0.5) | others
+        out = self.availability.out(xp, tick, absences)
+        moves = (of_actors(xp, xp.where(out, 0.0, 1.0)) > 0.5) | others
+        return moves & self.availability.present(xp, tick, absences, self.acting)
 
     @cached_property
     def units(self) -> tuple[str, ...]:

@@ -65,10 +65,21 @@ def _due(tick: Tick) -> Array | None:
 
     A policy that stands in for actors is consulted for theirs in every tick.
     """
-    plan, own = tick.layout.slots, tick.layout.slots.actor < 0
+    plan, own, there = tick.layout.slots, tick.layout.slots.actor < 0, _there(tick)
     if not plan.waits(own):
+        return there
+    due = schedule.due_at(tick.state.tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
+    return due if there is None else due & there
+
+
+def _there(tick: Tick) -> Array | None:
+    """Whether the agent that decides each slot is there, ``(*batch, K)``; ``None`` where all always are."""
+    availability, agent = tick.layout.availability, tick.layout.agent_of_slot
+    if availability is None or not (agent >= 0).any():
         return None
-    return schedule.due_at(tick.state.tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
+    columns = np.where(agent >= 0, availability.column + len(availability.units) + agent, -1)
+    there: Array = tick.xp.logical_not(coordination.flagged(tick.xp, tick.state.signals, columns))
+    return there
 
 
 def now(tick: Tick) -> Now:
@@ -129,31 +140,39 @@ def ordered(
 ) -> Array:
     """The slots with the orders that local policies give in one layer, whose state is `state`.
 
+    Orders of agents that are absent are those with which nobody takes part, where the protocol has such.
+
     `physical` are the commands that hold, `signals` what has been sent so far, `market` what a layer with a market
     knows of it.
     """
-    xp, plan, choices, due, chosen = tick.xp, tick.layout.slots, tick.choices, _due(tick), slots
+    xp, plan, choices, due, there = tick.xp, tick.layout.slots, tick.choices, _due(tick), _there(tick)
+    chosen, leaves = slots, slots
+    fixed = np.concatenate([*layer.orders, np.zeros(0, int)]).astype(int)
     for how, name in ((RULE, "rule"), (ABSTAIN, "abstain")):
-        mine = [choices.how[order] == how for order in layer.orders]
-        if not any(mask.any() for mask in mine):
+        absent = how == ABSTAIN and there is not None and (tick.layout.agent_of_slot[fixed] >= 0).any()
+        if not ((choices.how[fixed] == how).any() or (absent and layer.protocol.abstain is not None)):
             continue
         given = coordination.decided(xp, layer, state, now(tick), physical, signals, name, position, market)
-        table = _SlotValues(slots.shape)
-        for k, (order, mask) in enumerate(zip(layer.orders, mine, strict=True)):
-            if not mask.any():
-                continue
-            wanted = xp.broadcast_to(given[k], (*slots.shape[:-1], len(order)))
-            table.write(share_of(xp, plan, order, wanted)[..., mask], order[mask])
+        wanted = [
+            share_of(xp, plan, order, xp.broadcast_to(given[k], (*slots.shape[:-1], len(order))))
+            for k, order in enumerate(layer.orders)
+        ]
+        table, whole = _SlotValues(slots.shape), _SlotValues(slots.shape)
+        for order, shares in zip(layer.orders, wanted, strict=True):
+            mask = choices.how[order] == how
+            if mask.any():
+                table.write(shares[..., mask], order[mask])
+            whole.write(shares, order)
         chosen = table.slots(xp, chosen)
-    fixed = np.concatenate([*layer.orders, np.zeros(0, int)]).astype(int)
+        leaves = whole.slots(xp, slots) if absent else leaves
     own = np.zeros(plan.size, bool)
     own[fixed] = choices.how[fixed] != NOBODY
-    if not own.any():
-        return slots
-    chosen = xp.where(own & (choices.how == SHARE), xp.asarray(choices.share, dtype=slots.dtype), chosen)
-    if (choices.how[fixed] == RANDOM).any():
-        chosen = xp.where(own & (choices.how == RANDOM), 2.0 * tick.noise.policy - 1.0, chosen)
-    return xp.where(own if due is None else own & due, chosen, slots)
+    if own.any():
+        chosen = xp.where(own & (choices.how == SHARE), xp.asarray(choices.share, dtype=slots.dtype), chosen)
+        if (choices.how[fixed] == RANDOM).any():
+            chosen = xp.where(own & (choices.how == RANDOM), 2.0 * tick.noise.policy - 1.0, chosen)
+        chosen = xp.where(own if due is None else own & due, chosen, slots)
+    return chosen if there is None or leaves is slots else xp.where(there, chosen, leaves)
 
 
 def share_of(xp: Namespace, plan: Any, slots: np.ndarray, physical: Array) -> Array:

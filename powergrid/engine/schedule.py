@@ -46,11 +46,11 @@ def due_at(tick: Array, interval: np.ndarray, offset: np.ndarray) -> Array:
 
 
 def actors_due(xp: Namespace, layout: Layout, tick: Array, absences: Absences) -> Array:
-    """Whether each actor decides at a tick, ``(*batch, A)``: it is due, and its action moves something in service."""
+    """Whether each actor decides at a tick, ``(*batch, A)``: it is there and due, and moves something in service."""
     due = due_at(tick, layout.slots.interval, layout.slots.offset)
     if layout.availability is None:
         return due
-    return due & layout.effective(xp, layout.availability.out(xp, tick, absences))
+    return due & layout.effective(xp, tick, absences)
 
 
 def command(family: Family, physical: Array) -> Any:

@@ -36,15 +36,22 @@ class ActionRows:
         # of one key, itemgetter gives the value itself
         self._rows_of: Any = itemgetter(*agents) if len(agents) > 1 else self._each
 
-    def stack(self, actions: Mapping[str, Any]) -> np.ndarray:
-        """Return the actions of all agents, float64 ``(A, k_max)``.
+    def stack(self, actions: Mapping[str, Any], live: Sequence[str]) -> np.ndarray:
+        """Return the actions of all agents, float64 ``(A, k_max)``, zeros for those that are not `live`.
 
         Raises
         ------
         ActionError
-            If an action is missing, has the wrong shape, is not finite, or belongs to an agent that does not act; the
-            message names the agent.
+            If an action is missing, has the wrong shape, is not finite, or belongs to an agent that does not act or is
+            absent; the message names the agent.
         """
+        if len(live) < len(self._agents):
+            there, pairs = frozenset(live), zip(self._agents, self._sizes, strict=True)
+            absent = {agent: np.zeros(size) for agent, size in pairs if agent not in there}
+            for agent in absent:
+                if agent in actions:
+                    raise ActionError(f'there is an action for agent "{agent}", which is absent in this tick')
+            actions = {**actions, **absent}
         stacked = np.zeros((len(self._agents), self._width))
         if len(actions) != len(self._agents):
             raise self._error(actions)

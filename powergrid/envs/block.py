@@ -9,10 +9,10 @@ import numpy as np
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
-from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results
 from powergrid.engine.state import State
 from powergrid.worlds import snapshot
+from powergrid.worlds.schedules import Schedule
 from powergrid.worlds.simulation import Policy, Simulation
 from powergrid.worlds.snapshot import Snapshot
 from powergrid.worlds.world import World
@@ -56,13 +56,13 @@ class Block:
             raise ActionError("call reset() before the first step()")
         return self._state
 
-    def reset(self, seeds: Array | None, days: Array | None, absences: Absences | None) -> tuple[Array, Array, Array]:
+    def reset(self, seeds: Array | None, days: Array | None, schedule: Schedule) -> tuple[Array, Array, Array]:
         """Start episodes; return first observations, float32 ``(E, N)``, ``converged`` and ``available``."""
         if seeds is not None:
             self.seed_key = random.key_from_seed(np, seeds)
             self.episode[:] = 0
         key = self._keys(slice(None), days)
-        first = self.simulation.reset(key, self.day, absences)
+        first = self.simulation.reset(key, self.day, schedule)
         self._state = first.state
         return first.observation.astype(np.float32), first.converged, first.available
 
@@ -83,7 +83,7 @@ class Block:
         parts = (saved.central, saved.episode, saved.day, saved.tick)
         self.seed_key, self.episode, self.day, self.tick = snapshot.rows_of(parts, rows)
 
-    def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Any]:
+    def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Array, Any]:
         """Advance by one tick, and start the next episode where one ended; ``money`` and ``costs`` are not filled.
 
         Parameters
@@ -95,21 +95,32 @@ class Block:
 
         Returns
         -------
-        terminated, truncated, final_observation, fill
-            `fill` fills ``money`` and ``costs``.
+        terminated, truncated, final_observation, left, fill
+            `left` says which actors leave with this tick, ``(E, A)``; `fill` fills ``money`` and ``costs``.
         """
+        layout = self.world.layout
+        alive = self.alive if layout.actors_change else None
         self._state, fill = self.simulation.advance(self.state, actions, results, keep=False)
-        results = results.of_actors(self.world.layout)
-        settings, observation = self.world.layout.settings, results.observation
+        results = results.of_actors(layout)
+        settings, observation = layout.settings, results.observation
         self.tick += 1
+        left = np.zeros(results.reward.shape, dtype=bool)
+        if alive is not None:
+            results.reward[~alive] = results.cost[~alive] = 0.0
+            left = alive & ~self.alive
         last = self.tick >= settings.episode_length
         terminated = ~results.converged if settings.terminate_on_divergence else np.zeros_like(last)
         ended, final = terminated | last, observation[:0]
         if ended.any():
             who = np.flatnonzero(ended)
-            final = observation[who]
+            final, left[who] = observation[who], False
             observation[who] = self._begin(who)
-        return terminated, last & ~terminated, final, fill
+        return terminated, last & ~terminated, final, left, fill
+
+    @property
+    def alive(self) -> Array:
+        """Whether each actor is there in the next tick, ``(E, A)``."""
+        return self.world.layout.alive(np, self.tick, self.state.absences)
 
     def decide(self, policy: Policy) -> Array:
         """Actions ``(E, A, k_max)`` of a local policy."""

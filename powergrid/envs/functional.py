@@ -73,6 +73,8 @@ class FunctionalEnv:
         Length of the central state.
     episode_length
         Ticks of an episode.
+    actors_change
+        Whether agents join or leave.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class FunctionalEnv:
         layout = self._layout = world.layout
         self.agents = layout.actors
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
-        self.episode_length = layout.settings.episode_length
+        self.episode_length, self.actors_change = layout.settings.episode_length, layout.actors_change
         self.state_size = len(layout.view.central)
         self._rows = _groups(world)
         self.groups = {name: tuple(layout.actors[i] for i in rows) for name, rows in self._rows.items()}
@@ -128,7 +130,7 @@ class FunctionalEnv:
         """
         raw = jax.random.key_data(key) if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key) else key
         state, observation, _ = self._begin(raw, jnp.zeros(raw.shape[:-1], jnp.int32), day)
-        return self._by_group(observation), state
+        return self._seen(observation, self._alive(state.engine)), state
 
     def step(
         self, key: Array, state: EnvState, actions: Groups
@@ -145,20 +147,25 @@ class FunctionalEnv:
         Returns
         -------
         observations, state, rewards, done, info
-            `done` has one array per group and ``"__all__"``. `info` holds `terminated`, `truncated`, `final_obs`, the
-            central `state` and `final_state`, the rows `money` and `costs` by account, and `due`: by group, whether
-            each agent decided in this tick. Where devices may be out of service, `in_service` says by group which
-            numbers of the next action move something, ``(*batch, n, k)``.
+            `done` has one array per group, true for agents that left as well, and ``"__all__"``. `info` holds
+            `terminated`, `truncated`, `final_obs`, the central `state` and `final_state`, the rows `money` and `costs`
+            by account, and `due`: by group, whether each agent decided in this tick. Where devices may be out of
+            service, `in_service` says by group which numbers of the next action move something, ``(*batch, n, k)``.
+            Where agents join or leave, `alive` says by group which of them are there in the next tick, and `left` which
+            left with this one; observations and rewards of absent agents are zero.
         """
         now = self._exogenous(state.engine)
         noise = self.world.noise(jnp, state.engine.key, state.engine.tick + 1, self.dtype)
         after, output = engine.step(jnp, self._layout, self._params, state.engine, self._stack(actions), now, noise)
         acting = len(self.agents)
         reward = self.world.reward.reward(jnp, output.money[..., :acting, :], output.costs[..., :acting, :])
+        there = self._alive(state.engine)
+        reward = jnp.where(there, reward, 0.0)
         terminated = output.done
         truncated = output.last & ~terminated
         ended = terminated | truncated
-        final, final_state = self._by_group(output.observation), self._central(output.observation)
+        final, final_state = self._seen(output.observation, there), self._central(output.observation)
+        left = there & ~self._alive(after) & ~ended[..., None]
         following, observation, central = state._replace(engine=after), output.observation, final_state
         if self.auto_reset:
             following, observation, central = self._continue(following, ended, observation, central)
@@ -171,16 +178,27 @@ class FunctionalEnv:
             "money": output.money,
             "costs": output.costs,
             "converged": output.flow.converged,
-            "due": {name: output.due[..., np.array(rows)] for name, rows in self._rows.items()},
+            "due": self._split(output.due),
             "output": output,
         }
         if self._layout.availability is not None:
             info["in_service"] = self._in_service(following.engine)
-        done = {
-            name: jnp.broadcast_to(ended[..., None], (*ended.shape, len(rows))) for name, rows in self._rows.items()
-        }
-        rewards = {name: reward[..., np.array(rows)] for name, rows in self._rows.items()}
-        return self._by_group(observation), following, rewards, {**done, "__all__": ended}, info
+        alive = self._alive(following.engine)
+        if self.actors_change:
+            info |= {"alive": self._split(alive), "left": self._split(left)}
+        done = self._split(ended[..., None] | left)
+        return self._seen(observation, alive), following, self._split(reward), {**done, "__all__": ended}, info
+
+    def alive(self, state: EnvState) -> Groups:
+        """Whether each agent is there in the next tick, by group, ``(*batch, n)``."""
+        return self._split(self._alive(state.engine))
+
+    def _alive(self, state: State) -> Array:
+        return self._layout.alive(jnp, state.tick, state.absences)
+
+    def _split(self, rows: Array) -> Groups:
+        """Numbers of the agents, ``(*batch, A)``, by group."""
+        return {name: rows[..., np.array(own)] for name, own in self._rows.items()}
 
     def central_state(self, state: EnvState) -> Array:
         """Central state at the start of an episode, ``(*batch, state_size)``."""
@@ -220,9 +238,7 @@ class FunctionalEnv:
 
     def _in_service(self, state: State) -> Groups:
         """Whether each number of the next actions moves something in service, by group."""
-        availability = self._layout.availability
-        assert availability is not None
-        rows = self._layout.in_service(jnp, availability.out(jnp, state.tick, state.absences))
+        rows = self._layout.in_service(jnp, state.tick, state.absences)
         return {name: rows[..., np.array(own), : self.action_size[name]] for name, own in self._rows.items()}
 
     def _exogenous(self, state: State) -> Exogenous:
@@ -241,6 +257,13 @@ class FunctionalEnv:
     def _central(self, observation: Array) -> Array:
         """Everything that any agent sees, once, as agents see it: within its bounds."""
         return observation[..., self._layout.view.central_places]
+
+    def _seen(self, observation: Array, alive: Array) -> Groups:
+        """Observations by group, zero for agents that are not `alive`, ``(*batch, A)``."""
+        found = self._by_group(observation)
+        if not self.actors_change:
+            return found
+        return {name: jnp.where(there[..., None], found[name], 0.0) for name, there in self._split(alive).items()}
 
     def _by_group(self, observation: Array) -> Groups:
         return {name: self._layout.view.stacked(observation, rows) for name, rows in self._rows.items()}

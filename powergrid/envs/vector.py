@@ -21,7 +21,6 @@ from powergrid.config.resolve import ResolvedConfig
 from powergrid.core.errors import ActionError
 from powergrid.core.types import Array
 from powergrid.engine import schedule
-from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results, blank_results
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_options
@@ -31,7 +30,7 @@ from powergrid.envs.spaces import agent_spaces
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
-from powergrid.worlds.schedules import OUTAGES, scheduled_outages
+from powergrid.worlds.schedules import SCHEDULES, Schedule
 from powergrid.worlds.seeds import checked_seeds, fresh_seed
 from powergrid.worlds.simulation import Policy
 from powergrid.worlds.snapshot import Snapshot
@@ -63,13 +62,25 @@ class VectorStep:
         float32 ``(ended, N)``: last observation of each environment whose episode ended, in order.
     cost
         Sum of the priced violations [$], ``(E, A)``.
+    alive
+        Whether each agent is there in the next tick, ``(E, A)``. What an absent agent would see is in `observation`, as
+        part of the state of the system; its reward and cost are 0.
+    left
+        Whether it left with this tick, for good in its episode, ``(E, A)``.
     """
 
-    def __init__(self, results: Results, ended: tuple[Array, Array, Array], fill: Callable[[Array, Array], None]):
+    def __init__(
+        self,
+        results: Results,
+        ended: tuple[Array, Array, Array],
+        lives: tuple[Array, Array],
+        fill: Callable[[Array, Array], None],
+    ):
         self.observation, self.reward, self.cost = results.observation, results.reward, results.cost
         self.converged, self.clipped, self.due = results.converged, results.clipped, results.due
         self.available = results.available
         self.terminated, self.truncated, self.final_observation = ended
+        self.alive, self.left = lives
         self._results, self._fill = results, fill
 
     @cached_property
@@ -168,9 +179,9 @@ class VectorPowerGridEnv(VectorEnv):
             starts streams of its own, with seeds from the operating system's entropy. :attr:`np_random_seed` holds the
             seeds.
         options
-            ``{"day": d}`` or ``{"day": [d, ...]}`` starts on these days instead of drawn ones. ``device_outages``, a
-            list as of the parallel environment, or one list per environment, says when devices are out of service;
-            episodes that start by themselves draw their outages.
+            ``{"day": d}`` or ``{"day": [d, ...]}`` starts on these days instead of drawn ones. ``device_outages`` and
+            ``presence``, lists as of the parallel environment, or one list per environment, say when devices are out of
+            service and agents there; episodes that start by themselves draw that.
 
         Returns
         -------
@@ -182,8 +193,20 @@ class VectorPowerGridEnv(VectorEnv):
         ArgumentError
             If a seed, an option or a day is not valid; the message names it and the allowed values.
         """
-        given = checked_options(options, ("day", OUTAGES))
-        day, scheduled = given.get("day"), scheduled_outages(self.world.layout, given.get(OUTAGES), self.num_envs)
+        results = self._reset(seed, options)
+        return self._by_agent(results.observation, self.alive), self._infos(results)
+
+    def reset_array(
+        self, *, seed: int | Sequence[int] | None = None, options: Mapping[str, Any] | None = None
+    ) -> Array:
+        """The same without dictionaries: first observations as of `step_array`, float32 ``(E, N)``."""
+        observation: Array = self._reset(seed, options).observation
+        return observation
+
+    def _reset(self, seed: int | Sequence[int] | None, options: Mapping[str, Any] | None) -> Results:
+        """Start episodes; what is known of them."""
+        given = checked_options(options, ("day", *SCHEDULES))
+        day, scheduled = given.get("day"), Schedule.of(self.world.layout, given, self.num_envs)
         count = len(self.world.table) // self.world.ticks_per_day
         days = None if day is None else checked_days(day, self.num_envs, count)
         seeds = None if seed is None else checked_seeds(seed, self.num_envs)
@@ -197,14 +220,13 @@ class VectorPowerGridEnv(VectorEnv):
             lambda block: block.reset(
                 None if seeds is None else seeds[block.rows],
                 None if days is None else days[block.rows],
-                None if scheduled is None else Absences(*(part[block.rows] for part in scheduled)),
+                scheduled.rows(block.rows),
             )
         )
         observation, converged, available = (np.concatenate(parts) for parts in zip(*started, strict=True))
         first = first_results(self.world.layout, observation, converged, available)
         acting = len(self.possible_agents)
-        results = first._replace(money=first.money[:, :acting], costs=first.costs[:, :acting])
-        return self._by_agent(observation), self._infos(results)
+        return first._replace(money=first.money[:, :acting], costs=first.costs[:, :acting])
 
     @property
     def np_random_seed(self) -> tuple[int, ...] | None:  # type: ignore[override]
@@ -225,9 +247,10 @@ class VectorPowerGridEnv(VectorEnv):
         -------
         observations, rewards, terminations, truncations, infos
             `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due``, ``due_next`` and ``available`` by agent,
-            where devices may be out of service ``in_service`` by agent,
-            ``converged``, ``day`` (of the episode that the observation belongs to) and, where episodes ended,
-            ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
+            where devices may be out of service ``in_service`` by agent, where agents join or leave ``alive`` and
+            ``left`` by agent, ``converged``, ``day`` (of the episode that the observation belongs to) and, where
+            episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
+            Observations, rewards and costs of absent agents are zero.
 
         Raises
         ------
@@ -235,15 +258,18 @@ class VectorPowerGridEnv(VectorEnv):
             If an action is missing, has the wrong shape, is not finite, or belongs to an agent that does not act; the
             message names the agent.
         """
+        there = self.alive
         done = self._step(self._stack(actions))
         infos = self._infos(done)
         ended = done.terminated | done.truncated
         if ended.any():
             final = np.zeros_like(done.observation)
             final[ended] = done.final_observation
-            infos |= {"final_obs": self._by_agent(final), "_final_obs": ended}
-        rewards = self._split(done.reward)
-        return self._by_agent(done.observation), rewards, done.terminated, done.truncated, infos
+            infos |= {"final_obs": self._by_agent(final, there), "_final_obs": ended}
+        if self.world.layout.actors_change:
+            infos["left"] = self._split(done.left)
+        observations = self._by_agent(done.observation, done.alive)
+        return observations, self._split(done.reward), done.terminated, done.truncated, infos
 
     def step_array(self, actions: Array) -> VectorStep:
         """The same step without dictionaries, from actions ``(E, A, k_max)``.
@@ -259,14 +285,22 @@ class VectorPowerGridEnv(VectorEnv):
     def _step(self, actions: Array) -> VectorStep:
         results = blank_results(self.world.layout, self.num_envs)
         stepped = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
-        *ended, fills = zip(*stepped, strict=True)
+        *ended, left, fills = zip(*stepped, strict=True)
 
         def fill(money: Array, costs: Array) -> None:
             for block, fill_rows in zip(self._blocks, fills, strict=True):
                 fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
-        return VectorStep(results.of_actors(self.world.layout), (terminated, truncated, final), fill)
+        lives = self.alive, np.concatenate(left)
+        return VectorStep(results.of_actors(self.world.layout), (terminated, truncated, final), lives, fill)
+
+    @property
+    def alive(self) -> Array:
+        """Whether each agent is there in the next tick, ``(E, A)``."""
+        if not self.world.layout.actors_change:
+            return np.broadcast_to(True, (self.num_envs, len(self.possible_agents)))
+        return np.concatenate([block.alive for block in self._blocks])
 
     def policy_array(self, policy: Policy) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take in the current states."""
@@ -336,12 +370,14 @@ class VectorPowerGridEnv(VectorEnv):
         due = [schedule.actors_due(np, layout, block.tick, block.state.absences) for block in self._blocks]
         infos["due_next"] = self._split(np.concatenate(due))
         if layout.availability is not None:
-            out = [layout.availability.out(np, block.tick, block.state.absences) for block in self._blocks]
-            numbers = layout.in_service(np, np.concatenate(out))
+            parts = [layout.in_service(np, block.tick, block.state.absences) for block in self._blocks]
+            numbers = np.concatenate(parts)
             infos["in_service"] = {
                 agent: numbers[:, row, :size]
                 for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True))
             }
+        if layout.actors_change:
+            infos["alive"] = self._split(self.alive)
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
 
@@ -364,8 +400,12 @@ class VectorPowerGridEnv(VectorEnv):
             raise ActionError(f'action of agent "{self.possible_agents[row]}" in environment {env} is not finite')
         return stacked
 
-    def _by_agent(self, rows: Array) -> dict[str, Array]:
-        return {agent: rows[:, own] for agent, own in self.observation_slices.items()}
+    def _by_agent(self, rows: Array, alive: Array | None = None) -> dict[str, Array]:
+        """Observations by agent, zero where it is not `alive`, ``(E, A)``."""
+        found = {agent: rows[:, own] for agent, own in self.observation_slices.items()}
+        if alive is None or not self.world.layout.actors_change:
+            return found
+        return {agent: np.where(alive[:, k, None], seen, 0.0) for k, (agent, seen) in enumerate(found.items())}
 
     def _split(self, rows: Array) -> dict[str, Array]:
         return {agent: rows[:, i] for i, agent in enumerate(self.possible_agents)}

@@ -183,7 +183,7 @@ class Actor:
                 kernel, bias = kernel[:width], bias + kernel[width + row]
             layers.append((kernel, bias))
         if norm.mean.ndim == 2:
-            norm = Running(norm.mean[row], norm.var[row], norm.count)
+            norm = Running(norm.mean[row], norm.var[row], norm.count[row, 0] if norm.count.ndim else norm.count)
         return norm, layers
 
 
@@ -225,7 +225,8 @@ def _group_layers(arrays: Mapping[str, np.ndarray], group: str, agents: int, nor
     """
     layers: Stack = {}
     width = norm.mean.shape[-1:]
-    if norm.mean.shape not in (width, (agents, *width)) or norm.var.shape != norm.mean.shape or norm.count.shape:
+    fits = norm.mean.shape in (width, (agents, *width)) and norm.var.shape == norm.mean.shape
+    if not fits or norm.count.shape not in ((), (agents, 1)):
         raise ValueError(f"obs_norm/{group} has shapes {norm.mean.shape}, {norm.var.shape} and {norm.count.shape}")
     if not (norm.var >= 0.0).all():
         raise ValueError(f"obs_norm/{group}/var is negative")

@@ -62,7 +62,7 @@ class CompiledRollOut:
         agents, layout = self._envs[0].possible_agents, self._envs[0].world.layout
         members = [[agents.index(agent) for agent in group] for group in env.groups.values()]
         self._members, self._view = ByGroup(env.groups, members), layout.view
-        self._columns = np.concatenate(members)
+        self._columns, self._changing = np.concatenate(members), layout.actors_change
         self._order, self._width = np.argsort(self._columns), layout.action_size
         self._threads = ThreadPoolExecutor(min(len(self._rows), os.cpu_count() or 1))
         self._left: Any = None  # where the environments stand
@@ -75,10 +75,9 @@ class CompiledRollOut:
         """Environments at their first observation."""
         words = reset_keys(np, np.asarray(key), self.num_envs).astype(np.uint64)
         seeds = words[:, 0] << np.uint64(32) | words[:, 1]
-        firsts = [env.reset(seed=seeds[rows])[0] for env, rows in zip(self._envs, self._rows, strict=True)]
-        obs = np.concatenate([np.concatenate(list(first.values()), axis=1) for first in firsts])
+        firsts = [env.reset_array(seed=seeds[rows]) for env, rows in zip(self._envs, self._rows, strict=True)]
         tally = Tally(*(np.zeros(self.num_envs, np.float32) for _ in Tally._fields))
-        return Lanes(self._leave(), self._by_group(obs), self._central(obs), tally)
+        return Lanes(self._leave(), *self._seen(np.concatenate(firsts), self._alive()), tally)
 
     def prepare(self, learner: LearnerState, others: Executor) -> tuple[Lanes, Rollout]:
         """Compile the actors and the critic for each size of chunk; shapes follow from the sizes."""
@@ -125,9 +124,8 @@ class CompiledRollOut:
             self._rows,
         )  # fmt: skip
         obs, tallies = zip(*after, strict=True)
-        seen = np.concatenate(obs)
         tally = Tally(*map(np.concatenate, zip(*tallies, strict=True)))
-        return Lanes(self._leave(), self._by_group(seen), self._central(seen), tally), rollout
+        return Lanes(self._leave(), *self._seen(np.concatenate(obs), self._alive()), tally), rollout
 
     def noise(self, learner: LearnerState) -> ByGroup[Array]:
         """Standard normal numbers ``(ticks, E, n, k)`` a group, a pure function of the run's key and the update."""
@@ -149,21 +147,24 @@ class CompiledRollOut:
             row.central[:] = central
             drawn = noise.map(lambda part: part[tick])  # noqa: B023
             action, held = self._act(learner.actor, learner.obs_norm, row.obs, drawn)
+            alive = env.alive
             step = env.step_array(np.asarray(held))
             for into, part in zip(row.action.parts, action.parts, strict=True):
                 into[:] = part
             row.reward[:], row.due[:] = step.reward[:, self._columns], step.due[:, self._columns]
+            if self._changing:
+                row.alive[:], row.left[:] = alive[:, self._columns], step.left[:, self._columns]
             row.terminated[:], row.done[:] = step.terminated, step.terminated | step.truncated
-            tally = Tally(*(old + new for old, new in zip(tally, self._sums(step), strict=True)))
+            tally = Tally(*(old + new for old, new in zip(tally, self._sums(step, alive), strict=True)))
             seen = step.observation
             if row.done.any():
                 final = seen.copy()
                 final[row.done] = step.final_observation
-                row.final_value[:] = self._final_values(learner, self._by_group(final), self._central(final))
+                row.final_value[:] = self._final_values(learner, *self._seen(final, alive))
                 for into, column in zip(row.finished, tally, strict=True):
                     into[:] = np.where(row.done, column, 0.0)
                 tally = Tally(*(np.where(row.done, np.float32(0.0), column) for column in tally))
-            obs, central = self._by_group(seen), self._central(seen)
+            obs, central = self._seen(seen, step.alive)
         return seen, tally
 
     def _acted(
@@ -174,27 +175,34 @@ class CompiledRollOut:
         wide = held.map(lambda part: jnp.pad(part, ((0, 0), (0, 0), (0, self._width - part.shape[-1]))))
         return action, jnp.concatenate(wide.parts, -2)[:, self._order]
 
-    def _sums(self, step: Any) -> tuple[Array, Array, Array]:
-        """Reward, money and priced violations of all agents in a tick, single precision ``(E,)`` each."""
+    def _sums(self, step: Any, alive: Array) -> tuple[Array, Array, Array]:
+        """Reward, money and priced violations of the agents that are there, single precision ``(E,)`` each."""
         given = self._envs[0].world.reward
         if given.reward_scale > 0.0:  # the reward says what is paid; `step.money` would cost another half of the step
             penalty = np.minimum(given.safety_scale * step.cost, given.max_penalty)
             money = (-step.reward - penalty).sum(-1) / given.reward_scale
         else:
-            money = step.money.sum((-1, -2))
+            money = (step.money.sum(-1) * alive).sum(-1)
         parts = (step.reward.sum(-1), money, step.cost.sum(-1))
         return tuple(part.astype(np.float32) for part in parts)
 
-    def _by_group(self, obs: Array) -> ByGroup[Array]:
-        """Observations ``(E, N)`` by group."""
-        return self._members.map(lambda rows: self._view.stacked(obs, rows))
+    def _alive(self) -> Array:
+        """Whether each agent is there in the next tick, ``(E, A)``."""
+        return np.concatenate([env.alive for env in self._envs])
 
-    def _central(self, obs: Array) -> Array:
-        return obs[:, self._view.central_places]
+    def _seen(self, obs: Array, alive: Array) -> tuple[ByGroup[Array], Array]:
+        """Observations ``(E, N)`` by group, zero for agents that are not `alive`, and the central state."""
+        by_group = self._by_group(obs)
+        if self._changing:
+            by_group = self._members.map(lambda rows, part: np.where(alive[:, rows, None], part, 0.0), by_group)
+        return by_group, obs[:, self._view.central_places]
+
+    def _by_group(self, obs: Array) -> ByGroup[Array]:
+        return self._members.map(lambda rows: self._view.stacked(obs, rows))
 
     def _blank(self, batch: tuple[int, ...]) -> Rollout:
         """A roll-out of nothing."""
-        env = self.env
+        env, changing = self.env, self._changing
         agents = sum(len(members) for members in env.groups.values())
 
         def by_group(size: Mapping[str, int]) -> ByGroup[Array]:
@@ -211,6 +219,8 @@ class CompiledRollOut:
             terminated=np.zeros(batch, bool),
             final_value=np.zeros((*batch, agents), np.float32),
             finished=Tally(*(np.zeros(batch, np.float32) for _ in Tally._fields)),
+            alive=np.zeros((*batch, agents), bool) if changing else None,
+            left=np.zeros((*batch, agents), bool) if changing else None,
         )
 
     def _leave(self) -> tuple[_Episodes, ...]:

@@ -338,18 +338,19 @@ def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timi
     ledger, accounts = world.layout.ledger, len(world.layout.accounts)
     names = ((accounts, len(ledger.money_names)), (accounts, len(ledger.cost_names)), (1, 1))
     sums = [np.zeros((len(days), *shape)) for shape in names]
-    for _ in range(world.layout.settings.episode_length):
+    for tick in range(world.layout.settings.episode_length):
         actions = np.asarray(decide(simulation, state, seen[-1]), np.float32)
         if not np.isfinite(actions).all():
             raise RunError(f'policy "{name}" chose an action that is not finite in tick {len(seen) - 1}')
         if timing is not None:
             state, actions = timing.arrive(state, actions)
+        there = world.layout.alive(np, np.full(len(days), tick), state.absences)
         state, output = simulation.step(state, actions)
         live = alive[:, None, None]
         for total, part in zip(sums, (output.money, output.costs, output.transfers[:, -1:, None]), strict=True):
             total += np.where(live, part, 0.0)
         money, costs = (np.where(live, table[:, :acting], 0.0) for table in (output.money, output.costs))
-        reward = np.where(alive[:, None], world.reward.reward(np, money, costs), 0.0)
+        reward = np.where(alive[:, None] & there, world.reward.reward(np, money, costs), 0.0)
         for column, value in zip(rows, (np.where(live, actions, 0.0), money, costs, reward), strict=True):
             rows[column].append(value)
         seen.append(output.observation.astype(np.float32))

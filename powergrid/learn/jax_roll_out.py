@@ -41,6 +41,11 @@ class JaxRollOut:
     def __init__(self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic):
         self.env, self.num_envs, self.ticks, self.critic = env, num_envs, ticks, critic
         self.agents = sum(len(members) for members in env.groups.values())
+        changing: Any = env if getattr(env, "actors_change", False) else None
+        self._changing = None if changing is None else changing.alive
+        if changing is not None:
+            members = [changing.agents.index(agent) for group in env.groups.values() for agent in group]
+            self._order = np.argsort(members)  # from the groups' columns to the environment's rows
         self._place = place = Placement(num_envs)
         self._begin: Any = jax.jit(self._begun, compiler_options=ONCE)
         self._collect: Any = jax.jit(
@@ -102,15 +107,22 @@ class JaxRollOut:
                 lambda: jnp.zeros((*ended.shape, self.agents), jnp.float32),
             )
             rewards = self._ordered(reward).columns()
+            money, costs = (info[name][..., : self.agents, :] for name in ("money", "costs"))
+            alive = left = None
+            if self._changing is not None:
+                alive, left = self._ordered(self._changing(lanes.env)).columns(), self._ordered(info["left"]).columns()
+                there = alive[..., self._order, None]
+                money, costs = jnp.where(there, money, 0.0), jnp.where(there, costs, 0.0)
             tally = Tally(
                 lanes.tally.reward + rewards.sum(-1),
-                lanes.tally.money + info["money"][..., : self.agents, :].sum((-1, -2)),
-                lanes.tally.cost + info["costs"][..., : self.agents, :].sum((-1, -2)),
+                lanes.tally.money + money.sum((-1, -2)),
+                lanes.tally.cost + costs.sum((-1, -2)),
             )
             finished = Tally(*(jnp.where(ended, column, 0.0) for column in tally))
             going_on = Tally(*(jnp.where(ended, 0.0, column) for column in tally))
             due, terminated = self._ordered(info["due"]).columns(), info["terminated"]
-            rollout = Rollout(lanes.obs, lanes.central, action, rewards, due, ended, terminated, final_value, finished)
+            now = lanes.obs, lanes.central, action, rewards
+            rollout = Rollout(*now, due, ended, terminated, final_value, finished, alive, left)
             return Lanes(env, self._ordered(obs), info["state"], going_on), rollout
 
         return jax.lax.scan(tick, lanes, (noise, keys))

@@ -70,7 +70,8 @@ class Rollout(NamedTuple):
     """One fragment, ticks and environments first.
 
     `action` took effect where the agent was `due`, ``(ticks, E, A)``. `final_value` counts, and `finished` is not 0,
-    where an episode ended.
+    where an episode ended. Where agents join or leave, `alive` says who was there in the tick, and `left` who left with
+    it, ``(ticks, E, A)``.
     """
 
     obs: ByGroup[Array]
@@ -82,3 +83,5 @@ class Rollout(NamedTuple):
     terminated: Array
     final_value: Array
     finished: Tally
+    alive: Array | None = None
+    left: Array | None = None

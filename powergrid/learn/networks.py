@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Running(NamedTuple):
     mean, var
         One entry a feature, ``(d,)``, or ``(n, d)`` where each of ``n`` agents keeps its own.
     count
-        Samples behind them, ``()``.
+        Samples behind them, ``()``; one number an agent, ``(n, 1)`` or ``(n,)``, where agents join or leave.
     """
 
     mean: Array
@@ -35,22 +35,32 @@ class Running(NamedTuple):
     count: Array
 
 
-def running(shape: tuple[int, ...]) -> Running:
+def running(shape: tuple[int, ...], counts: tuple[int, ...] = ()) -> Running:
     """Statistics before the first sample: mean 0 and variance 1, with no weight."""
-    return Running(np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros((), np.float32))
+    return Running(np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros(counts, np.float32))
 
 
-def merge(xp: Namespace, old: Running, samples: Array, memory: float = float("inf")) -> Running:
+def merge(
+    xp: Namespace, old: Running, samples: Array, memory: float = float("inf"), *, where: Array | None = None
+) -> Running:
     """Fold `samples`, ``(*batch, *old.mean.shape)``, into statistics that count as `memory` samples at most.
 
     Pairwise update of Chan, Golub and LeVeque, "Algorithms for computing the sample variance", The American
-    Statistician 37 (1983), doi:10.1080/00031305.1983.10483115: ``M2 = M2_a + M2_b + delta^2 n_a n_b / n``.
+    Statistician 37 (1983), doi:10.1080/00031305.1983.10483115: ``M2 = M2_a + M2_b + delta^2 n_a n_b / n``. Samples that
+    `where`, which broadcasts against them, leaves out do not count.
     """
     axes = tuple(range(samples.ndim - old.mean.ndim))
-    fresh = float(np.prod([samples.shape[axis] for axis in axes]))
-    mean, var = samples.mean(axes), samples.var(axes)
+    fresh: Any
+    if where is None:
+        fresh = float(np.prod([samples.shape[axis] for axis in axes]))
+        mean, var = samples.mean(axes), samples.var(axes)
+    else:
+        fresh = where.sum(axes).astype(np.float32).reshape(old.count.shape)
+        some = xp.maximum(fresh, 1.0)
+        mean = xp.where(where, samples, 0.0).sum(axes) / some
+        var = xp.where(where, (samples - mean) ** 2, 0.0).sum(axes) / some
     count = xp.minimum(old.count, memory) + xp.float32(fresh)
-    share = fresh / count
+    share = fresh / (count if where is None else xp.maximum(count, 1.0))
     delta = mean - old.mean
     merged = old.var * (1.0 - share) + var * share + delta * delta * share * (1.0 - share)
     return Running(old.mean + delta * share, merged, count)

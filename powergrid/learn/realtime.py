@@ -154,17 +154,18 @@ def timing_of(delays: Delays, keys: np.ndarray, due: np.ndarray, dt_s: float) ->
     keys
         Random key of each day, ``(days, 2)``.
     due
-        Whether each agent decides at each tick, ``(ticks, A)``.
+        Whether each agent decides at each tick, ``(ticks, A)``, or on each day, ``(days, ticks, A)``.
     dt_s
         Length of a tick [s].
     """
-    ticks, agents = due.shape
+    ticks, agents = due.shape[-2:]
+    due = np.broadcast_to(due, (len(keys), ticks, agents))
     held = np.full((len(keys), ticks, agents), _NONE)
     for day, key in enumerate(keys):
         drawn = random.uniform(np, key, np.arange(ticks), _STREAM, (5 * agents,), np.float64)
         parts = np.moveaxis(drawn.reshape(ticks, 5, agents), 1, 0)
         late_s, delay_s = delays.jitter.draw(parts[0:2]), delays.action_delay.draw(parts[2:4])
-        held[day] = _events(due, late_s, delay_s, parts[4] < delays.action_loss, dt_s)
+        held[day] = _events(due[day], late_s, delay_s, parts[4] < delays.action_loss, dt_s)
     return Timing(held)
 
 
@@ -386,8 +387,17 @@ class Late:
         slots = layout.slots
         since = ticks - slots.offset[: layout.acting]
         due = (since >= 0) & (since % slots.interval[: layout.acting] == 0)
+        if layout.actors_change:
+            absences = self._world.absences(np, keys)
+            due = due & np.stack([self._there(tick, absences) for tick in range(len(ticks))], 1)
         self._timing = timing_of(self._delays, keys, due, layout.settings.dt_h * 3600.0)
         self._decided = []
+
+    def _there(self, tick: int, absences: Any) -> np.ndarray:
+        """Whether each of those that act is there in a tick, ``(days, A)``."""
+        layout = self._world.layout
+        there: np.ndarray = layout.availability.present(np, np.full(len(absences.joins), tick), absences, layout.acting)
+        return there
 
     def arrive(self, state: Any, actions: np.ndarray) -> tuple[Any, np.ndarray]:
         """State and actions of a tick: what has arrived acts even where its agent is not due."""
@@ -398,6 +408,8 @@ class Late:
         held = self._timing.held[:, tick]
         late = np.stack(self._decided)[np.maximum(held, 0), np.arange(len(held))[:, None], np.arange(held.shape[1])]
         arrived = held >= 0
+        if layout.actors_change:
+            arrived = arrived & self._there(tick, state.absences)
         plan = layout.slots
         mine = (plan.actor >= 0) & (plan.actor < held.shape[1])
         flat = np.clip(late, -1.0, 1.0).reshape(len(late), -1)

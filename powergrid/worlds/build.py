@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON, Agent
+from powergrid.agents.base import CENTRALIZED, LEARNED, PYTHON, Agent, Presence
 from powergrid.agents.device_agent import MEASURED, DeviceAgent, Reliability
 from powergrid.agents.grid_agent import GridAgent, GridCoordinatorAgent
 from powergrid.agents.protocols._links import LinkSettings
@@ -215,6 +215,9 @@ def _agents(config: EnvironmentConfig, folder: Path) -> list[Agent]:
             device = agents[described.id] = kind(**place, **timing, **described.params)
             if described.failures is not None:
                 device.reliability = Reliability(described.failures.mtbf_h, described.failures.mttr_h)
+        if described.presence is not None:
+            times = described.presence
+            agents[described.id].presence = Presence(times.joins, times.leaves, times.lifetime_h)
         agents[described.id].make_policy = policy_maker(written, folder, described.id)
     for described in config.agents:
         agents[described.id].adopt(agents[child] for child in described.sub_agents)

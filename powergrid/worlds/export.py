@@ -132,13 +132,16 @@ def export_episode(env: HasWorld | World, day: int, seed: int = 0) -> EpisodeDat
     Raises
     ------
     NetworkError
-        If the network has switches or outages: a meter then measures no fixed part of the network. If devices fail:
-        their linear models know of no outage. If a market on the network makes the prices.
+        If the network has switches or outages: a meter then measures no fixed part of the network. If devices fail
+        or agents join and leave: linear models know nothing of it. If a market on the network makes the prices.
     """
     world = env if isinstance(env, World) else env.world
     if world.layout.availability is not None:
-        failing = ", ".join(world.layout.availability.units)
-        raise NetworkError(f"the episode has devices that fail ({failing}), of which their linear models know nothing")
+        absent = ", ".join(dict.fromkeys([*world.layout.availability.units, *world.layout.availability.agents]))
+        raise NetworkError(
+            f"the episode has devices that fail or agents that join and leave ({absent}), of which linear models know "
+            "nothing"
+        )
     if world.layout.grid.switching is not None:
         raise NetworkError(
             "the episode has switches or outages, with which a meter measures no fixed part of the network"

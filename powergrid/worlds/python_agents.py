@@ -259,6 +259,14 @@ class _Moment:
         columns = self._state.devices[family]
         return type(columns)(*(np.reshape(column, (-1, np.shape(column)[-1]))[self._e] for column in columns))
 
+    def absent(self, layout: Layout, agent: str) -> bool:
+        """Whether an agent is absent in the tick that is decided about."""
+        known = layout.availability
+        if known is None or agent not in known.agents:
+            return False
+        absent = known.absent(np, np.asarray(self._state.tick), self._state.absences)
+        return bool(np.reshape(absent, (-1, absent.shape[-1]))[self._e, known.agents.index(agent)])
+
     def out_of_service(self, layout: Layout) -> frozenset[str]:
         """Devices that are out of service in the tick that is decided about."""
         if layout.availability is None:
@@ -304,7 +312,7 @@ class _Seat:
 
     def decided(self, tick: int, moment: _Moment) -> Array:
         """What the agent's action is at a tick: a new one where it is due, the last one otherwise."""
-        if self.role.due(tick) and self.seen is not None:
+        if self.role.due(tick) and self.seen is not None and not moment.absent(self.site.world.layout, self.role.id):
             self.site.moment, self.site.tick = moment, tick
             if self.agent.decide is None:
                 raise AgentError(

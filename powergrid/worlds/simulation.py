@@ -15,13 +15,13 @@ from powergrid.core.errors import ArgumentError, NotCompilableError
 from powergrid.core.machine_code import problem, require
 from powergrid.engine import step as engine
 from powergrid.engine.assembly.kernel_trial import check_raised, check_states, from_outside
-from powergrid.engine.availability import Absences
 from powergrid.engine.layout import params_of
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Exogenous, First, Noise, Output, State
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.episode_rows import EpisodeRows
 from powergrid.worlds.python_agents import PythonAgents, StandIns
+from powergrid.worlds.schedules import Schedule
 from powergrid.worlds.world import World
 
 BACKENDS = ("auto", "numpy", "fused")
@@ -100,7 +100,7 @@ class Simulation:
             _log.warning("%s; this environment steps on NumPy", error)
             return None
 
-    def reset(self, key: np.ndarray, day: np.ndarray, absences: Absences | None = None) -> First:
+    def reset(self, key: np.ndarray, day: np.ndarray, schedule: Schedule | None = None) -> First:
         """Start episodes.
 
         Parameters
@@ -109,10 +109,10 @@ class Simulation:
             uint32, ``(*batch, 2)``.
         day
             First day of each episode, ``(*batch,)``.
-        absences
-            When devices are out of service, ``(*batch, f, k)``; drawn if ``None``.
+        schedule
+            When devices are out of service and agents there, ``(*batch, ...)``; drawn where it says nothing.
         """
-        first = self._begin(key, day, np.zeros(0, dtype=np.int64), absences)
+        first = self._begin(key, day, np.zeros(0, dtype=np.int64), schedule or Schedule())
         self._seen = first.observation
         if self.python_agents is None:
             return first
@@ -127,7 +127,13 @@ class Simulation:
         """Numbers of the agents that outside code acts for, ``(*batch, A)``."""
         return values[..., : len(self.layout.actors)]
 
-    def _begin(self, key: np.ndarray, day: np.ndarray, busy: np.ndarray, absences: Absences | None = None) -> First:
+    def _begin(
+        self,
+        key: np.ndarray,
+        day: np.ndarray,
+        busy: np.ndarray,
+        schedule: Schedule = Schedule(),  # noqa: B008
+    ) -> First:
         """Start episodes while others read the rows that begin at the places `busy`."""
         batch = np.shape(day)
         self._draw(key)
@@ -144,7 +150,7 @@ class Simulation:
             self._rows.rows[self._first],
             self.noise_at(np.zeros(batch, dtype=np.int32)),
             self.world.outages(np, key),
-            self.world.absences(np, key) if absences is None else absences,
+            schedule.over(self.world.absences(np, key)),
         )
 
     def _draw(self, key: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from powergrid.worlds.exogenous import ExogenousTable
 
 DAY_HOURS = 24
 """Hours after an episode whose prices settle the stored energy [h]."""
-FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS, FAILURE = range(1, 8)
+FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS, ABSENCE = range(1, 8)
 """Streams of random numbers."""
 
 
@@ -186,9 +186,10 @@ class World:
         return switching.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), OUTAGE, shape, np.float32))
 
     def absences(self, xp: Namespace, key: Array) -> Absences:
-        """When devices are out of service in the episode of each key."""
+        """When devices are out of service and agents absent in the episode of each key."""
         availability, batch = self.layout.availability, key.shape[:-1]
         if availability is None:
-            return Absences(*(xp.zeros((*batch, 0, 0), dtype=np.int32) for _ in Absences._fields))
+            shapes = ((0, 0), (0, 0), (0,), (0,))
+            return Absences(*(xp.zeros((*batch, *shape), dtype=np.int32) for shape in shapes))
         draws = (availability.draws,)
-        return availability.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), FAILURE, draws, np.float32))
+        return availability.draw(xp, random.uniform(xp, key, xp.zeros(batch, np.int32), ABSENCE, draws, np.float32))

@@ -1,4 +1,5 @@
-"""Devices that fail and return: the same numbers compiled as with NumPy and on JAX, the same bits in any batch."""
+"""Devices that fail and return, agents that join and leave: the same numbers compiled as with NumPy and on JAX, the
+same bits in any batch."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
 
 OFTEN = {"mtbf_h": 3.0, "mttr_h": 1.5}
+SHORT = {"joins": [0, 7200], "lifetime_h": 4.0}
 OUTPUT = (
     "observation", "central", "money", "costs", "p_mw", "q_mvar", "measured_mw", "due", "available", "frequency_hz",
 )  # fmt: skip
@@ -39,6 +41,8 @@ def devices() -> dict[str, Any]:
         device("turbine", "WindTurbine", "632", "mppt", p_max_mw=0.3),
     ]
     agents[9]["protocol"] = "price_signal"
+    for k in (0, 1, 2, 9):
+        agents[k]["presence"] = SHORT
     return {"name": "devices", "network": "ieee13", "agents": agents}
 
 
@@ -51,6 +55,7 @@ def islands() -> dict[str, Any]:
         device("c", "ESS", "15", "volt_var", max_p_mw=0.2, sn_mva=0.3, capacity_mwh=1.0),
         device("d", "DG", "29", p_max_mw=0.2),
     ]
+    agents[1]["presence"] = SHORT
     outage = {"branch": ["line_4", "line_12"], "start": [0, 4 * 3600], "duration": 16 * 3600}
     trade = [{"type": "p2p_trading", "members": ["a", "b", "d"]}]
     return {
@@ -59,6 +64,22 @@ def islands() -> dict[str, Any]:
         "agents": agents,
         "protocols": trade,
     }
+
+
+def promises() -> dict[str, Any]:
+    """Units that are dispatched together, some of which fail or leave; reserve and messages from one that leaves."""
+    units = [
+        device(f"dg_{k}", "DG", bus, "rule_based", p_max_mw=0.3, p_min_mw=0.02, marginal_cost_slope_per_mw2h=30.0 * k)
+        for k, bus in enumerate(("671", "675", "680", "645"), 1)
+    ]
+    below = [{**units.pop(), "presence": SHORT}, device("ess", "ESS", "646", capacity_mwh=1.0, max_p_mw=0.2)]
+    boss = {"id": "boss", "type": "GridCoordinator", "sub_agents": ["dg_4", "ess"], "presence": SHORT}
+    boss["protocol"] = {"type": "reserve", "params": {"price_per_mw_h": 4.0, "missing_price_per_mw_h": 40.0}}
+    units[1]["presence"] = SHORT
+    dispatch = {"type": "admm", "members": [unit["id"] for unit in units], "params": {"target_mw": 0.4}}
+    agents, messages = [*units, *below, boss], {"width": 1, "topology": "neighbours", "delay": 900}
+    config = {"name": "promises", "network": "ieee13", "agents": agents}
+    return {**config, "protocols": [dispatch], "messages": messages}
 
 
 def started(simulation: Simulation, count: int) -> Any:
@@ -75,7 +96,7 @@ def of_last(state: Any) -> Any:
     return state[-1]
 
 
-@pytest.mark.parametrize("source", [devices(), islands()], ids=["devices", "islands"])
+@pytest.mark.parametrize("source", [devices(), islands(), promises()], ids=["devices", "islands", "promises"])
 def test_compiled_is_numpy_in_any_batch(source: dict[str, Any]) -> None:
     world, count, failed = build(source, tol_pu=1e-11), 5, 0.0
     numpy, fused, alone = Simulation(world), Simulation(world, "fused", count), Simulation(world, "fused", 1)
@@ -106,24 +127,36 @@ def test_jax_is_numpy() -> None:
     jax = pytest.importorskip("jax")
     from powergrid.core.backend import jax_float64
 
-    source = {"name": "small", "network": "ieee13", "agents": devices()["agents"][1:4]}
+    agents = devices()["agents"]
+    source = {"name": "small", "network": "ieee13", "agents": [agents[k] for k in (1, 3, 5)]}
+    source["agents"][0]["presence"] = {"joins": [900, 3600], "leaves": 5 * 3600}
     with jax_float64():
         env = powergrid.make(source, backend="numpy", episode_length=24)
         functional = powergrid.make_functional(source, dtype="float64", episode_length=24)
         observations, _ = env.reset(seed=5)
         seen, state = jax.jit(functional.reset)(jax.random.key(5))
         step, rng = jax.jit(functional.step), np.random.default_rng(0)
-        assert np.array_equal(state.engine.absences.begin, env._state.absences.begin)
+        for name, drawn in env._state.absences._asdict().items():
+            assert np.array_equal(getattr(state.engine.absences, name), drawn), name
+        changes = 0
         for tick in range(23):
-            actions = {agent: rng.uniform(-1, 1, env.action_space(agent).shape) for agent in env.agents}
-            observations, rewards, _, _, infos = env.step(actions)
+            there = list(env.agents)
+            actions = {agent: rng.uniform(-1, 1, env.action_space(agent).shape) for agent in env.possible_agents}
+            observations, rewards, died, _, infos = env.step({agent: actions[agent] for agent in there})
+            changes += there != env.agents
             stacked = {group: np.stack([actions[a] for a in members]) for group, members in functional.groups.items()}
             seen, state, paid, _, info = step(jax.random.key(0), state, stacked)
             for group, members in functional.groups.items():
                 for k, agent in enumerate(members):
+                    assert bool(info["alive"][group][k]) == (agent in env.agents)
+                    assert bool(info["left"][group][k]) == died.get(agent, False)
+                    assert float(paid[group][k]) == pytest.approx(rewards.get(agent, 0.0), rel=1e-6, abs=1e-6)
+                    if agent not in env.agents:
+                        assert not seen[group][k].any()
+                        continue
                     np.testing.assert_allclose(
                         seen[group][k], observations[agent], 1e-5, 1e-5, err_msg=f"{agent} {tick}"
                     )
-                    assert float(paid[group][k]) == pytest.approx(rewards[agent], rel=1e-6, abs=1e-6)
                     assert bool(info["due"][group][k]) == infos[agent]["due"]
                     assert np.array_equal(info["in_service"][group][k], infos[agent]["in_service"])
+        assert changes == 2

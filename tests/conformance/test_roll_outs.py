@@ -36,6 +36,15 @@ RATES = {
     "network": "case33bw",
     "agents": [{**BATTERY, "interval": 1800}, {**BATTERY, "id": "other", "bus": "20", "interval": 2700, "offset": 900}],
 }
+LEAVING = {
+    "name": "leaving",
+    "network": "case33bw",
+    "agents": [
+        {**BATTERY, "presence": {"joins": [0, 900], "leaves": 1800}},
+        {**BATTERY, "id": "other", "bus": "20"},
+        {**BATTERY, "id": "third", "bus": "25", "presence": {"lifetime_h": 0.5}},
+    ],
+}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +54,7 @@ RATES = {
         ("p2p_microgrids", ippo),
         pytest.param(FAILING, mappo, marks=pytest.mark.slow, id="outages"),
         pytest.param(RATES, mappo, marks=pytest.mark.slow, id="intervals"),
+        pytest.param(LEAVING, ippo, marks=pytest.mark.slow, id="presence"),
     ],
 )
 def test_both_roll_outs_give_the_same_batch(source, algorithm):

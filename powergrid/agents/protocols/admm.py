@@ -155,6 +155,8 @@ class Tables(NamedTuple):
         Link in the other direction.
     unit_member
         Member of each unit.
+    unit_place
+        Place of each unit among all that inject.
     ago, link_of_number, number_of_number
         Places in the queue of the links among members, see :class:`~powergrid.agents.protocols._links.Tables`.
     loss, low_s, span_s
@@ -170,6 +172,7 @@ class Tables(NamedTuple):
     receiver: np.ndarray
     reverse: np.ndarray
     unit_member: np.ndarray
+    unit_place: np.ndarray
     ago: np.ndarray
     link_of_number: np.ndarray
     number_of_number: np.ndarray
@@ -186,12 +189,22 @@ class Sent(NamedTuple):
 
 
 def exchange(
-    xp: Namespace, here: Tables, rho: float, rounds: int, load_mw: Array, power_mw: Array, price: Array
+    xp: Namespace,
+    here: Tables,
+    low: Array,
+    high: Array,
+    rho: float,
+    rounds: int,
+    load_mw: Array,
+    power_mw: Array,
+    price: Array,
 ) -> tuple[Array, Array]:
     """Iterations in which everybody knows the average imbalance.
 
     Parameters
     ----------
+    low, high
+        Limits of the units in this tick [MW], ``(*batch, units)``.
     load_mw
         What the units have to inject together [MW], ``(*batch, 1)``, within their limits.
     power_mw, price
@@ -205,7 +218,6 @@ def exchange(
     units = power_mw.shape[-1]
     first = len(here.cost_per_mwh) - units
     cost, slope = here.cost_per_mwh[first:], here.slope_per_mw2h[first:]
-    low, high = here.low_mw[first:], here.high_mw[first:]
     power, price = 1.0 * power_mw, 1.0 * price
     imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / units
     for _ in range(rounds):
@@ -217,12 +229,22 @@ def exchange(
 
 
 def consensus(
-    xp: Namespace, here: Tables, rho: float, rounds: int, load_mw: Array, price: Array, dual_mw: Array
+    xp: Namespace,
+    here: Tables,
+    low: Array,
+    high: Array,
+    rho: float,
+    rounds: int,
+    load_mw: Array,
+    price: Array,
+    dual_mw: Array,
 ) -> tuple[Array, Array, Array]:
     """Iterations in which every node knows the prices of its neighbours.
 
     Parameters
     ----------
+    low, high
+        Limits of the nodes in this tick [MW], ``(*batch, nodes)``; zero for those of members.
     load_mw
         Load at the nodes [MW], ``(*batch, nodes)``.
     price, dual_mw
@@ -242,16 +264,20 @@ def consensus(
         dual = dual + link * (here.degree * price - heard)
         middle = 0.5 * (price + heard / here.degree)
         wanted = (middle - here.cost_per_mwh + (load_mw - dual) / weight) / (here.slope_per_mw2h + 1.0 / weight)
-        power = xp.minimum(xp.maximum(wanted, here.low_mw), here.high_mw)
+        power = xp.minimum(xp.maximum(wanted, low), high)
         price = middle - (power - load_mw + dual) / weight
     return power, price, dual
 
 
-def consensus_over_links(xp: Namespace, ctx: Context, state: Agreement, load_mw: Array) -> tuple[Agreement, Array]:
+def consensus_over_links(
+    xp: Namespace, ctx: Context, state: Agreement, low: Array, high: Array, load_mw: Array
+) -> tuple[Agreement, Array]:
     """One iteration over links that are late and lose what is sent.
 
     Parameters
     ----------
+    low, high
+        Limits of the nodes in this tick [MW], ``(*batch, nodes)``; zero for those of members.
     load_mw
         Load at the nodes [MW], ``(*batch, nodes)``.
 
@@ -265,7 +291,7 @@ def consensus_over_links(xp: Namespace, ctx: Context, state: Agreement, load_mw:
     held = sum_into(xp, state.link_mw, here.receiver, nodes) + load_mw
     own = weight * here.degree
     wanted = (held / own - here.cost_per_mwh) / (here.slope_per_mw2h + 1.0 / own)
-    power = xp.minimum(xp.maximum(wanted, here.low_mw), here.high_mw)
+    power = xp.minimum(xp.maximum(wanted, low), high)
     price = (held - power) / own
     sent = 2.0 * weight * xp.take(price, here.sender, axis=-1) - xp.take(state.link_mw, here.reverse, axis=-1)
     queue = Queue(state.payload, state.arrives, state.sent_at, state.shown, state.delivered)
@@ -286,9 +312,10 @@ class CooperativeDispatch(HorizontalProtocol):
     The protocol commands the active power of all units of its members (``p_mw``). The load is what the members' meters
     showed in the last tick, less what the units were commanded to inject: power that a unit could not deliver, such as
     that of an empty battery, is spread over all of them in the next tick. What lies beyond the limits of all units
-    together is left to the utility. Units are taken as they are committed; energy limits and ramps are not part of the
-    problem. Prices and powers are kept from tick to tick, so that few iterations follow a load that changes slowly.
-    With ``over_messages`` there is one iteration in a tick, over the links of `messages`.
+    together is left to the utility. Units are taken as they are committed, and those out of service give nothing;
+    energy limits and ramps are not part of the problem. Prices and powers are kept from tick to tick, so that few
+    iterations follow a load that changes slowly. With ``over_messages`` there is one iteration in a tick, over the
+    links of `messages`.
     """
 
     Settings, Params, State = Settings, Penalty, Agreement
@@ -322,10 +349,6 @@ class CooperativeDispatch(HorizontalProtocol):
         if not units:
             hint = "name members with a unit whose power is free, such as a DG or an ESS"
             raise ConfigError([Issue("protocols", "admm: its members have no unit to dispatch", hint)])
-        failing = [unit for member in members for unit in member.may_fail]
-        if failing:
-            message = f'admm: "{failing[0]}" may fail, and units know no outage in this problem'
-            raise ConfigError([Issue("protocols", message, "take its failures away")])
         exchanged = self.settings.form == "exchange"
         if exchanged and not members.graph.is_full:
             message = f"admm: topology {members.graph.name}: in the exchange form everybody knows the imbalance"
@@ -381,6 +404,7 @@ class CooperativeDispatch(HorizontalProtocol):
             receiver=links[:, 1],
             reverse=np.array([at[receiver, sender] for sender, receiver in links.tolist()], dtype=int),
             unit_member=of,
+            unit_place=_places(members),
             **{name: getattr(queue, name) for name in Tables._fields if hasattr(queue, name) and name != "sender"},
         )
 
@@ -391,21 +415,26 @@ class CooperativeDispatch(HorizontalProtocol):
         load = xp.sum(state.load_mw, axis=-1, keepdims=True)
         if given.has_target > 0.0:
             load = 0.0 * load + given.target_mw
-        low = xp.sum(here.low_mw, axis=-1, keepdims=True)
-        needed = xp.minimum(xp.maximum(load, low), xp.sum(here.high_mw, axis=-1, keepdims=True))
+        works = xp.take(ctx.works, here.unit_place, axis=-1)
+        low, high = here.low_mw[members:] * works, here.high_mw[members:] * works
+        needed = xp.maximum(load, xp.sum(low, axis=-1, keepdims=True))
+        needed = xp.minimum(needed, xp.sum(high, axis=-1, keepdims=True))
         rounds, dual, kept = int(given.rounds_per_tick), 1.0 * state.dual_mw, state
         if given.consensus > 0.0:
             # what the utility covers, or the target, changes the load of all members alike
             own = state.load_mw + (needed - xp.sum(state.load_mw, axis=-1, keepdims=True)) / members
             own = xp.concatenate((own, 0.0 * state.power_mw), axis=-1)
+            low = xp.concatenate((0.0 * state.load_mw, low), axis=-1)
+            high = xp.concatenate((0.0 * state.load_mw, high), axis=-1)
             if given.late > 0.0:
-                kept, power = consensus_over_links(xp, ctx, state, own)
+                kept, power = consensus_over_links(xp, ctx, state, low, high, own)
                 price = 1.0 * kept.price_per_mwh
             else:
-                power, price, dual = consensus(xp, here, given.rho, rounds, own, state.price_per_mwh, dual)
+                power, price, dual = consensus(xp, here, low, high, given.rho, rounds, own, state.price_per_mwh, dual)
             power = power[..., members:]
         else:
-            power, common = exchange(xp, here, given.rho, rounds, needed, state.power_mw, state.price_per_mwh[..., :1])
+            start = state.price_per_mwh[..., :1]
+            power, common = exchange(xp, here, low, high, given.rho, rounds, needed, state.power_mw, start)
             price = common + 0.0 * state.price_per_mwh
         residual = xp.sum(power, axis=-1, keepdims=True) - needed
         sent = Sent(price[..., :members], residual + 0.0 * state.load_mw)
@@ -420,3 +449,9 @@ class CooperativeDispatch(HorizontalProtocol):
         """Own load of each member: what was metered, and what its units were to inject."""
         own = sum_into(xp, state.power_mw, ctx.tables.unit_member, metered_mwh.shape[-1])
         return state._replace(load_mw=metered_mwh / ctx.dt_h + own), (), (), ()
+
+
+def _places(members: Members) -> np.ndarray:
+    """Place of each unit that can be dispatched among all that inject, member by member."""
+    place = {id: k for k, id in enumerate(id for member in members for id in member.injecting)}
+    return np.array([place[unit.id] for member in members for unit in member.units], dtype=int)

@@ -257,7 +257,17 @@ class Consensus(HorizontalProtocol):
         return Rounds(*numbers, float(self._late), self._dt_s, self._links.distribution)
 
     def entries(self, members: Members) -> Added:
-        """Estimate and deviation of each member; the number to choose, if it is one."""
+        """Estimate and deviation of each member; the number to choose, if it is one.
+
+        Raises
+        ------
+        ConfigError
+            If a member may be absent, or a graph has more links than losses can be drawn for.
+        """
+        for member in members:
+            if member.may_be_absent:
+                message = f'consensus: "{member.id}" may be absent, and the mean is one of all members'
+                raise ConfigError([Issue("protocols", message, "take it out of members, or its presence away")])
         unit, low, high = self.settings.unit_and_bounds
         self._everybody, self._dt_s = members.graph.is_full and not self.noisy, members.dt_h * 3600.0
         if members.graph.is_full and self.noisy:

@@ -101,11 +101,12 @@ class Shifts(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Members at both ends of each directed link, and its weight [1]."""
+    """Members at both ends of each directed link, and its weight [1]; the member of each unit."""
 
     sender: np.ndarray
     receiver: np.ndarray
     weight: np.ndarray
+    unit_member: np.ndarray
 
 
 class Sent(NamedTuple):
@@ -120,9 +121,9 @@ class SecondaryFrequencyControl(HorizontalProtocol):
 
     Members measure the frequency at their own units and know the shifts of their neighbours in `topology` that are in
     the same island. The frequency of a tick is the one that droop leaves at its load with the shifts of the tick
-    before; the shifts move over the tick and are in force in the next one. A member that the source supplies, or that
-    has no voltage, has no shift: the secondary control begins anew with the next island. Shifts end at
-    `max_offset_percent`, which has to exceed the droop of the units for their full range.
+    before; the shifts move over the tick and are in force in the next one. A member that the source supplies, that has
+    no voltage, or whose units are all out of service, has no shift: the secondary control begins anew with the next
+    island. Shifts end at `max_offset_percent`, which has to exceed the droop of the units for their full range.
 
     Units of the island that are no members answer to the frequency by droop alone, so they return to their set points.
     The voltage is not controlled: an island's reference holds 1 pu, and its units share reactive power in the
@@ -167,7 +168,9 @@ class SecondaryFrequencyControl(HorizontalProtocol):
         offset = Channel("frequency_offset", "Hz", -most_hz, most_hz, stands_for="frequency_offset_hz")
         return Added(
             channels=(offset,),
-            tables=Tables(links[:, 0], links[:, 1], members.graph.metropolis / (1.0 + 2.0 * delay)),
+            tables=Tables(
+                links[:, 0], links[:, 1], members.graph.metropolis / (1.0 + 2.0 * delay), members.of_injecting
+            ),
             widths=(len(members), delay * len(members)),
         )
 
@@ -185,7 +188,9 @@ class SecondaryFrequencyControl(HorizontalProtocol):
     ) -> tuple[Shifts, Sent, tuple[()], tuple[()]]:
         """Average the shifts within each island, and take back the deviation of its frequency."""
         here, given, size = ctx.tables, ctx.params, state.offset_hz.shape[-1]
-        sends, hears = xp.take(ctx.island, here.sender, axis=-1), xp.take(ctx.island, here.receiver, axis=-1)
+        works = sum_into(xp, ctx.works, here.unit_member, size)
+        island = xp.where(works > 0.0, ctx.island, -1.0)
+        sends, hears = xp.take(island, here.sender, axis=-1), xp.take(island, here.receiver, axis=-1)
         weight = here.weight * ((sends == hears) & (hears >= 0.0))
         offset, sent = 1.0 * state.offset_hz, 1.0 * state.sent_hz
         if given.delay_ticks > 0.0:
@@ -199,5 +204,5 @@ class SecondaryFrequencyControl(HorizontalProtocol):
                 offset = offset + sum_into(xp, pull, here.receiver, size)
         moved = offset + given.gain * (given.f_hz - ctx.frequency_hz)
         within = xp.minimum(xp.maximum(moved, -given.most_hz), given.most_hz)
-        offset = xp.where(ctx.island >= 0.0, within, 0.0 * within)
+        offset = xp.where(island >= 0.0, within, 0.0 * within)
         return Shifts(offset, sent), Sent(offset), (), ()

@@ -18,7 +18,7 @@ from powergrid.agents.protocol import (
     ProtocolSettings,
     VerticalProtocol,
 )
-from powergrid.core.backend import Namespace
+from powergrid.core.backend import Namespace, sum_into
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
@@ -43,9 +43,10 @@ class Prices(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Power that each child can always reach, and the most headroom that it can have [MW], ``(members,)``."""
+    """Power that each unit can always reach [MW], its member, and the most headroom of each member [MW]."""
 
     firm_mw: Array
+    unit_member: Array
     most_mw: Array
 
 
@@ -96,8 +97,9 @@ class ReserveProtocol(VerticalProtocol):
     What a unit can always reach is the highest power of a generator, and zero for a battery: a battery offers the
     charging that it can stop, which needs no energy. What it could discharge on top is not counted, since its state of
     charge is no part of this settlement. Units whose reach depends on weather, on users or on earlier ticks are refused
-    by name: renewables, loads, vehicles, generators with ramp limits or commitment, and units that may fail. Headroom
-    downwards, and the call of reserve after a fault, are not modelled.
+    by name: renewables, loads, vehicles, and generators with ramp limits or commitment. A unit that is out of service
+    holds nothing: what is required of its member is missing then. Headroom downwards, and the call of reserve after a
+    fault, are not modelled.
 
     A parent with a rule requires the share `rule_share` of the most headroom of each child.
     """
@@ -114,9 +116,6 @@ class ReserveProtocol(VerticalProtocol):
             If a child has a unit whose reach is not firm, or no headroom at all.
         """
         for member in members:
-            if member.may_fail:
-                message = f'"{member.may_fail[0]}" cannot promise power: it may fail'
-                raise ConfigError([Issue("protocol", f"reserve: {message}", "take its failures away")])
             if member.not_firm:
                 message = f'"{member.not_firm[0]}" cannot promise power: it follows weather, users, ramps or starts'
                 action = "take it out of sub_agents; generators without ramp limit and commitment and batteries can"
@@ -132,7 +131,11 @@ class ReserveProtocol(VerticalProtocol):
             actions=(Action("reserve", "MW", (0.0,) * len(most), tuple(most.tolist()), each=True),),
             channels=(Channel("reserve", "MW", *bounds), Channel("headroom", "MW", *bounds)),
             money_names=Paid._fields,
-            tables=Limits(firm, most),
+            tables=Limits(
+                np.array([power for member in members for power in member.firm_mw], dtype=float),
+                np.array([k for k, member in enumerate(members) for _ in member.firm_mw], dtype=int),
+                most,
+            ),
         )
 
     @staticmethod
@@ -144,7 +147,8 @@ class ReserveProtocol(VerticalProtocol):
     def after(xp: Namespace, ctx: Context, state: Kept, metered_mwh: Array) -> tuple[Kept, Held, Paid, tuple[()]]:
         """Pay for headroom up to what is required, and charge for the rest."""
         alive = 1.0 * (ctx.v_pu > 0.0)
-        headroom_mw = alive * xp.maximum(ctx.tables.firm_mw + metered_mwh / ctx.dt_h, 0.0)
+        reach_mw = sum_into(xp, ctx.works * ctx.tables.firm_mw, ctx.tables.unit_member, metered_mwh.shape[-1])
+        headroom_mw = alive * xp.maximum(reach_mw + metered_mwh / ctx.dt_h, 0.0)
         held_mw = xp.minimum(headroom_mw, state.required_mw)
         missing_mw = alive * (state.required_mw - held_mw)
         paid = ctx.params.missing_price_per_mw_h * missing_mw - ctx.params.price_per_mw_h * held_mw

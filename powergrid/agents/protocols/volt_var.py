@@ -121,8 +121,9 @@ class VoltVar(HorizontalProtocol):
     Whoever decides the commands of a unit, its reactive power is the curve's; the number that a learned unit has for it
     in its action has no effect. What the active power leaves of the rating bounds it. The voltage is the mean over the
     phases of the terminal. With ``form: local`` the results are those of the policies ``volt_var`` (category B) and
-    ``volt_var_a``. With ``form: distributed`` members are single units. A unit without voltage takes no part, and what
-    it has handed over comes back; what a unit cannot give because its active power leaves no room is not handed over.
+    ``volt_var_a``. With ``form: distributed`` members are single units. A unit without voltage or out of service takes
+    no part, and what it has handed over comes back; what a unit cannot give because its active power leaves no room is
+    not handed over.
     """
 
     Settings = Settings
@@ -163,16 +164,13 @@ class SharedVoltVar(VoltVar):
         Raises
         ------
         ConfigError
-            If a member is no single unit with reactive power, or may fail, or the graph has too many links.
+            If a member is no single unit with reactive power, or the graph has too many links.
         """
         for member in members:
             if [inverter.id for inverter in member.inverters] != [member.id]:
                 message = f'volt_var: "{member.id}" is no unit with reactive power'
                 action = "with form: distributed name units themselves as members, with sn_mva"
                 raise ConfigError([Issue("protocols", message, action)])
-            if member.may_fail:
-                message = f'volt_var: "{member.id}" may fail, and its neighbours know no outage of what they share'
-                raise ConfigError([Issue("protocols", message, "take its failures away, or choose form: local")])
         links = members.graph.links
         if len(links) > _MOST_LINKS:
             message = f"volt_var: topology {members.graph.name} has {len(links):,} directed links"
@@ -194,7 +192,7 @@ class SharedVoltVar(VoltVar):
         """Hand reactive power over the links between units with voltage until all are used alike."""
         here, given = ctx.tables, ctx.params
         curve = Curve(given.full_low_pu, given.low_pu, given.high_pu, given.full_high_pu, given.full_share)
-        alive, size = 1.0 * (ctx.v_pu > 0.0), metered_mwh.shape[-1]
+        alive, size = ctx.works * (ctx.v_pu > 0.0), metered_mwh.shape[-1]
         own = alive * droop(xp, ctx.v_pu, curve)
         both = xp.take(alive, here.sender, axis=-1) * xp.take(alive, here.receiver, axis=-1)
         moved, weight = both * state.moved_mvar, both * here.weight_mvar

@@ -81,9 +81,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     families = tuple(families_of(parts, ownership, meters, book, prices))
     python = python_devices(parts, ownership, book, families)
     opened += layers.open_horizontal(parts, book, channels)
-    may_fail = availability(devices, families, channels, parts.settings, len(ownership.accounts))
+    absent = availability(parts, ownership, families, channels)
     injectors = [agent for agent in devices if agent.role == "injection"]
-    protocols = layers.close(parts, ownership, meters, injectors, families, opened, prices)
+    protocols = layers.close(parts, ownership, meters, injectors, families, opened, prices, absent)
     injecting = tuple(i for i, family in enumerate(families) if family.kernel.role == "injection")
     network = parts.network
     load_series, (load_p, load_q, *by_voltage) = _loads(parts)
@@ -138,7 +138,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         taps=taps,
         caps=_only(families, "cap", int(np.sum(network.shunts.switchable)), capacitors, "switchable shunt"),
         python=None if python is None else python.attach(slots),
-        availability=may_fail,
+        availability=absent,
         grid=Grid(
             v_start=_unloaded(network),
             solve=lambda load, control, start: solver.solve(plan, load, control, start),
@@ -312,6 +312,7 @@ def _slots(parts: Parts, book: SlotBook) -> Slots:
         actor=actor,
         slot_interval=slot_turns[:, 0],
         slot_offset=slot_turns[:, 1],
+        by=tuple(by for by, *_ in book.decider) or ("",),
     )
 
 

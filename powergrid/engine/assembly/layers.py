@@ -22,6 +22,7 @@ from powergrid.engine.assembly.market import market_of
 from powergrid.engine.assembly.metering import SOURCE
 from powergrid.engine.assembly.ownership import Ownership, pays
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
+from powergrid.engine.availability import Availability
 from powergrid.engine.followers import rating_of
 from powergrid.engine.gather import SumTo
 from powergrid.engine.layout import DROPPED, SHARED, Columns, Family
@@ -122,7 +123,7 @@ def _graph(parts: Parts, members: Sequence[Any], topology: Topology) -> Graph:
 
 def _member(parts: Parts, agent: Any, protocol: Protocol) -> Member:
     """The member with the active power that its units can inject."""
-    devices = [device for device in (agent, *agent.descendants()) if getattr(device, "role", "") == "injection"]
+    devices = _injecting(agent)
     free = [unit for device in devices for unit in _placed_units(parts, device)]
     units = tuple(unit for unit in free if unit.field == "p_mw")
     firm_mw = [device.firm_mw() for device in devices]
@@ -134,12 +135,14 @@ def _member(parts: Parts, agent: Any, protocol: Protocol) -> Member:
         not_firm=tuple(device.id for device, power in zip(devices, firm_mw, strict=True) if power is None),
         units=units,
         forming_mva=sum(device.forming_mva() for device in devices),
-        may_fail=tuple(device.id for device in devices if device.reliability is not None),
         dispatched=tuple(unit for unit in free if protocol.dispatches(unit)),
         bus=_nodes(parts, agent)[0],
         inverters=tuple(
             Inverter(device.id, rating_of(device.params())) for device in devices if "q_mvar" in device.action_entries()
         ),
+        injecting=tuple(device.id for device in devices),
+        firm_mw=tuple(power or 0.0 for power in firm_mw),
+        may_be_absent=agent.presence is not None,
     )
 
 
@@ -147,6 +150,11 @@ def _placed_units(parts: Parts, device: Any) -> list[Unit]:
     """The unit of a device whose active power is free, at its bus."""
     bus = terminals.device_nodes(parts.network, device)[0]
     return [unit._replace(bus=bus) for unit in units_of(device)]
+
+
+def _injecting(agent: Any) -> list[Any]:
+    """Units of a member that inject."""
+    return [device for device in (agent, *agent.descendants()) if getattr(device, "role", "") == "injection"]
 
 
 def _order_slots(book: SlotBook, action: Action, members: Sequence[Any], parent: Any) -> np.ndarray:
@@ -177,6 +185,7 @@ def close(
     families: Sequence[Family],
     opened: Sequence[Opened],
     prices: Replacements,
+    absent: Availability | None,
 ) -> tuple[Layer, ...]:
     """The layers, vertical ones top down and before the horizontal ones.
 
@@ -186,12 +195,14 @@ def close(
         Devices that inject power, in their order.
     prices
         Signals that replace the market price.
+    absent
+        Who may be out of service or absent.
     """
     _refuse_two_markets(opened)
     _refuse_paying_twice(opened)
     tariffs, noise, found = Tariffs(parts, ownership, meters), 0, []
     for item in sorted(opened, key=lambda item: 0 if item.parent is None else -item.parent.level):
-        layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise)
+        layer = _layer(parts, ownership, meters, injecting, families, tariffs, item, noise, absent)
         noise += layer.draws
         found.append(replace(layer, heard=-1 if item.parent is None else prices.heard_by(item.parent)))
     return tuple(found)
@@ -226,6 +237,7 @@ def _layer(
     tariffs: Tariffs,
     item: Opened,
     noise: int,
+    absent: Availability | None,
 ) -> Layer:
     members, vertical = item.members, item.parent is not None
     account = [ownership.account(agent) if vertical else ownership.account_of(agent.id) for agent in members]
@@ -264,6 +276,8 @@ def _layer(
         draws=_draws(item, len(members)),
         unit=np.array([_first_unit(injecting, ids) for ids in below], dtype=int),
         f_hz=float(parts.network.f_hz),
+        works=_columns([unit.id for agent in members for unit in _injecting(agent)], absent, "units"),
+        absent=_columns([agent.id for agent in speakers], absent, "agents"),
         market=None
         if item.added.market is None
         else market_of(
@@ -294,6 +308,15 @@ def _fields_of(agent: Any, item: Opened) -> tuple[str, ...]:
     """Fields of an agent's command that a protocol governs."""
     dispatched = tuple(unit.field for unit in units_of(agent) if item.protocol.dispatches(unit))
     return dispatched or item.added.governs
+
+
+def _columns(ids: Sequence[str], absent: Availability | None, which: str) -> np.ndarray:
+    """Column of the signals that says of each unit, or agent, whether it is out; -1 for those that never are."""
+    if absent is None:
+        return np.full(len(ids), -1)
+    known, first = (absent.units, 0) if which == "units" else (absent.agents, len(absent.units))
+    column = {id: absent.column + first + k for k, id in enumerate(known)}
+    return np.array([column.get(id, -1) for id in ids], dtype=int)
 
 
 def _widths(item: Opened, members: int) -> tuple[int, ...]:

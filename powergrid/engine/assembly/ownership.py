@@ -95,6 +95,10 @@ class Ownership:
         """Fields of a device's command that a protocol above it keeps to itself."""
         return self._commanded[device.id]
 
+    def decides(self, agent: Any) -> bool:
+        """Whether an agent decides something, whatever its policy."""
+        return agent.id in self._deciders.deciding
+
     def payer(self, device: Any) -> str | None:
         """Id of the account that pays for an agent; ``None`` where it is shared."""
         chain = [device, *device.ancestors()]

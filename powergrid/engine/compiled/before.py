@@ -111,13 +111,18 @@ def make_before(rows: Rows) -> Before:
                 for i in range(start[a], start[a + 1]):
                     works |= not before[silent[i] * lanes + lane] > 0.5
                 due[who[lane], a] &= works
+        absent = whole(ints, at.SERVICE.actor_column)
+        for a in range(len(interval)):
+            if absent[a] >= 0:
+                for lane in range(lanes):
+                    due[who[lane], a] &= not before[absent[a] * lanes + lane] > 0.5
         for k in range(len(actor)):
             a = actor[k]
             if a < 0:
                 put(after, first + k, get(before, first + k))
                 continue
             put(after, first + k, xp.minimum(xp.maximum(get(acts, a * width + position[k]), -1.0), 1.0))
-            silenced = len(start) > 1 and start[a] < start[a + 1]
+            silenced = absent[a] >= 0 or (len(start) > 1 and start[a] < start[a + 1])
             if interval[a] > 1 or offset[a] > 0 or silenced:
                 for lane in range(lanes):
                     if not due[who[lane], a]:

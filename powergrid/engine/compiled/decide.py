@@ -180,12 +180,15 @@ def make_decide(rows: Rows) -> Decide:
             )  # fmt: skip
 
     @leaf
-    def due_at(ints, k, who, clock, due):
-        """Whether the policy of a slot is due, by environment."""
+    def due_at(ints, k, who, clock, after, due):
+        """Whether the policy of a slot is due and its agent there, by environment."""
         interval, offset = whole(ints, at.RULES.interval)[k], whole(ints, at.RULES.offset)[k]
+        absent = whole(ints, at.SERVICE.slot_column)[k]
         for lane in range(lanes):
             since = clock[who[lane], 0] - offset
             due[lane] = since >= 0 and since % interval == 0
+            if absent >= 0:
+                due[lane] &= not after[absent * lanes + lane] > 0.5
 
     @inside
     def by_table(ints, floats, who, clock, draws, after):
@@ -195,7 +198,7 @@ def make_decide(rows: Rows) -> Decide:
         for k in range(len(how)):
             if how[k] != SHARE and how[k] != RANDOM:
                 continue
-            due_at(ints, k, who, clock, due)
+            due_at(ints, k, who, clock, after, due)
             for lane in range(lanes):
                 value[lane] = share[k]
                 if how[k] == RANDOM:
@@ -222,7 +225,7 @@ def make_decide(rows: Rows) -> Decide:
             k = slot[i]
             span = half_span[k] if half_span[k] > 0.0 else 1.0
             put(value, 0, xp.minimum(xp.maximum((get(chosen, row[i]) - low[k]) / span - 1.0, -1.0), 1.0))
-            due_at(ints, k, who, clock, due)
+            due_at(ints, k, who, clock, after, due)
             decide_slot(k, due, value, after, first)
 
     @inside
@@ -277,7 +280,7 @@ def make_decide(rows: Rows) -> Decide:
             for other in range(n):
                 above += xp.abs(get(wanted, other)) * upstream[other * n + u]
             put(value, 0, xp.where(above > 0.0, 0.0, get(wanted, u)) / steps[u])
-            due_at(ints, slot[i], who, clock, due)
+            due_at(ints, slot[i], who, clock, after, due)
             decide_slot(slot[i], due, value, after, widths[at.WIDTH.states])
 
     return Decide(by_table, by_rule, by_relay, sense)

@@ -52,12 +52,14 @@ r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
 
 _CONTEXT = """    few = carray(sizes, (2,))
     size, reals = carray(sizes, (few[0],)), carray(tables, (few[1],))
-    own = carray(given, (p + 5 * m + 2 + size[2] + g,))
+    own = carray(given, (p + 5 * m + 2 + size[2] + g + size[3],))
     ctx = Context(
         {params}, dt_h, own[p + 2 * m + 1 : p + 2 * m + 2], own[:p], own[p : p + m], own[p + m : p + 2 * m],
-        own[p + 2 * m : p + 2 * m + 1], own[p + 2 * m + 2 : p + 3 * m + 2], own[p + 5 * m + 2 + size[2] :],
+        own[p + 2 * m : p + 2 * m + 1], own[p + 2 * m + 2 : p + 3 * m + 2],
+        own[p + 5 * m + 2 + size[2] : p + 5 * m + 2 + size[2] + g],
         carray(member, (g,)), {tables}, own[p + 5 * m + 2 : p + 5 * m + 2 + size[2]],
-        own[p + 3 * m + 2 : p + 4 * m + 2], own[p + 4 * m + 2 : p + 5 * m + 2], None,
+        own[p + 3 * m + 2 : p + 4 * m + 2], own[p + 4 * m + 2 : p + 5 * m + 2], own[p + 5 * m + 2 + size[2] + g :],
+        None,
     )
     old = carray(state, (size[{last}] + 1,))
     here = {state}
@@ -150,11 +152,11 @@ def _length(action: Action, layer: Layer) -> str:
 def sizes_of(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """What a layer's functions know of its sizes, with its integer tables behind, and its tables of real numbers.
 
-    Sizes are the lengths of both, the number of random numbers, the ends of the state's fields from 0 on, the lengths
-    of the channels, and of each table its start and shape.
+    Sizes are the lengths of both, the numbers of random numbers and of units, the ends of the state's fields from 0 on,
+    the lengths of the channels, and of each table its start and shape.
     """
     ends = np.cumsum([0, *layer.widths]).tolist()
-    head = [layer.draws, *ends, *(len(columns) for columns in layer.channels)]
+    head = [layer.draws, len(layer.works), *ends, *(len(columns) for columns in layer.channels)]
     tables: list[np.ndarray] = list(layer.added.tables)
     at = {True: 2 + len(head) + sum(1 + part.ndim for part in tables), False: 0}
     for part in tables:
@@ -185,6 +187,7 @@ def _trial(layer: Layer, m: int, speakers: int, first: bool) -> tuple[tuple[str,
         uniform=0.5 * np.ones(layer.draws or m),
         frequency_hz=layer.f_hz * ones,
         island=-ones,
+        works=np.ones(len(layer.works)),
     )
     state, sent_before, sent_after = layer.protocol.initial(np, (), layer.widths, float), None, None
     if first and layer.protocol.before is not None:
@@ -212,20 +215,20 @@ def _compiled(
     more: int,
 ) -> Seams:
     states = len(kind.State._fields)
-    first = 4 + states  # of the channels' lengths
+    first = 5 + states  # of the channels' lengths
     lengths = {name: f"size[{first + k}]" for k, name in enumerate(channels)}
     params = ", ".join(f"params[{j}]" for j in range(len(kind.Params._fields)))
-    fields = ", ".join(f"old[size[{3 + j}] : size[{4 + j}]]" for j in range(states))
+    fields = ", ".join(f"old[size[{4 + j}] : size[{5 + j}]]" for j in range(states))
     context = _CONTEXT.format(
         params=f"Params({params})" if params else "()",
-        last=3 + states,
+        last=4 + states,
         tables=_tables(tables, first + len(channels)),
         state=f"State({fields})" if fields else "()",
     )
     named = (kind.Params._fields, kind.State._fields, orders._fields, getattr(tables_kind, "_fields", ()))
     text = _HEAD.format(name=kind.__name__, fields=named)
-    kept = [f"    new = carray(kept, (size[{3 + states}] + 1,))"]
-    kept += [f"    store(after[{j}], new[size[{3 + j}] : size[{4 + j}]])" for j in range(states)]
+    kept = [f"    new = carray(kept, (size[{4 + states}] + 1,))"]
+    kept += [f"    store(after[{j}], new[size[{4 + j}] : size[{5 + j}]])" for j in range(states)]
     asked, at = [], "0"
     for own in orders_of:
         end = f"{at} + {own}"

@@ -50,7 +50,7 @@ def make_layers(rows: Rows) -> Seams:
         m = max(most[at.LAYER.members], most[at.LAYER.metered])
         states, g = most[at.LAYER.states], most[at.LAYER.governed]
         asked, sends = most[at.LAYER.orders], max(most[at.LAYER.sent_before], most[at.LAYER.sent_after])
-        context = most[at.LAYER.speakers] + 5 * m + 2 + most[at.LAYER.draws] + g
+        context = most[at.LAYER.speakers] + 5 * m + 2 + most[at.LAYER.draws] + g + most[at.LAYER.works]
         wide = max(context, asked, sends)
         return (
             context * lanes,
@@ -61,6 +61,17 @@ def make_layers(rows: Rows) -> Seams:
             (g + 1) * lanes,
             m * lanes,
         )
+
+    @leaf
+    def context_size(table, r):
+        """Numbers of the context of the layer at `r`."""
+        m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
+        return p + 5 * m + 2 + table[r + at.LAYER.draws] + g + table[r + at.LAYER.works]
+
+    @leaf
+    def unless(new, flag, value):
+        """A value for the lanes whose flag in a column of the state is not set, else 0; -1 for no such column."""
+        return value if flag < 0 else xp.where(get(new, flag) > 0.5, 0.0, value)
 
     @leaf
     def find_due(clock, who, every, first, due, s):
@@ -80,8 +91,10 @@ def make_layers(rows: Rows) -> Seams:
         place, weight, heard = table[r + at.LAYER.places], table[r + at.LAYER.shares], table[r + at.LAYER.heard]
         retail, node, slot = place + 2 * p, place + 2 * p + 2 * m, place + 2 * p + 5 * m
         v, governed = p + 2 * m + 2, p + 5 * m + 2 + table[r + at.LAYER.draws]
+        flags = slot + 2 * g + m  # who is absent, and which units are out
         for s in range(p):
             find_due(clock, who, places[place + s], places[place + p + s], wide, s)
+            put(wide, s, unless(new, places[flags + s], get(wide, s)))
         for i in range(2 * m):
             put(wide, p + i, get(now, places[retail + i]))
         if heard >= 0:
@@ -99,6 +112,8 @@ def make_layers(rows: Rows) -> Seams:
             put(wide, v + m + i, fill(np.nan))
         for i in range(g):
             put(wide, governed + i, get(delivered, places[slot + i]))
+        for i in range(table[r + at.LAYER.works]):
+            put(wide, governed + g + i, unless(new, places[flags + p + i], fill(1.0)))
 
     @leaf
     def fill_measured(ints, floats, r, solved, delivered, wide):
@@ -124,11 +139,11 @@ def make_layers(rows: Rows) -> Seams:
     def give_context(ints, r, who, alone, clock, draws, wide, given):
         """The context, a row of `given` an environment."""
         table = whole(ints, at.LAYERS.table)
-        m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
+        m, p = table[r + at.LAYER.members], table[r + at.LAYER.speakers]
         noise, d, drawn = table[r + at.LAYER.noise], table[r + at.LAYER.draws], p + 5 * m + 2
-        width = drawn + d + g
+        width = context_size(table, r)
         write(wide, 0, drawn, given, width, alone, 0)
-        write(wide, drawn + d, g, given, width, alone, drawn + d)
+        write(wide, drawn + d, width - drawn - d, given, width, alone, drawn + d)
         for lane in range(lanes):
             e = who[lane]
             tick = min(clock[e, 0] + 1, draws.shape[1] - 1)
@@ -187,13 +202,20 @@ def make_layers(rows: Rows) -> Seams:
 
     @leaf
     def give_orders(ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new):
-        """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due."""
+        """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due.
+
+        Agents that are absent abstain.
+        """
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, how = real(ints, floats, at.LAYERS.numbers), whole(ints, at.RULES.how)
         interval, offset = whole(ints, at.RULES.interval), whole(ints, at.RULES.offset)
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
-        states, orders = table[r + at.LAYER.states], table[r + at.LAYER.orders]
+        states, orders, absent = (
+            table[r + at.LAYER.states],
+            table[r + at.LAYER.orders],
+            whole(ints, at.SERVICE.slot_column),
+        )
         for lane in range(lanes):
             invoke(
                 kernel,
@@ -203,7 +225,7 @@ def make_layers(rows: Rows) -> Seams:
                     g,
                     address(numbers, table[r + at.LAYER.numbers]),
                     real(ints, floats, at.NUMBERS)[at.NUMBER.dt_h],
-                    address(given, lane * (p + 5 * m + 2 + table[r + at.LAYER.draws] + g)),
+                    address(given, lane * context_size(table, r)),
                     address(places, table[r + at.LAYER.places] + 2 * p + 5 * m + g),
                     address(places, table[r + at.LAYER.sizes]),
                     address(numbers, table[r + at.LAYER.tables]),
@@ -215,11 +237,16 @@ def make_layers(rows: Rows) -> Seams:
         read(chosen, orders + 1, alone, 0, orders, wide, 0)
         for i in range(orders):
             k = places[table[r + at.LAYER.order] + i]
-            if how[k] == way:
-                span, place = half_span[k] if half_span[k] > 0.0 else 1.0, whole(ints, at.WIDTHS)[at.WIDTH.states] + k
-                share = xp.minimum(xp.maximum((get(wide, i) - low[k]) / span - 1.0, -1.0), 1.0)
-                find_due(clock, who, interval[k], offset[k], due, 0)
-                put(new, place, xp.where(get(due, 0) > 0.0, share, get(new, place)))
+            leaves = absent[k] >= 0 and way == ABSTAIN
+            if how[k] != way and not leaves:
+                continue
+            span, place = half_span[k] if half_span[k] > 0.0 else 1.0, whole(ints, at.WIDTHS)[at.WIDTH.states] + k
+            share = xp.minimum(xp.maximum((get(wide, i) - low[k]) / span - 1.0, -1.0), 1.0)
+            find_due(clock, who, interval[k], offset[k], due, 0)
+            put(due, 0, unless(new, absent[k], get(due, 0)) if how[k] == way else fill(0.0))
+            if leaves:
+                put(due, 0, xp.maximum(get(due, 0), fill(1.0) - unless(new, absent[k], fill(1.0))))
+            put(new, place, xp.where(get(due, 0) > 0.0, share, get(new, place)))
 
     @leaf
     def runs(table, column, value):
@@ -248,7 +275,7 @@ def make_layers(rows: Rows) -> Seams:
             m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
             state, states = table[r + at.LAYER.state], table[r + at.LAYER.states]
             order, asked, sending = table[r + at.LAYER.order], table[r + at.LAYER.orders], table[r + at.LAYER.sending]
-            width, sends = p + 5 * m + 2 + table[r + at.LAYER.draws] + g, table[r + at.LAYER.sent_before]
+            width, sends = context_size(table, r), table[r + at.LAYER.sent_before]
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
             cost = np.empty(widths[at.WIDTH.units] * lanes if stage != at.VERTICAL and (rule or abstain) else 0)
             fill_context(ints, floats, r, who, clock, now, v_pu, 0, delivered, new, wide)
@@ -335,7 +362,7 @@ def make_layers(rows: Rows) -> Seams:
             parties, sums = table[r + at.LAYER.parties], table[r + at.LAYER.metered]
             money, paid_ = table[r + at.LAYER.money], table[r + at.LAYER.money_count] * parties
             violation, priced_ = table[r + at.LAYER.violation], table[r + at.LAYER.violation_count] * (parties - 1)
-            width = p + 5 * m + 2 + table[r + at.LAYER.draws] + g
+            width = context_size(table, r)
             paid, priced = np.empty((paid_ + 1) * lanes), np.empty((priced_ + 1) * lanes)
             sending = table[r + at.LAYER.sending] + table[r + at.LAYER.sent_before]
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m

@@ -211,6 +211,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
         sent = [[columns[name] for name in names] for names in (seam.sent_before, seam.sent_after)]
         own = [layer.interval, layer.offset, layer.retail, layer.feed_in, layer.node]
         own += [layer.governed, layer.governed_member, layer.unit]
+        own += [np.where(part >= 0, widths.signals_from + part, -1) for part in (layer.absent, layer.works)]
         at = sum(map(np.size, places))
         order = at + sum(map(np.size, own))
         asked = sum(map(len, layer.orders))
@@ -242,6 +243,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 tables=shares + layer.node_share.size + 1,
                 noise=layer.noise,
                 draws=layer.draws,
+                works=len(layer.works),
                 heard=layer.heard,
                 member=len(injected.start) - 1,
                 meter=len(metered.start) - 1,
@@ -376,7 +378,8 @@ def _service(layout: Layout, widths: Widths) -> Service:
     given, none = layout.availability, np.zeros(0, np.int64)
     column = np.full(widths.units, -1)
     if given is None:
-        return filled(Service, **{**dict.fromkeys(Service._fields, none), "column": column})
+        nobody = {"actor_column": np.full(layout.acting, -1), "slot_column": np.full(layout.slots.size, -1)}
+        return filled(Service, **{**dict.fromkeys(Service._fields, none), **nobody, "column": column})
     first = first_units(layout)
     carried = widths.signals_from + given.column
     unit = [first[i] + row for i, row in zip(given.family.tolist(), given.row.tolist(), strict=True)]
@@ -389,12 +392,19 @@ def _service(layout: Layout, widths: Widths) -> Service:
         status=[carried],
         silent_start=np.cumsum([0, *map(len, of_actors)]),
         silent_column=carried + _joined(np.int64, *of_actors),
+        actor_column=_absent(given.agent_of_actor(layout.acting), carried + len(unit)),
+        slot_column=_absent(layout.agent_of_slot, carried + len(unit)),
         lost_column=widths.signals_from + given.offered_column,
         lost_series=given.offered_series,
         lost_mw=given.offered_mw,
         lost_account=given.offered_account,
         lost_feature=[account.index(own) if own in account else -1 for own in given.offered_account.tolist()],
     )
+
+
+def _absent(agent: Array, first: int) -> Array:
+    """Column of each agent that may be absent, where those of all of them begin; -1 stays."""
+    return np.where(agent >= 0, first + agent, -1)
 
 
 def _sight(layout: Layout, own: tuple[Array, ...]) -> Sight:

@@ -196,10 +196,14 @@ class FusedStep:
     def _ways(self) -> list[tuple[str, ...]]:
         """Kernels by which local policies give orders, by layer."""
         names, how = {RULE: "rule", ABSTAIN: "abstain"}, self.layout.policies.choices.how
-        used = [
-            np.concatenate([how[slots] for slots in (*layer.orders, [])]) for layer in self.layout.coordination.layers
-        ]
-        return [tuple(name for way, name in names.items() if (ways == way).any()) for ways in used]
+        absent, found = self.layout.agent_of_slot, []
+        for layer in self.layout.coordination.layers:
+            slots = np.concatenate([*layer.orders, np.zeros(0, int)]).astype(int)
+            used = {name for way, name in names.items() if (how[slots] == way).any()}
+            if layer.protocol.abstain is not None and (absent[slots] >= 0).any():
+                used.add("abstain")
+            found.append(tuple(name for name in names.values() if name in used))
+        return found
 
     def _seams(self) -> list[Seams]:
         """The protocols, compiled."""
@@ -305,8 +309,7 @@ class FusedStep:
         topology = self._topology(when)
         if self.layout.grid.switching is not None or self.layout.availability is not None:
             holds = None if self.layout.grid.switching is None else topology
-            absent = None if self.layout.availability is None else self._out_of_service(before, before.clock[:, TICK])
-            results.available[:] = self.layout.available(np, holds, absent, (count,))
+            results.available[:] = self.layout.available(np, holds, self._out(before), (count,))
         after = Carried(self, before.batch, clock, rows, (before.key, before.outages, before.absences))
         if keep:
             return after, StepOutput(self, before.batch, results, (clock, delivered, work, out, iterations, topology))
@@ -322,17 +325,20 @@ class FusedStep:
 
         return after, book
 
-    def _out_of_service(self, before: Carried, tick: Array) -> Array:
-        """Whether each device that may be out of service is, ``(B, f)``."""
-        assert self.layout.availability is not None
-        absences = Absences(*(_flat(part, before.batch) for part in before.absences))
-        return self.layout.availability.out(np, tick, absences)
+    def _out(self, before: Carried) -> Array | None:
+        """Whether each device that may be out of service is, ``(B, f)``; ``None`` where there are none."""
+        given = self.layout.availability
+        return None if given is None else given.out(np, before.clock[:, TICK], self._absences(before))
 
     def _status(self, before: Carried, tick: Array) -> Array:
-        """The same as numbers; without columns where none ever is."""
-        if self.layout.availability is None:
+        """Devices that are out and agents that are absent in a tick, ``(B, f + m)``; no columns where none ever are."""
+        given = self.layout.availability
+        if given is None:
             return np.empty((len(tick), 0))
-        return self._out_of_service(before, tick).astype(np.float64)
+        return given.status(np, tick, self._absences(before)).astype(np.float64)
+
+    def _absences(self, before: Carried) -> Absences:
+        return Absences(*(_flat(part, before.batch) for part in before.absences))
 
     def _run(self, code: _Code, scratch: _Scratch, arguments: TickArguments) -> None:
         """Run the parts of a tick, and solve the flows that compiled code leaves to others."""

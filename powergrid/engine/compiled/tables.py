@@ -266,6 +266,8 @@ class LayerRow(NamedTuple):
         ``Layers.numbers``.
     noise, draws
         First of its random numbers, and their number.
+    works
+        Number of its members' units.
     heard
         Signal that stands for the market price; -1 for none.
     member
@@ -300,6 +302,7 @@ class LayerRow(NamedTuple):
     tables: int
     noise: int
     draws: int
+    works: int
     heard: int
     member: int
     meter: int
@@ -413,6 +416,9 @@ class Service(NamedTuple):
         First of these columns.
     silent_start, silent_column
         Columns of the devices of actors that act for no others.
+    actor_column, slot_column
+        Column that says of each actor, and of the agent that decides each slot, whether it is absent; -1 for those that
+        never are.
     lost_column, lost_series, lost_mw
         Plants that follow a series: their columns, their series, and their power at a series value of 1 [MW].
     lost_account, lost_feature
@@ -423,6 +429,8 @@ class Service(NamedTuple):
     status: Ints
     silent_start: Ints
     silent_column: Ints
+    actor_column: Ints
+    slot_column: Ints
     lost_column: Ints
     lost_series: Ints
     lost_mw: Floats

@@ -12,7 +12,6 @@ from powergrid.config.resolve import ResolvedConfig, Source
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.engine import schedule
-from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
@@ -25,7 +24,7 @@ from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
 from powergrid.worlds.export import EpisodeData, export_episode
-from powergrid.worlds.schedules import OUTAGES, scheduled_outages
+from powergrid.worlds.schedules import SCHEDULES, Schedule
 from powergrid.worlds.seeds import checked_seed, fresh_seed
 from powergrid.worlds.simulation import Policy, Simulation
 from powergrid.worlds.snapshot import Snapshot
@@ -195,7 +194,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self._state, self._output, self._first_central = None, None, saved.central
         if saved.state is not None:
             self._state = snapshot.resumed(self._simulation, saved.state, saved.objects)
-        self.agents = list(self.possible_agents) if saved.alive else []
+        self.agents = self._present() if saved.alive else []
         for agent in self.world.agents:
             agent.mailbox[:] = saved.mail.get(agent.id, ())
 
@@ -237,20 +236,21 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         options
             ``{"day": d}`` starts on day `d` of the dataset instead of a drawn day. ``{"device_outages": [{"device": id,
             "start": s, "duration": s}, ...]}`` says when devices are out of service in this episode, in place of
-            outages by their rates; times are in seconds from its start.
+            outages by their rates, and ``{"presence": [{"agent": id, "joins": s, "leaves": s}, ...]}`` when agents join
+            and leave, in place of their own times; times are in seconds from its start.
 
         Returns
         -------
         observations, infos
-            Both by agent.
+            Both by agent, of those that are there from the start.
 
         Raises
         ------
         ArgumentError
             If the seed, an option or the day is not valid; the message names it and the allowed values.
         """
-        given = checked_options(options, ("day", OUTAGES))
-        day, scheduled = given.get("day"), scheduled_outages(self.world.layout, given.get(OUTAGES), 1)
+        given = checked_options(options, ("day", *SCHEDULES))
+        day, scheduled = given.get("day"), Schedule.of(self.world.layout, given, 1)
         fixed = None if day is None else checked_days(day, 1, self._day_count)[0]
         if seed is not None:
             self._start_stream(checked_seed(seed))
@@ -259,16 +259,15 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         key = random.fold_in(np, self._key, np.array(self._episode))
         self._episode += 1
         start = np.asarray(self.world.draw_day(np, key, self._days) if fixed is None else fixed, dtype=np.int32)
-        absences = None if scheduled is None else Absences(*(part[0] for part in scheduled))
-        first = self._simulation.reset(key, start, absences)
+        first = self._simulation.reset(key, start, scheduled.rows(0))
         self._state, self._first_central = first.state, first.central
         self._output, self._day, self._tick, self._ended = None, int(start), 0, (False, False)
-        self.agents = list(self.possible_agents)
+        self.agents = self._present()
         for agent in self.world.agents:
             agent.forget()
         results = first_results(self.world.layout, first.observation, first.converged, first.available)
         self._print_tick()
-        return self._by_agent(results.observation[0]), self._infos(results)
+        return self._by_agent(results.observation[0], self.agents), self._infos(results, self.agents)
 
     def _start_stream(self, seed: int | None) -> None:
         """Start the stream of episodes that belongs to a seed."""
@@ -290,7 +289,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         Parameters
         ----------
         actions
-            One vector in [-1, 1] for every live agent; numbers outside are clipped and counted in ``info["clipped"]``.
+            One vector in [-1, 1] for each of :attr:`agents`; numbers outside are clipped and counted in
+            ``info["clipped"]``.
 
             Between its decisions an agent's action has no effect; ``info["due_next"]`` and :attr:`due_agents` say
             whose action counts.
@@ -298,20 +298,35 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         Returns
         -------
         observations, rewards, terminations, truncations, infos
-            Each by agent.
+            Each by agent: of those that acted, and of those that join, whose reward is 0. An agent that leaves is
+            terminated once and does not return in this episode.
 
         Raises
         ------
         ActionError
             If the episode is over, or an action is missing, has the wrong shape, is not finite, or belongs to an agent
-            that does not act; the message names the agent.
+            that does not act or is absent; the message names the agent.
         """
         live = self._live_agents()
-        results = self._advance(self._action_rows.stack(actions))
+        results = self._advance(self._action_rows.stack(actions, live))
         terminated, truncated = self._ended
-        rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
-        observations, infos = self._by_agent(results.observation[0]), self._infos(results)
-        return observations, rewards, self._flags[terminated].copy(), self._flags[truncated].copy(), infos
+        told, left = live, frozenset[str]()
+        if self.world.layout.actors_change and not any(self._ended):
+            told, left = self._told(live), frozenset(live).difference(self.agents)
+        if told is live and len(live) == len(self.possible_agents):
+            rewards = dict(zip(live, results.reward[0].tolist(), strict=True))
+            terminations, truncations = self._flags[terminated].copy(), self._flags[truncated].copy()
+        else:
+            paid = dict(zip(self.possible_agents, results.reward[0].tolist(), strict=True))
+            rewards = {agent: paid[agent] for agent in told}
+            terminations, truncations = {a: terminated or a in left for a in told}, dict.fromkeys(told, truncated)
+        observations, infos = self._by_agent(results.observation[0], told), self._infos(results, told)
+        return observations, rewards, terminations, truncations, infos
+
+    def _told(self, live: Sequence[str]) -> list[str]:
+        """Agents that acted or are there next."""
+        some = frozenset(live).union(self.agents)
+        return [agent for agent in self.possible_agents if agent in some]
 
     def step_array(self, actions: np.ndarray) -> ArrayStep:
         """The same step without dictionaries.
@@ -334,16 +349,28 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def _advance(self, actions: np.ndarray) -> Results:
         """Advance by one tick; the results have one environment in front."""
-        results = blank_results(self.world.layout, 1)
+        results, layout = blank_results(self.world.layout, 1), self.world.layout
+        alive = layout.alive(np, np.asarray(self._tick), self._state.absences) if layout.actors_change else None
         self._state, self._output = self._simulation.advance(self._state, actions, results, keep=True)
         self._tick += 1
         settings = self.world.layout.settings
         terminated = settings.terminate_on_divergence and not results.converged[0]
         self._ended = bool(terminated), self._tick >= settings.episode_length and not terminated
-        if any(self._ended):
-            self.agents = []
+        results = results.of_actors(layout)
+        if alive is not None:
+            results.reward[:, ~alive] = results.cost[:, ~alive] = 0.0
+        if alive is not None or any(self._ended):
+            self.agents = [] if any(self._ended) else self._present()
         self._print_tick()
-        return results.of_actors(self.world.layout)
+        return results
+
+    def _present(self) -> list[str]:
+        """Agents that are there in the next tick."""
+        layout = self.world.layout
+        if not layout.actors_change or self._state is None:
+            return list(self.possible_agents)
+        alive = layout.alive(np, np.asarray(self._tick), self._state.absences).tolist()
+        return [agent for agent, there in zip(self.possible_agents, alive, strict=True) if there]
 
     def _live_agents(self) -> list[str]:
         """Agents of the running episode."""
@@ -351,10 +378,16 @@ class MultiAgentPowerGridEnv(InspectableEnv):
             raise ActionError("the episode is over: call reset() before the next step()")
         return self.agents
 
-    def _infos(self, results: Results) -> dict[str, dict[str, Any]]:
-        """Infos by agent; each is computed at its first use."""
+    def _infos(self, results: Results, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Infos of some agents; each is computed at its first use."""
         day, due_next, in_service = self._day, self._due_next(), self._in_service()
-        return Infos(self._blank_infos, lambda _: agent_infos(self.possible_agents, results, due_next, day, in_service))
+        blank = self._blank_infos if len(agents) == len(self.possible_agents) else blank_infos(agents)
+
+        def later(_: str) -> dict[str, dict[str, Any]]:
+            found = agent_infos(self.possible_agents, results, due_next, day, in_service)
+            return found if len(agents) == len(found) else {agent: found[agent] for agent in agents}
+
+        return Infos(blank, later)
 
     @property
     def due_agents(self) -> list[str]:
@@ -374,15 +407,16 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         layout, tick = self.world.layout, np.asarray(self._tick)
         if layout.availability is None:
             return None
-        rows = layout.in_service(np, layout.availability.out(np, tick, self._state.absences))
+        rows = layout.in_service(np, tick, self._state.absences)
         return [row[:size] for row, size in zip(rows, self._action_sizes, strict=False)]
 
-    def _by_agent(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    def _by_agent(self, numbers: np.ndarray, agents: Sequence[str]) -> dict[str, np.ndarray]:
         rows, first = [], 0
         for count, size in self._equal_sizes:  # rows of a table cost less than as many slices
             rows += list(numbers[first : first + count * size].reshape(count, size))
             first += count * size
-        return dict(zip(self.possible_agents, rows, strict=True))
+        found = dict(zip(self.possible_agents, rows, strict=True))
+        return found if len(agents) == len(found) else {agent: found[agent] for agent in agents}
 
     @property
     def backend(self) -> str:
@@ -390,12 +424,11 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         return self._simulation.backend
 
     def policy_actions(self, policy: Policy) -> dict[str, np.ndarray]:
-        """Actions of every agent that a local policy, by name or as a function, would take in the current state."""
+        """Actions that a local policy, by name or as a function, would take for all agents that are there."""
         actions = self.policy_array(policy)
-        return {
-            agent: actions[i, :size].astype(np.float32)
-            for i, (agent, size) in enumerate(zip(self.possible_agents, self._action_sizes, strict=True))
-        }
+        sizes = zip(self.possible_agents, self._action_sizes, strict=True)
+        there = frozenset(self.agents) if self.world.layout.actors_change else frozenset(self.possible_agents)
+        return {agent: actions[i, :size].astype(np.float32) for i, (agent, size) in enumerate(sizes) if agent in there}
 
     def policy_array(self, policy: Policy) -> np.ndarray:
         """As `policy_actions`, ``(A, k_max)`` in float64."""

@@ -36,16 +36,16 @@ class _Interval:
         self.ticks[due], self.weight[due], self.clipped[due], self.converged[due] = 0, 1.0, 0, True
         self.decided |= due
 
-    def add(self, reward: np.ndarray, output: Output, gamma: float) -> None:
-        """Add a tick."""
+    def add(self, reward: np.ndarray, output: Output, gamma: float, there: np.ndarray) -> None:
+        """Add a tick for the agents that are there."""
         acting = len(self.ticks)
         self.reward += self.weight * reward
-        self.weight[self.decided] *= gamma
-        self.ticks += 1
-        self.money += output.money[:acting]
-        self.costs += output.costs[:acting]
+        self.weight[self.decided & there] *= gamma
+        self.ticks += there
+        self.money[there] += output.money[:acting][there]
+        self.costs[there] += output.costs[:acting][there]
         self.clipped += np.where(output.due, output.clipped, 0)[:acting]
-        self.converged &= bool(output.flow.converged)
+        self.converged &= bool(output.flow.converged) | ~there
 
 
 class SemiMarkovEnv:
@@ -117,6 +117,7 @@ class SemiMarkovEnv:
         """Forget the decisions of earlier episodes."""
         names = len(self.env.money_names), len(self.env.constraint_names)
         self._held = {agent: np.zeros(self.action_spaces[agent].shape) for agent in self.possible_agents}
+        self._left: dict[str, tuple[Any, Any]] = {}
         self._interval = _Interval(len(self.possible_agents), *names)
 
     @property
@@ -149,7 +150,8 @@ class SemiMarkovEnv:
         while self.agents and not self.due_agents:
             observations, *_, infos = self._tick()
         who = self.due_agents
-        return {agent: observations[agent] for agent in who}, self._infos(infos, who)
+        self._left.clear()  # of agents that have left before anybody decided there is nothing to say
+        return {agent: observations[agent] for agent in who}, self._infos(infos, who, self._ended())
 
     def step(
         self, actions: Mapping[str, Any]
@@ -164,11 +166,12 @@ class SemiMarkovEnv:
         Returns
         -------
         observations, rewards, terminations, truncations, infos
-            Of the agents that must act next; of all agents at the end of the episode. Terminations and truncations
-            have the key ``"__all__"`` as well. An info contains ``ticks``, the length of the interval that ends;
-            ``cost``, ``costs`` and ``money``, the undiscounted sums over it; ``converged``, whether all of its power
-            flows were solved; ``clipped``, how many numbers of its action lay outside [-1, 1]; and ``available`` and
-            ``day`` as in the parallel environment.
+            Of the agents that must act next, and of those that have left since the last step, which are terminated; of
+            all that are there at the end of the episode. Terminations and truncations have the key ``"__all__"`` as
+            well. An info contains ``ticks``, the length of the interval that ends; ``cost``, ``costs`` and ``money``,
+            the undiscounted sums over it; ``converged``, whether all of its power flows were solved; ``clipped``, how
+            many numbers of its action lay outside [-1, 1]; and ``available`` and ``day`` as in the parallel
+            environment.
 
         Raises
         ------
@@ -183,15 +186,19 @@ class SemiMarkovEnv:
         self._held |= {agent: np.clip(actions[agent], -1.0, 1.0) for agent in due}
         while self.agents and not self.due_agents:
             observations, terminated, truncated, infos = self._tick()
-        who = self.due_agents if self.agents else self.possible_agents
-        ended = self._ended()
+        left, self._left = self._left, {}
+        there = self.due_agents if self.agents else list(observations)
+        who = [agent for agent in self.possible_agents if agent in there or agent in left]
+        ended = self._ended() | np.isin(self.possible_agents, list(left))
         rewards = dict(zip(self.possible_agents, (self._interval.reward * ended).tolist(), strict=True))
+        seen = {agent: left[agent][0] if agent in left else observations[agent] for agent in who}
+        told = {agent: left[agent][1] if agent in left else infos[agent] for agent in who}
         return (
-            {agent: observations[agent] for agent in who},
+            seen,
             {agent: rewards[agent] for agent in who},
-            {**dict.fromkeys(who, terminated), ALL: terminated},
-            {**dict.fromkeys(who, truncated), ALL: truncated},
-            self._infos(infos, who),
+            {**{agent: terminated or agent in left for agent in who}, ALL: terminated},
+            {**{agent: truncated and agent not in left for agent in who}, ALL: truncated},
+            self._infos(told, who, ended),
         )
 
     def _tick(
@@ -199,16 +206,23 @@ class SemiMarkovEnv:
     ) -> tuple[dict[str, np.ndarray], bool, bool, Any]:
         """Advance by one tick, in which some agents decide; the others hold.
 
-        Returns observations of all agents, whether the episode was terminated or truncated, and infos.
+        Returns observations of all agents that are there, whether the episode was terminated or truncated, and infos.
+        What those observe who leave is noted.
         """
-        step = self.env.step(self._held | dict(actions or {}))
+        acting, given = list(self.agents), self._held | dict(actions or {})
+        step = self.env.step({agent: given[agent] for agent in acting})
         observations, rewards, terminations, truncations, infos = step
-        self._interval.begin(np.isin(self.possible_agents, due))
-        reward = np.fromiter(rewards.values(), dtype=float, count=len(self.possible_agents))
+        decides, there = np.isin(self.possible_agents, due), np.isin(self.possible_agents, acting)
+        self._interval.begin(decides)
+        reward = np.array([rewards.get(agent, 0.0) for agent in self.possible_agents])
         output = self.env.output
         assert output is not None, "it follows a step"
-        self._interval.add(reward, output, self.gamma)
-        return observations, any(terminations.values()), any(truncations.values()), infos
+        self._interval.add(reward, output, self.gamma, there)
+        if self.agents:  # the end of the episode ends all intervals anyway
+            gone = [agent for agent in acting if agent not in self.agents]
+            self._left |= {agent: (observations[agent], infos[agent]) for agent in gone}
+        terminated = not self.agents and any(terminations.values())
+        return observations, terminated, any(truncations.values()), infos
 
     def _check_due(self, actions: Mapping[str, Any], due: Sequence[str]) -> None:
         """Refuse actions of agents that are not due, and missing ones."""
@@ -230,10 +244,11 @@ class SemiMarkovEnv:
         """Agents that have an interval to end: those that have decided and, when the episode is over, all."""
         return self._interval.decided | (not self.agents)
 
-    def _infos(self, infos: Mapping[str, dict[str, Any]], who: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Infos of some agents over their intervals; before a first decision these are empty."""
-        now, ended = self._interval, self._ended()
-        wanted = frozenset(who)
+    def _infos(
+        self, infos: Mapping[str, dict[str, Any]], who: Sequence[str], ended: np.ndarray
+    ) -> dict[str, dict[str, Any]]:
+        """Infos of some agents over their intervals; those of intervals that have not `ended` are empty."""
+        now, wanted = self._interval, frozenset(who)
         rows = {agent: row for row, agent in enumerate(self.possible_agents) if agent in wanted}
         return {
             agent: {

@@ -80,7 +80,7 @@ class Batch(NamedTuple):
     """Samples for the losses: normalised inputs, raw actions, and one column an agent for the rest.
 
     Actors learn from ticks in which their agent was `due`, since an action between two decisions has no effect. Critics
-    learn from all.
+    learn from all, and where agents join or leave from those in which the agent was there, `alive`.
     """
 
     obs: ByGroup[Array]
@@ -90,6 +90,7 @@ class Batch(NamedTuple):
     log_prob: Array
     advantage: Array
     target: Array
+    alive: Array | None = None
 
 
 @register_algorithm("mappo")
@@ -129,6 +130,7 @@ class PolicyGradient:
         self.steps_per_update = settings.num_envs * settings.rollout
         self.total_updates = max(1, -(-steps // self.steps_per_update))
         self.agents = sum(len(members) for members in env.groups.values())
+        self._changing = bool(getattr(env, "actors_change", False))
         self.federation = Federation(env)
         self._adam = optax.scale_by_adam(eps=1e-5)
         self._first = first = SingleDeviceSharding(jax.local_devices()[0])
@@ -182,7 +184,7 @@ class PolicyGradient:
             critic=critic,
             obs_norm=ByGroup.make(env.groups, self._obs_statistics),
             state_norm=running((env.state_size,)),
-            value_norm=running((self.agents,)),
+            value_norm=running((self.agents,), (self.agents,) if self._changing else ()),
             optimiser=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), moments),
             key=random.key_from_seed(np, np.array(seed)),
             updates=np.zeros((), np.int32),
@@ -191,8 +193,10 @@ class PolicyGradient:
         return learner._replace(actor=self.federation.begun(learner.actor))
 
     def _obs_statistics(self, group: str) -> Running:
-        size = self.env.observation_size[group]
-        return running((size,) if self.settings.share_actors else (len(self.env.groups[group]), size))
+        size, members = self.env.observation_size[group], len(self.env.groups[group])
+        if self.settings.share_actors:
+            return running((size,))
+        return running((members, size), (members, 1) if self._changing else ())
 
     def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
         settings, agents = self.settings, len(self.env.groups[group])
@@ -214,26 +218,39 @@ class PolicyGradient:
         learner = LearnerState(
             actor=weights["actor"],
             critic=weights["critic"],
-            obs_norm=learner.obs_norm.map(lambda norm, obs: merge(jnp, norm, obs), rollout.obs),
+            obs_norm=learner.obs_norm.map(
+                lambda norm, obs, there: merge(jnp, norm, obs, where=there), rollout.obs, self._there(rollout)
+            ),
             state_norm=merge(jnp, learner.state_norm, rollout.central),
-            value_norm=merge(jnp, learner.value_norm, returns, value_memory),
+            value_norm=merge(jnp, learner.value_norm, returns, value_memory, where=rollout.alive),
             optimiser=optimiser,
             key=learner.key,
             updates=learner.updates + 1,
         )
         return learner, {"episodes": episodes, **means, **losses}  # NaN where none ended
 
+    def _there(self, rollout: Rollout) -> ByGroup[Array | None]:
+        """Whether the agents of each group were there, ``(ticks, E, n, 1)``; ``None`` where all always are."""
+        groups = self.env.groups
+        if rollout.alive is None:
+            return ByGroup(groups, [None for _ in groups])
+        ends = np.cumsum([len(members) for members in groups.values()])
+        return ByGroup(groups, [part[..., None] for part in jnp.split(rollout.alive, ends[:-1], -1)])
+
     def _batch(self, learner: LearnerState, rollout: Rollout, last: Array) -> tuple[Batch, Array]:
         """Samples with advantages and normalised targets, and the returns they stand for; `last` values follow."""
         settings, stats = self.settings, learner.value_norm
         values = policy.values(self.critic, learner, rollout.obs, rollout.central)
         next_values = jnp.concatenate([values[1:], last[None]])
+        terminated, done = rollout.terminated[..., None], rollout.done[..., None]
+        if rollout.left is not None:  # whoever leaves earns nothing more
+            terminated, done = terminated | rollout.left, done | rollout.left
         advantage = generalised_advantage(
             rollout.reward,
             values,
             jnp.where(rollout.done[..., None], rollout.final_value, next_values),
-            rollout.terminated[..., None],
-            rollout.done[..., None],
+            terminated,
+            done,
             rollout.due,
             discount=settings.discount,
             trace_decay=settings.trace_decay,
@@ -250,6 +267,7 @@ class PolicyGradient:
             log_prob=policy.log_probs(learner.actor, obs, rollout.action),
             advantage=(advantage - mean) / spread,
             target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
+            alive=rollout.alive,
         )
         return batch, returns
 
@@ -289,7 +307,7 @@ class PolicyGradient:
         held = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
         surrogate = _mean(jnp.minimum(ratio * samples.advantage, held * samples.advantage), samples.due).mean()
         value = self.critic.value(weights["critic"], samples.obs, samples.central)
-        value_loss = 0.5 * jnp.square(value - samples.target).mean()
+        value_loss = 0.5 * _mean_of(jnp.square(value - samples.target), samples.alive)
         spreads = [actor["log_std"] for actor in weights["actor"].parts]
         entropy = sum((log_std + 0.5 * (1.0 + policy.LOG_2_PI)).sum(-1).mean() for log_std in spreads) / len(spreads)
         loss = -surrogate + settings.value_weight * value_loss - settings.entropy_weight * entropy
@@ -299,6 +317,13 @@ class PolicyGradient:
             "approx_kl": _mean(ratio - 1.0 - log_ratio, samples.due).mean(),
             "clip_share": _mean((ratio != held).astype(jnp.float32), samples.due).mean(),
         }
+
+
+def _mean_of(values: Array, some: Array | None) -> Array:
+    """Mean of some values, or of all."""
+    if some is None:
+        return values.mean()
+    return jnp.where(some, values, 0.0).sum() / jnp.maximum(some.sum(), 1)
 
 
 def _mean(values: Array, due: Array) -> Array:

@@ -412,17 +412,23 @@ def test_stored_energy_is_settled_at_the_price_of_the_market() -> None:
 
 
 @pytest.mark.parametrize("backend", ["numpy", "fused"])
-def test_the_market_knows_which_units_are_out_of_service(backend: str) -> None:
-    failing = {**GENERATOR, "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 1.0}, "failures": {}}
-    env = powergrid.make(feeder(BATTERY, failing), backend=backend)
-    out = [{"device": "dg", "start": 3600, "duration": 7200}]
-    env.reset(seed=0, options={"device_outages": out})
-    at, delivered = env.world.layout.units.index("dg"), []
-    for _ in range(4):
-        env.step({"ess": np.array([0.0, -1.0, 0.0])})
-        delivered.append(float(env.output.p_mw[at]))
-        assert signals(env)["dg.cleared"] == pytest.approx(delivered[-1], abs=1e-9)
-    np.testing.assert_allclose(delivered, [0.4, 0.0, 0.0, 0.4], atol=1e-5)
+def test_the_market_knows_which_units_are_out_of_service_and_who_is_there(backend: str) -> None:
+    cheap = {"p_max_mw": 0.4, "marginal_cost_per_mwh": 1.0}
+    env = powergrid.make(
+        feeder(BATTERY, {**GENERATOR, "params": cheap, "failures": {}, "presence": {}}), backend=backend
+    )
+    at = env.world.layout.units.index("dg")
+    for options, wanted in (
+        ({"device_outages": [{"device": "dg", "start": 3600, "duration": 7200}]}, [0.4, 0.0, 0.0, 0.4]),
+        ({"presence": [{"agent": "dg", "joins": 3600, "leaves": 10800}]}, [0.0, 0.4, 0.4, 0.0]),
+    ):
+        env.reset(seed=0, options=options)
+        delivered = []
+        for _ in range(4):
+            env.step({"ess": np.array([0.0, -1.0, 0.0])})
+            delivered.append(float(env.output.p_mw[at]))
+            assert signals(env)["dg.cleared"] == pytest.approx(delivered[-1], abs=1e-9)
+        np.testing.assert_allclose(delivered, wanted, atol=1e-5)
 
 
 def test_lines_of_the_transmission_preset_fill_up() -> None:

@@ -32,6 +32,7 @@ def context(market, retail, feed_in):
         uniform=nothing,
         frequency_hz=nothing,
         island=nothing,
+        works=np.zeros(0),
     )
 
 

@@ -63,6 +63,17 @@ def test_headroom_is_paid_and_missing_headroom_charged(power, required, wanted, 
     assert env.output.transfers.sum() == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_unit_out_of_service_holds_nothing():
+    env = made({**DG, "failures": {}}, ESS)
+    env.reset(seed=0, options={"day": 40, "device_outages": [{"device": "dg_1", "start": 1800, "duration": 1800}]})
+    received = []
+    for _ in range(3):
+        env.step({"dg_1": np.array([-0.5]), "ess_1": np.array([-1.0]), "operator": np.array([0.5, 1.0])})
+        received.append(paid(env)["dg_1"])
+    worked = 0.5 * -12.0 * 0.3  # it injects 0.1 of 0.4 MW
+    assert received == pytest.approx([worked, 0.5 * 60.0 * 0.3, worked], abs=1e-5)
+
+
 def test_children_see_what_is_required_and_what_they_had():
     env = made(DG, ESS)
     observations, *_ = env.step({"dg_1": np.array([0.0]), "ess_1": np.array([-1.0]), "operator": np.array([0.5, -1.0])})
@@ -76,7 +87,7 @@ def test_nothing_is_settled_without_voltage():
     class Given:
         params = ReserveProtocol(**PRICES).params()
         dt_h, v_pu = 0.25, np.array([0.0, 1.0])
-        tables = Limits(np.array([0.4, 0.4]), np.array([0.4, 0.4]))
+        works, tables = np.ones(2), Limits(np.array([0.4, 0.4]), np.array([0, 1]), np.array([0.4, 0.4]))
 
     _, held, paid, _ = ReserveProtocol.after(np, Given, Kept(np.array([0.3, 0.5])), np.zeros(2))
     assert held.headroom.tolist() == [0.0, 0.4]

@@ -44,10 +44,16 @@ def _members(seed: int, slopes: tuple[float, float] = (20.0, 200.0)) -> list[Mem
     ]
 
 
+def _named(member: Member) -> Member:
+    """A member whose units have names."""
+    units = tuple(unit._replace(id=f"{member.id}_{k}") for k, unit in enumerate(member.units))
+    return member._replace(units=units, injecting=tuple(unit.id for unit in units))
+
+
 def _dispatch(members: list[Member], links: Graph, **params: Any) -> tuple[Any, Context, Any]:
     """The protocol among members, what its kernel uses, and its state at reset."""
     protocol, count = CooperativeDispatch(**params), len(members)
-    added = protocol.entries(Members(members, links, 1.0))
+    added = protocol.entries(Members(map(_named, members), links, 1.0))
     nothing = np.zeros(count)
     ctx = Context(
         params=protocol.params(),
@@ -64,6 +70,7 @@ def _dispatch(members: list[Member], links: Graph, **params: Any) -> tuple[Any, 
         uniform=nothing,
         frequency_hz=nothing,
         island=nothing,
+        works=np.ones(len(added.tables.unit_member)),
     )
     return protocol, ctx, protocol.initial(np, (), added.widths, float)
 

@@ -57,6 +57,7 @@ def _context(links: Graph, uniform: np.ndarray | None = None, **params: Any) -> 
         uniform=nothing if uniform is None else uniform,
         frequency_hz=nothing,
         island=nothing,
+        works=np.zeros(0),
     )
     return ctx, protocol.initial(np, (), added.widths, float)
 

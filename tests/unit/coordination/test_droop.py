@@ -146,7 +146,7 @@ def test_protocols_read_frequency_and_island_of_members_with_a_unit(cut: bool) -
 def loop(links: Graph, **params: Any) -> tuple[Any, Any]:
     """The protocol among members on a graph, and what its kernel uses at nominal frequency in one island."""
     protocol, size = SecondaryFrequencyControl(**params), links.size
-    members = (Member(f"m{k}", 0.0, 1.0, forming_mva=1.0) for k in range(size))
+    members = (Member(f"m{k}", 0.0, 1.0, forming_mva=1.0, injecting=(f"m{k}",)) for k in range(size))
     added = protocol.entries(Members(members, links, TICK_S / 3600.0, F_HZ))
     nothing = np.zeros(size)
     ctx = Context(
@@ -164,6 +164,7 @@ def loop(links: Graph, **params: Any) -> tuple[Any, Any]:
         uniform=nothing,
         frequency_hz=nothing + F_HZ,
         island=nothing,
+        works=nothing + 1.0,
     )
     start = protocol.initial(np, (), added.widths, float)
     return start, lambda state, **now: protocol.after(np, ctx._replace(**now), state, nothing)[0]
@@ -193,6 +194,13 @@ def test_only_members_of_one_island_average() -> None:
     gain = 1.0 - math.exp(-TICK_S / 60.0)
     state = tick(state, island=island, frequency_hz=frequency_hz)
     assert state.offset_hz == pytest.approx([0.3 + gain, 0.3 + gain, -0.2, -0.2, 0.0], abs=1e-9)
+
+
+def test_members_out_of_service_neither_average_nor_restore() -> None:
+    state, tick = loop(graph.full(3), rounds_per_tick=50)
+    state = state._replace(offset_hz=np.array([0.4, 0.2, 0.9]))
+    state = tick(state, works=np.array([1.0, 1.0, 0.0]))
+    assert state.offset_hz == pytest.approx([0.3, 0.3, 0.0], abs=1e-9)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 2, 5, 20])

@@ -158,7 +158,7 @@ def test_consensus_keeps_its_totals_and_finds_the_mean(links):
             now = np.full(1, float(tick))
             uniform = rng.uniform(size=added.draws)
             ctx = Context(protocol.params(), 0.25, now, none, none, none, none[:1], none, none[:0], np.zeros(0, int),
-                          added.tables, uniform, none, none)  # fmt: skip
+                          added.tables, uniform, none, none, none[:0])  # fmt: skip
             state, *_ = protocol.before(np, ctx, state, Choice(values))
             flies = (state.arrives > tick) & (state.arrives < 1e8)
             assert (state.total.sum() + state.total_on_its_way[flies].sum()) == pytest.approx(values.sum(), abs=1e-9)

@@ -174,6 +174,20 @@ def test_a_unit_without_voltage_takes_back_what_it_handed_over() -> None:
             assert q_mvar[:3].sum() == pytest.approx(asked.sum(), abs=1e-9)
 
 
+def test_a_unit_out_of_service_takes_back_what_it_handed_over() -> None:
+    config = world(named("volt_var", topology="full", form="distributed"), ticks=8)
+    config["agents"][0]["failures"] = {}
+    env = powergrid.make(config, backend="numpy", tol_pu=1e-12)
+    env.reset(seed=0, options={"device_outages": [{"device": IDS[0], "start": 3 * 900, "duration": 2 * 900}]})
+    for tick in range(8):
+        env.step({"ess": np.zeros(1)})
+        out, q_mvar, shifts = tick in (3, 4), env.output.q_mvar[:3], env._state.signals[:3]
+        assert (q_mvar[0] == 0.0) == out
+        assert (shifts[0] == 0.0) == out
+        assert RATING @ shifts == pytest.approx(0.0, abs=1e-12)
+        assert (np.abs(shifts[1:]) > 1e-5).all()
+
+
 def test_the_compiled_step_gives_the_same() -> None:
     shared = named("volt_var", topology=[IDS[:2], IDS[1:]], form="distributed", rounds_per_tick=3)
     config = world(shared, named("volt_watt", v_begin_pu=1.01, v_end_pu=1.06), ticks=5)
@@ -211,6 +225,7 @@ def test_the_loop_is_stable_at_any_gain(links: Graph, rounds: int) -> None:
         uniform=nothing,
         frequency_hz=nothing,
         island=nothing,
+        works=nothing + 1.0,
     )
     slope, base = 2.0, 1.0 + rng.uniform(-0.3, 0.3, size)
     gain = slope * reactance * rating
@@ -253,10 +268,6 @@ def _no_reactive_power(config: dict[str, Any]) -> None:
     del config["agents"][0]["params"]["sn_mva"]
 
 
-def _may_fail(config: dict[str, Any]) -> None:
-    config["agents"][0]["failures"] = {"mtbf_h": 100, "mttr_h": 24}
-
-
 def _learns_that_alone(config: dict[str, Any]) -> None:
     config["agents"][0] = {"id": IDS[0], "type": "Statcom", "bus": "17", "policy": "learned", "params": {"sn_mva": 0.3}}
 
@@ -282,7 +293,6 @@ def _forms_islands(config: dict[str, Any]) -> None:
     [
         ([named("volt_var")], _no_reactive_power, 'a volt-var curve for "pv_17": it has no unit that offers'),
         ([named("volt_var", form="distributed")], _no_reactive_power, '"pv_17" is no unit with reactive power'),
-        ([named("volt_var", form="distributed")], _may_fail, '"pv_17" may fail'),
         ([named("volt_var")], _forms_islands, 'a volt-var curve for "pv_17": it has no unit that offers'),
         ([named("volt_var")], _learns_that_alone, '"pv_17" learns its reactive power alone'),
         ([named("volt_watt")], _only_draws, 'a volt-watt curve for "pv_17": it has no unit that offers'),

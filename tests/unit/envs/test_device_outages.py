@@ -247,7 +247,7 @@ def test_faults_of_a_schedule_are_refused(entry: Any, message: str) -> None:
 
 def test_a_schedule_has_a_list_and_room() -> None:
     env = make(battery())
-    with pytest.raises(ArgumentError, match="must be a list of outages"):
+    with pytest.raises(ArgumentError, match='"device_outages" must be a list, found'):
         env.reset(options={"device_outages": {"device": "ess_1"}})
     with pytest.raises(ArgumentError, match="more than 8 outages"):
         env.reset(options={"device_outages": [outage(start=900.0 * k, duration=1.0) for k in range(9)]})
@@ -276,16 +276,24 @@ def test_faults_of_a_configuration_are_refused(keys: dict[str, Any], message: st
         powergrid.make(world(agent, battery("ess_2")), backend="numpy", episode_length=2000)
 
 
-def test_what_promises_power_or_knows_no_outage_refuses_units_that_fail() -> None:
-    boss = {"id": "boss", "type": "GridCoordinator", "policy": "rule_based", "sub_agents": ["ess_1"]}
-    with pytest.raises(ConfigError, match=r'reserve: "ess_1" cannot promise power: it may fail'):
-        make(battery(), {**boss, "protocol": "reserve"})
-    with pytest.raises(ConfigError, match=r'admm: "ess_1" may fail'):
-        make(battery(), battery("ess_2"), protocols=[{"type": "admm", "members": ["ess_1", "ess_2"]}])
+@pytest.mark.parametrize("form", ["exchange", "consensus"])
+def test_a_cooperative_dispatch_goes_on_without_what_does_not_work(form: str) -> None:
+    """The units that work serve the target between them."""
+    alike = {"p_max_mw": 0.3, "p_min_mw": 0.0, "marginal_cost_slope_per_mw2h": 50.0}
+    units = [device(f"dg_{k}", "DG", "671", "rule_based", **alike) for k in (1, 2, 3)]
+    names = [unit["id"] for unit in units]
+    cooperate = {"type": "admm", "members": names, "params": {"form": form, "target_mw": 0.4, "rounds_per_tick": 200}}
+    if form == "consensus":
+        cooperate["topology"] = "neighbours"
+    env = make(*units, battery(), protocols=[cooperate])
+    powers = np.array([output.p_mw[:3] for _, output, *_ in play(env, [outage("dg_2")], 0.0)])
+    np.testing.assert_allclose(powers[:4], 0.4 / 3, atol=1e-3)
+    np.testing.assert_allclose(powers[4:8], np.broadcast_to([0.2, 0.0, 0.2], (4, 3)), atol=1e-3)
+    np.testing.assert_allclose(powers[8:], 0.4 / 3, atol=1e-3)
 
 
 def test_no_bound_is_claimed_where_devices_fail() -> None:
-    with pytest.raises(NetworkError, match=r"devices that fail \(ess_1\)"):
+    with pytest.raises(NetworkError, match=r"join and leave \(ess_1\)"):
         make(battery()).export_episode(30)
 
 

@@ -134,6 +134,17 @@ def test_a_python_agent_pays_like_one_with_a_local_policy():
     assert python_agent[2] != local[2]  # they do not do the same
 
 
+def test_it_is_asked_only_while_it_is_there():
+    env = powergrid.make(mixed(python("Half", gain=0.0), presence={"joins": 7200, "leaves": 4 * 3600}), backend="numpy")
+    env.reset(seed=5)
+    powers = []
+    for _ in range(6):
+        env.step(acted(env))
+        powers.append(float(env.output.p_mw[0]))
+    assert env.agent("ess_1").policy_object.asked == 2
+    assert np.flatnonzero(powers).tolist() == [2, 3]
+
+
 def test_it_is_asked_only_when_it_is_due_and_holds_in_between():
     given = mixed(python("Half", gain=0.0), interval=3 * 3600, offset=3600)
     env = powergrid.make(given, backend="numpy")
