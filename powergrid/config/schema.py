@@ -109,6 +109,11 @@ class Training(Section):
     reward_scale: float = Field(1.0, gt=0, description="factor on money [1/$]")
     safety_scale: float = Field(1.0, ge=0, description="factor on the priced violations [1/$]")
     max_penalty: float | None = Field(None, gt=0, description="largest penalty of a tick; omitted: none")
+    cost_limits: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="limit of a constraint's priced violations, own and shared, summed over the learning agents in "
+        "an episode [$]; constrained algorithms keep it",
+    )
 
 
 class EnvironmentConfig(Section):

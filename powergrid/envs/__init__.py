@@ -10,12 +10,14 @@ _HOME = {  # these load PettingZoo
     "MultiAgentPowerGridEnv": "multi_agent.pettingzoo_env",
     "PowerGridEnv": "multi_agent.pettingzoo_env",
     "SemiMarkovEnv": "multi_agent.semi_markov_env",
+    "SixValueEnv": "single_agent.six_value_env",
 }
 __all__ = [
     "HierarchicalGridEnv",
     "MultiAgentPowerGridEnv",
     "PowerGridEnv",
     "SemiMarkovEnv",
+    "SixValueEnv",
     "make",
     "make_functional",
     "make_vec",

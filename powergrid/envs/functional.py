@@ -75,6 +75,8 @@ class FunctionalEnv:
         Ticks of an episode.
     actors_change
         Whether agents join or leave.
+    cost_limits
+        Limits that the configuration gives, by constraint, over the learning agents and an episode [$].
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class FunctionalEnv:
         layout = self._layout = world.layout
         self.agents = layout.actors
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
+        self.cost_limits = dict(world.cost_limits)
         self.episode_length, self.actors_change = layout.settings.episode_length, layout.actors_change
         self.state_size = len(layout.view.central)
         self._rows = _groups(world)

@@ -128,6 +128,8 @@ class VectorPowerGridEnv(VectorEnv):
         Columns of each agent in the observations of `step_array`.
     money_names, constraint_names
         Columns of ``info[agent]["money"]`` and ``["costs"]``.
+    cost_limits
+        Limit of each constraint over an episode and all agents [$], ``(names,)``; 0 where none is given.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
@@ -149,6 +151,7 @@ class VectorPowerGridEnv(VectorEnv):
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
+        self.cost_limits = world.limit_row.copy()
         self.observation_slices = dict(zip(layout.actors, layout.view.slices, strict=False))
         self._sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
         chosen = chosen_days(world, days)

@@ -17,6 +17,7 @@ import numpy as np
 from powergrid.core.errors import ActionError, NotCompilableError, RunError
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import Critic
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import FunctionalEnv
@@ -48,6 +49,8 @@ class CompiledRollOut:
         Environments, and ticks that they move before an update.
     critic
         Values the last state of an episode.
+    constraints
+        Limits, whose costs become columns beside the rewards; ``None`` without.
 
     Raises
     ------
@@ -55,8 +58,11 @@ class CompiledRollOut:
         If the compiled step does not take the configuration.
     """
 
-    def __init__(self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic):
+    def __init__(
+        self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, constraints: Constraints | None = None
+    ):
         self.env, self.num_envs, self.ticks, self.critic = env, num_envs, ticks, critic
+        self.constraints = constraints
         self._rows = [slice(at, min(at + CHUNK, num_envs)) for at in range(0, num_envs, CHUNK)]
         self._envs = _vector_envs(env, [rows.stop - rows.start for rows in self._rows])
         agents, layout = self._envs[0].possible_agents, self._envs[0].world.layout
@@ -151,7 +157,11 @@ class CompiledRollOut:
             step = env.step_array(np.asarray(held))
             for into, part in zip(row.action.parts, action.parts, strict=True):
                 into[:] = part
-            row.reward[:], row.due[:] = step.reward[:, self._columns], step.due[:, self._columns]
+            reward = step.reward[:, self._columns]
+            if self.constraints is not None:
+                costs = np.where(alive[..., None], step.costs, 0.0) if self._changing else step.costs
+                reward = self.constraints.columns(np, reward, costs)
+            row.reward[:], row.due[:] = reward, step.due[:, self._columns]
             if self._changing:
                 row.alive[:], row.left[:] = alive[:, self._columns], step.left[:, self._columns]
             row.terminated[:], row.done[:] = step.terminated, step.terminated | step.truncated
@@ -204,6 +214,7 @@ class CompiledRollOut:
         """A roll-out of nothing."""
         env, changing = self.env, self._changing
         agents = sum(len(members) for members in env.groups.values())
+        columns = agents * columns_per_agent(self.constraints)
 
         def by_group(size: Mapping[str, int]) -> ByGroup[Array]:
             shapes = ByGroup.make(env.groups, lambda group: (*batch, len(env.groups[group]), size[group]))
@@ -213,11 +224,11 @@ class CompiledRollOut:
             obs=by_group(env.observation_size),
             central=np.zeros((*batch, env.state_size), np.float32),
             action=by_group(env.action_size),
-            reward=np.zeros((*batch, agents), np.float32),
+            reward=np.zeros((*batch, columns), np.float32),
             due=np.zeros((*batch, agents), bool),
             done=np.zeros(batch, bool),
             terminated=np.zeros(batch, bool),
-            final_value=np.zeros((*batch, agents), np.float32),
+            final_value=np.zeros((*batch, columns), np.float32),
             finished=Tally(*(np.zeros(batch, np.float32) for _ in Tally._fields)),
             alive=np.zeros((*batch, agents), bool) if changing else None,
             left=np.zeros((*batch, agents), bool) if changing else None,

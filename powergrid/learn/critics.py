@@ -26,12 +26,21 @@ class Critic(Protocol):
 
 
 class CentralCritic:
-    """One network from the system's state to every agent's value."""
+    """One network from the system's state to every agent's value, and to that of its costs where costs have limits.
+
+    Parameters
+    ----------
+    columns
+        Outputs an agent: 1, and 1 for each limited constraint.
+    """
+
+    def __init__(self, columns: int = 1):
+        self.columns = columns
 
     def init(self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool) -> Stack:
-        """One stack with as many outputs as there are agents."""
+        """One stack with `columns` outputs an agent."""
         agents = sum(len(members) for members in env.groups.values())
-        return stack(rng, (env.state_size, *hidden, agents), last_gain=1.0)
+        return stack(rng, (env.state_size, *hidden, agents * self.columns), last_gain=1.0)
 
     def value(self, weights: Stack, obs: ByGroup[Array], central: Array) -> Array:
         """Values of all agents."""

@@ -13,6 +13,7 @@ import numpy as np
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import Critic
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import FunctionalEnv
@@ -36,10 +37,15 @@ class JaxRollOut:
         Environments, and ticks that they move before an update.
     critic
         Values the last state of an episode.
+    constraints
+        Limits, whose costs become columns beside the rewards; ``None`` without.
     """
 
-    def __init__(self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic):
+    def __init__(
+        self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, constraints: Constraints | None = None
+    ):
         self.env, self.num_envs, self.ticks, self.critic = env, num_envs, ticks, critic
+        self.constraints = constraints
         self.agents = sum(len(members) for members in env.groups.values())
         changing: Any = env if getattr(env, "actors_change", False) else None
         self._changing = None if changing is None else changing.alive
@@ -104,7 +110,7 @@ class JaxRollOut:
             final_value = jax.lax.cond(
                 ended.any(),
                 lambda: policy.values(self.critic, learner, self._ordered(info["final_obs"]), info["final_state"]),
-                lambda: jnp.zeros((*ended.shape, self.agents), jnp.float32),
+                lambda: jnp.zeros((*ended.shape, self.agents * columns_per_agent(self.constraints)), jnp.float32),
             )
             rewards = self._ordered(reward).columns()
             money, costs = (info[name][..., : self.agents, :] for name in ("money", "costs"))
@@ -121,7 +127,8 @@ class JaxRollOut:
             finished = Tally(*(jnp.where(ended, column, 0.0) for column in tally))
             going_on = Tally(*(jnp.where(ended, 0.0, column) for column in tally))
             due, terminated = self._ordered(info["due"]).columns(), info["terminated"]
-            now = lanes.obs, lanes.central, action, rewards
+            earned = rewards if self.constraints is None else self.constraints.columns(jnp, rewards, costs)
+            now = lanes.obs, lanes.central, action, earned.astype(jnp.float32)
             rollout = Rollout(*now, due, ended, terminated, final_value, finished, alive, left)
             return Lanes(env, self._ordered(obs), info["state"], going_on), rollout
 

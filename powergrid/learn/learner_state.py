@@ -18,7 +18,10 @@ class Tally(NamedTuple):
 
 
 class LearnerState(NamedTuple):
-    """What is learned: weights, statistics of inputs and returns, and where the run stands."""
+    """What is learned: weights, statistics of inputs and returns, where the run stands, and what limits are worth.
+
+    `multipliers` belongs to algorithms with limits; it is empty for others.
+    """
 
     actor: ByGroup[dict[str, Any]]
     critic: Any
@@ -28,6 +31,7 @@ class LearnerState(NamedTuple):
     optimiser: Any
     key: Array
     updates: Array
+    multipliers: Any = ()
 
 
 class Lanes(NamedTuple):
@@ -50,6 +54,7 @@ class TrainState(NamedTuple):
     optimiser: Any
     key: Array
     updates: Array
+    multipliers: Any
     env: Any
     obs: ByGroup[Array]
     central: Array

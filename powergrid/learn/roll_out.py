@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import jax
 
 from powergrid.core.types import Array
+from powergrid.learn.constraints import Constraints
 from powergrid.learn.critics import Critic
 from powergrid.learn.learner import FunctionalEnv
 from powergrid.learn.learner_state import Lanes, LearnerState, Rollout
@@ -34,7 +35,9 @@ class RollOut(Protocol):
         ...
 
 
-def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: str) -> tuple[RollOut, str]:
+def choose(
+    env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: str, constraints: Constraints | None = None
+) -> tuple[RollOut, str]:
     """A roll-out, and its kind: ``"jax"``, ``"compiled"``, or for ``"auto"`` the faster one of those that can be.
 
     Raises
@@ -60,8 +63,8 @@ def choose(env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: 
         raise ConfigError([Issue("roll_out", message, "leave roll_out out, or choose compiled")])
     if on_cpu or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
         try:
-            return CompiledRollOut(env, num_envs, ticks, critic), "compiled"
+            return CompiledRollOut(env, num_envs, ticks, critic, constraints), "compiled"
         except NotCompilableError:
             if on_cpu or kind == "compiled":
                 raise
-    return JaxRollOut(env, num_envs, ticks, critic), "jax"
+    return JaxRollOut(env, num_envs, ticks, critic, constraints), "jax"

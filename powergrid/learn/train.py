@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,7 @@ def train(
     meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, config_yaml)
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
     _check_mixings(env, learner, meta["algorithm"])
+    _check_limits(env, learner, meta["algorithm"])
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml, meta)
@@ -195,6 +197,17 @@ def _check_mixings(env: Any, learner: Any, algorithm: str) -> None:
     if mixings and not getattr(learner, "federation", None):
         message = f'algorithm "{algorithm}" does not apply protocol {mixings[0].name}'
         raise ConfigError([Issue("protocols", message, "train with mappo or ippo, or leave the protocol out")])
+
+
+def _check_limits(env: Any, learner: Any, algorithm: str) -> None:
+    """Warn where an algorithm prices what the configuration limits."""
+    limits = getattr(env, "cost_limits", {})
+    if limits and getattr(learner, "constraints", None) is None:
+        warnings.warn(
+            f'training.cost_limits ({", ".join(limits)}): algorithm "{algorithm}" prices violations and keeps no limit; '
+            "ppo_lagrangian and cpo do",
+            stacklevel=3,
+        )
 
 
 def _open(source: Any) -> Any:

@@ -20,7 +20,7 @@ from powergrid.config.resolve import Source, resolve, with_overrides
 from powergrid.config.schema import EnvironmentConfig
 from powergrid.config.schema_agents import Messages
 from powergrid.coordination.layers import Peers
-from powergrid.core.errors import ConfigError, Issue
+from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.datasets import Dataset
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.assemble import Parts, assemble
@@ -38,7 +38,7 @@ from powergrid.worlds import exogenous, python_devices
 from powergrid.worlds.meters import add_meters
 from powergrid.worlds.mixings import Class, mixings
 from powergrid.worlds.static_units import static_units
-from powergrid.worlds.world import RewardSettings, World
+from powergrid.worlds.world import SHARED, RewardSettings, World
 
 COORDINATORS = {"GridCoordinator": GridCoordinatorAgent, "GridAgent": GridAgent, "SystemAgent": SystemAgent}
 """Agent types that are not devices."""
@@ -113,6 +113,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         method=method,
         tol_pu=tol_pu,
         mixings=mixings(learning, layout),
+        cost_limits=_cost_limits(config, layout.ledger.cost_names),
     )
 
 
@@ -180,6 +181,24 @@ def _reward(config: EnvironmentConfig) -> RewardSettings:
     training = config.training
     limit = training.max_penalty if training.max_penalty is not None else float("inf")
     return RewardSettings(training.reward_scale, training.safety_scale, limit)
+
+
+def _cost_limits(config: EnvironmentConfig, names: Sequence[str]) -> dict[str, float]:
+    """Limits of constraints, which must be there; a constraint's own name stands for what is shared of it as well."""
+    limits = config.training.cost_limits
+    names = [name for name in names if not name.startswith(SHARED)]
+    issues = [
+        Issue(
+            f"training.cost_limits.{name}",
+            f'there is no constraint "{name}" (value {limit:g})',
+            nearest(name, names) or f"constraints of this environment: {', '.join(names)}",
+        )
+        for name, limit in limits.items()
+        if name not in names
+    ]
+    if issues:
+        raise ConfigError(issues)
+    return dict(limits)
 
 
 def _agents(config: EnvironmentConfig, folder: Path) -> list[Agent]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +28,8 @@ DAY_HOURS = 24
 """Hours after an episode whose prices settle the stored energy [h]."""
 FORECAST, POLICY, INITIAL, DAY, OUTAGE, PROTOCOLS, ABSENCE = range(1, 8)
 """Streams of random numbers."""
+SHARED = "shared_"
+"""Prefix of constraints on what no agent owns, which all pay in equal parts."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class RewardSettings:
         """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
         scales = self.reward_scale, self.safety_scale, self.max_penalty
         return formulas.reward(xp, _total(money), _total(costs), *scales)
+
+    def relief(self, xp: Namespace, costs: Array, limited: Sequence[int]) -> Array:
+        """What a reward gains if the violations in the columns `limited` have limits in place of prices, ``(*batch,)``.
+
+        `costs` are priced violations by name [$], ``(*batch, names)``.
+        """
+        rest = [k for k in range(costs.shape[-1]) if k not in limited]
+        whole, left = costs.sum(-1), (costs[..., rest].sum(-1) if rest else xp.zeros_like(costs[..., 0]))
+        penalties = (xp.minimum(self.safety_scale * cost, self.max_penalty) for cost in (whole, left))
+        return next(penalties) - next(penalties)
 
 
 def _total(columns: Array) -> Array:
@@ -106,6 +119,9 @@ class World:
         Power-flow method, as a name or ``"auto"``, and its tolerance [pu].
     mixings
         What protocols of kind learning do with the parameters of their members; only a trainer applies it.
+    cost_limits
+        Limits of constraints by name, over the learning agents and an episode [$]; what is shared of a constraint
+        counts.
     """
 
     layout: Layout
@@ -119,6 +135,18 @@ class World:
     method: str = "auto"
     tol_pu: float = 1e-8
     mixings: tuple[Mixing, ...] = ()
+    cost_limits: Mapping[str, float] = field(default_factory=dict)
+
+    def limited(self, names: Iterable[str]) -> list[int]:
+        """Columns of the constraints `names` and of what is shared of them, in the ledger's order."""
+        wanted = set(names)
+        return [k for k, name in enumerate(self.layout.ledger.cost_names) if name.removeprefix(SHARED) in wanted]
+
+    @cached_property
+    def limit_row(self) -> np.ndarray:
+        """Limit of each constraint in the ledger's order [$], ``(names,)``; 0 where none is given."""
+        names = (name.removeprefix(SHARED) for name in self.layout.ledger.cost_names)
+        return np.array([self.cost_limits.get(name, 0.0) for name in names])
 
     @cached_property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from powergrid.envs.functional import FunctionalEnv
 from powergrid.learn import checkpoint, compiled_roll_out
 from powergrid.learn.algorithms.ippo import ippo
 from powergrid.learn.algorithms.mappo import mappo
+from powergrid.learn.algorithms.ppo_lagrangian import ppo_lagrangian
 from powergrid.learn.stream_keys import stream_keys
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -45,6 +46,7 @@ LEAVING = {
         {**BATTERY, "id": "third", "bus": "25", "presence": {"lifetime_h": 0.5}},
     ],
 }
+LIMITED = {**LEAVING, "training": {"cost_limits": {"voltage": 0.5, "overload": 0.1}, "max_penalty": 3.0}}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,7 @@ LEAVING = {
         pytest.param(FAILING, mappo, marks=pytest.mark.slow, id="outages"),
         pytest.param(RATES, mappo, marks=pytest.mark.slow, id="intervals"),
         pytest.param(LEAVING, ippo, marks=pytest.mark.slow, id="presence"),
+        pytest.param(LIMITED, ppo_lagrangian, marks=pytest.mark.slow, id="limits"),
     ],
 )
 def test_both_roll_outs_give_the_same_batch(source, algorithm):

@@ -92,8 +92,11 @@ class InspectableEnv(ParallelEnv):
 
     @property
     def cost_limits(self) -> np.ndarray:
-        """Limit of each constraint over an episode [$], for constrained RL: no priced violation at all."""
-        return np.zeros(len(self.constraint_names))
+        """Limit of each constraint over an episode and all agents [$]; 0, no violation at all, where none is given.
+
+        A limit of ``voltage`` holds for ``voltage`` and ``shared_voltage`` together, and stands in both places.
+        """
+        return self.world.limit_row.copy()
 
     @property
     def output(self) -> Output | None:

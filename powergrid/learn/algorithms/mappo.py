@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import CentralCritic, Critic
 from powergrid.learn.federation import Federation, with_own_actors
 from powergrid.learn.groups import ByGroup
@@ -112,6 +113,8 @@ class PolicyGradient:
         Hyperparameters.
     critic
         Central (MAPPO) or local (IPPO).
+    constraints
+        Limits, for algorithms that keep them.
 
     Attributes
     ----------
@@ -123,9 +126,16 @@ class PolicyGradient:
         What protocols of kind learning do after an update.
     """
 
-    def __init__(self, env: FunctionalEnv, steps: int, settings: Settings, critic: Critic):
-        self.env, self.critic = env, critic
-        self.roll_out, kind = choose(env, settings.num_envs, settings.rollout, critic, settings.roll_out)
+    def __init__(
+        self,
+        env: FunctionalEnv,
+        steps: int,
+        settings: Settings,
+        critic: Critic,
+        constraints: Constraints | None = None,
+    ):
+        self.env, self.critic, self.constraints = env, critic, constraints
+        self.roll_out, kind = choose(env, settings.num_envs, settings.rollout, critic, settings.roll_out, constraints)
         self.settings = settings.model_copy(update={"roll_out": kind})
         self.steps_per_update = settings.num_envs * settings.rollout
         self.total_updates = max(1, -(-steps // self.steps_per_update))
@@ -178,19 +188,35 @@ class PolicyGradient:
         rng = np.random.default_rng(seed)
         actor = ByGroup.make(env.groups, lambda group: self._actor(rng, group))
         critic = self.critic.init(rng, env, settings.hidden, settings.share_actors)
+        columns = self.agents * columns_per_agent(self.constraints)
         moments = jax.eval_shape(self._adam.init, {"actor": actor, "critic": critic})
         learner = LearnerState(
             actor=actor,
             critic=critic,
             obs_norm=ByGroup.make(env.groups, self._obs_statistics),
             state_norm=running((env.state_size,)),
-            value_norm=running((self.agents,), (self.agents,) if self._changing else ()),
+            value_norm=running((columns,), (columns,) if self._changing else ()),
             optimiser=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), moments),
             key=random.key_from_seed(np, np.array(seed)),
             updates=np.zeros((), np.int32),
+            multipliers=self._first_multipliers(),
         )
         learner = jax.tree.map(jnp.asarray, learner)
         return learner._replace(actor=self.federation.begun(learner.actor))
+
+    def _first_multipliers(self) -> Any:
+        """What limits are worth before anything is learned; nothing without limits."""
+        return ()
+
+    def _next_multipliers(self, learner: LearnerState, rollout: Rollout) -> tuple[Any, dict[str, Array]]:
+        """What they are worth after a roll-out, and what the curve says of it."""
+        return learner.multipliers, {}
+
+    def _followed(self, advantage: Array, due: Array, learner: LearnerState) -> Array:
+        """What actors follow of the advantages of all columns: zero mean and unit spread for each agent."""
+        mean = mean_due(advantage, due)
+        spread = jnp.maximum(jnp.sqrt(mean_due(jnp.square(advantage - mean), due)), 1e-8)
+        return (advantage - mean) / spread
 
     def _obs_statistics(self, group: str) -> Running:
         size, members = self.env.observation_size[group], len(self.env.groups[group])
@@ -210,6 +236,8 @@ class PolicyGradient:
         self, learner: LearnerState, rollout: Rollout, last_obs: ByGroup[Array], last_central: Array
     ) -> tuple[LearnerState, dict[str, Array]]:
         """What is learned after one rollout, and the means over its losses and over the episodes that ended in it."""
+        multipliers, told = self._next_multipliers(learner, rollout)
+        learner = learner._replace(multipliers=multipliers)
         batch, returns = self._batch(learner, rollout, policy.values(self.critic, learner, last_obs, last_central))
         weights, optimiser, losses = self._improved(learner, batch)
         value_memory = _VALUE_MEMORY * self.steps_per_update
@@ -222,12 +250,13 @@ class PolicyGradient:
                 lambda norm, obs, there: merge(jnp, norm, obs, where=there), rollout.obs, self._there(rollout)
             ),
             state_norm=merge(jnp, learner.state_norm, rollout.central),
-            value_norm=merge(jnp, learner.value_norm, returns, value_memory, where=rollout.alive),
+            value_norm=merge(jnp, learner.value_norm, returns, value_memory, where=batch.alive),
             optimiser=optimiser,
             key=learner.key,
             updates=learner.updates + 1,
+            multipliers=multipliers,
         )
-        return learner, {"episodes": episodes, **means, **losses}  # NaN where none ended
+        return learner, {"episodes": episodes, **means, **losses, **told}  # NaN where none ended
 
     def _there(self, rollout: Rollout) -> ByGroup[Array | None]:
         """Whether the agents of each group were there, ``(ticks, E, n, 1)``; ``None`` where all always are."""
@@ -244,32 +273,36 @@ class PolicyGradient:
         next_values = jnp.concatenate([values[1:], last[None]])
         terminated, done = rollout.terminated[..., None], rollout.done[..., None]
         if rollout.left is not None:  # whoever leaves earns nothing more
-            terminated, done = terminated | rollout.left, done | rollout.left
+            left = self._wide(rollout.left)
+            terminated, done = terminated | left, done | left
         advantage = generalised_advantage(
             rollout.reward,
             values,
             jnp.where(rollout.done[..., None], rollout.final_value, next_values),
             terminated,
             done,
-            rollout.due,
+            self._wide(rollout.due),
             discount=settings.discount,
             trace_decay=settings.trace_decay,
         )
         returns = advantage + values
         obs = policy.normal_obs(learner.obs_norm, rollout.obs)
-        mean = _mean(advantage, rollout.due)
-        spread = jnp.maximum(jnp.sqrt(_mean(jnp.square(advantage - mean), rollout.due)), 1e-8)
         batch = Batch(
             obs=obs,
             central=normalise(jnp, learner.state_norm, rollout.central),
             action=rollout.action,
             due=rollout.due,
             log_prob=policy.log_probs(learner.actor, obs, rollout.action),
-            advantage=(advantage - mean) / spread,
+            advantage=self._followed(advantage, rollout.due, learner),
             target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
-            alive=rollout.alive,
+            alive=None if rollout.alive is None else self._wide(rollout.alive),
         )
         return batch, returns
+
+    def _wide(self, rows: Array) -> Array:
+        """What is true of an agent, for all its columns."""
+        times = columns_per_agent(self.constraints)
+        return rows if times == 1 else jnp.tile(rows, times)
 
     def _improved(self, learner: LearnerState, batch: Batch) -> tuple[dict[str, Any], Any, dict[str, Array]]:
         """Gradient steps over shuffled minibatches; weights, optimiser and the mean losses.
@@ -305,28 +338,28 @@ class PolicyGradient:
         log_ratio = policy.log_probs(weights["actor"], samples.obs, samples.action) - samples.log_prob
         ratio = jnp.exp(log_ratio)
         held = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
-        surrogate = _mean(jnp.minimum(ratio * samples.advantage, held * samples.advantage), samples.due).mean()
+        surrogate = mean_due(jnp.minimum(ratio * samples.advantage, held * samples.advantage), samples.due).mean()
         value = self.critic.value(weights["critic"], samples.obs, samples.central)
-        value_loss = 0.5 * _mean_of(jnp.square(value - samples.target), samples.alive)
+        value_loss = 0.5 * mean_of(jnp.square(value - samples.target), samples.alive)
         spreads = [actor["log_std"] for actor in weights["actor"].parts]
         entropy = sum((log_std + 0.5 * (1.0 + policy.LOG_2_PI)).sum(-1).mean() for log_std in spreads) / len(spreads)
         loss = -surrogate + settings.value_weight * value_loss - settings.entropy_weight * entropy
         return loss, {
             "value_loss": value_loss,
             "entropy": entropy,
-            "approx_kl": _mean(ratio - 1.0 - log_ratio, samples.due).mean(),
-            "clip_share": _mean((ratio != held).astype(jnp.float32), samples.due).mean(),
+            "approx_kl": mean_due(ratio - 1.0 - log_ratio, samples.due).mean(),
+            "clip_share": mean_due((ratio != held).astype(jnp.float32), samples.due).mean(),
         }
 
 
-def _mean_of(values: Array, some: Array | None) -> Array:
+def mean_of(values: Array, some: Array | None) -> Array:
     """Mean of some values, or of all."""
     if some is None:
         return values.mean()
     return jnp.where(some, values, 0.0).sum() / jnp.maximum(some.sum(), 1)
 
 
-def _mean(values: Array, due: Array) -> Array:
+def mean_due(values: Array, due: Array) -> Array:
     """Mean of each agent over its decisions, ``(A,)``; 0 where it has none."""
     return jnp.where(due, values, 0.0).sum((0, 1)) / jnp.maximum(due.sum((0, 1)), 1)
 
