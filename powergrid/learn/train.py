@@ -204,8 +204,8 @@ def _check_limits(env: Any, learner: Any, algorithm: str) -> None:
     limits = getattr(env, "cost_limits", {})
     if limits and getattr(learner, "constraints", None) is None:
         warnings.warn(
-            f'training.cost_limits ({", ".join(limits)}): algorithm "{algorithm}" prices violations and keeps no limit; '
-            "ppo_lagrangian and cpo do",
+            f'training.cost_limits ({", ".join(limits)}): algorithm "{algorithm}" prices violations and keeps '
+            "no limit; ppo_lagrangian and cpo keep them",
             stacklevel=3,
         )
 
