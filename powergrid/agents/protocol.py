@@ -105,6 +105,8 @@ class Members(tuple[Member, ...]):
         Nominal frequency of the network [Hz].
     source_bus, buses
         Row of the source's bus in the network, and the number of its buses.
+    parent
+        Id of the parent of a vertical protocol; empty for a horizontal one.
     """
 
     graph: Graph
@@ -112,6 +114,7 @@ class Members(tuple[Member, ...]):
     f_hz: float
     source_bus: int
     buses: int
+    parent: str
 
     def __new__(
         cls,
@@ -121,11 +124,12 @@ class Members(tuple[Member, ...]):
         f_hz: float = 50.0,
         source_bus: int = 0,
         buses: int = 1,
+        parent: str = "",
     ) -> Members:
         """Members with their links."""
         made = super().__new__(cls, members)
         made.graph, made.dt_h, made.f_hz = graph, dt_h, f_hz
-        made.source_bus, made.buses = source_bus, buses
+        made.source_bus, made.buses, made.parent = source_bus, buses, parent
         return made
 
     @property
@@ -229,6 +233,9 @@ class Added(NamedTuple):
         Messages of a tick in which it runs: what members, and their parent where there is one, send each other, one for
         each sender, receiver and time. ``None`` is one from each member for its orders, one from each
         member for its meter where there is a kernel `after`, and one to each member where something is sent.
+    carries
+        Sender and receiver of each link of `messages` over which it sends, with its delay and loss; a receiver without
+        a name stands for all members.
     market
         A clearing on the network that `before` needs; ``None`` for none. `Context.market` is then what it finds. The
         protocol dispatches at least one unit.
@@ -245,6 +252,7 @@ class Added(NamedTuple):
     widths: tuple[int, ...] | None = None
     draws: int | None = None
     messages: int | None = None
+    carries: tuple[tuple[str, str], ...] = ()
     market: Market | None = None
 
 
@@ -406,8 +414,9 @@ class Protocol:
         Parameters
         ----------
         links
-            Delay and loss of all links, ``powergrid.agents.protocols._links.LinkSettings``. Without delay and loss the
-            results are those of an ideal network, to the bit.
+            Delay and loss of all links, and of those with values of their own,
+            ``powergrid.agents.protocols._links.LinkSettings``. Without delay and loss the results are those of an ideal
+            network, to the bit.
         """
         raise NotImplementedError(f"{type(self).__name__} has no parameter over_messages")
 

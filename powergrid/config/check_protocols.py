@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.document import Keys
-from powergrid.config.findings import Findings, choices, entries, known_names, number, quoted, section, text, whole
+from powergrid.config.findings import Findings, choices, entries, known_names, quoted, section, text, whole
 from powergrid.core.graph import of_pairs
 from powergrid.plugins.registries import PROTOCOLS
 
@@ -61,19 +61,19 @@ def check_protocol(
 
 
 def check_protocols(findings: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> None:
-    """Note every fault of ``protocols``, ``coordination`` and ``messages`` that the schema does not cover."""
+    """Note every fault of ``protocols`` and ``coordination`` that the schema does not cover."""
     ids = [agent.id for agent in agents if agent.id is not None]
     coordinators = [agent for agent in agents if agent.level > 1]
     tick = tick_s(findings)
     for i, written in entries(data.get("protocols")):
         path: Keys = ("protocols", i)
         kind = check_protocol(findings, path, written, "type", wanted=("horizontal", "learning"))
-        _check_members(findings, path, written, ids)
+        check_members(findings, path, written, ids)
         if kind is not None and kind.kind == "horizontal" and not written.get("members") and not coordinators:
             findings.add(
                 path, f"protocol {quoted(written.get('type'))} has no members", "name them; there is no coordinator"
             )
-        _check_topology(findings, path, written, ids)
+        check_topology(findings, path, written, ids)
         if written.get("topology", "full") != "full" and kind is not None and not kind.linked:
             message = f'topology {quoted(written["topology"])}: "{written["type"]}" knows no links, all take part alike'
             findings.add((*path, "topology"), message, 'leave it out or write "full"')
@@ -89,11 +89,10 @@ def check_protocols(findings: Findings, data: dict[str, Any], agents: list[Agent
             message = f"interval {written['interval']}: protocols run in every tick ({tick} s)"
             findings.add((*path, "interval"), message, "leave it out")
     _check_coordination(findings, data, coordinators)
-    carried = _check_over_messages(findings, data, agents)
-    _check_messages(findings, data, ids, carried)
 
 
-def _check_members(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
+def check_members(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
+    """Note members that do not exist, and those that are named twice."""
     members = written.get("members")
     seen: set[str] = set()
     for k, member in enumerate(members if isinstance(members, list) else []):
@@ -119,79 +118,7 @@ def _check_coordination(findings: Findings, data: dict[str, Any], coordinators: 
         findings.add(("coordination",), message, "add an agent of type GridCoordinator, or leave coordination out")
 
 
-def _check_over_messages(findings: Findings, data: dict[str, Any], agents: list[AgentEntry]) -> bool:
-    """Note protocols over messages where there are none; whether there is any such protocol."""
-    places: list[tuple[Keys, Any]] = [(agent.path("protocol"), agent.raw.get("protocol")) for agent in agents]
-    places += [(("protocols", i), written) for i, written in entries(data.get("protocols"))]
-    places.append((("coordination",), data.get("coordination")))
-    found = False
-    for path, written in places:
-        params = written.get("params") if isinstance(written, dict) else None
-        if not isinstance(params, dict) or params.get("over_messages") is not True:
-            continue
-        found = True
-        if data.get("messages") is None:
-            message = "over_messages true: there are no messages whose delay and loss it could have"
-            findings.add((*path, "params", "over_messages"), message, "add messages: {delay: 60, loss: 0.1, width: 0}")
-    return found
-
-
-def _check_messages(findings: Findings, data: dict[str, Any], ids: list[str], carried: bool) -> None:
-    """Note members and links that do not exist, and delays that no message survives.
-
-    `carried` says whether a protocol sends its signals over the links.
-    """
-    if data.get("messages") is None:
-        return
-    path, written = ("messages",), section(data, "messages")
-    if whole(written.get("width")) == 0:
-        for key in ("members", "topology", "links"):
-            if key in written:
-                findings.add((*path, key), f"{key}: with width 0 agents send no messages", "leave it out")
-        if not carried:
-            message = "width 0: no protocol sends its signals over these links"
-            findings.add((*path, "width"), message, "write over_messages: true under params of a protocol, or a width")
-    _check_members(findings, path, written, ids)
-    _check_topology(findings, path, written, ids)
-    kind = _check_delay(findings, (*path, "delay"), written.get("delay", 0), data)
-    listed = written.get("topology", "full")
-    pairs = {frozenset(pair) for pair in listed if isinstance(pair, list)} if isinstance(listed, list) else None
-    for k, link in entries(written.get("links")):
-        place: Keys = (*path, "links", k)
-        own = _check_delay(findings, (*place, "delay"), link.get("delay", 0), data)
-        if own != kind and not (own == "fixed" and not section(link, "delay").get("std")):
-            message = f"delay of this link is {own}, that of the others {kind}"
-            findings.add((*place, "delay"), message, "use one distribution for all links")
-        ends = [text(link.get(key)) for key in ("sender", "receiver")]
-        for key, name in zip(("sender", "receiver"), ends, strict=True):
-            if name is not None and name not in ids:
-                findings.add((*place, key), f'there is no agent "{name}"', choices(name, ids))
-        if ends[1] is None or not set(ends) <= set(ids):
-            continue
-        if listed == "full":
-            message = "with the full topology a sender has one delay for all receivers"
-            findings.add((*place, "receiver"), message, "leave receiver out, or choose another topology")
-        elif pairs is not None and frozenset(ends) not in pairs:
-            findings.add(place, f'"{ends[0]}" and "{ends[1]}" are not linked', "add the pair to the topology")
-
-
-def _check_delay(findings: Findings, path: Keys, written: Any, data: dict[str, Any]) -> str:
-    """Name of a delay's distribution; a fault if it has a spread without one, or is longer than an episode."""
-    delay = written if isinstance(written, dict) else {"mean": written}
-    mean, std = number(delay.get("mean", 0)) or 0.0, number(delay.get("std", 0)) or 0.0
-    dist = text(delay.get("dist", "fixed")) or "fixed"
-    if dist == "fixed" and std > 0:
-        findings.add((*path, "std"), f"std {quoted(delay['std'])}: a fixed delay has none", "use uniform or normal")
-    tick = tick_s(findings)
-    ticks = whole(section(data, "simulation").get("episode_length", DEFAULT_TICKS))
-    longest = mean + {"normal": 4.0, "uniform": 3.0**0.5}.get(dist, 0.0) * std
-    if tick is not None and ticks is not None and longest > tick * ticks:
-        message = f"delay {quoted(written)}: a message may take {longest:g} s, an episode has {tick * ticks} s"
-        findings.add(path, message, "use less, or loss: 1")
-    return dist
-
-
-def _check_topology(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
+def check_topology(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
     """Note links with agents that take no part."""
     members = [name for name in map(text, written.get("members") or ids) if name is not None]
     topology = written.get("topology")

@@ -16,6 +16,7 @@ from powergrid.config.build_network import build_network
 from powergrid.config.check_agents import check_agents
 from powergrid.config.check_data import build_dataset, check_data
 from powergrid.config.check_deciders import check_deciders
+from powergrid.config.check_messages import check_messages
 from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
 from powergrid.config.document import Document
@@ -213,6 +214,7 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
         places = [str(agent.raw.get("bus")) for agent in agents if agent.kind and agent.kind.role in ("tap", "cap")]
         check_controllers(findings, section(data, "network"), grid.section, grid.network, places)
     check_protocols(findings, data, agents)
+    check_messages(findings, data, agents)
     check_deciders(findings, data, agents)
     dataset = check_data(findings, data, document.folder, agents)
     if findings.issues:

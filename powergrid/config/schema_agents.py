@@ -164,7 +164,7 @@ class Delay(Section):
 
 
 class Link(Section):
-    """A link with a delay and a loss of its own."""
+    """A link from a sender to a receiver with a delay and a loss of its own."""
 
     sender: Name = Field(description="id of the agent that sends")
     receiver: Name | None = Field(None, description="id of the agent that receives; omitted: all that are linked")
@@ -195,4 +195,7 @@ class Messages(Section):
     members: list[Name] = Field(
         default_factory=list, description="ids of the agents that send and receive; omitted: all learned ones"
     )
-    links: list[Link] = Field(default_factory=list, description="links with a delay and a loss of their own")
+    links: list[Link] = Field(
+        default_factory=list,
+        description="links with a delay and a loss of their own: of messages, and of protocols with over_messages",
+    )

@@ -44,6 +44,8 @@ _ISLAND: Mapping[str, Any] = {
 _TICKS, _COUNT, _MEMBERS = 8, 4, 3
 _GAP = 1e-9
 _LINKS: Mapping[str, Any] = {"delay": {"dist": "uniform", "mean": 3600, "std": 1200}, "loss": 0.2, "width": 0}
+_OWN_LINK: Mapping[str, Any] = {"delay": 7200, "loss": 0.5}
+"""Delay and loss of one link among them."""
 _KINDS = ("vertical", "horizontal", "learning")
 
 
@@ -68,10 +70,10 @@ def check_protocol(name: str, **params: Any) -> None:
     """Examine a registered protocol: its entries are bounded, and environments with it run.
 
     The protocol gets three members; one that acts `in_islands` gets members that form the grid of an island for some of
-    the ticks, and one with ``over_messages`` has links that are late and lossy. A few ticks with random orders must run
-    on finite numbers; its money must sum to zero with the counterparty, and so must all transfers; one environment of a
-    batch must be as it is alone, and JAX and the compiled step must give the same to 1e-9. Of a protocol of kind
-    learning the mixing alone is examined: rows that sum to one.
+    the ticks, and one with ``over_messages`` has links that are late and lossy, one of them with values of its own. A
+    few ticks with random orders must run on finite numbers; its money must sum to zero with the counterparty, and so
+    must all transfers; one environment of a batch must be as it is alone, and JAX and the compiled step must give the
+    same to 1e-9. Of a protocol of kind learning the mixing alone is examined: rows that sum to one.
 
     Raises
     ------
@@ -90,7 +92,10 @@ def check_protocol(name: str, **params: Any) -> None:
         return
     given = {"type": name, "params": params}
     agents: list[dict[str, Any]] = [{"id": f"battery_{k + 1}", **_BATTERY} for k in range(_MEMBERS)]
-    sections: dict[str, Any] = {"messages": _LINKS} if params.get("over_messages") else {}
+    sections: dict[str, Any] = {}
+    if params.get("over_messages"):
+        own = {"sender": "operator_1" if what == "vertical" else "battery_1", "receiver": "battery_2", **_OWN_LINK}
+        sections["messages"] = {**_LINKS, "links": [own]}
     if getattr(protocol, "in_islands", False):
         agents = [{**agent, "bus": "17", "params": _FORMING} for agent in agents]
         sections["network"] = _ISLAND

@@ -25,7 +25,7 @@ from powergrid.datasets import Dataset
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.assemble import Parts, assemble
 from powergrid.engine.assembly.ownership import Ownership
-from powergrid.engine.layout import Columns, Settings
+from powergrid.engine.layout import Columns, Layout, Settings
 from powergrid.engine.switching import Outage
 from powergrid.networks.kinds import AnyNetwork
 from powergrid.networks.regulation import regulators_at, standing_tap
@@ -100,6 +100,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         series=series,
     )
     layout = assemble(parts, _solver(method, network), tol_pu=tol_pu)
+    _refuse_idle_links(config, layout)
     python_devices.refuse_switching(layout)
     return World(
         layout=layout,
@@ -256,7 +257,11 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
     """Vertical protocols by coordinator, and those among peers and among learners with their members."""
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
     links = None if config.messages is None else _links(config.messages)
-    vertical = {agent.id: _protocol(agent.protocol, agent.protocol_params, links) for agent in coordinators}
+
+    def below(agent: Agent, type: str, params: Mapping[str, Any]) -> Any:
+        return _protocol(type, params, links, [agent.id], [child.id for child in agent.subordinates])
+
+    vertical = {agent.id: below(agent, agent.protocol, agent.protocol_params) for agent in coordinators}
     horizontal: list[Peers] = []
     learning: list[Class] = []
     named = [(listed.type, listed.params, listed.members, listed.topology) for listed in config.protocols]
@@ -264,8 +269,8 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
     if short is not None:
         kind = PROTOCOLS.get(short.protocol)
         if kind.kind == "vertical":
-            bare = [agent.id for agent in coordinators if agent.protocol == "none"]
-            vertical.update({id: _protocol(short.protocol, short.params, links) for id in bare})
+            bare = [agent for agent in coordinators if agent.protocol == "none"]
+            vertical.update({agent.id: below(agent, short.protocol, short.params) for agent in bare})
         else:
             named.append((short.protocol, short.params, [], "full"))
     for type, params, members, topology in named:
@@ -273,7 +278,7 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
             learning.append(Class(type, PROTOCOLS.get(type)(**params), members))
             continue
         ids = list(members) or [agent.id for agent in coordinators]
-        horizontal.append(Peers(_protocol(type, params, links), ids, topology))
+        horizontal.append(Peers(_protocol(type, params, links, ids, ids), ids, topology))
     if config.messages is not None and config.messages.width:
         ownership = Ownership(agents, vertical, horizontal)
         horizontal.append(_messages(config.messages, [*ownership.actors, *ownership.python_agents]))
@@ -293,34 +298,49 @@ def _set_intervals(config: EnvironmentConfig, agents: Sequence[Agent]) -> None:
             agent.interval_s = getattr(by_level, level_name(type(agent).level))
 
 
-def _protocol(type: str, params: Mapping[str, Any], links: LinkSettings | None) -> Any:
-    """A protocol, over the links of `messages` where its parameters say so."""
+def _protocol(
+    type: str, params: Mapping[str, Any], links: LinkSettings | None, senders: Sequence[str], receivers: Sequence[str]
+) -> Any:
+    """A protocol, over those links of `messages` that join its members where its parameters say so."""
     protocol = PROTOCOLS.get(type)(**params)
     if not getattr(protocol.settings, "over_messages", False):
         return protocol
     if links is None:
         message = f"{type}: over_messages, and there are no messages whose delay and loss it could have"
         raise ConfigError([Issue("protocols", message, "add messages: {delay: 60, loss: 0.1, width: 0}")])
-    return protocol.over(links)
+    return protocol.over(links.among(senders, receivers))
 
 
 def _links(messages: Messages) -> LinkSettings:
     """Delay and loss of the links of messages."""
     delay = messages.delay
-    return LinkSettings(dist=delay.dist, mean_s=delay.mean, std_s=delay.std, loss=messages.loss)
+    own = [
+        {"sender": link.sender, "receiver": link.receiver or "", "mean_s": link.delay.mean, "std_s": link.delay.std,
+         "loss": link.loss}
+        for link in messages.links
+    ]  # fmt: skip
+    given = {"dist": delay.dist, "mean_s": delay.mean, "std_s": delay.std, "loss": messages.loss, "links": own}
+    return LinkSettings.model_validate(given)
+
+
+def _refuse_idle_links(config: EnvironmentConfig, layout: Layout) -> None:
+    """Refuse links with a delay and a loss of their own over which nothing travels."""
+    own = [] if config.messages is None else _links(config.messages).links
+    ends = [pair for layer in layout.coordination.layers for pair in layer.added.carries] if own else []
+    issues = []
+    for k, link in enumerate(own):
+        if not any(link.carries(*pair) for pair in ends):
+            to = f'from "{link.sender}" to "{link.receiver}"' if link.receiver else f'from "{link.sender}"'
+            hint = "name a link of messages, or of a protocol that sends with over_messages: true"
+            issues.append(Issue(f"messages.links[{k}]", f"nothing travels {to} over a link", hint))
+    if issues:
+        raise ConfigError(issues)
 
 
 def _messages(messages: Messages, acting: Sequence[str]) -> Peers:
     """The protocol that carries messages: over links, or to everybody."""
     name = "broadcast" if messages.topology == "full" else "messages"
-    delay = messages.delay
-    links = [
-        {"sender": link.sender, "receiver": link.receiver or "", "mean_s": link.delay.mean, "std_s": link.delay.std,
-         "loss": link.loss}
-        for link in messages.links
-    ]  # fmt: skip
-    params = {"width": messages.width, "dist": delay.dist, "mean_s": delay.mean, "std_s": delay.std}
-    protocol = PROTOCOLS.get(name)(**params, loss=messages.loss, links=links)
+    protocol = PROTOCOLS.get(name)(width=messages.width, **_links(messages).model_dump())
     return Peers(protocol, messages.members or list(acting), messages.topology)
 
 

@@ -8,13 +8,13 @@ something newer does.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from powergrid.agents.protocol import Context, ProtocolSettings
+from powergrid.agents.protocol import Context, Members, ProtocolSettings
 from powergrid.core.backend import Namespace, whole
 from powergrid.core.types import Array
 
@@ -29,6 +29,22 @@ _UNIFORM_HALF_WIDTH = math.sqrt(3.0)
 """Half the width of a uniform distribution in standard deviations."""
 
 
+class Link(BaseModel):
+    """A link with a delay and a loss of its own, from its sender to its receiver."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sender: str = Field(description="id of the agent that sends")
+    receiver: str = Field("", description="id of the agent that receives; omitted: all that the sender is linked with")
+    mean_s: float = Field(0.0, ge=0, description="mean delay [s]")
+    std_s: float = Field(0.0, ge=0, description="standard deviation of the delay [s]")
+    loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
+
+    def carries(self, sender: str, receiver: str) -> bool:
+        """Whether it is the link from one agent to another."""
+        return self.sender == sender and self.receiver in ("", receiver)
+
+
 class LinkSettings(ProtocolSettings):
     """Delay and loss of links."""
 
@@ -36,17 +52,30 @@ class LinkSettings(ProtocolSettings):
     mean_s: float = Field(0.0, ge=0, description="mean delay [s]")
     std_s: float = Field(0.0, ge=0, description="standard deviation of the delay [s]")
     loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
+    links: tuple[Link, ...] = Field(
+        (), description="links with values of their own; of two for one link the later counts"
+    )
 
     @model_validator(mode="after")
     def _spread_has_a_distribution(self) -> LinkSettings:
-        if self.dist == "fixed" and self.std_s > 0:
+        if self.dist == "fixed" and any(own.std_s > 0 for own in self._kinds):
             raise ValueError("a fixed delay has no standard deviation: choose uniform or normal, or leave std out")
         return self
 
     @property
     def are_ideal(self) -> bool:
         """Whether everything arrives in the tick in which it is sent."""
-        return self.mean_s == 0.0 and self.std_s == 0.0 and self.loss == 0.0
+        return all(own.mean_s == 0.0 and own.std_s == 0.0 and own.loss == 0.0 for own in self._kinds)
+
+    @property
+    def _kinds(self) -> tuple[LinkSettings | Link, ...]:
+        return (self, *self.links)
+
+    def among(self, senders: Iterable[str], receivers: Iterable[str]) -> LinkSettings:
+        """The same with those links of their own alone that may join some senders with some receivers."""
+        ids, others = set(senders), {"", *receivers}
+        kept = tuple(link for link in self.links if link.sender in ids and link.receiver in others)
+        return self.model_copy(update={"links": kept})
 
     @property
     def distribution(self) -> float:
@@ -154,9 +183,20 @@ def delays_of(dist: str, mean_s: np.ndarray, std_s: np.ndarray, loss: np.ndarray
     return Delays(loss, low, span, float((low + span).max(initial=0.0)))
 
 
-def alike(settings: LinkSettings, links: int) -> Delays:
-    """Delay and loss of so many links of one kind."""
-    mean, std, loss = (np.full(links, getattr(settings, name)) for name in ("mean_s", "std_s", "loss"))
+def delays_between(settings: LinkSettings, ends: Sequence[tuple[str, str]]) -> Delays:
+    """Delay and loss of links by their ends.
+
+    Parameters
+    ----------
+    settings
+        Delay and loss of all links, and of those with values of their own, of which the last one counts.
+    ends
+        Ids of sender and receiver of each link; a receiver without a name stands for everybody.
+    """
+    mean, std, loss = (np.full(len(ends), getattr(settings, name)) for name in ("mean_s", "std_s", "loss"))
+    for link in settings.links:
+        here = np.array([link.carries(*pair) for pair in ends], dtype=bool)
+        mean[here], std[here], loss[here] = link.mean_s, link.std_s, link.loss
     return delays_of(settings.dist, mean, std, loss)
 
 
@@ -276,11 +316,12 @@ class OverLinks:
         """Nothing is on its way, and nothing has arrived."""
         return empty_queue(xp, batch, widths, dtype)
 
-    def carried(self, children: int, dt_h: float, *, each: bool) -> dict[str, Any]:
-        """Tables, widths and draws of the entries, with one number for each child or one for all."""
-        self._dt_s = dt_h * 3600.0
+    def carried(self, members: Members, *, each: bool) -> dict[str, Any]:
+        """Tables, widths, draws and links of the entries, with one number for each child or one for all."""
+        self._dt_s, children = members.dt_h * 3600.0, len(members)
         number = np.arange(children) if each else np.zeros(children, int)
-        delays, sender = alike(self.links, children), np.zeros(children, int)
+        ends = tuple((members.parent, child.id) for child in members)
+        delays, sender = delays_between(self.links, ends), np.zeros(children, int)
         tables = tables_of(delays, self._dt_s, sender, number[None])
         widths = widths_of(tables, children if each else 1)
-        return {"tables": tables, "widths": widths, "draws": children * self.links.draws}
+        return {"tables": tables, "widths": widths, "draws": children * self.links.draws, "carries": ends}

@@ -50,7 +50,7 @@ from powergrid.agents.protocols._links import (
     LinkSettings,
     OverMessages,
     Queue,
-    alike,
+    delays_between,
     deliver,
     tables_of,
 )
@@ -372,6 +372,7 @@ class CooperativeDispatch(HorizontalProtocol):
             draws=self._links.draws * len(tables.loss) if self.noisy else None,
             # each meter's load; in each round one to and one from each unit (exchange), or one over each directed link
             messages=first + self.settings.rounds_per_tick * (2 * len(units) if exchanged else len(tables.sender)),
+            carries=self._ends(members),
         )
 
     @classmethod
@@ -379,6 +380,11 @@ class CooperativeDispatch(HorizontalProtocol):
         """Nothing is agreed, and nothing is on its way."""
         nothing = Agreement(*(xp.zeros((*batch, width), dtype=dtype) for width in widths))
         return nothing._replace(arrives=nothing.arrives + LOST, sent_at=nothing.sent_at - 1.0)
+
+    def _ends(self, members: Members) -> tuple[tuple[str, str], ...]:
+        """Sender and receiver of each link among members that is late."""
+        pairs = members.graph.links.tolist() if self.noisy else []
+        return tuple((members[sender].id, members[receiver].id) for sender, receiver in pairs)
 
     def _tables(self, members: Members, units: list[Unit], exchanged: bool) -> Tables:
         """Costs, limits and links of the nodes."""
@@ -391,8 +397,8 @@ class CooperativeDispatch(HorizontalProtocol):
         down, up = np.stack([of, unit], axis=1), np.stack([unit, of], axis=1)
         links = np.concatenate([among, down, up])
         at = {(sender, receiver): k for k, (sender, receiver) in enumerate(links.tolist())}
-        late = len(among) if self.noisy else 0
-        number, delays = np.arange(late), alike(self._links, late)
+        late = self._ends(members)
+        number, delays = np.arange(len(late)), delays_between(self._links, late)
         queue = tables_of(delays, self._dt_s, number, number[None])
         return Tables(
             cost_per_mwh=np.concatenate([above, costs]),

@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from powergrid.agents.protocol import Action, Added, Channel, Context, HorizontalProtocol, Members
-from powergrid.agents.protocols._links import IDEAL, LOST, LinkSettings, OverMessages, alike, delay_ticks
+from powergrid.agents.protocols._links import IDEAL, LOST, LinkSettings, OverMessages, delay_ticks, delays_between
 from powergrid.core.backend import Namespace, sum_into
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
@@ -275,7 +275,8 @@ class Consensus(HorizontalProtocol):
         links = np.zeros((0, 2), int) if self._everybody else members.graph.links
         self._check_draws(len(links))
         estimate, deviation = self._sent._fields
-        delays = alike(self._links, len(links))
+        ends = tuple((members[a].id, members[b].id) for a, b in links.tolist()) if self._late else ()
+        delays = delays_between(self._links, ends)
         depth = delays.depth(self._dt_s) if self._late else 0
         tables = Tables(
             sender=links[:, 0],
@@ -298,6 +299,7 @@ class Consensus(HorizontalProtocol):
             messages=len(members) * (len(members) - 1)
             if self._everybody
             else len(links) * self.settings.rounds_per_tick,
+            carries=ends,
         )
 
     @property

@@ -196,7 +196,7 @@ class IncentiveOverLinks(OverLinks, IncentiveProtocol):
         """The incentives as actions of the parent, and what each child knows of its own."""
         added = super().entries(members)
         age = Channel("incentive_age", "s", 0.0, MAX_AGE_S, MAX_AGE_S)
-        carried = self.carried(len(members), members.dt_h, each=True)
+        carried = self.carried(members, each=True)
         return added._replace(channels=(*added.channels, age), **carried)
 
     @staticmethod

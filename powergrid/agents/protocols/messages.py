@@ -11,38 +11,25 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from powergrid.agents.protocol import Action, Added, Channel, Context, HorizontalProtocol, Members
 from powergrid.agents.protocols._links import (
     LOST,
     MAX_AGE_S,
-    Delays,
     LinkSettings,
     Queue,
     age_s,
-    delays_of,
+    delays_between,
     deliver,
     empty_queue,
     tables_of,
     widths_of,
 )
 from powergrid.core.backend import Namespace, sum_into, whole
-from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.plugins import register_protocol
-
-
-class Link(BaseModel):
-    """A link with a delay and a loss of its own, in both directions unless `receiver` is left out."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    sender: str = Field(description="id of the agent that sends")
-    receiver: str = Field("", description="id of the agent that receives; omitted: all that are linked with it")
-    mean_s: float = Field(0.0, ge=0, description="mean delay [s]")
-    std_s: float = Field(0.0, ge=0, description="standard deviation of the delay [s]")
-    loss: float = Field(0.0, ge=0, le=1, description="share of messages lost [1]")
 
 
 class Settings(LinkSettings):
@@ -50,13 +37,6 @@ class Settings(LinkSettings):
 
     width: int = Field(4, ge=1, le=64, description="numbers in a message")
     max_age_s: float = Field(MAX_AGE_S, gt=0, description="bound of a message's age in observations [s]")
-    links: tuple[Link, ...] = Field((), description="links with a delay and a loss of their own")
-
-    @model_validator(mode="after")
-    def _spread_of_links_has_a_distribution(self) -> Settings:
-        if self.dist == "fixed" and any(link.std_s > 0 for link in self.links):
-            raise ValueError("a fixed delay has no standard deviation: choose uniform or normal, or leave std out")
-        return self
 
 
 class Radio(NamedTuple):
@@ -113,7 +93,9 @@ class _Messages(HorizontalProtocol):
         """Actions, and a queue for links ``(L, 2)`` of sender and receiver; receiver -1 is everybody."""
         width, size, count = self.settings.width, len(members), len(links)
         self._dt_s = members.dt_h * 3600.0
-        delays = self._delays([member.id for member in members], links)
+        ids = (*(member.id for member in members), "")  # the last one is everybody
+        ends = tuple((ids[sender], ids[receiver]) for sender, receiver in links.tolist())
+        delays = delays_between(self.settings, ends)
         number = np.arange(width)[:, None] * size + links[:, 0]
         tables = tables_of(delays, self._dt_s, links[:, 0], number)
         return Added(
@@ -123,22 +105,8 @@ class _Messages(HorizontalProtocol):
             widths=widths_of(tables, width * size),
             draws=self.settings.draws * count,
             messages=count if (links[:, 1] >= 0).all() else size * (size - 1),
+            carries=ends,
         )
-
-    def _delays(self, ids: list[str], links: np.ndarray) -> Delays:
-        """Delay and loss of each link."""
-        mean, std, loss = (np.full(len(links), getattr(self.settings, name)) for name in ("mean_s", "std_s", "loss"))
-        for link in self.settings.links:
-            for own in (name for name in (link.sender, link.receiver) if name and name not in ids):
-                raise ConfigError([Issue("messages.links", f'there is no member "{own}"', nearest(own, ids))])
-            here = links[:, 0] == ids.index(link.sender)
-            if link.receiver:
-                here &= links[:, 1] == ids.index(link.receiver)
-            if not here.any():
-                message = f'"{link.sender}" has no link of its own to "{link.receiver}"'
-                raise ConfigError([Issue("messages.links", message, "name a link of the topology, or leave it out")])
-            mean[here], std[here], loss[here] = link.mean_s, link.std_s, link.loss
-        return delays_of(self.settings.dist, mean, std, loss)
 
 
 @register_protocol("messages")
@@ -176,7 +144,18 @@ class Broadcast(_Messages):
     """
 
     def entries(self, members: Members) -> Added:
-        """Numbers to send; mean and newest numbers received, and the age of the newest."""
+        """Numbers to send; mean and newest numbers received, and the age of the newest.
+
+        Raises
+        ------
+        ConfigError
+            If one of the links between two members has a delay or a loss of its own.
+        """
+        ids = {member.id for member in members}
+        for own in self.settings.links:
+            if own.sender in ids and own.receiver in ids:
+                message = f'"{own.sender}" has one delay for all receivers, with the full topology'
+                raise ConfigError([Issue("messages.links", message, "leave receiver out, or choose another topology")])
         width, size, oldest = self.settings.width, len(members), self.settings.max_age_s
         links = np.stack([np.arange(size), np.full(size, -1)], axis=1)
         everybody = tuple(range(size)) * width

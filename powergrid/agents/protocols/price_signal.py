@@ -127,7 +127,7 @@ class PriceOverLinks(OverLinks, PriceSignalProtocol):
         """The price as an action of the parent, and what each child knows of it."""
         actions, (price,) = super().entries(members)[:2]
         age = Channel("signal_price_age", "s", 0.0, MAX_AGE_S, MAX_AGE_S)
-        carried = self.carried(len(members), members.dt_h, each=False)
+        carried = self.carried(members, each=False)
         return Added(actions=actions, channels=(price._replace(each=True), age), **carried)
 
     @staticmethod

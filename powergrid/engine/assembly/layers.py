@@ -82,9 +82,9 @@ def _open(
     network = parts.network
     source = network.source_nodes[0] if network.is_three_phase else network.source_bus
     known, buses = [_member(parts, agent, protocol) for agent in members], len(network.buses.name)
-    added = protocol.entries(
-        Members(known, links, parts.settings.dt_h, float(network.f_hz), source_bus=int(source), buses=buses)
-    )
+    over = "" if parent is None else parent.id
+    timing = parts.settings.dt_h, float(network.f_hz)
+    added = protocol.entries(Members(known, links, *timing, source_bus=int(source), buses=buses, parent=over))
     if added == Added():
         return None
     speaker = parent if protocol.speakers == "parent" else None

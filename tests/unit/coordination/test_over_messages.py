@@ -27,7 +27,7 @@ VERTICAL = {
     "setpoint": {"as": "reference", "tracking_price_per_mwh": 20},
 }
 HORIZONTAL = {
-    "consensus": ({"value": "power"}, "neighbours"),
+    "consensus": ({"value": "voltage"}, "neighbours"),
     "admm": ({"form": "consensus", "target_mw": 0.5}, "star"),
 }
 CHILDREN = ("ess_1", "dg_1", "dg_2")
@@ -138,6 +138,104 @@ def test_an_incentive_is_paid_as_it_has_arrived():
         assert sum(money.values()) == pytest.approx(0.0, abs=1e-12)
         paid.append(-money["ess_1"])
     assert paid == pytest.approx([0.0, 50 * 0.0625, -50 * 0.0625])
+
+
+def ends(name: str) -> list[tuple[str, str]]:
+    """Sender and receiver of every link over which a protocol of `config` sends."""
+    if name in VERTICAL:
+        return [("op", child) for child in CHILDREN]
+    if HORIZONTAL[name][1] == "star":
+        return [(a, b) for a in CHILDREN for b in CHILDREN if a != b and CHILDREN[0] in (a, b)]
+    return [(a, b) for a in CHILDREN for b in CHILDREN if a != b]
+
+
+@pytest.mark.parametrize("name", [*VERTICAL, *HORIZONTAL])
+def test_links_of_a_protocol_with_the_values_of_all_are_alike_to_the_bit(name):
+    """Delay and loss that every link has of its own, and the same as those of all links."""
+    delay, loss = {"dist": "uniform", "mean": 1500, "std": 600}, 0.3
+    links = [{"sender": a, "receiver": b, "delay": delay, "loss": loss} for a, b in ends(name)]
+    wanted, _, _layout = played(config(name, messages={"delay": delay, "loss": loss}))
+    found, _, same = played(config(name, messages={"delay": {"dist": "uniform"}, "links": links}))
+    assert sorted(same.coordination.layers[0].added.carries) == sorted(ends(name))
+    for what, values in wanted.items():
+        np.testing.assert_array_equal(found[what], values, err_msg=what)
+    on_time, *_ = played(config(name, messages={"delay": 0}))
+    assert not np.array_equal(on_time["signals"], wanted["signals"][..., : on_time["signals"].shape[-1]])
+
+
+@pytest.mark.parametrize("name", VERTICAL)
+def test_each_child_is_told_at_the_time_of_its_own_link(name):
+    """What each child knows is, to the bit, what it knows where all links have the delay of its own."""
+    delay_s = {"ess_1": 0, "dg_1": 1000, "dg_2": 2700}
+    own = [{"sender": "op", "receiver": child, "delay": late} for child, late in delay_s.items() if late]
+    mixed, _, layout = played(config(name, messages={"links": own, "loss": 0}))
+    columns = layout.coordination.signals
+    for child, late in delay_s.items():
+        alike, *_ = played(config(name, messages={"delay": late, "loss": 1e-12}))
+        at = [k for k, column in enumerate(columns) if column.owner == child]
+        assert len(at) >= 2
+        np.testing.assert_array_equal(mixed["signals"][:, at], alike["signals"][:, at], err_msg=child)
+
+
+def test_one_direction_of_one_link_among_peers():
+    """Nothing from the battery reaches the second generator, so that its neighbour alone tells it the mean."""
+    lost = {"sender": "ess_1", "receiver": "dg_2", "loss": 1.0}
+    _, _, layout = played(config("consensus", messages={"links": [lost]}), 1)
+    (layer,) = layout.coordination.layers
+    loss = dict(zip(layer.added.carries, layer.added.tables.loss, strict=True))
+    assert {pair for pair, share in loss.items() if share} == {("ess_1", "dg_2")}
+
+
+def test_a_link_without_a_receiver_is_every_link_of_its_sender_and_the_later_of_two_counts():
+    links = [{"sender": "op", "delay": 900}, {"sender": "op", "receiver": "dg_2", "delay": 1800}]
+    _, _, layout = played(config("price_signal", messages={"links": links}), 1)
+    (layer,) = layout.coordination.layers
+    assert layer.added.tables.low_s.tolist() == [900.0, 900.0, 1800.0]
+
+
+def test_links_of_others_leave_a_protocol_on_an_ideal_network():
+    """A link between peers who send each other messages does not concern their operator."""
+    source = config("price_signal", messages={})
+    source["agents"][0]["policy"] = "learned"
+    talk = {"width": 1, "members": ["ess_1", "learner"], "topology": "neighbours"}
+    source["messages"] = {**talk, "links": [{"sender": "ess_1", "receiver": "learner", "delay": 900}]}
+    layers = build(source).layout.coordination.layers
+    carries = {type(layer.protocol).__name__: layer.added.carries for layer in layers}
+    assert carries["PriceSignalProtocol"] == ()
+    assert sorted(carries["Messages"]) == [("ess_1", "learner"), ("learner", "ess_1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "link", "wanted"),
+    [
+        ("price_signal", {"sender": "dg_1", "receiver": "op"}, 'sends from "op" to "dg_1": exchange'),
+        ("price_signal", {"sender": "op", "receiver": "learner"}, 'nothing travels from "op" to "learner"'),
+        ("price_signal", {"sender": "learner"}, 'nothing travels from "learner" over a link'),
+        ("admm", {"sender": "dg_1", "receiver": "dg_2"}, '"dg_1" and "dg_2" are not linked'),
+        ("admm", {"sender": "dg_1", "receiver": "learner"}, 'nothing travels from "dg_1" to "learner"'),
+    ],
+)
+def test_a_link_that_carries_nothing_is_refused_with_its_place(name, link, wanted):
+    source = config(name, messages={"links": [{"sender": CHILDREN[0] if name == "admm" else "op"}, link]})
+    with pytest.raises(ConfigError, match=r"messages\.links") as caught:
+        powergrid.load_config(source)
+    assert "messages.links[1]" in str(caught.value)
+    assert wanted in str(caught.value)
+
+
+def test_a_link_of_a_protocol_on_an_ideal_network_is_refused_with_what_puts_it_over_messages():
+    source = config("price_signal", over=False, messages={"width": 1, "members": ["learner"]})
+    source["messages"]["links"] = [{"sender": "op", "receiver": "dg_1", "delay": 900}]
+    with pytest.raises(ConfigError, match="price_signal is on an ideal network: write over_messages: true"):
+        powergrid.load_config(source)
+
+
+def test_a_link_that_only_the_feeder_rules_out_is_refused_when_the_environment_is_built():
+    """634, 671 and 680 lie one behind the other, so that the ends are not linked."""
+    source = config("consensus", messages={"links": [{"sender": "dg_2", "receiver": "learner", "loss": 0.5}]})
+    source["protocols"][0].update(members=["learner", "ess_1", "dg_2"], topology="feeder")
+    with pytest.raises(ConfigError, match=r'messages.links\[0\]: nothing travels from "dg_2" to "learner"'):
+        build(source)
 
 
 LATE = {"dist": "uniform", "mean_s": 1800, "std_s": 700}
