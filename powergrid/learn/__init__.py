@@ -1,5 +1,4 @@
 """Training and evaluation: one file an algorithm, runs that resume, policies that act without JAX.
 
-Entry points: :func:`powergrid.learn.train.train`, :func:`powergrid.learn.evaluate.evaluate` and
-:func:`powergrid.learn.checkpoint.load_actor`.
+Entry points: :func:`powergrid.train`, :func:`powergrid.evaluate` and :func:`powergrid.load_policy`.
 """

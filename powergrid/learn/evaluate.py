@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,13 +17,12 @@ from powergrid.core.errors import NetworkError, RunError
 from powergrid.core.files import make_folder, whole_folder, write_json, write_whole
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
-from powergrid.learn.checkpoint import FILE_NAME, Actor, load_actor
+from powergrid.learn.checkpoint import FILE_NAME
+from powergrid.learn.deciders import LEARNED, Decider, Policies, decider, named_policies
 from powergrid.report.files import BOUND, EVALUATION
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.seeds import checked_seed, episode_seed
 from powergrid.worlds.simulation import Simulation
-
-LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ class Evaluation:
 def evaluate(
     source: Any,
     *,
-    policy: str | Sequence[str] = (LEARNED, "rule_based"),
+    policy: Policies = (LEARNED, "rule_based"),
     days: str | Sequence[int] = "test",
     seed: int = 0,
     out: str | Path | None = None,
@@ -198,7 +197,9 @@ def evaluate(
         Folder of a run; or a preset name, path, mapping or resolved configuration.
     policy
         ``"learned"`` (the run's own actors), the path of another run or checkpoint, or the name of a local policy such
-        as ``"rule_based"`` or ``"random"``; or several of them, the first of which is compared with the others.
+        as ``"rule_based"`` or ``"random"``; or several of them, the first of which is compared with the others. A
+        mapping, alone or among several, gives names of their own to policies: ``{"mine": function}``, see
+        :data:`powergrid.learn.deciders.Policies`.
     days
         Split (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices of the dataset.
     seed
@@ -216,7 +217,9 @@ def evaluate(
     Raises
     ------
     ArgumentError
-        If the seed is no whole number from 0 to 2**64 - 1.
+        If the seed is no whole number from 0 to 2**64 - 1, or the policies are no such names and functions.
+    ActionError
+        If a function returns no action of an agent, or one of a wrong shape.
     ConfigError, UnknownNameError
         If the configuration, the days or a policy's name cannot be used.
     RunError
@@ -227,8 +230,8 @@ def evaluate(
     run, seed = run_folder(source), checked_seed(seed)
     env = powergrid.make(source if run is None else run / "config.yaml", backend="numpy")
     chosen = chosen_days(env.world, days)
-    names = (policy,) if isinstance(policy, str) else tuple(policy)
-    outcomes = tuple(play(env, name, decider(env, name, run), chosen, seed) for name in names)
+    policies = named_policies(policy)
+    outcomes = tuple(play(env, name, decider(env, own, run, name), chosen, seed) for name, own in policies.items())
     result = Evaluation(
         name=env.world.resolved.config.name,
         days=tuple(int(day) for day in chosen),
@@ -273,51 +276,6 @@ class Timing(Protocol):
 
     def arrive(self, state: Any, actions: np.ndarray) -> tuple[Any, np.ndarray]:
         """State and actions ``(days, A, k_max)`` of a tick in which these are decided."""
-
-
-Decider = Callable[[Any, Any, np.ndarray], np.ndarray]
-"""Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, N)``."""
-
-
-def decider(env: Any, name: str, run: Path | None) -> Decider:
-    """What decides for a policy's name, see :func:`evaluate`."""
-    from powergrid.plugins.registries import POLICIES
-
-    if name == LEARNED and run is None:
-        raise RunError(
-            'policy "learned" needs a run: give evaluate the folder that train returned, or name that folder'
-        )
-    if name == LEARNED or (name not in POLICIES and Path(name).exists()):
-        return _actor_decider(env, load_actor(run if run is not None and name == LEARNED else name))
-    policy = POLICIES.get(name)
-    return lambda simulation, state, observation: simulation.decide(state, policy)
-
-
-def _actor_decider(env: Any, actor: Actor) -> Decider:
-    layout = env.world.layout
-    wanted = {a: (env.observation_space(a).shape[0], env.action_space(a).shape[0]) for a in env.possible_agents}
-    held = {agent: _sizes(actor, agent) for agent in actor.agents}
-    if wanted != held:
-        raise RunError(
-            "the trained actors do not fit: the configuration has agents with inputs and actions "
-            f"{wanted}, the actors {held}"
-        )
-    rows = {group: [env.possible_agents.index(agent) for agent in members] for group, members in actor.groups.items()}
-
-    def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
-        actions = np.zeros((len(observation), len(env.possible_agents), layout.action_size), np.float32)
-        for group in actor.groups:
-            chosen = actor.group_actions(group, layout.view.stacked(observation, rows[group]))
-            actions[:, rows[group], : chosen.shape[-1]] = chosen
-        return actions
-
-    return decide
-
-
-def _sizes(actor: Actor, agent: str) -> tuple[int, int]:
-    """Inputs and actions of an agent's own network."""
-    layers = actor.agent_layers(agent)[1]
-    return layers[0][0].shape[0], layers[-1][0].shape[1]
 
 
 def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timing: Timing | None = None) -> Outcome:

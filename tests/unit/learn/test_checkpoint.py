@@ -19,6 +19,7 @@ from powergrid.learn import checkpoint
 from powergrid.learn.algorithms.mappo import mappo
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.policy import mean_actions
+from powergrid.learn.trained_policy import load_policy
 
 ENV = ToyBattery({"big": 1, "small": 2})
 
@@ -109,7 +110,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, state, value):
     kernel = np.array(state.actor["small"]["dense_1"]["kernel"])
     kernel[0, 0] = value
     resaved(path, **{"actor/small/dense_1/kernel": kernel})
-    for read in (checkpoint.load_actor, lambda path: checkpoint.restore(path, learner().init(0), ENV.groups)):
+    for read in (load_policy, lambda path: checkpoint.restore(path, learner().init(0), ENV.groups)):
         with pytest.raises(RunError, match=r"actor/small/dense_1/kernel holds -?(nan|inf)"):
             read(path)
 
@@ -142,7 +143,7 @@ def test_actors_that_do_not_fit_together_are_refused(tmp_path, state, key, value
     path = save(tmp_path, state)
     resaved(path, **{key: value})
     with pytest.raises(RunError, match=message):
-        checkpoint.load_actor(path)
+        load_policy(path)
 
 
 def test_a_checkpoint_that_claims_more_than_it_holds_is_refused(tmp_path, state):
@@ -188,13 +189,13 @@ def test_the_numpy_actor_equals_the_jax_actor(tmp_path, share_actors):
         actor=jax.tree.map(lambda leaf: rng.normal(0.0, 0.7, leaf.shape).astype(np.float32), state.actor),
         obs_norm=jax.tree.map(lambda leaf: rng.uniform(0.5, 2.0, leaf.shape).astype(np.float32), state.obs_norm),
     )
-    actor = checkpoint.load_actor(save(tmp_path, state))
+    actor = load_policy(save(tmp_path, state))
     obs = {
         group: rng.normal(0.0, 3.0, (5, len(members), 4)).astype(np.float32) for group, members in ENV.groups.items()
     }
     raw = mean_actions(state.actor, ByGroup.make(obs, lambda group: learning_normal(state, group, obs[group])))
     seen = {agent: obs[g][:, i] for g, members in ENV.groups.items() for i, agent in enumerate(members)}
-    found = actor(seen)
+    found = actor.act(seen, deterministic=True)
     assert max(abs(np.asarray(rows)).max() for rows in raw.parts) > 1.0
     for group, members in ENV.groups.items():
         for i, agent in enumerate(members):
@@ -208,14 +209,14 @@ def learning_normal(state, group, rows):
 
 @pytest.mark.parametrize("share_actors", [True, False])
 def test_an_agents_own_layers_give_its_actions(tmp_path, share_actors):
-    actor = checkpoint.load_actor(save(tmp_path, learner(share_actors=share_actors).init(2)))
+    actor = load_policy(save(tmp_path, learner(share_actors=share_actors).init(2)))
     obs = np.random.default_rng(1).standard_normal(4).astype(np.float32)
     norm, layers = actor.agent_layers("small_1")
     x = (obs - norm.mean) / np.sqrt(norm.var + 1e-8)
     for kernel, bias in layers[:-1]:
         x = np.tanh(x @ kernel + bias)
     mean = x @ layers[-1][0] + layers[-1][1]
-    found = actor({"small_1": obs})
+    found = actor.act({"small_1": obs}, deterministic=True)
     assert set(found) == {"small_1"}
     np.testing.assert_allclose(found["small_1"], np.clip(mean, -1, 1), rtol=1e-4, atol=1e-6)
 
@@ -223,7 +224,19 @@ def test_an_agents_own_layers_give_its_actions(tmp_path, share_actors):
 def test_acting_needs_no_jax(tmp_path, state):
     path = save(tmp_path, state)
     code = (
-        "import sys, numpy as np; from powergrid.learn.checkpoint import load_actor; "
-        f"a = load_actor({str(path)!r}); a({{'big_0': np.zeros(4)}}); assert 'jax' not in sys.modules"
+        "import sys, numpy as np; import powergrid; "
+        f"a = powergrid.load_policy({str(path)!r}); a.act({{'big_0': np.zeros(4)}}); assert 'jax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("share_actors", [True, False])
+def test_drawn_actions_spread_as_in_training(tmp_path, share_actors):
+    path = save(tmp_path, learner(share_actors=share_actors, log_std=-1.5).init(2))  # few draws are clipped
+    policy, seen = load_policy(path, seed=1), {"small_1": np.zeros((20_000, 4), np.float32)}
+    spread = policy.act(seen)["small_1"] - policy.act(seen, deterministic=True)["small_1"]
+    assert spread.std() == pytest.approx(np.exp(-1.5), rel=0.02)
+    assert abs(spread.mean()) < 0.01
+    first, other = load_policy(path, seed=1).act(seen), load_policy(path, seed=2)
+    np.testing.assert_array_equal(other.act(seen, rng=np.random.default_rng(1))["small_1"], first["small_1"])
+    assert not np.array_equal(other.act(seen)["small_1"], first["small_1"])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import powergrid
-from powergrid.core.errors import RunError, UnknownNameError
+from powergrid.core.errors import ActionError, ArgumentError, RunError, UnknownNameError
 from powergrid.learn import checkpoint
-from powergrid.learn.checkpoint import load_actor
 from powergrid.learn.evaluate import episode_seed, evaluate, mean_interval
 from powergrid.learn.networks import Running, stack
+from powergrid.learn.trained_policy import load_policy
 
 PRESET = "two_microgrids"
 WIDTH = powergrid.make(PRESET).observation_space("microgrid_1").shape[0]
@@ -41,12 +41,12 @@ def evaluation(run):
 
 @pytest.mark.parametrize("policy", ["learned", "rule_based"])
 def test_days_are_those_of_the_environment(run, evaluation, policy):
-    env, actor = powergrid.make(run / "config.yaml"), load_actor(run)
+    env, actor = powergrid.make(run / "config.yaml"), load_policy(run)
     for row, day in enumerate(evaluation.days):
         obs, _ = env.reset(seed=episode_seed(0, day), options={"day": day})
         money = cost = violated = 0.0
         while env.agents:
-            actions = actor(obs) if policy == "learned" else env.policy_actions(policy)
+            actions = actor.act(obs, deterministic=True) if policy == "learned" else env.policy_actions(policy)
             obs, _, _, _, info = env.step(actions)
             tick_cost = sum(entry["cost"] for entry in info.values())
             money += sum(entry["money"].sum() for entry in info.values())
@@ -131,3 +131,82 @@ def test_no_bound_where_somebody_else_pays_a_part():
             agent["policy"] = "rule_based"
     result = evaluate(config, policy="rule_based", days=[10], bound=True, show=False)
     assert result.bound is None
+
+
+def test_a_loaded_policy_acts_in_one_environment_and_on_many_days(run):
+    policy, rng = powergrid.load_policy(run), np.random.default_rng(3)
+    days = {agent: rng.normal(0.0, 5.0, (4, 3, WIDTH)) for agent in ("microgrid_2", "microgrid_1")}
+    together = policy.act(days, deterministic=True)
+    assert list(together) == ["microgrid_2", "microgrid_1"]
+    for agent, seen in days.items():
+        assert together[agent].shape == (4, 3, 2)
+        alone = policy.act({agent: seen[2, 1]}, deterministic=True)
+        np.testing.assert_allclose(alone[agent], together[agent][2, 1], rtol=1e-5, atol=1e-6)
+    state = policy.initial_state(4, 3)
+    actions, following = policy.act(days, state, deterministic=True)
+    assert following == state
+    np.testing.assert_array_equal(actions["microgrid_1"], together["microgrid_1"])
+
+
+def test_what_a_loaded_policy_cannot_act_on_is_refused(run):
+    policy = powergrid.load_policy(run)
+    with pytest.raises(ArgumentError, match=r'agent "microgrid_3"; did you mean "microgrid_'):
+        policy.act({"microgrid_3": np.zeros(WIDTH)}, deterministic=True)
+    with pytest.raises(ArgumentError, match=rf'"microgrid_1" has shape \(3,\), its policy takes \(\*batch, {WIDTH}\)'):
+        policy.act({"microgrid_1": np.zeros(3)}, deterministic=True)
+    with pytest.raises(ArgumentError, match="different batch axes"):
+        policy.act({"microgrid_1": np.zeros(WIDTH), "microgrid_2": np.zeros((2, WIDTH))}, deterministic=True)
+    with pytest.raises(ArgumentError, match="deterministic=True"):  # this run has no spread to draw with
+        policy.act({"microgrid_1": np.zeros(WIDTH)})
+
+
+@pytest.mark.parametrize("wanted", [["mine", "rule_based"], ["rule_based", "mine"]])
+def test_a_function_is_evaluated_beside_other_policies(run, evaluation, wanted):
+    """A function that plays the run's own actors costs what they cost, day by day."""
+    policy, shapes = powergrid.load_policy(run), []
+
+    def mine(observations):
+        shapes.append({agent: rows.shape for agent, rows in observations.items()})
+        return policy.act(observations, deterministic=True)
+
+    given = [{"mine": mine} if name == "mine" else name for name in wanted]
+    result = powergrid.evaluate(run / "config.yaml", policy=given, days=[10, 3, 200], show=False)
+    assert [outcome.policy for outcome in result.outcomes] == wanted
+    assert shapes == [{"microgrid_1": (3, WIDTH), "microgrid_2": (3, WIDTH)}] * 96
+    np.testing.assert_allclose(result["mine"].objective, evaluation["learned"].objective, rtol=1e-9)
+    np.testing.assert_array_equal(result["rule_based"].objective, evaluation["rule_based"].objective)
+    loaded = powergrid.evaluate(PRESET, policy={"a": policy, "b": str(run)}, days=[10, 3, 200], show=False)
+    for name in "ab":
+        np.testing.assert_array_equal(loaded[name].objective, evaluation["learned"].objective)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda obs: None, 'policy "mine" returned NoneType; a mapping'),
+        (lambda obs: {"microgrid_1": np.zeros((1, 2))}, 'no action of agent "microgrid_2"'),
+        (lambda obs: {"microgrid1": 0}, 'unknown agent "microgrid1"; did you mean "microgrid_1"'),
+        (lambda obs: dict.fromkeys(obs, np.zeros(2)), r"has shape \(2,\), expected \(1, 2\): all 1 days"),
+        (lambda obs: dict.fromkeys(obs, "full"), "no array of numbers"),
+        (lambda obs: dict.fromkeys(obs, np.full((1, 2), np.nan)), "not finite in tick 0"),
+    ],
+)
+def test_a_function_with_wrong_actions_is_told_so(function, message):
+    with pytest.raises((ActionError, RunError), match=message):
+        powergrid.evaluate(PRESET, policy={"mine": function}, days=[3], show=False)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"mine": 3}, 'policy "mine" is 3; it must be a function'),
+        ({"../x": lambda obs: obs}, "is no name of a policy"),
+        (["random", {"random": lambda obs: obs}], 'policy "random" is given twice'),
+        ((lambda obs: obs), "has no name; write policy="),
+        ([lambda obs: obs], "has no name; write policy="),
+        ([], "names no policy"),
+    ],
+)
+def test_policies_without_a_usable_name_are_refused(policy, message):
+    with pytest.raises(ArgumentError, match=message):
+        powergrid.evaluate(PRESET, policy=policy, days=[3], show=False)

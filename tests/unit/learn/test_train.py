@@ -17,6 +17,7 @@ from powergrid.core.errors import ArgumentError, ConfigError, RunError, UnknownN
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
 from powergrid.learn.train import train
+from powergrid.learn.trained_policy import load_policy
 from powergrid.report.files import read_metrics
 
 SMALL = {
@@ -62,7 +63,7 @@ def finished(tmp_path_factory):
 
 
 def test_it_learns_to_trade(finished):
-    env, actor = toy(), checkpoint.load_actor(finished)
+    env, actor = toy(), load_policy(finished)
     rng = np.random.default_rng(0)
     learned = play(lambda obs: {group: actor.group_actions(group, rows) for group, rows in obs.items()}, env)
     random = play(lambda obs: {group: rng.uniform(-1, 1, (64, 2, 1)) for group in obs}, env)
@@ -249,4 +250,4 @@ def test_local_critics_separate_actors_groups_and_terminations(tmp_path):
     folder = train(env, algo="ippo", steps=32 * 24 * 25, out=tmp_path, progress=False, share_actors=False, **SMALL)
     rows = read_metrics(folder)
     assert rows[-1]["episode_reward"] > rows[0]["episode_reward"] + 1.0
-    assert checkpoint.load_actor(folder).agents == ("big_0", "small_0", "small_1")
+    assert load_policy(folder).agents == ("big_0", "small_0", "small_1")

@@ -1,0 +1,175 @@
+"""Who decides in an evaluation: trained actors, local policies by name, and functions of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from powergrid.core.errors import ActionError, ArgumentError, RunError, nearest
+from powergrid.learn.trained_policy import TrainedPolicy, load_policy
+
+LEARNED = "learned"
+
+Function: TypeAlias = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
+"""A user's policy: actions ``(days, k)`` of all agents for their observations ``(days, d)``.
+
+All days are played side by side. It is called once a tick. What is beyond [-1, 1] is clipped, as in the environment.
+"""
+
+Policy: TypeAlias = str | Path | TrainedPolicy | Function
+"""``"learned"``, a registered local policy, a run or checkpoint, a loaded policy, or a user's :data:`Function`."""
+
+Policies: TypeAlias = str | Path | Mapping[str, Policy] | Sequence[str | Path | Mapping[str, Policy]]
+"""One policy by its name or path, a mapping from names to policies, or several of both."""
+
+Decider: TypeAlias = Callable[[Any, Any, np.ndarray], np.ndarray]
+"""Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, N)``."""
+
+
+def named_policies(policies: Policies) -> dict[str, Policy]:
+    """All policies by name, in the order in which they are given.
+
+    Raises
+    ------
+    ArgumentError
+        If one is neither a name, a path, a loaded policy nor a function, or two have the same name.
+    """
+    given = [policies] if isinstance(policies, str | Path | Mapping) else policies
+    if not isinstance(given, Sequence):
+        raise ArgumentError(
+            f'policy {given!r:.60} has no name; write policy={{"mine": ...}} with a name of your choice'
+        )
+    pairs: list[tuple[str, Policy]] = []
+    for item in given:
+        if isinstance(item, Mapping):
+            pairs += [(_checked_name(name), _checked_policy(name, own)) for name, own in item.items()]
+        elif isinstance(item, str | Path):
+            pairs.append((str(item), str(item)))
+        else:
+            raise ArgumentError(
+                f'policy {item!r:.60} has no name; write policy={{"mine": ...}} with a name of your choice'
+            )
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or not names:
+        raise ArgumentError(f'policy "{twice[0]}" is given twice' if twice else "policy names no policy to play")
+    return dict(pairs)
+
+
+def decider(env: Any, policy: Policy, run: Path | None, name: str = "") -> Decider:
+    """What decides for a policy, see :func:`powergrid.learn.evaluate.evaluate`.
+
+    Parameters
+    ----------
+    env
+        The environment that is played.
+    policy
+        The policy.
+    run
+        The run that ``"learned"`` stands for.
+    name
+        The policy's name, for messages.
+    """
+    from powergrid.plugins.registries import POLICIES
+
+    if isinstance(policy, TrainedPolicy):
+        return _trained(env, policy)
+    if not isinstance(policy, str | Path):
+        return _function(env, policy, name)
+    policy = str(policy)
+    if policy == LEARNED and run is None:
+        raise RunError(
+            'policy "learned" needs a run: give evaluate the folder that train returned, or name that folder'
+        )
+    if policy == LEARNED or (policy not in POLICIES and Path(policy).exists()):
+        return _trained(env, load_policy(run if run is not None and policy == LEARNED else policy))
+    local = POLICIES.get(policy)
+    return lambda simulation, state, observation: simulation.decide(state, local)
+
+
+def _checked_name(name: object) -> str:
+    """A name that may also be that of a folder."""
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set('/\\\0:*?"<>|'):
+        raise ArgumentError(f"{name!r} is no name of a policy; use letters, digits, - and _")
+    return name
+
+
+def _checked_policy(name: object, policy: object) -> Any:
+    if isinstance(policy, str | Path | TrainedPolicy) or callable(policy):
+        return policy
+    raise ArgumentError(
+        f'policy "{name}" is {policy!r:.60}; it must be a function of the observations, a name, a run or a policy that '
+        "load_policy returned"
+    )
+
+
+def _trained(env: Any, policy: TrainedPolicy) -> Decider:
+    wanted, held = _sizes(env), {agent: policy.sizes(agent) for agent in policy.agents}
+    if wanted != held:
+        raise RunError(
+            "the trained actors do not fit: the configuration has agents with inputs and actions "
+            f"{wanted}, the actors {held}"
+        )
+    layout = env.world.layout
+    rows = {group: [env.possible_agents.index(agent) for agent in members] for group, members in policy.groups.items()}
+
+    def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
+        actions = np.zeros((len(observation), len(env.possible_agents), layout.action_size), np.float32)
+        for group in policy.groups:
+            chosen = policy.group_actions(group, layout.view.stacked(observation, rows[group]))
+            actions[:, rows[group], : chosen.shape[-1]] = chosen
+        return actions
+
+    return decide
+
+
+def _function(env: Any, policy: Function, name: str) -> Decider:
+    layout, sizes = env.world.layout, {agent: size for agent, (_, size) in _sizes(env).items()}
+    slices = dict(zip(sizes, layout.view.slices, strict=False))  # Python agents follow those that act
+
+    def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
+        returned = policy({agent: observation[:, own].copy() for agent, own in slices.items()})
+        actions = np.zeros((len(observation), len(sizes), layout.action_size), np.float32)
+        for row, (agent, own) in enumerate(_checked_actions(name, returned, sizes, len(observation)).items()):
+            actions[:, row, : sizes[agent]] = np.clip(own, -1.0, 1.0)
+        return actions
+
+    return decide
+
+
+def _sizes(env: Any) -> dict[str, tuple[int, int]]:
+    """Lengths of each agent's observation and action."""
+    return {
+        agent: (env.observation_space(agent).shape[0], env.action_space(agent).shape[0])
+        for agent in env.possible_agents
+    }
+
+
+def _checked_actions(name: str, actions: Any, sizes: Mapping[str, int], days: int) -> dict[str, np.ndarray]:
+    """What a user's function has returned, as float32 arrays ``(days, k)`` in the order of `sizes`."""
+    if not isinstance(actions, Mapping):
+        raise ActionError(
+            f'policy "{name}" returned {type(actions).__name__}; a mapping from agents to actions is expected'
+        )
+    for agent in actions:
+        if agent not in sizes:
+            hint = nearest(str(agent), sizes) or f"the agents are {', '.join(sizes)}"
+            raise ActionError(f'policy "{name}" returned an action of an unknown agent "{agent}"; {hint}')
+    found = {}
+    for agent, size in sizes.items():
+        if agent not in actions:
+            raise ActionError(f'policy "{name}" returned no action of agent "{agent}"')
+        try:
+            own = np.asarray(actions[agent], np.float32)
+        except (TypeError, ValueError) as error:
+            raise ActionError(f'policy "{name}": action of agent "{agent}" is no array of numbers: {error}') from error
+        if own.shape != (days, size):
+            raise ActionError(
+                f'policy "{name}": action of agent "{agent}" has shape {own.shape}, expected {(days, size)}: all '
+                f"{days} days are played at once, and observations have the shape (days, d)"
+            )
+        found[agent] = own
+    return found
