@@ -123,6 +123,9 @@ class Observation:
         return np.fromiter(self.entries.values(), dtype=np.float32, count=len(self.entries))
 
 
+Objective = Literal["own", "below", "all"]
+"""Whose money and violations a reward sums: its agent's account, those of the agents below as well, or all accounts."""
+
 Decide = Callable[[Observation], Any]
 """Function from an observation to an action: a vector in [-1, 1], or physical values by label."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from powergrid.agents.base import LEARNED, Agent, places_of
-from powergrid.core.errors import AgentError, nearest
+from powergrid.agents.base import LEARNED, Agent, Objective, places_of
+from powergrid.core.errors import AgentError, ArgumentError, nearest
 
 if TYPE_CHECKING:
     from powergrid.agents.device_agent import DeviceAgent
@@ -30,6 +30,14 @@ class GridAgent(Agent):
         Name of its vertical protocol, such as ``none``, ``setpoint``, ``price_signal`` or ``incentive``.
     protocol_params
         Parameters of that protocol.
+    objective
+        Whose money and priced violations its reward sums, where outside code acts for it: ``"own"`` its account,
+        ``"below"`` also those of all agents below it, ``"all"`` those of all agents.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such objective.
     """
 
     level = 2
@@ -42,15 +50,23 @@ class GridAgent(Agent):
         devices: Iterable[DeviceAgent] = (),
         protocol: str = "none",
         protocol_params: dict[str, float] | None = None,
+        objective: str = "own",
         policy: str = LEARNED,
         interval_s: float | None = None,
         offset_s: float = 0.0,
         observability: str = "local+communication",
     ):
+        known = get_args(Objective)
+        if objective not in known:
+            hint = nearest(objective, known)
+            raise ArgumentError(
+                f'agent "{id}": there is no objective "{objective}"; {hint} available: {", ".join(known)}'
+            )
         super().__init__(id, policy=policy, interval_s=interval_s, offset_s=offset_s, observability=observability)
         self.area = area
         self.protocol = protocol
         self.protocol_params = dict(protocol_params or {})
+        self.objective = objective
         self.adopt(devices)
 
     def coordinate_subordinates(self, action: Any) -> dict[str, dict[str, float]]:

@@ -109,7 +109,9 @@ def _branch(tree: Tree, agent: Any) -> None:
     area = f" of {agent.area}" if getattr(agent, "area", "") else ""
     protocol = f", protocol {agent.protocol}" if getattr(agent, "protocol", "none") != "none" else ""
     style = "bold green" if agent.policy in ("learned", "centralized") else "bold"
-    label = Text.assemble((agent.id, style), f"  {type(agent).__name__}{area}{place}, {agent.policy}{protocol}")
+    objective = getattr(agent, "objective", "own")
+    sums = "" if objective == "own" else f", objective {objective}"
+    label = Text.assemble((agent.id, style), f"  {type(agent).__name__}{area}{place}, {agent.policy}{protocol}{sums}")
     below = tree.add(label)
     for child in agent.subordinates:
         _branch(below, child)

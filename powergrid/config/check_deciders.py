@@ -59,6 +59,7 @@ def check_deciders(findings: Findings, data: dict[str, Any], agents: list[AgentE
             message, hint = _why(agent, policies, deciders, vertical)
             findings.add(agent.path("policy"), f"policy {quoted(agent.raw['policy'])}: {message}", hint)
             continue
+        _check_objective(findings, agent, id in deciders.acting)
         for key in ("interval", "offset"):
             if agent.raw.get(key) and id not in deciders.deciding:
                 by = deciders.decider(id)
@@ -66,6 +67,21 @@ def check_deciders(findings: Findings, data: dict[str, Any], agents: list[AgentE
                 if by != id:
                     message, hint = f'"{by}" decides for "{id}", at its own {key}', f'write it at "{by}"'
                 findings.add(agent.path(key), f"{key} {quoted(agent.raw[key])}: {message}", hint)
+
+
+def _check_objective(findings: Findings, agent: AgentEntry, acts: bool) -> None:
+    """Note an objective of a device, and of an agent that has no reward."""
+    objective = text(agent.raw.get("objective"))
+    if objective in (None, "own"):
+        return
+    message, hint = "", ""
+    if agent.level == 1:
+        message, hint = f'"{agent.id}" is a device, whose reward sums its own account', "write it at a coordinator"
+    elif not acts:
+        message = f'"{agent.id}" has no reward, because no outside code acts for it'
+        hint = "give it policy: learned, or leave objective out"
+    if message:
+        findings.add(agent.path("objective"), f"objective {quoted(objective)}: {message}", hint)
 
 
 def _why(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
-from powergrid.agents.base import Observability
+from powergrid.agents.base import Objective, Observability
 from powergrid.config.schema_types import Name, Section, defaults, from_text, same_twice
 
 
@@ -119,6 +119,11 @@ class AgentConfig(Section):
         description="seconds between two of its decisions; omitted: that of its protocol or level, else every tick",
     )
     offset: int = Field(0, ge=0, description="time of its first decision [s], less than its interval")
+    objective: Objective = Field(
+        "own",
+        description="whose money and priced violations the reward of a learned coordinator sums: own, its account; "
+        "below, also those of all agents below it; all, those of all agents",
+    )
     failures: Failures | None = Field(None, description="outages of a device; omitted: it never fails")
     presence: PresenceConfig | None = Field(
         None, description="when it joins and leaves; omitted: it is there in the whole episode"

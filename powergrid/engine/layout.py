@@ -258,6 +258,8 @@ class Ledger:
         Which of the money columns are transfers to peers and utility.
     sharing
         Whether an account takes an equal part of what nobody owns, ``(accounts,)``.
+    objective
+        From the totals of the accounts to those that the rewards of acting agents sum; ``None`` where each has its own.
     settling, settle_at
         Families that hold something of worth, and for each of their units the place of its settlement price.
     settle_columns, settle_refill
@@ -277,6 +279,7 @@ class Ledger:
     load_to_account: np.ndarray
     unserved_to_account: np.ndarray
     sharing: np.ndarray
+    objective: SumTo | None
     settling: tuple[int, ...]
     settle_at: tuple[np.ndarray, ...]
     settle_columns: np.ndarray
@@ -490,6 +493,21 @@ class Layout:
     def acting(self) -> int:
         """Rows of actions in a step: actors and Python agents."""
         return len(self.actors) + len(self.python_agents)
+
+    @cached_property
+    def objectives(self) -> dict[str, tuple[str, ...]]:
+        """Accounts whose money and violations the reward of each acting agent sums."""
+        acting, of = self.accounts[: self.acting], self.ledger.objective
+        if of is None:
+            return {id: (id,) for id in acting}
+        return {
+            id: tuple(self.accounts[row] for row in of.source[of.target == k].tolist()) for k, id in enumerate(acting)
+        }
+
+    def of_objectives(self, xp: Namespace, totals: Array) -> Array:
+        """What the rewards of acting agents sum, ``(*batch, acting)``, of a total by account ``(*batch, accounts)``."""
+        of = self.ledger.objective
+        return totals[..., : self.acting] if of is None else of(xp, totals)
 
     @cached_property
     def seen_by_actors(self) -> int:

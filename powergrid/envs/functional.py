@@ -160,8 +160,7 @@ class FunctionalEnv:
         now = self._exogenous(state.engine)
         noise = self.world.noise(jnp, state.engine.key, state.engine.tick + 1, self.dtype)
         after, output = engine.step(jnp, self._layout, self._params, state.engine, self._stack(actions), now, noise)
-        acting = len(self.agents)
-        reward = self.world.reward.reward(jnp, output.money[..., :acting, :], output.costs[..., :acting, :])
+        reward = self.world.rewards(jnp, output.money, output.costs)
         there = self._alive(state.engine)
         reward = jnp.where(there, reward, 0.0)
         terminated = output.done

@@ -187,8 +187,11 @@ class CompiledRollOut:
 
     def _sums(self, step: Any, alive: Array) -> tuple[Array, Array, Array]:
         """Reward, money and priced violations of the agents that are there, single precision ``(E,)`` each."""
-        given = self._envs[0].world.reward
-        if given.reward_scale > 0.0:  # the reward says what is paid; `step.money` would cost another half of the step
+        world = self._envs[0].world
+        given = world.reward
+        if (
+            given.reward_scale > 0.0 and world.layout.ledger.objective is None
+        ):  # the reward says what is paid; `step.money` would cost another half of the step
             penalty = np.minimum(given.safety_scale * step.cost, given.max_penalty)
             money = (-step.reward - penalty).sum(-1) / given.reward_scale
         else:

@@ -308,7 +308,8 @@ def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timi
         for total, part in zip(sums, (output.money, output.costs, output.transfers[:, -1:, None]), strict=True):
             total += np.where(live, part, 0.0)
         money, costs = (np.where(live, table[:, :acting], 0.0) for table in (output.money, output.costs))
-        reward = np.where(alive[:, None] & there, world.reward.reward(np, money, costs), 0.0)
+        paid = world.rewards(np, output.money, output.costs)[:, :acting]
+        reward = np.where(alive[:, None] & there, paid, 0.0)
         for column, value in zip(rows, (np.where(live, actions, 0.0), money, costs, reward), strict=True):
             rows[column].append(value)
         seen.append(output.observation.astype(np.float32))

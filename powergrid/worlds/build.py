@@ -221,6 +221,7 @@ def _agents(config: EnvironmentConfig, folder: Path) -> list[Agent]:
                 area=described.area or "",
                 protocol=protocol.type if protocol else "none",
                 protocol_params=params,
+                objective=described.objective,
                 policy=policy or LEARNED,
                 **timing,
             )

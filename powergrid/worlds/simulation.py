@@ -291,7 +291,7 @@ class Simulation:
         money, costs = output.money, output.costs
         results.observation[:], results.due[:], results.clipped[:] = output.observation, output.due, output.clipped
         results.converged[:], results.available[:] = output.flow.converged, output.available
-        results.reward[:] = self.world.reward.reward(np, money, costs)[..., :acting]
+        results.reward[:] = self.world.rewards(np, money, costs)
         results.cost[:] = costs.sum(-1)[..., :acting]
 
         def fill(into_money: np.ndarray, into_costs: np.ndarray) -> None:

@@ -50,11 +50,6 @@ class RewardSettings:
     safety_scale: float = 1.0
     max_penalty: float = float("inf")
 
-    def reward(self, xp: Namespace, money: Array, costs: Array) -> Array:
-        """``-reward_scale * money - min(safety_scale * cost, max_penalty)`` by account, ``(*batch, accounts)``."""
-        scales = self.reward_scale, self.safety_scale, self.max_penalty
-        return formulas.reward(xp, _total(money), _total(costs), *scales)
-
     def relief(self, xp: Namespace, costs: Array, limited: Sequence[int]) -> Array:
         """What a reward gains if the violations in the columns `limited` have limits in place of prices, ``(*batch,)``.
 
@@ -153,6 +148,21 @@ class World:
         """SHA-256 of configuration, method and tolerance: worlds with equal digests can exchange their states."""
         text = self.resolved.to_yaml(self.resolved.base_dir)
         return hashlib.sha256(f"{self.method} {self.tol_pu}\n{text}".encode()).hexdigest()
+
+    def rewards(self, xp: Namespace, money: Array, costs: Array) -> Array:
+        """Rewards of the agents that act, ``(*batch, acting)``.
+
+        ``-reward_scale * money - min(safety_scale * cost, max_penalty)``, with the sums over the accounts that are an
+        agent's objective.
+
+        Parameters
+        ----------
+        money, costs
+            Money and priced violations [$] by account and name, ``(*batch, accounts, names)``.
+        """
+        given, of = self.reward, self.layout.of_objectives
+        scales = given.reward_scale, given.safety_scale, given.max_penalty
+        return formulas.reward(xp, of(xp, _total(money)), of(xp, _total(costs)), *scales)
 
     def settlement(self, row: np.ndarray) -> np.ndarray:
         """Settlement prices [$/MWh] of stored energy in episodes that start at each row, ``(*row, s)``.

@@ -289,8 +289,7 @@ def test_numpy_and_jax_play_the_same_episode(preset):
             one, two = np.asarray(getattr(outputs, field))[t], getattr(output, field)
             assert np.allclose(one, two, rtol=1e-9, atol=1e-9), (t, field, np.abs(one - two).max())
         assert np.abs(np.asarray(outputs.flow.v_pu)[t] - output.flow.v_pu).max() <= 1e-10
-        acting = len(layout.actors)
-        reward = simulation.world.reward.reward(np, output.money[:acting], output.costs[:acting])
+        reward = simulation.world.rewards(np, output.money, output.costs)
         for name, at in rows.items():  # weighted sums of what was compared above
             assert np.allclose(np.asarray(rewards[name])[t], reward[at], rtol=1e-9, atol=1e-9)
         for field in ("clipped", "due", "done", "last"):

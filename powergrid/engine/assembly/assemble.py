@@ -27,6 +27,7 @@ from powergrid.engine.assembly.families import (
     unit_of_rows,
 )
 from powergrid.engine.assembly.metering import SOURCE, UNIT
+from powergrid.engine.assembly.objectives import objectives_of
 from powergrid.engine.assembly.ownership import Ownership
 from powergrid.engine.assembly.parts import Meters, Parts, SlotBook
 from powergrid.engine.choices import Choices, choices_of
@@ -392,6 +393,7 @@ def _ledger(
         load_to_account=loads[0],
         unserved_to_account=loads[1],
         sharing=ownership.sharing,
+        objective=objectives_of(parts.agents, ownership.accounts, [*ownership.actors, *ownership.python_agents]),
         settling=tuple(settling),
         settle_at=settle_at,
         settle_columns=settle_columns,

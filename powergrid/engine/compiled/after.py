@@ -185,8 +185,8 @@ def make_finish(rows: Rows) -> Callable:
             put(sums, a, get(sums, a) + share)
 
     @leaf
-    def reward_of(ints, floats, work, paid, suffered, accounts, acting):
-        """Reward, in place of what was paid, and priced violations."""
+    def reward_of(ints, floats, work, paid, suffered, earned, accounts, acting):
+        """Reward, what each account paid, and its priced violations."""
         widths, numbers = whole(ints, at.WIDTHS), real(ints, floats, at.NUMBERS)
         first, sharing = widths[at.WIDTH.measured], widths[at.WIDTH.share_first : at.WIDTH.share_count + 1]
         total(work, first, whole(ints, at.BOOKS.money_account), paid, accounts, sharing)
@@ -194,8 +194,14 @@ def make_finish(rows: Rows) -> Callable:
         total(work, first, whole(ints, at.BOOKS.cost_account), suffered, accounts, sharing)
         reward_scale, safety_scale = numbers[at.NUMBER.reward_scale], numbers[at.NUMBER.safety_scale]
         max_penalty = numbers[at.NUMBER.max_penalty]
+        start, whose = whole(ints, at.BOOKS.objective_start), whole(ints, at.BOOKS.objective_account)
         for a in range(acting):
-            put(paid, a, _reward(xp, get(paid, a), get(suffered, a), reward_scale, safety_scale, max_penalty))
+            money, cost = get(paid, a), get(suffered, a)
+            if len(start):
+                money, cost = get(paid, whose[start[a]]), get(suffered, whose[start[a]])
+                for k in range(start[a] + 1, start[a + 1]):
+                    money, cost = money + get(paid, whose[k]), cost + get(suffered, whose[k])
+            put(earned, a, _reward(xp, money, cost, reward_scale, safety_scale, max_penalty))
 
     @leaf
     def copy(source, first, count, work, f):
@@ -284,6 +290,7 @@ def make_finish(rows: Rows) -> Callable:
         now, next_, scale = np.empty(width * lanes), np.empty(width * lanes), np.empty(factors * lanes)
         flow, clipped = np.empty(out.shape[1] * lanes), np.empty(features * lanes)
         paid, suffered = np.empty((accounts + 1) * lanes), np.empty((accounts + 1) * lanes)
+        earned = np.empty(acting * lanes)
         cells = max(money.shape[1] * money.shape[2], costs.shape[1] * costs.shape[2]) if len(money) else 0
         cell, alone = np.empty(cells * lanes), np.arange(lanes)
         own = np.empty(lanes * features, observation.dtype)
@@ -306,8 +313,8 @@ def make_finish(rows: Rows) -> Callable:
             if p.status.shape[1]:
                 first = whole(ints, at.SERVICE.status)[0]
                 read(flat(p.status), p.status.shape[1], who, 0, p.status.shape[1], new, first)
-            reward_of(ints, floats, into, paid, suffered, accounts, acting)
-            write(paid, 0, acting, rewards, acting, who, 0)
+            reward_of(ints, floats, into, paid, suffered, earned, accounts, acting)
+            write(earned, 0, acting, rewards, acting, who, 0)
             write(suffered, 0, acting, suffering, acting, who, 0)
             if len(money):
                 post_all(ints, into, cell, money, costs, who)

@@ -99,7 +99,10 @@ def floor_plan(
         _sparse(layout.grid.load_series, table)
         for table in (layout.ledger.unserved_to_account, layout.ledger.load_to_account)
     )
-    net = layout.meters.net
+    net, of = layout.meters.net, layout.ledger.objective
+    objective = np.zeros(0, dtype=int), np.zeros(0, dtype=int)
+    if of is not None:
+        objective = np.searchsorted(of.target, np.arange(layout.acting + 1)), of.source
     plan = FloorPlan(
         choice=filled(
             Choice,
@@ -121,6 +124,8 @@ def floor_plan(
             cost_cell=layout.ledger.costs.target,
             money_account=layout.ledger.money.target // max(len(layout.ledger.money_names), 1),
             cost_account=layout.ledger.costs.target // max(len(layout.ledger.cost_names), 1),
+            objective_start=objective[0],
+            objective_account=objective[1],
             three_phase=layout.grid.three_phase,
         ),
         service=_service(layout, Widths(*widths.tolist())),

@@ -392,7 +392,8 @@ class Books(NamedTuple):
     """The network's own loads by account's area, the shared rest last, and where money and cost columns belong.
 
     `three_phase` holds the nodes of buses with three phases, ``(t, 3)``. Cells number the flattened tables of
-    ``accounts + 1`` rows, accounts those rows; -1 drops a column.
+    ``accounts + 1`` rows, accounts those rows; -1 drops a column. `objective_account` are the accounts that the reward
+    of each acting agent sums, from its `objective_start` on; both are empty where each has its own alone.
     """
 
     start: Ints
@@ -402,6 +403,8 @@ class Books(NamedTuple):
     cost_cell: Ints
     money_account: Ints
     cost_account: Ints
+    objective_start: Ints
+    objective_account: Ints
     three_phase: Ints
 
 

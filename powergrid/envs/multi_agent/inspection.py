@@ -79,6 +79,11 @@ class InspectableEnv(ParallelEnv):
         }
 
     @property
+    def objectives(self) -> dict[str, tuple[str, ...]]:
+        """Accounts whose money and violations the reward of each agent sums: its own, but for what `objective` says."""
+        return {id: whose for id, whose in self.world.layout.objectives.items() if id in self.world.layout.actors}
+
+    @property
     def accounts(self) -> dict[str, dict[str, Any]]:
         """Money and priced violations of each account in the last step [$], by name; ``{}`` after a reset.
 
