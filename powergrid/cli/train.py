@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from powergrid.cli.settings import parsed_settings, print_settings
+
+_OPTIONS = ("algo", "steps", "seed", "out", "resume")
 _MOST_DEVICES = 8
 """Parts that a CPU is divided into for JAX; more would leave each with too few environments."""
 
 
 def train_command(
-    source: Annotated[str, typer.Argument(metavar="PRESET|FILE", help="Name of a preset or a configuration file.")],
-    algo: Annotated[str | None, typer.Option(help="Algorithm; mappo for a new run.")] = None,
-    steps: Annotated[str | None, typer.Option(help="Environment steps of the whole run; 1e6 for a new one.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="PRESET|FILE", help="Name of a preset or a configuration file.")
+    ] = None,
+    algo: Annotated[
+        str | None, typer.Option(help="Algorithm; that of the configuration, or mappo, for a new run.")
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(help="Environment steps of the whole run; those of the configuration, or 1e6, for a new one."),
+    ] = None,
     num_envs: Annotated[int | None, typer.Option(min=1, help="Environments side by side.")] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of weights, exploration and days; 0 for a new run.")
@@ -24,6 +34,19 @@ def train_command(
         Path | None, typer.Option(help="Folder of the run; runs/<name>-<algo>-seed<seed> if left out.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A hyperparameter of the algorithm, such as learning_rate=3e-4; may be repeated, and goes before the "
+            "configuration's training.settings.",
+        ),
+    ] = None,
+    help_algo: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="List the hyperparameters of an algorithm with their meaning, and exit."),
+    ] = None,
 ) -> None:
     """Train the learned agents of a configuration.
 
@@ -34,13 +57,39 @@ def train_command(
     - `powergrid train p2p_microgrids --algo mappo --steps 1e6 --seed 0`
 
     - `powergrid train my_microgrid.yaml --out runs/mine --resume`
+
+    - `powergrid train my_microgrid.yaml --set learning_rate=3e-4 --set hidden=[128,128]`
+
+    - `powergrid train --help-algo mappo`
     """
     _prepare_jax()
+    if help_algo is not None:
+        _help(source, help_algo)
+        return
+    if source is None:
+        raise typer.BadParameter("name a preset or a configuration file", param_hint="PRESET|FILE")
     from powergrid.learn.train import train
 
     count = None if steps is None else _count(steps)
-    folder = train(source, algo=algo, steps=count, num_envs=num_envs, seed=seed, out=out, resume=resume, progress=True)
+    given = parsed_settings(settings or (), _OPTIONS if num_envs is None else (*_OPTIONS, "num_envs"))
+    options: dict[str, Any] = {"algo": algo, "steps": count, "num_envs": num_envs, "seed": seed, "out": out}
+    folder = train(source, **{**options, **given}, resume=resume, progress=True)
     typer.echo(f"run: {folder}")
+
+
+def _help(source: str | None, algorithm: str) -> None:
+    """Print an algorithm's hyperparameters; plugins of a configuration may add algorithms."""
+    from powergrid.config import load_config
+    from powergrid.core.errors import MissingExtraError
+
+    if source is not None:
+        load_config(source)
+    try:
+        print_settings(algorithm)
+    except ImportError as error:
+        if isinstance(error, MissingExtraError) or error.name not in ("jax", "optax"):
+            raise
+        raise MissingExtraError(error.name, "rl", "training") from error
 
 
 def _prepare_jax() -> None:

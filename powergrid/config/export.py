@@ -64,10 +64,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _without_none(value: Any, inside_params: bool = False) -> Any:
-    """Drop keys without a value, but not those of device parameters: there ``null`` may differ from the default."""
+    """Drop keys without a value, but not those of parameters and settings: ``null`` may differ from the default."""
     if isinstance(value, dict):
         return {
-            key: _without_none(item, inside_params or key == "params")
+            key: _without_none(item, inside_params or key in ("params", "settings"))
             for key, item in value.items()
             if item is not None or inside_params
         }

@@ -5,7 +5,7 @@ All times are in seconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -97,7 +97,7 @@ class Penalties(Section):
 
 
 class Training(Section):
-    """Reward of money and violations: ``-reward_scale money - min(safety_scale cost, max_penalty)``."""
+    """Reward of money and violations, ``-reward_scale money - min(safety_scale cost, max_penalty)``; algorithm."""
 
     train: bool = Field(True, description="draw days from the training split (otherwise the test split)")
     stress_price: float | None = Field(
@@ -113,6 +113,12 @@ class Training(Section):
         default_factory=dict,
         description="limit of a constraint's priced violations, own and shared, summed over the learning agents in "
         "an episode [$]; constrained algorithms keep it",
+    )
+    algorithm: str | None = Field(None, description="registered algorithm of a new run; omitted: mappo")
+    steps: int | None = Field(None, ge=1, description="environment steps of a new run; omitted: 1,000,000")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="hyperparameters of the algorithm; `powergrid train --help-algo NAME` lists them",
     )
 
 
@@ -142,7 +148,7 @@ class EnvironmentConfig(Section):
     forecast: Forecast = defaults(Forecast, "forecasts that agents see")
     simulation: Simulation = defaults(Simulation, "time and limits")
     penalties: Penalties = defaults(Penalties, "prices of violations")
-    training: Training = defaults(Training, "rewards")
+    training: Training = defaults(Training, "rewards and the algorithm")
 
     @model_validator(mode="after")
     def _phases_once(self) -> EnvironmentConfig:

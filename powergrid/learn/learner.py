@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.core.errors import ConfigError
 from powergrid.core.settings import NumberSettings
 from powergrid.core.types import Array
+from powergrid.plugins.algorithms import setting_issues
 
 
 class FunctionalEnv(Protocol):
@@ -68,16 +69,7 @@ def settings_from(schema: type[AlgorithmSettings], hyper: Mapping[str, Any]) -> 
     ConfigError
         With every unknown name (and its nearest match) and every value out of range.
     """
-    try:
-        return schema(**hyper)
-    except ValidationError as error:
-        issues = []
-        for fault in error.errors():
-            name = ".".join(str(part) for part in fault["loc"])
-            if fault["type"] == "extra_forbidden":
-                known = tuple(schema.model_fields)
-                hint = nearest(name, known) or f"available: {', '.join(known)}"
-                issues.append(Issue(name, "unknown hyperparameter", hint))
-            else:
-                issues.append(Issue(name, f"{fault['msg']} (found {fault['input']!r})"))
-        raise ConfigError(issues) from error
+    issues = tuple(setting_issues(schema, hyper))
+    if issues:
+        raise ConfigError(issues)
+    return schema(**hyper)

@@ -22,6 +22,7 @@ from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
 from powergrid.learn.journal import Journal
 from powergrid.learn.progress import Reporter
+from powergrid.plugins.algorithms import DEFAULT, settings_model
 from powergrid.plugins.registries import ALGORITHMS
 from powergrid.report.files import META, read_meta, read_metrics
 from powergrid.worlds.seeds import checked_seed
@@ -50,9 +51,10 @@ def train(
     source
         Preset name, path, mapping, resolved configuration or functional environment.
     algo
-        Name of the algorithm; ``"mappo"`` for a new run.
+        Name of the algorithm of a new run; that of the configuration's training section, or ``"mappo"``, if ``None``.
     steps
-        Environment steps of the whole run; 1,000,000 for a new run. Resuming with more prolongs a run.
+        Environment steps of the whole run; those of the training section, or 1,000,000, for a new run. Resuming with
+        more prolongs a run.
     num_envs
         Environments in the batch; the algorithm's own choice if ``None``.
     seed
@@ -68,7 +70,7 @@ def train(
     checkpoint_every_s
         Time between checkpoints [s]; there is always one at the end and at SIGINT or SIGTERM.
     **hyper
-        Hyperparameters of the algorithm.
+        Hyperparameters of the algorithm, which go before those of the training section, which go before defaults.
 
     Returns
     -------
@@ -97,11 +99,12 @@ def train(
     seed, steps = None if seed is None else checked_seed(seed), _checked_steps(steps)
     env = _open(source)
     resolved = env.world.resolved
-    name = f"{resolved.config.name}-{algo or 'mappo'}-seed{seed or 0}"
+    written = getattr(resolved.config, "training", None)
+    name = f"{resolved.config.name}-{algo or getattr(written, 'algorithm', None) or DEFAULT}-seed{seed or 0}"
     folder = Path(out) if out is not None else Path("runs") / name
     config_yaml = resolved.to_yaml(folder)
     wanted = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
-    meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, config_yaml)
+    meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, written, config_yaml)
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
     _check_mixings(env, learner, meta["algorithm"])
     _check_limits(env, learner, meta["algorithm"])
@@ -224,8 +227,8 @@ def _checked_steps(steps: Any) -> int | None:
     raise ArgumentError(f"steps {steps!r} is not a whole number of one or more, such as 1_000_000")
 
 
-def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:
-    """Settings of a new run."""
+def _begun(folder: Path, wanted: dict[str, Any], written: Any, config_yaml: str) -> dict[str, Any]:
+    """Settings of a new run: what the caller says, then what is `written` in the training section, then defaults."""
     held = [name for name in (META, checkpoint.FILE_NAME) if (folder / name).exists()]
     if (folder / CONFIG).exists() and _config_text(folder) != config_yaml:
         held.append(CONFIG)
@@ -234,12 +237,34 @@ def _begun(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, 
             f"{folder}: there is already a run ({held[0]}). Resume it (resume=True, --resume), choose another folder "
             "(out=, --out), or delete it"
         )
+    own = getattr(written, "algorithm", None) or DEFAULT
+    algorithm, settings = wanted["algorithm"] or own, dict(getattr(written, "settings", {}))
+    if algorithm != own:
+        _check_settings_of_another(settings, own, algorithm)
     return {
-        "algorithm": wanted["algorithm"] or "mappo",
-        "steps": STEPS if wanted["steps"] is None else wanted["steps"],
+        "algorithm": algorithm,
+        "steps": wanted["steps"] or getattr(written, "steps", None) or STEPS,
         "seed": wanted["seed"] or 0,
-        "settings": wanted["settings"],
+        "settings": {**settings, **wanted["settings"]},
     }
+
+
+def _check_settings_of_another(settings: dict[str, Any], own: str, algorithm: str) -> None:
+    """Refuse hyperparameters that the configuration sets for its own algorithm and another one does not have."""
+    if not settings:
+        return
+    known = settings_model(algorithm).model_fields
+    issues = [
+        Issue(
+            f"training.settings.{name}",
+            f'the configuration sets it for {own}; algorithm "{algorithm}" has no such hyperparameter',
+            f"leave it out of the configuration, and set it for {own} where that is trained (--set {name}={value})",
+        )
+        for name, value in settings.items()
+        if name not in known
+    ]
+    if issues:
+        raise ConfigError(issues)
 
 
 def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str, Any]:

@@ -181,12 +181,61 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
 
     monkeypatch.setattr(powergrid.learn.train, "train", train)
     arguments = ["--algo", "ippo", "--steps", "2e5", "--num-envs", "8", "--seed", "3", "--out", "runs/x", "--resume"]
-    result = run("train", "two_microgrids", *arguments)
+    settings = ["learning_rate=3e-4", "hidden=[32, 32]", "share_actors=false", "roll_out=jax"]
+    result = run("train", "two_microgrids", *arguments, *(part for one in settings for part in ("--set", one)))
     assert result.exit_code == 0
     assert seen == {
         "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
         "out": Path("runs/x"), "resume": True, "progress": True,
+        "learning_rate": 3e-4, "hidden": [32, 32], "share_actors": False, "roll_out": "jax",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--set", "learning_rate"), 2, "not of the form name=value"),
+        (("--set", "clip=0.1", "--set", "clip=0.2"), 2, "clip is set twice"),
+        (("--set", "num_envs=4", "--num-envs", "8"), 2, "num_envs has an option of its own: --num-envs"),
+        (("--set", "hidden=[64"), 2, "not valid YAML"),
+        (("--set", "learning_rat=1e-3"), 1, 'learning_rat: unknown hyperparameter\n    did you mean "learning_rate"?'),
+        (
+            ("--set", "clip=-1"),
+            1,
+            "clip: Input should be greater than 0 (found -1)\n    allowed: number > 0; default 0.2",
+        ),
+        (("--set", "roll_out=gpu"), 1, "allowed: auto or compiled or jax; default auto"),
+        ((), 2, None),
+    ],
+)
+def test_wrong_hyperparameters_are_told_with_what_is_allowed(arguments, code, message, tmp_path):
+    out = tmp_path / "run"
+    source = ("ieee13_single", "--out", str(out)) if message else ()
+    result = run("train", *source, *arguments)
+    assert result.exit_code == code
+    text = " ".join(result.output.replace("│", " ").split()) if code == 2 else result.stderr
+    assert (message or "name a preset or a configuration file") in text
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["mappo", "ippo", "ppo_lagrangian", "cpo"])
+def test_every_algorithm_lists_its_hyperparameters(name):
+    from powergrid.plugins.algorithms import settings_model
+    from powergrid.plugins.registries import ALGORITHMS
+
+    assert name in ALGORITHMS.names()
+    result = run("train", "--help-algo", name)
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
+    for setting, field in settings_model(name).model_fields.items():
+        assert field.description.split()[0] in lines[setting]
+    assert "whole number >= 1" in lines["num_envs"]
+    assert "128" in lines["num_envs"]
+    assert "true or false" in lines["share_actors"]
+    assert "number >= 0, <= 1" in lines["discount"]
+    wrong = run("train", "--help-algo", "mapo")
+    assert wrong.exit_code == 1
+    assert 'did you mean "mappo"' in wrong.stderr
 
 
 def test_train_divides_the_cpu_unless_told_otherwise(monkeypatch, tmp_path):

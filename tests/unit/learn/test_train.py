@@ -251,3 +251,40 @@ def test_local_critics_separate_actors_groups_and_terminations(tmp_path):
     rows = read_metrics(folder)
     assert rows[-1]["episode_reward"] > rows[0]["episode_reward"] + 1.0
     assert load_policy(folder).agents == ("big_0", "small_0", "small_1")
+
+
+WITH_TRAINING = {
+    "network": "ieee13",
+    "agents": [{"id": "a", "type": "ESS", "bus": 671, "params": {"capacity": 1}}],
+    "training": {"algorithm": "ippo", "steps": 64, "settings": {"num_envs": 2, "rollout": 4, "clip": 0.3, "epochs": 2}},
+}
+
+
+def test_callers_go_before_the_training_section_which_goes_before_defaults(tmp_path, monkeypatch):
+    """Nothing is learned here: the run's meta.json says what it would have been trained with."""
+    monkeypatch.setattr("powergrid.learn.train._Run.go", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    folder = train(WITH_TRAINING, clip=0.1, progress=False)
+    assert folder.name == "environment-ippo-seed0"
+    meta = json.loads((folder / "meta.json").read_text())
+    assert (meta["algorithm"], meta["steps"]) == ("ippo", 64)
+    settings = meta["settings"]
+    assert (settings["clip"], settings["epochs"], settings["num_envs"], settings["discount"]) == (0.1, 2, 2, 0.95)
+    other = train(WITH_TRAINING, algo="mappo", steps=32, num_envs=4, out="other", progress=False)
+    meta = json.loads((other / "meta.json").read_text())
+    assert (meta["algorithm"], meta["steps"]) == ("mappo", 32)
+    assert (meta["settings"]["num_envs"], meta["settings"]["clip"]) == (4, 0.3)
+
+
+def test_settings_of_the_training_section_are_checked(tmp_path):
+    def refused(message, algo=None, **training):
+        with pytest.raises(ConfigError, match=message):
+            train({**WITH_TRAINING, "training": training}, algo=algo, out=tmp_path / "run", progress=False)
+
+    refused('unknown algorithm "ipo"', algorithm="ipo")
+    refused(r'training\.settings\.clp: unknown hyperparameter.*\n.*did you mean "clip"', settings={"clp": 1})
+    refused(r"training\.settings\.clip: .*found -1.*\n.*allowed: number > 0; default 0\.2", settings={"clip": -1})
+    refused(r"training\.steps", steps=0)
+    message = r'training\.settings\.divergence: the configuration sets it for cpo; algorithm "mappo" has no such'
+    refused(message, algo="mappo", algorithm="cpo", settings={"divergence": 0.02})
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,36 @@
+"""Check of the training section: a known algorithm, and hyperparameters that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from powergrid.config.findings import Findings, known_names, section, text
+from powergrid.core.errors import ArgumentError
+from powergrid.plugins.algorithms import DEFAULT, setting_issues, settings_model
+from powergrid.plugins.registries import ALGORITHMS
+
+
+def check_training(findings: Findings, data: dict[str, Any]) -> None:
+    """Note an unknown algorithm, and settings that it does not take.
+
+    Where JAX is not installed nothing is checked: the algorithms cannot be loaded, and training refuses to begin.
+    """
+    training = section(data, "training")
+    name, settings = text(training.get("algorithm")), section(training, "settings")
+    if name is None and not settings:
+        return
+    name = name or DEFAULT
+    try:
+        known = known_names(ALGORITHMS)
+    except ImportError:
+        return
+    if name not in known:
+        findings.unknown(("training", "algorithm"), "algorithm", name, known)
+        return
+    try:
+        model = settings_model(name)
+    except ArgumentError:
+        return  # it examines what it is given when training begins
+    for issue in setting_issues(model, settings):
+        keys = tuple(issue.path.split(".")) if issue.path else ()
+        findings.add(("training", "settings", *keys), issue.message, issue.hint)
