@@ -152,7 +152,11 @@ def is_numpy(xp: Namespace) -> bool:
 def while_loop(
     xp: Namespace, condition: Callable[[Carry], Array], body: Callable[[Carry], Carry], start: Carry
 ) -> Carry:
-    """Repeat `body` while `condition` holds: a Python loop on NumPy, ``lax.while_loop`` on JAX."""
+    """Repeat `body` while `condition` holds: a Python loop on NumPy, ``lax.while_loop`` on JAX.
+
+    What it returns carries no derivatives on JAX, since a loop without a known end has none in reverse; whoever needs
+    them takes the last pass again behind the loop, or the implicit function theorem.
+    """
     if is_numpy(xp):
         carry = start
         while condition(carry):
@@ -160,8 +164,21 @@ def while_loop(
         return carry
     import jax
 
-    last: Carry = jax.lax.while_loop(condition, body, start)
-    return last
+    def loop() -> Carry:
+        last: Carry = jax.lax.while_loop(condition, body, start)
+        return last
+
+    closed, inputs = jax.closure_convert(loop)  # what `body` reads from outside is held as well
+    held: Carry = closed(*map(jax.lax.stop_gradient, inputs))
+    return held
+
+
+def root(xp: Namespace, x: Array) -> Array:
+    """Square root whose derivative at zero is zero instead of infinite."""
+    if is_numpy(xp):
+        return xp.sqrt(x)
+    zero = x == 0.0
+    return xp.where(zero, 0.0, xp.sqrt(xp.where(zero, 1.0, x)))
 
 
 def ties(xp: Namespace, ascending: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from powergrid.core.backend import Namespace
+from powergrid.core.backend import Namespace, root
 from powergrid.core.types import Array, Injection
 from powergrid.engine import schedule
 from powergrid.engine.layout import Layout, Params
@@ -100,5 +100,5 @@ def tick_of(
     xp: Namespace, layout: Layout, params: Params, state: State, now: Array, noise: Noise, choices: Any = None
 ) -> Tick:
     """A tick from the state before it and its exogenous row."""
-    v_pu = xp.sqrt(state.v_re * state.v_re + state.v_im * state.v_im)
+    v_pu = root(xp, state.v_re * state.v_re + state.v_im * state.v_im)
     return Tick(xp, layout, params, state, now, v_pu, noise, choices)

@@ -3,8 +3,8 @@
 ``V = w V_source + Z i(V) + ...`` with the buses that draw nothing eliminated (Kron), taps by the sources of
 :mod:`powergrid.powerflow.responses`. What is iterated is the deviation from the no-load voltage, so that float32
 keeps its digits, and branch currents come from injected currents, not from differences of voltages. Everything is
-traced: it works under ``jit``, ``scan`` and ``vmap``, and is batched natively over leading axes. Arithmetic by element
-is complex, for that keeps the traced program short; the products with matrices are real.
+traced: it works under ``jit``, ``scan``, ``vmap`` and ``grad``, and is batched natively over leading axes. Arithmetic
+by element is complex, for that keeps the traced program short; the products with matrices are real.
 """
 
 from __future__ import annotations
@@ -21,28 +21,16 @@ from powergrid.core.types import Array, Control, Flow, NodeLoad
 from powergrid.powerflow.compile import batch_shape, compile_network
 from powergrid.powerflow.inputs import Voltages
 from powergrid.powerflow.topology import Elements, Place
+from powergrid.powerflow.zbus_iteration import Equation, at_rest
 from powergrid.powerflow.zbus_maps import Plan, from_ends, from_node, maps_as_given, maps_by_topology, rated
 from powergrid.powerflow.zbus_results import flow
-from powergrid.powerflow.zbus_terms import (
-    Loop,
-    as_complex,
-    at_places,
-    load_current,
-    moving_sources,
-    product,
-    scenario,
-    standing_product,
-    without_load,
-)
+from powergrid.powerflow.zbus_terms import as_complex, scenario
 
 if TYPE_CHECKING:
     from powergrid.networks.kinds import AnyNetwork
 
 MAX_TOPOLOGIES = 32
 """Every environment of a batch reads the table of its own topology; more tables would cost more than they gain."""
-_LIMIT_PU = 10.0
-"""A voltage beyond this [pu] diverges: the environment keeps its last value and stops."""
-_DIVERGED_PU = 1e3
 _CURRENT_PASSES = 3
 """Passes that find the regulators' currents at a start; each leaves a share of about the taps' deviation."""
 
@@ -129,74 +117,35 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     -------
     Flow
         Finite in every case; ``converged`` is False where the iteration did not settle or the input was not a number.
+        It carries derivatives by `load`, taps and source voltage, none by `start`.
 
     Raises
     ------
     NetworkError
         If an input has another width than the network, or chooses a topology that the plan lacks.
     """
-    compiled, a = plan.compiled, len(plan.bus)
+    compiled = plan.compiled
     batch = batch_shape(compiled, load, control, start)
     given = scenario(plan, batch, load, Control() if control is None else control)
-    complex_type = given.s.dtype
-    base = without_load(plan, given, plan.inner_source, plan.inner_held)
-    power, power_i, power_z = at_places(plan, given)
-    tol_pu = max(plan.tol_pu, 2.0 * float(jnp.finfo(base.real.dtype).eps))
-    gain = compiled.gain[compiled.regulator]
-    shift = jnp.concatenate([given.tap, given.tap], axis=-1) * np.concatenate([gain, np.conj(gain)]).astype(
-        complex_type
-    )
+    equation = Equation(plan, given)
+    tol_pu = max(plan.tol_pu, 2.0 * float(jnp.finfo(equation.base.real.dtype).eps))
+    begin = jax.lax.stop_gradient(_begin(plan, equation, start))
+    last = at_rest(plan, tol_pu, begin, given)
+    return flow(plan, given, last, equation.sources(last.x), tol_pu)
 
-    def drawn(x: Array) -> Array:
-        return load_current((base + x)[..., :a], power, power_i, power_z)
 
-    def with_taps(drawn: Array, x: Array) -> Array:
-        complex_form = jnp.concatenate([-drawn, shift * (base + x)[..., a:]], axis=-1)
-        return jnp.concatenate([complex_form.real, complex_form.imag], axis=-1)
-
-    def sources(x: Array) -> Array:
-        """``[i, e, g]`` for the voltages and currents ``base + x``, in real form."""
-        return with_taps(drawn(x), x)
-
-    def respond_to(sources: Array) -> Array:
-        found = standing_product(plan, given, sources, plan.inner)
-        return found if not corrected else found + product(moving_sources(plan, given, sources), plan.inner_moving)
-
-    def iterate(loop: Loop) -> Loop:
-        found = respond_to(sources(loop.x))
-        step = found - loop.x
-        change = jnp.sqrt((step.real**2 + step.imag**2)[..., : a + len(gain)].max(-1, initial=0.0))
-        sound = change < _LIMIT_PU  # False for NaN as well
-        moves = sound & ~loop.settled
-        return Loop(
-            x=jnp.where(moves[..., None], found, loop.x),
-            residual=jnp.where(loop.settled, loop.residual, jnp.where(sound, change, _DIVERGED_PU)),
-            iterations=loop.iterations + ~loop.settled,
-            count=loop.count + 1,
-            settled=loop.settled | ~sound | (change < tol_pu),
-        )
-
-    corrected = given.topology is not None and plan.inner_held is None
-    begin, k = _start(plan, start, base, given.good), len(gain)
-    if start is not None and k:
-        half = a + 2 * k
-        currents = np.concatenate([np.arange(a + k, half), half + np.arange(a + k, half)])
-        by_loads = drawn(begin)
-        for _ in range(_CURRENT_PASSES):  # a start at the solution then stays there
-            found = with_taps(by_loads, begin)
-            through = standing_product(plan, given, found, plan.inner[..., currents])
-            if corrected:
-                through += product(moving_sources(plan, given, found), plan.inner_moving[:, currents])
-            begin = jnp.concatenate([begin[..., : a + k], through], axis=-1)
-    first = Loop(
-        x=begin,
-        residual=jnp.full(batch, _DIVERGED_PU, base.real.dtype),
-        iterations=jnp.zeros(batch, jnp.int32),
-        count=jnp.zeros((), jnp.int32),
-        settled=~given.good,
-    )
-    last = jax.lax.while_loop(lambda loop: (loop.count < plan.max_iter) & ~loop.settled.all(), iterate, first)
-    return flow(plan, given, last, sources(last.x), tol_pu)
+def _begin(plan: Plan, equation: Equation, start: Voltages | None) -> Array:
+    """Where the iteration begins: no load, or earlier voltages with the regulators' currents that belong to them."""
+    begin, a, k = _start(plan, start, equation.base, equation.given.good), len(plan.bus), len(plan.compiled.regulator)
+    if start is None or not k:
+        return begin
+    half = a + 2 * k
+    currents = np.concatenate([np.arange(a + k, half), half + np.arange(a + k, half)])
+    by_loads = equation.drawn(begin)
+    for _ in range(_CURRENT_PASSES):  # a start at the solution then stays there
+        through = equation.respond_to(equation.with_taps(by_loads, begin), currents)
+        begin = jnp.concatenate([begin[..., : a + k], through], axis=-1)
+    return begin
 
 
 def _start(plan: Plan, start: Voltages | None, base: Array, good: Array) -> Array:

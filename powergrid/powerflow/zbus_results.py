@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from powergrid.core.backend import root
 from powergrid.core.types import Array, Flow
 from powergrid.powerflow.compile import Compiled
 from powergrid.powerflow.zbus_maps import Plan, from_ends
@@ -49,7 +50,7 @@ def flow(plan: Plan, given: Scenario, loop: Loop, sources: Array, tol_pu: float)
     return Flow(
         v_re=v.real,
         v_im=v.imag,
-        v_pu=jnp.sqrt(square),
+        v_pu=root(jnp, square),
         loading=_with_from_ends(plan, at_to, i_ends),
         loss_mw=_losses(plan, given, v, square, i_to, i_ends),
         p_slack_mw=meters.real[..., -1],
@@ -73,7 +74,7 @@ def _with_from_ends(plan: Plan, at_to: Array, i_ends: Array) -> Array:
         return at_to
     branch = plan.ends[read]
     at_from = jnp.abs(i_ends[..., read]) * compiled.percent_from[branch].astype(at_to.dtype)
-    return at_to.at[..., branch].max(at_from)
+    return at_to.at[..., branch].set(jnp.maximum(at_to[..., branch], at_from), unique_indices=True)
 
 
 def _losses(plan: Plan, given: Scenario, v: Array, square: Array, i_to: Array, i_ends: Array) -> Array:
@@ -89,7 +90,7 @@ def _losses(plan: Plan, given: Scenario, v: Array, square: Array, i_to: Array, i
     loss = (squares if on is None else squares * on) @ resistance.astype(square.dtype)
     if half.real.any():
         behind = jnp.ones((*square.shape[:-1], compiled.n_branch), square.dtype) * np.abs(compiled.gain) ** 2
-        behind = behind.at[..., compiled.regulator].multiply((1.0 + given.tap) ** 2)
+        behind = behind.at[..., compiled.regulator].multiply((1.0 + given.tap) ** 2, unique_indices=True)
         squares = behind * square[..., compiled.from_bus] + square[..., compiled.to_bus]
         loss = loss + (squares if on is None else squares * on) @ half.real.astype(square.dtype)
     if compiled.phases is not None:
@@ -138,7 +139,7 @@ def _meters(plan: Plan, given: Scenario, v: Array, square: Array, i_ends: Array)
     buses = at_buses[at_buses < compiled.n_bus]
     drawn = given.s[..., buses] + square[..., buses] * compiled.shunt[buses].astype(given.s.dtype)
     if given.s_i is not None:
-        drawn = drawn + given.s_i[..., buses] * jnp.sqrt(square[..., buses])
+        drawn = drawn + given.s_i[..., buses] * root(jnp, square[..., buses])
     if given.s_z is not None:
         drawn = drawn + given.s_z[..., buses] * square[..., buses]
     powers = [v[..., ends_bus] * jnp.conj(i_ends), drawn]

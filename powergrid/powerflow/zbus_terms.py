@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from powergrid.core.backend import DType
+from powergrid.core.backend import DType, root
 from powergrid.core.types import Array, Control, NodeLoad
 from powergrid.powerflow.compile import Compiled
 from powergrid.powerflow.zbus_maps import Plan
@@ -137,7 +137,7 @@ def load_current(v: Array, s: Array, s_i: Array | None, s_z: Array | None) -> Ar
     """Current drawn by loads, ``conj(S / V)`` with ``S = S_p + S_i |V| + S_z |V|^2``."""
     square = v.real**2 + v.imag**2
     if s_i is not None:
-        s = s + s_i * jnp.sqrt(square)
+        s = s + s_i * root(jnp, square)
     if s_z is not None:
         s = s + s_z * square
     toward, inverse = jnp.conj(s) * v, 1.0 / jnp.maximum(square, _MIN_V2)
