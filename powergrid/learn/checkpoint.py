@@ -44,7 +44,7 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
         If a weight is not finite, the disk is full or the folder cannot be written; an older checkpoint is kept.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step, np.int64)}
-    arrays.update({f"groups/{group}": np.array(members) for group, members in groups.items()})
+    arrays.update(_listed(groups))
     arrays.update({key: np.asarray(leaf) for key, leaf in _flat(state)})
     wrong = _not_finite(arrays)
     if wrong:
@@ -53,6 +53,15 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
             "again with a smaller learning_rate or reward_scale"
         )
     write_whole(file_of(path), lambda file: np.savez(file, **arrays), RESUME)  # type: ignore[arg-type]
+
+
+def policy_arrays(state: Any, *, groups: Mapping[str, tuple[str, ...]], step: int) -> dict[str, np.ndarray]:
+    """What a checkpoint of this state holds of the policies alone; arguments as for :func:`save`."""
+    arrays = {"step": np.array(step, np.int64), **_listed(groups)}
+    acting = (name for name in ("actor", "obs_norm") if hasattr(state, name))
+    for name in acting:
+        arrays.update({f"{name}/{key}": np.asarray(leaf) for key, leaf in _flat(getattr(state, name))})
+    return arrays
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
@@ -120,6 +129,10 @@ def restore(path: str | Path, template: Any, groups: Mapping[str, tuple[str, ...
             )
         leaves.append(found if isinstance(leaf, np.ndarray) else jax.numpy.asarray(found))
     return jax.tree.unflatten(jax.tree.structure(template), leaves), int(arrays["step"])
+
+
+def _listed(groups: Mapping[str, tuple[str, ...]]) -> dict[str, np.ndarray]:
+    return {f"groups/{group}": np.array(members) for group, members in groups.items()}
 
 
 def groups_of(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ _LINE_EVERY_S = 10.0
 
 
 class Reporter:
-    """Shows speed, mean reward, money and violation cost of the episodes that ended last, and the time left.
+    """Shows speed, mean reward, money and violation cost of the episodes that ended last, evaluations, and the time left.
 
     Parameters
     ----------
@@ -32,6 +32,7 @@ class Reporter:
         self._total, self._enabled = total, enabled
         self._live = enabled and self._console.is_terminal
         self._seen: dict[str, float] = {}
+        self._measured: dict[str, float] = {}
         self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -60,6 +61,8 @@ class Reporter:
         parts += [
             f"{label} {self._seen[name]:,.2f}" for name, label in zip(names, labels, strict=True) if name in self._seen
         ]
+        self._measured.update({name: row[name] for name in row if name.endswith("_objective")})
+        parts += [f"{name.removesuffix('_objective')} J {value:,.2f}" for name, value in self._measured.items()]
         text = "  ".join(parts)
         self._bar.update(self._task, completed=min(row["step"], self._total), text=text, description="training")
         now = time.monotonic()

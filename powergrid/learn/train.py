@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import signal
-import threading
-import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,8 +15,8 @@ import numpy as np
 from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
-from powergrid.learn.journal import Journal
-from powergrid.learn.progress import Reporter
+from powergrid.learn.callbacks import Callback, Run, TensorBoard
+from powergrid.learn.training_loop import learn
 from powergrid.plugins.algorithms import DEFAULT, settings_model
 from powergrid.plugins.registries import ALGORITHMS
 from powergrid.report.files import META, read_meta, read_metrics
@@ -40,6 +35,7 @@ def train(
     seed: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    callbacks: Sequence[Callback] = (),
     progress: bool = True,
     checkpoint_every_s: float = 10.0,
     **hyper: Any,
@@ -65,6 +61,10 @@ def train(
         Continue the run in that folder from its last checkpoint, with its own settings, dropping what the learning
         curve holds beyond it. On the same machine, with as many devices, the curve is the one that an uninterrupted
         run would have drawn.
+    callbacks
+        What else happens along the run: evaluation on fixed days, loggers, or your own, see
+        :class:`powergrid.learn.callbacks.Callback`. They change nothing of what is learned. A resumed run needs them
+        again.
     progress
         Show a progress bar, or lines where there is no terminal.
     checkpoint_every_s
@@ -80,7 +80,7 @@ def train(
     Raises
     ------
     ArgumentError
-        If the seed is no whole number from 0 to 2**64 - 1, or `steps` none of one or more.
+        If the seed is no whole number from 0 to 2**64 - 1, `steps` none of one or more, or a callback none.
     ConfigError
         If the configuration or a hyperparameter cannot be used.
     RunError
@@ -96,6 +96,7 @@ def train(
         raise MissingExtraError(error.name or "JAX", "rl", "training") from error
     if num_envs is not None:
         hyper["num_envs"] = num_envs
+    callbacks = _checked_callbacks(callbacks)
     seed, steps = None if seed is None else checked_seed(seed), _checked_steps(steps)
     env = _open(source)
     resolved = env.world.resolved
@@ -116,82 +117,17 @@ def train(
         state, step = checkpoint.restore(folder, state, env.groups)
     if resume:
         write_json(folder / META, meta)  # a resumed run may have more steps
-    _Run(folder, env, learner, meta["steps"], checkpoint_every_s, progress).go(state, step)
+    run = Run(
+        folder,
+        meta,
+        env,
+        steps=meta["steps"],
+        step=step,
+        steps_per_update=learner.steps_per_update,
+        callbacks=_with_tensorboard(callbacks),
+    )
+    learn(run, learner, state, checkpoint_every_s=checkpoint_every_s, progress=progress)
     return folder
-
-
-class _Run:
-    """The loop around a learner's update."""
-
-    def __init__(self, folder: Path, env: Any, learner: Any, steps: int, every_s: float, progress: bool):
-        self.folder, self.env, self.learner = folder, env, learner
-        self.steps, self.every_s, self.progress = steps, every_s, progress
-
-    def go(self, state: Any, step: int) -> None:
-        import jax
-
-        journal = Journal(self.folder, step)
-        elapsed_s = journal.last.get("time_s", 0.0)
-        saved = before = time.monotonic()
-        with Reporter(self.steps, step, self.progress) as reporter, _interrupts() as caught:
-            try:
-                while step < self.steps and not caught:
-                    state, metrics = self.learner.update(state)
-                    values = {name: value.item() for name, value in jax.device_get(metrics).items()}
-                    now = time.monotonic()
-                    step, elapsed_s = step + self.learner.steps_per_update, elapsed_s + now - before
-                    speed, before = self.learner.steps_per_update / (now - before), now
-                    self._check(values, step)
-                    clock = {"steps_per_s": speed, "rollout_s": self.learner.rollout_s, "time_s": elapsed_s}
-                    row = {"step": step, **values, **clock}
-                    journal.write(row)
-                    reporter.show(row)
-                    if now - saved > self.every_s:
-                        self._save(state, step)
-                        saved = time.monotonic()
-                self._save(state, step)
-            finally:
-                journal.close()
-            if caught:
-                reporter.say(
-                    f"stopped at step {step:,}; the checkpoint is in {self.folder}: resume continues from there"
-                )
-
-    def _save(self, state: Any, step: int) -> None:
-        checkpoint.save(self.folder, state, groups=self.env.groups, step=step)
-
-    def _check(self, values: dict[str, Any], step: int) -> None:
-        wrong = [name for name, value in values.items() if not (name.startswith("episode_") or math.isfinite(value))]
-        if wrong:  # means over episodes are NaN where none ended
-            raise RunError(
-                f"{self.folder}: learning diverged ({wrong[0]} is {values[wrong[0]]}) before step {step:,}; the last "
-                "checkpoint is from before. Start again with a smaller learning_rate or reward_scale"
-            )
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM instead of dying from it; deliver it at the end, a second one at once."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught  # only the main thread may handle signals
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in signals:
-        signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number in signals:
-            signal.signal(number, before[number])
-    if caught:
-        signal.raise_signal(caught[0])
 
 
 def _check_mixings(env: Any, learner: Any, algorithm: str) -> None:
@@ -211,6 +147,25 @@ def _check_limits(env: Any, learner: Any, algorithm: str) -> None:
             "no limit; ppo_lagrangian and cpo keep them",
             stacklevel=3,
         )
+
+
+def _with_tensorboard(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
+    """The callbacks, and one for TensorBoard where it is installed and there is none yet."""
+    kinds = any(isinstance(callback, TensorBoard) for callback in callbacks)
+    return (*callbacks, *([] if kinds or not TensorBoard.installed() else [TensorBoard()]))
+
+
+def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Callbacks with all their methods."""
+    methods = ("begin", "measure", "log", "end")
+    for callback in callbacks:
+        missing = [name for name in methods if not callable(getattr(callback, name, None))]
+        if missing or isinstance(callback, type):
+            raise ArgumentError(
+                f"{callback!r:.60} is no callback: {'it is a class, make an object of it' if not missing else ''}"
+                f"{f'it has no {missing[0]}; derive it from powergrid.learn.callbacks.Callback' if missing else ''}"
+            )
+    return tuple(callbacks)
 
 
 def _open(source: Any) -> Any:

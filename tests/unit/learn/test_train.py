@@ -15,6 +15,7 @@ from toy_battery import HOURS, ToyBattery
 from powergrid.core import files
 from powergrid.core.errors import ArgumentError, ConfigError, RunError, UnknownNameError
 from powergrid.learn import checkpoint
+from powergrid.learn.callbacks import Run, TensorBoard
 from powergrid.learn.journal import Journal
 from powergrid.learn.train import train
 from powergrid.learn.trained_policy import load_policy
@@ -196,10 +197,11 @@ def test_learning_that_diverges_keeps_the_last_checkpoint(tmp_path):
 def test_tensorboard_reads_the_curve(tmp_path):
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
     for step, rows in ((0, (10, 20, 30)), (20, (30, 40))):  # the second continues from the checkpoint at 20
-        journal = Journal(tmp_path, step)
-        for at in rows:
-            journal.write({"step": at, "episode_reward": float(at), "value_loss": float("nan")})
-        journal.close()
+        run, board = Run(tmp_path, {}, None, steps=100, step=step), TensorBoard()
+        board.begin(run)
+        for run.step in rows:
+            board.log(run, {"step": run.step, "episode_reward": float(run.step)})
+        board.end(run)
     first, second = (
         list(loader.LegacyEventFileLoader(str(path)).Load())
         for path in sorted((tmp_path / "tb").iterdir(), key=lambda path: int(path.name.rsplit(".", 1)[1]))
@@ -219,15 +221,17 @@ def test_a_disk_that_fills_up_while_learning_is_told_in_one_sentence(tmp_path, m
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    run = Run(tmp_path, {}, None, steps=100)
     if fails == "open":
         monkeypatch.setattr(writer, "__init__", full)
         with pytest.raises(RunError, match=r"disk is full.*resume the run"):
-            Journal(tmp_path)
+            TensorBoard().begin(run)
     else:
-        journal = Journal(tmp_path)
+        board = TensorBoard()
+        board.begin(run)
         monkeypatch.setattr(writer, "flush", full)
         with pytest.raises(RunError, match=r"disk is full.*resume the run"):
-            journal.write({"step": 1, "episode_reward": 1.0})
+            board.log(run, {"step": 1, "episode_reward": 1.0})
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -262,7 +266,7 @@ WITH_TRAINING = {
 
 def test_callers_go_before_the_training_section_which_goes_before_defaults(tmp_path, monkeypatch):
     """Nothing is learned here: the run's meta.json says what it would have been trained with."""
-    monkeypatch.setattr("powergrid.learn.train._Run.go", lambda *_: None)
+    monkeypatch.setattr("powergrid.learn.train.learn", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
     folder = train(WITH_TRAINING, clip=0.1, progress=False)
     assert folder.name == "environment-ippo-seed0"
