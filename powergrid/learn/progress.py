@@ -15,7 +15,7 @@ _LINE_EVERY_S = 10.0
 
 
 class Reporter:
-    """Shows speed, mean reward, money and violation cost of the episodes that ended last, evaluations, and the time left.
+    """Shows speed, reward, money and violation cost of the episodes that ended last, evaluations, and the time left.
 
     Parameters
     ----------
