@@ -10,7 +10,7 @@ import typer
 
 from powergrid.cli.settings import parsed_settings, print_settings
 
-_OPTIONS = ("algo", "steps", "seed", "out", "resume")
+_OPTIONS = ("algo", "steps", "seed", "out", "resume", "init_from", "freeze")
 _MOST_DEVICES = 8
 """Parts that a CPU is divided into for JAX; more would leave each with too few environments."""
 
@@ -43,6 +43,13 @@ def train_command(
             "configuration's training.settings.",
         ),
     ] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Begin with the weights of an earlier run of the same shapes.")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A group or an agent that acts and does not learn; may be repeated."),
+    ] = None,
     help_algo: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="List the hyperparameters of an algorithm with their meaning, and exit."),
@@ -73,6 +80,7 @@ def train_command(
     count = None if steps is None else _count(steps)
     given = parsed_settings(settings or (), _OPTIONS if num_envs is None else (*_OPTIONS, "num_envs"))
     options: dict[str, Any] = {"algo": algo, "steps": count, "num_envs": num_envs, "seed": seed, "out": out}
+    options |= {"init_from": init_from, "freeze": freeze or ()}
     folder = train(source, **{**options, **given}, resume=resume, progress=True)
     typer.echo(f"run: {folder}")
 

@@ -45,7 +45,7 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step, np.int64)}
     arrays.update(_listed(groups))
-    arrays.update({key: np.asarray(leaf) for key, leaf in _flat(state)})
+    arrays.update({key: np.asarray(leaf) for key, leaf in flat(state)})
     wrong = _not_finite(arrays)
     if wrong:
         raise RunError(
@@ -60,7 +60,7 @@ def policy_arrays(state: Any, *, groups: Mapping[str, tuple[str, ...]], step: in
     arrays = {"step": np.array(step, np.int64), **_listed(groups)}
     acting = (name for name in ("actor", "obs_norm") if hasattr(state, name))
     for name in acting:
-        arrays.update({f"{name}/{key}": np.asarray(leaf) for key, leaf in _flat(getattr(state, name))})
+        arrays.update({f"{name}/{key}": np.asarray(leaf) for key, leaf in flat(getattr(state, name))})
     return arrays
 
 
@@ -119,7 +119,7 @@ def restore(path: str | Path, template: Any, groups: Mapping[str, tuple[str, ...
             f"{file_of(path)}: the checkpoint is of the agents {held}, the configuration has {wanted}; {_CHOOSE}"
         )
     leaves = []
-    for key, leaf in _flat(template):
+    for key, leaf in flat(template):
         found = arrays.get(key)
         if found is None or found.shape != leaf.shape or found.dtype != leaf.dtype:
             has = "is missing" if found is None else f"has {found.dtype}{list(found.shape)}"
@@ -158,7 +158,8 @@ def file_of(path: str | Path) -> Path:
     return path / FILE_NAME if path.is_dir() else path
 
 
-def _flat(state: Any) -> list[tuple[str, Any]]:
+def flat(state: Any) -> list[tuple[str, Any]]:
+    """Arrays of a tree with their keys."""
     import jax
 
     pairs, _ = jax.tree_util.tree_flatten_with_path(state)

@@ -48,6 +48,10 @@ class Learner(Protocol):
     rollout_s: float  # time that the last roll-out took [s]
     settings: BaseModel
 
+    def fresh(self, seed: int) -> Any:
+        """What is learned, before anything is: the part of the state that needs no environment."""
+        ...
+
     def init(self, seed: int, *, compile_ahead: bool = False) -> Any:
         """State before the first update; on request `update` is compiled meanwhile."""
         ...

@@ -16,7 +16,9 @@ from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtr
 from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
 from powergrid.learn.callbacks import Callback, Run, TensorBoard
+from powergrid.learn.freeze import FrozenLearner, checked_freeze
 from powergrid.learn.training_loop import learn
+from powergrid.learn.transfer import begun_from
 from powergrid.plugins.algorithms import DEFAULT, settings_model
 from powergrid.plugins.registries import ALGORITHMS
 from powergrid.report.files import META, read_meta, read_metrics
@@ -35,6 +37,8 @@ def train(
     seed: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    init_from: str | Path | None = None,
+    freeze: str | Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
     checkpoint_every_s: float = 10.0,
@@ -61,6 +65,12 @@ def train(
         Continue the run in that folder from its last checkpoint, with its own settings, dropping what the learning
         curve holds beyond it. On the same machine, with as many devices, the curve is the one that an uninterrupted
         run would have drawn.
+    init_from
+        Folder or checkpoint of an earlier run whose weights and statistics a new run begins with. Its networks must
+        have the same shapes.
+    freeze
+        Groups and agents that act and do not learn; their policies keep their bits. Agents that share an actor with
+        others can be frozen with the whole group only.
     callbacks
         What else happens along the run: evaluation on fixed days, loggers, or your own, see
         :class:`powergrid.learn.callbacks.Callback`. They change nothing of what is learned. A resumed run needs them
@@ -104,16 +114,23 @@ def train(
     name = f"{resolved.config.name}-{algo or getattr(written, 'algorithm', None) or DEFAULT}-seed{seed or 0}"
     folder = Path(out) if out is not None else Path("runs") / name
     config_yaml = resolved.to_yaml(folder)
-    wanted = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
+    wanted: dict[str, Any] = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
+    wanted["init_from"] = None if init_from is None else str(init_from)
+    wanted["freeze"] = ([freeze] if isinstance(freeze, str) else list(freeze)) or None
     meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, written, config_yaml)
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
     _check_mixings(env, learner, meta["algorithm"])
     _check_limits(env, learner, meta["algorithm"])
+    if meta["freeze"]:
+        learner = FrozenLearner(learner, checked_freeze(meta["freeze"], env.groups), env.groups)
+    resumed = resume and (folder / checkpoint.FILE_NAME).exists()
+    first = _first(learner, meta, env, resumed)
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml, meta)
     state, step = learner.init(meta["seed"], compile_ahead=True), 0
-    if (folder / checkpoint.FILE_NAME).exists():
+    state = state._replace(**first)
+    if resumed:
         state, step = checkpoint.restore(folder, state, env.groups)
     if resume:
         write_json(folder / META, meta)  # a resumed run may have more steps
@@ -128,6 +145,14 @@ def train(
     )
     learn(run, learner, state, checkpoint_every_s=checkpoint_every_s, progress=progress)
     return folder
+
+
+def _first(learner: Any, meta: dict[str, Any], env: Any, resumed: bool) -> dict[str, Any]:
+    """Fields of the state that a new run takes from another one; faults are told before anything is compiled."""
+    if not meta["freeze"] and not meta["init_from"]:
+        return {}
+    fresh = learner.fresh(meta["seed"])
+    return begun_from(meta["init_from"], fresh, env) if meta["init_from"] and not resumed else {}
 
 
 def _check_mixings(env: Any, learner: Any, algorithm: str) -> None:
@@ -201,6 +226,8 @@ def _begun(folder: Path, wanted: dict[str, Any], written: Any, config_yaml: str)
         "steps": wanted["steps"] or getattr(written, "steps", None) or STEPS,
         "seed": wanted["seed"] or 0,
         "settings": {**settings, **wanted["settings"]},
+        "init_from": wanted["init_from"],
+        "freeze": wanted["freeze"],
     }
 
 
@@ -236,8 +263,10 @@ def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str
             f"{folder}: the configuration differs from the run's own {CONFIG}; resume with that one, or choose another "
             "folder"
         )
-    asked = {"algorithm": wanted["algorithm"], "seed": wanted["seed"], **wanted["settings"]}
-    held = {"algorithm": meta["algorithm"], "seed": meta["seed"], **meta["settings"]}
+    fixed = ("algorithm", "seed", "init_from", "freeze")
+    meta = {**dict.fromkeys(fixed), **meta}  # runs of earlier versions have no init_from and freeze
+    asked = {**{name: wanted[name] for name in fixed}, **wanted["settings"]}
+    held = {**{name: meta[name] for name in fixed}, **meta["settings"]}
     for name, value in asked.items():
         if value is not None and name in held and _plain(value) != held[name]:
             raise RunError(

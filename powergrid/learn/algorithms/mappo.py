@@ -158,7 +158,7 @@ class PolicyGradient:
         compile_ahead
             Compile what `update` needs meanwhile on other cores, instead of at its first call.
         """
-        learner = self._fresh(seed)
+        learner = self.fresh(seed)
         if compile_ahead:
             others = ThreadPoolExecutor(2)
             lanes, rollout = _shapes(self.roll_out.prepare(learner, others))
@@ -182,8 +182,8 @@ class PolicyGradient:
             learner, metrics = learner._replace(actor=actor), {**metrics, **told}
         return TrainState(*learner, *lanes), metrics
 
-    def _fresh(self, seed: int) -> LearnerState:
-        """What is learned, before anything is."""
+    def fresh(self, seed: int) -> LearnerState:
+        """What is learned, before anything is; weights depend on the seed."""
         env, settings = self.env, self.settings
         rng = np.random.default_rng(seed)
         actor = ByGroup.make(env.groups, lambda group: self._actor(rng, group))

@@ -181,12 +181,14 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
 
     monkeypatch.setattr(powergrid.learn.train, "train", train)
     arguments = ["--algo", "ippo", "--steps", "2e5", "--num-envs", "8", "--seed", "3", "--out", "runs/x", "--resume"]
+    arguments += ["--init-from", "runs/a", "--freeze", "ess_1", "--freeze", "ess_2"]
     settings = ["learning_rate=3e-4", "hidden=[32, 32]", "share_actors=false", "roll_out=jax"]
     result = run("train", "two_microgrids", *arguments, *(part for one in settings for part in ("--set", one)))
     assert result.exit_code == 0
     assert seen == {
         "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
         "out": Path("runs/x"), "resume": True, "progress": True,
+        "init_from": Path("runs/a"), "freeze": ["ess_1", "ess_2"],
         "learning_rate": 3e-4, "hidden": [32, 32], "share_actors": False, "roll_out": "jax",
     }  # fmt: skip
 

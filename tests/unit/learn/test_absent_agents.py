@@ -60,7 +60,7 @@ def test_what_is_learned_does_not_depend_on_what_the_absent_see_or_do(shared: bo
                              "roll_out": "jax", "minibatches": 2})  # fmt: skip
     learn = jax.jit(made._learned, compiler_options=QUICK)
     rollout, last, central = rolled_out(env)
-    learner = made._fresh(0)._replace(updates=np.int32(1))
+    learner = made.fresh(0)._replace(updates=np.int32(1))
     plain = learn(learner, rollout, last, central)
     away = ~rollout.alive[..., None]
     changed = rollout._replace(

@@ -1,0 +1,135 @@
+"""Weights of an earlier run as the beginning of a new one: what is taken over, and whether it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from powergrid.core.errors import ConfigError, Issue, nearest
+from powergrid.learn import checkpoint
+
+_TAKEN = ("actor", "critic", "obs_norm", "state_norm", "value_norm")
+"""Weights of actors and critics, and the statistics that their inputs and outputs are scaled by."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+Groups = Mapping[str, tuple[str, ...]]
+
+
+def begun_from(run: str | Path, state: Any, env: Any) -> dict[str, Any]:
+    """Fields of a fresh state that come from another run: weights, and statistics of inputs and returns.
+
+    Optimiser, random numbers and days stay those of the new run.
+
+    Agents of a group take over in their order. The other run may have groups that are not here.
+
+    Parameters
+    ----------
+    run
+        Folder or checkpoint of the other run.
+    state
+        What the learner has learned before anything is.
+    env
+        Functional environment.
+
+    Raises
+    ------
+    RunError
+        If there is no readable checkpoint.
+    ConfigError
+        If a group is not in the other run, or a layer has another shape: its name, both shapes and what would fit.
+    """
+    import jax
+
+    arrays, place = checkpoint.load(run), str(checkpoint.file_of(run))
+    taken = {name: getattr(state, name) for name in _TAKEN if hasattr(state, name)}
+    if "actor" not in taken:
+        raise ConfigError([Issue("init_from", "the algorithm keeps no actors that could begin with those of a run")])
+    issues = _group_issues(checkpoint.groups_of(arrays), env.groups, place)
+    if not issues:
+        issues = _shape_issues(arrays, dict(checkpoint.flat(taken)), env, place)
+    if issues:
+        raise ConfigError(issues)
+    leaves = [jax.numpy.asarray(arrays[key], leaf.dtype) for key, leaf in checkpoint.flat(taken)]
+    found: dict[str, Any] = jax.tree.unflatten(jax.tree.structure(taken), leaves)
+    return found
+
+
+def _group_issues(held: Groups, groups: Groups, place: str) -> list[Issue]:
+    issues = []
+    for group, members in groups.items():
+        if group not in held:
+            hint = nearest(group, held) or f"its groups are {', '.join(held)}"
+            issues.append(Issue("init_from", f'{place}: the run has no group "{group}"', hint))
+            continue
+        there = held[group]
+        moved = [agent for row, agent in enumerate(members) if agent in there and there.index(agent) != row]
+        if moved:
+            message = f'{place}: agent "{moved[0]}" has another place in group "{group}": {there} there, {members} here'
+            issues.append(Issue("init_from", message, "list the agents in the order of that run"))
+    return issues
+
+
+def _shape_issues(arrays: Mapping[str, np.ndarray], leaves: Mapping[str, Any], env: Any, place: str) -> list[Issue]:
+    """The first layer that does not fit of each group's actor and of the critic."""
+    there = {key: array.shape for key, array in arrays.items()}
+    here = {key: tuple(leaf.shape) for key, leaf in leaves.items()}
+    issues: dict[str, Issue] = {}
+    for key, shape in here.items():
+        part = _part(key, env.groups)
+        if part in issues or there.get(key) == shape:
+            continue
+        has = f"has shape {list(there[key])} there" if key in there else "is not there"
+        message = f"{place}: layer {key} {has}, {list(shape)} here"
+        issues[part] = Issue("init_from", message, _fitting(part, key, there, here, arrays, env))
+    return list(issues.values())
+
+
+def _part(key: str, groups: Groups) -> str:
+    """Group whose actor a layer belongs to; an empty text for the critic."""
+    first, _, rest = key.partition("/")
+    return (
+        next((group for group in groups if rest.startswith(f"{group}/")), "") if first in ("actor", "obs_norm") else ""
+    )
+
+
+def _fitting(part: str, key: str, there: Shapes, here: Shapes, arrays: Mapping[str, np.ndarray], env: Any) -> str:
+    """What would fit."""
+    group = part or next(iter(env.groups))
+    hidden = [_hidden(shapes, f"actor/{group}/") for shapes in (there, here)]
+    if hidden[0] != hidden[1]:
+        return f"its hidden layers are {hidden[0]}, those of this run {hidden[1]}: hidden={hidden[0]} fits"
+    if len(there.get(f"actor/{group}/dense_0/kernel", ())) != len(here[f"actor/{group}/dense_0/kernel"]):
+        shared = len(there[f"actor/{group}/dense_0/kernel"]) == 2
+        return f"its agents {'share an actor a group' if shared else 'have an actor each'}: share_actors={shared} fits"
+    if not part:
+        agents = [sum(map(len, groups.values())) for groups in (checkpoint.groups_of(arrays), env.groups)]
+        state = there.get("state_norm/mean", (0,))[-1], env.state_size
+        return (
+            f"its critic sees {state[0]} numbers and values {agents[0]} agents, here {state[1]} and {agents[1]}: a run "
+            "of the same algorithm and constraints on a configuration with these numbers fits"
+        )
+    sizes = [
+        (
+            shapes[f"obs_norm/{group}/mean"][-1],
+            shapes[f"actor/{group}/log_std"][-1],
+        )
+        for shapes in (there, here)
+    ]
+    count = len(checkpoint.groups_of(arrays)[group]), len(env.groups[group])
+    return (
+        f'group "{group}" has {count[0]} agents there, which observe {sizes[0][0]} numbers and set {sizes[0][1]}, here '
+        f"{count[1]}, which observe {sizes[1][0]} and set {sizes[1][1]}: a run with the same numbers fits"
+    )
+
+
+def _hidden(shapes: Shapes, prefix: str) -> list[int]:
+    """Widths of the hidden layers of an actor."""
+    numbers = sorted(int(key.split("/")[-2].removeprefix("dense_")) for key in shapes if _is_bias(key, prefix))
+    return [shapes[f"{prefix}dense_{number}/bias"][-1] for number in numbers[:-1]]
+
+
+def _is_bias(key: str, prefix: str) -> bool:
+    return key.startswith(f"{prefix}dense_") and key.endswith("/bias")
