@@ -28,7 +28,7 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 FIXED_INFO = {"cost", "costs", "money", "converged", "due", "due_next", "available", "clipped", "day"}
 
 
-LARGE = {"feeder_100_agents", "feeder_1000_agents", "voltage_control_34", "ieee34_multi"}
+LARGE = {"feeder_100_agents", "feeder_1000_agents", "iso_three_level_lmp", "voltage_control_34", "ieee34_multi"}
 """Presets whose every step takes long on NumPy and JAX, or whose likes are here."""
 
 ON_THE_CPU = {"iso_case30"}

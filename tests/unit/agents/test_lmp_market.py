@@ -15,6 +15,7 @@ import powergrid
 from powergrid import markets
 from powergrid.agents.protocols import lmp_market
 from powergrid.core.errors import ConfigError, NetworkError, PowerGridError
+from powergrid.learn.evaluate import evaluate
 from powergrid.testing import check_protocol
 
 PJM = {
@@ -443,6 +444,50 @@ def test_lines_of_the_transmission_preset_fill_up() -> None:
         assert env.output.flow.v_pu.min() > 0.95
         assert env.output.transfers.sum() == pytest.approx(0.0, abs=1e-9)
     assert 0.2 < np.mean(np.array(spread) > 1.0) < 0.9
+
+
+def test_prices_of_the_feeder_preset_rise_with_its_losses() -> None:
+    """The microgrids stand one behind the other; nothing but losses makes their prices differ."""
+    env = powergrid.make("iso_three_level_lmp", backend="numpy", episode_length=6)
+    assert env.possible_agents == ["microgrid_1", "microgrid_2", "microgrid_3"]
+    env.reset(seed=0, options={"day": int(env.world.days["test"][0])})
+    members, surplus, outwards = ("microgrid_1", "microgrid_2", "microgrid_3"), 0.0, []
+    for _ in range(6):
+        env.step(env.policy_actions("rule_based"))
+        told = signals(env)
+        price = np.array([told[f"{member}.lmp"] for member in members])
+        loss = np.array([told[f"{member}.lmp_loss"] for member in members])
+        np.testing.assert_allclose(price, told["iso.lmp_energy"] + loss, atol=1e-6)
+        assert np.ptp(price) > 0.1
+        if all(told[f"{member}.cleared"] < 0.0 for member in members):  # power flows outwards
+            outwards.append(price[1] - price[0])
+        assert max(abs(told[f"{member}.deviation"]) for member in members) < 0.02
+        assert told["iso.market_status"] == markets.SOLVED
+        assert env.output.transfers.sum() == pytest.approx(0.0, abs=1e-9)
+        surplus -= env.accounts["iso"]["money"]["market_energy"]
+    assert len(outwards) >= 3
+    assert min(outwards) > 0.0
+    assert surplus > 0.0  # of marginal losses
+
+
+def test_the_feeder_preset_is_the_hierarchy_with_another_protocol() -> None:
+    """Units, places and parameters of `iso_three_level`."""
+    with_prices, with_signal = (
+        [(agent.id, agent.type, agent.bus, agent.params) for agent in powergrid.load_config(name).config.agents]
+        for name in ("iso_three_level_lmp", "iso_three_level")
+    )
+    assert with_prices == with_signal
+
+
+@pytest.mark.slow
+def test_the_feeder_preset_is_evaluated_and_bidding_at_cost_is_better_than_at_random() -> None:
+    days = powergrid.make("iso_three_level_lmp").world.days["test"][::23]
+    result = evaluate("iso_three_level_lmp", policy=["rule_based", "random"], days=days.tolist(), show=False)
+    rule, other = (
+        sum(part.sum(-1) for pair in ((own.money, own.costs), *own.other_accounts.values()) for part in pair)
+        for own in result.outcomes
+    )
+    assert (rule < other).all()
 
 
 def test_the_example_runs() -> None:

@@ -122,8 +122,8 @@ def test_the_new_bus_is_fed_through_its_transformer() -> None:
     assert v["834", "b"] - v["low", "b"] == pytest.approx(drop, abs=1e-8)
 
 
-BALANCED_ONLY = {"iso_case30"}
-"""Presets on networks that are known by their positive sequence alone."""
+BALANCED_ONLY = {"iso_case30", "iso_three_level_lmp"}
+"""Presets on networks that are known by their positive sequence alone, or whose market is one of such networks."""
 
 
 @pytest.mark.parametrize("preset", sorted(set(preset_names()) - BALANCED_ONLY))
