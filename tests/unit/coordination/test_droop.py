@@ -80,6 +80,20 @@ def test_frequency_returns_to_nominal_and_sharing_stays_as_by_droop() -> None:
     assert restored[-1][2] == pytest.approx(missing / STIFFNESS.sum(), abs=1e-5)
 
 
+def test_an_island_is_where_leader_and_followers_of_a_voltage_control_come_to_rest() -> None:
+    """The largest unit holds 1 pu, and reactive power is shared as ``q_i / q_j = m_j / m_i``, whatever the voltages."""
+    env = powergrid.make(world(["a", "b", "c"], ticks=6), backend="numpy")
+    env.reset(seed=0, options={"day": DAY})
+    while env.agents:
+        env.step({id: np.zeros(env.action_space(id).shape) for id in env.agents})
+    flow, q_mvar = env.output.flow, env.output.q_mvar
+    buses = [env.world.network.bus(bus) for bus in ("17", "14", "15")]
+    assert flow.v_pu[buses[1]] == pytest.approx(1.0, abs=1e-6)
+    assert np.ptp(flow.v_pu[buses]) > 1e-5
+    assert q_mvar.sum() > 0.05
+    np.testing.assert_allclose(q_mvar, q_mvar.sum() * STIFFNESS / STIFFNESS.sum(), atol=1e-5)
+
+
 def test_units_that_are_no_members_return_to_their_set_points() -> None:
     outputs = run(world(["a", "b"], restoration_time_s=15.0), sets=(0.0, 0.0, 0.05))
     first, last = outputs[1][1] - [0.0, 0.0, 0.05], outputs[-1][1] - [0.0, 0.0, 0.05]
