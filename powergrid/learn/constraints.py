@@ -94,11 +94,10 @@ def worst_costs(rollout: Rollout, agents: int, episode_length: int, worst_share:
     """
     ticks, environments, columns = rollout.reward.shape
     costs = rollout.reward[..., agents:].reshape(ticks, environments, columns // agents - 1, agents).sum((0, -1))
-    worst = max(round(worst_share * environments), 1)
-    return jnp.sort(costs, 0)[-worst:].mean(0) * (episode_length / ticks)
+    return worst_mean(costs, worst_share) * (episode_length / ticks)
 
 
-def relative_excess(cost: Array, limit: Array) -> Array:
-    """``(J - d) / (J + d)``, within [-1, 1]; 0 where both are 0."""
-    whole = cost + limit
-    return jnp.where(whole > 0.0, (cost - limit) / jnp.where(whole > 0.0, whole, 1.0), 0.0)
+def worst_mean(costs: Array, worst_share: float) -> Array:
+    """Mean over the worst share of the rows of ``(E, C)``."""
+    worst = max(round(worst_share * len(costs)), 1)
+    return jnp.sort(costs, 0)[-worst:].mean(0)

@@ -16,8 +16,9 @@ from powergrid.core.errors import ConfigError
 from powergrid.learn import checkpoint, policy
 from powergrid.learn.algorithms.cpo import cpo
 from powergrid.learn.algorithms.ppo_lagrangian import ppo_lagrangian
-from powergrid.learn.constraints import Constraints, relative_excess, worst_costs
+from powergrid.learn.constraints import Constraints, worst_costs
 from powergrid.learn.groups import ByGroup
+from powergrid.learn.multipliers import relative_excess
 from powergrid.learn.train import train
 from powergrid.worlds.world import RewardSettings
 
