@@ -48,19 +48,13 @@ def choose(
         If ``"jax"`` is wanted of an environment with agents that decide in Python, or of a network whose power flow JAX
         does not solve.
     """
-    from powergrid.core.errors import ConfigError, Issue, NotCompilableError
+    from powergrid.core.errors import NotCompilableError
     from powergrid.learn.compiled_roll_out import CompiledRollOut
     from powergrid.learn.jax_roll_out import JaxRollOut
-    from powergrid.worlds.python_agents import refuse_on_jax
 
-    world: Any = getattr(env, "world", None)
-    layout: Any = getattr(world, "layout", None)  # environments of other origin have none
-    elsewhere = layout is not None and world.method != "zbus"
-    on_cpu = elsewhere or (layout is not None and bool(layout.python_agents))
+    on_cpu = runs_on_cpu_only(env)
     if on_cpu and kind == "jax":
-        refuse_on_jax(layout, world.agents)
-        message = f'the power flow of "{world.network.name}" runs on the CPU only'
-        raise ConfigError([Issue("roll_out", message, "leave roll_out out, or choose compiled")])
+        refuse_on_jax(env, "roll_out", "leave roll_out out, or choose compiled")
     if on_cpu or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
         try:
             return CompiledRollOut(env, num_envs, ticks, critic, constraints), "compiled"
@@ -68,3 +62,28 @@ def choose(
             if on_cpu or kind == "compiled":
                 raise
     return JaxRollOut(env, num_envs, ticks, critic, constraints), "jax"
+
+
+def runs_on_cpu_only(env: FunctionalEnv) -> bool:
+    """Whether JAX cannot step an environment: its power flow, or agents that decide in Python, are on the CPU."""
+    world: Any = getattr(env, "world", None)
+    layout: Any = getattr(world, "layout", None)  # environments of other origin have none
+    return layout is not None and (world.method != "zbus" or bool(layout.python_agents))
+
+
+def refuse_on_jax(env: FunctionalEnv, setting: str, hint: str) -> None:
+    """Refuse an environment that JAX cannot step, which `setting` asks for.
+
+    Raises
+    ------
+    ConfigError
+        With what runs on the CPU only, and the `hint`.
+    """
+    from powergrid.core.errors import ConfigError, Issue
+    from powergrid.worlds import python_agents
+
+    world: Any = getattr(env, "world", None)
+    if not runs_on_cpu_only(env):
+        return
+    python_agents.refuse_on_jax(world.layout, world.agents)
+    raise ConfigError([Issue(setting, f'the power flow of "{world.network.name}" runs on the CPU only', hint)])

@@ -38,6 +38,7 @@ from powergrid.learn.multipliers import ControllerSettings
 from powergrid.learn.networks import dense_stack, merge, normalise, running, stack
 from powergrid.learn.placement import Placement
 from powergrid.learn.returns import generalised_advantage
+from powergrid.learn.roll_out import refuse_on_jax
 from powergrid.learn.stream_keys import reset_keys, stream_keys
 from powergrid.plugins import register_algorithm
 
@@ -97,6 +98,11 @@ class AnalyticGradient:
     settings
         Hyperparameters.
 
+    Raises
+    ------
+    ConfigError
+        If JAX cannot step the environment: agents that decide in Python, or a power flow on the CPU only.
+
     Attributes
     ----------
     constraints
@@ -106,6 +112,7 @@ class AnalyticGradient:
     """
 
     def __init__(self, env: FunctionalEnv, steps: int, settings: Settings):
+        refuse_on_jax(env, "algorithm apg", "train with mappo, which needs no gradient of the step")
         self.env, self.settings = env, settings
         self.constraints = Constraints(env) if getattr(env, "cost_limits", None) else None
         self.columns = 1 + (len(self.constraints.names) if self.constraints else 0)
