@@ -43,7 +43,8 @@ class Outlook(NamedTuple):
         Price that holds for the unit in this tick [$/MWh]: the parent's signal if there is one, else the market's,
         ``(*batch, n)``.
     retail_per_mwh, feed_in_per_mwh
-        Tariff at the unit's meter [$/MWh], ``(*batch, n)``; both equal the price where there is no meter.
+        What one MWh more from the grid costs and one more into it earns at the unit's meter in this tick [$/MWh],
+        ``(*batch, n)``: its tariff, shifted by what the parent's signal exceeds the market price by.
     price_ahead_per_mwh
         Day-ahead prices of the next 24 hours [$/MWh], hours first: iterating over it gives one column per hour,
         ``(24, *batch, n)``.

@@ -156,9 +156,10 @@ class Action(NamedTuple):
     at
         Where members speak: those that have it; ``None`` for all. Bounds are then one for each of them, or one for all.
     meaning
-        What a policy that plans, such as ``mpc``, fills it with: ``price`` is the cost of one more MWh behind the
-        speaker's meter, ``price_share`` the same as a place between its feed-in price (0) and its retail price (1), and
-        ``power`` the injection that is planned for the member [MW]. Empty where a plan has nothing to say.
+        What a policy that plans, such as ``mpc``, fills it with: ``price`` is the price that, in place of the market
+        price, makes the tariff of the speaker's meter show the cost of one more MWh behind it, ``price_share`` this
+        cost as a place between its feed-in price (0) and its retail price (1), and ``power`` the injection that is
+        planned for the member [MW]. Empty where a plan has nothing to say.
     """
 
     name: str
@@ -187,6 +188,9 @@ class Channel(NamedTuple):
         shifts: ``frequency_offset_hz`` is added to the frequency set point of units that form the grid of an island,
         ``volt_var_shift`` to what the volt-var curve of units asks for, over their rating [1].
         Empty for none. A member's own column holds for the member and for everybody below it.
+    whole_tariff
+        Of a price: whether its receivers pay and earn just this. Otherwise it stands for the market price alone, and
+        what the tariff of their meters adds to that, or takes from it, goes on top.
     at, suffixes
         Members that have a column each, where not all have one, and what follows the name of each column; a member
         may have several.
@@ -202,6 +206,7 @@ class Channel(NamedTuple):
     default: float = 0.0
     each: bool = True
     stands_for: str = ""
+    whole_tariff: bool = False
     at: tuple[int, ...] | None = None
     suffixes: tuple[str, ...] = ()
     reports: Report = ""

@@ -29,6 +29,8 @@ class Column(NamedTuple):
         Series that it replaces in the rules of its receivers; empty for none.
     peers
         Whether it comes from peers, not from an agent above its receivers.
+    whole_tariff
+        Whether a price stands for the tariff of its receivers' meters as well.
     """
 
     owner: str
@@ -37,6 +39,7 @@ class Column(NamedTuple):
     below: bool
     stands_for: str
     peers: bool
+    whole_tariff: bool = False
 
 
 class Replacements(NamedTuple):
@@ -48,10 +51,13 @@ class Replacements(NamedTuple):
         Number of the column that an agent sends to everybody below it, by its id.
     told
         Number of the column that is for one agent and everybody below it, by its id.
+    whole_tariff
+        Numbers of those that stand for a whole tariff.
     """
 
     sent: Mapping[str, int]
     told: Mapping[str, int]
+    whole_tariff: frozenset[int] = frozenset()
 
     def heard_by(self, agent: Any) -> int:
         """Number of the column that holds for an agent, from the nearest above it; -1 for none."""
@@ -96,4 +102,5 @@ class Channels:
         return Replacements(
             {column.owner: i for i, column in found if column.below},
             {column.owner: i for i, column in found if not column.below},
+            frozenset(i for i, column in found if column.whole_tariff),
         )

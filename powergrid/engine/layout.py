@@ -161,6 +161,9 @@ class Family:
         Column of the price each unit sees, among series then signals, ``(n,)``.
     retail, feed_in
         Tariff columns at each unit's meter, ``(n,)``.
+    base
+        Column of the price that the tariff is made from, ``(n,)``: the market's, in whose place a signal may stand.
+        Where a signal stands for the whole tariff it is the signal's own.
     """
 
     kernel: Any
@@ -175,11 +178,17 @@ class Family:
     price: np.ndarray
     retail: np.ndarray
     feed_in: np.ndarray
+    base: np.ndarray
 
     @property
     def size(self) -> int:
         """Number of units."""
         return len(self.ids)
+
+    def tariff(self, market: int) -> tuple[np.ndarray, np.ndarray]:
+        """Columns of what buying costs and selling earns before signals shift it, where `market` is the market's."""
+        whole = (self.base == self.price) & (self.price != market)
+        return np.where(whole, self.price, self.retail), np.where(whole, self.price, self.feed_in)
 
     @property
     def paid(self) -> np.ndarray:

@@ -245,12 +245,13 @@ def _outlook(tick: Tick, i: int, prices: Array, net_load_mw: Array) -> Outlook:
     ahead = now[..., start : start + columns.price_hours]
     hour = now[..., columns.column("hour")]
     price = prices[..., family.price]
-    # a parent's price replaces the whole tariff: children respond to it both when they buy and when they sell
-    sent = family.price >= now.shape[-1]
+    # a parent's price stands for the market's; the tariff of the unit's meter goes on top, as without a parent
+    shift = price - prices[..., family.base]
+    retail, feed_in = family.tariff(columns.price)
     return Outlook(
         price_per_mwh=price,
-        retail_per_mwh=xp.where(sent, price, now[..., family.retail]),
-        feed_in_per_mwh=xp.where(sent, price, now[..., family.feed_in]),
+        retail_per_mwh=prices[..., retail] + shift,
+        feed_in_per_mwh=prices[..., feed_in] + shift,
         price_ahead_per_mwh=xp.moveaxis(ahead, -1, 0)[..., None],
         mean_price_per_mwh=ahead.mean(-1)[..., None],
         net_load_mw=net_load_mw[..., family.account],

@@ -58,8 +58,9 @@ class ModelPredictiveControl(PythonPolicy):
     At every decision the policy solves a linear program over the horizon: devices by their linear models with what they
     hold now, its own meters with load and tariff, day-ahead prices and forecasts as the agent observes them, errors
     included, and the last known value beyond them. The network, its losses and its limits are no part of the program.
-    A coordinator plans all devices that it commands together; a price that it sends, and a limit price on a market, is
-    the cost of one more MWh behind its meter, the dual of the balance. A member of a market expects to trade at its
+    A coordinator plans all devices that it commands together. A limit price on a market is the cost of one more MWh
+    behind its meter, the dual of the balance; a price that it sends makes the tariff of its children show this cost. A
+    member of a market expects to trade at its
     last price as much as in the last tick, and a little more where nothing was left to the utility. An agent that
     plans for all members of a market pools their energy in one balance.
 
@@ -114,7 +115,8 @@ class ModelPredictiveControl(PythonPolicy):
             except NoOptimumError as failure:
                 self._count("failed", failure)
                 return {}
-        return first_step(site, problem, plan)
+        columns = site.world.layout.columns
+        return first_step(site, problem, plan, float(forecast[columns.series[columns.price]][0]))
 
     def _problem(self, observation: Observation, forecast: Mapping[str, np.ndarray], steps: int) -> Problem:
         """The program of a decision, one step for each decision to come."""
@@ -172,12 +174,12 @@ class ModelPredictiveControl(PythonPolicy):
                          self.site.agent.id, self.site.tick, error, what, count, plans)  # fmt: skip
 
 
-def first_step(site: Site, problem: Problem, plan: Dispatch) -> dict[str, float]:
-    """Physical values of an agent's decisions in the first step of a plan, by label."""
+def first_step(site: Site, problem: Problem, plan: Dispatch, price_per_mwh: float) -> dict[str, float]:
+    """Physical values of an agent's decisions in the first step of a plan, by label; the price is the market's now."""
     chosen: dict[str, float] = {}
     for (owner, entry), meaning in zip(site.decisions, site.meanings, strict=True):
         if meaning:
-            value = _order(site, problem, plan, owner, meaning)
+            value = _order(site, problem, plan, owner, meaning, price_per_mwh)
         else:
             value = _command(problem, plan, owner, entry.name)
         if value is not None:
@@ -200,8 +202,10 @@ def _command(problem: Problem, plan: Dispatch, unit: str, name: str) -> float | 
     return None
 
 
-def _order(site: Site, problem: Problem, plan: Dispatch, owner: str, meaning: str) -> float | None:
-    """Value of an order: the marginal value of energy, its place in the tariff, or the power planned for a child."""
+def _order(
+    site: Site, problem: Problem, plan: Dispatch, owner: str, meaning: str, price_per_mwh: float
+) -> float | None:
+    """Value of an order: a price, the place of the marginal value in the tariff, or the power planned for a child."""
     if meaning == "power":
         below = [
             agent for child in site.agent.subordinates if child.id == owner for agent in (child, *child.descendants())
@@ -209,14 +213,29 @@ def _order(site: Site, problem: Problem, plan: Dispatch, owner: str, meaning: st
         return sum(float(plan.p_mw[agent.id][0]) for agent in below if agent.id in plan.p_mw)
     if not problem.meters:
         return None
-    value = float(np.mean([plan.value_per_mwh[meter.name][0] for meter in problem.meters]))
     if meaning == "price":
-        return value
+        return price_per_mwh + float(np.mean([_beyond_tariff(site, plan, meter) for meter in problem.meters]))
+    value = float(np.mean([plan.value_per_mwh[meter.name][0] for meter in problem.meters]))
     retail, feed_in = (
         float(np.mean([prices[0] for prices in column]))
         for column in zip(*((m.retail_per_mwh, m.feed_in_per_mwh) for m in problem.meters), strict=True)
     )
     return min(max((value - feed_in) / max(retail - feed_in, 1e-9), 0.0), 1.0)
+
+
+def _beyond_tariff(site: Site, plan: Dispatch, meter: Meter) -> float:
+    """What the cost of one more MWh behind a meter exceeds the price by that units behind it compare it with [$/MWh].
+
+    Generators whose output is within what is needed behind the meter save the retail price. With the plan's value in
+    its place they stop where the plan does; those that sell go on to where the feed-in price says.
+    """
+    here = [unit for unit in meter.units if unit in plan.p_mw]
+    burning = [unit for unit in here if type(site.devices[unit]).marginal_cost is not DeviceAgent.marginal_cost]
+    offered = [unit for unit in here if type(site.devices[unit]).available is not DeviceAgent.available]
+    burnt_mw, offered_mw = (sum(float(plan.p_mw[unit][0]) for unit in units) for units in (burning, offered))
+    sells = burnt_mw > max(float(meter.load_mw[0]) - offered_mw, 0.0) + _NOTHING_MW
+    compared = meter.feed_in_per_mwh if sells else meter.retail_per_mwh
+    return float(plan.value_per_mwh[meter.name][0] - compared[0])
 
 
 def _expected_trade(meter: Meter, price_per_mwh: float, bought_mw: float, import_mw: float, more_mw: float) -> Trade:

@@ -100,10 +100,11 @@ class IncentiveProtocol(VerticalProtocol):
     on its parent's account, such as a battery with a local policy below a learned operator, is paid within that
     account, which changes nobody's money.
 
-    Each child observes its incentive. Local policies of the child and of everybody below it respond to the market price
-    plus the incentive, so that a generator runs where its marginal cost equals this sum. An incentive is a rate, not an
-    order: what the child does with it is the child's choice, and load of the network behind a child's meter is not
-    paid for.
+    Each child observes its incentive. It comes on top of what energy costs or earns at the child's meter: local
+    policies of the child and of everybody below it respond to :math:`p_\text{retail} + r_k` for energy that they save
+    and to :math:`p_\text{feed-in} + r_k` for energy that they sell, so that a generator runs where its marginal cost
+    equals this sum. An incentive is a rate, not an order: what the child does with it is the child's choice, and load
+    of the network behind a child's meter is not paid for.
 
     A parent with a rule supports the voltage: it pays nothing while the voltage at the child is within `deadband_pu` of
     1 pu, and beyond it linearly up to the bounds at `full_pu`, a reward where the voltage is low and a penalty where it

@@ -423,7 +423,7 @@ class LmpMarket(VerticalProtocol):
         bound = max(self.settings.lost_load_per_mwh, self.settings.limit_per_mwh)
         parts = {"copper_plate": (), "dc": ("congestion",), "lindistflow": ("congestion", "loss", "voltage")}
         return (
-            Channel("lmp", "$/MWh", -bound, bound, stands_for="price_per_mwh"),
+            Channel("lmp", "$/MWh", -bound, bound, stands_for="price_per_mwh", whole_tariff=True),
             *(Channel(f"lmp_{part}", "$/MWh", -bound, bound) for part in parts[self.settings.model]),
             Channel("cleared", "MW", -_BOUND_MW, _BOUND_MW),
             Channel("deviation", "MW", -_BOUND_MW, _BOUND_MW),

@@ -35,8 +35,12 @@ from powergrid.plugins import register_protocol
 class Settings(OverMessages):
     """Parameters of a price signal."""
 
-    price_min_per_mwh: float = Field(0.0, description="lowest price the parent may send [$/MWh]")
-    price_max_per_mwh: float = Field(200.0, description="highest price the parent may send [$/MWh]")
+    price_min_per_mwh: float = Field(
+        0.0, description="lowest price the parent may send; its own price where that is lower [$/MWh]"
+    )
+    price_max_per_mwh: float = Field(
+        200.0, description="highest price the parent may send; its own price where that is higher [$/MWh]"
+    )
     update_freq: float | None = Field(None, gt=0, description="seconds between updates; the parent's interval")
     lmp_solver: Literal["none", "dcopf"] = Field("none", description="market clearing behind the price")
 
@@ -54,6 +58,13 @@ class Settings(OverMessages):
         return self
 
 
+class Bounds(NamedTuple):
+    """Lowest and highest price [$/MWh]."""
+
+    price_min_per_mwh: float
+    price_max_per_mwh: float
+
+
 class Price(NamedTuple):
     """The price [$/MWh]."""
 
@@ -68,12 +79,27 @@ class Sent(NamedTuple):
 
 @register_protocol("price_signal")
 class PriceSignalProtocol(VerticalProtocol):
-    """The parent's action is one price [$/MWh]; everybody below it responds to it instead of the market price.
+    r"""The parent's action is one price [$/MWh]; everybody below it responds to it instead of the market price.
 
-    A parent that commands its children anyway (``policy: centralized``) sends the market price.
+    The price takes the place of the market price in the tariff of each child's meter, whose network and retail parts
+    are still due. With the market price :math:`\lambda` and the signal :math:`\pi`, one more MWh from the grid costs
+    a child, and one more into it earns,
+
+    .. math:: p_\text{retail} + \pi - \lambda, \qquad p_\text{feed-in} + \pi - \lambda.
+
+    These are the prices that its rule compares with its marginal cost. A rate made of a spot price and a part for the
+    network, which the buyer alone pays, is that of Schweppe, Caramanis, Tabors and Bohn, "Spot Pricing of Electricity",
+    Kluwer (1988), chapter 3. Nobody is paid for following a signal: bills are those of the meters.
+
+    A parent with a rule passes on the price that holds for itself, the market's or that of a parent above: its children
+    then act as they would without a parent. In hours of scarcity that price lies above the range of the action. The
+    upper end of the range therefore means the price that holds for the parent where that is higher, and the lower end
+    likewise where it is lower. A parent that plans sends the price at
+    which the marginal value of energy behind its meter is what its children pay or earn. A parent that commands its
+    children anyway (``policy: centralized``) sends the market price.
     """
 
-    Settings, Orders = Settings, Price
+    Settings, Params, Orders = Settings, Bounds, Price
 
     def entries(self, members: Sequence[Member]) -> Added:
         """The price, as an action of the parent and as a signal."""
@@ -84,11 +110,11 @@ class PriceSignalProtocol(VerticalProtocol):
     @staticmethod
     def before(xp: Namespace, ctx: Context, state: Any, orders: Price) -> tuple[Any, Sent, Array]:
         """Send the price."""
-        return state, Sent(orders.price), ctx.governed
+        return state, Sent(reaching(xp, ctx, orders.price)), ctx.governed
 
     @staticmethod
     def rule(xp: Namespace, ctx: Context, state: Any, position: Position) -> Price:
-        """Pass the market price on."""
+        """Pass on the price that holds for the parent itself."""
         return Price(ctx.price_per_mwh)
 
     def over(self, links: LinkSettings) -> PriceSignalProtocol:
@@ -96,9 +122,22 @@ class PriceSignalProtocol(VerticalProtocol):
         return self if links.are_ideal else PriceOverLinks(links, self.settings)
 
 
-class Radio(NamedTuple):
-    """Length of a tick [s], distribution of delays, largest age [s], and the price before anything arrives [$/MWh]."""
+def reaching(xp: Namespace, ctx: Context, price_per_mwh: Array) -> Array:
+    """What a parent sends [$/MWh]: at an end of its range, its own price where that lies beyond."""
+    low, high = ctx.params.price_min_per_mwh, ctx.params.price_max_per_mwh
+    nearly = 1e-6 * (high - low)
+    beyond = xp.where(price_per_mwh >= high - nearly, xp.maximum(price_per_mwh, ctx.price_per_mwh), price_per_mwh)
+    return xp.where(price_per_mwh <= low + nearly, xp.minimum(price_per_mwh, ctx.price_per_mwh), beyond)
 
+
+class Radio(NamedTuple):
+    """The bounds [$/MWh], and the length of a tick [s], the distribution of delays and the largest age [s].
+
+    The last is the price before anything arrives [$/MWh].
+    """
+
+    price_min_per_mwh: float
+    price_max_per_mwh: float
     dt_s: float
     distribution: float
     max_age_s: float
@@ -119,9 +158,9 @@ class PriceOverLinks(OverLinks, PriceSignalProtocol):
     State: ClassVar[Any] = Queue
 
     def params(self) -> Radio:
-        """Timing, and the price that holds at first."""
+        """Bounds, timing, and the price that holds at first."""
         low, high = self.settings.price_min_per_mwh, self.settings.price_max_per_mwh
-        return Radio(self._dt_s, self.links.distribution, MAX_AGE_S, 0.5 * (low + high))
+        return Radio(low, high, self._dt_s, self.links.distribution, MAX_AGE_S, 0.5 * (low + high))
 
     def entries(self, members: Members) -> Added:  # type: ignore[override]
         """The price as an action of the parent, and what each child knows of it."""
@@ -135,6 +174,7 @@ class PriceOverLinks(OverLinks, PriceSignalProtocol):
         xp: Namespace, ctx: Context, state: Queue, orders: Price
     ) -> tuple[Queue, Received, Array]:
         """Send the price where the parent decides, and deliver."""
-        after = deliver(xp, ctx, state, orders.price, xp.take(ctx.due, ctx.tables.sender, axis=-1))
+        numbers = reaching(xp, ctx, orders.price)
+        after = deliver(xp, ctx, state, numbers, xp.take(ctx.due, ctx.tables.sender, axis=-1))
         price = xp.where(after.sent_at < 0.0, ctx.params.default_per_mwh, after.shown)
         return after, Received(price, age_s(xp, ctx, after.sent_at)), ctx.governed

@@ -43,6 +43,7 @@ def families_of(
         slot, free, idle = (_answer_slots if plain else _command_slots)(kernel, units, ownership, book)
         account = [ownership.account(agent) for agent in units]
         tariff = [tariff_of.device(agent) for agent in units]
+        price = [_price_columns(parts, agent, prices) for agent in units]
         found.append(
             Family(
                 kernel=kernel,
@@ -54,9 +55,10 @@ def families_of(
                 slot=slot,
                 free=free,
                 idle=idle,
-                price=np.array([_price_column(parts, agent, prices) for agent in units], dtype=int),
+                price=np.array([seen for seen, _ in price], dtype=int),
                 retail=np.array([retail for retail, _ in tariff], dtype=int),
                 feed_in=np.array([feed_in for _, feed_in in tariff], dtype=int),
+                base=np.array([base for _, base in price], dtype=int),
             )
         )
     return found
@@ -112,12 +114,12 @@ def python_devices(
         ]
         for *_, agent in found
     ]
-    width = parts.columns.width
-    told = [family.price[row] if family.price[row] >= width else family.retail[row] for _, family, row, *_ in found]
+    retail = [family.tariff(parts.columns.price)[0][row] for _, family, row, *_ in found]
     around = Surroundings(
         place=np.array([family.place[row] for _, family, row, *_ in found], dtype=int),
         seen=np.array([family.price[row] for _, family, row, *_ in found], dtype=int),
-        paid=np.array([at if agent.own_bill else -1 for at, (*_, agent) in zip(told, found, strict=True)], dtype=int),
+        base=np.array([family.base[row] for _, family, row, *_ in found], dtype=int),
+        paid=np.array([at if agent.own_bill else -1 for at, (*_, agent) in zip(retail, found, strict=True)], dtype=int),
         draw=np.array([number for number, *_ in found], dtype=int),
     )
     return PythonDevices(
@@ -228,7 +230,10 @@ class Tariffs:
         return retail, feed_in
 
 
-def _price_column(parts: Parts, agent: Any, prices: Replacements) -> int:
-    """Column of the price a unit sees, among the exogenous row and the signals after it."""
-    heard = prices.heard_by(agent)
-    return parts.columns.price if heard < 0 else parts.columns.width + heard
+def _price_columns(parts: Parts, agent: Any, prices: Replacements) -> tuple[int, int]:
+    """Columns of the price a unit sees and of the one that its tariff contains, among the row and the signals after."""
+    heard, market = prices.heard_by(agent), int(parts.columns.price)
+    if heard < 0:
+        return market, market
+    seen = int(parts.columns.width) + heard
+    return seen, seen if heard in prices.whole_tariff else market

@@ -99,7 +99,15 @@ def _open(
         columns.append(
             channels.add(
                 [
-                    Column(owner, entry._replace(name=name), channel.default, below, channel.stands_for, parent is None)
+                    Column(
+                        owner=owner,
+                        entry=entry._replace(name=name),
+                        default=channel.default,
+                        below=below,
+                        stands_for=channel.stands_for,
+                        peers=parent is None,
+                        whole_tariff=channel.whole_tariff,
+                    )
                     for owner, name in zip(owners, names, strict=True)
                 ]
             )

@@ -156,9 +156,8 @@ def _rules(layout: Layout, rules: list[Rule], acts: list[int], widths: Widths) -
     for f, (family, rule) in enumerate(zip(layout.families, rules, strict=True)):
         if not any(rule):
             continue
-        sent = family.price >= columns.width  # a parent's price replaces the whole tariff
-        prices = (np.where(sent, family.price, column) for column in (family.retail, family.feed_in))
-        places = (family.price, *prices, family.account % (len(layout.accounts) + 1), family.place)
+        account = family.account % (len(layout.accounts) + 1)
+        places = (family.price, *family.tariff(columns.price), account, family.place, family.base)
         table.append(RuleRow(f, *rule, entries, chosen))
         asked += places
         entries += len(places) * family.size

@@ -22,9 +22,9 @@ from powergrid.engine.compiled.kernels import (
 )
 from powergrid.engine.layout import Family
 
-ASKED = ("price", "retail", "feed_in", "account", "node")
+ASKED = ("price", "retail", "feed_in", "account", "node", "base")
 """Places of each unit that rules and policies need besides those of the family: three columns of prices, an account,
-and the node of its terminal."""
+the node of its terminal, and the column of the price that its tariff contains."""
 
 
 class Rule(NamedTuple):
@@ -76,8 +76,10 @@ def {name}(
     n, numbers, places, asked, state, now, v_pu, prices, net_load, mean_price, ahead, hour, dt_h, {more}
 ):
     for u in range(n):
+        price = get(now, asked[u])
+        shift = price - get(now, asked[5 * n + u])
         outlook = Outlook(
-            get(now, asked[u]), get(now, asked[n + u]), get(now, asked[2 * n + u]), {ahead},
+            price, get(now, asked[n + u]) + shift, get(now, asked[2 * n + u]) + shift, {ahead},
             get(mean_price, 0), get(net_load, asked[3 * n + u]), get(now, hour), {settled},
         )
         params, here, exogenous = {params}, {state}, {exogenous}

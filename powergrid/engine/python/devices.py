@@ -86,15 +86,16 @@ class Surroundings(NamedTuple):
     ----------
     place
         Its bus.
-    seen, paid
+    seen, base, paid
         Columns of the price that it sees and of that which it pays itself (-1: none), among the exogenous row and the
-        parents' signals.
+        parents' signals. A signal shifts the latter by what it exceeds the price in column `base` by.
     draw
         Its number among the units of all families.
     """
 
     place: Array
     seen: Array
+    base: Array
     paid: Array
     draw: Array
 
@@ -334,7 +335,8 @@ class PythonDevices:
         now = np.concatenate([now, signals], axis=1)
         paid = [self._nothing] * len(now)
         if self._pays:
-            paid = np.where(self._bills, now.take(around.paid, axis=1), 0.0).tolist()
+            shift = now.take(around.seen, axis=1) - now.take(around.base, axis=1)
+            paid = np.where(self._bills, now.take(around.paid, axis=1) + shift, 0.0).tolist()
         re, im = v_re.take(around.place, axis=1), v_im.take(around.place, axis=1)
         return now.take(around.seen, axis=1).tolist(), paid, np.sqrt(re * re + im * im).tolist()
 

@@ -24,7 +24,7 @@ def agents(parent: str, ess: str, dg: str, **params: float) -> list[dict[str, An
             "id": "dg_1",
             "type": "DG",
             "bus": "675",
-            "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 45.0, "marginal_cost_slope_per_mw2h": 80.0},
+            "params": {"p_max_mw": 0.4, "marginal_cost_per_mwh": 90.0, "marginal_cost_slope_per_mw2h": 80.0},
             "policy": dg,
         },
         {"id": "meter", "type": "GridConnection"},
@@ -82,13 +82,13 @@ def test_a_learned_child_sees_its_own_incentive_only():
     assert env.action_labels("operator") == ("ess_1.incentive [$/MWh]", "dg_1.incentive [$/MWh]")
 
 
-def test_a_generator_with_a_rule_runs_at_the_price_plus_its_incentive():
+def test_a_generator_with_a_rule_runs_at_the_retail_price_plus_its_incentive():
     env, outputs = played(agents("learned", "learned", "rule_based"), share=-0.2)
     incentive = 10.0 + 0.4 * 70.0
     columns = env.world.layout.columns
     for tick, output in enumerate(outputs):
         price = env.world.table[40 * 24 + tick][columns.price]
-        wanted = np.clip((price + incentive - 45.0) / 80.0, 0.0, 0.4)
+        wanted = np.clip((price + 45.0 + incentive - 90.0) / 80.0, 0.0, 0.4)
         assert 0.0 < wanted < 0.4
         assert output.p_mw[env.world.layout.units.index("dg_1")] == pytest.approx(wanted, abs=1e-5)
 
@@ -103,7 +103,7 @@ def test_an_incentive_adds_to_the_price_that_comes_from_above():
         "protocol": {"type": "price_signal", "params": {"price_min_per_mwh": 0.0, "price_max_per_mwh": 40.0}},
     }
     env, outputs = played([*below, top], share=-0.2)
-    wanted = (0.4 * 40.0 + 10.0 + 0.4 * 70.0 - 45.0) / 80.0
+    wanted = (0.4 * 40.0 + 45.0 + 10.0 + 0.4 * 70.0 - 90.0) / 80.0
     for output in outputs:
         assert output.p_mw[env.world.layout.units.index("dg_1")] == pytest.approx(wanted, abs=1e-5)
 

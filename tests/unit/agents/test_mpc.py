@@ -173,14 +173,15 @@ def test_expected_trades_grow_only_where_nothing_was_left():
 
 
 def test_a_price_signal_is_the_dual_of_the_balance(series):
-    """With the generator at part load the next MWh costs what the generator asks; without it, the retail price."""
+    """The tariff shows it: what the generator asks for while it feeds a battery too, and retail where it stands."""
     agents = (
         {**BATTERY, "policy": "rule_based"},
         {**GENERATOR, "policy": "rule_based", "params": {"p_max_mw": 4.0, "marginal_cost_per_mwh": 60}},
         METER,
         operator(*IDS, protocol={"type": "price_signal", "params": {"price_max_per_mwh": 500}}),
     )
-    for level, expected in ((40.0, 60.0), (5.0, 50.0)):
+    # 64 less a tenth of 40 is 60 for what is fed in, and 5 plus 45 is the retail price
+    for level, expected in ((40.0, 60.0 + 0.1 * 40.0), (5.0, 50.0 - 45.0)):
         _, env = played(system(*agents, datasets=series(np.full(24, level))), ticks=1, day=40)
         assert env.global_state()["operator_1.signal_price [$/MWh]"] == pytest.approx(expected, abs=1e-3)
 
