@@ -380,6 +380,8 @@ class Protocol:
         Whether it acts in islands, among units that form their grids.
     compared
         Parameters with which a comparison of protocols plays it, each on its own.
+    one_bill
+        Whether its members act as if they had one bill, so that a comparison pools their bills.
     """
 
     kind: ClassVar[str]
@@ -392,6 +394,7 @@ class Protocol:
     needs_connected: ClassVar[bool] = False
     in_islands: ClassVar[bool] = False
     compared: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    one_bill: ClassVar[bool] = False
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings
     Params: ClassVar[Any] = NoColumns
     State: ClassVar[Any] = NoColumns

@@ -335,7 +335,7 @@ def _ways(community: Community, kind: Any, protocol: dict[str, Any], label: str)
         keys: dict[str, Any] = {"protocol": protocol}
         peers: tuple[Mapping[str, Any], ...] = ()
     else:
-        keys, peers = {}, ({**protocol, "members": community.members},)
+        keys, peers = {}, ({**protocol, "members": community.members}, *((community.pool,) if kind.one_bill else ()))
     try:
         made = kind(**protocol["params"])
     except ValidationError:

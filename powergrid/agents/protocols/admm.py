@@ -1,10 +1,18 @@
 """Cooperative dispatch by the alternating direction method of multipliers (ADMM).
 
-The units of all members together cover the members' own load at the least cost,
+The units of all members together and their tie with the utility cover the members' own load at the least cost,
 
-    minimise  sum_j f_j(p_j)   subject to   sum_j p_j = D,   low_j <= p_j <= high_j,
+    minimise  sum_j f_j(p_j) + g(u)   subject to   sum_j p_j + u = D,   low_j <= p_j <= high_j,   |u| <= limit,
 
-with convex costs ``f_j(p) = b_j p + s_j p^2 / 2``. No unit shows its cost or its limits to anybody. Two forms:
+with convex costs ``f_j(p) = b_j p + s_j p^2 / 2`` of units, and of the tie what the utility charges for a purchase and
+pays for a sale, ``g(u) = retail max(u, 0) + feed_in min(u, 0)``. As feed-in never exceeds retail, it is convex, and its
+proximal step has a closed form (Parikh and Boyd, "Proximal algorithms", Foundations and Trends in Optimization 1, 2014,
+section 6.5.2: soft thresholding about two prices in place of two signs):
+
+    argmin g(u) + rho / 2 (u - v)^2 = max(v - retail / rho, 0) + min(v - feed_in / rho, 0)
+
+The tie is one more participant; the optimum is that of one bill of the whole community. No unit shows its cost or its
+limits to anybody. Two forms, in which `p_j` stands for all participants:
 
 ``exchange`` (Boyd et al., "Distributed optimization and statistical learning via the alternating direction method of
 multipliers", Foundations and Trends in Machine Learning 3, 2011, section 7.3.2): everybody knows the average imbalance
@@ -22,7 +30,7 @@ has a price of its own and learns the prices of its neighbours alone,
     price_i  <- m_i - (p_i - l_i + y_i) / w_i,   w_i = 2 c d_i
 
 with the number of neighbours `d_i`. A member with its load `l_i` is a node, and so is each of its units, which is
-linked with its member alone.
+linked with its member alone. The tie is linked with the first member.
 
 Over the links of `messages` there is one iteration in a tick, and what members know of each other is old or missing.
 The form above then keeps errors for ever: what one end of a link adds to its `y` the other one does not take off. There
@@ -61,6 +69,8 @@ from powergrid.plugins import register_protocol
 
 _PRICE_PER_MWH = 10_000.0
 """Bound of prices in observations."""
+_ANY_MW = 1e6
+"""Limit of a tie without a limit."""
 _LEAST_RISE_PER_MWH = 10.0
 """Rise of the marginal cost over the whole range of a unit, below which a penalty does not follow it."""
 
@@ -77,11 +87,21 @@ class Settings(OverMessages):
     rho: float | None = Field(
         None, gt=0, description="penalty [$/MWh per MW]; twice the geometric mean of the units' marginal-cost slopes"
     )
-    target_mw: float | None = Field(
-        None, description="injection of all units together [MW]; the members' own load where it is not given"
+    utility: bool = Field(
+        True, description="whether the utility sells and buys at the members' tariff; false: units cover all they can"
     )
-    other_cost_per_mwh: float = Field(
-        0.0, description="marginal cost of units that burn no fuel, such as the worth of stored energy [$/MWh]"
+    pcc_limit_mw: float | None = Field(
+        None, ge=0, description="most power that all members together exchange with the utility, either way [MW]"
+    )
+    target_mw: float | None = Field(
+        None,
+        description="injection of all units together [MW], whatever the utility charges; the members' own load where "
+        "it is not given",
+    )
+    other_cost_per_mwh: float | None = Field(
+        None,
+        description="marginal cost of units that burn no fuel, such as the worth of stored energy [$/MWh]; not given: "
+        "they keep what their policies command",
     )
 
     @model_validator(mode="after")
@@ -90,13 +110,23 @@ class Settings(OverMessages):
             raise ValueError("over_messages needs form: consensus: in the exchange form everybody knows the imbalance")
         if self.over_messages and "rounds_per_tick" in self.changed and self.rounds_per_tick != 1:
             raise ValueError("over_messages means one iteration in a tick: leave rounds_per_tick out")
+        if self.pcc_limit_mw is not None and not self.has_tie:
+            raise ValueError(
+                "pcc_limit_mw limits the exchange with the utility: leave utility: false and target_mw out"
+            )
         return self
+
+    @property
+    def has_tie(self) -> bool:
+        """Whether the utility takes part."""
+        return self.utility and self.target_mw is None
 
 
 class Penalty(NamedTuple):
     """Penalty [$/MWh per MW], iterations in a tick, form (1 consensus), target [MW] and whether it is given.
 
-    Whether prices take their time, the length of a tick [s] and the distribution of delays concern `over_messages`.
+    Then whether the utility takes part. Whether prices take their time, the length of a tick [s] and the distribution
+    of delays concern `over_messages`.
     """
 
     rho: float
@@ -104,6 +134,7 @@ class Penalty(NamedTuple):
     consensus: float
     target_mw: float
     has_target: float
+    has_tie: float
     late: float
     dt_s: float
     distribution: float
@@ -115,7 +146,7 @@ class Agreement(NamedTuple):
     Attributes
     ----------
     power_mw
-        Power of each unit [MW].
+        Power of each unit, and of the tie behind them [MW].
     price_per_mwh, dual_mw
         Price of each node, members before units [$/MWh], and what holds it to its neighbours' [MW].
     load_mw
@@ -139,12 +170,12 @@ class Agreement(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Costs and limits of the nodes, members before units, and their links.
+    """Costs and limits of the nodes, members before units before the tie, and their links.
 
     Attributes
     ----------
     cost_per_mwh, slope_per_mw2h
-        Marginal cost at zero power and its rise [$/MWh per MW]; nodes of members have neither.
+        Marginal cost at zero power and its rise [$/MWh per MW]; nodes of members and the tie have neither.
     low_mw, high_mw
         Limits [MW]; zero for nodes of members.
     degree
@@ -157,6 +188,8 @@ class Tables(NamedTuple):
         Member of each unit.
     unit_place
         Place of each unit among all that inject.
+    keeps
+        1 for each unit that keeps what its policy commands.
     ago, link_of_number, number_of_number
         Places in the queue of the links among members, see :class:`~powergrid.agents.protocols._links.Tables`.
     loss, low_s, span_s
@@ -173,6 +206,7 @@ class Tables(NamedTuple):
     reverse: np.ndarray
     unit_member: np.ndarray
     unit_place: np.ndarray
+    keeps: np.ndarray
     ago: np.ndarray
     link_of_number: np.ndarray
     number_of_number: np.ndarray
@@ -182,17 +216,51 @@ class Tables(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """Price of each member [$/MWh], and what all units inject beyond what is needed [MW]."""
+    """Price of each member [$/MWh], and what units and tie give beyond what is needed [MW]."""
 
     admm_price: Array
     admm_residual: Array
 
 
+class Curves(NamedTuple):
+    """What nodes ask for and can give in this tick, ``(*batch, nodes)``.
+
+    Attributes
+    ----------
+    above_per_mwh, below_per_mwh
+        Marginal cost at zero power on the way up and on the way down [$/MWh]: the two prices of the tie.
+    slope_per_mw2h
+        Its rise [$/MWh per MW].
+    low_mw, high_mw
+        Limits [MW].
+    """
+
+    above_per_mwh: Array
+    below_per_mwh: Array
+    slope_per_mw2h: Array
+    low_mw: Array
+    high_mw: Array
+
+
+def nearest(xp: Namespace, curves: Curves, pull_per_mwh: Array, weight: Any) -> Array:
+    """Power at which the marginal cost and the pull of a quadratic penalty are equal, within the limits [MW].
+
+    Parameters
+    ----------
+    pull_per_mwh
+        What the price and the penalty offer at zero power [$/MWh].
+    weight
+        Rise of the penalty [$/MWh per MW].
+    """
+    rise = curves.slope_per_mw2h + weight
+    up = xp.maximum((pull_per_mwh - curves.above_per_mwh) / rise, 0.0)
+    down = xp.minimum((pull_per_mwh - curves.below_per_mwh) / rise, 0.0)
+    return xp.minimum(xp.maximum(up + down, curves.low_mw), curves.high_mw)
+
+
 def exchange(
     xp: Namespace,
-    here: Tables,
-    low: Array,
-    high: Array,
+    curves: Curves,
     rho: float,
     rounds: int,
     load_mw: Array,
@@ -203,27 +271,24 @@ def exchange(
 
     Parameters
     ----------
-    low, high
-        Limits of the units in this tick [MW], ``(*batch, units)``.
+    curves
+        Of the participants, ``(*batch, n)``.
     load_mw
-        What the units have to inject together [MW], ``(*batch, 1)``, within their limits.
+        What they have to give together [MW], ``(*batch, 1)``, within their limits.
     power_mw, price
-        Where to start: powers of the units [MW], ``(*batch, units)``, and the price [$/MWh], ``(*batch, 1)``.
+        Where to start: powers of the participants [MW], ``(*batch, n)``, and the price [$/MWh], ``(*batch, 1)``.
 
     Returns
     -------
     power_mw, price
         Likewise.
     """
-    units = power_mw.shape[-1]
-    first = len(here.cost_per_mwh) - units
-    cost, slope = here.cost_per_mwh[first:], here.slope_per_mw2h[first:]
+    count = power_mw.shape[-1]
     power, price = 1.0 * power_mw, 1.0 * price
-    imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / units
+    imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / count
     for _ in range(rounds):
-        wanted = (price - cost + rho * (power - imbalance)) / (slope + rho)
-        power = xp.minimum(xp.maximum(wanted, low), high)
-        imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / units
+        power = nearest(xp, curves, price + rho * (power - imbalance), rho)
+        imbalance = (xp.sum(power, axis=-1, keepdims=True) - load_mw) / count
         price = price - rho * imbalance
     return power, price
 
@@ -231,8 +296,7 @@ def exchange(
 def consensus(
     xp: Namespace,
     here: Tables,
-    low: Array,
-    high: Array,
+    curves: Curves,
     rho: float,
     rounds: int,
     load_mw: Array,
@@ -243,8 +307,8 @@ def consensus(
 
     Parameters
     ----------
-    low, high
-        Limits of the nodes in this tick [MW], ``(*batch, nodes)``; zero for those of members.
+    curves
+        Of the nodes; those of members have limits of zero.
     load_mw
         Load at the nodes [MW], ``(*batch, nodes)``.
     price, dual_mw
@@ -263,21 +327,20 @@ def consensus(
         heard = sum_into(xp, xp.take(price, here.sender, axis=-1), here.receiver, nodes)
         dual = dual + link * (here.degree * price - heard)
         middle = 0.5 * (price + heard / here.degree)
-        wanted = (middle - here.cost_per_mwh + (load_mw - dual) / weight) / (here.slope_per_mw2h + 1.0 / weight)
-        power = xp.minimum(xp.maximum(wanted, low), high)
+        power = nearest(xp, curves, middle + (load_mw - dual) / weight, 1.0 / weight)
         price = middle - (power - load_mw + dual) / weight
     return power, price, dual
 
 
 def consensus_over_links(
-    xp: Namespace, ctx: Context, state: Agreement, low: Array, high: Array, load_mw: Array
+    xp: Namespace, ctx: Context, state: Agreement, curves: Curves, load_mw: Array
 ) -> tuple[Agreement, Array]:
     """One iteration over links that are late and lose what is sent.
 
     Parameters
     ----------
-    low, high
-        Limits of the nodes in this tick [MW], ``(*batch, nodes)``; zero for those of members.
+    curves
+        Of the nodes; those of members have limits of zero.
     load_mw
         Load at the nodes [MW], ``(*batch, nodes)``.
 
@@ -290,8 +353,7 @@ def consensus_over_links(
     weight = 1.0 / ctx.params.rho
     held = sum_into(xp, state.link_mw, here.receiver, nodes) + load_mw
     own = weight * here.degree
-    wanted = (held / own - here.cost_per_mwh) / (here.slope_per_mw2h + 1.0 / own)
-    power = xp.minimum(xp.maximum(wanted, low), high)
+    power = nearest(xp, curves, held / own, 1.0 / own)
     price = (held - power) / own
     sent = 2.0 * weight * xp.take(price, here.sender, axis=-1) - xp.take(state.link_mw, here.reverse, axis=-1)
     queue = Queue(state.payload, state.arrives, state.sent_at, state.shown, state.delivered)
@@ -307,9 +369,16 @@ def consensus_over_links(
 
 @register_protocol("admm")
 class CooperativeDispatch(HorizontalProtocol):
-    """Members' units cover the members' own load at the least cost, without showing their costs to anybody.
+    """Members' units and the utility cover the members' own load at the least cost; no unit shows its cost to anybody.
 
-    The protocol commands the active power of all units of its members (``p_mw``). The load is what the members' meters
+    The protocol commands the active power (``p_mw``) of the units of its members that burn fuel. Others, such as
+    batteries and vehicles, keep what their policies command, for what they hold is worth more or less in other ticks;
+    with `other_cost_per_mwh` they are dispatched at this cost. The utility takes part at the mean tariff of the
+    members' meters in this tick. The optimum is that of one bill: where each member pays its own, what one sells and
+    another buys costs the difference between the prices, so let a protocol such as ``mid_market`` pool the bills. With
+    `target_mw`, or `utility` false, as in an island, units cover what they can whatever the utility charges.
+
+    The load is what the members' meters
     showed in the last tick, less what the units were commanded to inject: power that a unit could not deliver, such as
     that of an empty battery, is spread over all of them in the next tick. What lies beyond the limits of all units
     together is left to the utility. Units are taken as they are committed, and those out of service give nothing;
@@ -320,6 +389,7 @@ class CooperativeDispatch(HorizontalProtocol):
 
     Settings, Params, State = Settings, Penalty, Agreement
     linked = True
+    one_bill = True
     needs_connected = True
     compared = ({"form": "exchange"}, {"form": "consensus"})
 
@@ -341,7 +411,7 @@ class CooperativeDispatch(HorizontalProtocol):
         target = 0.0 if given.target_mw is None else given.target_mw
         numbers = self._rho, float(given.rounds_per_tick), float(given.form == "consensus"), target
         timing = float(self.noisy), self._dt_s, self._links.distribution
-        return Penalty(*numbers, float(given.target_mw is not None), *timing)
+        return Penalty(*numbers, float(given.target_mw is not None), float(given.has_tie), *timing)
 
     def entries(self, members: Members) -> Added:
         """Price and residual; the units' power is governed."""
@@ -356,10 +426,12 @@ class CooperativeDispatch(HorizontalProtocol):
         self._dt_s = members.dt_h * 3600.0
         tables = self._tables(members, units, exchanged)
         first = len(members)
-        slope, span = tables.slope_per_mw2h[first:], (tables.high_mw - tables.low_mw)[first:]
+        own = slice(first, first + len(units))
+        slope, span = tables.slope_per_mw2h[own], (tables.high_mw - tables.low_mw)[own]
         rises = np.maximum(slope, _LEAST_RISE_PER_MWH / np.maximum(span, 1e-6))
         self._rho = self.settings.rho or 2.0 * float(np.exp(np.log(rises).mean()))
-        nodes, most = first + len(units), float(np.abs([tables.low_mw, tables.high_mw]).sum())
+        nodes, most = len(tables.cost_per_mwh), float(np.abs([tables.low_mw[own], tables.high_mw[own]]).sum())
+        givers = nodes - first
         queue = [len(tables.ago)] * 2 + [len(tables.loss)] * 2  # a number for each link
         return Added(
             channels=(
@@ -368,10 +440,10 @@ class CooperativeDispatch(HorizontalProtocol):
             ),
             governs=("p_mw",),
             tables=tables,
-            widths=(len(units), nodes, nodes, first, len(tables.sender) if self.noisy else 0, *queue, 1),
+            widths=(givers, nodes, nodes, first, len(tables.sender) if self.noisy else 0, *queue, 1),
             draws=self._links.draws * len(tables.loss) if self.noisy else None,
-            # each meter's load; in each round one to and one from each unit (exchange), or one over each directed link
-            messages=first + self.settings.rounds_per_tick * (2 * len(units) if exchanged else len(tables.sender)),
+            # each meter's load; in each round one to and one from each participant, or one over each directed link
+            messages=first + self.settings.rounds_per_tick * (2 * givers if exchanged else len(tables.sender)),
             carries=self._ends(members),
         )
 
@@ -389,10 +461,13 @@ class CooperativeDispatch(HorizontalProtocol):
     def _tables(self, members: Members, units: list[Unit], exchanged: bool) -> Tables:
         """Costs, limits and links of the nodes."""
         first = len(members)
-        of = np.array([k for k, member in enumerate(members) for _ in member.units], dtype=int)
-        other = self.settings.other_cost_per_mwh
-        costs = [unit.cost_per_mwh if unit.burns_fuel else other for unit in units]
-        above, unit = np.zeros(first), first + np.arange(len(units))
+        given, none = self.settings, np.zeros(int(self.settings.has_tie))
+        tie_mw = none + (_ANY_MW if given.pcc_limit_mw is None else given.pcc_limit_mw)
+        unit_of = np.array([k for k, member in enumerate(members) for _ in member.units], dtype=int)
+        of = np.concatenate([unit_of, none.astype(int)])
+        costs = [unit.cost_per_mwh if unit.burns_fuel else given.other_cost_per_mwh or 0.0 for unit in units]
+        keeps = [float(given.other_cost_per_mwh is None and not unit.burns_fuel) for unit in units]
+        above, unit = np.zeros(first), first + np.arange(len(of))
         among = np.zeros((0, 2), int) if exchanged else members.graph.links
         down, up = np.stack([of, unit], axis=1), np.stack([unit, of], axis=1)
         links = np.concatenate([among, down, up])
@@ -401,16 +476,17 @@ class CooperativeDispatch(HorizontalProtocol):
         number, delays = np.arange(len(late)), delays_between(self._links, late)
         queue = tables_of(delays, self._dt_s, number, number[None])
         return Tables(
-            cost_per_mwh=np.concatenate([above, costs]),
-            slope_per_mw2h=np.concatenate([above, [unit.slope_per_mw2h for unit in units]]),
-            low_mw=np.concatenate([above, [unit.p_low_mw for unit in units]]),
-            high_mw=np.concatenate([above, [unit.p_high_mw for unit in units]]),
-            degree=np.bincount(links[:, 1], minlength=first + len(units)).astype(float),
+            cost_per_mwh=np.concatenate([above, costs, none]),
+            slope_per_mw2h=np.concatenate([above, [unit.slope_per_mw2h for unit in units], none]),
+            low_mw=np.concatenate([above, [unit.p_low_mw for unit in units], -tie_mw]),
+            high_mw=np.concatenate([above, [unit.p_high_mw for unit in units], tie_mw]),
+            degree=np.bincount(links[:, 1], minlength=first + len(of)).astype(float),
             sender=links[:, 0],
             receiver=links[:, 1],
             reverse=np.array([at[receiver, sender] for sender, receiver in links.tolist()], dtype=int),
-            unit_member=of,
+            unit_member=unit_of,
             unit_place=_places(members),
+            keeps=np.array(keeps),
             **{name: getattr(queue, name) for name in Tables._fields if hasattr(queue, name) and name != "sender"},
         )
 
@@ -418,11 +494,11 @@ class CooperativeDispatch(HorizontalProtocol):
     def before(xp: Namespace, ctx: Context, state: Agreement, orders: Any) -> tuple[Agreement, Sent, Array]:
         """Iterate from where the last tick ended, and command the powers that result."""
         here, given, members = ctx.tables, ctx.params, state.load_mw.shape[-1]
+        curves = _curves(xp, ctx, members)
+        low, high, units = curves.low_mw[..., members:], curves.high_mw[..., members:], len(here.unit_member)
         load = xp.sum(state.load_mw, axis=-1, keepdims=True)
         if given.has_target > 0.0:
             load = 0.0 * load + given.target_mw
-        works = xp.take(ctx.works, here.unit_place, axis=-1)
-        low, high = here.low_mw[members:] * works, here.high_mw[members:] * works
         needed = xp.maximum(load, xp.sum(low, axis=-1, keepdims=True))
         needed = xp.minimum(needed, xp.sum(high, axis=-1, keepdims=True))
         rounds, dual, kept = int(given.rounds_per_tick), 1.0 * state.dual_mw, state
@@ -430,31 +506,55 @@ class CooperativeDispatch(HorizontalProtocol):
             # what the utility covers, or the target, changes the load of all members alike
             own = state.load_mw + (needed - xp.sum(state.load_mw, axis=-1, keepdims=True)) / members
             own = xp.concatenate((own, 0.0 * state.power_mw), axis=-1)
-            low = xp.concatenate((0.0 * state.load_mw, low), axis=-1)
-            high = xp.concatenate((0.0 * state.load_mw, high), axis=-1)
             if given.late > 0.0:
-                kept, power = consensus_over_links(xp, ctx, state, low, high, own)
+                kept, power = consensus_over_links(xp, ctx, state, curves, own)
                 price = 1.0 * kept.price_per_mwh
             else:
-                power, price, dual = consensus(xp, here, low, high, given.rho, rounds, own, state.price_per_mwh, dual)
+                power, price, dual = consensus(xp, here, curves, given.rho, rounds, own, state.price_per_mwh, dual)
             power = power[..., members:]
         else:
             start = state.price_per_mwh[..., :1]
-            power, common = exchange(xp, here, low, high, given.rho, rounds, needed, state.power_mw, start)
+            above, below = curves.above_per_mwh[..., members:], curves.below_per_mwh[..., members:]
+            givers = Curves(above, below, curves.slope_per_mw2h[..., members:], low, high)
+            power, common = exchange(xp, givers, given.rho, rounds, needed, state.power_mw, start)
             price = common + 0.0 * state.price_per_mwh
         residual = xp.sum(power, axis=-1, keepdims=True) - needed
         sent = Sent(price[..., :members], residual + 0.0 * state.load_mw)
         agreed = Agreement(power, price, dual, state.load_mw, kept.link_mw,
                            kept.payload, kept.arrives, kept.sent_at, kept.shown, kept.delivered)  # fmt: skip
-        return agreed, sent, power
+        return agreed, sent, power[..., :units]
 
     @staticmethod
     def after(
         xp: Namespace, ctx: Context, state: Agreement, metered_mwh: Array
     ) -> tuple[Agreement, tuple[()], tuple[()], tuple[()]]:
         """Own load of each member: what was metered, and what its units were to inject."""
-        own = sum_into(xp, state.power_mw, ctx.tables.unit_member, metered_mwh.shape[-1])
+        of = ctx.tables.unit_member
+        own = sum_into(xp, state.power_mw[..., : len(of)], of, metered_mwh.shape[-1])
         return state._replace(load_mw=metered_mwh / ctx.dt_h + own), (), (), ()
+
+
+def _curves(xp: Namespace, ctx: Context, members: int) -> Curves:
+    """What the nodes ask for and can give: units in service, those that keep their command, and the tie's tariff."""
+    here, works = ctx.tables, xp.take(ctx.works, ctx.tables.unit_place, axis=-1)
+    units = len(here.unit_member)
+    end, none = members + units, 0.0 * works
+    kept, keeps = ctx.governed * works, here.keeps > 0.0
+    low = xp.where(keeps, kept, here.low_mw[members:end] * works)
+    high = xp.where(keeps, kept, here.high_mw[members:end] * works)
+    nodes = 0.0 * ctx.retail_per_mwh
+    above = below = xp.concatenate((nodes, none + here.cost_per_mwh[members:end]), axis=-1)
+    slope = xp.concatenate((nodes, none + here.slope_per_mw2h[members:end]), axis=-1)
+    low, high = xp.concatenate((nodes, low), axis=-1), xp.concatenate((nodes, high), axis=-1)
+    if ctx.params.has_tie > 0.0:
+        retail = xp.sum(ctx.retail_per_mwh, axis=-1, keepdims=True) / members
+        feed_in = xp.sum(ctx.feed_in_per_mwh, axis=-1, keepdims=True) / members
+        zero = 0.0 * retail
+        above, below = xp.concatenate((above, retail), axis=-1), xp.concatenate((below, feed_in), axis=-1)
+        slope = xp.concatenate((slope, zero), axis=-1)
+        low = xp.concatenate((low, zero + here.low_mw[end:]), axis=-1)
+        high = xp.concatenate((high, zero + here.high_mw[end:]), axis=-1)
+    return Curves(above, below, slope, low, high)
 
 
 def _places(members: Members) -> np.ndarray:

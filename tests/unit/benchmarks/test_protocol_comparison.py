@@ -82,7 +82,8 @@ def test_messages_by_hand(found):
         "centralized": 8 + 4 + 2 * 2,  # with the pool's
         "price_signal": 2 * 4,  # one to each unit
         "price_signal, plan": 2 * (4 + 4),  # with the readings
-        "admm rounds_per_tick=5": 2 + 5 * 2 * 4,  # the members' loads; to and from each of four units in each round
+        # the members' loads; to and from each of four units and the utility in each round; with the pool's
+        "admm rounds_per_tick=5": 2 + 5 * 2 * (4 + 1) + 2 * 2,
     }
     assert {played.name: played.messages for played in found.played} == pytest.approx(
         {name: 96 * count for name, count in per_tick.items()}
@@ -93,7 +94,7 @@ def test_links_carry_messages_in_every_round():
     community = Community.of(SHORT)
     rows, _ = arrangements(community, ("admm:form=consensus,rounds_per_tick=3", "consensus:value=power,loss=0.1"))
     layers = [powergrid.make(row.resolved, backend="numpy").world.layout.coordination.layers[0] for row in rows[1:]]
-    assert [layer.messages for layer in layers] == [2 + 3 * (2 + 2 * 4), 10 * 2]
+    assert [layer.messages for layer in layers] == [2 + 3 * (2 + 2 * (4 + 1)), 10 * 2]
 
 
 def test_table_fits_80_columns_and_files_hold_the_same(found, tmp_path):
