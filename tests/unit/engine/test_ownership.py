@@ -57,12 +57,12 @@ def test_price_signal_parent_and_learned_children_all_act():
     assert "operator_1.signal_price [$/MWh]" in env.observation_labels("ess_1")
 
 
-def test_children_follow_the_parents_price_instead_of_the_tariff():
+def test_children_follow_the_parents_price_with_the_retail_part_on_top():
     env = small_worlds.make(
         own(DG, policy="rule_based"), METER, operator(protocol="price_signal", sub_agents=["dg_1", "grid_1"])
     )
-    low, high = -1.0 + 2.0 * 40.0 / 200.0, -1.0 + 2.0 * 65.0 / 200.0  # 40 and 65 $/MWh
-    for price, produced in ((low, 0.0), (high, (65.0 - 45.0) / 80.0)):
+    low, high = -1.0, -1.0 + 2.0 * 20.0 / 200.0  # 0 and 20 $/MWh, to which the retail price adds 45
+    for price, produced in ((low, 0.0), (high, (20.0 + 45.0 - 45.0) / 80.0)):
         env.reset(seed=1, options={"day": 40})
         env.step({"operator_1": np.array([price])})
         assert float(env.output.p_mw[0]) == pytest.approx(produced, abs=1e-9)
