@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from powergrid.config.agent_entries import AgentEntry
-from powergrid.config.check_protocols import DEFAULT_TICKS, check_members, check_topology, tick_s
+from powergrid.config.check_protocols import DEFAULT_TICKS, check_members, check_topology, names_of, tick_s
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, number, quoted, section, text, whole
 from powergrid.plugins.registries import PROTOCOLS
@@ -104,7 +104,7 @@ def check_messages(findings: Findings, data: dict[str, Any], agents: list[AgentE
 
 def _free(written: Mapping[str, Any]) -> Carrier:
     """Messages whose numbers agents choose; without a list of members all that learn send and receive."""
-    members = _names(written.get("members")) or None
+    members = names_of(written.get("members")) or None
     return Carrier("messages", ("messages",), members, members, written.get("topology", "full"), True)
 
 
@@ -118,11 +118,11 @@ def _protocols(data: dict[str, Any], agents: list[AgentEntry]) -> list[Carrier]:
             own, place = {"type": short["protocol"], "params": short.get("params")}, ("coordination",)
         name = text(own.get("type") if isinstance(own, dict) else own)
         if name not in (None, "none"):
-            below = _names(agent.raw.get("sub_agents"))
+            below = names_of(agent.raw.get("sub_agents"))
             found.append(Carrier(str(name), place, [str(agent.id)], below, "parent", _travels(own)))
     for i, written in entries(data.get("protocols")):
         if _kind(written.get("type")) != "learning":
-            members = _names(written.get("members")) or [str(agent.id) for agent in coordinators]
+            members = names_of(written.get("members")) or [str(agent.id) for agent in coordinators]
             topology, name = written.get("topology", "full"), str(written.get("type"))
             found.append(Carrier(name, ("protocols", i), members, members, topology, _travels(written)))
     if isinstance(short, dict) and _kind(short.get("protocol")) == "horizontal":
@@ -139,10 +139,6 @@ def _travels(written: Any) -> bool:
 def _kind(name: Any) -> str:
     known = text(name)
     return PROTOCOLS.get(known).kind if known is not None and known in PROTOCOLS else ""
-
-
-def _names(listed: Any) -> list[str]:
-    return [name for name in map(text, listed) if name is not None] if isinstance(listed, list) else []
 
 
 def _check_link(

@@ -120,8 +120,7 @@ def _check_coordination(findings: Findings, data: dict[str, Any], coordinators: 
 
 def check_topology(findings: Findings, path: Keys, written: dict[str, Any], ids: list[str]) -> None:
     """Note links with agents that take no part."""
-    members = [name for name in map(text, written.get("members") or ids) if name is not None]
-    topology = written.get("topology")
+    members, topology = names_of(written.get("members")) or ids, written.get("topology")
     for k, pair in enumerate(topology if isinstance(topology, list) else []):
         names = [text(name) for name in pair] if isinstance(pair, list) else []
         for j, name in enumerate(names):
@@ -132,15 +131,21 @@ def check_topology(findings: Findings, path: Keys, written: dict[str, Any], ids:
             findings.add((*path, "topology", k), f'"{names[0]}" is linked with itself', "name two members")
 
 
+def names_of(listed: Any) -> list[str]:
+    """Names on a list; none where it is no list, which the schema notes."""
+    return [name for name in map(text, listed) if name is not None] if isinstance(listed, list) else []
+
+
 def _unreached(written: dict[str, Any]) -> list[str]:
     """Members that the first one does not reach over a list of pairs."""
-    members, topology = written.get("members") or [], written.get("topology")
+    members, topology = names_of(written.get("members")), written.get("topology")
     if not isinstance(topology, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in topology):
         return []
     place = {name: k for k, name in enumerate(members)}
-    if not all(name in place for pair in topology for name in pair):
+    pairs = [[text(name) for name in pair] for pair in topology]
+    if not all(name in place for pair in pairs for name in pair):
         return []
-    graph = of_pairs(len(members), [(place[a], place[b]) for a, b in topology])
+    graph = of_pairs(len(members), [(place[str(a)], place[str(b)]) for a, b in pairs])
     return [members[k] for k in graph.unreached]
 
 

@@ -223,6 +223,14 @@ def test_a_link_that_carries_nothing_is_refused_with_its_place(name, link, wante
     assert wanted in str(caught.value)
 
 
+@pytest.mark.parametrize("members", [2.5, True, 5, "ess_1", {"ess_1": 1}])
+def test_members_that_are_no_list_are_refused_by_the_schema(members):
+    source = config("consensus", messages={"width": 1, "members": members})
+    source["protocols"][0].update(members=members, topology=[["ess_1", "dg_1"]])
+    with pytest.raises(ConfigError, match=r"a list"):
+        powergrid.load_config(source)
+
+
 def test_a_link_of_a_protocol_on_an_ideal_network_is_refused_with_what_puts_it_over_messages():
     source = config("price_signal", over=False, messages={"width": 1, "members": ["learner"]})
     source["messages"]["links"] = [{"sender": "op", "receiver": "dg_1", "delay": 900}]
