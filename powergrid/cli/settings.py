@@ -17,12 +17,12 @@ def parsed_settings(pairs: Iterable[str], options: Iterable[str]) -> dict[str, A
     pairs
         What was given.
     options
-        Names that the command has options of their own for.
+        Names that the command itself sets.
 
     Raises
     ------
     BadParameter
-        If one has no ``=``, is set twice, is no value, or has an option of its own.
+        If one has no ``=``, is set twice, is no value, or is set otherwise.
     """
     from powergrid.config.yaml_reader import read_yaml
     from powergrid.core.errors import ConfigError
@@ -36,7 +36,7 @@ def parsed_settings(pairs: Iterable[str], options: Iterable[str]) -> dict[str, A
         if name in found:
             raise _refused(f"{name} is set twice; leave one of them out")
         if name in options:
-            raise _refused(f"{name} has an option of its own: --{name.replace('_', '-')}")
+            raise _refused(f"{name} is set by the command itself, see powergrid train --help")
         try:
             document = read_yaml(text, "", Path())
         except ConfigError as error:

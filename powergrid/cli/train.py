@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from enum import StrEnum
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +13,16 @@ import typer
 
 from powergrid.cli.settings import parsed_settings, print_settings
 
-_OPTIONS = ("algo", "steps", "seed", "out", "resume", "init_from", "freeze")
 _MOST_DEVICES = 8
 """Parts that a CPU is divided into for JAX; more would leave each with too few environments."""
+
+
+class Log(StrEnum):
+    """Loggers of the learning curve."""
+
+    csv = "csv"
+    wandb = "wandb"
+    mlflow = "mlflow"
 
 
 def train_command(
@@ -50,6 +60,17 @@ def train_command(
         list[str] | None,
         typer.Option(metavar="NAME", help="A group or an agent that acts and does not learn; may be repeated."),
     ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="UPDATES",
+            help="Evaluate on the validation days every so many updates, and keep the best checkpoint, best.npz.",
+        ),
+    ] = None,
+    log: Annotated[
+        list[Log] | None, typer.Option(help="Where else the learning curve goes, beside TensorBoard; may be repeated.")
+    ] = None,
     help_algo: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="List the hyperparameters of an algorithm with their meaning, and exit."),
@@ -67,6 +88,8 @@ def train_command(
 
     - `powergrid train my_microgrid.yaml --set learning_rate=3e-4 --set hidden=[128,128]`
 
+    - `powergrid train my_microgrid.yaml --evaluate-every 10 --log csv`
+
     - `powergrid train --help-algo mappo`
     """
     _prepare_jax()
@@ -78,11 +101,20 @@ def train_command(
     from powergrid.learn.train import train
 
     count = None if steps is None else _count(steps)
-    given = parsed_settings(settings or (), _OPTIONS if num_envs is None else (*_OPTIONS, "num_envs"))
+    others = {*signature(train).parameters} - ({"num_envs"} if num_envs is None else set())
+    given = parsed_settings(settings or (), others)
     options: dict[str, Any] = {"algo": algo, "steps": count, "num_envs": num_envs, "seed": seed, "out": out}
-    options |= {"init_from": init_from, "freeze": freeze or ()}
+    options |= {"init_from": init_from, "freeze": freeze or (), "callbacks": _callbacks(evaluate_every, log or ())}
     folder = train(source, **{**options, **given}, resume=resume, progress=True)
     typer.echo(f"run: {folder}")
+
+
+def _callbacks(evaluate_every: int | None, logs: Iterable[Log]) -> list[Any]:
+    from powergrid.learn.callbacks import CsvFile, Evaluate, MLflow, WandB
+
+    loggers: dict[Log, Any] = {Log.csv: CsvFile, Log.wandb: WandB, Log.mlflow: MLflow}
+    evaluations = [] if evaluate_every is None else [Evaluate(days="validation", every=evaluate_every, keep="best")]
+    return [*evaluations, *(loggers[log]() for log in dict.fromkeys(logs))]
 
 
 def _help(source: str | None, algorithm: str) -> None:

@@ -172,6 +172,7 @@ def test_steps_must_be_a_number(steps):
 
 def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
     import powergrid.learn.train
+    from powergrid.learn.callbacks import CsvFile
 
     seen = {}
 
@@ -181,10 +182,14 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
 
     monkeypatch.setattr(powergrid.learn.train, "train", train)
     arguments = ["--algo", "ippo", "--steps", "2e5", "--num-envs", "8", "--seed", "3", "--out", "runs/x", "--resume"]
+    arguments += ["--evaluate-every", "7", "--log", "csv"]
     arguments += ["--init-from", "runs/a", "--freeze", "ess_1", "--freeze", "ess_2"]
     settings = ["learning_rate=3e-4", "hidden=[32, 32]", "share_actors=false", "roll_out=jax"]
     result = run("train", "two_microgrids", *arguments, *(part for one in settings for part in ("--set", one)))
     assert result.exit_code == 0
+    evaluation, table = seen.pop("callbacks")
+    assert (evaluation.days, evaluation.every, evaluation.keep) == ("validation", 7, "best")
+    assert isinstance(table, CsvFile)
     assert seen == {
         "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
         "out": Path("runs/x"), "resume": True, "progress": True,
@@ -198,7 +203,8 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
     [
         (("--set", "learning_rate"), 2, "not of the form name=value"),
         (("--set", "clip=0.1", "--set", "clip=0.2"), 2, "clip is set twice"),
-        (("--set", "num_envs=4", "--num-envs", "8"), 2, "num_envs has an option of its own: --num-envs"),
+        (("--set", "num_envs=4", "--num-envs", "8"), 2, "num_envs is set by the command itself"),
+        (("--set", "source=a"), 2, "source is set by the command itself"),
         (("--set", "hidden=[64"), 2, "not valid YAML"),
         (("--set", "learning_rat=1e-3"), 1, 'learning_rat: unknown hyperparameter\n    did you mean "learning_rate"?'),
         (
