@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from powergrid.core.errors import ArgumentError
 from powergrid.core.files import unwritable, write_whole
 from powergrid.learn.callbacks.callback import Callback, Run
 from powergrid.learn.journal import RESUME
@@ -30,7 +31,9 @@ class CsvFile(Callback):
 
     def begin(self, run: Run) -> None:
         """Take up the file where the run continues."""
-        self._place, self._columns = self.path or run.folder / "metrics.csv", []
+        self._place, self._columns = self._file(run), []
+        if any(isinstance(one, CsvFile) and one is not self and one._file(run) == self._place for one in run.callbacks):
+            raise ArgumentError(f"two callbacks CsvFile write {self._place}; give one of them another path")
         rows = [row for row in self._read() if int(row["step"]) <= run.step] if run.step else []
         self._rewrite(rows)
 
@@ -47,6 +50,9 @@ class CsvFile(Callback):
                     csv.DictWriter(file, self._columns).writerow(row)
         except OSError as error:
             raise unwritable(self._place, error, RESUME) from error
+
+    def _file(self, run: Run) -> Path:
+        return self.path or run.folder / "metrics.csv"
 
     def _read(self) -> list[dict[str, str]]:
         if not self._place.exists():

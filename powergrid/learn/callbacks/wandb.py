@@ -39,8 +39,9 @@ class WandB(Callback):
             import wandb
         except ImportError:
             run.say("wandb is not installed: the learning curve goes to metrics.csv; pip install wandb changes that")
-            self._file = CsvFile()
-            self._file.begin(run)
+            if not any(isinstance(one, CsvFile) and one.path is None for one in run.callbacks):
+                self._file = CsvFile()
+                self._file.begin(run)
             return
         known = _known(run)
         given: dict[str, Any] = {
@@ -66,7 +67,7 @@ class WandB(Callback):
         """Send the row."""
         if self._file is not None:
             self._file.log(run, row)
-        else:
+        elif self._run is not None:
             self._run.log(dict(row), step=run.step)
 
     def end(self, run: Run) -> None:

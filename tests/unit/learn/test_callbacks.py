@@ -211,6 +211,14 @@ def test_weights_and_biases_without_login_or_package_falls_back_to_files(tmp_pat
     assert "wandb is not installed" in said[1]
     assert len(said) == 2
     assert (tmp_path / "metrics.csv").read_text().split() == ["step,entropy", "1,0.5"]
+    both = Run(tmp_path, {}, None, steps=1, callbacks=(CsvFile(), WandB()), say=said.append)
+    for one in both.callbacks:
+        one.begin(both)
+    for one in both.callbacks:
+        one.log(both, {"step": 1, "entropy": 0.25})
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step,entropy", "1,0.25"]
+    with pytest.raises(ArgumentError, match="two callbacks CsvFile write"):
+        CsvFile().begin(Run(tmp_path, {}, None, steps=1, callbacks=(CsvFile(tmp_path / "metrics.csv"),)))
 
 
 def test_mlflow_gets_settings_and_curve_and_a_resumed_run_continues_it(tmp_path, monkeypatch):
