@@ -189,8 +189,9 @@ class Channel(NamedTuple):
         ``volt_var_shift`` to what the volt-var curve of units asks for, over their rating [1].
         Empty for none. A member's own column holds for the member and for everybody below it.
     whole_tariff
-        Of a price: whether its receivers pay and earn just this. Otherwise it stands for the market price alone, and
-        what the tariff of their meters adds to that, or takes from it, goes on top.
+        Of a price: whether its receivers pay and earn just this, and those below them what is sent on. Otherwise it
+        stands for the market price alone, and what the tariff of their meters adds to that, or takes from it, goes on
+        top.
     at, suffixes
         Members that have a column each, where not all have one, and what follows the name of each column; a member
         may have several.

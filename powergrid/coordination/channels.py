@@ -61,11 +61,20 @@ class Replacements(NamedTuple):
 
     def heard_by(self, agent: Any) -> int:
         """Number of the column that holds for an agent, from the nearest above it; -1 for none."""
+        return next(iter(self._above(agent)), -1)
+
+    def replaces_tariff(self, agent: Any) -> bool:
+        """Whether an agent, or one above it, receives a price in place of a whole tariff: then there is none to add."""
+        return any(column in self.whole_tariff for column in self._above(agent))
+
+    def _above(self, agent: Any) -> list[int]:
+        """Numbers of the columns for an agent and for those above it, the nearest first."""
+        found = []
         for one in (agent, *agent.ancestors()):
             for columns in (self.sent, self.told) if one is not agent else (self.told,):
                 if one.id in columns:
-                    return columns[one.id]
-        return -1
+                    found.append(columns[one.id])
+        return found
 
 
 class Channels:

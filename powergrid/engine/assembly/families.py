@@ -236,4 +236,4 @@ def _price_columns(parts: Parts, agent: Any, prices: Replacements) -> tuple[int,
     if heard < 0:
         return market, market
     seen = int(parts.columns.width) + heard
-    return seen, seen if heard in prices.whole_tariff else market
+    return seen, seen if prices.replaces_tariff(agent) else market

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import powergrid
+from powergrid.coordination.channels import Replacements
 
 _UNITS = [
     {
@@ -73,3 +74,21 @@ def test_a_signal_shifts_what_energy_costs_and_earns(share):
     assert (output <= most + 1e-6).all()
     assert (output >= least - 1e-6).all()
     assert output.max() == pytest.approx(most, abs=1e-6)
+
+
+def test_below_a_price_in_place_of_the_tariff_nothing_is_added():
+    """A market's price reaches the members whole, and so does what they send on to their units."""
+
+    class One:
+        def __init__(self, id: str, above: tuple[One, ...] = ()):
+            self.id, self._above = id, above
+
+        def ancestors(self) -> tuple[One, ...]:
+            return self._above
+
+    operator = One("operator")
+    member = One("member", (operator,))
+    unit, other = One("unit", (member, operator)), One("other", (operator,))
+    prices = Replacements(sent={"member": 7}, told={"member": 3}, whole_tariff=frozenset({3}))
+    assert [prices.heard_by(one) for one in (unit, member, other)] == [7, 3, -1]
+    assert [prices.replaces_tariff(one) for one in (unit, member, other)] == [True, True, False]
