@@ -114,7 +114,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         method=method,
         tol_pu=tol_pu,
         mixings=mixings(learning, layout),
-        cost_limits=_cost_limits(config, layout.ledger.cost_names),
+        cost_limits=_cost_limits(config, layout),
     )
 
 
@@ -184,10 +184,10 @@ def _reward(config: EnvironmentConfig) -> RewardSettings:
     return RewardSettings(training.reward_scale, training.safety_scale, limit)
 
 
-def _cost_limits(config: EnvironmentConfig, names: Sequence[str]) -> dict[str, float]:
+def _cost_limits(config: EnvironmentConfig, layout: Layout) -> dict[str, float]:
     """Limits of constraints, which must be there; a constraint's own name stands for what is shared of it as well."""
     limits = config.training.cost_limits
-    names = [name for name in names if not name.startswith(SHARED)]
+    names = [name for name in layout.ledger.cost_names if not name.startswith(SHARED)]
     issues = [
         Issue(
             f"training.cost_limits.{name}",
@@ -197,6 +197,12 @@ def _cost_limits(config: EnvironmentConfig, names: Sequence[str]) -> dict[str, f
         for name, limit in limits.items()
         if name not in names
     ]
+    if limits and layout.ledger.objective is not None:
+        agents = ", ".join(agent.id for agent in config.agents if getattr(agent, "objective", "own") != "own")
+        message = (
+            f"limits hold for costs of an agent's own account; others enter the rewards of {agents or 'coordinators'}"
+        )
+        issues.append(Issue("training.cost_limits", message, "write objective: own at them, or leave the limits out"))
     if issues:
         raise ConfigError(issues)
     return dict(limits)

@@ -13,6 +13,7 @@ from toy_battery import ToyConfig
 
 import powergrid
 from powergrid.core.errors import ConfigError
+from powergrid.engine import formulas
 from powergrid.learn import checkpoint, policy
 from powergrid.learn.algorithms.cpo import cpo
 from powergrid.learn.algorithms.ppo_lagrangian import ppo_lagrangian
@@ -153,6 +154,9 @@ def test_limits_of_constraints_that_are_not_there_are_refused_by_name():
     assert first.path == "training.cost_limits.voltag"
     assert "voltage" in first.hint
     assert second.path == "training.cost_limits.shared_voltage"
+    limits = {"cost_limits": {"voltage": 1.0}}
+    with pytest.raises(ConfigError, match=r"(?s)training\.cost_limits.*operator_1.*objective: own"):
+        powergrid.make("ieee13_single", agents={"operator_1": {"objective": "all"}}, **limits)
     with pytest.raises(ConfigError, match=r"cost_limits\.voltage.*greater than or equal to 0"):
         powergrid.make("ieee13_single", cost_limits={"voltage": -1.0})
 
@@ -177,13 +181,18 @@ def test_limited_violations_leave_the_reward(ceiling):
     rng = np.random.default_rng(0)
     costs = rng.uniform(0.0, 1.0, (5, len(env.agents), len(env.constraint_names)))
     money = rng.uniform(-1.0, 1.0, costs.shape)
-    columns = Constraints(env).columns(np, settings.reward(np, money, costs), costs)
+    scales = settings.reward_scale, settings.safety_scale, settings.max_penalty
+
+    def rewards(costs):
+        return formulas.reward(np, money.sum(-1), costs.sum(-1), *scales)
+
+    columns = Constraints(env).columns(np, rewards(costs), costs)
     reward, limited = columns[:, : len(env.agents)], columns[:, len(env.agents) :]
     voltage = [k for k, name in enumerate(env.constraint_names) if name.endswith("voltage")]
     rest = costs.copy()
     rest[..., voltage] = 0.0
     np.testing.assert_allclose(limited, costs[..., voltage].sum(-1))
-    np.testing.assert_allclose(reward, settings.reward(np, money, rest))
+    np.testing.assert_allclose(reward, rewards(rest))
 
 
 def test_costs_are_measured_over_the_worst_episodes():
