@@ -205,6 +205,10 @@ class DeviceAgent(Agent):
     money_names: ClassVar[tuple[str, ...]] = ()
     """Names of the money columns [$] that `money` returns, in order."""
     violation_names: ClassVar[tuple[str, ...]] = ()
+    on_off: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Command` that choose between 0 and 1; derivatives by them are what 1 gives less what 0 gives."""
+    held: ClassVar[str] = ""
+    """Why no derivative passes from its command; empty where it does."""
 
     Settings: ClassVar[Any] = DeviceSettings
     Params: ClassVar[Any] = NoColumns

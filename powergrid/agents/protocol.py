@@ -379,6 +379,8 @@ class Protocol:
         Whether it matters who is linked with whom, and whether all must reach each other.
     in_islands
         Whether it acts in islands, among units that form their grids.
+    no_derivative
+        Why derivatives by what passes through it are refused on JAX; empty where they are carried.
     compared
         Parameters with which a comparison of protocols plays it, each on its own.
     one_bill
@@ -394,6 +396,7 @@ class Protocol:
     linked: ClassVar[bool] = False
     needs_connected: ClassVar[bool] = False
     in_islands: ClassVar[bool] = False
+    no_derivative: ClassVar[str] = ""
     compared: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     one_bill: ClassVar[bool] = False
     Settings: ClassVar[type[ProtocolSettings]] = ProtocolSettings

@@ -108,6 +108,7 @@ class Capacitor(DeviceAgent, from_module=True):
     """Switch of one of the network's shunts; `bus` names the shunt."""
 
     role = "cap"
+    held = "a bank is switched on or off: derivatives are those with the banks as they stand"
     ranges = {"on": (0.0, "manual")}
     reading_ranges = {"on": (0.0, 1.0)}
     default_policy = "rule_based"

@@ -369,6 +369,7 @@ class Generator(DeviceAgent, from_module=True):
     }
     reading_ranges = {"p_mw": (0.0, "p_max_mw"), "status": (0.0, 1.0), "wait_h": (0.0, "longest_wait_h")}
     money_names = ("fuel", "start")
+    on_off = ("commit",)
 
     def forming_mva(self) -> float:
         """Its rating, if it forms grids."""

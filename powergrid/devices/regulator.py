@@ -199,6 +199,7 @@ class Regulator(DeviceAgent, from_module=True):
     """
 
     role = "tap"
+    held = "a tap stands on whole steps: derivatives are those at the taps where its relay or command has brought it"
     ranges = {"move": ("-by_command", "by_command")}
     reading_ranges = {"tap": ("tap_min", "tap_max")}
     default_policy = "rule_based"

@@ -73,6 +73,7 @@ class Switch(DeviceAgent, from_module=True):
     """Opens and closes a branch, a switch or a line; `bus` names the branch."""
 
     role = "switch"
+    held = "a branch is open or closed: derivatives are those in the topology that holds"
     ranges = {"closed": (0.0, 1.0)}
     reading_ranges = {"closed": (0.0, 1.0)}
     default_policy = "learned"

@@ -18,6 +18,7 @@ import numpy as np
 
 from powergrid.agents.curves import Curve, active_slot, reactive_slot
 from powergrid.core.backend import Namespace, is_numpy, while_loop
+from powergrid.core.derivatives import solution
 from powergrid.core.types import Array, Flow, Injection, NodeLoad
 from powergrid.engine import schedule
 from powergrid.engine.tick import Tick
@@ -361,10 +362,16 @@ def at_rest(tick: Following, solve: Callable[[NodeLoad, Any], Flow], start: Any,
     base = Base(w, one * UNKNOWN_PU, zero, zero, w, zero, one, one)
     first = Round(None, Voltages(start.v_re, start.v_im), w, base, xp.ones(batch, dtype=bool), xp.asarray(ROUNDS))
     last = while_loop(xp, lambda now: (now.left > 0) & now.busy.any(), settle, first)
-    flow = last.flow
+    flow, w = last.flow, last.w
     if not is_numpy(xp):
-        flow = solve(tick.node_load(tick.deliver(last.w)[2]), last.start)
-    return flow._replace(converged=flow.converged & xp.logical_not(last.busy)), last.w
+
+        def residual(w: Array) -> Array:
+            v_pu = inverters.terminal(xp, solve(tick.node_load(tick.deliver(w)[2]), last.start).v_pu)
+            return xp.where(alive, v_pu, last.w) - w
+
+        w = solution(xp, last.w, residual)
+        flow = solve(tick.node_load(tick.deliver(w)[2]), last.start)
+    return flow._replace(converged=flow.converged & xp.logical_not(last.busy)), w
 
 
 def _chosen(xp: Namespace, which: Array, new: Sequence[Array], old: Sequence[Array]) -> list[Array]:

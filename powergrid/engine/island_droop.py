@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from powergrid.core.backend import Namespace, while_loop
+from powergrid.core.derivatives import without_derivative
 from powergrid.core.types import Array, Flow, Injection
 from powergrid.engine import schedule
 from powergrid.engine.islands import Islands
@@ -26,6 +27,10 @@ MOVED_MW = 1e-7
 SHORT_MW = 1e-6
 """Power that an island may lack without collapse [MW]; 64 units in the last place of 1 MW in float32."""
 _UNLIMITED = 1e9
+NO_DERIVATIVE = (
+    "the share that each forming unit takes of an island's load has no derivative here; leave out the units that form "
+    "grids, or the switches and outages that cut islands off"
+)
 
 
 class _Round(NamedTuple):
@@ -132,6 +137,9 @@ def carry(
         xp.asarray(ROUNDS),
     )
     last = while_loop(xp, lambda now: (now.left > 0) & now.busy.any(), settle, first)
+    shared = last.p_mw, last.q_mvar, last.drop
+    shared = without_derivative(xp, shared, (set_p, set_q, weight, low, high), NO_DERIVATIVE)
+    last = last._replace(p_mw=shared[0], q_mvar=shared[1], drop=shared[2])
     devices, delivered = _rerun(tick, islands, carried, devices, injections, last.p_mw, last.q_mvar)
     misses = xp.maximum(
         *(

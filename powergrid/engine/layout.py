@@ -190,6 +190,11 @@ class Family:
         whole = (self.base == self.price) & (self.price != market)
         return np.where(whole, self.price, self.retail), np.where(whole, self.price, self.feed_in)
 
+    def on_off(self, units: slice = slice(None)) -> tuple[str, ...]:
+        """Fields of the command that choose between off and on, and that somebody chooses for one of the `units`."""
+        fields = self.kernel.Command._fields
+        return tuple(name for name in self.kernel.on_off if self.free[units, fields.index(name)].any())
+
     @property
     def paid(self) -> np.ndarray:
         """Measurement that each meter charges for: what it reads less what meters behind it read, ``(n,)``."""

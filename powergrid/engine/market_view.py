@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from powergrid.agents.market import MarketView
 from powergrid.coordination.layers import Layer
-from powergrid.core.backend import Namespace, sum_into
+from powergrid.core.backend import Namespace, is_numpy, sum_into
+from powergrid.core.derivatives import without_derivative
 from powergrid.core.types import Array, Control, Injection
 from powergrid.engine import schedule
 from powergrid.engine.gather import SumTo, join
@@ -45,7 +50,7 @@ def market_view(tick: Tick, layer: Layer, physical: Array) -> MarketView | None:
     own_load = sum_into(xp, own_mw, np.where(behind, market.member_of_bus, members), members + 1)
     own_units = sum_into(xp, kept, np.where(stranger, members, market.member_of_unit), members + 1)
     return MarketView(
-        clear=market.clear,
+        clear=market.clear if is_numpy(xp) else partial(_cleared, market.clear, layer.protocol.no_derivative),
         load_mw=own_mw - market.generation_mw - _at_buses(xp, grid.inject, kept, buses),
         load_mvar=own_mvar - _at_buses(xp, grid.inject, now.q_mvar, buses),
         others_mw=xp.where(behind, 0.0, own_mw)
@@ -96,3 +101,8 @@ def _control(tick: Tick) -> Control:
     ratio = layout.families[layout.taps].kernel.ratio(tick.params.families[layout.taps], devices[layout.taps])
     ratio = ratio if layout.regulators.tap_of is None else ratio[..., layout.regulators.tap_of]
     return Control(tap_ratio=ratio, cap_on=cap_on)
+
+
+def _cleared(clear: Callable[..., Any], reason: str, xp: Namespace, **given: Any) -> Any:
+    """What is cleared, without a derivative."""
+    return without_derivative(xp, clear(xp, **given), given, reason)

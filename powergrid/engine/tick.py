@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from powergrid.core.backend import Namespace, root
+from powergrid.core.backend import Namespace, is_numpy, root
+from powergrid.core.derivatives import decided
 from powergrid.core.types import Array, Injection
 from powergrid.engine import schedule
 from powergrid.engine.layout import Layout, Params
@@ -51,7 +52,16 @@ class Tick(NamedTuple):
         xp, family, dt_h = self.xp, self.layout.families[i], self.layout.settings.dt_h
         exogenous = schedule.exogenous_of(family, self.now, self.v_pu)
         columns, before = self.params.families[i], self.state.devices[i]
-        stepped: tuple[Any, Injection] = family.kernel.step(xp, columns, before, command, exogenous, dt_h)
+
+        def step(command: Any) -> tuple[Any, Injection]:
+            after: tuple[Any, Injection] = family.kernel.step(xp, columns, before, command, exogenous, dt_h)
+            return after
+
+        stepped = step(command)
+        for name in () if is_numpy(xp) else family.on_off():
+            choice = getattr(command, name)
+            on, off = (step(command._replace(**{name: 0.0 * choice + end})) for end in (1.0, 0.0))
+            stepped = decided(xp, stepped, choice, on, off)
         failed = self.failed(i)
         if failed is None:
             return stepped

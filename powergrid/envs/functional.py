@@ -1,7 +1,8 @@
 """The functional environment: reset and step as pure functions on JAX, for training on any processor.
 
 Batches are native: keys with leading axes give environments with leading axes. ``jax.vmap`` works too, but the native
-batch is faster, since it skips resets while no episode ends.
+batch is faster, since it skips resets while no episode ends. ``jax.grad`` works through `step` and whole episodes;
+:attr:`FunctionalEnv.differentiable` says which devices and protocols carry derivatives.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from powergrid.core.types import Array
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
+from powergrid.envs.differentiable import differentiable
 from powergrid.worlds import python_agents
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.python_devices import refuse_on_jax
@@ -97,6 +99,7 @@ class FunctionalEnv:
         self.auto_reset = auto_reset
         self.days = chosen_days(world, days)
         layout = self._layout = world.layout
+        self.differentiable = differentiable(layout)
         self.agents = layout.actors
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self.cost_limits = dict(world.cost_limits)

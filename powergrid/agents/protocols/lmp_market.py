@@ -359,6 +359,10 @@ class LmpMarket(VerticalProtocol):
     counterparty = "parent"
     settles_bills = True
     settles_source = True
+    no_derivative = (
+        "what a linear program clears jumps from one of its corners to the next; trade by p2p_trading, or learn with "
+        "an algorithm that needs no derivative of the step"
+    )
     speakers = "members"
 
     def __init__(self, **params: Any):
