@@ -1,4 +1,4 @@
-"""Tables that ``network.power_flow()`` returns."""
+"""Tables that ``network.power_flow()`` and ``network.sensitivities()`` return."""
 
 from __future__ import annotations
 
@@ -65,3 +65,22 @@ class FlowResult:
             f"power flow {state}: source {self.slack.p_mw:.4f} MW, {self.slack.q_mvar:.4f} Mvar; "
             f"losses {1000 * self.losses_mw:.2f} kW; voltages {v.min():.4f} to {v.max():.4f} pu"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivities:
+    """How voltages and losses answer to one more MW or Mvar that is injected, around a solved flow.
+
+    Attributes
+    ----------
+    v_by_p, v_by_q
+        Changes of the voltages' magnitudes [pu/MW, pu/Mvar]: one row per bus or node, one column per bus or node where
+        power is injected.
+    loss_by_p, loss_by_q
+        Changes of the network's losses [MW/MW, MW/Mvar] by where power is injected.
+    """
+
+    v_by_p: pd.DataFrame
+    v_by_q: pd.DataFrame
+    loss_by_p: pd.Series
+    loss_by_q: pd.Series

@@ -16,7 +16,7 @@ from powergrid.plugins.registries import STUDIES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from powergrid.networks.flow_result import FlowResult
+    from powergrid.networks.flow_result import FlowResult, Sensitivities
 
 Own = TypeVar("Own", bound="Studied")
 
@@ -31,6 +31,14 @@ class Studied:
         ``"fixed"`` keeps their taps.
         """
         result: FlowResult = STUDIES.get("power_flow")(self, method, tol_pu, control)
+        return result
+
+    def sensitivities(self, tol_pu: float = 1e-10, control: str = "fixed") -> Sensitivities:
+        """How voltages and losses answer to power: see :func:`powergrid.studies.sensitivities.sensitivities`.
+
+        They hold around the flow with the network's own loads.
+        """
+        result: Sensitivities = STUDIES.get("sensitivities")(self, tol_pu, control)
         return result
 
     def settled(self: Own, *, gang: bool | None = None, method: str = "auto", tol_pu: float = 1e-8) -> Own:

@@ -1,7 +1,7 @@
 """Studies of a network for people: result tables, diagnosis, taps at rest, drawings.
 
-They stand on networks and the power flow; no step of a simulation needs them. ``power_flow``, ``settled`` and ``draw``
-are methods of a network, too. A study is imported when it is first used.
+They stand on networks and the power flow; no step of a simulation needs them. ``power_flow``, ``sensitivities``,
+``settled`` and ``draw`` are methods of a network, too. A study is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 _HOME = {
     "power_flow": "powergrid.studies.power_flow",
+    "sensitivities": "powergrid.studies.sensitivities",
     "settled": "powergrid.studies.settled",
     "draw": "powergrid.studies.drawing",
     "explain": "powergrid.studies.diagnosis",

@@ -121,7 +121,7 @@ def test_a_market_on_the_network_refuses_derivatives() -> None:
     source = case33bw(*units, {**operator, "protocol": {"type": "lmp_market"}})
     with jax_float64():
         played = Played(source, 1)
-        with pytest.raises(NotDifferentiableError, match="LmpMarket of .*linear program"):
+        with pytest.raises(NotDifferentiableError, match=r"LmpMarket of .*linear program"):
             played.env.differentiable.require()
         with pytest.raises(NotDifferentiableError, match="linear program"):
             played.slope()
