@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ _ISLAND: Mapping[str, Any] = {
 """An outage of four ticks leaves five buses to the batteries at the last of them."""
 _TICKS, _COUNT, _MEMBERS = 8, 4, 3
 _GAP = 1e-9
+_STEP, _SLOPE = 1e-5, 1e-4
+"""Step of central differences, and largest relative error of a derivative."""
 _LINKS: Mapping[str, Any] = {"delay": {"dist": "uniform", "mean": 3600, "std": 1200}, "loss": 0.2, "width": 0}
 _OWN_LINK: Mapping[str, Any] = {"delay": 7200, "loss": 0.5}
 """Delay and loss of one link among them."""
@@ -111,6 +114,7 @@ def check_protocol(name: str, **params: Any) -> None:
         world = _examine(name, agents, {**sections, "protocols": [{**given, "members": below}]})
     layout = world.layout
     _check_money(name, world)
+    _check_slopes(name, world)
     _claim(
         name, layout.coordination.layers or not protocol.speaks, "it has orders, and no environment with it has them"
     )
@@ -168,6 +172,48 @@ def _check_money(name: str, world: World) -> None:
         _, _, money, _ = layers.after(np, layer, own, now, physical, state.signals, metered_mwh)
         gap = max((abs(float(paid.sum())) for paid in money), default=0.0)
         _claim(name, gap <= _GAP, f"what members pay and what the counterparty receives differ by {gap:.3g} $")
+
+
+def _check_slopes(name: str, world: World) -> None:
+    """Derivatives of what members pay, by commands and metered energy: finite, and those of central differences."""
+    simulation = Simulation(world)
+    state = simulation.reset(random.key_from_seed(np, np.array(0)), np.array(0, np.int32)).state
+    layout, row = world.layout, simulation.exogenous(state).now
+    tick = tick_of(np, layout, simulation.params, state, row, simulation.noise_at(state.tick))
+    beside_source = layers.Frequency(np.zeros(0), np.zeros(0))
+    now = local_policies.now(tick)._replace(frequency=beside_source)
+    physical = layout.slots.physical(np.random.default_rng(1).uniform(-0.9, 0.9, state.slots.shape))
+    jax, jnp = jax_module(), jax_numpy()
+    for layer, own in zip(layout.coordination.layers, state.layers, strict=True):
+        if layer.protocol.no_derivative:
+            continue
+        given = np.concatenate([physical, np.linspace(-0.3, 0.4, layer.metered)])
+
+        def paid(xp: Any, given: Any, layer: Any = layer, own: Any = own, now: Any = now) -> Any:
+            chosen, metered_mwh = given[: len(physical)], given[len(physical) :]
+            told, signals, _ = layers.before(xp, layer, own, now, chosen, state.signals)
+            _, _, money, priced = layers.after(xp, layer, told, now, chosen, signals, metered_mwh)
+            parts = [xp.sum(part * np.arange(1.0, part.shape[-1] + 1.0)) for part in (*money, *priced)]
+            return sum(parts, start=0.0 * xp.sum(given))
+
+        with jax_float64():
+            on_jax = partial(jax.tree.map, jnp.asarray)
+            traced = partial(paid, jnp, own=on_jax(own), now=on_jax(now))
+            slopes = np.asarray(jax.jit(jax.grad(traced))(jnp.asarray(given)))
+        _claim(name, np.isfinite(slopes).all(), "a derivative of what members pay is not finite")
+        for k, slope in enumerate(slopes.tolist()):
+            step = np.zeros_like(given)
+            step[k] = _STEP * max(abs(given[k]), 1.0)
+            low, half_low, here, half_high, high = (
+                float(paid(np, given + share * step)) for share in (-1.0, -0.5, 0.0, 0.5, 1.0)
+            )
+            wide, near = (high - low) / (2.0 * step[k]), (half_high - half_low) / step[k]
+            size = max(abs(wide), 1.0)
+            smooth = (
+                abs(wide - near) < 0.1 * _SLOPE * size and abs(high + low - 2.0 * here) < 10.0 * _SLOPE * size * step[k]
+            )
+            sentence = f"the derivative {slope:.6g} of what members pay is not that of central differences, {wide:.6g}"
+            _claim(name, not smooth or abs(slope - wide) <= _SLOPE * size, sentence)
 
 
 def _row(part: Any) -> Any:

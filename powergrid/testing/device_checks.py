@@ -23,10 +23,15 @@ from powergrid.testing.trial import (
     run_batch,
     run_columns,
     run_floats,
+    tick_total,
 )
 
 TOLERANCE = 1e-9
 _STEPS = 33
+_STEP = 1e-5
+"""Step of central differences over the size of the value [1]."""
+_SLOPE = 1e-4
+"""Largest relative error of a derivative."""
 _SHAPE = (*BATCH, UNITS)
 
 
@@ -203,13 +208,47 @@ def check_settlement(trial: Trial, first: Any, ticks: list[Tick]) -> None:
 
 
 def check_gradients(trial: Trial, first: Any, ticks: list[Tick]) -> None:
-    """Derivatives exist at idle and at random commands, within the limits and beyond."""
+    """Derivatives exist at idle and at random commands, within the limits and beyond, and are those of the kernels.
+
+    At random commands they are compared with central differences where these are smooth: where the slopes to both sides
+    and over half the step agree. Idle units often stand exactly at a limit.
+    """
     idle = mapped(lambda value: np.full(_SHAPE, float(value)), trial.unit.idle())
     numbers = [number for number in range(1, TICKS, 5) if np.isfinite(np.array(trial.commands[number])).all()]
     states = [first, *(ticks[number - 1].state for number in numbers)]
     commands = [idle, *(trial.commands[number] for number in numbers)]
-    for by_state, by_command in gradients(trial, states, commands):
-        for derivative in (by_state, by_command):
+    params = columns_of(trial.params)
+    for state, command, found in zip(states, commands, gradients(trial, states, commands), strict=True):
+        for which, derivative in enumerate(found):
             for name, value in zip(derivative._fields, derivative, strict=True):
                 what = f"{type(derivative).__name__}.{name}"
                 trial.claim(np.isfinite(value), f"the derivative by {what} is not finite; is a square root at zero?")
+                if command is idle:
+                    continue
+                slope, smooth = _differences(trial, params, (state, command), which, name)
+                gap = np.where(smooth & np.isfinite(value), np.abs(value - slope), 0.0)
+                trial.claim(
+                    gap <= _SLOPE * np.maximum(np.abs(slope), 1.0),
+                    f"the derivative by {what} misses that of central differences by {gap.max():.3g}; is a value "
+                    "rounded on its way to the result?",
+                )
+
+
+def _differences(
+    trial: Trial, params: Any, given: tuple[Any, Any], which: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences of a tick's powers, money and state by one column, and where they are smooth."""
+    column = np.asarray(getattr(given[which], name), float)
+    step = _STEP * np.maximum(np.abs(column), 1.0)
+
+    def at(share: float) -> np.ndarray:
+        pair = list(given)
+        pair[which] = given[which]._replace(**{name: column + share * step})
+        found: np.ndarray = np.broadcast_to(tick_total(np, trial, pair[0], pair[1], params), _SHAPE)
+        return found
+
+    low, half_low, here, half_high, high = (at(share) for share in (-1.0, -0.5, 0.0, 0.5, 1.0))
+    wide, near = (high - low) / (2.0 * step), (half_high - half_low) / step
+    size = np.maximum(np.abs(wide), 1.0)
+    turns = np.abs((high - here) - (here - low)) / step
+    return wide, (np.abs(wide - near) < 0.1 * _SLOPE * size) & (turns < 10.0 * _SLOPE * size)

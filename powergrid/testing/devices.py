@@ -64,7 +64,7 @@ def check_device(cls_or_name: type[DeviceAgent] | str, **params: Any) -> None:
     - state and money stay finite, no violation is negative, and no marginal cost falls with power;
     - a reset is reproducible;
     - entries have names and units, and match the results of the kernels;
-    - derivatives are finite;
+    - derivatives are finite, and those of central differences to 1e-4 where these are smooth;
     - a failed unit has finite readings within their bounds and finite money;
     - `linear` describes the same unit.
 

@@ -285,20 +285,25 @@ def run_jax(trial: Trial) -> list[Tick]:
         return [jax.tree.map(np.asarray, tick) for tick in ticks]
 
 
+def tick_total(xp: Namespace, trial: Trial, state: Any, command: Any, params: Any) -> Array:
+    """Sum of a tick's powers, money and state, by unit."""
+    exogenous = mapped(xp.asarray, trial.exogenous[0])
+    after, injection = trial.kernels.step(xp, params, state, command, exogenous, DT_H)
+    money = trial.kernels.money(xp, params, after, injection, exogenous, DT_H)
+    return sum((*after, *injection, *money), start=0.0 * injection[0])
+
+
 def gradients(trial: Trial, states: Sequence[Any], commands: Sequence[Any]) -> list[Any]:
     """Derivatives of one tick's powers, money and state by the state and the command before it, on JAX."""
     jax, jnp = jax_module(), jax_numpy()
 
-    def total(state: Any, command: Any, params: Any, exogenous: Any) -> Array:
-        after, injection = trial.kernels.step(jnp, params, state, command, exogenous, DT_H)
-        money = trial.kernels.money(jnp, params, after, injection, exogenous, DT_H)
-        return sum((jnp.sum(column) for column in (*after, *injection, *money)), start=jnp.asarray(0.0))
+    def total(state: Any, command: Any, params: Any) -> Array:
+        return tick_total(jnp, trial, state, command, params).sum()
 
     with jax_float64():
         slope = jax.jit(jax.grad(total, argnums=(0, 1)))
         params = mapped(jnp.asarray, columns_of(trial.params))
-        pairs = zip(states, commands, strict=True)
-        found = [slope(state, command, params, trial.exogenous[0]) for state, command in pairs]
+        found = [slope(state, command, params) for state, command in zip(states, commands, strict=True)]
         return [jax.tree.map(np.asarray, pair) for pair in found]
 
 
