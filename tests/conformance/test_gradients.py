@@ -97,6 +97,7 @@ def test_commitment_has_the_slope_between_off_and_on() -> None:
         played = Played(case33bw({"id": "unit", "policy": "learned", **GENERATOR}), 1)
         assert played.env.differentiable.by_surrogate == {"unit": ("commit",)}
         assert played.env.differentiable.carried == ("unit", "unit.meter")
+        played.actions["unit"] = played.actions["unit"].at[0, 0, 1].set(0.5)  # on: without power the tariff has a kink
         on, off = (played.cost({"unit": played.actions["unit"].at[0, 0, 1].set(end)}) for end in (1.0, -1.0))
         slope = played.slope()["unit"]
         assert played.difference("unit", (0, 0, 1)) == 0.0
