@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.envs.single_agent.gymnasium_env import SingleAgentPowerGridEnv
 from powergrid.worlds.world import SHARED
 
@@ -22,6 +23,11 @@ class SixValueEnv(gym.Env):
     env
         What ``powergrid.make(..., api="gymnasium")`` gives.
 
+    Raises
+    ------
+    ConfigError
+        If the agent's objective holds the costs of others, which its infos do not show.
+
     Attributes
     ----------
     cost_limit
@@ -33,6 +39,9 @@ class SixValueEnv(gym.Env):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.metadata, self.render_mode = env.metadata, env.render_mode
         self._world = env.env.world
+        if self._world.layout.ledger.objective is not None:
+            message = "the agent's reward holds the costs of other accounts, which its step does not show apart"
+            raise ConfigError([Issue(f"agents.{env.agent}.objective", message, "write objective: own")])
         limits = self._world.cost_limits
         names = limits or [name.removeprefix(SHARED) for name in env.env.constraint_names]
         self._limited = self._world.limited(names)
