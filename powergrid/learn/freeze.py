@@ -59,7 +59,8 @@ class FrozenLearner:
     """A learner some of whose agents keep their policies: weights, spread and statistics of observations.
 
     They explore as in the run that trained them. None of their decisions counts as one to learn from, so that they add
-    nothing to the gradients of the others, and what an update would still change is put back.
+    nothing to the gradients of the others, and what an update would still change is put back. A learner without
+    roll-outs (apg) is only put back: there the frozen agents still count in the norm that gradients are scaled by.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def _fitting(part: str, key: str, there: Shapes, here: Shapes, arrays: Mapping[s
     if hidden[0] != hidden[1]:
         return f"its hidden layers are {hidden[0]}, those of this run {hidden[1]}: hidden={hidden[0]} fits"
     if len(there.get(f"actor/{group}/dense_0/kernel", ())) != len(here[f"actor/{group}/dense_0/kernel"]):
-        shared = len(there[f"actor/{group}/dense_0/kernel"]) == 2
+        shared = len(there.get(f"actor/{group}/dense_0/kernel", ())) == 2
         return f"its agents {'share an actor a group' if shared else 'have an actor each'}: share_actors={shared} fits"
     if not part:
         agents = [sum(map(len, groups.values())) for groups in (checkpoint.groups_of(arrays), env.groups)]
@@ -111,13 +111,8 @@ def _fitting(part: str, key: str, there: Shapes, here: Shapes, arrays: Mapping[s
             f"its critic sees {state[0]} numbers and values {agents[0]} agents, here {state[1]} and {agents[1]}: a run "
             "of the same algorithm and constraints on a configuration with these numbers fits"
         )
-    sizes = [
-        (
-            shapes[f"obs_norm/{group}/mean"][-1],
-            shapes[f"actor/{group}/log_std"][-1],
-        )
-        for shapes in (there, here)
-    ]
+    last = f"actor/{group}/dense_{len(hidden[0])}/bias"
+    sizes = [(shapes[f"obs_norm/{group}/mean"][-1], shapes[last][-1]) for shapes in (there, here)]
     count = len(checkpoint.groups_of(arrays)[group]), len(env.groups[group])
     return (
         f'group "{group}" has {count[0]} agents there, which observe {sizes[0][0]} numbers and set {sizes[0][1]}, here '

@@ -132,7 +132,7 @@ class AnalyticGradient:
 
     def init(self, seed: int, *, compile_ahead: bool = False) -> TrainState:
         """Fresh weights, and a batch of environments at their first observation."""
-        learner = self._fresh(seed)
+        learner = self.fresh(seed)
         lanes = self._begin(learner.key)
         state = jax.device_put(TrainState(*learner, *lanes), self._placed)
         if compile_ahead:
@@ -148,7 +148,8 @@ class AnalyticGradient:
         after, metrics = self._update(jax.device_put(state, self._placed))
         return jax.block_until_ready(after), metrics
 
-    def _fresh(self, seed: int) -> LearnerState:
+    def fresh(self, seed: int) -> LearnerState:
+        """What is learned, before anything is; weights depend on the seed."""
         env, settings = self.env, self.settings
         rng = np.random.default_rng(seed)
         actor = ByGroup.make(env.groups, lambda group: self._actor(rng, group))

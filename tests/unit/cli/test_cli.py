@@ -226,7 +226,7 @@ def test_wrong_hyperparameters_are_told_with_what_is_allowed(arguments, code, me
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", ["mappo", "ippo", "ppo_lagrangian", "cpo"])
+@pytest.mark.parametrize("name", ["mappo", "ippo", "ppo_lagrangian", "cpo", "apg"])
 def test_every_algorithm_lists_its_hyperparameters(name):
     from powergrid.plugins.algorithms import settings_model
     from powergrid.plugins.registries import ALGORITHMS
@@ -238,7 +238,7 @@ def test_every_algorithm_lists_its_hyperparameters(name):
     for setting, field in settings_model(name).model_fields.items():
         assert field.description.split()[0] in lines[setting]
     assert "whole number >= 1" in lines["num_envs"]
-    assert "128" in lines["num_envs"]
+    assert f" {settings_model(name)().num_envs} " in lines["num_envs"]
     assert "true or false" in lines["share_actors"]
     assert "number >= 0, <= 1" in lines["discount"]
     wrong = run("train", "--help-algo", "mapo")

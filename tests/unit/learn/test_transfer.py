@@ -103,6 +103,18 @@ def test_a_frozen_group_keeps_its_bits_and_the_others_learn(first, tmp_path):
         learn(run, freeze="big", resume=True)
 
 
+@pytest.mark.slow
+def test_apg_begins_with_another_run_and_freezes_too(tmp_path):
+    given = {"algo": "apg", "steps": 4 * 8 * 3, "progress": False, "num_envs": 4, "horizon": 8, "hidden": (8,)}
+    begun = powergrid.train(ToyBattery(GROUPS), out=tmp_path / "begun", **given)
+    run = powergrid.train(ToyBattery(GROUPS), out=tmp_path / "run", init_from=begun, freeze="small", **given)
+    assert_equal(weights(run, "actor/small", "obs_norm/small"), weights(begun, "actor/small", "obs_norm/small"))
+    now, before = weights(run, "actor/big"), weights(begun, "actor/big")
+    assert all(not np.array_equal(now[key], before[key]) for key in now)
+    with pytest.raises(ConfigError, match=r"(?s)dense_0/kernel has shape .* there, .*observe 4 numbers and set 1"):
+        powergrid.train(ToyBattery(GROUPS, extra=1), out=tmp_path / "other", init_from=begun, **given)
+
+
 def test_one_agent_of_a_group_keeps_its_bits_where_each_has_an_actor(own, tmp_path):
     run = learn(tmp_path / "run", init_from=own, freeze=["small_1"], share_actors=False)
     for key, before in weights(own, "actor/small", "obs_norm/small").items():
