@@ -169,7 +169,7 @@ def _check_limits(env: Any, learner: Any, algorithm: str) -> None:
     if limits and getattr(learner, "constraints", None) is None:
         warnings.warn(
             f'training.cost_limits ({", ".join(limits)}): algorithm "{algorithm}" prices violations and keeps '
-            "no limit; ppo_lagrangian and cpo keep them",
+            "no limit; ppo_lagrangian, cpo and apg keep them",
             stacklevel=3,
         )
 

@@ -14,6 +14,7 @@ from toy_battery import ToyConfig
 import powergrid
 from powergrid.core.errors import ConfigError
 from powergrid.engine import formulas
+from powergrid.envs import SixValueEnv
 from powergrid.learn import checkpoint, policy
 from powergrid.learn.algorithms.cpo import cpo
 from powergrid.learn.algorithms.ppo_lagrangian import ppo_lagrangian
@@ -143,7 +144,7 @@ def test_an_algorithm_without_a_limit_to_keep_is_refused():
 
 def test_an_algorithm_that_keeps_no_limit_says_so(tmp_path):
     small = {"num_envs": 4, "rollout": HOURS, "hidden": (8,), "out": tmp_path / "run", "progress": False}
-    with pytest.warns(UserWarning, match=r"cost_limits.*heat.*mappo.* prices violations.*ppo_lagrangian and cpo"):
+    with pytest.warns(UserWarning, match=r"cost_limits.*heat.*mappo.* prices violations.*ppo_lagrangian, cpo and apg"):
         train(ToyHeaters(), algo="mappo", steps=96, **small)
 
 
@@ -205,7 +206,7 @@ def test_costs_are_measured_over_the_worst_episodes():
 
 
 def test_six_values_hold_the_cost_apart_from_the_reward():
-    env = powergrid.envs.SixValueEnv(
+    env = SixValueEnv(
         powergrid.make("ieee34_microgrid", api="gymnasium", cost_limits={"voltage": 2.0}, safety_scale=2.0)
     )
     plain = powergrid.make("ieee34_microgrid", api="gymnasium", safety_scale=2.0)
