@@ -36,7 +36,7 @@ def test_markups_of_several_levels_add_up():
     env.reset(seed=0, options={"day": 200})
     actions = {agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.agents}
     market = float(env.global_state()["price_per_mwh:lz_north [$/MWh]"])
-    actions["iso"][0], actions["microgrid_1"][0] = 0.2, -0.4  # 10 up, 20 down
+    actions["iso"][0], actions["microgrid_1"][0] = 1.0 / 3.0, -2.0 / 3.0  # of 30: 10 up, 20 down
     env.step(actions)
     seen = env.global_state()
     assert seen["iso.signal_price [$/MWh]"] == pytest.approx(market + 10.0, abs=1e-3)
