@@ -6,13 +6,26 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from pydantic import Field
 
 from powergrid.core.backend import Namespace
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
-from powergrid.learn.learner import FunctionalEnv
+from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv
 from powergrid.learn.learner_state import Rollout
 from powergrid.worlds.world import SHARED
+
+
+class LimitSettings(AlgorithmSettings):
+    """How algorithms with limits measure the cost of an episode."""
+
+    worst_share: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="share of the episodes, the worst ones, whose mean cost is held at the limit; 1 holds the mean of "
+        "all, as a constrained Markov decision process has it",
+    )
 
 
 class Constraints:

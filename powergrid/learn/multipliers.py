@@ -20,25 +20,17 @@ import numpy as np
 from pydantic import Field
 
 from powergrid.core.types import Array
-from powergrid.learn.constraints import Constraints
-from powergrid.learn.learner import AlgorithmSettings
+from powergrid.learn.constraints import Constraints, LimitSettings
 
 _RANGE = 7.0  # the multiplier stays within a factor of e^7, about 1,100, of the configured price
 
 
-class ControllerSettings(AlgorithmSettings):
-    """Hyperparameters of the controller."""
+class ControllerSettings(LimitSettings):
+    """Hyperparameters of the controller, and of what it measures."""
 
     proportional: float = Field(0.5, ge=0, description="k_p: gain of a multiplier on the relative excess [1]")
     integral: float = Field(0.1, ge=0, description="k_i: gain on its sum over updates [1]")
     derivative: float = Field(0.5, ge=0, description="k_d: gain on its increase from one update to the next [1]")
-    worst_share: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="share of the episodes, the worst ones, whose mean cost is held at the limit; 1 holds the mean of "
-        "all, as a constrained Markov decision process has it",
-    )
 
 
 class Multipliers(NamedTuple):

@@ -27,7 +27,7 @@ from pydantic import Field
 from powergrid.core.types import Array
 from powergrid.learn import policy
 from powergrid.learn.algorithms import mappo
-from powergrid.learn.constraints import Constraints, worst_costs
+from powergrid.learn.constraints import Constraints, LimitSettings, worst_costs
 from powergrid.learn.critics import CentralCritic
 from powergrid.learn.federation import with_own_actors
 from powergrid.learn.groups import ByGroup
@@ -39,20 +39,13 @@ _SHORTER = 0.7  # factor from one trial of the line search to the next
 _TRIALS = 12
 
 
-class Settings(mappo.Settings):
+class Settings(mappo.Settings, LimitSettings):
     """Hyperparameters of CPO: those of MAPPO, whose epochs and learning rate are the critic's, and the trust region."""
 
     divergence: float = Field(0.01, gt=0, description="delta: largest mean KL divergence of an update [1]")
     damping: float = Field(0.1, ge=0, description="multiple of the identity added to the curvature [1]")
     conjugate_steps: int = Field(10, ge=1, description="iterations of the conjugate gradients")
     curvature_share: float = Field(0.25, gt=0, le=1, description="share of the environments that curvature is taken of")
-    worst_share: float = Field(
-        0.1,
-        gt=0,
-        le=1,
-        description="share of the episodes, the worst ones, whose mean cost is held at the limit; 1 holds the mean of "
-        "all, as a constrained Markov decision process has it",
-    )
 
 
 @register_algorithm("cpo")
