@@ -28,6 +28,7 @@ import optax
 from pydantic import Field
 
 from powergrid.core import random
+from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.learn import multipliers, policy
 from powergrid.learn.constraints import Constraints, worst_mean
@@ -101,7 +102,8 @@ class AnalyticGradient:
     Raises
     ------
     ConfigError
-        If JAX cannot step the environment: agents that decide in Python, or a power flow on the CPU only.
+        If JAX cannot step the environment (agents that decide in Python, a power flow on the CPU only), derivatives do
+        not pass through something in it, or an agent's reward holds accounts that other rewards hold as well.
 
     Attributes
     ----------
@@ -112,7 +114,7 @@ class AnalyticGradient:
     """
 
     def __init__(self, env: FunctionalEnv, steps: int, settings: Settings):
-        refuse_on_jax(env, "algorithm apg", "train with mappo, which needs no gradient of the step")
+        _require_gradients(env)
         self.env, self.settings = env, settings
         self.constraints = Constraints(env) if getattr(env, "cost_limits", None) else None
         self.columns = 1 + (len(self.constraints.names) if self.constraints else 0)
@@ -344,6 +346,22 @@ class AnalyticGradient:
         rows = jnp.minimum((draws * samples).astype(jnp.int32), samples - 1)
         (critic, moments), losses = jax.lax.scan(step, (learner.critic, learner.optimiser["critic"]), rows)
         return critic, moments, losses.mean()
+
+
+def _require_gradients(env: FunctionalEnv) -> None:
+    """Refuse what carries no derivative, and rewards whose sum would count an account more than once."""
+    hint = "train with mappo, which needs no gradient of the step"
+    refuse_on_jax(env, "algorithm apg", hint)
+    given: Any = env
+    layout = getattr(given.world, "layout", None)
+    if layout is None:  # an environment of other origin
+        return
+    issues = [Issue(f"algorithm apg: {name}", why, hint) for name, why in given.differentiable.refused.items()]
+    if layout.ledger.objective is not None:
+        message = "the objective of a coordinator holds accounts that enter the sum over agents once more"
+        issues.append(Issue("algorithm apg", message, "write objective: own, or train with mappo"))
+    if issues:
+        raise ConfigError(issues)
 
 
 def _norm(tree: Any) -> Array:

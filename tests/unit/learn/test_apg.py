@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from test_constrained import HOURS, ToyHeaters, used_by
 
+import powergrid
+from powergrid.core.errors import ConfigError
 from powergrid.learn import checkpoint
 from powergrid.learn.algorithms.apg import apg, damped, within
 
@@ -51,6 +53,15 @@ def test_a_resumed_run_has_the_same_bits(tmp_path):
         again, _ = first.update(again)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [("iso_three_level", "objective of a coordinator"), ("iso_case30", "runs on the CPU only")],
+)
+def test_what_it_cannot_train_is_refused_by_name(preset, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        powergrid.train(preset, algo="apg", steps=100, out=tmp_path / "run", progress=False)
 
 
 def test_damping_changes_gradients_alone():
