@@ -74,9 +74,9 @@ def main() -> None:
     tasks = [("mappo", seed, scale) for scale in SCALES for seed in range(given.seeds)]
     tasks += [(algorithm, seed, 0.0) for algorithm in LIMITED for seed in range(given.seeds)]
     for algorithm, seed, scale in track(tasks, "training", console=console):
-        name = f"mappo, price x {scale:g}" if scale else algorithm
+        name = f"mappo x {scale:g}" if scale else algorithm
         config = with_overrides(plain, safety_scale=scale) if scale else with_overrides(plain, cost_limits=limits)
-        folder = out / f"{name.replace(', price x ', '-')}-{seed}"
+        folder = out / f"{name.replace(' x ', '-')}-{seed}"
         runs.setdefault(name, []).append(trained(config, algorithm, seed, steps, folder))
     priced = {name: [played(run, limits, "validation") for run in runs[name]] for name in runs if name[:5] == "mappo"}
     costs = {name: float(np.mean([row.cost.mean() for row in rows])) for name, rows in priced.items()}
@@ -92,7 +92,7 @@ def main() -> None:
         cost, spent = np.concatenate([row.cost for row in rows]), np.mean([row.money.mean() for row in rows])
         above = (cost > sum(limits.values())).mean()
         table.add_row(
-            f"{name} (chosen)" if name == chosen else name,
+            f"{name} *" if name == chosen else name,
             f"{cost.mean():.3f}",
             f"{cost.max():.2f}",
             f"{above:.1%}",
@@ -101,6 +101,7 @@ def main() -> None:
             f"{np.mean([row.seconds for row in rows]):.0f}",
         )
     console.print(table)
+    console.print("* chosen by the validation days; mappo x k prices violations k times")
 
 
 if __name__ == "__main__":
