@@ -2,7 +2,7 @@
 
 The units of all members together and their tie with the utility cover the members' own load at the least cost,
 
-    minimise  sum_j f_j(p_j) + g(u)   subject to   sum_j p_j + u = D,   low_j <= p_j <= high_j,   |u| <= limit,
+    minimise  sum_j f_j(p_j) + g(u)   subject to   sum_j p_j + u = D,   low_j <= p_j <= high_j,   -limit <= u <= limit,
 
 with convex costs ``f_j(p) = b_j p + s_j p^2 / 2`` of units, and of the tie what the utility charges for a purchase and
 pays for a sale, ``g(u) = retail max(u, 0) + feed_in min(u, 0)``. As feed-in never exceeds retail, it is convex, and its
