@@ -56,6 +56,12 @@ def train_command(
     init_from: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Begin with the weights of an earlier run of the same shapes.")
     ] = None,
+    imitate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY", help="Fit the actors to a local policy first, such as rule_based; none for nobody."
+        ),
+    ] = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A group or an agent that acts and does not learn; may be repeated."),
@@ -104,7 +110,12 @@ def train_command(
     others = {*signature(train).parameters} - ({"num_envs"} if num_envs is None else set())
     given = parsed_settings(settings or (), others)
     options: dict[str, Any] = {"algo": algo, "steps": count, "num_envs": num_envs, "seed": seed, "out": out}
-    options |= {"init_from": init_from, "freeze": freeze or (), "callbacks": _callbacks(evaluate_every, log or ())}
+    options |= {
+        "init_from": init_from,
+        "imitate": imitate,
+        "freeze": freeze or (),
+        "callbacks": _callbacks(evaluate_every, log or ()),
+    }
     folder = train(source, **{**options, **given}, resume=resume, progress=True)
     typer.echo(f"run: {folder}")
 

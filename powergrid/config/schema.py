@@ -116,6 +116,9 @@ class Training(Section):
     )
     algorithm: str | None = Field(None, description="registered algorithm of a new run; omitted: mappo")
     steps: int | None = Field(None, ge=1, description="environment steps of a new run; omitted: 1,000,000")
+    imitate: str | None = Field(
+        None, description="local policy that actors are fitted to before they learn; omitted: none"
+    )
     settings: dict[str, Any] = Field(
         default_factory=dict,
         description="hyperparameters of the algorithm; `powergrid train --help-algo NAME` lists them",

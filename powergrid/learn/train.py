@@ -17,6 +17,7 @@ from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
 from powergrid.learn.callbacks import Callback, Run, TensorBoard
 from powergrid.learn.freeze import FrozenLearner, checked_freeze
+from powergrid.learn.imitation import check_imitation, imitated
 from powergrid.learn.training_loop import learn
 from powergrid.learn.transfer import begun_from
 from powergrid.plugins.algorithms import DEFAULT, settings_model
@@ -26,6 +27,8 @@ from powergrid.worlds.seeds import checked_seed
 
 CONFIG = "config.yaml"
 STEPS = 1_000_000
+NOBODY = "none"
+"""Nobody is imitated, whatever the configuration says."""
 
 
 def train(
@@ -38,6 +41,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     init_from: str | Path | None = None,
+    imitate: str | None = None,
     freeze: str | Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
@@ -68,6 +72,9 @@ def train(
     init_from
         Folder or checkpoint of an earlier run whose weights and statistics a new run begins with. Its networks must
         have the same shapes.
+    imitate
+        Local policy, such as ``"rule_based"`` or ``"mpc"``, that the actors of a new run are fitted to before they
+        learn, see :mod:`powergrid.learn.imitation`; that of the training section if ``None``, and none if ``"none"``.
     freeze
         Groups and agents that act and do not learn; their policies keep their bits. Agents that share an actor with
         others can be frozen with the whole group only.
@@ -116,6 +123,7 @@ def train(
     config_yaml = resolved.to_yaml(folder)
     wanted: dict[str, Any] = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
     wanted["init_from"] = None if init_from is None else str(init_from)
+    wanted["imitate"] = imitate
     wanted["freeze"] = ([freeze] if isinstance(freeze, str) else list(freeze)) or None
     meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, written, config_yaml)
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
@@ -132,6 +140,8 @@ def train(
     state = state._replace(**first)
     if resumed:
         state, step = checkpoint.restore(folder, state, env.groups)
+    elif meta["imitate"]:
+        state = state._replace(**imitated(meta["imitate"], state, env, meta["seed"]))
     if resume:
         write_json(folder / META, meta)  # a resumed run may have more steps
     run = Run(
@@ -149,10 +159,23 @@ def train(
 
 def _first(learner: Any, meta: dict[str, Any], env: Any, resumed: bool) -> dict[str, Any]:
     """Fields of the state that a new run takes from another one; faults are told before anything is compiled."""
+    if meta["imitate"] and not resumed:
+        check_imitation(meta["imitate"], learner, env, meta["seed"])
     if not meta["freeze"] and not meta["init_from"]:
         return {}
     fresh = learner.fresh(meta["seed"])
     return begun_from(meta["init_from"], fresh, env) if meta["init_from"] and not resumed else {}
+
+
+def _imitated(wanted: dict[str, Any], written: Any) -> str | None:
+    """The policy that actors imitate first: weights of another run go before what the configuration says."""
+    asked = wanted["imitate"]
+    if asked not in (None, NOBODY) and wanted["init_from"]:
+        message = "actors begin with the weights of another run (init_from) or imitate a policy, not both"
+        raise ConfigError([Issue("imitate", message, "leave one of them out")])
+    if asked is None and not wanted["init_from"]:
+        asked = getattr(written, "imitate", None)
+    return None if asked == NOBODY else asked
 
 
 def _check_mixings(env: Any, learner: Any, algorithm: str) -> None:
@@ -227,6 +250,7 @@ def _begun(folder: Path, wanted: dict[str, Any], written: Any, config_yaml: str)
         "seed": wanted["seed"] or 0,
         "settings": {**settings, **wanted["settings"]},
         "init_from": wanted["init_from"],
+        "imitate": _imitated(wanted, written),
         "freeze": wanted["freeze"],
     }
 
@@ -263,8 +287,8 @@ def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str
             f"{folder}: the configuration differs from the run's own {CONFIG}; resume with that one, or choose another "
             "folder"
         )
-    fixed = ("algorithm", "seed", "init_from", "freeze")
-    meta = {**dict.fromkeys(fixed), **meta}  # runs of earlier versions have no init_from and freeze
+    fixed = ("algorithm", "seed", "init_from", "imitate", "freeze")
+    meta = {**dict.fromkeys(fixed), **meta}  # runs of earlier versions lack some of them
     asked = {**{name: wanted[name] for name in fixed}, **wanted["settings"]}
     held = {**{name: meta[name] for name in fixed}, **meta["settings"]}
     for name, value in asked.items():

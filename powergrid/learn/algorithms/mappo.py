@@ -54,6 +54,9 @@ class Settings(AlgorithmSettings):
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are scaled down to this global norm")
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actors and critic")
     log_std: float = Field(0.0, description="initial logarithm of the exploration's standard deviation")
+    critic_updates: int = Field(
+        1, ge=0, description="updates at the beginning in which only critics learn; more where actors imitate"
+    )
     share_actors: bool = Field(
         True, description="one actor a group, told the agent by a one-hot number; else one an agent"
     )
@@ -314,6 +317,7 @@ class PolicyGradient:
         settings = self.settings
         remaining = 1.0 - learner.updates / self.total_updates
         step_size = jnp.where(learner.updates == 0, 0.0, settings.learning_rate * jnp.maximum(remaining, 0.0))
+        actor_step = jnp.where(learner.updates < settings.critic_updates, 0.0, step_size)
 
         def minibatch(carry: tuple, lanes: Array) -> tuple[tuple, dict[str, Array]]:
             weights, optimiser = carry
@@ -323,7 +327,13 @@ class PolicyGradient:
             shrink = jnp.minimum(1.0, settings.max_grad_norm / (norm + 1e-8))
             gradient = jax.tree.map(lambda leaf: leaf * shrink, gradient)
             direction, optimiser = self._adam.update(gradient, optimiser)
-            weights = jax.tree.map(lambda leaf, way: leaf - step_size * way, weights, direction)
+            steps = {"actor": actor_step, "critic": step_size}
+            weights = {
+                part: jax.tree.map(
+                    lambda leaf, way, step=steps[part]: leaf - step * way, weights[part], direction[part]
+                )
+                for part in weights
+            }
             return (weights, optimiser), losses
 
         draws = (settings.epochs, settings.num_envs)
