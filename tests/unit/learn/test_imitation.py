@@ -19,10 +19,9 @@ UPDATE = 4 * 24
 PRESET = "two_microgrids"
 
 
-@pytest.fixture
-def quick(monkeypatch):
+def quickly(monkeypatch, days, steps):
     """Fewer days and steps than in earnest."""
-    for name, value in {"DAYS": 16, "ROUNDS": 2, "STEPS": 800, "ROWS": 128}.items():
+    for name, value in {"DAYS": days, "ROUNDS": 2, "STEPS": steps, "ROWS": 128}.items():
         monkeypatch.setattr(imitation, name, value)
 
 
@@ -37,8 +36,9 @@ def played(run):
     return [outcome.arrays["actions"] for outcome in result.outcomes]
 
 
-def test_actors_begin_where_the_rule_stands(quick, tmp_path):
+def test_actors_begin_where_the_rule_stands(monkeypatch, tmp_path):
     """The first update only measures, so that its weights are those of the imitation."""
+    quickly(monkeypatch, days=16, steps=800)
     learned, rule = played(learn(tmp_path / "imitates", imitate="rule_based"))
     untrained, _ = played(learn(tmp_path / "fresh"))
     assert np.abs(learned - rule).mean() < 0.5 * np.abs(untrained - rule).mean()
@@ -47,7 +47,8 @@ def test_actors_begin_where_the_rule_stands(quick, tmp_path):
     assert all((np.exp(spread[key]) >= imitation.LEAST_SPREAD - 1e-6).all() for key in spread if "log_std" in key)
 
 
-def test_a_resumed_run_does_not_imitate_again(quick, tmp_path, monkeypatch):
+def test_a_resumed_run_does_not_imitate_again(monkeypatch, tmp_path):
+    quickly(monkeypatch, days=1, steps=20)
     whole = learn(tmp_path / "whole", updates=3, imitate="rule_based")
     learn(tmp_path / "parts", updates=3, imitate="rule_based", callbacks=[_Stop()])
     monkeypatch.setattr(imitation, "imitated", None)
@@ -66,7 +67,8 @@ class _Stop(Callback):
         run.stop("for the test")
 
 
-def test_the_configuration_names_whom_to_imitate(quick, tmp_path):
+def test_the_configuration_names_whom_to_imitate(monkeypatch, tmp_path):
+    quickly(monkeypatch, days=1, steps=20)
     config = YAML(typ="safe").load(powergrid.make(PRESET).world.resolved.to_yaml(tmp_path))
     config["training"]["imitate"] = "rule_based"
     given = {**SMALL, "steps": UPDATE, "progress": False}
