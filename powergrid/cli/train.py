@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from inspect import signature
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from powergrid.cli.settings import parsed_settings, print_settings
+from powergrid.core.errors import ConfigError, Issue
 
 _MOST_DEVICES = 8
 """Parts that a CPU is divided into for JAX; more would leave each with too few environments."""
@@ -54,7 +55,12 @@ def train_command(
         ),
     ] = None,
     init_from: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Begin with the weights of an earlier run of the same shapes.")
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Begin with the weights of an earlier run of the same shapes; GROUP=RUN, which may be repeated, takes "
+            "the actors of a group only.",
+        ),
     ] = None,
     imitate: Annotated[
         str | None,
@@ -111,13 +117,24 @@ def train_command(
     given = parsed_settings(settings or (), others)
     options: dict[str, Any] = {"algo": algo, "steps": count, "num_envs": num_envs, "seed": seed, "out": out}
     options |= {
-        "init_from": init_from,
+        "init_from": _source(init_from or ()),
         "imitate": imitate,
         "freeze": freeze or (),
         "callbacks": _callbacks(evaluate_every, log or ()),
     }
     folder = train(source, **{**options, **given}, resume=resume, progress=True)
     typer.echo(f"run: {folder}")
+
+
+def _source(given: Sequence[str]) -> str | dict[str, str] | None:
+    """Where weights come from: one run, or runs by group."""
+    if len(given) == 1 and (Path(given[0]).exists() or "=" not in given[0]):
+        return given[0]
+    whole = [text for text in given if "=" not in text]
+    if whole:
+        hint = "write GROUP=RUN for each, or name one run"
+        raise ConfigError([Issue("--init-from", f"{whole[0]} stands beside others and names no group", hint)])
+    return dict(text.split("=", 1) for text in given) or None  # type: ignore[misc]
 
 
 def _callbacks(evaluate_every: int | None, logs: Iterable[Log]) -> list[Any]:

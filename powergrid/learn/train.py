@@ -19,7 +19,7 @@ from powergrid.learn.callbacks import Callback, Run, TensorBoard
 from powergrid.learn.freeze import FrozenLearner, checked_freeze
 from powergrid.learn.imitation import check_imitation, imitated
 from powergrid.learn.training_loop import learn
-from powergrid.learn.transfer import begun_from
+from powergrid.learn.transfer import Source, begun_from, named
 from powergrid.plugins.algorithms import DEFAULT, settings_model
 from powergrid.plugins.registries import ALGORITHMS
 from powergrid.report.files import META, read_meta, read_metrics
@@ -40,7 +40,7 @@ def train(
     seed: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    init_from: str | Path | None = None,
+    init_from: Source | None = None,
     imitate: str | None = None,
     freeze: str | Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
@@ -71,7 +71,7 @@ def train(
         run would have drawn.
     init_from
         Folder or checkpoint of an earlier run whose weights and statistics a new run begins with. Its networks must
-        have the same shapes.
+        have the same shapes. A mapping from groups to runs takes only the actors of these groups.
     imitate
         Local policy, such as ``"rule_based"`` or ``"mpc"``, that the actors of a new run are fitted to before they
         learn, see :mod:`powergrid.learn.imitation`; that of the training section if ``None``, and none if ``"none"``.
@@ -122,7 +122,7 @@ def train(
     folder = Path(out) if out is not None else Path("runs") / name
     config_yaml = resolved.to_yaml(folder)
     wanted: dict[str, Any] = {"algorithm": algo, "steps": steps, "seed": seed, "settings": hyper}
-    wanted["init_from"] = None if init_from is None else str(init_from)
+    wanted["init_from"] = named(init_from)
     wanted["imitate"] = imitate
     wanted["freeze"] = ([freeze] if isinstance(freeze, str) else list(freeze)) or None
     meta = _resumed(folder, wanted, config_yaml) if resume else _begun(folder, wanted, written, config_yaml)

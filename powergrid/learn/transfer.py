@@ -10,6 +10,7 @@ import numpy as np
 
 from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.learn import checkpoint
+from powergrid.learn.groups import ByGroup
 
 _TAKEN = ("actor", "critic", "obs_norm", "state_norm", "value_norm")
 """Weights of actors and critics, and the statistics that their inputs and outputs are scaled by."""
@@ -18,17 +19,29 @@ Shapes = Mapping[str, tuple[int, ...]]
 Groups = Mapping[str, tuple[str, ...]]
 
 
-def begun_from(run: str | Path, state: Any, env: Any) -> dict[str, Any]:
-    """Fields of a fresh state that come from another run: weights, and statistics of inputs and returns.
+Source = str | Path | Mapping[str, str | Path]
+"""A run or checkpoint; or, by group, the runs that only the actors of these groups come from."""
+
+
+def named(source: Source | None) -> str | dict[str, str] | None:
+    """The source as a run's ``meta.json`` keeps it."""
+    if isinstance(source, Mapping):
+        return {str(group): str(run) for group, run in source.items()}
+    return None if source is None else str(source)
+
+
+def begun_from(source: Source, state: Any, env: Any) -> dict[str, Any]:
+    """Fields of a fresh state that come from other runs: weights, and statistics of inputs and returns.
 
     Optimiser, random numbers and days stay those of the new run.
 
-    Agents of a group take over in their order. The other run may have groups that are not here.
+    Agents of a group take over in their order. The other run may have groups that are not here. Where runs are named by
+    group, the actors of these groups and the statistics of their observations are taken over, and critics begin anew.
 
     Parameters
     ----------
-    run
-        Folder or checkpoint of the other run.
+    source
+        Folder or checkpoint of the other run; or several by group.
     state
         What the learner has learned before anything is.
     env
@@ -41,9 +54,11 @@ def begun_from(run: str | Path, state: Any, env: Any) -> dict[str, Any]:
     ConfigError
         If a group is not in the other run, or a layer has another shape: its name, both shapes and what would fit.
     """
+    if isinstance(source, Mapping):
+        return _actors_from(source, state, env)
     import jax
 
-    arrays, place = checkpoint.load(run), str(checkpoint.file_of(run))
+    arrays, place = checkpoint.load(source), str(checkpoint.file_of(source))
     taken = {name: getattr(state, name) for name in _TAKEN if hasattr(state, name)}
     if "actor" not in taken:
         raise ConfigError([Issue("init_from", "the algorithm keeps no actors that could begin with those of a run")])
@@ -55,6 +70,35 @@ def begun_from(run: str | Path, state: Any, env: Any) -> dict[str, Any]:
     leaves = [jax.numpy.asarray(arrays[key], leaf.dtype) for key, leaf in checkpoint.flat(taken)]
     found: dict[str, Any] = jax.tree.unflatten(jax.tree.structure(taken), leaves)
     return found
+
+
+def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any) -> dict[str, Any]:
+    """Actors and statistics of observations of some groups from runs of their own, those of the others as they are."""
+    import jax
+
+    if not isinstance(getattr(state, "actor", None), ByGroup):
+        raise ConfigError([Issue("init_from", "the algorithm keeps no actors that could begin with those of a run")])
+    fields = {name: getattr(state, name).by_name() for name in ("actor", "obs_norm")}
+    issues = []
+    for group, run in sources.items():
+        if group not in env.groups:
+            hint = nearest(group, env.groups) or f"the groups that learn are {', '.join(env.groups)}"
+            issues.append(Issue("init_from", f'there is no group "{group}" that learns', hint))
+            continue
+        arrays, place, own = checkpoint.load(run), str(checkpoint.file_of(run)), {group: env.groups[group]}
+        taken = {name: {group: parts[group]} for name, parts in fields.items()}
+        leaves = checkpoint.flat(taken)
+        found = _group_issues(checkpoint.groups_of(arrays), own, place)
+        found = found or _shape_issues(arrays, dict(leaves), env, place)
+        if found:
+            issues += found
+            continue
+        values = [jax.numpy.asarray(arrays[key], leaf.dtype) for key, leaf in leaves]
+        for name, parts in jax.tree.unflatten(jax.tree.structure(taken), values).items():
+            fields[name] |= parts
+    if issues:
+        raise ConfigError(issues)
+    return {name: ByGroup.of(env.groups, parts) for name, parts in fields.items()}
 
 
 def _group_issues(held: Groups, groups: Groups, place: str) -> list[Issue]:

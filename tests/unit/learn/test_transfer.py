@@ -59,6 +59,23 @@ def test_a_run_begins_with_the_weights_of_another(first, tmp_path):
     assert not (tmp_path / "third").exists()
 
 
+def test_actors_of_a_group_come_from_a_run_of_their_own(first, tmp_path):
+    run = learn(tmp_path / "run", updates=1, init_from={"small": first}, groups={"large": 1, "small": 2})
+    assert_equal(weights(run, "actor/small"), weights(first, "actor/small"))
+    fresh = learn(tmp_path / "fresh", updates=1, groups={"large": 1, "small": 2})
+    assert_equal(weights(run, "actor/large", "critic/"), weights(fresh, "actor/large", "critic/"))
+    assert json.loads((run / "meta.json").read_text())["init_from"] == {"small": str(first)}
+    for named, message in (
+        ({"smal": first}, 'no group "smal" that learns\n.*did you mean "small"'),
+        ({"big": first, "small": tmp_path}, "there is no checkpoint"),
+    ):
+        with pytest.raises((ConfigError, RunError), match=message):
+            learn(tmp_path / "other", init_from=named)
+    with pytest.raises(ConfigError, match=r"actor/small/dense_0/bias has shape \[8\] there, \[4\] here"):
+        learn(tmp_path / "other", init_from={"small": first}, hidden=(4,))
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
