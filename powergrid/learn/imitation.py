@@ -178,6 +178,8 @@ def _spread(actor: ByGroup[Any], norm: ByGroup[Running], samples: Samples) -> By
     errors, _ = _errors(actor, policy.normal_obs(norm, samples.obs), samples.action, samples.due)
 
     def with_spread(weights: Mapping[str, Any], squared: Array) -> dict[str, Any]:
+        if "log_std" not in weights:
+            return dict(weights)
         held = weights["log_std"]
         squared = squared if held.ndim == squared.ndim else squared.mean(0)
         return {**weights, "log_std": 0.5 * jnp.log(jnp.maximum(squared, LEAST_SPREAD**2)).astype(held.dtype)}
