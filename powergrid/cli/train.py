@@ -134,7 +134,7 @@ def _source(given: Sequence[str]) -> str | dict[str, str] | None:
     if whole:
         hint = "write GROUP=RUN for each, or name one run"
         raise ConfigError([Issue("--init-from", f"{whole[0]} stands beside others and names no group", hint)])
-    return dict(text.split("=", 1) for text in given) or None  # type: ignore[misc]
+    return dict(text.split("=", 1) for text in given) or None
 
 
 def _callbacks(evaluate_every: int | None, logs: Iterable[Log]) -> list[Any]:
