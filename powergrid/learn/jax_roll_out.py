@@ -60,7 +60,7 @@ class JaxRollOut:
 
     def begin(self, key: Array) -> Lanes:
         """Environments at their first observation."""
-        self._begin = _result(self._begin)
+        self._begin = result_of(self._begin)
         lanes: Lanes = self._begin(key)
         return lanes
 
@@ -76,7 +76,7 @@ class JaxRollOut:
     def collect(self, learner: LearnerState, lanes: Lanes) -> tuple[Lanes, Rollout]:
         """Act for the ticks of one update."""
         place = self._place
-        self._collect = _result(self._collect)
+        self._collect = result_of(self._collect)
         moved: tuple[Lanes, Rollout] = self._collect(
             jax.device_put(learner, place.everywhere), jax.device_put(lanes, place.lanes)
         )
@@ -144,6 +144,6 @@ class JaxRollOut:
         return parts.map(lambda part, shape: part.reshape(*batch, *shape), shapes)
 
 
-def _result(part: Any) -> Any:
+def result_of(part: Any) -> Any:
     """A function, or the one that somebody compiles."""
     return part.result() if hasattr(part, "result") else part

@@ -240,7 +240,7 @@ def test_every_algorithm_lists_its_hyperparameters(name):
     assert "whole number >= 1" in lines["num_envs"]
     assert f" {settings_model(name)().num_envs} " in lines["num_envs"]
     assert "true or false" in lines["share_actors"]
-    assert "number >= 0, <= 1" in lines["discount"]
+    assert "number > 0" in lines["learning_rate"]
     wrong = run("train", "--help-algo", "mapo")
     assert wrong.exit_code == 1
     assert 'did you mean "mappo"' in wrong.stderr

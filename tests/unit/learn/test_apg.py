@@ -1,4 +1,4 @@
-"""Analytic policy gradient: the known optimum of a toy, its limit, and the pieces on the way."""
+"""Analytic policy gradient: the known optimum of two toys, limits, what is refused, and resumed runs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_constrained import HOURS, ToyHeaters, used_by
+from toy_battery import ToyBattery
 
 import powergrid
 from powergrid.core.errors import ConfigError
 from powergrid.learn import checkpoint
-from powergrid.learn.algorithms.apg import apg, damped, within
+from powergrid.learn.algorithms.apg import apg, within
 
-SMALL = {"num_envs": 16, "horizon": 12, "hidden": (16,), "worst_share": 1.0}
-UPDATES = 100
+SMALL = {"num_envs": 16, "hidden": (16,), "worst_share": 1.0}
+UPDATES = 60
 
 
 def trained(env, **hyper):
     """A learner and its state after the updates of a whole run."""
-    learner = apg(env, UPDATES * 16 * 12, {**SMALL, **hyper})
+    learner = apg(env, UPDATES * 16 * HOURS, {**SMALL, **hyper})
     state = learner.init(0)
     for _ in range(UPDATES):
         state, metrics = learner.update(state)
@@ -28,16 +29,22 @@ def trained(env, **hyper):
 
 def test_it_finds_the_optimum_of_a_priced_cost():
     """``2 u - u^2 - u`` is greatest at u = 1/2: 24 for two heaters in a day."""
-    learner, state, metrics = trained(ToyHeaters(None))
+    learner, state, _ = trained(ToyHeaters(None))
     assert used_by(learner, state) == pytest.approx(24.0, rel=0.03)
-    assert metrics["unexplained"] < 0.5 or metrics["value_loss"] < 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [12.0, 36.0])
 def test_limits_hold(limit):
-    learner, state, _ = trained(ToyHeaters(limit), integral=0.3)
+    learner, state, metrics = trained(ToyHeaters(limit), integral=0.3)
     assert used_by(learner, state) == pytest.approx(limit, rel=0.15)
+    assert float(metrics["cost_heat"]) == pytest.approx(limit, rel=0.2)
+
+
+def test_batteries_learn_to_store_over_hours():
+    """What a battery buys around the trough pays half a day later; with all prices known it earns 1.99 $ a day."""
+    _, _, metrics = trained(ToyBattery({"battery": 2}), learning_rate=1e-2)
+    assert float(metrics["episode_reward"]) / 2 > 1.65
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path):
@@ -64,12 +71,6 @@ def test_what_it_cannot_train_is_refused_by_name(preset, message, tmp_path):
         powergrid.train(preset, algo="apg", steps=100, out=tmp_path / "run", progress=False)
 
 
-def test_damping_changes_gradients_alone():
-    value = jnp.array([1.0, -2.0])
-    assert np.array_equal(damped((value, jnp.array(3)), 0.25)[0], value)
-    assert jax.grad(lambda x: (damped(x, 0.25) ** 2).sum())(value) == pytest.approx(np.array([0.5, -1.0]))
-
-
 @pytest.mark.parametrize(
     ("wish", "slope", "kept"),
     [(0.5, 2.0, 2.0), (1.5, 2.0, 2.0), (1.5, -2.0, 0.0), (-1.5, -2.0, -2.0), (-1.5, 2.0, 0.0)],
@@ -77,10 +78,3 @@ def test_damping_changes_gradients_alone():
 def test_a_wish_outside_is_led_back_only(wish, slope, kept):
     assert jax.grad(lambda x: slope * within(x))(wish) == kept
     assert within(jnp.array(wish)) == np.clip(wish, -1.0, 1.0)
-
-
-@pytest.mark.slow
-def test_a_horizon_looks_past_its_end_through_the_critic():
-    """Heaters' rewards do not depend on the past: horizon and critic change no optimum."""
-    learner, state, _ = trained(ToyHeaters(None), horizon=HOURS)
-    assert used_by(learner, state) == pytest.approx(24.0, rel=0.05)

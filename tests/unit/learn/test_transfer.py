@@ -122,7 +122,7 @@ def test_a_frozen_group_keeps_its_bits_and_the_others_learn(first, tmp_path):
 
 @pytest.mark.slow
 def test_apg_begins_with_another_run_and_freezes_too(tmp_path):
-    given = {"algo": "apg", "steps": 4 * 8 * 3, "progress": False, "num_envs": 4, "horizon": 8, "hidden": (8,)}
+    given = {"algo": "apg", "steps": 4 * 24 * 3, "progress": False, "num_envs": 4, "hidden": (8,)}
     begun = powergrid.train(ToyBattery(GROUPS), out=tmp_path / "begun", **given)
     run = powergrid.train(ToyBattery(GROUPS), out=tmp_path / "run", init_from=begun, freeze="small", **given)
     assert_equal(weights(run, "actor/small", "obs_norm/small"), weights(begun, "actor/small", "obs_norm/small"))
