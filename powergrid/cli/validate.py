@@ -15,6 +15,7 @@ def validate_command(
 ) -> None:
     """Check configurations and report all faults with file, line, path, value and what is allowed.
 
+    A valid configuration is also played for a few days; where hardly any policy can keep its limits, a note says so.
     The command writes nothing. Files under `plugins:` run only with `--plugins`; without it, a list contains
     what depends on them, which is no fault. The exit code is 1 if a file has a fault.
 
@@ -28,6 +29,7 @@ def validate_command(
     from powergrid.config import load_config
     from powergrid.core.errors import ConfigError, PowerGridError
     from powergrid.worlds.check_members import check_members
+    from powergrid.worlds.outlook import outlook
 
     faulty = False
     for file in files:
@@ -46,5 +48,8 @@ def validate_command(
             state = "no fault found without its plugins" if resolved.unchecked else "valid"
             print_line(f"{file}: {state} ({config.name}, {len(config.agents)} agents)")
             print_unread(file, resolved)
+            note = "" if resolved.unchecked else outlook(resolved)
+            if note:
+                print_line(f"  note: {note}")
     if faulty:
         raise typer.Exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,16 @@ def test_validate_tells_all_and_writes_nothing(tmp_path, monkeypatch):
     ):
         assert expected in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+def test_validate_points_out_limits_that_no_policy_keeps():
+    result = run("validate", "ieee34_microgrid", "ieee34_microgrid_light")
+    assert result.exit_code == 0
+    assert "ieee34_microgrid_light: valid" in result.stdout
+    notes = [line for line in result.stdout.splitlines() if line.lstrip().startswith("note:")]
+    assert len(notes) == 1
+    assert re.search(r"violated in 9\d of 96 ticks .*shared_voltage.*load_scale", notes[0])
+    assert result.stdout.index("note:") < result.stdout.index("ieee34_microgrid_light")
 
 
 def test_validate_accepts_all_presets():
