@@ -16,6 +16,7 @@ _HOME = {
     "train": "powergrid.learn.train",
     "evaluate": "powergrid.learn.evaluate",
     "load_policy": "powergrid.learn.trained_policy",
+    "SafePolicy": "powergrid.learn.deciders",
     "network": "powergrid.networks",
     "Network": "powergrid.networks",
     "rainflow": "powergrid.core.cycles",

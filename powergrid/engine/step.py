@@ -375,9 +375,13 @@ def _power(tick: Tick, injections: list[Injection]) -> Injection:
 
 
 def _node_load(tick: Tick, injections: list[Injection]) -> NodeLoad:
-    """Bus loads: the network's own, scaled by their series, minus what the devices inject."""
+    return node_load(tick, _power(tick, injections))
+
+
+def node_load(tick: Tick, power: Injection) -> NodeLoad:
+    """Bus loads: the network's own, scaled by their series, minus what all units inject, ``(*batch, N)``."""
     xp, grid, params = tick.xp, tick.layout.grid, tick.params
-    power, own = _power(tick, injections), tick.now[..., grid.load_series]
+    own = tick.now[..., grid.load_series]
     load_p = own @ params.load_p_mw - grid.inject(xp, power.p_mw)
     load_q = own @ params.load_q_mvar - grid.inject(xp, power.q_mvar)
     return NodeLoad(load_p, load_q, *(own @ table for table in params.load_by_voltage))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Union
 
 import numpy as np
 
 from powergrid.core.errors import ActionError, ArgumentError, RunError, nearest
+from powergrid.learn.safety_layer import MARGIN_PU, ROUNDS, SafetyLayer, checked_margin, checked_rounds
 from powergrid.learn.trained_policy import TrainedPolicy, load_policy
 
 LEARNED = "learned"
@@ -19,14 +21,67 @@ Function: TypeAlias = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
 All days are played side by side. It is called once a tick. What is beyond [-1, 1] is clipped, as in the environment.
 """
 
-Policy: TypeAlias = str | Path | TrainedPolicy | Function
-"""``"learned"``, a registered local policy, a run or checkpoint, a loaded policy, or a user's :data:`Function`."""
 
-Policies: TypeAlias = str | Path | Mapping[str, Policy] | Sequence[str | Path | Mapping[str, Policy]]
+@dataclass(frozen=True)
+class SafePolicy:
+    """A policy behind a :class:`powergrid.learn.safety_layer.SafetyLayer`, for :func:`powergrid.evaluate`.
+
+    Parameters
+    ----------
+    policy
+        Any other policy that evaluate takes.
+    margin_pu
+        Distance kept to the limits of voltages and loadings [pu].
+    rounds
+        Linearisations in a tick at most.
+
+    Raises
+    ------
+    ArgumentError
+        If the policy is none, or is safe already, or a number is out of range.
+    """
+
+    policy: str | Path | TrainedPolicy | Function
+    margin_pu: float = MARGIN_PU
+    rounds: int = ROUNDS
+
+    def __post_init__(self) -> None:
+        if isinstance(self.policy, SafePolicy):
+            raise ArgumentError("the policy of a SafePolicy is a SafePolicy; one safety layer is enough")
+        _checked_policy("of the SafePolicy", self.policy)
+        checked_margin(self.margin_pu)
+        checked_rounds(self.rounds)
+
+    @property
+    def name(self) -> str | None:
+        """``<policy>_safe``; ``None`` where the policy has no name."""
+        return f"{self.policy}_safe" if isinstance(self.policy, str | Path) else None
+
+
+Policy: TypeAlias = str | Path | TrainedPolicy | Function | SafePolicy
+"""``"learned"``, a registered local policy, a run or checkpoint, a loaded policy, a user's :data:`Function`, or one of
+these behind a safety layer."""
+
+_Named: TypeAlias = Union[str, Path, SafePolicy, Mapping[str, Policy]]  # noqa: UP007
+Policies: TypeAlias = _Named | Sequence[_Named]
 """One policy by its name or path, a mapping from names to policies, or several of both."""
 
 Decider: TypeAlias = Callable[[Any, Any, np.ndarray], np.ndarray]
 """Actions ``(days, A, k_max)`` for a simulation, its state and the observations ``(days, N)``."""
+
+
+class SafeDecider:
+    """What a decider chooses, projected by a safety layer."""
+
+    def __init__(self, decide: Decider, layer: SafetyLayer):
+        self.decide, self.layer = decide, layer
+
+    def __call__(self, simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
+        """Safe actions, float32 as they are played."""
+        actions = np.asarray(self.decide(simulation, state, observation), np.float32)
+        if not np.isfinite(actions).all():
+            return actions  # refused where they are played
+        return self.layer.project(simulation, state, actions)[0]
 
 
 def named_policies(policies: Policies) -> dict[str, Policy]:
@@ -37,7 +92,7 @@ def named_policies(policies: Policies) -> dict[str, Policy]:
     ArgumentError
         If one is neither a name, a path, a loaded policy nor a function, or two have the same name.
     """
-    given = [policies] if isinstance(policies, str | Path | Mapping) else policies
+    given = [policies] if isinstance(policies, str | Path | Mapping | SafePolicy) else policies
     if not isinstance(given, Sequence):
         raise ArgumentError(
             f'policy {given!r:.60} has no name; write policy={{"mine": ...}} with a name of your choice'
@@ -48,6 +103,8 @@ def named_policies(policies: Policies) -> dict[str, Policy]:
             pairs += [(_checked_name(name), _checked_policy(name, own)) for name, own in item.items()]
         elif isinstance(item, str | Path):
             pairs.append((str(item), str(item)))
+        elif isinstance(item, SafePolicy) and item.name is not None:
+            pairs.append((item.name, item))
         else:
             raise ArgumentError(
                 f'policy {item!r:.60} has no name; write policy={{"mine": ...}} with a name of your choice'
@@ -75,6 +132,9 @@ def decider(env: Any, policy: Policy, run: Path | None, name: str = "") -> Decid
     """
     from powergrid.plugins.registries import POLICIES
 
+    if isinstance(policy, SafePolicy):
+        layer = SafetyLayer(env.world, margin_pu=policy.margin_pu, rounds=policy.rounds)
+        return SafeDecider(decider(env, policy.policy, run, name), layer)
     if isinstance(policy, TrainedPolicy):
         return _trained(env, policy)
     if not isinstance(policy, str | Path):
@@ -98,7 +158,7 @@ def _checked_name(name: object) -> str:
 
 
 def _checked_policy(name: object, policy: object) -> Any:
-    if isinstance(policy, str | Path | TrainedPolicy) or callable(policy):
+    if isinstance(policy, str | Path | TrainedPolicy | SafePolicy) or callable(policy):
         return policy
     raise ArgumentError(
         f'policy "{name}" is {policy!r:.60}; it must be a function of the observations, a name, a run or a policy that '

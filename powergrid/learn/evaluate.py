@@ -18,7 +18,7 @@ from powergrid.core.files import make_folder, whole_folder, write_json, write_wh
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
 from powergrid.learn.checkpoint import FILE_NAME
-from powergrid.learn.deciders import LEARNED, Decider, Policies, decider, named_policies
+from powergrid.learn.deciders import LEARNED, Decider, Policies, SafeDecider, decider, named_policies
 from powergrid.report.files import BOUND, EVALUATION
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.seeds import checked_seed, episode_seed
@@ -51,6 +51,9 @@ class Outcome:
         With `money` and `costs` they are all that an episode costs.
     utility_receives
         What all accounts pay the utility for energy, less what it pays them [$/day], ``(days,)``.
+    safety
+        Of a policy behind a safety layer: its settings, ``ticks_changed_per_day``, ``ticks_outside_per_day``, where a
+        limit is violated all the same, and the commands that are ``held`` as chosen; ``None`` of others.
     """
 
     policy: str
@@ -62,6 +65,7 @@ class Outcome:
     arrays: Mapping[str, np.ndarray] = field(repr=False)
     other_accounts: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     utility_receives: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    safety: Mapping[str, Any] | None = None
 
     @property
     def objective(self) -> np.ndarray:
@@ -122,6 +126,13 @@ class Evaluation:
             )
             for account, (money, costs) in outcome.other_accounts.items():
                 table.add_row(f"  {account}, no agent's", *self._paid(money, costs), "", "", "")
+        layers = [(outcome.policy, outcome.safety) for outcome in self.outcomes if outcome.safety is not None]
+        if layers:
+            table.caption = "\n".join(
+                f"{policy}: the safety layer changed {safety['ticks_changed_per_day']:,.2f} ticks/day; limits are left "
+                f"in {safety['ticks_outside_per_day']:,.2f}"
+                for policy, safety in layers
+            )
         if self.bound is not None:
             mean, low, high = mean_interval(self.bound)
             table.add_row("lower bound", "", "", "", "", f"{mean:,.2f}", f"{low:,.2f}\n{high:,.2f}")
@@ -172,6 +183,8 @@ class Evaluation:
             },
             "utility_receives_per_day": float(outcome.utility_receives.mean()),
         }
+        if outcome.safety is not None:
+            summary["safety_layer"] = dict(outcome.safety)
         if outcome.policy != first:
             mean, low, high = self.saving(first, outcome.policy)
             summary[f"saving_of_{first}_per_day"] = {"mean": mean, "low_95": low, "high_95": high}
@@ -199,7 +212,8 @@ def evaluate(
         ``"learned"`` (the run's own actors), the path of another run or checkpoint, or the name of a local policy such
         as ``"rule_based"`` or ``"random"``; or several of them, the first of which is compared with the others. A
         mapping, alone or among several, gives names of their own to policies: ``{"mine": function}``, see
-        :data:`powergrid.learn.deciders.Policies`.
+        :data:`powergrid.learn.deciders.Policies`. ``powergrid.SafePolicy(policy)`` plays any of them behind a
+        safety layer.
     days
         Split (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices of the dataset.
     seed
@@ -332,7 +346,23 @@ def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timi
             if row >= acting
         },
         utility_receives=received[:, 0, 0],
+        safety=_safety(decide, per_day * world.layout.settings.episode_length),
     )
+
+
+def _safety(decide: Decider, ticks_per_day: float) -> dict[str, Any] | None:
+    """What the safety layer of a policy has done; ``None`` without one."""
+    if not isinstance(decide, SafeDecider):
+        return None
+    layer = decide.layer
+    share = ticks_per_day / max(layer.decisions, 1)
+    return {
+        "margin_pu": layer.margin_pu,
+        "rounds": layer.rounds,
+        "ticks_changed_per_day": layer.changed * share,
+        "ticks_outside_per_day": layer.outside * share,
+        "held": list(layer.held),
+    }
 
 
 def _hash(resolved: Any, days: np.ndarray, seed: int, arrays: Mapping[str, np.ndarray]) -> str:
