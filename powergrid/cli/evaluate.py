@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,20 @@ def evaluate_command(
             help="YAML file of delays: what they cost the first policy in continuous time.",
         ),
     ] = None,
+    safety_layer: Annotated[
+        bool,
+        typer.Option(
+            "--safety-layer",
+            help="Also play each policy behind a safety layer, as <policy>_safe: the nearest actions that keep "
+            "voltages and loadings inside their limits.",
+        ),
+    ] = False,
+    safety_margin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PU", help="Distance to the limits that --safety-layer brings voltages and loadings to [pu]."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the results; left out: the run's own, and for a preset's report runs/<name>."),
@@ -46,11 +60,21 @@ def evaluate_command(
     - `powergrid evaluate p2p_microgrids --policy rule_based --policy random --days test`
 
     - `powergrid evaluate p2p_microgrids --policy rule_based --realtime delays.yaml`
+
+    - `powergrid evaluate voltage_control_34 --policy random --safety-layer`
     """
+    from powergrid.core.errors import ArgumentError
     from powergrid.learn.evaluate import evaluate
 
     is_run = Path(source).is_dir()
     chosen = policy or (["learned", "rule_based"] if is_run else ["rule_based", "random"])
+    if safety_margin is not None and not safety_layer:
+        raise ArgumentError("--safety-margin is the margin of a safety layer; add --safety-layer")
+    if realtime is not None and safety_layer:
+        raise ArgumentError(
+            "--safety-layer computes the tick in which actions are decided, and with --realtime they arrive in others; "
+            "choose one of them"
+        )
     if realtime is not None:
         from powergrid.learn.realtime import evaluate_realtime
 
@@ -58,7 +82,13 @@ def evaluate_command(
         return
     if report and out is None and not is_run:
         out = Path("runs") / Path(source).stem
-    evaluate(source, policy=chosen, days=days, seed=seed, report=report, bound=bound, out=out)
+    policies: list[Any] = [*chosen]
+    if safety_layer:
+        from powergrid.learn.deciders import SafePolicy
+
+        margin = {} if safety_margin is None else {"margin_pu": safety_margin}
+        policies = [item for name in chosen for item in (name, SafePolicy(name, **margin))]
+    evaluate(source, policy=policies, days=days, seed=seed, report=report, bound=bound, out=out)
     folder = out if out is not None else Path(source) if is_run else None
     if folder is not None:
         typer.echo(f"results: {folder}")

@@ -2,28 +2,48 @@
 
 The problem of each row of a batch is the quadratic program
 
-    min_z  1/2 |z|^2 + rho/2 |max(A z - b, 0)|^2    with  low <= z <= high
+    min_z,s  1/2 |z|^2 + rho/2 |s|^2    with  A z - s <= b  and  low <= z <= high
 
 with `A` and `b` scaled to a largest entry of `A` of 1. As `rho` grows its solution goes to the projection of zero onto
 ``{A z <= b, low <= z <= high}`` where that set has a point, and else to the shortest of the points of the box that
-violate ``A z <= b`` least, in the sum of squares. The objective is piecewise quadratic and strongly convex, and a
-projected Newton method finds its minimum in a few steps (Bertsekas, "Projected Newton methods for optimization
-problems with simple constraints", SIAM J. Control Optim. 20(2), 1982); `rho` grows in stages, each from the solution
-of the last.
+violate ``A z <= b`` least, in the sum of squares; what is left of a violation is its multiplier over `rho`. It is
+solved by a primal-dual interior-point method with Mehrotra's predictor and corrector (Nocedal and Wright, "Numerical
+Optimization", 2nd ed., Springer 2006, algorithm 16.4), whose linear systems have the size of `z`.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-PENALTIES = (1e2, 1e4, 1e6, 1e8)
-"""Stages of the penalty `rho` [1]; the last one decides what is left of a violation: its multiplier over `rho`."""
-STEPS = 30
-"""Newton steps in a stage; three to six are usual."""
-REST = 1e-10
-"""Largest change of `z` in the last step of a stage."""
-HALVINGS = 40
-"""Halvings of a Newton step that does not lower the objective."""
+PENALTY = 1e8
+"""Weight `rho` of what is left of a violation [1]."""
+STEPS = 60
+"""Steps at most; 10 to 20 are usual."""
+REST = 1e-11
+"""Complementarity and residuals at which an iteration ends [1]."""
+_NARROW = 1e-7
+"""Width of the box below which a number is fixed [1]."""
+_SHORT = 0.99
+"""Share of the way to the next bound that a step goes [1]."""
+
+
+class _Point(NamedTuple):
+    """An interior point: `z`; multipliers and slacks of half-spaces, of lower bounds, and of upper bounds."""
+
+    z: np.ndarray
+    multiplier: np.ndarray
+    slack: np.ndarray
+    at_low: np.ndarray
+    below: np.ndarray
+    at_high: np.ndarray
+    above: np.ndarray
+
+    @property
+    def products(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Multipliers times slacks."""
+        return self.multiplier * self.slack, self.at_low * self.below, self.at_high * self.above
 
 
 def project(a: np.ndarray, b: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -41,65 +61,81 @@ def project(a: np.ndarray, b: np.ndarray, low: np.ndarray, high: np.ndarray) -> 
     numpy.ndarray
         ``(batch, n)``.
     """
-    batch, _, n = a.shape
-    z = np.clip(np.zeros((batch, n)), low, high)
+    z = np.clip(np.zeros_like(low), low, high)
     if not a.size:
         return z
     reach = np.maximum(a, 0.0) @ high[..., None] + np.minimum(a, 0.0) @ low[..., None]
     felt = (reach[..., 0] > b).any(0)  # the others hold anywhere in the box
     a, b = a[:, felt], b[:, felt]
-    if not a.size:
+    cut = np.flatnonzero((_times(a, z) > b).any(-1))  # elsewhere the nearest point of the box is in all half-spaces
+    if not len(cut):
         return z
+    a, b, low, high = a[cut], b[cut], low[cut], high[cut]
+    fixed = high - low < _NARROW
+    at = np.where(fixed, z[cut], 0.0)
+    b = b - _times(a, at)
+    a = np.where(fixed[:, None], 0.0, a)
+    low, high = np.where(fixed, -1.0, low), np.where(fixed, 1.0, high)
     scale = np.abs(a).max((1, 2))
     scale = np.where(scale > 0.0, scale, 1.0)
-    a, b = a / scale[:, None, None], b / scale[:, None]
-    for rho in PENALTIES:
-        z = _minimum(a, b, low, high, z, rho)
+    inner = _solved(a / scale[:, None, None], b / scale[:, None], low, high)
+    z[cut] = np.where(fixed, at, np.clip(inner, low, high))
     return z
 
 
-def _minimum(
-    a: np.ndarray, b: np.ndarray, low: np.ndarray, high: np.ndarray, z: np.ndarray, rho: float
-) -> np.ndarray:
-    """The minimum at one `rho`, from a point of the box."""
-    z = z.copy()
-    busy = np.arange(len(z))
+def _solved(a: np.ndarray, b: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    z = 0.5 * (low + high)
+    one, half = np.ones_like(z), 0.5 * (high - low)
+    point = _Point(z, np.ones_like(b), np.maximum(b - _times(a, z), 1.0), one, half, one, half)
+    found, busy = z.copy(), np.arange(len(z))
     for _ in range(STEPS):
-        own_a, own_b, lowest, highest, here = a[busy], b[busy], low[busy], high[busy], z[busy]
-        excess = _excess(own_a, own_b, here)
-        gradient = here + rho * _times(own_a.swapaxes(1, 2), excess)
-        held = ((here <= lowest) & (gradient > 0.0)) | ((here >= highest) & (gradient < 0.0))
-        active = own_a * (excess > 0.0)[..., None]
-        curvature = rho * active.swapaxes(1, 2) @ active
-        curvature = np.where(held[:, :, None] | held[:, None, :], 0.0, curvature) + np.eye(z.shape[1])
-        step = -np.linalg.solve(curvature, np.where(held, 0.0, gradient)[..., None])[..., 0]
-        value, share = _value(here, excess, rho), np.ones(len(busy))
-        best, open_ = here.copy(), np.ones(len(busy), bool)
-        for _ in range(HALVINGS):
-            tried = np.clip(here + share[:, None] * step, lowest, highest)
-            slope = (gradient * (here - tried)).sum(-1)
-            falls = _value(tried, _excess(own_a, own_b, tried), rho) <= value - 1e-4 * slope
-            best = np.where((open_ & falls)[:, None], tried, best)
-            open_ &= ~falls
-            if not open_.any():
-                break
-            share = np.where(open_, 0.5 * share, share)
-        z[busy] = best
-        busy = busy[np.abs(best - here).max(-1) > REST]
-        if not len(busy):
+        point, left = _stepped(a, b, point)
+        found[busy] = point.z
+        going = left > REST
+        if not going.any():
             break
-    return z
+        busy, a, b = busy[going], a[going], b[going]
+        point = _Point(*(part[going] for part in point))
+    return found
+
+
+def _stepped(a: np.ndarray, b: np.ndarray, now: _Point) -> tuple[_Point, np.ndarray]:
+    """The next point, and the largest of complementarity and residuals before the step."""
+    across, n = a.swapaxes(1, 2), a.shape[2]
+    dual = now.z + _times(across, now.multiplier) - now.at_low + now.at_high
+    primal = _times(a, now.z) - now.multiplier / PENALTY + now.slack - b
+    count = now.multiplier.shape[1] + 2 * n
+    mu = sum(product.sum(-1) for product in now.products) / count
+    size = 1.0 + now.multiplier.max(-1)
+    left = np.maximum(np.maximum(np.abs(dual).max(-1) / size, np.abs(primal).max(-1)), mu)
+    weight = 1.0 / (1.0 / PENALTY + now.slack / now.multiplier)
+    matrix = across @ (weight[..., None] * a)
+    matrix[:, np.arange(n), np.arange(n)] += 1.0 + now.at_low / now.below + now.at_high / now.above
+
+    def direction(miss: np.ndarray, miss_low: np.ndarray, miss_high: np.ndarray) -> _Point:
+        """Change of the point for products that miss their targets by that much."""
+        shifted = weight * (primal - miss / now.multiplier)
+        right = -dual - _times(across, shifted) - miss_low / now.below + miss_high / now.above
+        dz = np.linalg.solve(matrix, right[..., None])[..., 0]
+        d_multiplier = weight * _times(a, dz) + shifted
+        d_slack = -(miss + now.slack * d_multiplier) / now.multiplier
+        d_low, d_high = -(miss_low + now.at_low * dz) / now.below, (now.at_high * dz - miss_high) / now.above
+        return _Point(dz, d_multiplier, d_slack, d_low, dz, d_high, -dz)
+
+    def moved(change: _Point) -> _Point:
+        """The point after a whole step, or most of the way to the first bound."""
+        pairs = zip(now[1:], change[1:], strict=True)
+        ways = [np.where(d < 0.0, -value / np.where(d < 0.0, d, -1.0), np.inf).min(-1) for value, d in pairs]
+        share = np.minimum(_SHORT * np.min(ways, axis=0), 1.0)[:, None]
+        return _Point(*(part + share * d for part, d in zip(now, change, strict=True)))
+
+    predicted = direction(*now.products)
+    reached = sum(product.sum(-1) for product in moved(predicted).products) / count
+    centre = (mu * (reached / mu) ** 3)[:, None]
+    missed = (own + second - centre for own, second in zip(now.products, predicted.products, strict=True))
+    return moved(direction(*missed)), left
 
 
 def _times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     product: np.ndarray = (matrix @ vector[..., None])[..., 0]
     return product
-
-
-def _excess(a: np.ndarray, b: np.ndarray, z: np.ndarray) -> np.ndarray:
-    return np.maximum(_times(a, z) - b, 0.0)
-
-
-def _value(z: np.ndarray, excess: np.ndarray, rho: float) -> np.ndarray:
-    value: np.ndarray = 0.5 * (z * z).sum(-1) + 0.5 * rho * (excess * excess).sum(-1)
-    return value

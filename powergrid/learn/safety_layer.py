@@ -4,15 +4,20 @@ It stands between any policy and the network, as in Dalal, Dvijotham, Vecerik, H
 exploration in continuous action spaces", arXiv:1801.08757, 2018, with the network's own sensitivities in place of
 learned ones, and with all limits at once: a quadratic program in place of its closed form for one limit.
 
-The step that follows from the policy's actions is computed. Where a voltage or a loading leaves less than the margin
-to its limit, the flow is linearised by the powers at the units' terminals, and the nearest powers are found whose
-linearised voltages and loadings keep the limits less the margin::
+The step that follows from the policy's actions is computed. Where a voltage or a loading violates its limit, the flow
+is linearised by the powers at the units' terminals, and the nearest powers are found whose linearised voltages and
+loadings keep all limits less a margin::
 
     min  sum_u |dS_u|^2 / c_u^2    with  A dS <= b,  and each unit within what it can do in this tick
 
 `dS_u` is the change of active and reactive power of unit u [MW, Mvar] and `c_u` the largest apparent power that its
-actions reach in this tick [MVA]. Then the actions are searched with which the units deliver these powers. Where less
-than half of the margin is left in the flow that follows, the flow is linearised anew.
+actions reach in this tick [MVA]. The margin is at most as large as the violation, and at most half of the room of what
+holds its limit: a bus that no unit can move, such as one behind a regulator, forbids nothing. Nor does a violated limit
+count of which the units together could remove less than a tenth: they would give all for next to nothing. Where the
+others cannot hold together, the powers are those that violate them least, in the sum of squares.
+
+Then the actions are searched with which the units deliver these powers. Where a limit is violated in the flow that
+follows, that flow is linearised anew, and the best of the flows is kept.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from powergrid.engine.tick import Tick, tick_of
 from powergrid.learn.projection import project
 
 MARGIN_PU = 0.001
-"""Distance kept to the limits [pu]: of a voltage, and of a loading, whose limit is 1 pu."""
+"""Distance to the limits to which voltages and loadings are brought [pu]; the limit of a loading is 1 pu."""
 ROUNDS = 3
 """Linearisations in a tick at most."""
 OUTSIDE_PU = 1e-6
@@ -47,6 +52,10 @@ _EVALUATIONS = 40
 """Evaluations of the devices within which the action for a power is found; a few are usual."""
 _FOUND = 1e-8
 """Distance to the wanted power at which a search ends, as a share of the unit's capability [1]."""
+_WORTH = 0.1
+"""Least share of a violation that the units together must be able to remove for it to count [1]."""
+_WAY = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the way to idle units that are tried where a flow has no solution [1]."""
 _CELLS = 4_000_000
 """Voltages of flows that are solved at once for a linearisation."""
 
@@ -228,7 +237,7 @@ class SafetyLayer:
     world
         What is simulated, ``env.world``.
     margin_pu
-        Distance kept to the limits [pu]: of voltages, and of loadings, whose limit is 1 pu.
+        Distance to the limits to which voltages and loadings are brought [pu]; the limit of a loading is 1 pu.
     rounds
         Linearisations in a tick at most.
 
@@ -256,8 +265,8 @@ class SafetyLayer:
         self._moves, self.held = _moves(layout)
         if not len(self._moves.slot):
             raise ArgumentError(
-                f'"{name}": no action moves the power of a unit, so that a safety layer has nothing to change (held as '
-                f"chosen: {', '.join(self.held) or 'nothing'}); leave it out"
+                f'"{name}": no action moves the power of a unit, so that a safety layer has nothing to change: orders, '
+                "prices, taps, banks, commitment and what a protocol governs stay as the policy chooses them"
             )
         units = np.zeros((len(self._moves.unit), sum(layout.families[i].size for i in layout.injecting)))
         units[np.arange(len(units)), self._moves.unit] = 1.0
@@ -280,7 +289,7 @@ class SafetyLayer:
         Returns
         -------
         actions, intervention
-            In the type of those given. Where these keep the limits less the margin, they are the same to the bit.
+            In the type of those given. Where these keep the limits, they are the same to the bit.
         """
         ticks = _Ticks(state, simulation.exogenous(state), simulation.noise_at(state.tick + 1))
         probe = self._probe(simulation.params, ticks, actions)
@@ -291,7 +300,7 @@ class SafetyLayer:
             given = _rows((ticks, actions, probe), unsafe)
             found[unsafe], beyond[unsafe] = self._projected(simulation.params, *given)
             changed[unsafe] = (found[unsafe] != given[1]).any((1, 2))
-        outside = beyond > self.margin_pu + OUTSIDE_PU
+        outside = beyond > OUTSIDE_PU
         self.decisions += len(actions)
         self.changed += int(changed.sum())
         self.outside += int(outside.sum())
@@ -300,14 +309,14 @@ class SafetyLayer:
     def _projected(
         self, params: Any, ticks: _Ticks, actions: np.ndarray, probe: _Probe
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The best actions that were found, and by how much they leave the limits less the margin [pu]."""
+        """The best actions that were found, and by how much they violate limits at most [pu]."""
         beyond = self._beyond(probe.flow)
         best, least, most = actions.copy(), (beyond**2).sum(-1), beyond.max(-1)
         units = self._units(params, ticks, actions, probe)
         policys_mw, capability = units.power(units.slots), units.reach().capability
         chosen, busy = actions, np.arange(len(actions))
-        if not probe.flow.converged.all():  # there is nothing to linearise around: begin with idle units
-            chosen = np.where(probe.flow.converged[:, None, None], actions, self._idle(actions))
+        if not probe.flow.converged.all():
+            chosen = self._solvable(params, ticks, actions, probe.flow.converged)
         for number in range(self.rounds + 1):
             if number or chosen is not actions:
                 probe = self._probe(params, ticks, chosen)
@@ -316,7 +325,9 @@ class SafetyLayer:
                 better = total < least[busy]
                 at = busy[better]
                 best[at], least[at], most[at] = chosen[better], total[better], largest[better]
-                open_ = np.flatnonzero((largest > 0.5 * self.margin_pu) & np.isfinite(largest))
+                if not number:  # any safe actions that follow are nearer to the policy's
+                    least[at] = np.maximum(least[at], OUTSIDE_PU)
+                open_ = np.flatnonzero(np.isfinite(largest) & ((largest > OUTSIDE_PU) | (number == 0)))
                 busy, rest = busy[open_], (ticks, chosen, probe, policys_mw, capability)
                 ticks, chosen, probe, policys_mw, capability = _rows(rest, open_)
             if number == self.rounds or not len(busy):
@@ -327,6 +338,7 @@ class SafetyLayer:
             gone = ((units.power(units.slots) - policys_mw) * reach.direction).sum(-1) / capability
             a, b = self._half_spaces(units.tick, probe, reach)
             low, high = gone + reach.low / capability, gone + reach.high / capability
+            a, b = _within_reach(a, b, reach.low / capability, reach.high / capability)
             z = project(a, b + (a @ gone[..., None])[..., 0], low, high)
             chosen = self._with_slots(chosen, units.slots, units.searched(reach, (z - gone) * capability))
         return best, most
@@ -362,17 +374,24 @@ class SafetyLayer:
         flat[:, moves.given] = np.where(old == new, flat[:, moves.given], new)
         return flat.reshape(actions.shape)
 
-    def _idle(self, actions: np.ndarray) -> np.ndarray:
+    def _solvable(self, params: Any, ticks: _Ticks, actions: np.ndarray, solved: np.ndarray) -> np.ndarray:
+        """Actions on the way to idle units whose flow has a solution, where there is nothing to linearise around."""
         moves, flat = self._moves, actions.reshape(len(actions), -1).copy()
         flat[:, moves.given] = self.layout.slots.rest[moves.slot]
-        return flat.reshape(actions.shape)
+        idle, chosen = flat.reshape(actions.shape), actions
+        for share in _WAY:
+            chosen = np.where(solved[:, None, None], chosen, (1.0 - share) * actions + share * idle)
+            solved = solved | self._probe(params, ticks, chosen).flow.converged
+            if solved.all():
+                break
+        return chosen.astype(actions.dtype)
 
     # -- limits and their slopes
 
     def _room(self, flow: Flow) -> np.ndarray:
-        """Distance of voltages below the highest, above the lowest, and of loadings, to the limits less the margin.
+        """Room of voltages below the highest and above the lowest, and of loadings [pu], ``(batch, 2 m + b)``.
 
-        In pu, ``(batch, 2 m + b)``; infinite where nothing is energised or solved.
+        Infinite where nothing is energised or solved.
         """
         given, solved = self.layout.settings, flow.converged[:, None]
         alive = flow.energised & solved
@@ -381,14 +400,14 @@ class SafetyLayer:
             np.where(alive, flow.v_pu - given.v_min_pu, np.inf),
             np.where(solved, 1.0 - 0.01 * flow.loading, np.inf),
         )
-        return np.concatenate(rooms, axis=1) - self.margin_pu
+        return np.concatenate(rooms, axis=1)
 
     def _beyond(self, flow: Flow) -> np.ndarray:
-        """Excess over the limits less the margin [pu]; infinite where the flow has no solution."""
+        """Excess over the limits [pu]; infinite where the flow has no solution."""
         return np.where(flow.converged[:, None], np.maximum(-self._room(flow), 0.0), np.inf)
 
     def _half_spaces(self, tick: Tick, probe: _Probe, reach: _Reach) -> tuple[np.ndarray, np.ndarray]:
-        """Linearised limits less the margin: ``a z <= b`` for moves `z` of the slots as shares of the capabilities."""
+        """Linearised limits less margins: ``a z <= b`` for moves `z` of the slots as shares of the capabilities."""
         room, t = self._room(probe.flow), len(self._terminals)
         counts = np.isfinite(room)
         by_power = self._slopes(tick, probe, reach.capability)
@@ -397,7 +416,8 @@ class SafetyLayer:
         rows = by_p[..., self._terminal] * g_p[:, None] + by_q[..., self._terminal] * g_q[:, None]
         v, loading = np.split(rows, [probe.flow.v_pu.shape[1]], axis=1)
         a = np.concatenate([v, -v, loading], axis=1)
-        return np.where(counts[..., None], a, 0.0), np.where(counts, room, 1.0)
+        margin = np.minimum(np.where(room > 0.0, 0.5, 1.0) * np.abs(room), self.margin_pu)
+        return np.where(counts[..., None], a, 0.0), np.where(counts, room - margin, 1.0)
 
     def _slopes(self, tick: Tick, probe: _Probe, capability: np.ndarray) -> np.ndarray:
         """Change of voltages and loadings [pu/MW, pu/Mvar] by both powers at each terminal, ``(batch, m + b, 2 t)``.
@@ -465,7 +485,7 @@ def checked_rounds(rounds: Any) -> int:
 
 def _check_world(layout: Layout, name: str, margin_pu: float) -> None:
     half = 0.5 * (layout.settings.v_max_pu - layout.settings.v_min_pu)
-    if margin_pu >= half:
+    if margin_pu >= half - 1e-9:
         raise ArgumentError(
             f'"{name}": margin_pu is {margin_pu:g}, which leaves nothing of the band from '
             f"{layout.settings.v_min_pu:g} to {layout.settings.v_max_pu:g} pu; choose less than {half:g}"
@@ -490,25 +510,33 @@ def _moves(layout: Layout) -> tuple[_Moves, tuple[str, ...]]:
     mine = (plan.actor >= 0) & (plan.actor < len(layout.actors)) & ~layout.coordination.ordering
     mine[governed.astype(int)] = False
     rows: list[tuple[int, ...]] = []
-    first = 0
+    first = 0  # of the family's units among all that inject
     for i, family in enumerate(layout.families):
         kernel, fields = family.kernel, family.kernel.Command._fields
         moved = i in layout.injecting
-        for u, id in enumerate(family.ids):
-            free = [j for j in range(len(fields)) if family.free[u, j] and mine[family.slot[u, j]]]
+        for unit, id in enumerate(family.ids):
+            free = [j for j in range(len(fields)) if family.free[unit, j] and mine[family.slot[unit, j]]]
             steps = [j for j in free if not moved or kernel.held or fields[j] in kernel.on_off]
             held += [f"{id}.{fields[j]}" for j in steps]
             free = sorted(set(free) - set(steps), key=lambda j: fields[j] == "q_mvar")
             reactive = [j for j in free if fields[j] == "q_mvar"]
             for rank, j in enumerate(free):
-                slot = int(family.slot[u, j])
+                slot = int(family.slot[unit, j])
                 axis = -1 if not reactive or len(free) == 1 else int(j in reactive)
                 place = (slot, int(plan.given[slot]), int(plan.actor[slot]))
-                rows.append((*place, i, u, first + u, rank, axis))
+                rows.append((*place, i, unit, first + unit, rank, axis))
         first += family.size if moved else 0
-    slot, given, actor, index, row, unit, rank, axis = np.array(rows, dtype=int).reshape(-1, 8).T
-    own = np.unique(unit, return_inverse=True)[1].reshape(-1)
-    return _Moves(slot, given, actor, index, row, unit, own, rank, axis), tuple(held)
+    table = np.array(rows, dtype=int).reshape(-1, 8)
+    own = np.unique(table[:, 5], return_inverse=True)[1].reshape(-1)
+    before, after = np.split(table.T, [6])
+    return _Moves(*before, own, *after), tuple(held)  # type: ignore[call-arg]
+
+
+def _within_reach(a: np.ndarray, b: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The half-spaces without those that moves from `low` to `high` bring next to nothing nearer."""
+    most = -(np.maximum(a, 0.0) @ low[..., None] + np.minimum(a, 0.0) @ high[..., None])[..., 0]
+    beyond = most < -_WORTH * b
+    return np.where(beyond[..., None], 0.0, a), np.where(beyond, 1.0, b)
 
 
 def _with(slots: np.ndarray, at: np.ndarray, values: Any) -> np.ndarray:

@@ -163,6 +163,9 @@ def test_schema(tmp_path):
         (("evaluate", "ieee13_single", "--days", "tst"), "tst"),
         (("evaluate", "ieee13_single", "--policy", "learned"), "needs a run"),
         (("evaluate", "{tmp_path}"), "no run"),
+        (("evaluate", "ieee13_single", "--safety-margin", "0.01"), "add --safety-layer"),
+        (("evaluate", "ieee13_single", "--safety-layer", "--safety-margin", "2"), "margin_pu is 2.0"),
+        (("evaluate", "ieee13_single", "--safety-layer", "--realtime", "x.yaml"), "choose one of them"),
     ],
 )
 def test_errors_are_one_message(arguments, message, tmp_path, monkeypatch):
@@ -274,6 +277,17 @@ def test_evaluate_compares_policies(tmp_path):
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(found["policies"]) == {"rule_based", "random"}
     assert "rule_based" in result.stdout
+
+
+def test_evaluate_plays_policies_with_and_without_a_safety_layer(tmp_path):
+    result = run("evaluate", "ieee13_single", "--policy", "random", "--safety-layer", "--out", str(tmp_path))
+    assert result.exit_code == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())["policies"]
+    assert set(found) == {"random", "random_safe"}
+    assert found["random_safe"]["safety_layer"]["ticks_outside_per_day"] == 0.0
+    costs = [sum(found[name]["violations_per_day"].values()) for name in ("random_safe", "random")]
+    assert costs[0] < costs[1]
+    assert "the safety layer changed" in result.stdout
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
