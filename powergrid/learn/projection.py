@@ -1,6 +1,6 @@
 """The nearest point of a polytope, for many polytopes at once: what the safety layer solves in a tick.
 
-The problem of each row of a batch is the quadratic program
+The problem of each row of a batch is the quadratic program::
 
     min_z,s  1/2 |z|^2 + rho/2 |s|^2    with  A z - s <= b  and  low <= z <= high
 

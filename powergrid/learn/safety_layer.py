@@ -40,11 +40,13 @@ from powergrid.learn.projection import project
 
 MARGIN_PU = 0.001
 """Distance to the limits to which voltages and loadings are brought [pu]; the limit of a loading is 1 pu."""
-ROUNDS = 3
-"""Linearisations in a tick at most."""
+ROUNDS = 20
+"""Linearisations in a tick at most; one is usual, taps that move with the powers need more."""
+_PATIENCE = 3
+"""Linearisations in a row that may bring nothing before the search ends."""
 OUTSIDE_PU = 1e-6
 """Violation from which a limit counts as violated [pu]."""
-_NUDGE = 0.02
+_NUDGE = 0.01
 """Power by which the flow is linearised, as a share of the capability at the terminal [1]."""
 _LEAST_MVA = 1e-6
 """Range of power below which a slot has nothing to give [MVA]."""
@@ -314,7 +316,7 @@ class SafetyLayer:
         best, least, most = actions.copy(), (beyond**2).sum(-1), beyond.max(-1)
         units = self._units(params, ticks, actions, probe)
         policys_mw, capability = units.power(units.slots), units.reach().capability
-        chosen, busy = actions, np.arange(len(actions))
+        chosen, busy, in_vain = actions, np.arange(len(actions)), np.zeros(len(actions), int)
         if not probe.flow.converged.all():
             chosen = self._solvable(params, ticks, actions, probe.flow.converged)
         for number in range(self.rounds + 1):
@@ -323,11 +325,13 @@ class SafetyLayer:
                 beyond = self._beyond(probe.flow)
                 total, largest = (beyond**2).sum(-1), beyond.max(-1)
                 better = total < least[busy]
+                in_vain[busy] = np.where(total < 0.99 * least[busy], 0, in_vain[busy] + 1)
                 at = busy[better]
                 best[at], least[at], most[at] = chosen[better], total[better], largest[better]
                 if not number:  # any safe actions that follow are nearer to the policy's
                     least[at] = np.maximum(least[at], OUTSIDE_PU)
-                open_ = np.flatnonzero(np.isfinite(largest) & ((largest > OUTSIDE_PU) | (number == 0)))
+                goes_on = np.isfinite(largest) & ((largest > OUTSIDE_PU) | (number == 0))
+                open_ = np.flatnonzero(goes_on & (in_vain[busy] < _PATIENCE))
                 busy, rest = busy[open_], (ticks, chosen, probe, policys_mw, capability)
                 ticks, chosen, probe, policys_mw, capability = _rows(rest, open_)
             if number == self.rounds or not len(busy):
@@ -471,15 +475,15 @@ def checked_margin(margin_pu: Any) -> float:
 
 
 def checked_rounds(rounds: Any) -> int:
-    """A number of linearisations from 1 to 20.
+    """A number of linearisations from 1 to 100.
 
     Raises
     ------
     ArgumentError
         If it is something else.
     """
-    if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or not 1 <= rounds <= 20:
-        raise ArgumentError(f"rounds is {rounds!r}; a whole number from 1 to 20 is allowed")
+    if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or not 1 <= rounds <= 100:
+        raise ArgumentError(f"rounds is {rounds!r}; a whole number from 1 to 100 is allowed")
     return int(rounds)
 
 

@@ -108,12 +108,12 @@ def test_one_linearisation_brings_voltages_to_the_margin(world):
 
 def test_no_other_actions_within_the_limits_are_nearer(world):
     """Against many actions around those of the layer, in shares of the units' ratings."""
-    rng, count = np.random.default_rng(0), 400
+    rng, count = np.random.default_rng(0), 200
     simulation, state = at(world, NOON, [150])
     given = ones(world, 1)
     safe, _ = SafetyLayer(world, margin_pu=0.0).project(simulation, state, given)
-    simulation, state = at(world, NOON, [150] * count)
-    state = state._replace(key=np.repeat(state.key[:1], count, 0), devices=repeated(state.devices, count))
+    simulation, _ = at(world, 0, [150] * count)
+    state = repeated(state, count)
     tried = np.repeat(safe, count, 0)
     moved = rng.normal(0.0, 1.0, (count, 8, 2)) * 10.0 ** rng.uniform(-3, 0, (count, 1, 1))
     tried[1:, :8] = np.clip(tried[1:, :8] + moved[1:], -1.0, 1.0)
@@ -129,7 +129,7 @@ def test_no_other_actions_within_the_limits_are_nearer(world):
     distance = np.sqrt((change**2 / np.tile(scale, 2) ** 2).sum(-1))
     within = (output.flow.v_pu.max(-1) <= 1.05 + 1e-6) & (output.flow.v_pu.min(-1) >= 0.95 - 1e-6)
     assert within[0]
-    assert within[1:].sum() > 20
+    assert within[1:].sum() > 10
     assert distance[1:][within[1:]].min() > 0.98 * distance[0]
 
 
@@ -236,7 +236,7 @@ def test_an_infeasible_program_is_violated_least(programs):
         ({"margin_pu": -0.1}, "margin_pu is -0.1; a number of at least 0"),
         ({"margin_pu": float("nan")}, "margin_pu is nan"),
         ({"margin_pu": "wide"}, "margin_pu is 'wide'"),
-        ({"rounds": 0}, "rounds is 0; a whole number from 1 to 20"),
+        ({"rounds": 0}, "rounds is 0; a whole number from 1 to 100"),
         ({"rounds": 1.5}, "rounds is 1.5"),
     ],
 )
@@ -252,11 +252,13 @@ def test_what_no_layer_can_serve_is_refused(world):
         SafePolicy(3.0)
     with pytest.raises(ArgumentError, match=r"nothing of the band from 0\.95 to 1\.05 pu; choose less than 0\.05"):
         SafetyLayer(world, margin_pu=0.05)
-    with pytest.raises(ArgumentError, match="no action moves the power of a unit"):
-        evaluate("iso_case30", policy=SafePolicy("random"), days=[1], show=False)
     with pytest.raises(ArgumentError, match="has no name"):
         evaluate(PRESET, policy=[SafePolicy(pushy)], days=[1], show=False)
-    config = powergrid.load_config("ieee34_multi").config.model_dump(exclude_none=True)
-    config["agents"][0]["policy"] = "mpc"
-    with pytest.raises(ArgumentError, match="ess_1 would decide twice"):
+    bank = {"id": "bank", "type": "Capacitor", "bus": 675, "params": {"control": "manual"}, "policy": "learned"}
+    config = {"name": "bank", "network": {"base": "ieee13"}, "agents": [bank]}
+    with pytest.raises(ArgumentError, match="no action moves the power of a unit"):
+        evaluate(config, policy=SafePolicy("random"), days=[1], show=False)
+    battery = {"type": "ESS", "bus": 671, "params": {"capacity_mwh": 1.0, "max_p_mw": 0.5}}
+    config["agents"] = [{"id": "planned", "policy": "mpc", **battery}, {"id": "learned", **battery}]
+    with pytest.raises(ArgumentError, match="planned would decide twice"):
         evaluate(config, policy=SafePolicy("idle"), days=[1], show=False)
