@@ -280,7 +280,8 @@ def test_evaluate_compares_policies(tmp_path):
 
 
 def test_evaluate_plays_policies_with_and_without_a_safety_layer(tmp_path):
-    result = run("evaluate", "ieee13_single", "--policy", "random", "--safety-layer", "--out", str(tmp_path))
+    arguments = ["--policy", "random", "--safety-layer", "--days", "stress", "--out", str(tmp_path)]
+    result = run("evaluate", "ieee13_single", *arguments)
     assert result.exit_code == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())["policies"]
     assert set(found) == {"random", "random_safe"}

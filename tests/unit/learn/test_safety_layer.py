@@ -29,7 +29,7 @@ def pushy(observations):
 @pytest.fixture(scope="module")
 def evaluation():
     policies = ({"pushy": pushy, "kept": SafePolicy(pushy)}, "rule_based", SafePolicy("rule_based"))
-    return evaluate(PRESET, policy=policies, days=DAYS, show=False)
+    return evaluate(PRESET, policy=policies, days=DAYS[:1], show=False)
 
 
 @pytest.fixture(scope="module")
