@@ -85,9 +85,10 @@ def evaluate_command(
     policies: list[Any] = [*chosen]
     if safety_layer:
         from powergrid.learn.deciders import SafePolicy
+        from powergrid.learn.safety_layer import MARGIN_PU
 
-        margin = {} if safety_margin is None else {"margin_pu": safety_margin}
-        policies = [item for name in chosen for item in (name, SafePolicy(name, **margin))]
+        margin_pu = MARGIN_PU if safety_margin is None else safety_margin
+        policies = [item for name in chosen for item in (name, SafePolicy(name, margin_pu))]
     evaluate(source, policy=policies, days=days, seed=seed, report=report, bound=bound, out=out)
     folder = out if out is not None else Path(source) if is_run else None
     if folder is not None:
