@@ -17,7 +17,8 @@ count of which the units together could remove less than a tenth: they would giv
 others cannot hold together, the powers are those that violate them least, in the sum of squares.
 
 Then the actions are searched with which the units deliver these powers. Where a limit is violated in the flow that
-follows, that flow is linearised anew, and the best of the flows is kept.
+follows, that flow is linearised anew, and the best of the flows is kept. Where limits are violated in all of them,
+actions on the way to idle units are tried as well.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _FOUND = 1e-8
 _WORTH = 0.1
 """Least share of a violation that the units together must be able to remove for it to count [1]."""
 _WAY = (0.25, 0.5, 0.75, 1.0)
-"""Shares of the way to idle units that are tried where a flow has no solution [1]."""
+"""Shares of the way to idle units that are tried where a flow has no solution, or no linearisation helps [1]."""
 _CELLS = 4_000_000
 """Voltages of flows that are solved at once for a linearisation."""
 
@@ -316,6 +317,7 @@ class SafetyLayer:
         best, least, most = actions.copy(), (beyond**2).sum(-1), beyond.max(-1)
         units = self._units(params, ticks, actions, probe)
         policys_mw, capability = units.power(units.slots), units.reach().capability
+        given = ticks, actions
         chosen, busy, in_vain = actions, np.arange(len(actions)), np.zeros(len(actions), int)
         if not probe.flow.converged.all():
             chosen = self._solvable(params, ticks, actions, probe.flow.converged)
@@ -345,6 +347,17 @@ class SafetyLayer:
             a, b = _within_reach(a, b, reach.low / capability, reach.high / capability)
             z = project(a, b + (a @ gone[..., None])[..., 0], low, high)
             chosen = self._with_slots(chosen, units.slots, units.searched(reach, (z - gone) * capability))
+        for share in _WAY:  # where taps that move with the powers mislead every linearisation
+            left = np.flatnonzero(most > OUTSIDE_PU)
+            if not len(left):
+                break
+            ticks, tried = _rows(given, left)
+            tried = self._towards_idle(tried, share)
+            beyond = self._beyond(self._probe(params, ticks, tried).flow)
+            total, largest = (beyond**2).sum(-1), beyond.max(-1)
+            better = total < least[left]
+            at = left[better]
+            best[at], least[at], most[at] = tried[better], total[better], largest[better]
         return best, most
 
     # -- what the engine makes of actions
@@ -380,15 +393,19 @@ class SafetyLayer:
 
     def _solvable(self, params: Any, ticks: _Ticks, actions: np.ndarray, solved: np.ndarray) -> np.ndarray:
         """Actions on the way to idle units whose flow has a solution, where there is nothing to linearise around."""
-        moves, flat = self._moves, actions.reshape(len(actions), -1).copy()
-        flat[:, moves.given] = self.layout.slots.rest[moves.slot]
-        idle, chosen = flat.reshape(actions.shape), actions
+        chosen = actions
         for share in _WAY:
-            chosen = np.where(solved[:, None, None], chosen, (1.0 - share) * actions + share * idle)
+            chosen = np.where(solved[:, None, None], chosen, self._towards_idle(actions, share))
             solved = solved | self._probe(params, ticks, chosen).flow.converged
             if solved.all():
                 break
-        return chosen.astype(actions.dtype)
+        return chosen
+
+    def _towards_idle(self, actions: np.ndarray, share: float) -> np.ndarray:
+        """Actions a share of the way to those of idle units."""
+        moves, flat = self._moves, actions.reshape(len(actions), -1).copy()
+        flat[:, moves.given] += share * (self.layout.slots.rest[moves.slot] - flat[:, moves.given])
+        return flat.reshape(actions.shape)
 
     # -- limits and their slopes
 
