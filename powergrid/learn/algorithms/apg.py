@@ -184,7 +184,8 @@ class AnalyticGradient:
         self._begin, self._play, self._learn = map(result_of, (self._begin, self._play, self._learn))
         place = self._place
         keys = jax.device_put(self._keys(state), place.lanes)
-        played = self._play(jax.device_put(state, place.everywhere), *self._begin(keys), keys)
+        begun = jax.device_put(self._begin(keys), place.lanes)
+        played = self._play(jax.device_put(state, place.everywhere), *begun, keys)
         after, metrics = self._learn(*jax.device_put((state, played), self._first))
         return jax.block_until_ready(after), metrics
 
