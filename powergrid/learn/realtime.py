@@ -21,9 +21,10 @@ from powergrid.config.resolve import ResolvedConfig, with_overrides
 from powergrid.config.schema_types import Section, defaults
 from powergrid.config.yaml_reader import read_yaml
 from powergrid.core import random
-from powergrid.core.errors import ConfigError, Issue, MissingExtraError, RunError
+from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
+from powergrid.learn.deciders import SafePolicy
 
 CAUSES = ("jitter", "action delay", "action loss", "message delay", "message loss")
 """Imperfections, in the order in which they are reported."""
@@ -313,10 +314,17 @@ def evaluate_realtime(
         If a learned policy is asked for without a run, or does not fit the configuration.
     MissingExtraError
         If SimPy is not installed.
+    ArgumentError
+        If the policy stands behind a safety layer.
     """
     from powergrid.core.files import make_folder, write_json
     from powergrid.learn import evaluate as ticks
 
+    if isinstance(policy, SafePolicy):
+        raise ArgumentError(
+            "a safety layer computes the tick in which actions are decided, and under realistic timing they arrive in "
+            "others; give the policy without SafePolicy"
+        )
     _simpy()
     given = delays if isinstance(delays, Delays) else load_delays(delays)
     if not given.causes:

@@ -12,6 +12,7 @@ from powergrid.core import random
 from powergrid.core.errors import ArgumentError
 from powergrid.learn.evaluate import evaluate
 from powergrid.learn.projection import project
+from powergrid.learn.realtime import evaluate_realtime
 from powergrid.learn.safety_layer import SafetyLayer
 from powergrid.worlds.simulation import Simulation
 
@@ -252,6 +253,8 @@ def test_what_no_layer_can_serve_is_refused(world):
         SafePolicy(3.0)
     with pytest.raises(ArgumentError, match=r"nothing of the band from 0\.95 to 1\.05 pu; choose less than 0\.05"):
         SafetyLayer(world, margin_pu=0.05)
+    with pytest.raises(ArgumentError, match="they arrive in others"):
+        evaluate_realtime(PRESET, {"action_delay": 1.0}, policy=SafePolicy("idle"), days=[1], show=False)
     with pytest.raises(ArgumentError, match="has no name"):
         evaluate(PRESET, policy=[SafePolicy(pushy)], days=[1], show=False)
     bank = {"id": "bank", "type": "Capacitor", "bus": 675, "params": {"control": "manual"}, "policy": "learned"}
