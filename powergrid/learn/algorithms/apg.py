@@ -16,14 +16,15 @@ controllers via analytic policy gradient", ICRA 2023, arXiv:2209.13052; the deri
 optimal control, e.g. Bryson and Ho, "Applied optimal control", 1975, chapter 2.
 
 The objective is the sum over agents: they learn as a team that shares what it earns, unlike MAPPO's agents, each of
-which maximises its own reward. With ``training.cost_limits`` the priced violations of limited constraints leave the
+which maximises its own reward. Where the rewards of coordinators sum accounts below them (``objective``), every account
+counts once. With ``training.cost_limits`` the priced violations of limited constraints leave the
 reward, and each counts with a multiplier (:mod:`powergrid.learn.multipliers`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import gcd
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
+from powergrid.engine import formulas
 from powergrid.learn import multipliers, policy
 from powergrid.learn.constraints import Constraints, worst_mean
 from powergrid.learn.groups import ByGroup
@@ -135,13 +137,15 @@ class AnalyticGradient:
     Raises
     ------
     ConfigError
-        If JAX cannot step the environment (agents that decide in Python, a power flow on the CPU only), derivatives do
-        not pass through something in it, or an agent's reward holds accounts that other rewards hold as well.
+        If JAX cannot step the environment (agents that decide in Python, a power flow on the CPU only), or derivatives
+        do not pass through something in it.
 
     Attributes
     ----------
     constraints
         Limits of the configuration, if it has any.
+    team_reward
+        Reward of the accounts that are an objective; ``None`` where the rewards of agents are summed.
     rollout_s
         0: playing and its derivative are one function.
     """
@@ -153,6 +157,7 @@ class AnalyticGradient:
         self.steps_per_update = settings.num_envs * env.episode_length
         self.total_updates = max(1, -(-steps // self.steps_per_update))
         self.agents = sum(len(members) for members in env.groups.values())
+        self.team_reward = _team_reward(env)
         self._adam = optax.scale_by_adam()
         self._place = place = Placement(settings.num_envs)
         self._first = first = SingleDeviceSharding(jax.local_devices()[0])
@@ -255,6 +260,8 @@ class AnalyticGradient:
         rewards = ByGroup.of(self.env.groups, reward).columns()
         money, costs = (info[name][..., : self.agents, :] for name in ("money", "costs"))
         sums = Tally(rewards.sum(-1), money.sum((-1, -2)), costs.sum((-1, -2)))
+        if self.team_reward is not None:
+            return self.team_reward(info), jnp.zeros((len(rewards), 0)), sums
         if not self.constraints:
             return sums.reward, jnp.zeros((len(rewards), 0)), sums
         parts = self.constraints.columns(jnp, rewards, costs).reshape(len(rewards), -1, self.agents).sum(-1)
@@ -312,18 +319,30 @@ def _without_reset(env: FunctionalEnv) -> FunctionalEnv:
     return alone
 
 
+def _team_reward(env: FunctionalEnv) -> Callable[[dict[str, Any]], Array] | None:
+    """Reward ``(E,)`` of the accounts that are an objective, each once; ``None`` where agents have their own."""
+    world: Any = getattr(env, "world", None)
+    layout: Any = getattr(world, "layout", None)
+    if layout is None or layout.ledger.objective is None:
+        return None
+    rows, given = np.unique(layout.ledger.objective.source), world.reward
+    scales = given.reward_scale, given.safety_scale, given.max_penalty
+
+    def reward(info: dict[str, Any]) -> Array:
+        money, costs = (info[name][..., rows, :].sum(-1) for name in ("money", "costs"))
+        return formulas.reward(jnp, money, costs, *scales).sum(-1)
+
+    return reward
+
+
 def _require_gradients(env: FunctionalEnv) -> None:
-    """Refuse what carries no derivative, and rewards whose sum would count an account more than once."""
+    """Refuse what carries no derivative."""
     hint = "train with mappo, which needs no gradient of the step"
     refuse_on_jax(env, "algorithm apg", hint)
     given: Any = env
-    layout = getattr(given.world, "layout", None)
-    if layout is None:  # an environment of other origin
+    if getattr(given.world, "layout", None) is None:  # an environment of other origin
         return
     issues = [Issue(f"algorithm apg: {name}", why, hint) for name, why in given.differentiable.refused.items()]
-    if layout.ledger.objective is not None:
-        message = "the objective of a coordinator holds accounts that enter the sum over agents once more"
-        issues.append(Issue("algorithm apg", message, "write objective: own, or train with mappo"))
     if issues:
         raise ConfigError(issues)
 

@@ -47,6 +47,17 @@ def test_batteries_learn_to_store_over_hours():
     assert float(metrics["episode_reward"]) / 2 > 1.65
 
 
+def test_accounts_below_several_coordinators_count_once():
+    """The operator and the microgrids of the preset are paid for what those below them pay."""
+    env = powergrid.make_functional("iso_three_level")
+    rng, accounts = np.random.default_rng(0), len(env.world.layout.accounts)
+    money, costs = rng.normal(size=(2, accounts, 3)), rng.uniform(size=(2, accounts, 2))
+    total = apg(env, 1, {}).team_reward({"money": money, "costs": costs})
+    np.testing.assert_allclose(total, -money.sum((1, 2)) - costs.sum((1, 2)), rtol=1e-5)
+    own = powergrid.make_functional("p2p_microgrids")
+    assert apg(own, 1, {}).team_reward is None
+
+
 def test_a_resumed_run_has_the_same_bits(tmp_path):
     env = ToyHeaters()
     first = apg(env, 10**5, SMALL)
@@ -64,7 +75,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path):
 
 @pytest.mark.parametrize(
     ("preset", "message"),
-    [("iso_three_level", "objective of a coordinator"), ("iso_case30", "runs on the CPU only")],
+    [("iso_case30", "runs on the CPU only")],
 )
 def test_what_it_cannot_train_is_refused_by_name(preset, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
