@@ -48,8 +48,7 @@ def validate_command(
             state = "no fault found without its plugins" if resolved.unchecked else "valid"
             print_line(f"{file}: {state} ({config.name}, {len(config.agents)} agents)")
             print_unread(file, resolved)
-            note = "" if resolved.unchecked else outlook(resolved)
-            if note:
+            for note in [] if resolved.unchecked else outlook(resolved):
                 print_line(f"  note: {note}")
     if faulty:
         raise typer.Exit(1)
