@@ -18,6 +18,17 @@ def evaluate_command(
             "rule_based and random."
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET|FILE",
+            help="Play the run's policies on another configuration, which graph policies can (network=graph).",
+        ),
+    ] = None,
+    others: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="Local policy of agents that the run's policies do not know."),
+    ] = None,
     days: Annotated[str, typer.Option(help="Split of the data: train, validation, test or stress.")] = "test",
     seed: Annotated[int, typer.Option(min=0, help="Seed of forecast errors and initial states.")] = 0,
     report: Annotated[bool, typer.Option("--report", help="Write report.html with plots.")] = False,
@@ -59,6 +70,8 @@ def evaluate_command(
 
     - `powergrid evaluate p2p_microgrids --policy rule_based --policy random --days test`
 
+    - `powergrid evaluate runs/graph34 --on voltage_control_123`
+
     - `powergrid evaluate p2p_microgrids --policy rule_based --realtime delays.yaml`
 
     - `powergrid evaluate voltage_control_34 --policy random --safety-layer`
@@ -78,6 +91,9 @@ def evaluate_command(
     if realtime is not None:
         from powergrid.learn.realtime import evaluate_realtime
 
+        if on is not None or others is not None:
+            raise ArgumentError("--realtime plays a run on its own configuration; leave --on and --others out")
+
         evaluate_realtime(source, realtime, policy=chosen[0], days=days, seed=seed, out=out)
         return
     if report and out is None and not is_run:
@@ -89,7 +105,10 @@ def evaluate_command(
 
         margin_pu = MARGIN_PU if safety_margin is None else safety_margin
         policies = [item for name in chosen for item in (name, SafePolicy(name, margin_pu))]
-    evaluate(source, policy=policies, days=days, seed=seed, report=report, bound=bound, out=out)
-    folder = out if out is not None else Path(source) if is_run else None
+    result = evaluate(
+        source, policy=policies, days=days, seed=seed, report=report, bound=bound, out=out, on=on, others=others
+    )
+    home = Path(source) if on is None else Path(source) / f"on_{result.name}"
+    folder = out if out is not None else home if is_run else None
     if folder is not None:
         typer.echo(f"results: {folder}")

@@ -1,7 +1,8 @@
 """Checkpoints: one npz of plain arrays with readable keys, whole or absent.
 
 Keys are paths: ``actor/<group>/dense_0/kernel``, ``obs_norm/<group>/mean``, ``critic/...``, ``optimiser/...``,
-``env/...``, ``key``, ``step``; ``groups/<group>`` lists the agents.
+``env/...``, ``key``, ``step``; ``groups/<group>`` lists the agents, and ``network/...`` says what graph
+policies need to act.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ _ENVIRONMENT = "env/"
 """What lies under this key may be infinite: it is the environments' business."""
 
 
-def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]], step: int) -> None:
+def save(
+    path: str | Path,
+    state: Any,
+    *,
+    groups: Mapping[str, tuple[str, ...]],
+    step: int,
+    network: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Write a learner's state.
 
     Parameters
@@ -37,6 +45,8 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
         Agents by group.
     step
         Environment steps behind it.
+    network
+        What acting needs besides weights and statistics; nothing for dense actors.
 
     Raises
     ------
@@ -44,7 +54,7 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
         If a weight is not finite, the disk is full or the folder cannot be written; an older checkpoint is kept.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step, np.int64)}
-    arrays.update(_listed(groups))
+    arrays.update(_listed(groups, network))
     arrays.update({key: np.asarray(leaf) for key, leaf in flat(state)})
     wrong = _not_finite(arrays)
     if wrong:
@@ -55,9 +65,11 @@ def save(path: str | Path, state: Any, *, groups: Mapping[str, tuple[str, ...]],
     write_whole(file_of(path), lambda file: np.savez(file, **arrays), RESUME)  # type: ignore[arg-type]
 
 
-def policy_arrays(state: Any, *, groups: Mapping[str, tuple[str, ...]], step: int) -> dict[str, np.ndarray]:
+def policy_arrays(
+    state: Any, *, groups: Mapping[str, tuple[str, ...]], step: int, network: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """What a checkpoint of this state holds of the policies alone; arguments as for :func:`save`."""
-    arrays = {"step": np.array(step, np.int64), **_listed(groups)}
+    arrays = {"step": np.array(step, np.int64), **_listed(groups, network)}
     acting = (name for name in ("actor", "obs_norm") if hasattr(state, name))
     for name in acting:
         arrays.update({f"{name}/{key}": np.asarray(leaf) for key, leaf in flat(getattr(state, name))})
@@ -131,8 +143,9 @@ def restore(path: str | Path, template: Any, groups: Mapping[str, tuple[str, ...
     return jax.tree.unflatten(jax.tree.structure(template), leaves), int(arrays["step"])
 
 
-def _listed(groups: Mapping[str, tuple[str, ...]]) -> dict[str, np.ndarray]:
-    return {f"groups/{group}": np.array(members) for group, members in groups.items()}
+def _listed(groups: Mapping[str, tuple[str, ...]], network: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    listed = {f"groups/{group}": np.array(members) for group, members in groups.items()}
+    return listed | {f"network/{name}": array for name, array in (network or {}).items()}
 
 
 def groups_of(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:

@@ -17,6 +17,7 @@ import numpy as np
 from powergrid.core.errors import ActionError, NotCompilableError, RunError
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.actors.network import ActorNetwork
 from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import Critic
 from powergrid.learn.groups import ByGroup
@@ -47,6 +48,8 @@ class CompiledRollOut:
         Functional environment; its configuration and days are what is simulated.
     num_envs, ticks
         Environments, and ticks that they move before an update.
+    network
+        What the actors choose with.
     critic
         Values the last state of an episode.
     constraints
@@ -59,10 +62,16 @@ class CompiledRollOut:
     """
 
     def __init__(
-        self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, constraints: Constraints | None = None
+        self,
+        env: FunctionalEnv,
+        num_envs: int,
+        ticks: int,
+        network: ActorNetwork,
+        critic: Critic,
+        constraints: Constraints | None = None,
     ):
-        self.env, self.num_envs, self.ticks, self.critic = env, num_envs, ticks, critic
-        self.constraints = constraints
+        self.env, self.num_envs, self.ticks = env, num_envs, ticks
+        self.network, self.critic, self.constraints = network, critic, constraints
         self._rows = [slice(at, min(at + CHUNK, num_envs)) for at in range(0, num_envs, CHUNK)]
         self._envs = _vector_envs(env, [rows.stop - rows.start for rows in self._rows])
         agents, layout = self._envs[0].possible_agents, self._envs[0].world.layout
@@ -71,11 +80,12 @@ class CompiledRollOut:
         self._columns, self._changing = np.concatenate(members), layout.actors_change
         self._order, self._width = np.argsort(self._columns), layout.action_size
         self._threads = ThreadPoolExecutor(min(len(self._rows), os.cpu_count() or 1))
+        self._every = getattr(network, "chunk", 0) or ticks
         self._left: Any = None  # where the environments stand
         self._types: Any = None
         self._compiling: list[Future[Any]] = []
         self._act: Any = jax.jit(self._acted)
-        self._final_values: Any = jax.jit(lambda *given: policy.values(critic, *given))
+        self._final_values: Any = jax.jit(lambda *given: policy.values(critic, network, *given))
 
     def begin(self, key: Array) -> Lanes:
         """Environments at their first observation."""
@@ -83,19 +93,22 @@ class CompiledRollOut:
         seeds = words[:, 0] << np.uint64(32) | words[:, 1]
         firsts = [env.reset_array(seed=seeds[rows]) for env, rows in zip(self._envs, self._rows, strict=True)]
         tally = Tally(*(np.zeros(self.num_envs, np.float32) for _ in Tally._fields))
-        return Lanes(self._leave(), *self._seen(np.concatenate(firsts), self._alive()), tally)
+        memory = self.network.begun((self.num_envs,))
+        return Lanes(self._leave(), *self._seen(np.concatenate(firsts), self._alive()), tally, memory)
 
     def prepare(self, learner: LearnerState, others: Executor) -> tuple[Lanes, Rollout]:
         """Compile the actors and the critic for each size of chunk; shapes follow from the sizes."""
         for size in {rows.stop - rows.start for rows in self._rows}:
             obs = self._by_group(np.zeros((size, len(self._view.index)), np.float32))
             central, noise = np.zeros((size, self.env.state_size), np.float32), self._blank((size,)).action
-            self._compiling.append(others.submit(self._act, learner.actor, learner.obs_norm, obs, noise))
+            memory = self.network.begun((size,))
+            self._compiling.append(others.submit(self._act, learner.actor, learner.obs_norm, obs, noise, memory))
             self._compiling.append(others.submit(self._final_values, learner, obs, central))
         rollout = jax.eval_shape(lambda: self._blank((self.ticks, self.num_envs)))
         tally = Tally(*(jax.ShapeDtypeStruct((self.num_envs,), np.float32) for _ in Tally._fields))
         first = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rollout)
-        return Lanes(None, first.obs, first.central, tally), rollout
+        memory = jax.eval_shape(lambda: self.network.begun((self.num_envs,)))
+        return Lanes(None, first.obs, first.central, tally, memory), rollout
 
     def collect(self, learner: LearnerState, lanes: Lanes) -> tuple[Lanes, Rollout]:
         """Act for the ticks of one update, each chunk in a thread.
@@ -129,9 +142,10 @@ class CompiledRollOut:
             self._envs,
             self._rows,
         )  # fmt: skip
-        obs, tallies = zip(*after, strict=True)
+        obs, tallies, memories = zip(*after, strict=True)
         tally = Tally(*map(np.concatenate, zip(*tallies, strict=True)))
-        return Lanes(self._leave(), *self._seen(np.concatenate(obs), self._alive()), tally), rollout
+        memory = jax.tree.map(lambda *parts: np.concatenate(parts), *memories)
+        return Lanes(self._leave(), *self._seen(np.concatenate(obs), self._alive()), tally, memory), rollout
 
     def noise(self, learner: LearnerState) -> ByGroup[Array]:
         """Standard normal numbers ``(ticks, E, n, k)`` a group, a pure function of the run's key and the update."""
@@ -142,17 +156,21 @@ class CompiledRollOut:
 
     def _chunk(
         self, env: Any, learner: LearnerState, lanes: Lanes, noise: ByGroup[Array], rollout: Rollout
-    ) -> tuple[Array, Tally]:
-        """Fill the roll-out of a chunk; its last observations, and the sums of the episodes under way."""
-        obs, central, tally = lanes.obs, lanes.central, lanes.tally
+    ) -> tuple[Array, Tally, Any]:
+        """Fill the roll-out of a chunk; its last observations, the sums of the episodes under way, and memories."""
+        obs, central, tally, memory = lanes.obs, lanes.central, lanes.tally, lanes.memory
+        remembered, rollout = rollout.memory, rollout._replace(memory=())
         seen = np.empty(0)
         for tick in range(self.ticks):
             row = jax.tree.map(lambda leaf: leaf[tick], rollout)  # noqa: B023  (used at once)
+            if tick % self._every == 0:
+                for group, into in remembered.items():
+                    into[tick // self._every] = memory[group]
             for into, part in zip(row.obs.parts, obs.parts, strict=True):
                 into[:] = part
             row.central[:] = central
             drawn = noise.map(lambda part: part[tick])  # noqa: B023
-            action, held = self._act(learner.actor, learner.obs_norm, row.obs, drawn)
+            action, held, memory = self._act(learner.actor, learner.obs_norm, row.obs, drawn, memory)
             alive = env.alive
             step = env.step_array(np.asarray(held))
             for into, part in zip(row.action.parts, action.parts, strict=True):
@@ -174,16 +192,18 @@ class CompiledRollOut:
                 for into, column in zip(row.finished, tally, strict=True):
                     into[:] = np.where(row.done, column, 0.0)
                 tally = Tally(*(np.where(row.done, np.float32(0.0), column) for column in tally))
+            if memory:
+                memory = {group: np.where(row.done[:, None, None], 0.0, own) for group, own in memory.items()}
             obs, central = self._seen(seen, step.alive)
-        return seen, tally
+        return seen, tally, jax.tree.map(np.asarray, memory)
 
     def _acted(
-        self, actors: ByGroup[Any], norms: ByGroup[Any], obs: ByGroup[Array], noise: ByGroup[Array]
-    ) -> tuple[ByGroup[Array], Array]:
-        """Actions, and what the environments take of them, ``(E, A, k_max)`` in the layout's order."""
-        action, held = policy.explore(actors, norms, obs, noise)
+        self, actors: Any, norms: Any, obs: ByGroup[Array], noise: ByGroup[Array], memory: Any
+    ) -> tuple[ByGroup[Array], Array, Any]:
+        """Actions, what the environments take of them, ``(E, A, k_max)`` in the layout's order, and memories."""
+        action, held, memory = policy.explore(self.network, actors, norms, obs, noise, memory)
         wide = held.map(lambda part: jnp.pad(part, ((0, 0), (0, 0), (0, self._width - part.shape[-1]))))
-        return action, jnp.concatenate(wide.parts, -2)[:, self._order]
+        return action, jnp.concatenate(wide.parts, -2)[:, self._order], memory
 
     def _sums(self, step: Any, alive: Array) -> tuple[Array, Array, Array]:
         """Reward, money and priced violations of the agents that are there, single precision ``(E,)`` each."""
@@ -235,6 +255,7 @@ class CompiledRollOut:
             finished=Tally(*(np.zeros(batch, np.float32) for _ in Tally._fields)),
             alive=np.zeros((*batch, agents), bool) if changing else None,
             left=np.zeros((*batch, agents), bool) if changing else None,
+            memory=self.network.begun((self.ticks // self._every, *batch[1:])),
         )
 
     def _leave(self) -> tuple[_Episodes, ...]:

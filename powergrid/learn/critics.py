@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax.numpy as jnp
@@ -16,8 +17,15 @@ from powergrid.learn.networks import Stack, dense_stack, stack
 class Critic(Protocol):
     """Estimates one normalised value for each agent, ``(*batch, A)``, group after group, from normalised inputs."""
 
-    def init(self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool) -> Any:
-        """Initial weights; `shared` as for the actors."""
+    def init(
+        self,
+        rng: np.random.Generator,
+        env: FunctionalEnv,
+        input_size: Mapping[str, int],
+        hidden: tuple[int, ...],
+        shared: bool,
+    ) -> Any:
+        """Initial weights; `input_size` of the actors' normalised inputs by group, `shared` as for them."""
         ...
 
     def value(self, weights: Any, obs: ByGroup[Array], central: Array) -> Array:
@@ -37,7 +45,14 @@ class CentralCritic:
     def __init__(self, columns: int = 1):
         self.columns = columns
 
-    def init(self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool) -> Stack:
+    def init(
+        self,
+        rng: np.random.Generator,
+        env: FunctionalEnv,
+        input_size: Mapping[str, int],
+        hidden: tuple[int, ...],
+        shared: bool,
+    ) -> Stack:
         """One stack with `columns` outputs an agent."""
         agents = sum(len(members) for members in env.groups.values())
         return stack(rng, (env.state_size, *hidden, agents * self.columns), last_gain=1.0)
@@ -51,12 +66,17 @@ class LocalCritic:
     """One network a group, or an agent, from an agent's own observation to its value."""
 
     def init(
-        self, rng: np.random.Generator, env: FunctionalEnv, hidden: tuple[int, ...], shared: bool
+        self,
+        rng: np.random.Generator,
+        env: FunctionalEnv,
+        input_size: Mapping[str, int],
+        hidden: tuple[int, ...],
+        shared: bool,
     ) -> ByGroup[Stack]:
         """One stack a group."""
 
         def critic(group: str) -> Stack:
-            widths = (env.observation_size[group], *hidden, 1)
+            widths = (input_size[group], *hidden, 1)
             return stack(rng, widths, last_gain=1.0, agents=len(env.groups[group]), shared=shared)
 
         return ByGroup.make(env.groups, critic)

@@ -116,7 +116,7 @@ def named_policies(policies: Policies) -> dict[str, Policy]:
     return dict(pairs)
 
 
-def decider(env: Any, policy: Policy, run: Path | None, name: str = "") -> Decider:
+def decider(env: Any, policy: Policy, run: Path | None, name: str = "", others: str | None = None) -> Decider:
     """What decides for a policy, see :func:`powergrid.learn.evaluate.evaluate`.
 
     Parameters
@@ -129,14 +129,16 @@ def decider(env: Any, policy: Policy, run: Path | None, name: str = "") -> Decid
         The run that ``"learned"`` stands for.
     name
         The policy's name, for messages.
+    others
+        Local policy that plays agents which a trained policy does not know; they are refused if ``None``.
     """
     from powergrid.plugins.registries import POLICIES
 
     if isinstance(policy, SafePolicy):
         layer = SafetyLayer(env.world, margin_pu=policy.margin_pu, rounds=policy.rounds)
-        return SafeDecider(decider(env, policy.policy, run, name), layer)
+        return SafeDecider(decider(env, policy.policy, run, name, others), layer)
     if isinstance(policy, TrainedPolicy):
-        return _trained(env, policy)
+        return _trained(env, policy, others)
     if not isinstance(policy, str | Path):
         return _function(env, policy, name)
     policy = str(policy)
@@ -145,7 +147,7 @@ def decider(env: Any, policy: Policy, run: Path | None, name: str = "") -> Decid
             'policy "learned" needs a run: give evaluate the folder that train returned, or name that folder'
         )
     if policy == LEARNED or (policy not in POLICIES and Path(policy).exists()):
-        return _trained(env, load_policy(run if run is not None and policy == LEARNED else policy))
+        return _trained(env, load_policy(run if run is not None and policy == LEARNED else policy), others)
     local = POLICIES.get(policy)
     return lambda simulation, state, observation: simulation.decide(state, local)
 
@@ -166,21 +168,37 @@ def _checked_policy(name: object, policy: object) -> Any:
     )
 
 
-def _trained(env: Any, policy: TrainedPolicy) -> Decider:
+def _trained(env: Any, policy: TrainedPolicy, others: str | None) -> Decider:
+    from powergrid.plugins.registries import POLICIES
+
+    local = None if others is None else POLICIES.get(others)
+    if policy.network.hears:
+        policy = policy.on(env, others=others)
     wanted, held = _sizes(env), {agent: policy.sizes(agent) for agent in policy.agents}
+    if others is not None:
+        wanted = {agent: size for agent, size in wanted.items() if agent in held}
     if wanted != held:
+        hint = "" if policy.network.hears else "; train with network=graph for a policy that acts on other feeders"
         raise RunError(
             "the trained actors do not fit: the configuration has agents with inputs and actions "
-            f"{wanted}, the actors {held}"
+            f"{wanted}, the actors {held}{hint}"
         )
     layout = env.world.layout
     rows = {group: [env.possible_agents.index(agent) for agent in members] for group, members in policy.groups.items()}
 
+    memory: dict[str, np.ndarray] = {}
+
     def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
+        nonlocal memory
+        if (np.asarray(state.tick) == 0).all():
+            memory = policy.initial_state(len(observation))
         actions = np.zeros((len(observation), len(env.possible_agents), layout.action_size), np.float32)
-        for group in policy.groups:
-            chosen = policy.group_actions(group, layout.view.stacked(observation, rows[group]))
-            actions[:, rows[group], : chosen.shape[-1]] = chosen
+        if local is not None:
+            actions[:] = simulation.decide(state, local)
+        seen = {group: layout.view.stacked(observation, own) for group, own in rows.items()}
+        chosen, memory = policy.actions(seen, memory)
+        for group, own in chosen.items():
+            actions[:, rows[group], : own.shape[-1]] = own
         return actions
 
     return decide

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from powergrid.core import random
-from powergrid.core.errors import NetworkError, RunError
+from powergrid.core.errors import ArgumentError, NetworkError, RunError
 from powergrid.core.files import make_folder, whole_folder, write_json, write_whole
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
@@ -201,6 +201,8 @@ def evaluate(
     report: bool = False,
     bound: bool | None = None,
     show: bool = True,
+    on: Any = None,
+    others: str | None = None,
 ) -> Evaluation:
     """Play policies on fixed days and compare what they cost.
 
@@ -227,11 +229,19 @@ def evaluate(
         where it says nothing of the learning agents alone, or a device has no linear model.
     show
         Print a table.
+    on
+        Another configuration to play the run's policies on: preset name, path, mapping or resolved configuration; the
+        run's own if ``None``. Graph policies act on any feeder whose agents have roles that were trained. Results are
+        written into ``on_<configuration>`` in the run's folder.
+    others
+        Local policy, such as ``"rule_based"``, that plays agents which trained policies do not know. Without one such
+        agents are refused.
 
     Raises
     ------
     ArgumentError
-        If the seed is no whole number from 0 to 2**64 - 1, or the policies are no such names and functions.
+        If `on` is given without a run, the seed is no whole number from 0 to 2**64 - 1, or the policies are no such
+        names and functions.
     ActionError
         If a function returns no action of an agent, or one of a wrong shape.
     ConfigError, UnknownNameError
@@ -242,10 +252,15 @@ def evaluate(
     import powergrid
 
     run, seed = run_folder(source), checked_seed(seed)
-    env = powergrid.make(source if run is None else run / "config.yaml", backend="numpy")
+    if on is not None and run is None:
+        raise ArgumentError(f'on="{on!s:.60}" plays the policies of a run elsewhere; give the run\'s folder as source')
+    played = on if on is not None else source if run is None else run / "config.yaml"
+    env = powergrid.make(played, backend="numpy")
     chosen = chosen_days(env.world, days)
     policies = named_policies(policy)
-    outcomes = tuple(play(env, name, decider(env, own, run, name), chosen, seed) for name, own in policies.items())
+    outcomes = tuple(
+        play(env, name, decider(env, own, run, name, others), chosen, seed) for name, own in policies.items()
+    )
     result = Evaluation(
         name=env.world.resolved.config.name,
         days=tuple(int(day) for day in chosen),
@@ -255,9 +270,10 @@ def evaluate(
         outcomes=outcomes,
         bound=_bound(env, chosen, seed) if (report if bound is None else bound) else None,
     )
-    folder = Path(out) if out is not None else run
+    home = run if on is None or run is None else run / f"on_{result.name}"
+    folder = Path(out) if out is not None else home
     if folder is not None:
-        _write(result, folder, env.world.resolved, own=folder == run)
+        _write(result, folder, env.world.resolved, own=folder == run and on is None)
     if show:
         console().print(result.table())
     if report and folder is not None:

@@ -105,7 +105,8 @@ class FrozenLearner:
         issues = []
         for group, rows in self._rows.items():
             members = self._groups[group]
-            if len(rows) < len(members) and state.actor[group]["dense_0"]["kernel"].ndim == 2:
+            first = state.actor[group].get("encoder", state.actor[group])["dense_0"]["kernel"]
+            if len(rows) < len(members) and first.ndim == 2:
                 names = ", ".join(members[row] for row in rows)
                 message = f'{names} shares one actor with the rest of group "{group}" ({", ".join(members)})'
                 hint = f"freeze the whole group, {group}, or train with share_actors=False"

@@ -8,7 +8,6 @@ prediction to no-regret online learning", AISTATS 2011, arXiv:1011.0686: DAgger)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +19,8 @@ from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.actors.network import ActorNetwork
 from powergrid.learn.groups import ByGroup
-from powergrid.learn.networks import Running, merge
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.simulation import Simulation
 
@@ -52,24 +51,27 @@ class Samples(NamedTuple):
     due: ByGroup[Array]
 
 
-def check_imitation(name: str, learner: Any, env: Any, seed: int) -> None:
+def check_imitation(name: str, network: ActorNetwork | None, env: Any) -> None:
     """Refuse what cannot be imitated, before anything is compiled or written.
 
     Raises
     ------
     ConfigError
-        If the algorithm keeps no actors by group, or the environment has no local policies.
+        If the algorithm keeps no actors, agents have a memory, or the environment has no local policies.
     UnknownNameError
         If there is no such policy.
     """
     POLICIES.get(name)
     if not hasattr(getattr(env, "world", None), "layout"):
         raise ConfigError([Issue("imitate", "an environment of other origin has no local policies to imitate")])
-    if not isinstance(getattr(learner.fresh(seed), "actor", None), ByGroup):
-        raise ConfigError([Issue("imitate", "the algorithm keeps no actors by group that could imitate a policy")])
+    if network is None:
+        raise ConfigError([Issue("imitate", "the algorithm keeps no actors that could imitate a policy")])
+    if network.remembers:
+        message = f"actors of network {network.kind} imitate nobody: what they remember is no part of a sample"
+        raise ConfigError([Issue("imitate", message, "leave imitate out, or train with network=dense")])
 
 
-def imitated(name: str, state: Any, env: Any, seed: int) -> dict[str, Any]:
+def imitated(name: str, state: Any, env: Any, network: ActorNetwork, seed: int) -> dict[str, Any]:
     """Actors and statistics of observations of a fresh state, fitted to a local policy.
 
     Parameters
@@ -77,9 +79,11 @@ def imitated(name: str, state: Any, env: Any, seed: int) -> dict[str, Any]:
     name
         Registered local policy, such as ``"rule_based"`` or ``"mpc"``.
     state
-        What the learner has learned before anything is; it has ``actor`` and ``obs_norm`` by group.
+        What the learner has learned before anything is; it has ``actor`` and ``obs_norm``.
     env
         Functional environment, on whose days the policy is played.
+    network
+        The network of the actors.
     seed
         Seed of days and samples.
     """
@@ -88,29 +92,31 @@ def imitated(name: str, state: Any, env: Any, seed: int) -> dict[str, Any]:
     world = powergrid.make(env.world.resolved, backend="numpy").world
     rng = np.random.default_rng(seed)
     actor, norm = state.actor, state.obs_norm
-    fit: Any = jax.jit(_fitted)
+    fit: Any = jax.jit(lambda *given: _fitted(network, *given))
     rounds: list[Samples] = []
     for number in range(ROUNDS):
         days = rng.choice(np.asarray(env.days), DAYS)
-        rounds.append(_played(env, world, name, days, int(rng.integers(2**32)), (actor, norm) if number else None))
+        rounds.append(
+            _played(env, world, name, days, int(rng.integers(2**32)), (network, actor, norm) if number else None)
+        )
         if not number:
-            norm = norm.map(lambda old, rows: merge(np, old, rows), rounds[0].obs)
+            norm = network.merged(np, norm, rounds[0].obs.by_name(), dict.fromkeys(env.groups))
         samples = Samples(*(_joined(parts) for parts in zip(*rounds, strict=True)))
         count = len(samples.due.parts[0])
         chosen = rng.integers(0, count, (STEPS, ROWS))
         actor = jax.block_until_ready(fit(actor, norm, samples, chosen))
-    return {"actor": _spread(actor, norm, samples), "obs_norm": norm}
+    return {"actor": _spread(network, actor, norm, samples), "obs_norm": norm}
 
 
 def _played(
-    env: Any, world: Any, name: str, days: np.ndarray, seed: int, followed: tuple[ByGroup[Any], ByGroup[Running]] | None
+    env: Any, world: Any, name: str, days: np.ndarray, seed: int, followed: tuple[ActorNetwork, Any, Any] | None
 ) -> Samples:
     """Days side by side, played by the known policy or by the actors that are `followed`."""
     simulation = Simulation(world)
     layout, agents = world.layout, list(env.agents)
     members = ByGroup.make(env.groups, lambda group: [agents.index(agent) for agent in env.groups[group]])
     sizes = ByGroup.of(env.groups, env.action_size)
-    act: Any = jax.jit(lambda actors, norms, obs: policy.mean_actions(actors, policy.normal_obs(norms, obs)))
+    act: Any = None if followed is None else jax.jit(lambda obs: _means(*followed, obs))
     key = random.fold_in(np, random.key_from_seed(np, np.full(len(days), seed)), np.arange(len(days), dtype=np.int32))
     state, observation, *_ = simulation.reset(key, days)
     alive = np.ones(len(days), bool)
@@ -120,7 +126,7 @@ def _played(
         wanted = np.clip(simulation.decide(state, name)[:, : len(agents)], -1.0, 1.0).astype(np.float32)
         actions = wanted.copy()
         if followed is not None:
-            for own, size, chosen in zip(members.parts, sizes.parts, act(*followed, obs).parts, strict=True):
+            for own, size, chosen in zip(members.parts, sizes.parts, act(obs).parts, strict=True):
                 actions[:, own, :size] = np.clip(np.asarray(chosen), -1.0, 1.0)
         state, output = simulation.step(state, actions)
         due = output.due[:, : len(agents)] & alive[:, None]  # between decisions an action has no effect
@@ -142,13 +148,18 @@ def _joined(parts: Any) -> ByGroup[Array]:
     return first.map(lambda *arrays: np.concatenate(arrays), *others)
 
 
-def _fitted(actor: ByGroup[Any], norm: ByGroup[Running], samples: Samples, chosen: Array) -> ByGroup[Any]:
+def _means(network: ActorNetwork, actor: Any, norm: Any, obs: ByGroup[Array]) -> ByGroup[Array]:
+    """Mean actions for observations."""
+    return policy.mean_actions(network, actor, policy.Seen(policy.normal_obs(network, norm, obs)))
+
+
+def _fitted(network: ActorNetwork, actor: Any, norm: Any, samples: Samples, chosen: Array) -> Any:
     """Actors after gradient steps on the samples that `chosen`, ``(steps, rows)``, picks for each."""
     adam = optax.adam(optax.cosine_decay_schedule(STEP_SIZE, len(chosen)))
-    obs = policy.normal_obs(norm, samples.obs)
+    obs = policy.normal_obs(network, norm, samples.obs)
 
-    def loss(actor: ByGroup[Any], picked: tuple[ByGroup[Array], ...]) -> Array:
-        return sum(errors.sum() for errors in _errors(actor, *picked)[0].parts)
+    def loss(actor: Any, picked: tuple[ByGroup[Array], ...]) -> Array:
+        return sum(errors.sum() for errors in _errors(network, actor, *picked).parts)
 
     def step(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], None]:
         actor, moments = carry
@@ -161,27 +172,19 @@ def _fitted(actor: ByGroup[Any], norm: ByGroup[Running], samples: Samples, chose
 
 
 def _errors(
-    actor: ByGroup[Any], obs: ByGroup[Array], action: ByGroup[Array], due: ByGroup[Array]
-) -> tuple[ByGroup[Array], ByGroup[Array]]:
+    network: ActorNetwork, actor: Any, obs: ByGroup[Array], action: ByGroup[Array], due: ByGroup[Array]
+) -> ByGroup[Array]:
     """Mean squared error ``(n, k)`` of each agent's decisions for normalised observations."""
 
     def error(mean: Array, wanted: Array, there: Array) -> Array:
         squares = jnp.where(there[..., None], jnp.square(mean - wanted), 0.0)
         return squares.sum(0) / jnp.maximum(there.sum(0), 1)[:, None]
 
-    means = policy.mean_actions(actor, obs)
-    return means.map(error, action, due), means
+    return policy.mean_actions(network, actor, policy.Seen(obs)).map(error, action, due)
 
 
-def _spread(actor: ByGroup[Any], norm: ByGroup[Running], samples: Samples) -> ByGroup[Any]:
+def _spread(network: ActorNetwork, actor: Any, norm: Any, samples: Samples) -> Any:
     """The actors with a standard deviation of exploration as large as their error, and `LEAST_SPREAD` at least."""
-    errors, _ = _errors(actor, policy.normal_obs(norm, samples.obs), samples.action, samples.due)
-
-    def with_spread(weights: Mapping[str, Any], squared: Array) -> dict[str, Any]:
-        if "log_std" not in weights:
-            return dict(weights)
-        held = weights["log_std"]
-        squared = squared if held.ndim == squared.ndim else squared.mean(0)
-        return {**weights, "log_std": 0.5 * jnp.log(jnp.maximum(squared, LEAST_SPREAD**2)).astype(held.dtype)}
-
-    return actor.map(with_spread, errors)
+    obs = policy.normal_obs(network, norm, samples.obs)
+    errors = _errors(network, actor, obs, samples.action, samples.due)
+    return network.exploring(jnp, actor, errors.by_name(), LEAST_SPREAD)

@@ -13,6 +13,7 @@ import numpy as np
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.actors.network import ActorNetwork
 from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import Critic
 from powergrid.learn.groups import ByGroup
@@ -35,6 +36,8 @@ class JaxRollOut:
         Functional environment.
     num_envs, ticks
         Environments, and ticks that they move before an update.
+    network
+        What the actors choose with.
     critic
         Values the last state of an episode.
     constraints
@@ -42,10 +45,16 @@ class JaxRollOut:
     """
 
     def __init__(
-        self, env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, constraints: Constraints | None = None
+        self,
+        env: FunctionalEnv,
+        num_envs: int,
+        ticks: int,
+        network: ActorNetwork,
+        critic: Critic,
+        constraints: Constraints | None = None,
     ):
-        self.env, self.num_envs, self.ticks, self.critic = env, num_envs, ticks, critic
-        self.constraints = constraints
+        self.env, self.num_envs, self.ticks = env, num_envs, ticks
+        self.network, self.critic, self.constraints = network, critic, constraints
         self.agents = sum(len(members) for members in env.groups.values())
         changing: Any = env if getattr(env, "actors_change", False) else None
         self._changing = None if changing is None else changing.alive
@@ -85,7 +94,8 @@ class JaxRollOut:
     def _begun(self, key: Array) -> Lanes:
         obs, state = self.env.reset(reset_keys(jnp, key, self.num_envs))
         tally = Tally(*(jnp.zeros(self.num_envs, jnp.float32) for _ in Tally._fields))
-        return Lanes(state, self._ordered(obs), self.env.central_state(state), tally)
+        memory = jax.tree.map(jnp.asarray, self.network.begun((self.num_envs,)))
+        return Lanes(state, self._ordered(obs), self.env.central_state(state), tally, memory)
 
     def _ordered(self, values: Mapping[str, Array]) -> ByGroup[Array]:
         """What the environment hands out by name, in the one order of the groups."""
@@ -104,12 +114,16 @@ class JaxRollOut:
 
         def tick(lanes: Lanes, row: tuple[ByGroup[Array], Array]) -> tuple[Lanes, Rollout]:
             noise, keys = row
-            action, held = policy.explore(learner.actor, learner.obs_norm, lanes.obs, noise)
+            action, held, memory = policy.explore(
+                self.network, learner.actor, learner.obs_norm, lanes.obs, noise, lanes.memory
+            )
             obs, env, reward, done, info = self.env.step(keys, lanes.env, held.by_name())
             ended = done["__all__"]
             final_value = jax.lax.cond(
                 ended.any(),
-                lambda: policy.values(self.critic, learner, self._ordered(info["final_obs"]), info["final_state"]),
+                lambda: policy.values(
+                    self.critic, self.network, learner, self._ordered(info["final_obs"]), info["final_state"]
+                ),
                 lambda: jnp.zeros((*ended.shape, self.agents * columns_per_agent(self.constraints)), jnp.float32),
             )
             rewards = self._ordered(reward).columns()
@@ -129,10 +143,13 @@ class JaxRollOut:
             due, terminated = self._ordered(info["due"]).columns(), info["terminated"]
             earned = rewards if self.constraints is None else self.constraints.columns(jnp, rewards, costs)
             now = lanes.obs, lanes.central, action, earned.astype(jnp.float32)
-            rollout = Rollout(*now, due, ended, terminated, final_value, finished, alive, left)
-            return Lanes(env, self._ordered(obs), info["state"], going_on), rollout
+            rollout = Rollout(*now, due, ended, terminated, final_value, finished, alive, left, lanes.memory)
+            memory = policy.forgotten(memory, ended)
+            return Lanes(env, self._ordered(obs), info["state"], going_on, memory), rollout
 
-        return jax.lax.scan(tick, lanes, (noise, keys))
+        lanes, rollout = jax.lax.scan(tick, lanes, (noise, keys))
+        every = getattr(self.network, "chunk", 0) or self.ticks
+        return lanes, rollout._replace(memory=jax.tree.map(lambda leaf: leaf[::every], rollout.memory))
 
     def _noise(self, learner: LearnerState, batch: tuple[int, ...]) -> ByGroup[Array]:
         """Standard normal numbers ``(*batch, n, k)`` a group, from one draw."""

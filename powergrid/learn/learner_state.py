@@ -20,12 +20,13 @@ class Tally(NamedTuple):
 class LearnerState(NamedTuple):
     """What is learned: weights, statistics of inputs and returns, where the run stands, and what limits are worth.
 
+    `actor` and `obs_norm` are trees that the network of the actors makes; those of a dense one are by group.
     `multipliers` belongs to algorithms with limits; it is empty for others.
     """
 
-    actor: ByGroup[dict[str, Any]]
+    actor: Any
     critic: Any
-    obs_norm: ByGroup[Running]
+    obs_norm: Any
     state_norm: Running
     value_norm: Running
     optimiser: Any
@@ -35,20 +36,21 @@ class LearnerState(NamedTuple):
 
 
 class Lanes(NamedTuple):
-    """The environments between two ticks."""
+    """The environments between two ticks, and what agents remember in them, ``(E, n, width)`` by group."""
 
     env: Any
     obs: ByGroup[Array]
     central: Array
     tally: Tally
+    memory: Any = ()
 
 
 class TrainState(NamedTuple):
     """Everything that the next update depends on: the fields of :class:`LearnerState`, then those of :class:`Lanes`."""
 
-    actor: ByGroup[dict[str, Any]]
+    actor: Any
     critic: Any
-    obs_norm: ByGroup[Running]
+    obs_norm: Any
     state_norm: Running
     value_norm: Running
     optimiser: Any
@@ -59,6 +61,7 @@ class TrainState(NamedTuple):
     obs: ByGroup[Array]
     central: Array
     tally: Tally
+    memory: Any = ()
 
     @property
     def learner(self) -> LearnerState:
@@ -76,7 +79,8 @@ class Rollout(NamedTuple):
 
     `action` took effect where the agent was `due`, ``(ticks, E, A)``. `final_value` counts, and `finished` is not 0,
     where an episode ended. Where agents join or leave, `alive` says who was there in the tick, and `left` who left with
-    it, ``(ticks, E, A)``.
+    it, ``(ticks, E, A)``. Of agents with a memory, `memory` holds what they remember at the beginning of each chunk
+    that gradients pass back through, ``(chunks, E, n, width)`` by group.
     """
 
     obs: ByGroup[Array]
@@ -90,3 +94,4 @@ class Rollout(NamedTuple):
     finished: Tally
     alive: Array | None = None
     left: Array | None = None
+    memory: Any = ()

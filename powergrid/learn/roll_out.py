@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import jax
 
 from powergrid.core.types import Array
+from powergrid.learn.actors.network import ActorNetwork
 from powergrid.learn.constraints import Constraints
 from powergrid.learn.critics import Critic
 from powergrid.learn.learner import FunctionalEnv
@@ -36,7 +37,13 @@ class RollOut(Protocol):
 
 
 def choose(
-    env: FunctionalEnv, num_envs: int, ticks: int, critic: Critic, kind: str, constraints: Constraints | None = None
+    env: FunctionalEnv,
+    num_envs: int,
+    ticks: int,
+    network: ActorNetwork,
+    critic: Critic,
+    kind: str,
+    constraints: Constraints | None = None,
 ) -> tuple[RollOut, str]:
     """A roll-out, and its kind: ``"jax"``, ``"compiled"``, or for ``"auto"`` the faster one of those that can be.
 
@@ -57,11 +64,11 @@ def choose(
         refuse_on_jax(env, "roll_out", "leave roll_out out, or choose compiled")
     if on_cpu or kind == "compiled" or (kind == "auto" and jax.default_backend() == "cpu"):
         try:
-            return CompiledRollOut(env, num_envs, ticks, critic, constraints), "compiled"
+            return CompiledRollOut(env, num_envs, ticks, network, critic, constraints), "compiled"
         except NotCompilableError:
             if on_cpu or kind == "compiled":
                 raise
-    return JaxRollOut(env, num_envs, ticks, critic, constraints), "jax"
+    return JaxRollOut(env, num_envs, ticks, network, critic, constraints), "jax"
 
 
 def runs_on_cpu_only(env: FunctionalEnv) -> bool:

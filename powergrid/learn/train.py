@@ -129,10 +129,11 @@ def train(
     learner = ALGORITHMS.get(meta["algorithm"])(env, meta["steps"], meta["settings"])
     _check_mixings(env, learner, meta["algorithm"])
     _check_limits(env, learner, meta["algorithm"])
+    network = getattr(learner, "network", None)
     if meta["freeze"]:
         learner = FrozenLearner(learner, checked_freeze(meta["freeze"], env.groups), env.groups)
     resumed = resume and (folder / checkpoint.FILE_NAME).exists()
-    first = _first(learner, meta, env, resumed)
+    first = _first(learner, meta, env, resumed, network)
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml, meta)
@@ -140,8 +141,8 @@ def train(
     state = state._replace(**first)
     if resumed:
         state, step = checkpoint.restore(folder, state, env.groups)
-    elif meta["imitate"]:
-        state = state._replace(**imitated(meta["imitate"], state, env, meta["seed"]))
+    elif meta["imitate"] and network is not None:
+        state = state._replace(**imitated(meta["imitate"], state, env, network, meta["seed"]))
     if resume:
         write_json(folder / META, meta)  # a resumed run may have more steps
     run = Run(
@@ -152,19 +153,22 @@ def train(
         step=step,
         steps_per_update=learner.steps_per_update,
         callbacks=_with_tensorboard(callbacks),
+        network=None if network is None else network.arrays(),
     )
     learn(run, learner, state, checkpoint_every_s=checkpoint_every_s, progress=progress)
     return folder
 
 
-def _first(learner: Any, meta: dict[str, Any], env: Any, resumed: bool) -> dict[str, Any]:
+def _first(learner: Any, meta: dict[str, Any], env: Any, resumed: bool, network: Any) -> dict[str, Any]:
     """Fields of the state that a new run takes from another one; faults are told before anything is compiled."""
     if meta["imitate"] and not resumed:
-        check_imitation(meta["imitate"], learner, env, meta["seed"])
+        check_imitation(meta["imitate"], network, env)
     if not meta["freeze"] and not meta["init_from"]:
         return {}
     fresh = learner.fresh(meta["seed"])
-    return begun_from(meta["init_from"], fresh, env) if meta["init_from"] and not resumed else {}
+    if not meta["init_from"] or resumed:
+        return {}
+    return begun_from(meta["init_from"], fresh, env, network)
 
 
 def _imitated(wanted: dict[str, Any], written: Any) -> str | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
 from powergrid.core.errors import ArgumentError, RunError, nearest
 from powergrid.learn import checkpoint
-from powergrid.learn.networks import Running, Stack, dense_stack, normalise
+from powergrid.learn.actors.dense import Dense
+from powergrid.learn.actors.graph import Graph
+from powergrid.learn.actors.network import ActorNetwork, restored
+from powergrid.learn.networks import Running
 
 PolicyState = dict[str, np.ndarray]
 """What a policy remembers between two ticks, by name, ``(*batch, ...)``; empty where it remembers nothing."""
 
 
 class TrainedPolicy:
-    """Policies of all agents of a run: normalised observation, dense stack, normal distribution, clipped to [-1, 1].
+    """Policies of all agents of a run: normalised observation, network, normal distribution, clipped to [-1, 1].
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ class TrainedPolicy:
         Agents by group.
     agents
         All agents, group after group.
+    network
+        What the actors choose with.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], seed: int = 0):
@@ -43,14 +49,10 @@ class TrainedPolicy:
         if not self.agents or len(set(self.agents)) != len(self.agents):
             raise ValueError("it lists no agents, or one of them twice")
         self._rng = np.random.default_rng(seed)
-        self._norms = {
-            group: Running(*(arrays[f"obs_norm/{group}/{name}"] for name in Running._fields)) for group in self.groups
-        }
-        self._layers: dict[str, Stack] = {
-            group: _group_layers(arrays, group, len(members), self._norms[group])
-            for group, members in self.groups.items()
-        }
-        self._log_std = {group: arrays.get(f"actor/{group}/log_std") for group in self.groups}
+        self._memory: PolicyState | None = None
+        self.network: ActorNetwork
+        self.network, self._actor, self._norms = restored(arrays, self.groups)
+        self._sizes = self._lengths()
 
     @overload
     def act(
@@ -85,10 +87,12 @@ class TrainedPolicy:
         Parameters
         ----------
         observations
-            Observations by agent, ``(*batch, d)``: one environment's without batch axes, or many days' at once.
+            Observations by agent, ``(*batch, d)``: one environment's without batch axes, or many days' at once. Agents
+            of a graph policy hear each other: give it those of all agents that are there.
         state
             What the policy remembers, from :meth:`initial_state` or the call before; the next state then follows the
-            actions. Policies without memory may be called without one.
+            actions. Called without one, a policy with a memory keeps it itself from one call to the next;
+            :meth:`reset` begins an episode anew.
         deterministic
             The mean of each action, as :func:`powergrid.evaluate` plays it; else actions are drawn around it as in
             training, ``mean + exp(log_std) z``.
@@ -104,50 +108,113 @@ class TrainedPolicy:
         Raises
         ------
         ArgumentError
-            If an agent is not of this run, or an observation has another length than in training.
+            If an agent is not of this run, an observation has another length than in training, or batch axes differ
+            from those of what is remembered.
         """
         found = self._checked(observations)
         actions = {}
-        for group, members in self.groups.items():
-            present = [agent for agent in members if agent in found]
-            if not present:
-                continue
-            absent = np.zeros_like(found[present[0]])
-            rows = np.stack([found.get(agent, absent) for agent in members], axis=-2)
-            means = self._means(group, rows)
+        batch = next(iter(found.values())).shape[:-1] if found else ()
+        memory = self._memory if state is None else state
+        memory = self._fitting(self.initial_state(*batch) if memory is None else memory, batch)
+        chosen, memory = self._acted(self._stacked(found), memory)
+        if state is None:
+            self._memory = memory
+        for group, means in chosen.items():
             if not deterministic:
                 means = means + self._spread(group, rng or self._rng, means)
             held = np.clip(means, -1.0, 1.0)
-            actions.update({agent: held[..., row, :] for row, agent in enumerate(members) if agent in found})
+            members = enumerate(self.groups[group])
+            actions.update({agent: held[..., row, :] for row, agent in members if agent in found})
         in_order = {agent: actions[agent] for agent in found}
-        return in_order if state is None else (in_order, state)
+        return in_order if state is None else (in_order, memory)
 
     def initial_state(self, *batch: int) -> PolicyState:
-        """What the policy remembers before the first tick of ``batch`` environments: nothing, it has no memory."""
-        return {}
+        """What the policy remembers before the first tick of ``batch`` environments; nothing if it has no memory."""
+        return self.network.begun(batch)
 
-    def group_actions(self, group: str, observations: np.ndarray) -> np.ndarray:
-        """Mean actions ``(*batch, n, k)`` of a group's agents for ``(*batch, n, d)``."""
-        return np.clip(self._means(group, np.asarray(observations, np.float32)), -1.0, 1.0)
+    def reset(self) -> None:
+        """Forget what was seen; call it when an episode begins. Policies without memory need it not."""
+        self._memory = None
+
+    def actions(
+        self, observations: Mapping[str, np.ndarray], state: PolicyState
+    ) -> tuple[dict[str, np.ndarray], PolicyState]:
+        """Mean actions ``(*batch, n, k)`` by group for observations ``(*batch, n, d)`` of all groups; next state."""
+        rows = {group: np.asarray(seen, np.float32) for group, seen in observations.items()}
+        chosen, state = self._acted(rows, state)
+        return {group: np.clip(means, -1.0, 1.0) for group, means in chosen.items()}, state
+
+    def on(self, env: Any, *, others: str | None = None) -> TrainedPolicy:
+        """The same policy for the agents of another environment; only graph policies act on any feeder.
+
+        Parameters
+        ----------
+        env
+            Environment of :func:`powergrid.make`, or the world of one.
+        others
+            Whether agents whose role was not trained are left out, and the local policy that plays them, for messages.
+
+        Raises
+        ------
+        RunError
+            If the network is bound to the agents of its run, or an agent has a role that was not trained.
+        """
+        from powergrid.learn.actors.feeder import roles_of, taken
+
+        if not isinstance(self.network, Graph):
+            raise RunError(
+                f"the actors of network {self.network.kind} belong to the agents of their run, "
+                f"{', '.join(self.agents)}; train with network=graph for a policy that acts on other feeders"
+            )
+        world, agents, issues = getattr(env, "world", env), [], []
+        for agent, role in roles_of(world).items():
+            try:
+                taken(role, self.network.feeder.roles)
+            except LookupError as error:
+                issues.append(f'agent "{agent}" {error.args[0]}')
+                continue
+            agents.append(agent)
+        if issues and (others is None or not agents):
+            more = f" (and {len(issues) - 1} more agents)" if len(issues) > 1 else ""
+            raise RunError(
+                f"the policy does not fit {world.resolved.config.name}: {issues[0]}{more}. Train it with such agents, "
+                'or name a local policy that plays them: others="rule_based", --others rule_based'
+            )
+        moved = copy.copy(self)
+        moved._memory = None
+        moved.network = self.network.on(world, agents)
+        moved.groups = dict(moved.network.groups)
+        moved.agents = tuple(agent for members in moved.groups.values() for agent in members)
+        moved._sizes = moved._lengths()
+        return moved
 
     def sizes(self, agent: str) -> tuple[int, int]:
         """Lengths of an agent's observation and action."""
-        group = self._group(agent)
-        layers = self._layers[group]
-        return self._norms[group].mean.shape[-1], layers[f"dense_{len(layers) - 1}"]["bias"].shape[-1]
+        return self._sizes[self._group(agent)]
 
     def agent_layers(self, agent: str) -> tuple[Running, list[tuple[np.ndarray, np.ndarray]]]:
         """One agent's own network for exporters: input statistics and ``(kernel, bias)`` a layer, tanh in between.
 
         The agent's one-hot number is folded into the first bias.
+
+        Raises
+        ------
+        ArgumentError
+            If the agent's network is no stack of layers.
         """
+        if not isinstance(self.network, Dense):
+            raise ArgumentError(
+                f"actors of network {self.network.kind} are no stacks of layers; train with network=dense to export "
+                "them"
+            )
         group = self._group(agent)
         row = self.groups[group].index(agent)
         norm = self._norms[group]
         width = norm.mean.shape[-1]
         layers = []
-        for number in range(len(self._layers[group])):
-            kernel, bias = (self._layers[group][f"dense_{number}"][name] for name in ("kernel", "bias"))
+        own = {name: layer for name, layer in self._actor[group].items() if name != "log_std"}
+        for number in range(len(own)):
+            kernel, bias = (own[f"dense_{number}"][name] for name in ("kernel", "bias"))
             if kernel.ndim == 3:
                 kernel, bias = kernel[row], bias[row]
             elif number == 0 and len(kernel) > width:
@@ -160,12 +227,39 @@ class TrainedPolicy:
     def _group(self, agent: str) -> str:
         return next(group for group, members in self.groups.items() if agent in members)
 
-    def _means(self, group: str, rows: np.ndarray) -> np.ndarray:
-        """Means of the actions before they are clipped, ``(*batch, n, k)``."""
-        return dense_stack(np, self._layers[group], normalise(np, self._norms[group], rows))
+    def _lengths(self) -> dict[str, tuple[int, int]]:
+        """Lengths of one agent's observation and action, by group."""
+        return {group: (self.network.observation_size[group], self.network.action_size[group]) for group in self.groups}
+
+    def _stacked(self, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Observations by group, zero for agents that are not there; groups without any are left out if they can be."""
+        batch = next(iter(found.values())).shape[:-1] if found else ()
+        rows = {}
+        for group, members in self.groups.items():
+            if self.network.hears or any(agent in found for agent in members):
+                absent = np.zeros((*batch, self._sizes[group][0]), np.float32)
+                rows[group] = np.stack([found.get(agent, absent) for agent in members], axis=-2)
+        return rows if found else {}
+
+    def _acted(self, rows: Mapping[str, np.ndarray], memory: PolicyState) -> tuple[dict[str, np.ndarray], PolicyState]:
+        """Means of the actions before they are clipped, ``(*batch, n, k)`` by group, and the memory after them."""
+        if not rows:
+            return {}, memory
+        return self.network.acted(np, self._actor, self.network.inputs(np, self._norms, rows), memory)
+
+    def _fitting(self, memory: PolicyState, batch: tuple[int, ...]) -> PolicyState:
+        """The memory, if it is one of `batch` environments."""
+        wanted = {group: part.shape for group, part in self.initial_state(*batch).items()}
+        held = {group: np.shape(part) for group, part in memory.items()}
+        if wanted != held:
+            raise ArgumentError(
+                f"the memory has shapes {held}, these observations need {wanted}; begin with reset(), or with the "
+                f"state of initial_state{batch}"
+            )
+        return memory
 
     def _spread(self, group: str, rng: np.random.Generator, means: np.ndarray) -> np.ndarray:
-        log_std = self._log_std[group]
+        log_std = self.network.spreads(self._actor).get(group)
         if log_std is None:
             raise ArgumentError(
                 f"the actors of group {group} have no log_std to draw actions with; call act with deterministic=True"
@@ -223,36 +317,3 @@ def load_policy(run: str | Path, *, seed: int = 0) -> TrainedPolicy:
         raise RunError(
             f"{checkpoint.file_of(run)}: the checkpoint holds no usable actors: {error}; choose the checkpoint of a run"
         ) from error
-
-
-def _group_layers(arrays: Mapping[str, np.ndarray], group: str, agents: int, norm: Running) -> Stack:
-    """The layers of one group, each fitting the one before and the number of agents.
-
-    Raises
-    ------
-    KeyError
-        If a layer is missing.
-    ValueError
-        If a shape or type fits no stack.
-    """
-    layers: Stack = {}
-    width = norm.mean.shape[-1:]
-    fits = norm.mean.shape in (width, (agents, *width)) and norm.var.shape == norm.mean.shape
-    if not fits or norm.count.shape not in ((), (agents, 1)):
-        raise ValueError(f"obs_norm/{group} has shapes {norm.mean.shape}, {norm.var.shape} and {norm.count.shape}")
-    if not (norm.var >= 0.0).all():
-        raise ValueError(f"obs_norm/{group}/var is negative")
-    count = len({key.split("/")[-2] for key in arrays if key.startswith(f"actor/{group}/dense_")}) or 1
-    for number in range(count):
-        kernel, bias = (arrays[f"actor/{group}/dense_{number}/{name}"] for name in ("kernel", "bias"))
-        identity = (0, agents) if number == 0 and kernel.ndim == 2 else (0,)
-        fits = kernel.ndim in (2, 3) and bias.shape == (*kernel.shape[:-2], kernel.shape[-1])
-        fits = fits and kernel.shape[:-2] in ((), (agents,)) and kernel.dtype.kind == bias.dtype.kind == "f"
-        if not fits or (kernel.shape[-2],) not in [tuple(n + extra for n in width) for extra in identity]:
-            raise ValueError(
-                f"actor/{group}/dense_{number} has {kernel.dtype}{list(kernel.shape)} and {bias.dtype}"
-                f"{list(bias.shape)}, which fit no layer of {agents} agents behind {list(width)} inputs"
-            )
-        width = kernel.shape[-1:]
-        layers[f"dense_{number}"] = {"kernel": kernel, "bias": bias}
-    return layers

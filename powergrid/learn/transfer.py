@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.learn import checkpoint
+from powergrid.learn.actors.feeder import Role, difference
 from powergrid.learn.groups import ByGroup
 
 _TAKEN = ("actor", "critic", "obs_norm", "state_norm", "value_norm")
@@ -30,13 +31,15 @@ def named(source: Source | None) -> str | dict[str, str] | None:
     return None if source is None else str(source)
 
 
-def begun_from(source: Source, state: Any, env: Any) -> dict[str, Any]:
+def begun_from(source: Source, state: Any, env: Any, network: Any = None) -> dict[str, Any]:
     """Fields of a fresh state that come from other runs: weights, and statistics of inputs and returns.
 
     Optimiser, random numbers and days stay those of the new run.
 
     Agents of a group take over in their order. The other run may have groups that are not here. Where runs are named by
     group, the actors of these groups and the statistics of their observations are taken over, and critics begin anew.
+
+    A graph policy may come from another feeder, if it has the roles of this one; its critic then begins anew.
 
     Parameters
     ----------
@@ -46,25 +49,36 @@ def begun_from(source: Source, state: Any, env: Any) -> dict[str, Any]:
         What the learner has learned before anything is.
     env
         Functional environment.
+    network
+        Network of the actors; dense if ``None``.
 
     Raises
     ------
     RunError
         If there is no readable checkpoint.
     ConfigError
-        If a group is not in the other run, or a layer has another shape: its name, both shapes and what would fit.
+        If the network is another one, a group or role is not in the other run, or a layer has another shape: its name,
+        both shapes and what would fit.
     """
     if isinstance(source, Mapping):
-        return _actors_from(source, state, env)
+        return _actors_from(source, state, env, network)
     import jax
 
     arrays, place = checkpoint.load(source), str(checkpoint.file_of(source))
     taken = {name: getattr(state, name) for name in _TAKEN if hasattr(state, name)}
     if "actor" not in taken:
         raise ConfigError([Issue("init_from", "the algorithm keeps no actors that could begin with those of a run")])
-    issues = _group_issues(checkpoint.groups_of(arrays), env.groups, place)
-    if not issues:
-        issues = _shape_issues(arrays, dict(checkpoint.flat(taken)), env, place)
+    held, kind = checkpoint.groups_of(arrays), getattr(network, "kind", "dense")
+    issues = _kind_issues(arrays, network, place)
+    if not issues and kind == "graph":
+        if list(held.items()) != list(env.groups.items()):
+            taken = {name: taken[name] for name in ("actor", "obs_norm")}
+        issues = _role_issues(arrays, network.feeder.roles, place) or _layer_issues(arrays, taken, place)
+    elif not issues:
+        issues = _group_issues(held, env.groups, place)
+        if not issues and kind == "dense":
+            issues = _shape_issues(arrays, dict(checkpoint.flat(taken)), env, place)
+        issues = issues or _layer_issues(arrays, taken, place)
     if issues:
         raise ConfigError(issues)
     leaves = [jax.numpy.asarray(arrays[key], leaf.dtype) for key, leaf in checkpoint.flat(taken)]
@@ -72,7 +86,7 @@ def begun_from(source: Source, state: Any, env: Any) -> dict[str, Any]:
     return found
 
 
-def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any) -> dict[str, Any]:
+def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any, network: Any) -> dict[str, Any]:
     """Actors and statistics of observations of some groups from runs of their own, those of the others as they are."""
     import jax
 
@@ -88,8 +102,10 @@ def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any) -> dic
         arrays, place, own = checkpoint.load(run), str(checkpoint.file_of(run)), {group: env.groups[group]}
         taken = {name: {group: parts[group]} for name, parts in fields.items()}
         leaves = checkpoint.flat(taken)
-        found = _group_issues(checkpoint.groups_of(arrays), own, place)
-        found = found or _shape_issues(arrays, dict(leaves), env, place)
+        found = _kind_issues(arrays, network, place) or _group_issues(checkpoint.groups_of(arrays), own, place)
+        if not found and getattr(network, "kind", "dense") == "dense":
+            found = _shape_issues(arrays, dict(leaves), env, place)
+        found = found or _layer_issues(arrays, taken, place)
         if found:
             issues += found
             continue
@@ -99,6 +115,40 @@ def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any) -> dic
     if issues:
         raise ConfigError(issues)
     return {name: ByGroup.of(env.groups, parts) for name, parts in fields.items()}
+
+
+def _kind_issues(arrays: Mapping[str, np.ndarray], network: Any, place: str) -> list[Issue]:
+    """Whether the actors of the other run have another network."""
+    kept, kind = str(arrays.get("network/kind", "dense")), getattr(network, "kind", "dense")
+    if kept == kind:
+        return []
+    return [
+        Issue("init_from", f"{place}: the actors of that run have network {kept}, here {kind}", f"network={kept} fits")
+    ]
+
+
+def _role_issues(arrays: Mapping[str, np.ndarray], roles: Sequence[Role], place: str) -> list[Issue]:
+    """Roles that the other run does not have, or has with other entries."""
+    names = dict.fromkeys(key.split("/")[2] for key in arrays if key.startswith("network/roles/"))
+    parts = [[tuple(map(str, arrays[f"network/roles/{name}/{part}"])) for part in Role._fields[1:]] for name in names]
+    there = [Role(name, *own) for name, own in zip(names, parts, strict=True)]
+    issues = []
+    for role in roles:
+        if role not in there:
+            same = next((other for other in there if other.name == role.name), None)
+            had = f"that run has {', '.join(names)}" if same is None else difference(role, same)
+            issues.append(Issue("init_from", f"{place}: agents have the role {role.name} here; {had}"))
+    return issues
+
+
+def _layer_issues(arrays: Mapping[str, np.ndarray], taken: Any, place: str) -> list[Issue]:
+    """The first layer of a graph policy or recurrent one, or of its critic, with another shape."""
+    for key, leaf in checkpoint.flat(taken):
+        if key not in arrays or arrays[key].shape != leaf.shape:
+            has = f"has shape {list(arrays[key].shape)} there" if key in arrays else "is not there"
+            message = f"{place}: layer {key} {has}, {list(leaf.shape)} here"
+            return [Issue("init_from", message, "take hidden, rounds, share_actors and algorithm of that run")]
+    return []
 
 
 def _group_issues(held: Groups, groups: Groups, place: str) -> list[Issue]:

@@ -41,13 +41,13 @@ from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.engine import formulas
 from powergrid.learn import multipliers, policy
+from powergrid.learn.actors.network import NetworkSettings, network_of
 from powergrid.learn.constraints import Constraints, worst_mean
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.jax_roll_out import ONCE, result_of
 from powergrid.learn.learner import FunctionalEnv, settings_from
 from powergrid.learn.learner_state import Tally
 from powergrid.learn.multipliers import ControllerSettings
-from powergrid.learn.networks import Running, merge, running, stack
 from powergrid.learn.placement import Placement
 from powergrid.learn.roll_out import refuse_on_jax
 from powergrid.learn.stream_keys import stream_keys
@@ -58,7 +58,7 @@ _EDGE = 1.0 - 1e-4
 """Greatest action: just within the limits of devices, where the whole derivative still passes."""
 
 
-class Settings(ControllerSettings):
+class Settings(NetworkSettings, ControllerSettings):
     """Hyperparameters of APG."""
 
     num_envs: int = Field(16, ge=1, description="environments in the batch; each plays an episode before an update")
@@ -73,7 +73,12 @@ class Settings(ControllerSettings):
     @model_validator(mode="before")
     @classmethod
     def _fitting(cls, given: Any) -> Any:
-        """Take the most minibatches, up to the default, that divide another number of environments."""
+        """Take the most minibatches, up to the default, that divide another number of environments.
+
+        A graph policy has one actor for each role.
+        """
+        if isinstance(given, dict) and given.get("network") == "graph":
+            given = {"share_actors": True, **given}
         num_envs = given.get("num_envs") if isinstance(given, dict) else None
         if "minibatches" in (given or ()) or not isinstance(num_envs, int) or num_envs < 1:
             return given
@@ -89,8 +94,8 @@ class Settings(ControllerSettings):
 class GradientState(NamedTuple):
     """Everything that the next update depends on: weights, statistics of observations, and where the run stands."""
 
-    actor: ByGroup[dict[str, Any]]
-    obs_norm: ByGroup[Running]
+    actor: Any
+    obs_norm: Any
     optimiser: Any
     key: Array
     updates: Array
@@ -142,6 +147,8 @@ class AnalyticGradient:
 
     Attributes
     ----------
+    network
+        The network of the actors.
     constraints
         Limits of the configuration, if it has any.
     team_reward
@@ -153,6 +160,7 @@ class AnalyticGradient:
     def __init__(self, env: FunctionalEnv, steps: int, settings: Settings):
         _require_gradients(env)
         self.env, self.settings = _without_reset(env), settings
+        self.network = network_of(env, settings)
         self.constraints = Constraints(env) if getattr(env, "cost_limits", None) else None
         self.steps_per_update = settings.num_envs * env.episode_length
         self.total_updates = max(1, -(-steps // self.steps_per_update))
@@ -197,26 +205,16 @@ class AnalyticGradient:
     def fresh(self, seed: int) -> GradientState:
         """What is learned, before anything is; weights depend on the seed."""
         rng = np.random.default_rng(seed)
-        actor = ByGroup.make(self.env.groups, lambda group: self._actor(rng, group))
+        actor = self.network.init(rng, self.settings.hidden, None)
         state = GradientState(
             actor=actor,
-            obs_norm=ByGroup.make(self.env.groups, self._obs_statistics),
+            obs_norm=self.network.statistics(False),
             optimiser=self._adam.init(actor),
             key=random.key_from_seed(np, np.array(seed)),
             updates=np.zeros((), np.int32),
             multipliers=multipliers.first(self.constraints) if self.constraints else (),
         )
         return jax.device_put(jax.tree.map(jnp.asarray, state), self._first)
-
-    def _obs_statistics(self, group: str) -> Running:
-        size, members = self.env.observation_size[group], len(self.env.groups[group])
-        return running((size,) if self.settings.share_actors else (members, size))
-
-    def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
-        settings, agents = self.settings, len(self.env.groups[group])
-        size, shared = self.env.action_size[group], self.settings.share_actors
-        widths = (self.env.observation_size[group], *settings.hidden, size)
-        return dict(stack(rng, widths, last_gain=0.01, agents=agents, shared=shared))
 
     def _keys(self, state: GradientState) -> Array:
         """Keys that decide the days and the initial states of an update, ``(E, 2)``."""
@@ -232,9 +230,9 @@ class AnalyticGradient:
         ticks, count = self.env.episode_length, len(keys)
 
         def cost(moved: ByGroup[Array]) -> tuple[Array, tuple[ByGroup[Array], Tally, Array]]:
-            def tick(carried: tuple[Any, Any, Array], moved: ByGroup[Array]) -> tuple[Any, tuple[Any, ...]]:
-                obs, env, going = carried
-                plan = policy.mean_actions(state.actor, policy.normal_obs(state.obs_norm, obs))
+            def tick(carried: tuple[Any, ...], moved: ByGroup[Array]) -> tuple[Any, tuple[Any, ...]]:
+                obs, env, going, memory = carried
+                plan, memory = policy.acted(self.network, state.actor, state.obs_norm, obs, memory)
                 held = plan.map(lambda mean, part: jnp.clip(mean, -_EDGE, _EDGE) + part, moved)
                 seen, env, reward, done, info = self.env.step(keys, env, held.by_name())
                 earned, limited, sums = self._earned(reward, info)
@@ -243,9 +241,9 @@ class AnalyticGradient:
                     (earned, limited, sums),
                 )
                 after = jax.lax.stop_gradient(ByGroup.of(self.env.groups, seen))
-                return (after, env, going & ~done["__all__"]), (obs, *row)
+                return (after, env, going & ~done["__all__"], memory), (obs, *row)
 
-            start = obs, env, jnp.ones(count, bool)
+            start = obs, env, jnp.ones(count, bool), self._memory(count)
             _, (seen, earned, limited, sums) = jax.lax.scan(tick, start, moved)
             limited, sums = limited.sum(0), jax.tree.map(lambda part: part.sum(0), sums)
             paid = limited @ state.multipliers.value if self.constraints else 0.0
@@ -254,6 +252,10 @@ class AnalyticGradient:
         still = shapes.map(lambda shape: jnp.zeros((ticks, count, *shape), jnp.float32))
         slope, (seen, sums, limited) = jax.grad(cost, has_aux=True)(still)
         return seen, slope, sums, limited
+
+    def _memory(self, count: int) -> Any:
+        """Memories at the beginning of an episode."""
+        return jax.tree.map(jnp.asarray, self.network.begun((count,)))
 
     def _earned(self, reward: dict[str, Array], info: dict[str, Any]) -> tuple[Array, Array, Tally]:
         """Reward of all agents ``(E,)``, the cost of each limited constraint ``(E, C)``, and the sums for the curve."""
@@ -274,10 +276,13 @@ class AnalyticGradient:
         slope = found.slope.map(lambda part: jnp.where(usable[:, None, None], part, 0.0))
         remaining = jnp.maximum(1.0 - state.updates / self.total_updates, 0.0)
         rate = jnp.where(state.updates == 0, 0.0, settings.learning_rate * remaining)  # the first one measures inputs
-        obs = policy.normal_obs(state.obs_norm, found.obs)
+        obs = policy.normal_obs(self.network, state.obs_norm, found.obs)
+        within_episode = jnp.zeros((self.env.episode_length, settings.num_envs // settings.minibatches), bool)
 
-        def cost(actor: ByGroup[Any], lanes: Array) -> Array:
-            means = policy.mean_actions(actor, obs.map(lambda part: part[:, lanes]))
+        def cost(actor: Any, lanes: Array) -> Array:
+            first = jax.tree.map(lambda part: part[None], self._memory(len(lanes)))
+            seen = policy.Seen(obs.map(lambda part: part[:, lanes]), first, within_episode)
+            means = policy.mean_actions(self.network, actor, seen)
             parts = means.map(lambda mean, part: (part[:, lanes] * within(mean)).sum(), slope).parts
             return sum(parts[1:], parts[0]) / len(lanes)
 
@@ -300,7 +305,7 @@ class AnalyticGradient:
             following, told = multipliers.moved(settings, self.constraints, following, cost_c)
         after = state._replace(
             actor=actor,
-            obs_norm=state.obs_norm.map(lambda norm, rows: merge(jnp, norm, rows), found.obs),
+            obs_norm=self.network.merged(jnp, state.obs_norm, found.obs.by_name(), dict.fromkeys(self.env.groups)),
             optimiser=moments,
             updates=state.updates + 1,
             multipliers=following,

@@ -88,13 +88,13 @@ class ConstrainedStep(mappo.PolicyGradient):
         actor, told = self._constrained_step(learner, batch)
         return {**weights, "actor": actor}, optimiser, {**losses, **told}
 
-    def _constrained_step(self, learner: LearnerState, batch: mappo.Batch) -> tuple[ByGroup[Any], dict[str, Array]]:
+    def _constrained_step(self, learner: LearnerState, batch: mappo.Batch) -> tuple[Any, dict[str, Array]]:
         settings, excess = self.settings, learner.multipliers
         start, unravel = ravel_pytree(learner.actor)
         advantage, *costs = jnp.split(batch.advantage, 1 + len(self.constraints.names), -1)
 
         def ratio(flat: Array) -> Array:
-            return jnp.exp(policy.log_probs(unravel(flat), batch.obs, batch.action) - batch.log_prob)
+            return jnp.exp(policy.log_probs(self.network, unravel(flat), batch.seen, batch.action) - batch.log_prob)
 
         def gain(flat: Array) -> Array:
             return mappo.mean_due(ratio(flat) * advantage, batch.due).mean()
@@ -105,12 +105,12 @@ class ConstrainedStep(mappo.PolicyGradient):
             return jnp.stack([(change * cost).sum(-1).mean() for cost in costs]) * self.env.episode_length
 
         lanes = max(round(settings.curvature_share * settings.num_envs), 1)
-        obs = batch.obs.map(lambda part: part[:, :lanes])
+        seen = jax.tree.map(lambda part: part[:, :lanes], batch.seen)
         before = learner.actor
-        means = policy.mean_actions(before, obs)
+        means = policy.mean_actions(self.network, before, seen)
 
         def divergence(flat: Array) -> Array:
-            return _divergence(before, means, unravel(flat), obs)
+            return self._divergence(before, means, unravel(flat), seen)
 
         def curvature(way: Array) -> Array:
             return jax.jvp(jax.grad(divergence), (start,), (way,))[1] + settings.damping * way
@@ -137,6 +137,17 @@ class ConstrainedStep(mappo.PolicyGradient):
         final = start + scale * step
         told = {"step_share": scale, "feasible": feasible.astype(jnp.float32), "approx_kl": divergence(final)}
         return unravel(final), told
+
+    def _divergence(self, before: Any, means: ByGroup[Array], after: Any, seen: policy.Seen) -> Array:
+        """Mean over samples and agents of the Kullback-Leibler divergence of normal distributions."""
+
+        def of_group(mean: Array, moved: Array, old: Array, new: Array) -> Array:
+            ratio = 2.0 * (old - new)
+            shift = jnp.square(mean - moved) * jnp.exp(-2.0 * new)
+            return 0.5 * (jnp.exp(ratio) + shift - 1.0 - ratio).sum(-1)
+
+        old, new = (policy.spreads(self.network, actor, means.names) for actor in (before, after))
+        return means.map(of_group, policy.mean_actions(self.network, after, seen), old, new).columns().mean()
 
 
 def trust_region_step(products: Array, excess: Array, divergence: float) -> tuple[Array, Array]:
@@ -189,17 +200,6 @@ def _furthest(aim: Array, walls: Array, offsets: Array, radius: float) -> tuple[
     left = radius - nearest @ nearest
     reached = nearest + jnp.sqrt(jnp.maximum(left, 0.0)) * along / jnp.maximum(jnp.linalg.norm(along), 1e-12)
     return reached, left >= 0.0
-
-
-def _divergence(before: ByGroup[Any], means: ByGroup[Array], after: ByGroup[Any], obs: ByGroup[Array]) -> Array:
-    """Mean over samples and agents of the Kullback-Leibler divergence of normal distributions."""
-
-    def of_group(mean: Array, moved: Array, old: dict[str, Any], new: dict[str, Any]) -> Array:
-        ratio = 2.0 * (old["log_std"] - new["log_std"])
-        shift = jnp.square(mean - moved) * jnp.exp(-2.0 * new["log_std"])
-        return 0.5 * (jnp.exp(ratio) + shift - 1.0 - ratio).sum(-1)
-
-    return means.map(of_group, policy.mean_actions(after, obs), before, after).columns().mean()
 
 
 def _conjugate_gradients(product: Callable[[Array], Array], right: Array, steps: int) -> Array:

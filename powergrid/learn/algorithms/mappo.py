@@ -23,13 +23,14 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
+from powergrid.learn.actors.network import NetworkSettings, network_of
 from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import CentralCritic, Critic
 from powergrid.learn.federation import Federation, with_own_actors
 from powergrid.learn.groups import ByGroup
-from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv, settings_from
+from powergrid.learn.learner import FunctionalEnv, settings_from
 from powergrid.learn.learner_state import LearnerState, Rollout, TrainState
-from powergrid.learn.networks import Running, merge, normalise, running, stack
+from powergrid.learn.networks import merge, normalise, running
 from powergrid.learn.returns import generalised_advantage
 from powergrid.learn.roll_out import choose
 from powergrid.plugins import register_algorithm
@@ -38,7 +39,7 @@ _SHUFFLE = 2  # stream of random numbers; the tick is the number of the update
 _VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns grow while the policy learns
 
 
-class Settings(AlgorithmSettings):
+class Settings(NetworkSettings):
     """Hyperparameters of MAPPO and IPPO."""
 
     num_envs: int = Field(128, ge=1, description="environments in the batch")
@@ -95,6 +96,13 @@ class Batch(NamedTuple):
     advantage: Array
     target: Array
     alive: Array | None = None
+    memory: Any = ()
+    begins: Array | None = None
+
+    @property
+    def seen(self) -> policy.Seen:
+        """What actors saw and remembered."""
+        return policy.Seen(self.obs, self.memory, self.begins)
 
 
 @register_algorithm("mappo")
@@ -121,6 +129,8 @@ class PolicyGradient:
 
     Attributes
     ----------
+    network
+        The network of the actors.
     roll_out
         What moves the environments.
     rollout_s
@@ -138,7 +148,10 @@ class PolicyGradient:
         constraints: Constraints | None = None,
     ):
         self.env, self.critic, self.constraints = env, critic, constraints
-        self.roll_out, kind = choose(env, settings.num_envs, settings.rollout, critic, settings.roll_out, constraints)
+        self.network = network_of(env, settings)
+        self.roll_out, kind = choose(
+            env, settings.num_envs, settings.rollout, self.network, critic, settings.roll_out, constraints
+        )
         self.settings = settings.model_copy(update={"roll_out": kind})
         self.steps_per_update = settings.num_envs * settings.rollout
         self.total_updates = max(1, -(-steps // self.steps_per_update))
@@ -189,14 +202,14 @@ class PolicyGradient:
         """What is learned, before anything is; weights depend on the seed."""
         env, settings = self.env, self.settings
         rng = np.random.default_rng(seed)
-        actor = ByGroup.make(env.groups, lambda group: self._actor(rng, group))
-        critic = self.critic.init(rng, env, settings.hidden, settings.share_actors)
+        actor = self.network.init(rng, settings.hidden, settings.log_std)
+        critic = self.critic.init(rng, env, self.network.input_size, settings.hidden, settings.share_actors)
         columns = self.agents * columns_per_agent(self.constraints)
         moments = jax.eval_shape(self._adam.init, {"actor": actor, "critic": critic})
         learner = LearnerState(
             actor=actor,
             critic=critic,
-            obs_norm=ByGroup.make(env.groups, self._obs_statistics),
+            obs_norm=self.network.statistics(self._changing),
             state_norm=running((env.state_size,)),
             value_norm=running((columns,), (columns,) if self._changing else ()),
             optimiser=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), moments),
@@ -221,27 +234,15 @@ class PolicyGradient:
         spread = jnp.maximum(jnp.sqrt(mean_due(jnp.square(advantage - mean), due)), 1e-8)
         return (advantage - mean) / spread
 
-    def _obs_statistics(self, group: str) -> Running:
-        size, members = self.env.observation_size[group], len(self.env.groups[group])
-        if self.settings.share_actors:
-            return running((size,))
-        return running((members, size), (members, 1) if self._changing else ())
-
-    def _actor(self, rng: np.random.Generator, group: str) -> dict[str, Any]:
-        settings, agents = self.settings, len(self.env.groups[group])
-        size, shared = self.env.action_size[group], self.settings.share_actors
-        widths = (self.env.observation_size[group], *settings.hidden, size)
-        shape = (size,) if shared else (agents, size)
-        layers = stack(rng, widths, last_gain=0.01, agents=agents, shared=shared)
-        return {**layers, "log_std": np.full(shape, settings.log_std, np.float32)}
-
     def _learned(
         self, learner: LearnerState, rollout: Rollout, last_obs: ByGroup[Array], last_central: Array
     ) -> tuple[LearnerState, dict[str, Array]]:
         """What is learned after one rollout, and the means over its losses and over the episodes that ended in it."""
         multipliers, told = self._next_multipliers(learner, rollout)
         learner = learner._replace(multipliers=multipliers)
-        batch, returns = self._batch(learner, rollout, policy.values(self.critic, learner, last_obs, last_central))
+        batch, returns = self._batch(
+            learner, rollout, policy.values(self.critic, self.network, learner, last_obs, last_central)
+        )
         weights, optimiser, losses = self._improved(learner, batch)
         value_memory = _VALUE_MEMORY * self.steps_per_update
         episodes = rollout.done.sum()
@@ -249,9 +250,7 @@ class PolicyGradient:
         learner = LearnerState(
             actor=weights["actor"],
             critic=weights["critic"],
-            obs_norm=learner.obs_norm.map(
-                lambda norm, obs, there: merge(jnp, norm, obs, where=there), rollout.obs, self._there(rollout)
-            ),
+            obs_norm=self.network.merged(jnp, learner.obs_norm, rollout.obs.by_name(), self._there(rollout).by_name()),
             state_norm=merge(jnp, learner.state_norm, rollout.central),
             value_norm=merge(jnp, learner.value_norm, returns, value_memory, where=batch.alive),
             optimiser=optimiser,
@@ -272,7 +271,7 @@ class PolicyGradient:
     def _batch(self, learner: LearnerState, rollout: Rollout, last: Array) -> tuple[Batch, Array]:
         """Samples with advantages and normalised targets, and the returns they stand for; `last` values follow."""
         settings, stats = self.settings, learner.value_norm
-        values = policy.values(self.critic, learner, rollout.obs, rollout.central)
+        values = policy.values(self.critic, self.network, learner, rollout.obs, rollout.central)
         next_values = jnp.concatenate([values[1:], last[None]])
         terminated, done = rollout.terminated[..., None], rollout.done[..., None]
         if rollout.left is not None:  # whoever leaves earns nothing more
@@ -289,16 +288,20 @@ class PolicyGradient:
             trace_decay=settings.trace_decay,
         )
         returns = advantage + values
-        obs = policy.normal_obs(learner.obs_norm, rollout.obs)
+        obs = policy.normal_obs(self.network, learner.obs_norm, rollout.obs)
+        begins = jnp.concatenate([jnp.zeros_like(rollout.done[:1]), rollout.done[:-1]])
+        seen = policy.Seen(obs, rollout.memory, begins)
         batch = Batch(
             obs=obs,
             central=normalise(jnp, learner.state_norm, rollout.central),
             action=rollout.action,
             due=rollout.due,
-            log_prob=policy.log_probs(learner.actor, obs, rollout.action),
+            log_prob=policy.log_probs(self.network, learner.actor, seen, rollout.action),
             advantage=self._followed(advantage, rollout.due, learner),
             target=(returns - stats.mean) / jnp.sqrt(stats.var + 1e-8),
             alive=None if rollout.alive is None else self._wide(rollout.alive),
+            memory=rollout.memory,
+            begins=begins,
         )
         return batch, returns
 
@@ -345,13 +348,14 @@ class PolicyGradient:
 
     def _loss(self, weights: dict[str, Any], samples: Batch) -> tuple[Array, dict[str, Array]]:
         settings = self.settings
-        log_ratio = policy.log_probs(weights["actor"], samples.obs, samples.action) - samples.log_prob
+        actor = weights["actor"]
+        log_ratio = policy.log_probs(self.network, actor, samples.seen, samples.action) - samples.log_prob
         ratio = jnp.exp(log_ratio)
         held = jnp.clip(ratio, 1.0 - settings.clip, 1.0 + settings.clip)
         surrogate = mean_due(jnp.minimum(ratio * samples.advantage, held * samples.advantage), samples.due).mean()
         value = self.critic.value(weights["critic"], samples.obs, samples.central)
         value_loss = 0.5 * mean_of(jnp.square(value - samples.target), samples.alive)
-        spreads = [actor["log_std"] for actor in weights["actor"].parts]
+        spreads = policy.spreads(self.network, actor, self.env.groups).parts
         entropy = sum((log_std + 0.5 * (1.0 + policy.LOG_2_PI)).sum(-1).mean() for log_std in spreads) / len(spreads)
         loss = -surrogate + settings.value_weight * value_loss - settings.entropy_weight * entropy
         return loss, {

@@ -31,6 +31,8 @@ class Run:
         All callbacks of the run.
     say
         Prints a sentence for the person who watches.
+    network
+        What acting needs besides weights and statistics, for checkpoints.
 
     Attributes
     ----------
@@ -52,10 +54,12 @@ class Run:
         steps_per_update: int = 1,
         callbacks: Sequence[Callback] = (),
         say: Callable[[str], None] = print,
+        network: Mapping[str, Any] | None = None,
     ):
         self.folder, self.meta, self.env = folder, meta, env
         self.steps, self.step, self.steps_per_update = steps, step, steps_per_update
         self.callbacks, self.say = tuple(callbacks), say
+        self._network = network
         self.outcome: Literal["running", "finished", "stopped", "failed"] = "running"
         self.stopped = ""
         self._state: Any = None
@@ -72,7 +76,9 @@ class Run:
 
     def policy(self) -> TrainedPolicy:
         """The present policies, on NumPy."""
-        return TrainedPolicy(checkpoint.policy_arrays(self._state, groups=self.env.groups, step=self.step))
+        return TrainedPolicy(
+            checkpoint.policy_arrays(self._state, groups=self.env.groups, step=self.step, network=self._network)
+        )
 
     def save(self, name: str) -> Path:
         """Write a checkpoint of its own beside the last one, such as ``"best.npz"``; returns its path.
@@ -83,7 +89,7 @@ class Run:
             If a weight is not finite, or the disk is full; an older file of this name is kept.
         """
         path = self.folder / name
-        checkpoint.save(path, self._state, groups=self.env.groups, step=self.step)
+        checkpoint.save(path, self._state, groups=self.env.groups, step=self.step, network=self._network)
         return path
 
     def stop(self, reason: str) -> None:

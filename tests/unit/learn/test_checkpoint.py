@@ -18,7 +18,7 @@ from powergrid.core.errors import RunError
 from powergrid.learn import checkpoint
 from powergrid.learn.algorithms.mappo import mappo
 from powergrid.learn.groups import ByGroup
-from powergrid.learn.policy import mean_actions
+from powergrid.learn.policy import Seen, mean_actions
 from powergrid.learn.trained_policy import load_policy
 
 ENV = ToyBattery({"big": 1, "small": 2})
@@ -193,7 +193,8 @@ def test_the_numpy_actor_equals_the_jax_actor(tmp_path, share_actors):
     obs = {
         group: rng.normal(0.0, 3.0, (5, len(members), 4)).astype(np.float32) for group, members in ENV.groups.items()
     }
-    raw = mean_actions(state.actor, ByGroup.make(obs, lambda group: learning_normal(state, group, obs[group])))
+    seen = Seen(ByGroup.make(obs, lambda group: learning_normal(state, group, obs[group])))
+    raw = mean_actions(learning.network, state.actor, seen)
     seen = {agent: obs[g][:, i] for g, members in ENV.groups.items() for i, agent in enumerate(members)}
     found = actor.act(seen, deterministic=True)
     assert max(abs(np.asarray(rows)).max() for rows in raw.parts) > 1.0

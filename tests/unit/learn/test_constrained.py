@@ -85,8 +85,9 @@ class ToyHeaters:
 def used_by(learner, state) -> float:
     """What both heaters use in a day by their mean actions."""
     hours = jnp.broadcast_to((jnp.arange(HOURS) / HOURS)[:, None, None], (HOURS, 2, 1))
-    seen = policy.normal_obs(state.obs_norm, ByGroup.of(ToyHeaters.groups, {"heater": hours}))
-    means = policy.mean_actions(state.actor, seen)
+    obs = ByGroup.of(ToyHeaters.groups, {"heater": hours})
+    seen = policy.Seen(policy.normal_obs(learner.network, state.obs_norm, obs))
+    means = policy.mean_actions(learner.network, state.actor, seen)
     return float((jnp.clip(means["heater"][..., 0], -1.0, 1.0) + 1.0).sum())
 
 

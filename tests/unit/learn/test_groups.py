@@ -48,7 +48,7 @@ def test_groups_of_another_order_are_not_set_side_by_side():
 def test_a_local_critic_values_each_agent_by_its_own_group():
     env, rng = toy(("ess", "dg", "pv")), np.random.default_rng(0)
     critic = LocalCritic()
-    weights = critic.init(rng, env, (8,), True)
+    weights = critic.init(rng, env, env.observation_size, (8,), True)
     obs = ByGroup.make(env.groups, lambda group: rng.normal(size=(5, len(env.groups[group]), 4)).astype(np.float32))
     central = np.zeros((5, env.state_size), np.float32)
     columns = np.asarray(critic.value(*jax.tree.map(lambda leaf: leaf, (weights, obs)), central))

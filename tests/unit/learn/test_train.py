@@ -66,7 +66,7 @@ def finished(tmp_path_factory):
 def test_it_learns_to_trade(finished):
     env, actor = toy(), load_policy(finished)
     rng = np.random.default_rng(0)
-    learned = play(lambda obs: {group: actor.group_actions(group, rows) for group, rows in obs.items()}, env)
+    learned = play(lambda obs: actor.actions(obs, {})[0], env)
     random = play(lambda obs: {group: rng.uniform(-1, 1, (64, 2, 1)) for group in obs}, env)
     assert learned > 2.8  # a clairvoyant trader earns 3.99 with two batteries
     assert abs(random) < 0.6

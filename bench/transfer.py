@@ -1,0 +1,95 @@
+"""Graph policies on feeders that they were not trained on: one policy, three feeders, against rules and idleness.
+
+    python bench/transfer.py [--preset voltage_control_34] [--on voltage_control_13 voltage_control_123]
+                             [--steps 3e5] [--seeds 2] [--rounds 2 0] [--set hidden=[32,64]] [--out DIR]
+
+Policies are trained on one preset, and play the test days of all. Beside them, agents whose role was not trained
+(regulators of `voltage_control_13`) are played by the local policy `volt_var`. Each row has the mean
+cost J of a day, over days and seeds, and what the policy saves against the better one of the rules, day by day, with
+the 95 % interval of the mean. Runs that are in ``--out`` are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import powergrid
+from powergrid.core.statistics import mean_interval
+
+RULES = ("rule_based", "volt_var")
+OTHERS = "volt_var"
+
+
+def trained(preset: str, rounds: int, seed: int, steps: int, settings: dict[str, Any], folder: Path) -> Path:
+    """A run, trained unless it is there."""
+    if not (folder / "seconds.txt").exists():
+        begin = time.perf_counter()
+        powergrid.train(
+            preset, network="graph", rounds=rounds, seed=seed, steps=steps, out=folder, progress=False, **settings
+        )
+        (folder / "seconds.txt").write_text(f"{time.perf_counter() - begin:.1f}")
+    return folder
+
+
+def idle(preset: str) -> Any:
+    """A policy that sets the middle of all ranges."""
+    env = powergrid.make(preset)
+    sizes = {agent: env.action_space(agent).shape[0] for agent in env.possible_agents}
+    return lambda seen: {agent: np.zeros((len(rows), sizes[agent]), np.float32) for agent, rows in seen.items()}
+
+
+def main() -> None:
+    """Train, play and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="voltage_control_34")
+    parser.add_argument("--on", nargs="+", default=["voltage_control_13", "voltage_control_123"])
+    parser.add_argument("--steps", type=float, default=3e5)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, nargs="+", default=[2, 0])
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    settings = {"hidden": [32, 64], "log_std": -1.0, "num_envs": 64}
+    settings |= {name: json.loads(value) for name, value in (part.split("=") for part in given.set)}
+    out, console = given.out or Path(tempfile.mkdtemp(prefix="transfer-")), Console()
+    runs: dict[str, dict[str, str]] = {}
+    for rounds in given.rounds:
+        name = f"graph, {rounds} rounds"
+        for seed in range(given.seeds):
+            folder = out / f"rounds-{rounds}-seed-{seed}"
+            trained(given.preset, rounds, seed, int(given.steps), settings, folder)
+            runs.setdefault(name, {})[f"{name} {seed}"] = str(folder)
+    title = f"trained on {given.preset}, {int(given.steps):,} steps, {given.seeds} seeds; test days, $/day"
+    table = Table(title=title)
+    for column in ("feeder", "policy", "J", "violations", "saves against the better rule", "95 % interval"):
+        table.add_column(column, justify="left" if column in ("feeder", "policy") else "right")
+    for preset in (given.preset, *given.on):
+        policies: dict[str, Any] = {name: name for name in RULES} | {"idle": idle(preset)}
+        for folders in runs.values():
+            policies |= {name: powergrid.load_policy(folder) for name, folder in folders.items()}
+        found = powergrid.evaluate(preset, policy=policies, others=OTHERS, days="test", show=False, bound=False)
+        best = min(RULES, key=lambda name: found[name].objective.mean())
+        rows = {name: [name] for name in (*RULES, "idle")} | {name: list(folders) for name, folders in runs.items()}
+        for name, members in rows.items():
+            objective = np.mean([found[member].objective for member in members], axis=0)
+            violations = np.mean([found[member].costs.sum(1).mean() for member in members])
+            mean, low, high = mean_interval(found[best].objective - objective)
+            saved = ("", "") if name == best else (f"{mean:+,.2f}", f"{low:+,.2f} to {high:+,.2f}")
+            table.add_row(preset, name, f"{objective.mean():,.2f}", f"{violations:,.2f}", *saved)
+        table.add_section()
+    console.print(table)
+    seconds = [float((Path(folder) / "seconds.txt").read_text()) for own in runs.values() for folder in own.values()]
+    console.print(f"training {np.mean(seconds):.0f} s a run")
+
+
+if __name__ == "__main__":
+    main()
