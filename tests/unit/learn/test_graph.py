@@ -177,6 +177,40 @@ def test_a_run_on_another_feeder_begins_with_the_weights(run: Path, tmp_path: Pa
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["graph", "gru"])
+@pytest.mark.parametrize("algorithm", ["ippo", "ppo_lagrangian", "cpo", "apg"])
+def test_every_algorithm_trains_every_network(network: str, algorithm: str, tmp_path: Path) -> None:
+    limited = {**IN_A_ROW, "training": {"cost_limits": {"voltage": 1.0}}}
+    source = IN_A_ROW if algorithm == "ippo" else limited
+    settings = {**SMALL, "network": network}
+    if algorithm == "apg":
+        del settings["rollout"]
+    updates = 2
+    steps = updates * 4 * (8 if algorithm == "apg" else 4)
+    folder = powergrid.train(source, algo=algorithm, steps=steps, out=tmp_path / "run", **settings)
+    arrays = dict(np.load(folder / "checkpoint.npz"))
+    heads = [array for key, array in arrays.items() if key.startswith("actor/") and key.endswith("head/dense_1/bias")]
+    assert heads
+    assert all(np.abs(head).max() > 0.0 for head in heads)  # they begin at 0
+    actions = powergrid.load_policy(folder).act(first_seen(source)[1], deterministic=True)
+    assert all(np.isfinite(own).all() for own in actions.values())
+
+
+@pytest.mark.slow
+def test_a_graph_policy_that_imitates_rules_follows_them_on_another_feeder(tmp_path: Path) -> None:
+    folder = powergrid.train(
+        "voltage_control_34", steps=1, out=tmp_path / "run", network="graph", imitate="rule_based", num_envs=2,
+        rollout=2, minibatches=1, hidden=(16, 16), progress=False,
+    )  # fmt: skip
+    found = powergrid.evaluate(folder, on="voltage_control_123", days=[3, 100], show=False, bound=False)
+    plants = slice(0, 10)
+    learned, rule = (found[name].arrays["actions"][:, :, plants, 0] for name in ("learned", "rule_based"))
+    assert np.abs(np.clip(learned, -1, 1) - rule).mean() < 0.1
+    with pytest.raises(ConfigError, match=r"(?s)network gru imitate nobody"):
+        powergrid.train("voltage_control_34", steps=1, out=tmp_path / "gru", network="gru", imitate="rule_based")
+
+
 def test_what_does_not_fit_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r'agent "ess_1" has the role Storage with other entries.*more here, none there'):
         powergrid.evaluate(run, on=_with(IN_A_ROW, "ess_1", observability="full"), days=[3], show=False)
