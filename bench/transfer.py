@@ -1,12 +1,13 @@
 """Graph policies on feeders that they were not trained on: one policy, three feeders, against rules and idleness.
 
     python bench/transfer.py [--preset voltage_control_34] [--on voltage_control_13 voltage_control_123]
-                             [--steps 3e5] [--seeds 2] [--rounds 2 0] [--set hidden=[32,64]] [--out DIR]
+                             [--steps 2e5] [--seeds 1] [--rounds 2 0] [--imitate volt_var]
+                             [--set hidden=[32,64]] [--out DIR]
 
-Policies are trained on one preset, and play the test days of all. Beside them, agents whose role was not trained
-(regulators of `voltage_control_13`) are played by the local policy `volt_var`. Each row has the mean
-cost J of a day, over days and seeds, and what the policy saves against the better one of the rules, day by day, with
-the 95 % interval of the mean. Runs that are in ``--out`` are not trained again.
+Policies are trained on one preset, where they imitate a rule first, and play the test days of all. Beside them, agents
+whose role was not trained (regulators of `voltage_control_13`) are played by the local policy `volt_var`. Each row has
+the mean cost J of a day, over days and seeds, and what the policy saves against the better one of the rules, day by
+day, with the 95 % interval of the mean. Runs that are in ``--out`` are not trained again.
 """
 
 from __future__ import annotations
@@ -29,12 +30,22 @@ RULES = ("rule_based", "volt_var")
 OTHERS = "volt_var"
 
 
-def trained(preset: str, rounds: int, seed: int, steps: int, settings: dict[str, Any], folder: Path) -> Path:
+def trained(
+    preset: str, rounds: int, imitate: str, seed: int, steps: int, settings: dict[str, Any], folder: Path
+) -> Path:
     """A run, trained unless it is there."""
     if not (folder / "seconds.txt").exists():
         begin = time.perf_counter()
         powergrid.train(
-            preset, network="graph", rounds=rounds, seed=seed, steps=steps, out=folder, progress=False, **settings
+            preset,
+            network="graph",
+            rounds=rounds,
+            imitate=imitate,
+            seed=seed,
+            steps=steps,
+            out=folder,
+            progress=False,
+            **settings,
         )
         (folder / "seconds.txt").write_text(f"{time.perf_counter() - begin:.1f}")
     return folder
@@ -52,13 +63,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="voltage_control_34")
     parser.add_argument("--on", nargs="+", default=["voltage_control_13", "voltage_control_123"])
-    parser.add_argument("--steps", type=float, default=3e5)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=float, default=2e5)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, nargs="+", default=[2, 0])
+    parser.add_argument("--imitate", default="volt_var", help="policy that is imitated first, or none")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    settings = {"hidden": [32, 64], "log_std": -1.0, "num_envs": 64}
+    settings = {"hidden": [32, 64], "num_envs": 64, "critic_updates": 4}
     settings |= {name: json.loads(value) for name, value in (part.split("=") for part in given.set)}
     out, console = given.out or Path(tempfile.mkdtemp(prefix="transfer-")), Console()
     runs: dict[str, dict[str, str]] = {}
@@ -66,7 +78,7 @@ def main() -> None:
         name = f"graph, {rounds} rounds"
         for seed in range(given.seeds):
             folder = out / f"rounds-{rounds}-seed-{seed}"
-            trained(given.preset, rounds, seed, int(given.steps), settings, folder)
+            trained(given.preset, rounds, given.imitate, seed, int(given.steps), settings, folder)
             runs.setdefault(name, {})[f"{name} {seed}"] = str(folder)
     title = f"trained on {given.preset}, {int(given.steps):,} steps, {given.seeds} seeds; test days, $/day"
     table = Table(title=title)

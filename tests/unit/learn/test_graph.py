@@ -14,6 +14,7 @@ import toy_battery
 
 import powergrid
 from powergrid.core.errors import ArgumentError, ConfigError, RunError
+from powergrid.learn import imitation
 from powergrid.learn.actors.feeder import VOLTAGES, feeder_of
 from powergrid.learn.actors.graph import Graph
 from powergrid.learn.callbacks import Callback
@@ -198,7 +199,11 @@ def test_every_algorithm_trains_every_network(network: str, algorithm: str, tmp_
 
 
 @pytest.mark.slow
-def test_a_graph_policy_that_imitates_rules_follows_them_on_another_feeder(tmp_path: Path) -> None:
+def test_a_graph_policy_that_imitates_rules_follows_them_on_another_feeder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"DAYS": 16, "ROUNDS": 2, "STEPS": 800, "ROWS": 128}.items():
+        monkeypatch.setattr(imitation, name, value)
     folder = powergrid.train(
         "voltage_control_34", steps=1, out=tmp_path / "run", network="graph", imitate="rule_based", num_envs=2,
         rollout=2, minibatches=1, hidden=(16, 16), progress=False,
