@@ -158,6 +158,7 @@ def test_resumed_runs_have_the_bits_of_uninterrupted_ones(run: Path, tmp_path: P
     assert "network/roles/Renewable/features" in one
 
 
+@pytest.mark.slow
 def test_a_run_on_another_feeder_begins_with_the_weights(run: Path, tmp_path: Path) -> None:
     larger = feeder("ieee123", **{f"pv_{k}": bus for k, bus in enumerate((13, 18, 35, 54, 67), 1)}, ess_1=60)
     second = powergrid.train(

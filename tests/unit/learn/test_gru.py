@@ -152,11 +152,28 @@ def test_acting_keeps_the_memory_between_calls_until_reset(run: Path) -> None:
     np.testing.assert_allclose(both["battery_0"][1], first[0]["battery_0"], rtol=1e-5)
 
 
-def test_a_preset_trains_on_the_compiled_step_and_evaluation_remembers(tmp_path: Path) -> None:
+STORES = {
+    "name": "stores",
+    "network": {"base": "ieee13"},
+    "agents": [
+        {
+            "id": f"ess_{k}",
+            "type": "ESS",
+            "bus": bus,
+            "params": {"capacity_mwh": 0.5, "max_p_mw": 0.2},
+            "policy": "learned",
+        }
+        for k, bus in enumerate((671, 675), 1)
+    ],
+    "simulation": {"episode_length": 24, "time_step": 3600},
+}
+
+
+def test_training_on_the_compiled_step_and_evaluation_remember(tmp_path: Path) -> None:
     small = {"num_envs": 4, "rollout": 8, "minibatches": 2, "hidden": (8, 8), "chunk": 4, "progress": False}
-    folder = powergrid.train("ieee34_multi", steps=64, out=tmp_path / "run", network="gru", **small)
+    folder = powergrid.train(STORES, steps=64, out=tmp_path / "run", network="gru", **small)
     found = powergrid.evaluate(folder, policy="learned", days=[3, 8], show=False, bound=False).outcomes[0]
-    actor, env = powergrid.load_policy(folder), powergrid.make("ieee34_multi", backend="numpy")
+    actor, env = powergrid.load_policy(folder), powergrid.make(STORES, backend="numpy")
     view = env.world.layout.view
     for tick in range(3):
         seen = {
@@ -166,7 +183,7 @@ def test_a_preset_trains_on_the_compiled_step_and_evaluation_remembers(tmp_path:
         for row, own in enumerate(actor.act(seen, deterministic=True).values()):
             np.testing.assert_allclose(found.arrays["actions"][:, tick, row, : own.shape[-1]], own, atol=1e-6)
     with pytest.raises(ConfigError, match=r"(?s)network gru, here dense.*network=gru"):
-        powergrid.train("ieee34_multi", steps=32, out=tmp_path / "other", init_from=folder, progress=False)
+        powergrid.train(STORES, steps=32, out=tmp_path / "other", init_from=folder, progress=False)
     assert json.loads((folder / "meta.json").read_text())["settings"]["chunk"] == 4
 
     arrays = dict(np.load(folder / "checkpoint.npz"))
