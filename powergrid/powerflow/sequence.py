@@ -45,4 +45,5 @@ def sequence_ratio(
     less_re, less_im = near_re + turn_im, near_im - turn_re
     more_re, more_im = near_re - turn_im, near_im + turn_re
     negative, positive = less_re * less_re + less_im * less_im, more_re * more_re + more_im * more_im
+    negative = xp.maximum(negative, 1e-30)  # the root of 0 has no derivative
     return xp.sqrt(negative / xp.maximum(positive, 1e-12))

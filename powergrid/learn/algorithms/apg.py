@@ -272,6 +272,7 @@ class AnalyticGradient:
     def _learned(self, state: GradientState, played: tuple[Any, ...]) -> tuple[GradientState, dict[str, Array]]:
         """Steps of the actors along the slopes; weights, statistics and multipliers after them."""
         settings, found = self.settings, Played(*played)
+        # an environment whose slopes are not finite does not end the run
         usable = jnp.stack([jnp.isfinite(part).all((0, 2, 3)) for part in found.slope.parts]).all(0)
         slope = found.slope.map(lambda part: jnp.where(usable[:, None, None], part, 0.0))
         remaining = jnp.maximum(1.0 - state.updates / self.total_updates, 0.0)
@@ -311,8 +312,8 @@ class AnalyticGradient:
             multipliers=following,
         )
         means = {f"episode_{name}": column.mean() for name, column in found.sums._asdict().items()}
-        episodes = jnp.asarray(settings.num_envs)
-        return after, {"episodes": episodes, **means, "gradient_norm": sizes.mean(), "learning_rate": rate, **told}
+        steps = {"gradient_norm": sizes.mean(), "usable_share": usable.mean(), "learning_rate": rate}
+        return after, {"episodes": jnp.asarray(settings.num_envs), **means, **steps, **told}
 
 
 def _without_reset(env: FunctionalEnv) -> FunctionalEnv:

@@ -352,3 +352,10 @@ def test_all_faults_of_a_three_phase_network_come_at_once() -> None:
     unloaded.bus("one", 4.16, "abc")
     with pytest.raises(NetworkFaults, match="the network has no load and no generator"):
         unloaded.build("unloaded", "one", source_v_pu=1.0, f_hz=60.0, source_note="").power_flow()
+
+
+def test_unbalance_has_a_finite_derivative_where_there_is_none():
+    jax = pytest.importorskip("jax")
+    nodes = np.array([[0, 1, 2]])
+    slope = jax.grad(lambda v: unbalance(jax.numpy, v, v, nodes).sum())(jax.numpy.zeros(3))
+    assert np.isfinite(slope).all()
