@@ -18,11 +18,11 @@ SMALL = {"num_envs": 16, "hidden": (16,), "worst_share": 1.0}
 UPDATES = 60
 
 
-def trained(env, **hyper):
+def trained(env, updates=UPDATES, **hyper):
     """A learner and its state after the updates of a whole run."""
-    learner = apg(env, UPDATES * 16 * HOURS, {**SMALL, **hyper})
+    learner = apg(env, updates * 16 * HOURS, {**SMALL, **hyper})
     state = learner.init(0)
-    for _ in range(UPDATES):
+    for _ in range(updates):
         state, metrics = learner.update(state)
     return learner, state, metrics
 
@@ -36,7 +36,7 @@ def test_it_finds_the_optimum_of_a_priced_cost():
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [12.0, 36.0])
 def test_limits_hold(limit):
-    learner, state, metrics = trained(ToyHeaters(limit), integral=0.3)
+    learner, state, metrics = trained(ToyHeaters(limit), updates=150)
     assert used_by(learner, state) == pytest.approx(limit, rel=0.15)
     assert float(metrics["cost_heat"]) == pytest.approx(limit, rel=0.2)
 
