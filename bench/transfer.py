@@ -7,7 +7,8 @@
 Policies are trained on one preset, where they imitate a rule first, and play the test days of all. Beside them, agents
 whose role was not trained (regulators of `voltage_control_13`) are played by the local policy `volt_var`. Each row has
 the mean cost J of a day, over days and seeds, and what the policy saves against the better one of the rules, day by
-day, with the 95 % interval of the mean. Runs that are in ``--out`` are not trained again.
+day, with the 95 % interval of the mean; below the table stands what agents of each kind save. Runs that are in
+``--out`` are not trained again.
 """
 
 from __future__ import annotations
@@ -58,6 +59,18 @@ def idle(preset: str) -> Any:
     return lambda seen: {agent: np.zeros((len(rows), sizes[agent]), np.float32) for agent, rows in seen.items()}
 
 
+def by_kind(preset: str, found: Any, name: str, against: str) -> str:
+    """What agents of each kind save against another policy [$/day]; the kind is the id before its number."""
+    paid = [
+        sum(found[policy].arrays[part].sum((1, 3)).mean(0) for part in ("money", "costs")) for policy in (against, name)
+    ]
+    totals: dict[str, float] = {}
+    for agent, saved in zip(powergrid.make(preset).possible_agents, paid[0] - paid[1], strict=True):
+        kind = agent.rsplit("_", 1)[0]
+        totals[kind] = totals.get(kind, 0.0) + float(saved)
+    return ", ".join(f"{kind} {saved:+.2f}" for kind, saved in totals.items())
+
+
 def main() -> None:
     """Train, play and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,6 +93,7 @@ def main() -> None:
             folder = out / f"rounds-{rounds}-seed-{seed}"
             trained(given.preset, rounds, given.imitate, seed, int(given.steps), settings, folder)
             runs.setdefault(name, {})[f"{name} {seed}"] = str(folder)
+    kinds: list[str] = []
     title = f"trained on {given.preset}, {int(given.steps):,} steps, {given.seeds} seeds; test days, $/day"
     table = Table(title=title)
     for column in ("feeder", "policy", "J", "violations", "saves against the better rule", "95 % interval"):
@@ -98,7 +112,9 @@ def main() -> None:
             saved = ("", "") if name == best else (f"{mean:+,.2f}", f"{low:+,.2f} to {high:+,.2f}")
             table.add_row(preset, name, f"{objective.mean():,.2f}", f"{violations:,.2f}", *saved)
         table.add_section()
+        kinds += [f"{preset}, {name}: {by_kind(preset, found, name, best)}" for own in runs.values() for name in own]
     console.print(table)
+    console.print("saved by agents of each kind:", *kinds, sep="\n")
     seconds = [float((Path(folder) / "seconds.txt").read_text()) for own in runs.values() for folder in own.values()]
     console.print(f"training {np.mean(seconds):.0f} s a run")
 
