@@ -24,7 +24,7 @@ from powergrid.learn.groups import ByGroup
 from powergrid.plugins.registries import POLICIES
 from powergrid.worlds.simulation import Simulation
 
-DAYS = 48
+DAYS = 96
 """Days played in a round."""
 
 ROUNDS = 3

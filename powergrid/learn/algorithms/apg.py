@@ -53,7 +53,7 @@ from powergrid.learn.roll_out import refuse_on_jax
 from powergrid.learn.stream_keys import stream_keys
 from powergrid.plugins import register_algorithm
 
-_ENV_KEYS, _SHUFFLE = 5, 6  # streams of random numbers; the tick is the number of the update
+_ENV_KEYS, _SHUFFLE, _NOISE = 5, 6, 7  # streams of random numbers; the tick is the number of the update
 _EDGE = 1.0 - 1e-4
 """Greatest action: just within the limits of devices, where the whole derivative still passes."""
 
@@ -64,6 +64,9 @@ class Settings(NetworkSettings, ControllerSettings):
     num_envs: int = Field(16, ge=1, description="environments in the batch; each plays an episode before an update")
     minibatches: int = Field(4, ge=1, description="gradient steps an update; fewer by default where they do not divide")
     learning_rate: float = Field(3e-3, gt=0, description="Adam's step size at the start, annealed to 0 over the run")
+    input_noise: float = Field(
+        0.25, ge=0, description="standard deviation of noise on normalised inputs; training days are few"
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this global norm")
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actors")
     share_actors: bool = Field(
@@ -269,6 +272,13 @@ class AnalyticGradient:
         parts = self.constraints.columns(jnp, rewards, costs).reshape(len(rewards), -1, self.agents).sum(-1)
         return parts[:, 0], parts[:, 1:], sums
 
+    def _noisy(self, state: GradientState, obs: ByGroup[Array]) -> ByGroup[Array]:
+        """Inputs that actors learn from, none quite as it was seen, so that they do not know the days by heart."""
+        ends = np.cumsum([part[..., 0, :].size * part.shape[-2] for part in obs.parts])
+        noise = random.normal(jnp, state.key, state.updates, _NOISE, (int(ends[-1]),), jnp.float32)
+        parts = ByGroup(obs.names, jnp.split(self.settings.input_noise * noise, ends[:-1]))
+        return obs.map(lambda part, drawn: part + drawn.reshape(part.shape), parts)
+
     def _learned(self, state: GradientState, played: tuple[Any, ...]) -> tuple[GradientState, dict[str, Array]]:
         """Steps of the actors along the slopes; weights, statistics and multipliers after them."""
         settings, found = self.settings, Played(*played)
@@ -277,7 +287,7 @@ class AnalyticGradient:
         slope = found.slope.map(lambda part: jnp.where(usable[:, None, None], part, 0.0))
         remaining = jnp.maximum(1.0 - state.updates / self.total_updates, 0.0)
         rate = jnp.where(state.updates == 0, 0.0, settings.learning_rate * remaining)  # the first one measures inputs
-        obs = policy.normal_obs(self.network, state.obs_norm, found.obs)
+        obs = self._noisy(state, policy.normal_obs(self.network, state.obs_norm, found.obs))
         within_episode = jnp.zeros((self.env.episode_length, settings.num_envs // settings.minibatches), bool)
 
         def cost(actor: Any, lanes: Array) -> Array:
