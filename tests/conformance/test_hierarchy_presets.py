@@ -62,5 +62,5 @@ def test_the_three_levels_decide_at_three_rates():
     for _ in range(12):
         due.append(len(env.due_agents))
         env.step({agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.agents})
-    # three batteries in each tick of 5 min, three microgrids more in each third, the operator once an hour
-    assert due == [7, 3, 3, 6, 3, 3, 6, 3, 3, 6, 3, 3]
+    # three microgrids in each third tick of 5 min, the operator once an hour; devices respond by rule in every tick
+    assert due == [4, 0, 0, 3, 0, 0, 3, 0, 0, 3, 0, 0]

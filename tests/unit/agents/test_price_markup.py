@@ -32,7 +32,9 @@ def test_units_respond_to_the_sum(backend):
 
 
 def test_markups_of_several_levels_add_up():
-    env = powergrid.make("iso_three_level", backend="numpy")
+    markups = {"protocol": {"type": "price_markup", "params": {"markup_max_per_mwh": 30}}}
+    agents = {f"microgrid_{number}": markups for number in (1, 2)}
+    env = powergrid.make("iso_three_level", backend="numpy", agents=agents)
     env.reset(seed=0, options={"day": 200})
     actions = {agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.agents}
     market = float(env.global_state()["price_per_mwh:lz_north [$/MWh]"])
