@@ -1,7 +1,7 @@
 """Graph policies on feeders that they were not trained on: one policy, three feeders, against rules and idleness.
 
     python bench/transfer.py [--preset voltage_control_34] [--on voltage_control_13 voltage_control_123]
-                             [--steps 2e5] [--seeds 1] [--rounds 2 0] [--imitate volt_var]
+                             [--algo mappo] [--steps 2e5] [--seeds 1] [--rounds 2 0] [--imitate volt_var]
                              [--set hidden=[32,64]] [--out DIR]
 
 Policies are trained on one preset, where they imitate a rule first, and play the test days of all. Beside them, agents
@@ -32,13 +32,21 @@ OTHERS = "volt_var"
 
 
 def trained(
-    preset: str, rounds: int, imitate: str, seed: int, steps: int, settings: dict[str, Any], folder: Path
+    preset: str,
+    algorithm: str,
+    rounds: int,
+    imitate: str,
+    seed: int,
+    steps: int,
+    settings: dict[str, Any],
+    folder: Path,
 ) -> Path:
     """A run, trained unless it is there."""
     if not (folder / "seconds.txt").exists():
         begin = time.perf_counter()
         powergrid.train(
             preset,
+            algo=algorithm,
             network="graph",
             rounds=rounds,
             imitate=imitate,
@@ -75,6 +83,7 @@ def main() -> None:
     """Train, play and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="voltage_control_34")
+    parser.add_argument("--algo", default="mappo")
     parser.add_argument("--on", nargs="+", default=["voltage_control_13", "voltage_control_123"])
     parser.add_argument("--steps", type=float, default=2e5)
     parser.add_argument("--seeds", type=int, default=1)
@@ -91,7 +100,7 @@ def main() -> None:
         name = f"graph, {rounds} rounds"
         for seed in range(given.seeds):
             folder = out / f"rounds-{rounds}-seed-{seed}"
-            trained(given.preset, rounds, given.imitate, seed, int(given.steps), settings, folder)
+            trained(given.preset, given.algo, rounds, given.imitate, seed, int(given.steps), settings, folder)
             runs.setdefault(name, {})[f"{name} {seed}"] = str(folder)
     kinds: list[str] = []
     title = f"trained on {given.preset}, {int(given.steps):,} steps, {given.seeds} seeds; test days, $/day"
