@@ -11,9 +11,10 @@ import numpy as np
 
 from powergrid.core.errors import ArgumentError, RunError, nearest
 from powergrid.learn import checkpoint
+from powergrid.learn.actors.choice import restored
 from powergrid.learn.actors.dense import Dense
 from powergrid.learn.actors.graph import Graph
-from powergrid.learn.actors.network import ActorNetwork, restored
+from powergrid.learn.actors.network import ActorNetwork
 from powergrid.learn.networks import Running
 
 PolicyState = dict[str, np.ndarray]

@@ -2,5 +2,5 @@
 
 ``dense`` has a stack for each group of agents, which sees its agent's own observation. ``graph`` has one set of weights
 for any feeder and passes messages between neighbouring buses. ``gru`` gives agents a memory.
-:mod:`powergrid.learn.actors.network` says what a network offers, and makes one by its name.
+:mod:`powergrid.learn.actors.network` says what a network offers, and :mod:`powergrid.learn.actors.choice` makes one.
 """

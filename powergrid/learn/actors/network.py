@@ -1,4 +1,4 @@
-"""What a network of actors offers learners, and acting without JAX; networks by their names."""
+"""What a network of actors offers learners, and acting without JAX."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
-from powergrid.learn.learner import AlgorithmSettings, FunctionalEnv
+from powergrid.learn.learner import AlgorithmSettings
 from powergrid.learn.networks import Running
 
 ROUNDS = 2
@@ -109,60 +109,6 @@ class ActorNetwork(Protocol):
     def arrays(self) -> dict[str, np.ndarray]:
         """What acting needs besides weights and statistics, for checkpoints."""
         ...
-
-
-def network_of(env: FunctionalEnv, settings: Any) -> ActorNetwork:
-    """The network that the settings ask for.
-
-    Raises
-    ------
-    ConfigError
-        If it does not fit the environment or another setting.
-    """
-    if settings.network == "graph":
-        from powergrid.learn.actors.graph import graph_of
-
-        return graph_of(env, settings)
-    if settings.network == "gru":
-        from powergrid.learn.actors.gru import Gru
-
-        return Gru(
-            env.groups,
-            env.observation_size,
-            env.action_size,
-            shared=settings.share_actors,
-            width=settings.hidden[0],
-            chunk=settings.chunk,
-        )
-    from powergrid.learn.actors.dense import Dense
-
-    return Dense(env.groups, env.observation_size, env.action_size, shared=settings.share_actors)
-
-
-def restored(arrays: Mapping[str, np.ndarray], groups: Groups) -> tuple[Any, Any, Any]:
-    """Network, weights and statistics of a checkpoint.
-
-    Raises
-    ------
-    KeyError
-        If an array is missing.
-    ValueError
-        If shapes or types fit no network.
-    """
-    kind = str(arrays.get("network/kind", "dense"))
-    if kind == "graph":
-        from powergrid.learn.actors import graph
-
-        return graph.restored(arrays, groups)
-    if kind == "gru":
-        from powergrid.learn.actors import gru
-
-        return gru.restored(arrays, groups)
-    if kind != "dense":
-        raise ValueError(f'its network "{kind}" is not one of dense, graph and gru')
-    from powergrid.learn.actors import dense
-
-    return dense.restored(arrays, groups)
 
 
 def statistics_of(arrays: Mapping[str, np.ndarray], name: str, agents: int) -> Running:

@@ -41,7 +41,8 @@ from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.engine import formulas
 from powergrid.learn import multipliers, policy
-from powergrid.learn.actors.network import NetworkSettings, network_of
+from powergrid.learn.actors.choice import network_of
+from powergrid.learn.actors.network import NetworkSettings
 from powergrid.learn.constraints import Constraints, worst_mean
 from powergrid.learn.groups import ByGroup
 from powergrid.learn.jax_roll_out import ONCE, result_of

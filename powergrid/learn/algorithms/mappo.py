@@ -23,7 +23,8 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
-from powergrid.learn.actors.network import NetworkSettings, network_of
+from powergrid.learn.actors.choice import network_of
+from powergrid.learn.actors.network import NetworkSettings
 from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import CentralCritic, Critic
 from powergrid.learn.federation import Federation, with_own_actors

@@ -95,7 +95,8 @@ def test_validate_points_out_limits_that_no_policy_keeps():
     assert result.stdout.rindex("note:") < result.stdout.index("ieee34_microgrid_light")
 
 
-def test_validate_accepts_all_presets():
+def test_validate_accepts_all_presets(monkeypatch):
+    monkeypatch.setattr("powergrid.worlds.outlook.MOST_TICKS", 2)
     result = run("validate", *preset_names())
     assert (result.exit_code, result.stderr) == (0, "")
 
@@ -185,6 +186,13 @@ def test_steps_must_be_a_number(steps):
     assert "--steps" in result.output
 
 
+def test_two_sources_of_weights_are_named_by_group():
+    result = run("train", "two_microgrids", "--init-from", "runs/a", "--init-from", "dg=runs/b")
+    assert result.exit_code == 1
+    assert "runs/a" in result.stderr
+    assert "GROUP=RUN" in result.stderr
+
+
 def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
     import powergrid.learn.train
     from powergrid.learn.callbacks import CsvFile
@@ -198,7 +206,7 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
     monkeypatch.setattr(powergrid.learn.train, "train", train)
     arguments = ["--algo", "ippo", "--steps", "2e5", "--num-envs", "8", "--seed", "3", "--out", "runs/x", "--resume"]
     arguments += ["--evaluate-every", "7", "--log", "csv"]
-    arguments += ["--init-from", "runs/a", "--freeze", "ess_1", "--freeze", "ess_2"]
+    arguments += ["--init-from", "ess=runs/a", "--init-from", "dg=runs/b", "--freeze", "ess_1", "--freeze", "ess_2"]
     settings = ["learning_rate=3e-4", "hidden=[32, 32]", "share_actors=false", "roll_out=jax"]
     result = run("train", "two_microgrids", *arguments, *(part for one in settings for part in ("--set", one)))
     assert result.exit_code == 0
@@ -208,7 +216,7 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
     assert seen == {
         "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
         "out": Path("runs/x"), "resume": True, "progress": True,
-        "init_from": Path("runs/a"), "freeze": ["ess_1", "ess_2"],
+        "init_from": {"ess": "runs/a", "dg": "runs/b"}, "imitate": None, "freeze": ["ess_1", "ess_2"],
         "learning_rate": 3e-4, "hidden": [32, 32], "share_actors": False, "roll_out": "jax",
     }  # fmt: skip
 
