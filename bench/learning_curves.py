@@ -79,19 +79,19 @@ def updates(source: Any, algorithm: str, steps: int) -> int:
 
 def draw(curves: Mapping[str, Mapping[str, np.ndarray]], rules: Mapping[str, float], path: Path) -> None:
     """A panel for each preset."""
-    with canvas(11.5, 3.9) as figure:
+    with canvas(11.5, 4.2) as figure:
         panels = figure.subplots(1, len(curves), squeeze=False)[0]
         for axes, (preset, found) in zip(panels, curves.items(), strict=True):
             for number, (algorithm, points) in enumerate(found.items()):
                 axes.plot(points[:, 0] / 1e3, points[:, 1], color=f"C{number}", linewidth=2.0, label=algorithm)
             axes.axhline(rules[preset], color="black", linewidth=1.4, linestyle=(0, (5, 2)), label="rule based")
             low = min(rules[preset], *(points[:, 1].min() for points in found.values()))
-            high = max(rules[preset], *(float(np.median(points[:, 1])) for points in found.values()))
-            axes.set_ylim(low - 0.1 * (high - low), high + 0.35 * (high - low))
+            high = max(rules[preset], float(np.median(np.concatenate([points[:, 1] for points in found.values()]))))
+            axes.set_ylim(low - 0.1 * (high - low), high + 1.0 * (high - low))
             axes.set_title(preset)
             axes.set_xlabel("thousand environment steps")
         panels[0].set_ylabel("cost of a validation day [$/day]")
-        panels[-1].legend(loc="upper right")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
         alt = "Cost of validation days while each algorithm trains, on three presets, with the rule's cost as a line."
         picture = finish(figure, "learning_curves", alt)
     path.with_suffix(".png").write_bytes(picture.png)
