@@ -1,4 +1,4 @@
-"""Check of the training section: a known algorithm, and hyperparameters that it has."""
+"""Check of the training section: a known algorithm with hyperparameters that it has, and a policy to imitate."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from typing import Any
 from powergrid.config.findings import Findings, known_names, section, text
 from powergrid.core.errors import ArgumentError
 from powergrid.plugins.algorithms import DEFAULT, setting_issues, settings_model
-from powergrid.plugins.registries import ALGORITHMS
+from powergrid.plugins.registries import ALGORITHMS, POLICIES
+
+NOBODY = "none"
+"""Nobody is imitated, whatever the configuration says."""
 
 
 def check_training(findings: Findings, data: dict[str, Any]) -> None:
-    """Note an unknown algorithm, and settings that it does not take.
+    """Note an unknown algorithm, settings that it does not take, and an unknown policy to imitate.
 
-    Where JAX is not installed nothing is checked: the algorithms cannot be loaded, and training refuses to begin.
+    Where JAX is not installed no algorithm is checked: they cannot be loaded, and training refuses to begin.
     """
     training = section(data, "training")
+    imitated, policies = text(training.get("imitate")), (NOBODY, *known_names(POLICIES))
+    if imitated is not None and imitated not in policies:
+        findings.unknown(("training", "imitate"), "policy", imitated, policies)
     name, settings = text(training.get("algorithm")), section(training, "settings")
     if name is None and not settings:
         return

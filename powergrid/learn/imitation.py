@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from rich.progress import track
 
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue
+from powergrid.core.terminal import console
 from powergrid.core.types import Array
 from powergrid.learn import policy
 from powergrid.learn.actors.network import ActorNetwork
@@ -71,7 +73,9 @@ def check_imitation(name: str, network: ActorNetwork | None, env: Any) -> None:
         raise ConfigError([Issue("imitate", message, "leave imitate out, or train with network=dense")])
 
 
-def imitated(name: str, state: Any, env: Any, network: ActorNetwork, seed: int) -> dict[str, Any]:
+def imitated(
+    name: str, state: Any, env: Any, network: ActorNetwork, seed: int, progress: bool = False
+) -> dict[str, Any]:
     """Actors and statistics of observations of a fresh state, fitted to a local policy.
 
     Parameters
@@ -86,6 +90,8 @@ def imitated(name: str, state: Any, env: Any, network: ActorNetwork, seed: int) 
         The network of the actors.
     seed
         Seed of days and samples.
+    progress
+        Show a progress bar.
     """
     import powergrid
 
@@ -94,7 +100,7 @@ def imitated(name: str, state: Any, env: Any, network: ActorNetwork, seed: int) 
     actor, norm = state.actor, state.obs_norm
     fit: Any = jax.jit(lambda *given: _fitted(network, *given))
     rounds: list[Samples] = []
-    for number in range(ROUNDS):
+    for number in track(range(ROUNDS), f"imitating {name}", console=console(), disable=not progress):
         days = rng.choice(np.asarray(env.days), DAYS)
         rounds.append(
             _played(env, world, name, days, int(rng.integers(2**32)), (network, actor, norm) if number else None)

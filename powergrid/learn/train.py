@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.config.check_training import NOBODY
 from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
@@ -27,8 +28,6 @@ from powergrid.worlds.seeds import checked_seed
 
 CONFIG = "config.yaml"
 STEPS = 1_000_000
-NOBODY = "none"
-"""Nobody is imitated, whatever the configuration says."""
 
 
 def train(
@@ -133,7 +132,7 @@ def train(
     if meta["freeze"]:
         learner = FrozenLearner(learner, checked_freeze(meta["freeze"], env.groups), env.groups)
     resumed = resume and (folder / checkpoint.FILE_NAME).exists()
-    first = _first(learner, meta, env, resumed, network)
+    first = {} if resumed else _first(learner, meta, env, network, progress)
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml, meta)
@@ -141,8 +140,6 @@ def train(
     state = state._replace(**first)
     if resumed:
         state, step = checkpoint.restore(folder, state, env.groups)
-    elif meta["imitate"] and network is not None:
-        state = state._replace(**imitated(meta["imitate"], state, env, network, meta["seed"]))
     if resume:
         write_json(folder / META, meta)  # a resumed run may have more steps
     run = Run(
@@ -159,16 +156,16 @@ def train(
     return folder
 
 
-def _first(learner: Any, meta: dict[str, Any], env: Any, resumed: bool, network: Any) -> dict[str, Any]:
-    """Fields of the state that a new run takes from another one; faults are told before anything is compiled."""
-    if meta["imitate"] and not resumed:
+def _first(learner: Any, meta: dict[str, Any], env: Any, network: Any, progress: bool) -> dict[str, Any]:
+    """Fields of a new run's state that come from another run or a policy; faults are told before a folder is made."""
+    if meta["imitate"]:
         check_imitation(meta["imitate"], network, env)
-    if not meta["freeze"] and not meta["init_from"]:
+    if not any(meta[name] for name in ("freeze", "init_from", "imitate")):
         return {}
     fresh = learner.fresh(meta["seed"])
-    if not meta["init_from"] or resumed:
-        return {}
-    return begun_from(meta["init_from"], fresh, env, network)
+    if meta["imitate"]:
+        return imitated(meta["imitate"], fresh, env, network, meta["seed"], progress)
+    return begun_from(meta["init_from"], fresh, env, network) if meta["init_from"] else {}
 
 
 def _imitated(wanted: dict[str, Any], written: Any) -> str | None:
@@ -296,6 +293,8 @@ def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str
     asked = {**{name: wanted[name] for name in fixed}, **wanted["settings"]}
     held = {**{name: meta[name] for name in fixed}, **meta["settings"]}
     for name, value in asked.items():
+        if name == "imitate" and value == NOBODY and not held[name]:
+            continue
         if value is not None and name in held and _plain(value) != held[name]:
             raise RunError(
                 f"{folder}: {name} is {held[name]} in this run, not {value}; resume without it, or start another run"

@@ -76,6 +76,10 @@ def test_the_configuration_names_whom_to_imitate(monkeypatch, tmp_path):
     powergrid.train(config, out=tmp_path / "two", imitate="none", **given)
     names = [json.loads((tmp_path / name / "meta.json").read_text())["imitate"] for name in ("one", "two")]
     assert names == ["rule_based", None]
+    powergrid.train(config, out=tmp_path / "two", imitate="none", resume=True, **{**given, "steps": 2 * UPDATE})
+    config["training"]["imitate"] = "rule_base"
+    with pytest.raises(ConfigError, match=r'training.imitate: unknown policy "rule_base"(?s:.*)"rule_based"'):
+        powergrid.load_config(config)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,16 @@ def test_the_configuration_names_whom_to_imitate(monkeypatch, tmp_path):
 def test_what_cannot_be_imitated_is_refused_before_a_run_begins(tmp_path, given, error, message):
     with pytest.raises(error, match=message):
         learn(tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_that_cannot_be_played_leaves_no_folder(tmp_path, monkeypatch):
+    def refuse(*given):
+        raise RunError("it has a memory")
+
+    monkeypatch.setattr(imitation, "_played", refuse)
+    with pytest.raises(RunError, match="memory"):
+        learn(tmp_path / "run", imitate="rule_based")
     assert not (tmp_path / "run").exists()
 
 
