@@ -134,7 +134,12 @@ def _source(given: Sequence[str]) -> str | dict[str, str] | None:
     if whole:
         hint = "write GROUP=RUN for each, or name one run"
         raise ConfigError([Issue("--init-from", f"{whole[0]} stands beside others and names no group", hint)])
-    return dict(text.split("=", 1) for text in given) or None
+    pairs = [text.split("=", 1) for text in given]
+    groups = [group for group, _ in pairs]
+    twice = next((group for group in groups if groups.count(group) > 1), None)
+    if twice is not None:
+        raise ConfigError([Issue("--init-from", f'group "{twice}" has two runs', "name one run for each group")])
+    return dict(pairs) or None
 
 
 def _callbacks(evaluate_every: int | None, logs: Iterable[Log]) -> list[Any]:

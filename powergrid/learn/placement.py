@@ -42,3 +42,8 @@ class Placement:
         """`function` run by each device for its own environments, its arguments and results placed as told."""
         in_specs, out_specs = (tuple(sharding.spec for sharding in part) for part in (takes, gives))
         return jax.shard_map(function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def shapes_of(tree: Any) -> Any:
+    """Shapes and types of arrays, wherever they are placed."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)

@@ -49,7 +49,7 @@ from powergrid.learn.jax_roll_out import ONCE, result_of
 from powergrid.learn.learner import FunctionalEnv, settings_from
 from powergrid.learn.learner_state import Tally
 from powergrid.learn.multipliers import ControllerSettings
-from powergrid.learn.placement import Placement
+from powergrid.learn.placement import Placement, shapes_of
 from powergrid.learn.roll_out import refuse_on_jax
 from powergrid.learn.stream_keys import stream_keys
 from powergrid.plugins import register_algorithm
@@ -187,12 +187,12 @@ class AnalyticGradient:
         state = self.fresh(seed)
         if compile_ahead:
             others = ThreadPoolExecutor(2)
-            shapes, keys = _shapes((state, self._keys(state)))
+            shapes, keys = shapes_of((state, self._keys(state)))
             begin = self._begin.lower(keys)
-            play = self._play.lower(shapes, *_shapes(begin.out_info), keys)
+            play = self._play.lower(shapes, *shapes_of(begin.out_info), keys)
             self._play = others.submit(play.compile)
             self._begin = others.submit(begin.compile)
-            self._learn = others.submit(self._learn.lower(shapes, _shapes(play.out_info)).compile)
+            self._learn = others.submit(self._learn.lower(shapes, shapes_of(play.out_info)).compile)
             others.shutdown(wait=False)
         return state
 
@@ -275,7 +275,7 @@ class AnalyticGradient:
 
     def _noisy(self, state: GradientState, obs: ByGroup[Array]) -> ByGroup[Array]:
         """Inputs that actors learn from, none quite as it was seen, so that they do not know the days by heart."""
-        ends = np.cumsum([part[..., 0, :].size * part.shape[-2] for part in obs.parts])
+        ends = np.cumsum([part.size for part in obs.parts])
         noise = random.normal(jnp, state.key, state.updates, _NOISE, (int(ends[-1]),), jnp.float32)
         parts = ByGroup(obs.names, jnp.split(self.settings.input_noise * noise, ends[:-1]))
         return obs.map(lambda part, drawn: part + drawn.reshape(part.shape), parts)
@@ -362,11 +362,6 @@ def _require_gradients(env: FunctionalEnv) -> None:
     issues = [Issue(f"algorithm apg: {name}", why, hint) for name, why in given.differentiable.refused.items()]
     if issues:
         raise ConfigError(issues)
-
-
-def _shapes(tree: Any) -> Any:
-    """Shapes and types of arrays, wherever they are placed."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
 
 def _norm(tree: Any) -> Array:

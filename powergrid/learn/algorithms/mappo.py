@@ -32,6 +32,7 @@ from powergrid.learn.groups import ByGroup
 from powergrid.learn.learner import FunctionalEnv, settings_from
 from powergrid.learn.learner_state import LearnerState, Rollout, TrainState
 from powergrid.learn.networks import merge, normalise, running
+from powergrid.learn.placement import shapes_of
 from powergrid.learn.returns import generalised_advantage
 from powergrid.learn.roll_out import choose
 from powergrid.plugins import register_algorithm
@@ -178,8 +179,8 @@ class PolicyGradient:
         learner = self.fresh(seed)
         if compile_ahead:
             others = ThreadPoolExecutor(2)
-            lanes, rollout = _shapes(self.roll_out.prepare(learner, others))
-            shapes = _shapes(learner)
+            lanes, rollout = shapes_of(self.roll_out.prepare(learner, others))
+            shapes = shapes_of(learner)
             self._learning = others.submit(
                 lambda: self._learn.lower(shapes, rollout, lanes.obs, lanes.central).compile()
             )
@@ -377,8 +378,3 @@ def mean_of(values: Array, some: Array | None) -> Array:
 def mean_due(values: Array, due: Array) -> Array:
     """Mean of each agent over its decisions, ``(A,)``; 0 where it has none."""
     return jnp.where(due, values, 0.0).sum((0, 1)) / jnp.maximum(due.sum((0, 1)), 1)
-
-
-def _shapes(tree: Any) -> Any:
-    """Shapes and types of arrays, wherever they are placed."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)

@@ -191,6 +191,9 @@ def test_two_sources_of_weights_are_named_by_group():
     assert result.exit_code == 1
     assert "runs/a" in result.stderr
     assert "GROUP=RUN" in result.stderr
+    result = run("train", "two_microgrids", "--init-from", "dg=runs/a", "--init-from", "dg=runs/b")
+    assert result.exit_code == 1
+    assert 'group "dg" has two runs' in result.stderr
 
 
 def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
