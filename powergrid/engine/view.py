@@ -72,12 +72,7 @@ class View:
 
         A view where the agents follow each other.
         """
-        first, count, size = agents[0], len(agents), self.sizes[agents[0]]
-        if list(agents) == list(range(first, first + count)):
-            start = int(self.offsets[first])
-            rows = observation[..., start : start + count * size]
-            return rows.reshape((*rows.shape[:-1], count, size))
-        return observation[..., self.offsets[np.asarray(agents)][:, None] + np.arange(size)]
+        return stacked(observation, self.offsets, agents)
 
     @cached_property
     def central_places(self) -> np.ndarray:
@@ -85,3 +80,23 @@ class View:
         features, first = np.unique(self.index, return_index=True)
         places: np.ndarray = first[np.searchsorted(features, self.central)]
         return places
+
+
+def stacked(observation: Array, offsets: np.ndarray, agents: Sequence[int]) -> Array:
+    """Observations of agents that see equally many numbers, ``(*batch, n, d)``, from all numbers ``(*batch, N)``.
+
+    A view where the agents follow each other.
+
+    Parameters
+    ----------
+    offsets
+        First number of each agent and, last, `N`, ``(A + 1,)``.
+    agents
+        Rows of the agents.
+    """
+    first, count = agents[0], len(agents)
+    start, size = int(offsets[first]), int(offsets[first + 1] - offsets[first])
+    if list(agents) == list(range(first, first + count)):
+        rows = observation[..., start : start + count * size]
+        return rows.reshape((*rows.shape[:-1], count, size))
+    return observation[..., offsets[np.asarray(agents)][:, None] + np.arange(size)]

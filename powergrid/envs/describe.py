@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.engine.layout import Layout
 from powergrid.engine.state import Output
+from powergrid.envs.shapes import Shapes
 from powergrid.worlds.world import World
 
 
-def describe(layout: Layout) -> str:
+def describe(agents: Sequence[str], shapes: Shapes) -> str:
     """Every agent's observation and action entries with units and bounds; hours ahead share a line."""
-    view = layout.view
     lines = []
-    for i, agent in enumerate(layout.actors):
-        seen = [view.entries[j] for j in view.features(i)]
-        acts = layout.action_entries[i]
+    for i, agent in enumerate(agents):
+        seen, acts = shapes.entries(i), shapes.action_entries(i)
         lines += [f"{agent}", f"  observation, size {len(seen)}", *_entry_lines(seen)]
         lines += [f"  action, size {len(acts)}", *_entry_lines(acts)]
     return "\n".join(lines)

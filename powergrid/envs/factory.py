@@ -26,6 +26,10 @@ def make(
     backend: str = ...,
     render_mode: str | None = ...,
     days: str | Sequence[int] | None = ...,
+    normalize: bool = ...,
+    pad: str | None = ...,
+    agent_id: bool = ...,
+    infos: str = ...,
     **overrides: Any,
 ) -> MultiAgentPowerGridEnv: ...
 
@@ -38,6 +42,10 @@ def make(
     backend: str = ...,
     render_mode: str | None = ...,
     days: str | Sequence[int] | None = ...,
+    normalize: bool = ...,
+    pad: str | None = ...,
+    agent_id: bool = ...,
+    infos: str = ...,
     **overrides: Any,
 ) -> AecPowerGridEnv: ...
 
@@ -50,6 +58,10 @@ def make(
     backend: str = ...,
     render_mode: str | None = ...,
     days: str | Sequence[int] | None = ...,
+    normalize: bool = ...,
+    pad: str | None = ...,
+    agent_id: bool = ...,
+    infos: str = ...,
     **overrides: Any,
 ) -> SingleAgentPowerGridEnv: ...
 
@@ -61,6 +73,10 @@ def make(
     backend: str = "auto",
     render_mode: str | None = None,
     days: str | Sequence[int] | None = None,
+    normalize: bool = False,
+    pad: str | None = None,
+    agent_id: bool = False,
+    infos: str = "flat",
     **overrides: Any,
 ) -> MultiAgentPowerGridEnv | AecPowerGridEnv | SingleAgentPowerGridEnv:
     """Make an environment.
@@ -79,6 +95,21 @@ def make(
     days
         Split from which episodes are drawn (``"train"``, ``"validation"``, ``"test"``, ``"stress"``) or day indices; by
         default the training days, or the test days where the configuration says ``training.train: false``.
+    normalize
+        Whether observations, and the central state, are scaled so that the range in which each number usually lies
+        becomes [-1, 1]: the least and the greatest value of a series on training days, ratings of devices, the voltage
+        band; sine and cosine remain. Numbers may leave that interval on other days, and never the bounds of the spaces.
+        ``env.observation_scale(agent)`` returns to physical units.
+    pad
+        ``"role"`` gives agents of one role (``env.roles``: those of one class) equal spaces and equal names of
+        entries, such as ``storage.p`` in place of ``ess_2.p``. What all of them have comes first; where an agent lacks
+        an entry, its observation is zero and its action has no effect. ``"all"`` then also fills the observations and
+        actions of all agents to the longest.
+    agent_id
+        Whether each observation ends with the number of the agent, one-hot: among the agents of its role under
+        ``pad="role"``, otherwise among all, in the order of ``possible_agents``.
+    infos
+        ``"flat"``, or ``"none"`` for empty dictionaries, which is faster.
     **overrides
         Changes to the configuration by keyword, such as ``time_step=3600``.
 
@@ -98,7 +129,17 @@ def make(
     _check_choice("api", api, APIS)
     _check_choice("backend", backend, BACKENDS)
     with first_use(backend, 1):
-        env = MultiAgentPowerGridEnv(source, render_mode=render_mode, days=days, backend=backend, **overrides)
+        env = MultiAgentPowerGridEnv(
+            source,
+            render_mode=render_mode,
+            days=days,
+            backend=backend,
+            normalize=normalize,
+            pad=pad,
+            agent_id=agent_id,
+            infos=infos,
+            **overrides,
+        )
     if api == "aec":
         from powergrid.envs.multi_agent.aec_env import AecPowerGridEnv
 
@@ -118,6 +159,10 @@ def make_vec(
     dtype: str = "float64",
     backend: str = "auto",
     days: str | Sequence[int] | None = None,
+    normalize: bool = False,
+    pad: str | None = None,
+    agent_id: bool = False,
+    infos: str = "flat",
     **overrides: Any,
 ) -> VectorPowerGridEnv:
     """Make many copies of an environment that step together on the CPU.
@@ -132,8 +177,10 @@ def make_vec(
         Number of threads.
     dtype
         ``"float64"``: every step on the CPU is computed in it; observations are float32.
-    backend, days
+    backend, days, normalize, pad, agent_id
         As for :func:`make`.
+    infos
+        ``"flat"``, or ``"none"`` for infos without anything but ``final_obs`` where episodes have ended.
     **overrides
         Changes to the configuration by keyword.
 
@@ -142,9 +189,12 @@ def make_vec(
     ConfigError
         If the configuration or an argument cannot be used.
     """
+    from powergrid.envs.form import Form
     from powergrid.envs.vector import VectorPowerGridEnv
     from powergrid.worlds.build import build
     from powergrid.worlds.simulation import BACKENDS, first_use
+
+    form = Form(normalize, pad, agent_id, infos).checked()
 
     if dtype != "float64":
         hint = "steps on the CPU are computed in float64; for float32 use make_functional, which runs on JAX"
@@ -162,7 +212,8 @@ def make_vec(
                 ]
             )
     with first_use(backend, -(-num_envs // threads)):
-        return VectorPowerGridEnv(build(source, **overrides), num_envs, threads=threads, backend=backend, days=days)
+        world = build(source, **overrides)
+        return VectorPowerGridEnv(world, num_envs, threads=threads, backend=backend, days=days, form=form)
 
 
 def make_functional(
@@ -172,6 +223,9 @@ def make_functional(
     auto_reset: bool = True,
     days: str | Sequence[int] | None = None,
     tol_pu: float | None = None,
+    normalize: bool = False,
+    pad: str | None = None,
+    agent_id: bool = False,
     **overrides: Any,
 ) -> FunctionalEnv:
     """Make a functional environment on JAX: pure ``reset(key)`` and ``step(key, state, actions)``.
@@ -186,6 +240,8 @@ def make_functional(
         Whether the next episode starts in the step in which one ends.
     days
         As for :func:`make`.
+    normalize, pad, agent_id
+        As for :func:`make`; ``env.groups`` are then the roles, or one group ``"agents"`` of all.
     tol_pu
         Tolerance of the power flow [pu]; 1e-6 in float32 and 1e-8 in float64 by default.
     **overrides
@@ -201,7 +257,10 @@ def make_functional(
     _check_choice("dtype", dtype, ("float32", "float64"))
     if tol_pu is None:
         tol_pu = 1e-6 if dtype == "float32" else 1e-8
-    return _functional(source, tol_pu, overrides, dtype=dtype, auto_reset=auto_reset, days=days)
+    from powergrid.envs.form import Form
+
+    form = Form(normalize, pad, agent_id).checked()
+    return _functional(source, tol_pu, overrides, dtype=dtype, auto_reset=auto_reset, days=days, form=form)
 
 
 def for_training(source: Source, days: str | Sequence[int] | None = None) -> FunctionalEnv:

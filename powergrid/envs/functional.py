@@ -22,6 +22,8 @@ from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
 from powergrid.envs.differentiable import differentiable
+from powergrid.envs.form import Form, ObservationScale
+from powergrid.envs.shapes import Shapes
 from powergrid.worlds import python_agents
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.python_devices import refuse_on_jax
@@ -57,6 +59,8 @@ class FunctionalEnv:
     traced
         Whether `reset` and `step` are used. Otherwise only spaces, groups and days are, and the world may have agents
         that decide in Python.
+    form
+        Form of observations and actions; see :func:`powergrid.make_functional`.
 
     Raises
     ------
@@ -89,6 +93,7 @@ class FunctionalEnv:
         auto_reset: bool = True,
         days: str | Sequence[int] | None = None,
         traced: bool = True,
+        form: Form = Form(),  # noqa: B008
     ):
         refuse_on_jax(world.layout)
         if traced:
@@ -105,10 +110,11 @@ class FunctionalEnv:
         self.cost_limits = dict(world.cost_limits)
         self.episode_length, self.actors_change = layout.settings.episode_length, layout.actors_change
         self.state_size = len(layout.view.central)
-        self._rows = _groups(world)
+        self._shapes = Shapes(world, form)
+        self._rows = self._shapes.alike() or _groups(world)
         self.groups = {name: tuple(layout.actors[i] for i in rows) for name, rows in self._rows.items()}
-        self.observation_size = {name: layout.view.sizes[rows[0]] for name, rows in self._rows.items()}
-        self.action_size = {name: len(layout.action_entries[rows[0]]) for name, rows in self._rows.items()}
+        self.observation_size = {name: self._shapes.sizes[rows[0]] for name, rows in self._rows.items()}
+        self.action_size = {name: self._shapes.action_sizes[rows[0]] for name, rows in self._rows.items()}
         self._order = np.argsort(np.concatenate([np.array(rows) for rows in self._rows.values()]))
         self._table = _year(world, np.float64 if self.dtype == np.float64 else np.float32)
         firsts = np.arange(0, len(world.table), world.ticks_per_day)
@@ -117,7 +123,11 @@ class FunctionalEnv:
 
     def observation_labels(self, agent: str) -> tuple[str, ...]:
         """What each number of an agent's observation is, with its unit."""
-        return self._layout.view.labels(self.agents.index(agent))
+        return tuple(entry.label(owner) for owner, entry in self._shapes.entries(self.agents.index(agent)))
+
+    def observation_scale(self, agent: str) -> ObservationScale:
+        """How an agent's observation is scaled."""
+        return self._shapes.scale(self.agents.index(agent))
 
     def reset(self, key: Array, day: Array | None = None) -> tuple[Groups, EnvState]:
         """Start episodes.
@@ -243,7 +253,7 @@ class FunctionalEnv:
 
     def _in_service(self, state: State) -> Groups:
         """Whether each number of the next actions moves something in service, by group."""
-        rows = self._layout.in_service(jnp, state.tick, state.absences)
+        rows = self._shapes.shown_actions(jnp, self._layout.in_service(jnp, state.tick, state.absences))
         return {name: rows[..., np.array(own), : self.action_size[name]] for name, own in self._rows.items()}
 
     def _exogenous(self, state: State) -> Exogenous:
@@ -252,16 +262,16 @@ class FunctionalEnv:
 
     def _stack(self, actions: Groups) -> Array:
         """Actions of all agents in the layout's order, padded to the longest."""
-        width = self._layout.action_size
+        width = self._shapes.action_width
         parts = []
         for name in self._rows:
             rows = jnp.asarray(actions[name], self.dtype)
             parts.append(jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, width - rows.shape[-1])]))
-        return jnp.concatenate(parts, axis=-2)[..., self._order, :]
+        return self._shapes.actions(jnp, jnp.concatenate(parts, axis=-2)[..., self._order, :])
 
     def _central(self, observation: Array) -> Array:
         """Everything that any agent sees, once, as agents see it: within its bounds."""
-        return observation[..., self._layout.view.central_places]
+        return self._shapes.central(jnp, observation[..., self._layout.view.central_places])
 
     def _seen(self, observation: Array, alive: Array) -> Groups:
         """Observations by group, zero for agents that are not `alive`, ``(*batch, A)``."""
@@ -271,7 +281,8 @@ class FunctionalEnv:
         return {name: jnp.where(there[..., None], found[name], 0.0) for name, there in self._split(alive).items()}
 
     def _by_group(self, observation: Array) -> Groups:
-        return {name: self._layout.view.stacked(observation, rows) for name, rows in self._rows.items()}
+        seen = self._shapes.observation(jnp, observation)
+        return {name: self._shapes.by_rows(seen, rows) for name, rows in self._rows.items()}
 
 
 def _refuse_simplex(world: World) -> None:

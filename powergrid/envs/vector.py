@@ -25,8 +25,9 @@ from powergrid.engine.results import Results, blank_results
 from powergrid.envs.actions import checked_array, unknown_agent
 from powergrid.envs.arguments import checked_options
 from powergrid.envs.block import Block
+from powergrid.envs.form import Form
 from powergrid.envs.infos import Infos, blank_infos, first_results
-from powergrid.envs.spaces import agent_spaces
+from powergrid.envs.shapes import Shapes
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
@@ -142,24 +143,26 @@ class VectorPowerGridEnv(VectorEnv):
         threads: int = 1,
         backend: str = "auto",
         days: str | Sequence[int] | None = None,
+        form: Form = Form(),  # noqa: B008
     ):
         if num_envs < 1 or threads < 1:
             raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
         self.world, self.num_envs = world, num_envs
-        self._arguments: dict[str, Any] = {"threads": threads, "backend": backend, "days": days}
+        self._arguments: dict[str, Any] = {"threads": threads, "backend": backend, "days": days, "form": form}
+        self._shapes, self._silent = Shapes(world, form), form.infos == "none"
         self._seeds: Array | None = None
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self.cost_limits = world.limit_row.copy()
-        self.observation_slices = dict(zip(layout.actors, layout.view.slices, strict=False))
-        self._sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
+        self.observation_slices = dict(zip(layout.actors, self._shapes.slices, strict=True))
+        self._sizes = list(self._shapes.action_sizes)
         chosen = chosen_days(world, days)
         size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
         starts = range(0, num_envs, size)
         self._blocks = [Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
-        observations, actions = agent_spaces(layout)
+        observations, actions = self._shapes.spaces()
         self.single_observation_space, self.single_action_space = DictSpace({**observations}), DictSpace({**actions})
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -227,9 +230,12 @@ class VectorPowerGridEnv(VectorEnv):
             )
         )
         observation, converged, available = (np.concatenate(parts) for parts in zip(*started, strict=True))
-        first = first_results(self.world.layout, observation, converged, available)
-        acting = len(self.possible_agents)
-        return first._replace(money=first.money[:, :acting], costs=first.costs[:, :acting])
+        first, acting = first_results(self.world.layout, observation, converged, available), len(self.possible_agents)
+        return first._replace(
+            observation=self._shapes.observation(np, first.observation),
+            money=first.money[:, :acting],
+            costs=first.costs[:, :acting],
+        )
 
     @property
     def np_random_seed(self) -> tuple[int, ...] | None:  # type: ignore[override]
@@ -269,7 +275,7 @@ class VectorPowerGridEnv(VectorEnv):
             final = np.zeros_like(done.observation)
             final[ended] = done.final_observation
             infos |= {"final_obs": self._by_agent(final, there), "_final_obs": ended}
-        if self.world.layout.actors_change:
+        if self.world.layout.actors_change and not self._silent:
             infos["left"] = self._split(done.left)
         observations = self._by_agent(done.observation, done.alive)
         return observations, self._split(done.reward), done.terminated, done.truncated, infos
@@ -282,11 +288,11 @@ class VectorPowerGridEnv(VectorEnv):
         ActionError
             If the actions have another shape or are not finite; the message names the agent.
         """
-        shape = (self.num_envs, len(self.possible_agents), self.world.layout.action_size)
+        shape = (self.num_envs, len(self.possible_agents), self._shapes.action_width)
         return self._step(checked_array(actions, shape, self.possible_agents, self._sizes))
 
     def _step(self, actions: Array) -> VectorStep:
-        results = blank_results(self.world.layout, self.num_envs)
+        results, actions = blank_results(self.world.layout, self.num_envs), self._shapes.actions(np, actions)
         stepped = self._each(lambda block: block.step(actions[block.rows], results.rows(block.rows)))
         *ended, left, fills = zip(*stepped, strict=True)
 
@@ -295,8 +301,9 @@ class VectorPowerGridEnv(VectorEnv):
                 fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
-        lives = self.alive, np.concatenate(left)
-        return VectorStep(results.of_actors(self.world.layout), (terminated, truncated, final), lives, fill)
+        lives, told = (self.alive, np.concatenate(left)), results.of_actors(self.world.layout)
+        told = told._replace(observation=self._shapes.observation(np, told.observation))
+        return VectorStep(told, (terminated, truncated, self._shapes.observation(np, final)), lives, fill)
 
     @property
     def alive(self) -> Array:
@@ -307,7 +314,8 @@ class VectorPowerGridEnv(VectorEnv):
 
     def policy_array(self, policy: Policy) -> Array:
         """Actions ``(E, A, k_max)`` that a local policy, by name or as a function, would take in the current states."""
-        return np.concatenate(self._each(lambda block: block.decide(policy)))
+        actions = np.concatenate(self._each(lambda block: block.decide(policy)))
+        return self._shapes.shown_actions(np, actions)
 
     def get_state(self) -> Snapshot:
         """Return the running episodes as a value for `set_state`; the environments are the first axis."""
@@ -362,8 +370,10 @@ class VectorPowerGridEnv(VectorEnv):
         """Results of `work` for every block, computed by the threads."""
         return list(map(work, self._blocks) if self._pool is None else self._pool.map(work, self._blocks))
 
-    def _infos(self, results: Results | VectorStep) -> Infos:
+    def _infos(self, results: Results | VectorStep) -> dict[str, Any]:
         """Infos of a step or a reset; each is computed at its first use."""
+        if self._silent:
+            return {}
         infos = Infos(
             blank_infos(("cost", "costs", "money", "clipped", "due", "available")),
             lambda name: {name: self._split(getattr(results, name))},
@@ -374,7 +384,7 @@ class VectorPowerGridEnv(VectorEnv):
         infos["due_next"] = self._split(np.concatenate(due))
         if layout.availability is not None:
             parts = [layout.in_service(np, block.tick, block.state.absences) for block in self._blocks]
-            numbers = np.concatenate(parts)
+            numbers = self._shapes.shown_actions(np, np.concatenate(parts)[:, : len(self.possible_agents)])
             infos["in_service"] = {
                 agent: numbers[:, row, :size]
                 for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True))
@@ -385,7 +395,7 @@ class VectorPowerGridEnv(VectorEnv):
         return infos
 
     def _stack(self, actions: Mapping[str, Array]) -> Array:
-        stacked = np.zeros((self.num_envs, len(self.possible_agents), self.world.layout.action_size))
+        stacked = np.zeros((self.num_envs, len(self.possible_agents), self._shapes.action_width))
         for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True)):
             if agent not in actions:
                 if unknown := [name for name in actions if name not in self.possible_agents]:

@@ -13,6 +13,8 @@ from powergrid.agents.base import Agent
 from powergrid.core.errors import nearest
 from powergrid.engine.state import Output
 from powergrid.envs.describe import describe
+from powergrid.envs.form import ObservationScale
+from powergrid.envs.shapes import Shapes
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
@@ -23,6 +25,7 @@ class InspectableEnv(ParallelEnv):
     world: World
     possible_agents: list[str]
     _row_of: dict[str, int]
+    _shapes: Shapes
     observation_spaces: dict[str, Box]
     action_spaces: dict[str, Box]
     state_space: Box
@@ -44,12 +47,20 @@ class InspectableEnv(ParallelEnv):
 
     def observation_labels(self, agent: str) -> tuple[str, ...]:
         """What each number of the agent's observation is, with its unit."""
-        return self.world.layout.view.labels(self._row_of[agent])
+        return tuple(entry.label(owner) for owner, entry in self._shapes.entries(self._row_of[agent]))
 
     def action_labels(self, agent: str) -> tuple[str, ...]:
         """What each number of the agent's action sets, with the unit of its physical range."""
-        entries = self.world.layout.action_entries[self._row_of[agent]]
-        return tuple(entry.label(owner) for owner, entry in entries)
+        return tuple(entry.label(owner) for owner, entry in self._shapes.action_entries(self._row_of[agent]))
+
+    def observation_scale(self, agent: str) -> ObservationScale:
+        """How the agent's observation is scaled, with which a policy can return to physical units."""
+        return self._shapes.scale(self._row_of[agent])
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Agents by role: those of one class, such as batteries or microgrid controllers."""
+        return dict(self._shapes.roles)
 
     def agent(self, id: str) -> Agent:
         """Return the object of an agent: a device, a coordinator or an operator.
@@ -66,9 +77,8 @@ class InspectableEnv(ParallelEnv):
 
     def state(self) -> np.ndarray:
         """State for a central critic: everything that any agent observes, once; float32."""
-        space = self.state_space
         central = self._first_central if self._output is None else self._output.central
-        return np.clip(central, space.low, space.high).astype(np.float32)
+        return self._shapes.state(central)
 
     def named(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """Return an agent's info with names in place of the columns of ``costs`` and ``money``."""
@@ -112,13 +122,14 @@ class InspectableEnv(ParallelEnv):
         """Value by label of everything that any agent observes."""
         view = self.world.layout.view
         labels = (view.entries[i][1].label(view.entries[i][0]) for i in view.central)
-        found = dict(zip(labels, self.state().tolist(), strict=True))
+        central = self._first_central if self._output is None else self._output.central
+        found = dict(zip(labels, self._shapes.clipped(central).tolist(), strict=True))
         in_python = self._simulation.python_agents
         return found if in_python is None else {**in_python.last_seen(), **found}
 
     def describe(self) -> str:
         """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""
-        return describe(self.world.layout)
+        return describe(self.possible_agents, self._shapes)
 
     def render(self) -> np.ndarray | None:
         """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8, for render mode ``"rgb_array"``.

@@ -17,9 +17,10 @@ from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
 from powergrid.envs.arguments import checked_options
 from powergrid.envs.describe import tick_line
+from powergrid.envs.form import Form
 from powergrid.envs.infos import Infos, agent_infos, blank_infos, first_results
 from powergrid.envs.multi_agent.inspection import InspectableEnv
-from powergrid.envs.spaces import agent_spaces, central_space
+from powergrid.envs.shapes import Shapes
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
@@ -71,6 +72,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         Power-flow method, ``"auto"`` or a name.
     backend
         ``"fused"`` (the compiled step), ``"numpy"`` (the reference, for debugging) or ``"auto"`` for the faster one.
+    normalize, pad, agent_id, infos
+        Form of observations, actions and infos; see :func:`powergrid.make`.
     **overrides
         Changes to the configuration by keyword, such as ``time_step=3600``.
 
@@ -86,6 +89,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         Numbers of each agent in the observation of `step_array`.
     money_names, constraint_names
         Columns of ``info[agent]["money"]`` and ``["costs"]``.
+    silent
+        Whether infos are empty.
 
     Raises
     ------
@@ -109,6 +114,10 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         days: str | Sequence[int] | None = None,
         method: str = "auto",
         backend: str = "auto",
+        normalize: bool = False,
+        pad: str | None = None,
+        agent_id: bool = False,
+        infos: str = "flat",
         **overrides: Any,
     ):
         if max_cycles is not None:
@@ -116,14 +125,15 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         if render_mode not in (None, *self.metadata["render_modes"]):
             modes = ", ".join(f'"{mode}"' for mode in self.metadata["render_modes"])
             raise ValueError(f'render_mode "{render_mode}" is not available; use None, {modes}')
-        self._arguments = (render_mode, days, backend)
+        self._arguments = (render_mode, days, backend, Form(normalize, pad, agent_id, infos).checked())
         self.render_mode = render_mode
         self._use_world(build(config, method=method, **overrides))
 
     def _use_world(self, world: World) -> None:
         """Set every attribute that follows from the world; no episode runs yet."""
-        _, days, backend = self._arguments
+        _, days, backend, form = self._arguments
         self.world = world
+        self._shapes, self.silent = Shapes(world, form), form.infos == "none"
         self._simulation = Simulation(world, backend, own_agents=True)
         self._days = chosen_days(world, days)
         layout = world.layout
@@ -132,15 +142,15 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self.agents: list[str] = []
         self.constraint_names = layout.ledger.cost_names
         self.money_names = layout.ledger.money_names
-        self._action_sizes = [len(entries) for entries in layout.action_entries[: len(layout.actors)]]
-        self._action_rows = ActionRows(layout.actors, self._action_sizes, layout.action_size, self.action_labels)
-        self.observation_spaces, self.action_spaces = agent_spaces(layout)
-        self.observation_slices = dict(zip(layout.actors, layout.view.slices, strict=False))
-        self._equal_sizes = layout.view.runs(len(layout.actors))
+        self._action_sizes = list(self._shapes.action_sizes)
+        self._action_rows = ActionRows(layout.actors, self._action_sizes, self._shapes.action_width, self.action_labels)
+        self.observation_spaces, self.action_spaces = self._shapes.spaces()
+        self.observation_slices = dict(zip(layout.actors, self._shapes.slices, strict=True))
+        self._equal_sizes = self._shapes.runs
         # copies of these cost much less than new dictionaries
         self._flags = {flag: dict.fromkeys(self.possible_agents, flag) for flag in (False, True)}
         self._blank_infos = blank_infos(self.possible_agents)
-        self.state_space = central_space(layout)
+        self.state_space = self._shapes.central_space()
         self._state: Any = None
         self._seed: int | None = None
         self._key = np.zeros(2, dtype=np.uint32)
@@ -266,6 +276,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         for agent in self.world.agents:
             agent.forget()
         results = first_results(self.world.layout, first.observation, first.converged, first.available)
+        results = results._replace(observation=self._shapes.observation(np, results.observation))
         self._print_tick()
         return self._by_agent(results.observation[0], self.agents), self._infos(results, self.agents)
 
@@ -334,14 +345,14 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         Parameters
         ----------
         actions
-            ``(A, k_max)``; the rest of a row has no effect where an agent's action is shorter.
+            ``(A, k_max)``, as wide as the longest action; the rest of a row has no effect where an agent's is shorter.
 
         Raises
         ------
         ActionError
             If the episode is over, or the actions have another shape or are not finite; the message names the agent.
         """
-        shape = (len(self.possible_agents), self.world.layout.action_size)
+        shape = (len(self.possible_agents), self._shapes.action_width)
         self._live_agents()
         results = self._advance(checked_array(actions, shape, self.possible_agents, self._action_sizes))
         terminated, truncated = self._ended
@@ -351,12 +362,15 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         """Advance by one tick; the results have one environment in front."""
         results, layout = blank_results(self.world.layout, 1), self.world.layout
         alive = layout.alive(np, np.asarray(self._tick), self._state.absences) if layout.actors_change else None
+        actions = self._shapes.actions(np, actions)
         self._state, self._output = self._simulation.advance(self._state, actions, results, keep=True)
         self._tick += 1
         settings = self.world.layout.settings
         terminated = settings.terminate_on_divergence and not results.converged[0]
         self._ended = bool(terminated), self._tick >= settings.episode_length and not terminated
         results = results.of_actors(layout)
+        if self._shapes.changes:
+            results = results._replace(observation=self._shapes.observation(np, results.observation))
         if alive is not None:
             results.reward[:, ~alive] = results.cost[:, ~alive] = 0.0
         if alive is not None or any(self._ended):
@@ -380,6 +394,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def _infos(self, results: Results, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Infos of some agents; each is computed at its first use."""
+        if self.silent:
+            return {agent: {} for agent in agents}
         day, due_next, in_service = self._day, self._due_next(), self._in_service()
         blank = self._blank_infos if len(agents) == len(self.possible_agents) else blank_infos(agents)
 
@@ -407,7 +423,9 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         layout, tick = self.world.layout, np.asarray(self._tick)
         if layout.availability is None:
             return None
-        rows = layout.in_service(np, tick, self._state.absences)
+        rows = self._shapes.shown_actions(
+            np, layout.in_service(np, tick, self._state.absences)[: len(self.possible_agents)]
+        )
         return [row[:size] for row, size in zip(rows, self._action_sizes, strict=False)]
 
     def _by_agent(self, numbers: np.ndarray, agents: Sequence[str]) -> dict[str, np.ndarray]:
@@ -432,7 +450,8 @@ class MultiAgentPowerGridEnv(InspectableEnv):
 
     def policy_array(self, policy: Policy) -> np.ndarray:
         """As `policy_actions`, ``(A, k_max)`` in float64."""
-        return self._simulation.decide(self._state, policy)
+        actions: np.ndarray = self._shapes.shown_actions(np, self._simulation.decide(self._state, policy))
+        return actions
 
     def close(self) -> None:
         """Nothing to release."""
@@ -461,7 +480,7 @@ def _rebuild(
     arguments: tuple[Any, ...],
     state: Snapshot,
 ) -> MultiAgentPowerGridEnv:
-    render_mode, days, backend = arguments
-    env = cls(resolved, render_mode=render_mode, days=days, method=method, backend=backend)
+    render_mode, days, backend, form = arguments
+    env = cls(resolved, render_mode=render_mode, days=days, method=method, backend=backend, **form._asdict())
     env.set_state(state)
     return env

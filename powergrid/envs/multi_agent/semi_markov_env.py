@@ -100,6 +100,8 @@ class SemiMarkovEnv:
             raise ArgumentError(f"{kind} is not a parallel environment; pass what powergrid.make(source) returns")
         if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0.0 < gamma <= 1.0:
             raise ArgumentError(f"gamma {gamma!r} is not a number above 0 and up to 1, such as 0.999")
+        if env.silent:
+            raise ArgumentError('the lengths of intervals come in infos; make the environment without infos="none"')
         layout = env.world.layout
         if not (layout.slots.offset < layout.settings.episode_length).any():
             raise ArgumentError(

@@ -26,7 +26,7 @@ class SixValueEnv(gym.Env):
     Raises
     ------
     ConfigError
-        If the agent's objective holds the costs of others, which its infos do not show.
+        If the agent's objective holds the costs of others, which its infos do not show, or infos are empty.
 
     Attributes
     ----------
@@ -39,6 +39,10 @@ class SixValueEnv(gym.Env):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.metadata, self.render_mode = env.metadata, env.render_mode
         self._world = env.env.world
+        if env.env.silent:
+            raise ConfigError(
+                [Issue("infos", "the cost of a step comes from its info", 'make the environment with infos="flat"')]
+            )
         if self._world.layout.ledger.objective is not None:
             message = "the agent's reward holds the costs of other accounts, which its step does not show apart"
             raise ConfigError([Issue(f"agents.{env.agent}.objective", message, "write objective: own")])
