@@ -94,6 +94,56 @@ class ActionRows:
         return ActionError("actions could not be read")
 
 
+class BatchRows:
+    """Turns ``{agent: (E, k)}`` into ``(E, A, k_max)``.
+
+    Parameters
+    ----------
+    agents
+        Acting agents, in order.
+    sizes
+        Number of entries of each agent's action.
+    width
+        Length of a row, ``k_max``.
+    count
+        Number of environments, E.
+    """
+
+    def __init__(self, agents: Sequence[str], sizes: Sequence[int], width: int, count: int):
+        self._agents, self._sizes, self._width, self._count = list(agents), list(sizes), width, count
+
+    def stack(self, actions: Mapping[str, Any]) -> np.ndarray:
+        """Return the actions of all agents in all environments, float64 ``(E, A, k_max)``.
+
+        Raises
+        ------
+        ActionError
+            If an action is missing, has the wrong shape, is not finite, or belongs to an agent that does not act; the
+            message names the agent.
+        """
+        stacked = np.zeros((self._count, len(self._agents), self._width))
+        for row, (agent, size) in enumerate(zip(self._agents, self._sizes, strict=True)):
+            if agent not in actions:
+                self._refuse_unknown(actions)
+                raise ActionError(f'no actions for agent "{agent}"; actions were given for: {", ".join(actions)}')
+            own, wanted = np.asarray(actions[agent]), (self._count, size)
+            if own.shape != wanted:
+                raise ActionError(f'actions of agent "{agent}" have shape {own.shape}, expected {wanted}')
+            stacked[:, row, :size] = own
+        if len(actions) > len(self._agents):
+            self._refuse_unknown(actions)
+        if not np.isfinite(stacked).all():
+            env, row, _ = np.argwhere(~np.isfinite(stacked))[0]
+            raise ActionError(f'action of agent "{self._agents[row]}" in environment {env} is not finite')
+        return stacked
+
+    def _refuse_unknown(self, actions: Mapping[str, Any]) -> None:
+        """Refuse actions of an agent that does not act."""
+        for name in actions:
+            if name not in self._agents:
+                raise unknown_agent(str(name), self._agents)
+
+
 def checked_array(
     actions: ArrayLike, shape: tuple[int, ...], agents: Sequence[str], sizes: Sequence[int]
 ) -> np.ndarray:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from powergrid.core.errors import ConfigError, Issue, NetworkError, nearest
 
 if TYPE_CHECKING:
+    from gymnasium.vector import AutoresetMode
+
     from powergrid.config.resolve import Source
     from powergrid.envs.functional import FunctionalEnv
     from powergrid.envs.multi_agent.aec_env import AecPowerGridEnv
     from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
     from powergrid.envs.single_agent.gymnasium_env import SingleAgentPowerGridEnv
+    from powergrid.envs.single_agent.vector_env import SingleAgentVectorEnv
     from powergrid.envs.vector import VectorPowerGridEnv
 
 APIS = ("parallel", "aec", "gymnasium")
+VECTOR_APIS = ("multi", "gymnasium")
 
 
 @overload
@@ -151,10 +155,50 @@ def make(
     return env
 
 
+@overload
 def make_vec(
     source: Source,
     num_envs: int,
     *,
+    api: Literal["multi"] = "multi",
+    autoreset: AutoresetMode | str | None = ...,
+    threads: int = ...,
+    dtype: str = ...,
+    backend: str = ...,
+    days: str | Sequence[int] | None = ...,
+    normalize: bool = ...,
+    pad: str | None = ...,
+    agent_id: bool = ...,
+    infos: str = ...,
+    **overrides: Any,
+) -> VectorPowerGridEnv: ...
+
+
+@overload
+def make_vec(
+    source: Source,
+    num_envs: int,
+    *,
+    api: Literal["gymnasium"],
+    autoreset: AutoresetMode | str | None = ...,
+    threads: int = ...,
+    dtype: str = ...,
+    backend: str = ...,
+    days: str | Sequence[int] | None = ...,
+    normalize: bool = ...,
+    pad: str | None = ...,
+    agent_id: bool = ...,
+    infos: str = ...,
+    **overrides: Any,
+) -> SingleAgentVectorEnv: ...
+
+
+def make_vec(
+    source: Source,
+    num_envs: int,
+    *,
+    api: str = "multi",
+    autoreset: AutoresetMode | str | None = None,
     threads: int = 1,
     dtype: str = "float64",
     backend: str = "auto",
@@ -164,7 +208,7 @@ def make_vec(
     agent_id: bool = False,
     infos: str = "flat",
     **overrides: Any,
-) -> VectorPowerGridEnv:
+) -> VectorPowerGridEnv | SingleAgentVectorEnv:
     """Make many copies of an environment that step together on the CPU.
 
     Parameters
@@ -173,6 +217,13 @@ def make_vec(
         As for :func:`make`.
     num_envs
         Number of environments; ``reset(seed=s)`` gives environment i the seed ``s + i``.
+    api
+        ``"multi"`` (dictionaries by agent) or ``"gymnasium"`` (arrays, for a configuration with one learning agent).
+    autoreset
+        ``"same_step"`` if the next episode starts in the step in which one ends, whose last observations are then
+        ``infos["final_obs"]``; ``"next_step"`` if the step after starts it, whose action has no effect; or Gymnasium's
+        ``AutoresetMode`` of either. ``None`` is ``"same_step"`` for ``"multi"``, and ``"next_step"`` for
+        ``"gymnasium"``, the usual one there, which the wrapper ``NormalizeObservation`` needs.
     threads
         Number of threads.
     dtype
@@ -184,11 +235,17 @@ def make_vec(
     **overrides
         Changes to the configuration by keyword.
 
+    Returns
+    -------
+    VectorPowerGridEnv or SingleAgentVectorEnv
+        The environment in the form that `api` names.
+
     Raises
     ------
     ConfigError
         If the configuration or an argument cannot be used.
     """
+    from powergrid.envs.arguments import checked_autoreset
     from powergrid.envs.form import Form
     from powergrid.envs.vector import VectorPowerGridEnv
     from powergrid.worlds.build import build
@@ -199,7 +256,9 @@ def make_vec(
     if dtype != "float64":
         hint = "steps on the CPU are computed in float64; for float32 use make_functional, which runs on JAX"
         raise ConfigError([Issue("dtype", f"{dtype!r} is not float64", hint)])
+    _check_choice("api", api, VECTOR_APIS)
     _check_choice("backend", backend, BACKENDS)
+    mode = checked_autoreset(autoreset or ("same_step" if api == "multi" else "next_step"))
     for name, value in (("num_envs", num_envs), ("threads", threads)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError(
@@ -213,7 +272,14 @@ def make_vec(
             )
     with first_use(backend, -(-num_envs // threads)):
         world = build(source, **overrides)
-        return VectorPowerGridEnv(world, num_envs, threads=threads, backend=backend, days=days, form=form)
+        env = VectorPowerGridEnv(
+            world, num_envs, threads=threads, backend=backend, days=days, form=form, autoreset=mode
+        )
+    if api == "gymnasium":
+        from powergrid.envs.single_agent.vector_env import SingleAgentVectorEnv
+
+        return SingleAgentVectorEnv(env)
+    return env
 
 
 def make_functional(

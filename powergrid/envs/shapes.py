@@ -36,6 +36,8 @@ class Shapes:
     ----------
     roles
         Agents by role.
+    row_of
+        Row of each agent.
     sizes, action_sizes
         Length of each agent's observation and action.
     offsets
@@ -50,6 +52,7 @@ class Shapes:
         self.form, self._layout = form, world.layout
         layout, view = world.layout, world.layout.view
         self._actors = list(layout.actors)
+        self.row_of = {agent: row for row, agent in enumerate(self._actors)}
         self.roles = roles_of(world)
         owned = [list(entries) for entries in layout.action_entries[: len(self._actors)]]
         # by agent: which number of the engine each shown number is, -1 for none
@@ -143,8 +146,7 @@ class Shapes:
 
     def _by_role(self) -> dict[str, list[int]]:
         """Rows of the agents of each role."""
-        row_of = {agent: row for row, agent in enumerate(self._actors)}
-        return {role: [row_of[id] for id in ids] for role, ids in self.roles.items()}
+        return {role: [self.row_of[id] for id in ids] for role, ids in self.roles.items()}
 
     # -- what environments use -----------------------------------------------------------------------------------
 

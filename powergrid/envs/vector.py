@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from powergrid.config.resolve import ResolvedConfig
-from powergrid.core.errors import ActionError
+from powergrid.core.errors import ActionError, ArgumentError
 from powergrid.core.types import Array
 from powergrid.engine import schedule
 from powergrid.engine.results import Results, blank_results
-from powergrid.envs.actions import checked_array, unknown_agent
-from powergrid.envs.arguments import checked_options
+from powergrid.envs.actions import BatchRows, checked_array
+from powergrid.envs.arguments import checked_autoreset, checked_mask, checked_options
 from powergrid.envs.block import Block
 from powergrid.envs.form import Form
 from powergrid.envs.infos import Infos, blank_infos, first_results
+from powergrid.envs.labelled import LabelledEnv
 from powergrid.envs.shapes import Shapes
+from powergrid.envs.vector_step import VectorStep
 from powergrid.worlds import snapshot
 from powergrid.worlds.build import build
 from powergrid.worlds.days import checked_days, chosen_days
@@ -43,67 +44,8 @@ FEWEST, MOST = 64, 1024
 """Fewest and most environments of a block; with fewer of them Python's share of a step would be larger."""
 
 
-class VectorStep:
-    """One step of all environments without dictionaries; agents in the order of ``possible_agents``.
-
-    Attributes
-    ----------
-    observation
-        Numbers of all agents, float32 ``(E, N)``; those of one agent are the columns ``env.observation_slices[agent]``.
-        Where an episode ended, the first one of the next.
-    reward
-        ``(E, A)``.
-    terminated, truncated
-        ``(E,)``.
-    converged
-        Whether the power flow was solved, ``(E,)``.
-    clipped, due, available
-        ``(E, A)``.
-    final_observation
-        float32 ``(ended, N)``: last observation of each environment whose episode ended, in order.
-    cost
-        Sum of the priced violations [$], ``(E, A)``.
-    alive
-        Whether each agent is there in the next tick, ``(E, A)``. What an absent agent would see is in `observation`, as
-        part of the state of the system; its reward and cost are 0.
-    left
-        Whether it left with this tick, for good in its episode, ``(E, A)``.
-    """
-
-    def __init__(
-        self,
-        results: Results,
-        ended: tuple[Array, Array, Array],
-        lives: tuple[Array, Array],
-        fill: Callable[[Array, Array], None],
-    ):
-        self.observation, self.reward, self.cost = results.observation, results.reward, results.cost
-        self.converged, self.clipped, self.due = results.converged, results.clipped, results.due
-        self.available = results.available
-        self.terminated, self.truncated, self.final_observation = ended
-        self.alive, self.left = lives
-        self._results, self._fill = results, fill
-
-    @cached_property
-    def _tables(self) -> tuple[Array, Array]:
-        money, costs, acting = self._results.money, self._results.costs, self.reward.shape[1]
-        self._fill(money, costs)
-        del self._fill  # it refers to all arrays of the step
-        return money[:, :acting], costs[:, :acting]
-
-    @property
-    def money(self) -> Array:
-        """Costs [$] by agent and name, ``(E, A, names)``; computed at their first use: they cost as much as a step."""
-        return self._tables[0]
-
-    @property
-    def costs(self) -> Array:
-        """Priced violations [$] by agent and name, ``(E, A, names)``; computed at their first use."""
-        return self._tables[1]
-
-
-class VectorPowerGridEnv(VectorEnv):
-    """Copies of one environment that step together; where an episode ends, the next one starts in the same step.
+class VectorPowerGridEnv(LabelledEnv, VectorEnv):
+    """Copies of one environment that step together; where an episode ends, the next one starts by itself.
 
     Observations, actions, rewards and so on are dictionaries by agent with the environments in front:
     ``{agent: (num_envs, d)}``.
@@ -120,6 +62,11 @@ class VectorPowerGridEnv(VectorEnv):
         As for :func:`powergrid.make`.
     days
         Split or day indices from which episodes are drawn; by default the split that the configuration trains on.
+    form
+        Form of observations, actions and infos; see :func:`powergrid.make_vec`.
+    autoreset
+        Whether the next episode starts in the step in which one ends, ``"same_step"``, or in the one after,
+        ``"next_step"``; Gymnasium's ``AutoresetMode`` of either.
 
     Attributes
     ----------
@@ -129,6 +76,8 @@ class VectorPowerGridEnv(VectorEnv):
         Columns of each agent in the observations of `step_array`.
     money_names, constraint_names
         Columns of ``info[agent]["money"]`` and ``["costs"]``.
+    state_space
+        Space of one environment's `state`.
     cost_limits
         Limit of each constraint over an episode and all agents [$], ``(names,)``; 0 where none is given.
     """
@@ -144,26 +93,35 @@ class VectorPowerGridEnv(VectorEnv):
         backend: str = "auto",
         days: str | Sequence[int] | None = None,
         form: Form = Form(),  # noqa: B008
+        autoreset: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ):
         if num_envs < 1 or threads < 1:
             raise ValueError(f"num_envs and threads must be at least 1, got {num_envs} and {threads}")
         self.world, self.num_envs = world, num_envs
+        mode = checked_autoreset(autoreset)
+        self.metadata = {**self.metadata, "autoreset_mode": mode}
         self._arguments: dict[str, Any] = {"threads": threads, "backend": backend, "days": days, "form": form}
+        self._arguments["autoreset"], self._holds = mode, mode == AutoresetMode.NEXT_STEP
         self._shapes, self._silent = Shapes(world, form), form.infos == "none"
         self._seeds: Array | None = None
+        self._seen: Array | None = None  # last observations of the engine, (E, N)
         layout = world.layout
         self.possible_agents = list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self.cost_limits = world.limit_row.copy()
         self.observation_slices = dict(zip(layout.actors, self._shapes.slices, strict=True))
         self._sizes = list(self._shapes.action_sizes)
+        self._action_rows = BatchRows(layout.actors, self._sizes, self._shapes.action_width, num_envs)
         chosen = chosen_days(world, days)
         size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
         starts = range(0, num_envs, size)
-        self._blocks = [Block(world, slice(at, min(at + size, num_envs)), backend, chosen) for at in starts]
+        self._blocks = [
+            Block(world, slice(at, min(at + size, num_envs)), backend, chosen, self._holds) for at in starts
+        ]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._blocks) > 1 else None
         observations, actions = self._shapes.spaces()
         self.single_observation_space, self.single_action_space = DictSpace({**observations}), DictSpace({**actions})
+        self.state_space = self._shapes.central_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -187,7 +145,9 @@ class VectorPowerGridEnv(VectorEnv):
         options
             ``{"day": d}`` or ``{"day": [d, ...]}`` starts on these days instead of drawn ones. ``device_outages`` and
             ``presence``, lists as of the parallel environment, or one list per environment, say when devices are out of
-            service and agents there; episodes that start by themselves draw that.
+            service and agents there; episodes that start by themselves draw that. ``{"reset_mask": [True, False,
+            ...]}`` starts an episode in the chosen environments alone; the others go on, and their rows of the
+            observations are the last ones.
 
         Returns
         -------
@@ -211,11 +171,14 @@ class VectorPowerGridEnv(VectorEnv):
 
     def _reset(self, seed: int | Sequence[int] | None, options: Mapping[str, Any] | None) -> Results:
         """Start episodes; what is known of them."""
-        given = checked_options(options, ("day", *SCHEDULES))
+        given = checked_options(options, ("day", *SCHEDULES, "reset_mask"))
+        mask = checked_mask(given.get("reset_mask"), self.num_envs)
         day, scheduled = given.get("day"), Schedule.of(self.world.layout, given, self.num_envs)
         count = len(self.world.table) // self.world.ticks_per_day
         days = None if day is None else checked_days(day, self.num_envs, count)
         seeds = None if seed is None else checked_seeds(seed, self.num_envs)
+        if not mask.all():
+            return self._reset_some(mask, seeds, days, given)
         if seeds is None and self._seeds is None:
             seeds = checked_seeds(fresh_seed(), self.num_envs)
         if seeds is not None:
@@ -229,7 +192,29 @@ class VectorPowerGridEnv(VectorEnv):
                 scheduled.rows(block.rows),
             )
         )
-        observation, converged, available = (np.concatenate(parts) for parts in zip(*started, strict=True))
+        return self._first(*(np.concatenate(parts) for parts in zip(*started, strict=True)))
+
+    def _reset_some(self, mask: Array, seeds: Array | None, days: Array | None, options: Mapping[str, Any]) -> Results:
+        """Start episodes in some environments; what is known of all."""
+        if self._seen is None or self._seeds is None:
+            raise ActionError("call reset() of all environments before one with a reset_mask")
+        for name in SCHEDULES:
+            if options.get(name) is not None:
+                raise ArgumentError(f'reset option "{name}" holds for all environments, without a reset_mask')
+        observation = self._seen.copy()
+        if seeds is not None:
+            self._seeds = np.where(mask, seeds, self._seeds)
+        for block in self._blocks:
+            who = np.flatnonzero(mask[block.rows])
+            if len(who):
+                own = [None if part is None else part[block.rows][who] for part in (seeds, days)]
+                observation[block.rows.start + who] = block.reset_some(who, *own)
+        everybody = np.ones((self.num_envs, len(self.possible_agents)), dtype=bool)
+        return self._first(observation, everybody[:, :1].all(-1), everybody)
+
+    def _first(self, observation: Array, converged: Array, available: Array) -> Results:
+        """What is known at the start of episodes."""
+        self._seen = observation
         first, acting = first_results(self.world.layout, observation, converged, available), len(self.possible_agents)
         return first._replace(
             observation=self._shapes.observation(np, first.observation),
@@ -259,7 +244,9 @@ class VectorPowerGridEnv(VectorEnv):
             where devices may be out of service ``in_service`` by agent, where agents join or leave ``alive`` and
             ``left`` by agent, ``converged``, ``day`` (of the episode that the observation belongs to) and, where
             episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
-            Observations, rewards and costs of absent agents are zero.
+            Observations, rewards and costs of absent agents are zero. Where the next episode starts with the next
+            step, `observations` are the last ones in place of ``final_obs``, the next step gives the first ones of the
+            next episode with rewards of 0, and its actions have no effect there.
 
         Raises
         ------
@@ -268,10 +255,10 @@ class VectorPowerGridEnv(VectorEnv):
             message names the agent.
         """
         there = self.alive
-        done = self._step(self._stack(actions))
+        done = self._step(self._action_rows.stack(actions))
         infos = self._infos(done)
         ended = done.terminated | done.truncated
-        if ended.any():
+        if ended.any() and not self._holds:
             final = np.zeros_like(done.observation)
             final[ended] = done.final_observation
             infos |= {"final_obs": self._by_agent(final, there), "_final_obs": ended}
@@ -301,6 +288,7 @@ class VectorPowerGridEnv(VectorEnv):
                 fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
+        self._seen = results.of_actors(self.world.layout).observation
         lives, told = (self.alive, np.concatenate(left)), results.of_actors(self.world.layout)
         told = told._replace(observation=self._shapes.observation(np, told.observation))
         return VectorStep(told, (terminated, truncated, self._shapes.observation(np, final)), lives, fill)
@@ -317,6 +305,36 @@ class VectorPowerGridEnv(VectorEnv):
         actions = np.concatenate(self._each(lambda block: block.decide(policy)))
         return self._shapes.shown_actions(np, actions)
 
+    def policy_actions(self, policy: Policy) -> dict[str, Array]:
+        """The same by agent, float32 ``{agent: (num_envs, k)}``."""
+        actions = self.policy_array(policy)
+        sizes = zip(self.possible_agents, self._sizes, strict=True)
+        return {agent: actions[:, row, :size].astype(np.float32) for row, (agent, size) in enumerate(sizes)}
+
+    def state(self) -> Array:
+        """States for a central critic, float32 ``(num_envs, s)``: everything that any agent observes, once.
+
+        They are read from the last observations, which must not have been changed in place. Where an episode has
+        ended, it is the first state of the next one, unless that starts with the next step.
+
+        Raises
+        ------
+        ActionError
+            Before the first reset.
+        """
+        if self._seen is None:
+            raise ActionError("call reset() before state()")
+        return self._shapes.central(np, self._seen[:, self.world.layout.view.central_places])
+
+    def named(self, infos: Mapping[str, Any]) -> dict[str, Any]:
+        """Return infos whose ``costs`` and ``money`` are ``{agent: {name: (num_envs,)}}`` in place of columns."""
+        found = dict(infos)
+        for key, names in (("costs", self.constraint_names), ("money", self.money_names)):
+            found[key] = {
+                agent: dict(zip(names, np.moveaxis(table, -1, 0), strict=True)) for agent, table in infos[key].items()
+            }
+        return found
+
     def get_state(self) -> Snapshot:
         """Return the running episodes as a value for `set_state`; the environments are the first axis."""
         parts = [block.saved() for block in self._blocks]
@@ -324,7 +342,7 @@ class VectorPowerGridEnv(VectorEnv):
         state, key, episode, day, tick = snapshot.joined([part[:5] for part in parts])
         return Snapshot(
             configuration=self.world.digest,
-            form=("vector", self.num_envs),
+            form=self._kind,
             seed=None if self._seeds is None else self._seeds.copy(),
             episode=episode,
             day=day,
@@ -332,7 +350,7 @@ class VectorPowerGridEnv(VectorEnv):
             ended=(False, False),
             alive=begun,
             state=state,
-            central=key,
+            central=(key, None if self._seen is None else self._seen.copy()),
             objects=tuple(pair for part in parts for pair in part[5]),
             mail={},
         )
@@ -345,10 +363,16 @@ class VectorPowerGridEnv(VectorEnv):
         ArgumentError
             If `state` is no state of an environment, or has another configuration or number of environments.
         """
-        saved = snapshot.check(state, self.world, ("vector", self.num_envs))
+        saved = snapshot.check(state, self.world, self._kind)
+        self._seen = saved.central[1]
         self._seeds = None if saved.seed is None else saved.seed.copy()
         for block in self._blocks:
             block.resume(saved)
+
+    @property
+    def _kind(self) -> tuple[str, int]:
+        """Kind and number of environments, which states of this one have."""
+        return "vector with resets in the next step" if self._holds else "vector", self.num_envs
 
     def __reduce__(self) -> tuple:
         resolved, method = self.world.resolved, self.world.method
@@ -381,7 +405,10 @@ class VectorPowerGridEnv(VectorEnv):
         infos["converged"] = results.converged
         layout = self.world.layout
         due = [schedule.actors_due(np, layout, block.tick, block.state.absences) for block in self._blocks]
-        infos["due_next"] = self._split(np.concatenate(due))
+        following = np.concatenate(due)
+        if self._holds:
+            following &= ~np.concatenate([block.held for block in self._blocks])[:, None]
+        infos["due_next"] = self._split(following)
         if layout.availability is not None:
             parts = [layout.in_service(np, block.tick, block.state.absences) for block in self._blocks]
             numbers = self._shapes.shown_actions(np, np.concatenate(parts)[:, : len(self.possible_agents)])
@@ -393,25 +420,6 @@ class VectorPowerGridEnv(VectorEnv):
             infos["alive"] = self._split(self.alive)
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
-
-    def _stack(self, actions: Mapping[str, Array]) -> Array:
-        stacked = np.zeros((self.num_envs, len(self.possible_agents), self._shapes.action_width))
-        for row, (agent, size) in enumerate(zip(self.possible_agents, self._sizes, strict=True)):
-            if agent not in actions:
-                if unknown := [name for name in actions if name not in self.possible_agents]:
-                    raise unknown_agent(str(unknown[0]), self.possible_agents)
-                raise ActionError(f'no actions for agent "{agent}"; actions were given for: {", ".join(actions)}')
-            own, wanted = np.asarray(actions[agent]), (self.num_envs, size)
-            if own.shape != wanted:
-                raise ActionError(f'actions of agent "{agent}" have shape {own.shape}, expected {wanted}')
-            stacked[:, row, :size] = own
-        if len(actions) > len(self.possible_agents):
-            unknown = [name for name in actions if name not in self.possible_agents]
-            raise unknown_agent(str(unknown[0]), self.possible_agents)
-        if not np.isfinite(stacked).all():
-            env, row, _ = np.argwhere(~np.isfinite(stacked))[0]
-            raise ActionError(f'action of agent "{self.possible_agents[row]}" in environment {env} is not finite')
-        return stacked
 
     def _by_agent(self, rows: Array, alive: Array | None = None) -> dict[str, Array]:
         """Observations by agent, zero where it is not `alive`, ``(E, A)``."""

@@ -12,20 +12,15 @@ from pettingzoo import ParallelEnv
 from powergrid.agents.base import Agent
 from powergrid.core.errors import nearest
 from powergrid.engine.state import Output
-from powergrid.envs.describe import describe
-from powergrid.envs.form import ObservationScale
-from powergrid.envs.shapes import Shapes
+from powergrid.envs.labelled import LabelledEnv
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
 
-class InspectableEnv(ParallelEnv):
+class InspectableEnv(LabelledEnv, ParallelEnv):
     """The part of :class:`~powergrid.envs.multi_agent.pettingzoo_env.MultiAgentPowerGridEnv` that only reads."""
 
     world: World
-    possible_agents: list[str]
-    _row_of: dict[str, int]
-    _shapes: Shapes
     observation_spaces: dict[str, Box]
     action_spaces: dict[str, Box]
     state_space: Box
@@ -44,23 +39,6 @@ class InspectableEnv(ParallelEnv):
     def action_space(self, agent: str) -> Box:
         """Action space of one agent, the same object at each call."""
         return self.action_spaces[agent]
-
-    def observation_labels(self, agent: str) -> tuple[str, ...]:
-        """What each number of the agent's observation is, with its unit."""
-        return tuple(entry.label(owner) for owner, entry in self._shapes.entries(self._row_of[agent]))
-
-    def action_labels(self, agent: str) -> tuple[str, ...]:
-        """What each number of the agent's action sets, with the unit of its physical range."""
-        return tuple(entry.label(owner) for owner, entry in self._shapes.action_entries(self._row_of[agent]))
-
-    def observation_scale(self, agent: str) -> ObservationScale:
-        """How the agent's observation is scaled, with which a policy can return to physical units."""
-        return self._shapes.scale(self._row_of[agent])
-
-    @property
-    def roles(self) -> dict[str, tuple[str, ...]]:
-        """Agents by role: those of one class, such as batteries or microgrid controllers."""
-        return dict(self._shapes.roles)
 
     def agent(self, id: str) -> Agent:
         """Return the object of an agent: a device, a coordinator or an operator.
@@ -126,10 +104,6 @@ class InspectableEnv(ParallelEnv):
         found = dict(zip(labels, self._shapes.clipped(central).tolist(), strict=True))
         in_python = self._simulation.python_agents
         return found if in_python is None else {**in_python.last_seen(), **found}
-
-    def describe(self) -> str:
-        """Every agent's observation and action entries with units and bounds, as text; hours ahead share a line."""
-        return describe(self.possible_agents, self._shapes)
 
     def render(self) -> np.ndarray | None:
         """Picture of the feeder coloured by voltage, ``(height, width, 3)`` uint8, for render mode ``"rgb_array"``.

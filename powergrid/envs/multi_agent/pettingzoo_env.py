@@ -138,7 +138,6 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         self._days = chosen_days(world, days)
         layout = world.layout
         self.possible_agents = list(layout.actors)
-        self._row_of = {agent: row for row, agent in enumerate(layout.actors)}
         self.agents: list[str] = []
         self.constraint_names = layout.ledger.cost_names
         self.money_names = layout.ledger.money_names
@@ -227,7 +226,7 @@ class MultiAgentPowerGridEnv(InspectableEnv):
             by_id[id].action_labels = self.action_labels(id)
             by_id[id].observation_space = self.observation_space(id)
             by_id[id].action_space = self.action_space(id)
-            by_id[id].decisions = self.world.layout.action_entries[self._row_of[id]]
+            by_id[id].decisions = self.world.layout.action_entries[self._shapes.row_of[id]]
         Post(self.world.agents)  # by which agents address each other
 
     # -- episodes ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -29,14 +30,8 @@ class SingleAgentPowerGridEnv(gym.Env):
     """
 
     def __init__(self, env: MultiAgentPowerGridEnv):
-        if len(env.possible_agents) != 1:
-            learning = ", ".join(env.possible_agents) or "none"
-            hint = "let one coordinator with policy: centralized command all devices"
-            raise ConfigError(
-                [Issue("agents", f"the Gymnasium form needs one learning agent, found: {learning}", hint)]
-            )
         self.env = env
-        self.agent = env.possible_agents[0]
+        self.agent = only_agent(env.possible_agents)
         self.metadata = {**env.metadata}
         self.render_mode = env.render_mode
         self.observation_space = env.observation_space(self.agent)
@@ -118,3 +113,18 @@ class SingleAgentPowerGridEnv(gym.Env):
     def close(self) -> None:
         """Nothing to release."""
         self.env.close()
+
+
+def only_agent(agents: Sequence[str]) -> str:
+    """The one learning agent.
+
+    Raises
+    ------
+    ConfigError
+        If there are more, or none.
+    """
+    if len(agents) != 1:
+        learning = ", ".join(agents) or "none"
+        hint = "let one coordinator with policy: centralized command all devices"
+        raise ConfigError([Issue("agents", f"the Gymnasium form needs one learning agent, found: {learning}", hint)])
+    return agents[0]
