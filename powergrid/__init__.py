@@ -35,6 +35,7 @@ _HOME = {
 }
 # Programs written for version 1 keep their names and import paths, and Gymnasium gets the ids of its environments.
 _HOME |= import_module("powergrid.v1.aliases").install()
+import_module("powergrid.envs.registry").install()  # ids of the presets for Gymnasium and PettingZoo
 __all__ = ["__version__", *_HOME]
 
 

@@ -5,11 +5,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
-from types import ModuleType
+from powergrid.core.when_imported import when_imported
 
 IDS = {
     "powergrid/IEEE13-v1": "powergrid.v1.single_agent.ieee13_mg:IEEE13Env",
@@ -32,31 +28,6 @@ def register_envs() -> None:
             register(name, entry_point=entry_point, kwargs={"env_config": {"train": True}})
 
 
-class _Watch(MetaPathFinder):
-    """Registers the ids when Gymnasium is imported, so that ``import powergrid`` need not import it."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Spec of ``gymnasium.envs``, whose loader also registers ours; None for every other module."""
-        if fullname != _OWN_IDS:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.loader is None:
-            return None
-        load = spec.loader.exec_module
-
-        def load_and_register(module: ModuleType) -> None:
-            load(module)
-            register_envs()
-
-        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
-        return spec
-
-
 def install() -> None:
     """Register now if Gymnasium is imported, else when it is imported."""
-    if _OWN_IDS in sys.modules:
-        register_envs()
-    elif not any(isinstance(finder, _Watch) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Watch())
+    when_imported(_OWN_IDS, register_envs)
