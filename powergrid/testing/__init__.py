@@ -1,4 +1,4 @@
-"""Public examiners: each checks one kind of extension and raises an `AssertionError` that describes every fault."""
+"""Public examiners of environments and of each kind of extension: an `AssertionError` describes every fault."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _HOME = {
     "check_dataset": "extensions",
     "check_policy": "coordination",
     "check_protocol": "coordination",
+    "check_env": "environments",
 }
 """Examiner -> its file; the files have other names, since a module would hide a function of the same name."""
 __all__ = list(_HOME)
