@@ -13,7 +13,7 @@ from pettingzoo import ParallelEnv
 from powergrid.core.errors import ArgumentError
 from powergrid.envs.multi_agent.pettingzoo_env import MultiAgentPowerGridEnv
 
-_LONGEST = 100_000
+LONGEST = 100_000
 """Ticks of an episode of an environment that does not say how long it is."""
 Act = Callable[[int, Mapping[str, Any]], dict[str, np.ndarray]]
 
@@ -65,13 +65,22 @@ class Form:
     ------
     ArgumentError
         If it is neither.
+
+    Attributes
+    ----------
+    alike
+        Whether all agents end together and in one way.
     """
+
+    alike = True
 
     def __init__(self, env: Any):
         self._env, self._single = env, isinstance(env, gym.Env)
         if not self._single and not isinstance(env, ParallelEnv):
             kind = type(env).__name__
-            raise ArgumentError(f'{kind} is no environment of the forms "parallel" and "gymnasium" of powergrid.make')
+            raise ArgumentError(
+                f'{kind} is no environment of the forms "parallel" and "gymnasium" of powergrid.make, nor of make_vec'
+            )
         inner = env.unwrapped
         grid = getattr(inner, "env", None) if self._single else inner
         self.grid = grid if isinstance(grid, MultiAgentPowerGridEnv) else None
@@ -81,7 +90,7 @@ class Form:
     @property
     def length(self) -> int:
         """Most ticks of an episode."""
-        return _LONGEST if self.grid is None else self.grid.world.layout.settings.episode_length
+        return LONGEST if self.grid is None else self.grid.world.layout.settings.episode_length
 
     @property
     def possible_agents(self) -> list[str]:

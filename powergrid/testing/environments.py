@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv
 
 from powergrid.testing._episodes import Episode, Form, difference, play, state_of_ends
+from powergrid.testing._vector_form import VectorForm
 
 _SHOWN = 3
 """Faults of one rule that are listed; the same fault often returns at every tick."""
@@ -22,7 +24,8 @@ Faults = Iterator[str]
 def check_env(env: Any, *, seed: int = 0) -> None:
     """Examine an environment: one that ``powergrid.make`` gives, or one that is derived from it.
 
-    It is the parallel form or the Gymnasium form, possibly in wrappers. Seven episodes or so are played. The rules:
+    It is the parallel form, the Gymnasium form or a vector environment, possibly in wrappers. Seven episodes or so are
+    played, of a vector environment the first one in each of its environments. The rules:
 
     - spaces are boxes, float32 for observations, and the same objects at each call;
     - every observation has its agent, the shape and type of its space, and finite numbers within its bounds; rewards
@@ -34,7 +37,8 @@ def check_env(env: Any, *, seed: int = 0) -> None:
     - transfers between accounts sum to zero, and the money in infos is that of the ledger;
     - ``due`` is what ``due_next`` has promised, and actions of agents that are not due have no effect.
 
-    The last two rules need infos, and the ledger the environment itself, which ``env.unwrapped`` gives.
+    The last two rules need infos, and the ledger the environment itself, which ``env.unwrapped`` gives; of vector
+    environments the ledger is left out.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ def check_env(env: Any, *, seed: int = 0) -> None:
     >>> from powergrid.testing import check_env
     >>> check_env(powergrid.make("two_microgrids", episode_length=8))
     """
-    form = Form(env)
+    form = VectorForm(env) if isinstance(env, VectorEnv) else Form(env)
     faults = list(islice(_spaces(form), _SHOWN))
     if faults:  # without them nothing can be played
         raise AssertionError("\n".join(faults))
@@ -68,7 +72,7 @@ def check_env(env: Any, *, seed: int = 0) -> None:
         return drawn[tick]
 
     first = play(form, seed, random)
-    rules = [_told(form, first), _ends(first, form.length), _kept(first), _untouched(first), _money(first), _due(first)]
+    rules = [_told(form, first), _ends(form, first), _kept(first), _untouched(first), _money(first), _due(first)]
     rules.append(_same(first, play(form, seed, random), "the same seed and the same actions give another result"))
     spoilt = play(form, seed, random, spoil=True)
     rules.append(_same(first, spoilt, "changing what was returned changes what comes next; return new arrays"))
@@ -77,7 +81,7 @@ def check_env(env: Any, *, seed: int = 0) -> None:
         rules.append(_same(first, other, "the action of an agent that is not due has an effect"))
     for name, at in _EXTREMES.items():
         extreme = play(form, seed, _at_ends(form, at))
-        rules += [_told(form, extreme, name), _ends(extreme, form.length, name), _money(extreme, name)]
+        rules += [_told(form, extreme, name), _ends(form, extreme, name), _money(extreme, name)]
     faults = [fault for rule in rules for fault in islice(rule, _SHOWN)]
     if faults:
         raise AssertionError("\n".join(dict.fromkeys(faults)))
@@ -162,7 +166,7 @@ def _within(form: Form, agent: str, seen: Any, where: str) -> Faults:
             yield f'observation of agent "{agent}" {where} is {seen[k]} at {label}, outside of {bounds}'
 
 
-def _ends(episode: Episode, length: int, how: str = "") -> Faults:
+def _ends(form: Form, episode: Episode, how: str = "") -> Faults:
     """All agents end on one step and in one way, within the length of an episode."""
     last = len(episode.steps) - 1
     for tick, step in enumerate(episode.steps[1:], start=1):
@@ -178,11 +182,11 @@ def _ends(episode: Episode, length: int, how: str = "") -> Faults:
             for agent, ended in ways.items():
                 if not any(ended):
                     yield f'agent "{agent}" is neither terminated nor truncated at tick {tick}{how}, the last one'
-            if len({ended for ended in ways.values() if any(ended)}) > 1:
+            if form.alike and len({ended for ended in ways.values() if any(ended)}) > 1:
                 words = ", ".join(f'"{a}" {"terminated" if end[0] else "truncated"}' for a, end in ways.items())
                 yield f"agents end in different ways at tick {tick}{how}: {words}"
     if episode.steps[-1].agents:
-        yield f"the episode has not ended at tick {last}{how}, the last of its {length}; it should be truncated"
+        yield f"the episode has not ended at tick {last}{how}, the last of its {form.length}; it should be truncated"
 
 
 def _kept(episode: Episode) -> Faults:

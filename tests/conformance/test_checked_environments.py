@@ -32,5 +32,13 @@ def test_forms(preset, form):
     check_env(powergrid.make(preset, normalize=True, **form))
 
 
+@pytest.mark.parametrize("autoreset", ["same_step", "next_step"])
+def test_vectors(autoreset):
+    keywords = {"autoreset": autoreset, "episode_length": 12}
+    check_env(powergrid.make_vec("two_microgrids", 3, **keywords))
+    check_env(powergrid.make_vec("ieee34_multi", 2, normalize=True, pad="role", **keywords))
+    check_env(powergrid.make_vec("ieee13_single", 2, api="gymnasium", **keywords))
+
+
 def test_agents_with_intervals():
     check_env(powergrid.make("ieee34_multi", intervals={"device": 3600}))

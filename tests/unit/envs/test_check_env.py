@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import VectorWrapper
 from pettingzoo.utils import BaseParallelWrapper
 
 import powergrid
@@ -43,6 +44,20 @@ def faults(env) -> str:
     with pytest.raises(AssertionError) as caught:
         check_env(env)
     return str(caught.value)
+
+
+class VectorOutlier(VectorWrapper):
+    """Breaks the bounds of one agent in one environment."""
+
+    def step(self, actions):
+        observations, *rest = self.env.step(actions)
+        observations[AGENT][1, 0] = 3.0
+        return observations, *rest
+
+
+def test_vectors():
+    found = faults(VectorOutlier(powergrid.make_vec("two_microgrids", 2, episode_length=6)))
+    assert f'observation of agent "{AGENT}[1]" at tick 1 is 3.0 at number 0, outside of [-1.0, 1.0]' in found
 
 
 def test_a_wrapper_that_breaks_nothing_passes():
