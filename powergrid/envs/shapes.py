@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby, pairwise
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -78,7 +79,8 @@ class Shapes:
         numbers = np.concatenate([np.zeros(0, int), *source])
         self._shown = numbers >= 0
         self._source = np.maximum(numbers, 0)
-        self._constant = np.concatenate([np.zeros(0), *map(_right_aligned, ids, self.sizes)]).astype(np.float32)
+        self._constant = np.concatenate([np.zeros(0), *map(_right_aligned, ids, self.sizes)])
+        self._cast: dict[np.dtype, Any] = {}
         self._scale_features(world)
         self._take_actions(takes)
         bounds = (bound[: layout.seen_by_actors].astype(np.float32) for bound in (view.low, view.high))
@@ -171,10 +173,16 @@ class Shapes:
         if not self.changes:
             return numbers
         moved = numbers[..., self._source] if self._moved else numbers
-        middle, gain = (xp.asarray(part, dtype=numbers.dtype) for part in (self._middle, self._gain))
+        middle, gain, constant = map(xp.asarray, self._factors(np.dtype(numbers.dtype)))
         # a difference first and a product second have the same bits on every processor, and keep the order of numbers
         seen = (moved - middle) * gain
-        return seen + xp.asarray(self._constant, dtype=numbers.dtype) if self._moved else seen
+        return seen + constant if self._moved else seen
+
+    def _factors(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Middle, gain and constant of each shown number in one type, cast once."""
+        if dtype not in self._cast:
+            self._cast[dtype] = tuple(part.astype(dtype) for part in (self._middle, self._gain, self._constant))
+        return self._cast[dtype]
 
     @cached_property
     def _central_bounds(self) -> np.ndarray:
