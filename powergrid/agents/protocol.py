@@ -10,8 +10,8 @@ through :meth:`Protocol.entries` alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -353,6 +353,26 @@ class Trades(NamedTuple):
     bought_mwh: Array
     price_per_mwh: Array
     limit_per_mwh: Array
+
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def memberwise(kernel: Kernel) -> Kernel:
+    """Mark a `before`, `rule` or `abstain` whose results for a member follow from numbers of that member: a decorator.
+
+    One number may stand for all members, such as the price. Compiled code runs such a kernel for many environments at
+    once, with numbers in place of arrays: it has operators and the vocabulary of device kernels, without reductions and
+    indices, and :class:`Context` has no ``governed``, ``command_member``, ``tables``, ``uniform`` and ``works``.
+    Results are those of the kernel without the mark. The mark stands below ``@staticmethod``.
+    """
+    kernel.memberwise = True  # type: ignore[attr-defined]
+    return kernel
+
+
+def is_memberwise(kernel: Callable[..., Any]) -> bool:
+    """Whether a kernel is marked as :func:`memberwise`."""
+    return getattr(kernel, "memberwise", False)
 
 
 class Protocol:

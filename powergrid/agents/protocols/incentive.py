@@ -16,6 +16,7 @@ from powergrid.agents.protocol import (
     Members,
     Position,
     VerticalProtocol,
+    memberwise,
 )
 from powergrid.agents.protocols._links import (
     MAX_AGE_S,
@@ -129,6 +130,7 @@ class IncentiveProtocol(VerticalProtocol):
         )
 
     @staticmethod
+    @memberwise
     def before(xp: Namespace, ctx: Context, state: Kept, orders: Incentives) -> tuple[Kept, Sent, Array]:
         """Tell every child its incentive."""
         price = ctx.price_per_mwh + orders.incentive
@@ -141,6 +143,7 @@ class IncentiveProtocol(VerticalProtocol):
         return state, (), Paid(xp.concatenate((paid, -xp.sum(paid, axis=-1, keepdims=True)), axis=-1)), ()
 
     @staticmethod
+    @memberwise
     def rule(xp: Namespace, ctx: Context, state: Kept, position: Position) -> Incentives:
         """Support the voltage at each child."""
         low, high = ctx.params.incentive_min_per_mwh, ctx.params.incentive_max_per_mwh

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from powergrid.agents.protocol import Action, Added, Channel, Context, Member, Position, ProtocolSettings
+from powergrid.agents.protocol import Action, Added, Channel, Context, Member, Position, ProtocolSettings, memberwise
 from powergrid.agents.protocols.price_signal import PriceSignalProtocol, Sent
 from powergrid.core.backend import Namespace
 from powergrid.core.types import Array
@@ -56,6 +56,7 @@ class PriceMarkupProtocol(PriceSignalProtocol):
         return Added(actions=(markup,), channels=(price,))
 
     @staticmethod
+    @memberwise
     def before(  # type: ignore[override]
         xp: Namespace, ctx: Context, state: Any, orders: Markup
     ) -> tuple[Any, Sent, Array]:

@@ -17,6 +17,7 @@ from powergrid.agents.protocol import (
     Members,
     Position,
     VerticalProtocol,
+    memberwise,
 )
 from powergrid.agents.protocols._links import (
     MAX_AGE_S,
@@ -108,11 +109,13 @@ class PriceSignalProtocol(VerticalProtocol):
         return Added(actions=(Action("price", "$/MWh", low, high, meaning="price"),), channels=(price,))
 
     @staticmethod
+    @memberwise
     def before(xp: Namespace, ctx: Context, state: Any, orders: Price) -> tuple[Any, Sent, Array]:
         """Send the price."""
         return state, Sent(reaching(xp, ctx, orders.price)), ctx.governed
 
     @staticmethod
+    @memberwise
     def rule(xp: Namespace, ctx: Context, state: Any, position: Position) -> Price:
         """Pass on the price that holds for the parent itself."""
         return Price(ctx.price_per_mwh)

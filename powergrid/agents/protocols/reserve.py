@@ -17,6 +17,7 @@ from powergrid.agents.protocol import (
     Position,
     ProtocolSettings,
     VerticalProtocol,
+    memberwise,
 )
 from powergrid.core.backend import Namespace, sum_into
 from powergrid.core.errors import ConfigError, Issue
@@ -139,6 +140,7 @@ class ReserveProtocol(VerticalProtocol):
         )
 
     @staticmethod
+    @memberwise
     def before(xp: Namespace, ctx: Context, state: Kept, orders: Required) -> tuple[Kept, Sent, Array]:
         """Tell every child what is required."""
         return Kept(orders.reserve), Sent(orders.reserve), ctx.governed

@@ -15,6 +15,7 @@ from powergrid.agents.protocol import (
     Member,
     Members,
     VerticalProtocol,
+    memberwise,
 )
 from powergrid.agents.protocols._links import (
     MAX_AGE_S,
@@ -118,6 +119,7 @@ class SetpointProtocol(VerticalProtocol):
         )
 
     @staticmethod
+    @memberwise
     def before(xp: Namespace, ctx: Context, state: Kept, orders: SetPoints) -> tuple[Kept, Sent, Array]:
         """Send every child its set point."""
         return Kept(orders.setpoint), Sent(orders.setpoint), ctx.governed

@@ -30,6 +30,22 @@ def _copy_piece(typingctx, target, to, source, from_):
     return types.void(target, types.intp, source, types.intp), generate
 
 
+@intrinsic
+def _copy_shown(typingctx, target, number, source, order):
+    """Number ``order[number]`` of one array to `number` of another; unlike an index it cannot count from the end."""
+
+    def generate(context, builder, signature, arguments):
+        at, places = arguments[1], []
+        for k in (0, 2, 3):
+            places.append(context.make_array(signature.args[k])(context, builder, arguments[k]).data)
+        into, shown, numbers = places
+        value = builder.load(builder.gep(shown, [builder.load(builder.gep(numbers, [at]))]))
+        builder.store(value, builder.gep(into, [at]))
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, order), generate
+
+
 @leaf
 def gather_observations(order, offsets, alike, shown, observation):
     """Write what all agents see, one agent after the other.
@@ -48,5 +64,5 @@ def gather_observations(order, offsets, alike, shown, observation):
             for i in range(same):
                 observation[first + i] = observation[before + i]
         for i in range(first + same, offsets[a + 1]):
-            observation[i] = shown[order[i]]
+            _copy_shown(observation, i, shown, order)
         before = first

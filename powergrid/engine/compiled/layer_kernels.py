@@ -12,6 +12,7 @@ from powergrid.coordination.layers import Layer
 from powergrid.core.errors import NotCompilableError
 from powergrid.engine.compiled import array_types
 from powergrid.engine.compiled.kernels import address_of, module_of
+from powergrid.engine.compiled.memberwise import Shape, compile_memberwise, treats_members_alone
 
 
 class Seams(NamedTuple):
@@ -25,6 +26,8 @@ class Seams(NamedTuple):
         Addresses of what gives orders, 0 where nobody orders by it.
     sent_before, sent_after
         Names of the channels, in order.
+    memberwise
+        Whether all but the second seam run for a group of environments at once.
     """
 
     before: int
@@ -33,6 +36,7 @@ class Seams(NamedTuple):
     abstain: int
     sent_before: tuple[str, ...]
     sent_after: tuple[str, ...]
+    memberwise: bool = False
 
 
 _HEAD = '''"""Seams of {name}; written by powergrid.engine.compiled, safe to delete."""
@@ -113,7 +117,7 @@ def _store(values: Any, into: Any) -> None:
 store = array_types.compiled_part(_store)
 
 
-def compile_layer(layer: Layer, ways: tuple[str, ...] = (), *, first: bool = True) -> Seams:
+def compile_layer(layer: Layer, ways: tuple[str, ...] = (), lanes: int = 1, *, first: bool = True) -> Seams:
     """Compile both seams of a layer, and the kernels `ways` that give its orders, among ``rule`` and ``abstain``.
 
     Parameters
@@ -122,6 +126,8 @@ def compile_layer(layer: Layer, ways: tuple[str, ...] = (), *, first: bool = Tru
         The layer.
     ways
         Kernels by which anybody gives orders.
+    lanes
+        Environments of a group.
     first
         Whether the first seam and the orders are compiled too; otherwise they run in NumPy.
 
@@ -138,8 +144,12 @@ def compile_layer(layer: Layer, ways: tuple[str, ...] = (), *, first: bool = Tru
     tables = tuple((part.dtype.kind == "i", part.ndim) for part in layer.added.tables)
     tables_kind: Any = type(layer.added.tables) if tables else None
     known = layer.level == 0 or len(layer.governed) > 0
-    ways, more = ways if first else (), layer.metered - m
-    return _compiled(kind, layer.protocol.Orders, lengths, before, after, names, tables_kind, tables, ways, known, more)
+    orders, ways, more = layer.protocol.Orders, ways if first else (), layer.metered - m
+    if first and treats_members_alone(layer, ways):
+        addresses = compile_memberwise(kind, orders, Shape(lengths, before, names, ways, known), lanes)
+        second = _compiled(kind, orders, lengths, None, after, names, tables_kind, tables, (), known, more)
+        return second._replace(**addresses._asdict(), sent_before=before or (), memberwise=True)
+    return _compiled(kind, orders, lengths, before, after, names, tables_kind, tables, ways, known, more)
 
 
 def _length(action: Action, layer: Layer) -> str:

@@ -1,7 +1,8 @@
 """Layers in the compiled step: both seams of every protocol.
 
-What the kernels of a layer are given is filled for all environments of a group at once, as tables of lanes. The kernels
-themselves work on arrays of members and run for one environment after the other, each on its own rows of those tables.
+What the kernels of a layer are given is filled for all environments of a group at once, as tables of lanes. Kernels
+that treat every member by itself work on those tables, see :mod:`powergrid.engine.compiled.memberwise`. Other kernels
+work on arrays of members and run for one environment after the other, each on its own row of a copy.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -151,10 +152,9 @@ def make_layers(rows: Rows) -> Seams:
                 given[lane * width + drawn + i] = draws[e, tick, noise + i]
 
     @leaf
-    def deliver_sent(ints, place, count, alone, sent, wide, new):
+    def deliver_sent(ints, place, count, wide, new):
         """What was sent, into the columns of the signals."""
         places, first = whole(ints, at.LAYERS.places), whole(ints, at.WIDTHS)[at.WIDTH.signals_from]
-        read(sent, count + 1, alone, 0, count, wide, 0)
         for i in range(count):
             put(new, first + places[place + i], get(wide, i))
 
@@ -178,7 +178,7 @@ def make_layers(rows: Rows) -> Seams:
                 )
 
     @leaf
-    def find_position(ints, floats, first, m, alone, old, now, delivered, cost, wide, position):
+    def find_position(ints, floats, first, m, old, now, delivered, cost, position):
         """What the members of a layer, from number `first` on, know of themselves when they order by rule."""
         start, series = whole(ints, at.SIGHT.start), whole(ints, at.SIGHT.series)
         load_mw, load = real(ints, floats, at.SIGHT.load_p_mw), whole(ints, at.LAYERS.load)
@@ -196,15 +196,14 @@ def make_layers(rows: Rows) -> Seams:
             for term in range(fuels[k], fuels[k + 1]):
                 with_it, out = xp.maximum(dearest, get(cost, fuel[term])), column[fuel[term]]
                 dearest = xp.where(get(old, out) > 0.5, dearest, with_it) if out >= 0 else with_it
-            put(wide, i, dearest)
-            put(wide, m + i, imported)
-        write(wide, 0, 2 * m, position, 2 * m, alone, 0)
+            put(position, i, dearest)
+            put(position, m + i, imported)
 
     @leaf
     def give_orders(ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new):
         """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due.
 
-        Agents that are absent abstain.
+        Agents that are absent abstain. `held` is the address of the layer's state.
         """
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, how = real(ints, floats, at.LAYERS.numbers), whole(ints, at.RULES.how)
@@ -216,7 +215,9 @@ def make_layers(rows: Rows) -> Seams:
             table[r + at.LAYER.orders],
             whole(ints, at.SERVICE.slot_column),
         )
-        for lane in range(lanes):
+        together = table[r + at.LAYER.memberwise]
+        found = wide if together else chosen
+        for lane in range(1 if together else lanes):
             invoke(
                 kernel,
                 (
@@ -229,12 +230,13 @@ def make_layers(rows: Rows) -> Seams:
                     address(places, table[r + at.LAYER.places] + 2 * p + 5 * m + g),
                     address(places, table[r + at.LAYER.sizes]),
                     address(numbers, table[r + at.LAYER.tables]),
-                    address(held, lane * (states + 1)),
+                    held + 8 * lane * (states + 1),
                     address(position, lane * 2 * m),
-                    address(chosen, lane * (orders + 1)),
+                    address(found, lane * (orders + 1)),
                 ),
             )
-        read(chosen, orders + 1, alone, 0, orders, wide, 0)
+        if not together:
+            read(chosen, orders + 1, alone, 0, orders, wide, 0)
         for i in range(orders):
             k = places[table[r + at.LAYER.order] + i]
             leaves = absent[k] >= 0 and way == ABSTAIN
@@ -278,26 +280,33 @@ def make_layers(rows: Rows) -> Seams:
             width, sends = context_size(table, r), table[r + at.LAYER.sent_before]
             slot = table[r + at.LAYER.places] + 2 * p + 5 * m
             cost = np.empty(widths[at.WIDTH.units] * lanes if stage != at.VERTICAL and (rule or abstain) else 0)
-            fill_context(ints, floats, r, who, clock, now, v_pu, 0, delivered, new, wide)
-            give_context(ints, r, who, alone, clock, draws, wide, given)
-            write(old, state, states, held, states + 1, alone, 0)
+            together = table[r + at.LAYER.memberwise]
+            fill_context(ints, floats, r, who, clock, now, v_pu, 0, delivered, new, given if together else wide)
+            if not together:
+                give_context(ints, r, who, alone, clock, draws, wide, given)
+                write(old, state, states, held, states + 1, alone, 0)
+            begun = address(old, state * lanes) if together else address(held, 0)
             if len(cost):
                 marginal_costs(ints, floats, delivered, cost)
-                find_position(
-                    ints, floats, table[r + at.LAYER.member], m, alone, old, now, delivered, cost, wide, position
-                )
+                known = position if together else wide
+                find_position(ints, floats, table[r + at.LAYER.member], m, old, now, delivered, cost, known)
+                if not together:
+                    write(wide, 0, 2 * m, position, 2 * m, alone, 0)
             for kernel, way in ((rule, RULE), (abstain, ABSTAIN)):
                 if kernel:
                     give_orders(
-                        ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new
+                        ints, floats, r, kernel, way, who, alone, clock, position, given, begun, chosen, wide, due, new
                     )
             if not seam:
                 continue
             for i in range(asked):
                 k = places[order + i]
-                put(wide, i, low[k] + (get(new, slots + k) + 1.0) * half_span[k])
-            write(wide, 0, asked, orders, asked + 1, alone, 0)
-            for lane in range(lanes):
+                put(orders if together else wide, i, low[k] + (get(new, slots + k) + 1.0) * half_span[k])
+            if not together:
+                write(wide, 0, asked, orders, asked + 1, alone, 0)
+            ends = address(new, state * lanes) if together else address(kept, 0)
+            told = wide if together else sent
+            for lane in range(1 if together else lanes):
                 invoke(
                     seam,
                     (
@@ -310,15 +319,17 @@ def make_layers(rows: Rows) -> Seams:
                         address(places, slot + g),
                         address(places, table[r + at.LAYER.sizes]),
                         address(numbers, table[r + at.LAYER.tables]),
-                        address(held, lane * (states + 1)),
+                        begun + 8 * lane * (states + 1),
                         address(orders, lane * (asked + 1)),
-                        address(kept, lane * (states + 1)),
-                        address(sent, lane * (sends + 1)),
+                        ends + 8 * lane * (states + 1),
+                        address(told, lane * (sends + 1)),
                         address(wanted, lane * (g + 1)),
                     ),
                 )
-            read(kept, states + 1, alone, 0, states, new, state)
-            deliver_sent(ints, sending, sends, alone, sent, wide, new)
+            if not together:
+                read(kept, states + 1, alone, 0, states, new, state)
+                read(sent, sends + 1, alone, 0, sends, wide, 0)
+            deliver_sent(ints, sending, sends, wide, new)
             read(wanted, g + 1, alone, 0, g, wide, 0)
             for i in range(g):
                 k = places[slot + i]
@@ -393,7 +404,8 @@ def make_layers(rows: Rows) -> Seams:
                     ),
                 )
             read(kept, states + 1, alone, 0, states, new, state)
-            deliver_sent(ints, sending, sends, alone, sent, wide, new)
+            read(sent, sends + 1, alone, 0, sends, wide, 0)
+            deliver_sent(ints, sending, sends, wide, new)
             read(paid, paid_ + 1, alone, 0, paid_, work, money_from + money)
             read(priced, priced_ + 1, alone, 0, priced_, work, violations_from + violation)
 

@@ -229,6 +229,7 @@ def _layers(layout: Layout, seams: list[Seams], rules: list[Rule], widths: Width
                 after=seam.after,
                 rule=seam.rule,
                 abstain=seam.abstain,
+                memberwise=seam.memberwise,
                 stage=GOVERNING if len(layer.governed) else horizontal,
                 members=m,
                 speakers=p,

@@ -168,7 +168,7 @@ class FusedStep:
                     for family, fails in zip(self.layout.families, self._fails(), strict=True)
                 ]
                 rules = self._rules(lanes)
-                acts, seams = self._acts(lanes), self._seams()
+                acts, seams = self._acts(lanes), self._seams(lanes)
                 ahead.ready(lanes)
             plan, self._fields = floor_plan(self.layout, kernels, rules, acts, seams, self._flow.inputs, self._reward)
             self._widths = plan.widths
@@ -205,10 +205,10 @@ class FusedStep:
             found.append(tuple(name for name in names.values() if name in used))
         return found
 
-    def _seams(self) -> list[Seams]:
+    def _seams(self, lanes: int) -> list[Seams]:
         """The protocols, compiled."""
         return [
-            compile_layer(layer, ways, first=not (self._clears and len(layer.governed)))
+            compile_layer(layer, ways, lanes, first=not (self._clears and len(layer.governed)))
             for layer, ways in zip(self.layout.coordination.layers, self._ways(), strict=True)
         ]
 

@@ -246,6 +246,8 @@ class LayerRow(NamedTuple):
     ----------
     before, after, rule, abstain
         Addresses of its seams and of what gives its orders, 0 where it has none.
+    memberwise
+        Whether all of them but the second seam run for a group of environments at once.
     stage
         When the first runs, see :data:`VERTICAL`.
     members, speakers, governed
@@ -284,6 +286,7 @@ class LayerRow(NamedTuple):
     after: int
     rule: int
     abstain: int
+    memberwise: int
     stage: int
     members: int
     speakers: int

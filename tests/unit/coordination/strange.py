@@ -14,6 +14,7 @@ from powergrid.agents.protocol import (
     HorizontalProtocol,
     Member,
     VerticalProtocol,
+    memberwise,
 )
 from powergrid.core.settings import NumberSettings
 from powergrid.plugins import register_policy, register_protocol
@@ -240,6 +241,17 @@ class Teller(VerticalProtocol):
     def before(xp: Any, ctx: Context, state: Heard, orders: Told) -> Any:
         """Remember and tell."""
         return Heard(0.5 * state.opinion + orders.told), Rumour(orders.told), ctx.governed
+
+
+@register_protocol("averager")
+class Averager(Teller):
+    """A parent whose seam is marked as one that treats every member by itself, and does not."""
+
+    @staticmethod
+    @memberwise
+    def before(xp: Any, ctx: Context, state: Heard, orders: Told) -> Any:
+        """Tell everybody the sum."""
+        return state, Rumour(xp.sum(orders.told, axis=-1, keepdims=True)), ctx.governed
 
 
 class Integral(NamedTuple):

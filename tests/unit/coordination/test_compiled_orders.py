@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 import powergrid.config
 from powergrid.core import random
+from powergrid.core.errors import NotCompilableError
 from powergrid.testing import check_protocol
 from powergrid.worlds.build import build
 from powergrid.worlds.simulation import Simulation
@@ -69,11 +70,22 @@ def test_orders_of_peers(name: str, policy: str) -> None:
     compare({"agents": agents(policy), "protocols": [{"type": name, "members": members}]})
 
 
-@pytest.mark.parametrize("name", ["teller", "price_signal", "curtailment"])
-def test_orders_of_a_parent(name: str) -> None:
+def boss(name: str, policy: str = "rule_based") -> dict[str, Any]:
+    """A parent of all agents with a protocol."""
     below = ["ess_1", "dg_1", "dg_2", "pv_1", "ess_2"]
-    boss = {"id": "boss", "type": "GridCoordinator", "policy": "rule_based", "sub_agents": below, "protocol": name}
-    compare({"agents": [*agents(), boss]})
+    return {"id": "boss", "type": "GridCoordinator", "policy": policy, "sub_agents": below, "protocol": name}
+
+
+@pytest.mark.parametrize("policy", ["rule_based", "learned"])
+@pytest.mark.parametrize("name", ["teller", "price_signal", "price_markup", "incentive", "curtailment"])
+def test_orders_of_a_parent(name: str, policy: str) -> None:
+    compare({"agents": [*agents(), boss(name, policy)]})
+
+
+def test_a_kernel_that_is_not_memberwise_is_refused_under_that_mark() -> None:
+    source = {"name": "marked", "network": "ieee13", "agents": [*agents(), boss("averager", "learned")]}
+    with pytest.raises(NotCompilableError, match=r"Averager.*memberwise.*xp\.sum"):
+        Simulation(build(source), "fused")
 
 
 @pytest.mark.parametrize("name", ["wishes", *(pytest.param(n, marks=pytest.mark.slow) for n in ("moods", "teller"))])
