@@ -170,6 +170,7 @@ class Wishes(HorizontalProtocol):
         return Wish(share, said)
 
     @staticmethod
+    @memberwise
     def abstain(xp: Any, ctx: Context, state: Heard, position: Any) -> Wish:
         """All of it, without a word."""
         return Wish(xp.where(position.imported_mw > -1.0, 1.0, 0.5), 0.0 * ctx.v_pu)
@@ -191,6 +192,27 @@ class Moods(Wishes):
     """The same among members who govern nothing."""
 
     governing = False
+
+
+@register_protocol("hermits")
+class Hermits(Moods):
+    """The same among members who hear nobody: every kernel before the flow treats each by itself."""
+
+    noisy = False
+
+    @staticmethod
+    @memberwise
+    def rule(xp: Any, ctx: Context, state: Heard, position: Any) -> Wish:
+        """More the more is imported and the dearer the own generator, less of what one has said."""
+        share = 0.4 + position.imported_mw + 0.004 * position.marginal_cost_per_mwh - 0.2 * state.opinion
+        return Wish(share, 0.01 * (ctx.retail_per_mwh - ctx.feed_in_per_mwh) + ctx.v_pu)
+
+    @staticmethod
+    @memberwise
+    def before(xp: Any, ctx: Context, state: Heard, orders: Wish) -> Any:
+        """Everybody hears the own mood and wish, louder in each tick in which one decides."""
+        opinion = 0.5 * state.opinion + 0.1 * orders.mood * orders.share + 0.01 * ctx.tick * ctx.due
+        return Heard(opinion), Rumour(opinion), ctx.governed
 
 
 class Hertz(NamedTuple):

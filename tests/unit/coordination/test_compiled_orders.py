@@ -63,7 +63,7 @@ def compare(source: Mapping[str, Any]) -> None:
                 assert value == pytest.approx(column, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["wishes", "moods", "p2p_trading", "gossip"])
+@pytest.mark.parametrize("name", ["wishes", "moods", "hermits", "p2p_trading", "gossip"])
 @pytest.mark.parametrize("policy", ["rule_based", "no_trade", "random"])
 def test_orders_of_peers(name: str, policy: str) -> None:
     members = ["ess_1", "dg_1", "dg_2", "pv_1", "ess_2"]
