@@ -203,7 +203,7 @@ def make_layers(rows: Rows) -> Seams:
     def give_orders(ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new):
         """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due.
 
-        Agents that are absent abstain. `held` is the address of the layer's state.
+        Agents that are absent abstain. `held` is the address of the layer's state, of numbers of 8 bytes.
         """
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, how = real(ints, floats, at.LAYERS.numbers), whole(ints, at.RULES.how)

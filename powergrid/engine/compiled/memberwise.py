@@ -72,7 +72,7 @@ n_, f_ = types.int64, types.float64
 r_, i_ = types.CPointer(types.float64), types.CPointer(types.int64)
 '''
 
-_MEMBER = """    for i in range(max({lengths}, 0, 0)):
+_MEMBER = """    for i in range(max({lengths}, 0)):
         ctx = Context(
             {params}, dt_h, get(given, p + 2 * m + 1), {due}, {retail}, {feed_in}, get(given, p + 2 * m), {v_pu}, None,
             None, None, None, {frequency_hz}, {island}, None, None,
