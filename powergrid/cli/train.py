@@ -68,6 +68,14 @@ def train_command(
             metavar="POLICY", help="Fit the actors to a local policy first, such as rule_based; none for nobody."
         ),
     ] = None,
+    residual: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY",
+            help="Learn to correct a local policy, such as rule_based, and keep what is best on the validation days; "
+            "none for nothing.",
+        ),
+    ] = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A group or an agent that acts and does not learn; may be repeated."),
@@ -119,6 +127,7 @@ def train_command(
     options |= {
         "init_from": _source(init_from or ()),
         "imitate": imitate,
+        "residual": residual,
         "freeze": freeze or (),
         "callbacks": _callbacks(evaluate_every, log or ()),
     }

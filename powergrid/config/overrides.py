@@ -25,6 +25,7 @@ _SECTIONS: dict[str, type[Section]] = {
 
 _SHORT = {name: (section, name) for section, model in _SECTIONS.items() for name in field_names(model)}
 _SHORT["phases"] = ("network", "phases")
+del _SHORT["residual"]  # the environment's own key, which that of the training section sets for a run
 
 
 def overridden(document: Document, overrides: Mapping[str, Any]) -> Document:

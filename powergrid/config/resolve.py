@@ -19,6 +19,7 @@ from powergrid.config.check_deciders import check_deciders
 from powergrid.config.check_messages import check_messages
 from powergrid.config.check_network import check_network
 from powergrid.config.check_protocols import check_protocols
+from powergrid.config.check_residual import check_residual
 from powergrid.config.check_training import check_training
 from powergrid.config.document import Document
 from powergrid.config.findings import Findings, quoted, section
@@ -218,6 +219,7 @@ def _examine(document: Document, source: str, plugins: bool) -> ResolvedConfig:
     check_messages(findings, data, agents)
     check_deciders(findings, data, agents)
     check_training(findings, data)
+    check_residual(findings, data)
     dataset = check_data(findings, data, document.folder, agents)
     if findings.issues:
         raise ConfigError(findings.issues)

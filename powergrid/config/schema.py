@@ -119,6 +119,10 @@ class Training(Section):
     imitate: str | None = Field(
         None, description="local policy that actors are fitted to before they learn; omitted: none"
     )
+    residual: str | None = Field(
+        None,
+        description="local policy that actors of a new run learn to correct; omitted: that of the environment",
+    )
     settings: dict[str, Any] = Field(
         default_factory=dict,
         description="hyperparameters of the algorithm; `powergrid train --help-algo NAME` lists them",
@@ -146,6 +150,11 @@ class EnvironmentConfig(Section):
     )
     datasets: Datasets = Field(
         DEFAULT_DATASET, description='registered dataset, or a file or "dataset:column" for each series'
+    )
+    residual: str | None = Field(
+        None,
+        description="local policy that actions of learned agents correct: 0 follows it, 1 moves its command up by the "
+        "whole range; omitted: actions are the commands themselves",
     )
     tariff: TariffConfig = defaults(TariffConfig, "utility prices")
     forecast: Forecast = defaults(Forecast, "forecasts that agents see")

@@ -95,6 +95,39 @@ def decided(xp: Namespace, outcome: Tree, choice: Array, on: Tree, off: Tree) ->
     return found
 
 
+def held(xp: Namespace, values: Tree) -> Tree:
+    """Values that do not move with what they are made of."""
+    if is_numpy(xp):
+        return values
+    import jax
+
+    found: Tree = jax.lax.stop_gradient(values)
+    return found
+
+
+def within(xp: Namespace, wish: Array) -> Array:
+    """Shares within [-1, 1]; a wish outside keeps the part of its derivative by which a descent leads back."""
+    inside: Array = xp.minimum(xp.maximum(wish, -1.0), 1.0)
+    if is_numpy(xp):
+        return inside
+    import jax
+
+    def first(wish: Array) -> Array:
+        return xp.minimum(xp.maximum(wish, -1.0), 1.0)
+
+    def forward(wish: Array) -> tuple[Array, Array]:
+        return first(wish), wish
+
+    def backward(wish: Array, slope: Array) -> tuple[Array]:
+        outward = ((wish >= 1.0) & (slope < 0.0)) | ((wish <= -1.0) & (slope > 0.0))
+        return (xp.where(outward, 0.0, slope),)
+
+    joined: Any = jax.custom_vjp(first)
+    joined.defvjp(forward, backward)
+    found: Array = joined(wish)
+    return found
+
+
 def without_derivative(xp: Namespace, values: Tree, inputs: Columns, reason: str) -> Tree:
     """Values that a loop has made of `inputs`, and for which no derivative by these is known.
 

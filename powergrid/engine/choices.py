@@ -16,6 +16,10 @@ NOBODY, SHARE, RULE, RANDOM, RELAY, KERNEL, ABSTAIN = range(7)
 relay of its regulator, the kernel of a policy, the order with which nobody takes part."""
 
 
+REACH = 2.0
+"""Half ranges by which an action of 1 moves the command that it corrects: from each end to the other."""
+
+
 class Acting(NamedTuple):
     """A policy with a kernel at work on a family.
 
@@ -47,6 +51,9 @@ class Choices(NamedTuple):
         One of :data:`NOBODY` and the following, ``(K,)``.
     share
         Share of the range where `how` is :data:`SHARE`, ``(K,)``.
+    reach
+        How far the number from outside moves what is filled in, in half ranges, ``(K,)``: :data:`REACH`, or 0 where
+        outside code has no say in a slot or chooses it alone.
     ruled
         Families whose rule is wanted.
     acting
@@ -55,6 +62,7 @@ class Choices(NamedTuple):
 
     how: np.ndarray
     share: np.ndarray
+    reach: np.ndarray
     ruled: tuple[int, ...]
     acting: tuple[Acting, ...]
 
@@ -75,6 +83,7 @@ def choices_of(
     rest: np.ndarray,
     taps: int | None,
     policy_of: Callable[[int], LocalPolicy | None],
+    corrected: np.ndarray,
 ) -> Choices:
     """Tables of what fills each slot.
 
@@ -86,6 +95,8 @@ def choices_of(
         Index of the family of regulators.
     policy_of
         Policy that decides a slot, ``None`` where nobody here does.
+    corrected
+        Slots in which outside code corrects the policy, ``(K,)``.
     """
     how, share = np.zeros(len(rest), dtype=int), np.zeros(len(rest))
     kernels: dict[tuple[int, int], tuple[LocalPolicy, list[int]]] = {}
@@ -121,7 +132,7 @@ def choices_of(
         acting.append(Acting(policy, policy.params(), i, mask, first))
     wanted = [family.slot[family.free] for family in families]
     ruled = tuple(i for i, slots in enumerate(wanted) if np.isin(how[slots], (RULE, KERNEL)).any())
-    return Choices(how, share, ruled, tuple(acting))
+    return Choices(how, share, REACH * (corrected & (how != NOBODY)), ruled, tuple(acting))
 
 
 def _choice(choice: str, rest: float) -> tuple[int, float]:

@@ -433,10 +433,13 @@ class Policies(NamedTuple):
     inverters_of
         Units that then follow their voltage within the tick (:class:`powergrid.engine.inverters.Inverters`); ``None``
         where no local policy says so.
+    corrected
+        Policy that actions from outside correct; ``None`` where they are commands.
     """
 
     choices_of: Callable[[Any], Any]
     inverters_of: Callable[[Any], Any]
+    corrected: Any = None
 
     @property
     def choices(self) -> Any:

@@ -17,6 +17,7 @@ from powergrid.agents.protocol import Position
 from powergrid.coordination import layers as coordination
 from powergrid.coordination.layers import Layer, Now
 from powergrid.core.backend import Namespace
+from powergrid.core.derivatives import held, within
 from powergrid.core.types import Array
 from powergrid.engine import schedule
 from powergrid.engine.choices import ABSTAIN, NOBODY, RANDOM, RELAY, RULE, SHARE
@@ -66,10 +67,23 @@ def _due(tick: Tick) -> Array | None:
     A policy that stands in for actors is consulted for theirs in every tick.
     """
     plan, own, there = tick.layout.slots, tick.layout.slots.actor < 0, _there(tick)
-    if not plan.waits(own):
-        return there
-    due = schedule.due_at(tick.state.tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
-    return due if there is None else due & there
+    due = there
+    if plan.waits(own):
+        due = schedule.due_at(tick.state.tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
+        due = due if there is None else due & there
+    corrected = tick.choices.reach > 0.0
+    if not corrected.any() or tick.due is None:
+        return due
+    of_actors = tick.due[..., plan.actor]
+    return tick.xp.where(corrected, of_actors, True if due is None else due)
+
+
+def _corrected(tick: Tick, chosen: Array, slots: Array) -> Array:
+    """What local policies have chosen, moved by what outside code adds to it."""
+    xp, reach = tick.xp, tick.choices.reach
+    if not (reach > 0.0).any():
+        return chosen
+    return within(xp, held(xp, chosen) + xp.asarray(reach, dtype=slots.dtype) * slots)
 
 
 def _there(tick: Tick) -> Array | None:
@@ -125,6 +139,7 @@ def _devices(tick: Tick, slots: Array, signals: Array) -> tuple[Array, tuple[Any
         chosen = xp.where(choices.how == RANDOM, 2.0 * noise.policy - 1.0, chosen)
     mine = choices.how != NOBODY
     mine &= ~layout.coordination.ordering  # orders have been given, or follow
+    chosen = _corrected(tick, chosen, slots)
     return xp.where(mine if due is None else mine & due, chosen, slots), tuple(policies)
 
 
@@ -171,6 +186,7 @@ def ordered(
         chosen = xp.where(own & (choices.how == SHARE), xp.asarray(choices.share, dtype=slots.dtype), chosen)
         if (choices.how[fixed] == RANDOM).any():
             chosen = xp.where(own & (choices.how == RANDOM), 2.0 * tick.noise.policy - 1.0, chosen)
+        chosen = _corrected(tick, chosen, slots)
         chosen = xp.where(own if due is None else own & due, chosen, slots)
     return chosen if there is None or leaves is slots else xp.where(there, chosen, leaves)
 

@@ -77,6 +77,7 @@ def step(
     """
     tick = tick_of(xp, layout, params, state, exogenous.now, noise, layout.policies.choices)
     slots, due = schedule.choose(xp, layout, state, actions)
+    tick = tick._replace(due=due)
     slots, memory = local_policies.decide(tick, slots)
     if layout.python is not None:
         slots = layout.python.act(state._replace(slots=slots, signals=memory.signals), exogenous)

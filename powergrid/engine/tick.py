@@ -35,6 +35,8 @@ class Tick(NamedTuple):
         nobody decides.
     physical
         All commands in physical units, ``(*batch, K)``; ``None`` until they are chosen.
+    due
+        Which agents from outside decide in it, ``(*batch, A)``; ``None`` where no policy is corrected from outside.
     """
 
     xp: Namespace
@@ -46,6 +48,7 @@ class Tick(NamedTuple):
     noise: Any = None
     choices: Any = None
     physical: Any = None
+    due: Array | None = None
 
     def delivered(self, i: int, command: Any) -> tuple[Any, Injection]:
         """State and injection of family `i` after its kernel has run with a command; units out of service inject 0."""

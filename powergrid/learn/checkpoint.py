@@ -17,9 +17,12 @@ from powergrid.core.errors import RunError
 from powergrid.core.files import write_whole
 from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.learn.journal import RESUME
+from powergrid.report.files import META, read_meta
 
 FORMAT = "powergrid-checkpoint-1"
 FILE_NAME = "checkpoint.npz"
+BEST = "best.npz"
+"""File name of the best checkpoint, beside the last one."""
 _CHOOSE = "choose the checkpoint of a run"
 _ENVIRONMENT = "env/"
 """What lies under this key may be infinite: it is the environments' business."""
@@ -103,6 +106,14 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     if wrong:
         raise RunError(f"{path}: {wrong}. {_CHOOSE[0].upper()}{_CHOOSE[1:]}, or train again with smaller steps")
     return arrays
+
+
+def policy_file(run: str | Path) -> Path:
+    """The checkpoint of a run that counts: the best where ``meta.json`` says that the run keeps it, else the last."""
+    folder = Path(run)
+    if (folder / META).exists() and (folder / BEST).exists() and read_meta(folder).keep == "best":
+        return folder / BEST
+    return file_of(run)
 
 
 def restore(path: str | Path, template: Any, groups: Mapping[str, tuple[str, ...]]) -> tuple[Any, int]:

@@ -152,6 +152,30 @@ def decider(env: Any, policy: Policy, run: Path | None, name: str = "", others: 
     return lambda simulation, state, observation: simulation.decide(state, local)
 
 
+def residual_of(policy: Policy, run: Path | None, own: str | None) -> str | None:
+    """Local policy that the actions of a policy correct; ``None`` where they are commands.
+
+    Parameters
+    ----------
+    policy, run
+        As for :func:`decider`.
+    own
+        What actions correct in the configuration, for functions.
+    """
+    from powergrid.plugins.registries import POLICIES
+
+    if isinstance(policy, SafePolicy):
+        return residual_of(policy.policy, run, own)
+    if isinstance(policy, TrainedPolicy):
+        return policy.residual
+    if not isinstance(policy, str | Path):
+        return own
+    if str(policy) == LEARNED:
+        return None if run is None else load_policy(run).residual
+    local = str(policy) in POLICIES or not Path(policy).exists()
+    return None if local else load_policy(policy).residual
+
+
 def _checked_name(name: object) -> str:
     """A name that may also be that of a folder."""
     if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set('/\\\0:*?"<>|'):

@@ -6,19 +6,29 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from powergrid.config.resolve import with_overrides
 from powergrid.core import random
 from powergrid.core.errors import ArgumentError, NetworkError, RunError
 from powergrid.core.files import make_folder, whole_folder, write_json, write_whole
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
 from powergrid.learn.checkpoint import FILE_NAME
-from powergrid.learn.deciders import LEARNED, Decider, Policies, SafeDecider, decider, named_policies
+from powergrid.learn.deciders import (
+    LEARNED,
+    Decider,
+    Policies,
+    Policy,
+    SafeDecider,
+    decider,
+    named_policies,
+    residual_of,
+)
 from powergrid.report.files import BOUND, EVALUATION
 from powergrid.worlds.days import chosen_days
 from powergrid.worlds.seeds import checked_seed, episode_seed
@@ -54,6 +64,8 @@ class Outcome:
     safety
         Of a policy behind a safety layer: its settings, ``ticks_changed_per_day``, ``ticks_outside_per_day``, where a
         limit is violated all the same, and the commands that are ``held`` as chosen; ``None`` of others.
+    residual
+        Local policy that its actions correct; ``None`` where they are commands.
     """
 
     policy: str
@@ -66,6 +78,7 @@ class Outcome:
     other_accounts: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     utility_receives: np.ndarray = field(default_factory=lambda: np.zeros(1))
     safety: Mapping[str, Any] | None = None
+    residual: str | None = None
 
     @property
     def objective(self) -> np.ndarray:
@@ -174,6 +187,7 @@ class Evaluation:
                 "violated_ticks": outcome.violated_ticks.tolist(),
             },
             "trajectory_hash": outcome.trajectory_hash,
+            **({"residual": outcome.residual} if outcome.residual else {}),
             "accounts_of_no_agent": {
                 account: {
                     "money_per_day": dict(zip(self.money_names, money.mean(0).tolist(), strict=True)),
@@ -257,10 +271,18 @@ def evaluate(
     played = on if on is not None else source if run is None else run / "config.yaml"
     env = powergrid.make(played, backend="numpy")
     chosen = chosen_days(env.world, days)
-    policies = named_policies(policy)
-    outcomes = tuple(
-        play(env, name, decider(env, own, run, name, others), chosen, seed) for name, own in policies.items()
-    )
+    policies, envs = named_policies(policy), {_residual(env): env}
+
+    def played_by(name: str, own: Policy) -> Outcome:
+        """What a policy does in the environment whose actions are what it chooses."""
+        residual = residual_of(own, run, _residual(env))
+        if residual not in envs:
+            resolved = with_overrides(env.world.resolved, residual=residual)
+            envs[residual] = powergrid.make(resolved, backend="numpy")
+        outcome = play(envs[residual], name, decider(envs[residual], own, run, name, others), chosen, seed)
+        return replace(outcome, residual=residual)
+
+    outcomes = tuple(played_by(name, own) for name, own in policies.items())
     result = Evaluation(
         name=env.world.resolved.config.name,
         days=tuple(int(day) for day in chosen),
@@ -281,6 +303,12 @@ def evaluate(
 
         write_report(folder)
     return result
+
+
+def _residual(env: Any) -> str | None:
+    """Local policy that actions correct in an environment."""
+    residual: str | None = getattr(env.world.resolved.config, "residual", None)
+    return residual
 
 
 def _bound(env: Any, days: np.ndarray, seed: int) -> np.ndarray | None:

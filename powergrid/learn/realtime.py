@@ -24,7 +24,7 @@ from powergrid.core import random
 from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.statistics import mean_interval
 from powergrid.core.terminal import console
-from powergrid.learn.deciders import SafePolicy
+from powergrid.learn.deciders import SafePolicy, residual_of
 
 CAUSES = ("jitter", "action delay", "action loss", "message delay", "message loss")
 """Imperfections, in the order in which they are reported."""
@@ -315,7 +315,7 @@ def evaluate_realtime(
     MissingExtraError
         If SimPy is not installed.
     ArgumentError
-        If the policy stands behind a safety layer.
+        If the policy stands behind a safety layer, or its actions correct another.
     """
     from powergrid.core.files import make_folder, write_json
     from powergrid.learn import evaluate as ticks
@@ -332,6 +332,11 @@ def evaluate_realtime(
             [Issue("", "the delays delay and lose nothing", f"set one of {', '.join(Delays.model_fields)}")]
         )
     run = ticks.run_folder(source)
+    if (corrected := residual_of(policy, run, None)) is not None:
+        raise ArgumentError(
+            f"the actions of this policy correct {corrected} in the tick in which both decide, and under realistic "
+            "timing they arrive in others; train it without residual"
+        )
     objective: dict[str, np.ndarray] = {}
     name, chosen = "", np.zeros(0, int)
     for cause in ("none", *given.causes, "all"):
@@ -369,7 +374,7 @@ def _environment(source: Any, delays: Delays) -> Any:
         if delays.messages.loss > 0.0:
             changed["loss"] = delays.messages.loss
         resolved = with_overrides(resolved, messages=changed)
-    return powergrid.make(resolved, backend="numpy")
+    return powergrid.make(with_overrides(resolved, residual=None), backend="numpy")
 
 
 class Late:

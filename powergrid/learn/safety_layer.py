@@ -380,6 +380,7 @@ class SafetyLayer:
         layout, (state, exogenous, noise) = self.layout, ticks
         tick = tick_of(np, layout, params, state, exogenous.now, noise, layout.policies.choices)
         slots, due = schedule.choose(np, layout, state, actions)
+        tick = tick._replace(due=due)
         slots, memory = local_policies.decide(tick, slots)
         commanded = engine.governed(tick, slots, memory)[1]
         return _Units(tick, probe.control.topology, commanded, due, self._moves)
@@ -510,6 +511,11 @@ def _check_world(layout: Layout, name: str, margin_pu: float) -> None:
         raise ArgumentError(
             f'"{name}": margin_pu is {margin_pu:g}, which leaves nothing of the band from '
             f"{layout.settings.v_min_pu:g} to {layout.settings.v_max_pu:g} pu; choose less than {half:g}"
+        )
+    if layout.policies.corrected is not None:
+        raise ArgumentError(
+            f'"{name}": actions correct a local policy (residual), and a safety layer moves commands; train and play '
+            "without residual, or leave the layer out"
         )
     if layout.python_agents or layout.python is not None:
         who = ", ".join(layout.python_agents) or "its devices in plain Python"

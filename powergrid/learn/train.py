@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.config.check_residual import NONE
 from powergrid.config.check_training import NOBODY
+from powergrid.config.resolve import resolve, with_overrides
 from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
-from powergrid.learn.callbacks import Callback, Run, TensorBoard
+from powergrid.learn.actors.choice import corrected
+from powergrid.learn.callbacks import Callback, Evaluate, Run, TensorBoard
 from powergrid.learn.freeze import FrozenLearner, checked_freeze
 from powergrid.learn.imitation import check_imitation, imitated
 from powergrid.learn.training_loop import learn
@@ -28,6 +31,8 @@ from powergrid.worlds.seeds import checked_seed
 
 CONFIG = "config.yaml"
 STEPS = 1_000_000
+EVALUATIONS = 10
+"""How often a run that corrects a local policy plays the validation days."""
 
 
 def train(
@@ -41,6 +46,7 @@ def train(
     resume: bool = False,
     init_from: Source | None = None,
     imitate: str | None = None,
+    residual: str | None = None,
     freeze: str | Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
@@ -74,6 +80,10 @@ def train(
     imitate
         Local policy, such as ``"rule_based"`` or ``"mpc"``, that the actors of a new run are fitted to before they
         learn, see :mod:`powergrid.learn.imitation`; that of the training section if ``None``, and none if ``"none"``.
+    residual
+        Local policy, such as ``"rule_based"``, that actors learn to correct: they begin with it, and the run keeps the
+        policies that are best on the validation days, the local one among them. That of the training section if
+        ``None``, and none if ``"none"``.
     freeze
         Groups and agents that act and do not learn; their policies keep their bits. Agents that share an actor with
         others can be frozen with the whole group only.
@@ -114,7 +124,7 @@ def train(
         hyper["num_envs"] = num_envs
     callbacks = _checked_callbacks(callbacks)
     seed, steps = None if seed is None else checked_seed(seed), _checked_steps(steps)
-    env = _open(source)
+    env = _open(source, residual)
     resolved = env.world.resolved
     written = getattr(resolved.config, "training", None)
     name = f"{resolved.config.name}-{algo or getattr(written, 'algorithm', None) or DEFAULT}-seed{seed or 0}"
@@ -133,6 +143,9 @@ def train(
         learner = FrozenLearner(learner, checked_freeze(meta["freeze"], env.groups), env.groups)
     resumed = resume and (folder / checkpoint.FILE_NAME).exists()
     first = {} if resumed else _first(learner, meta, env, network, progress)
+    if corrected(env) is not None and env.world.resolved.empty_split("validation") is None:
+        callbacks = _keeping(callbacks, -(-meta["steps"] // learner.steps_per_update))
+        meta = {**meta, "keep": "best"}
     if not resume:
         meta = {**meta, **_provenance(env), "settings": learner.settings.model_dump(mode="json")}
         _create(folder, config_yaml, meta)
@@ -150,10 +163,16 @@ def train(
         step=step,
         steps_per_update=learner.steps_per_update,
         callbacks=_with_tensorboard(callbacks),
-        network=None if network is None else network.arrays(),
+        network=None if network is None else _acting(network, env),
     )
     learn(run, learner, state, checkpoint_every_s=checkpoint_every_s, progress=progress)
     return folder
+
+
+def _acting(network: Any, env: Any) -> dict[str, np.ndarray]:
+    """What acting needs besides weights and statistics."""
+    residual = corrected(env)
+    return network.arrays() | ({} if residual is None else {"residual": np.array(residual)})
 
 
 def _first(learner: Any, meta: dict[str, Any], env: Any, network: Any, progress: bool) -> dict[str, Any]:
@@ -217,12 +236,29 @@ def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     return tuple(callbacks)
 
 
-def _open(source: Any) -> Any:
+def _open(source: Any, residual: str | None) -> Any:
+    """The environment that is trained in."""
     if hasattr(source, "groups") and hasattr(source, "step"):
+        if residual not in (None, NONE, corrected(source)):
+            message = f'actions of this environment correct {corrected(source) or "nothing"}, not "{residual}"'
+            raise ConfigError([Issue("residual", message, "make the environment with it, or give a configuration")])
         return source
     from powergrid.envs.factory import for_training
 
-    return for_training(source, days="train")
+    resolved = resolve(source)
+    asked = residual or resolved.config.training.residual
+    if asked is not None:
+        resolved = with_overrides(resolved, residual=None if asked == NONE else asked)
+    return for_training(resolved, days="train")
+
+
+def _keeping(callbacks: tuple[Callback, ...], updates: int) -> tuple[Callback, ...]:
+    """The callbacks, one of which keeps the best policies, the first ones among them."""
+    for callback in callbacks:
+        if isinstance(callback, Evaluate) and callback.keep:
+            callback.first = True
+            return callbacks
+    return (*callbacks, Evaluate(every=max(updates // EVALUATIONS, 1), keep="best", name="kept", first=True))
 
 
 def _checked_steps(steps: Any) -> int | None:

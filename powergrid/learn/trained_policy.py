@@ -41,6 +41,8 @@ class TrainedPolicy:
         All agents, group after group.
     network
         What the actors choose with.
+    residual
+        Local policy that the actions correct, in an environment made with it; ``None`` where they are commands.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], seed: int = 0):
@@ -49,6 +51,7 @@ class TrainedPolicy:
         self.agents = tuple(agent for members in self.groups.values() for agent in members)
         if not self.agents or len(set(self.agents)) != len(self.agents):
             raise ValueError("it lists no agents, or one of them twice")
+        self.residual = str(arrays["network/residual"]) if "network/residual" in arrays else None
         self._rng = np.random.default_rng(seed)
         self._memory: PolicyState | None = None
         self.network: ActorNetwork
@@ -293,7 +296,8 @@ def load_policy(run: str | Path, *, seed: int = 0) -> TrainedPolicy:
     Parameters
     ----------
     run
-        Folder of the run (its last checkpoint), or a checkpoint file, such as ``run / "best.npz"``.
+        Folder of the run (its last checkpoint, or the best one of a run that keeps it), or a checkpoint file, such as
+        ``run / "best.npz"``.
     seed
         Seed of the actions that :meth:`TrainedPolicy.act` draws.
 
@@ -307,7 +311,7 @@ def load_policy(run: str | Path, *, seed: int = 0) -> TrainedPolicy:
     >>> policy = powergrid.load_policy("runs/p2p_microgrids-mappo-seed0")  # doctest: +SKIP
     >>> actions = policy.act(observations, deterministic=True)  # doctest: +SKIP
     """
-    arrays = checkpoint.load(run)
+    arrays = checkpoint.load(checkpoint.policy_file(run))
     try:
         return TrainedPolicy(arrays, seed)
     except KeyError as error:

@@ -31,6 +31,7 @@ class RunMeta(_File):
     days: list[NonNegativeInt] = []
     backend: str = "an unknown backend"
     versions: dict[str, str] = {}
+    keep: str | None = None
 
 
 class ByDay(_File):
@@ -46,6 +47,7 @@ class PolicyEntry(_File):
 
     by_day: ByDay
     trajectory_hash: str = ""
+    residual: str | None = None
 
 
 class EvaluationFile(_File):

@@ -16,6 +16,7 @@ from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.engine.layout import Family, Layout
 from powergrid.engine.state import Output, State
 from powergrid.worlds.export import HasWorld
+from powergrid.worlds.residual import with_residual
 from powergrid.worlds.simulation import Simulation
 from powergrid.worlds.world import World
 
@@ -168,6 +169,8 @@ def record_days(world: World, policy: Policy, *, days: Sequence[int], seeds: Seq
     RunError
         If given actions do not fit the environment.
     """
+    if isinstance(policy, str):
+        world = with_residual(world, None)
     simulation, layout = Simulation(world), world.layout
     keys = random.key_from_seed(np, np.array(seeds, dtype=np.uint64))
     key = random.fold_in(np, keys, np.zeros(len(days), np.int32))

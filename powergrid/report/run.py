@@ -15,6 +15,7 @@ from powergrid.core.npz import ArchiveError, read_npz
 from powergrid.report.files import BOUND, PolicyEntry, RunMeta, read_evaluation, read_meta, read_metrics
 from powergrid.report.records import DayRecord, record_days
 from powergrid.worlds.days import chosen_days
+from powergrid.worlds.residual import with_residual
 from powergrid.worlds.seeds import episode_seed
 from powergrid.worlds.world import World
 
@@ -170,7 +171,7 @@ def _played(
 ) -> Played:
     by_day = {part: np.array(values, dtype=float) for part, values in entry.by_day if values is not None}
     files = [trajectory_file(folder, name, day, first=first) for day in days]
-    record, error = None, 0.0
+    record, error, world = None, 0.0, with_residual(world, entry.residual)
     if all(file.exists() for file in files):
         stored = [_arrays(file, world) for file in files]
         seeds = [episode_seed(seed, int(day)) for day in days]

@@ -97,6 +97,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         columns=columns,
         settings=_settings(config),
         outages=outages,
+        residual=None if config.residual is None else POLICIES.get(config.residual)(),
         series=series,
     )
     layout = assemble(parts, _solver(method, network), tol_pu=tol_pu)

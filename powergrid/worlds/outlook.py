@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from powergrid.config.resolve import ResolvedConfig
+from powergrid.config.resolve import ResolvedConfig, with_overrides
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.worlds.build import build
@@ -58,7 +58,7 @@ def outlook(resolved: ResolvedConfig) -> list[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they appear when the environment is made
-        world = build(resolved)
+        world = build(with_overrides(resolved, residual=None))
         days = chosen_days(world, resolved.default_split)
         days = days[np.linspace(0, len(days) - 1, DAYS + 2).astype(int)[1:-1]]
         played = [_played(world, name, days) for name in POLICIES]

@@ -330,12 +330,14 @@ class Simulation:
         Raises
         ------
         ArgumentError
-            If a local policy has a memory.
+            If a local policy has a memory, or actions here correct another policy.
         AgentError
             If a policy in plain Python cannot decide for an agent.
         """
         if isinstance(policy, str):
             policy = POLICIES.get(policy)
+        if self.layout.policies.corrected is not None:
+            return self._uncorrected(policy, state)
         if is_python_policy(policy):
             if policy not in self._stand_ins:
                 self._stand_ins[policy] = StandIns(self.world, policy)
@@ -351,6 +353,16 @@ class Simulation:
         mine = plan.actor >= 0
         actions[..., plan.given[mine]] = slots[..., mine]
         return self._outside(actions.reshape((*state.tick.shape, self.layout.acting, self.layout.action_size)))
+
+    def _uncorrected(self, policy: Policy, state: State) -> np.ndarray:
+        """Actions with which agents follow the policy that actions correct."""
+        corrected = self.layout.policies.corrected
+        if type(corrected) not in (policy, type(policy)):
+            raise ArgumentError(
+                f"actions correct {_name(corrected)} here, and those of {_name(policy)} are commands: make the "
+                "environment with residual=None"
+            )
+        return np.zeros((*state.tick.shape, self.layout.acting, self.layout.action_size))
 
     def noise_at(self, tick: np.ndarray) -> Noise:
         """Random numbers of the observations at a tick and of the decisions that follow from them."""
@@ -368,6 +380,14 @@ class Simulation:
 
 _OBJECTS: dict[type[LocalPolicy], LocalPolicy] = {}
 """One object per class of local policies that acted for agents from outside."""
+
+
+def _name(policy: Any) -> str:
+    """A policy's registered name, else that of its class or function."""
+    kind = policy if isinstance(policy, type) or not isinstance(policy, LocalPolicy) else type(policy)
+    return next(
+        (name for name in POLICIES.names() if POLICIES.get(name) is kind), getattr(kind, "__name__", repr(kind))
+    )
 
 
 def _without_memory(policy: Any) -> Any:

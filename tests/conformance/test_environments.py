@@ -252,14 +252,26 @@ def test_fused_step_gives_the_same_bits_alone_and_in_a_batch(preset):
 
 def test_numpy_and_jax_play_the_same_episode(preset):
     """A whole day in float64, the flow solved to 1e-11: every number within 1e-9 (of its size, above 1)."""
-    jax = pytest.importorskip("jax")
-    from powergrid.core.backend import jax_float64
-
+    pytest.importorskip("jax")
     if preset in ON_THE_CPU:
         with pytest.raises(NetworkError, match="generators at a set voltage"):
             powergrid.make_functional(preset)
         return
-    simulation = Simulation(build(preset, tol_pu=1e-11))
+    same_on_jax(preset)
+
+
+def test_numpy_and_jax_correct_a_policy_alike():
+    pytest.importorskip("jax")
+    same_on_jax("p2p_microgrids", residual="rule_based")
+
+
+def same_on_jax(preset, **overrides):
+    """Compare NumPy and JAX over a day with random actions."""
+    import jax
+
+    from powergrid.core.backend import jax_float64
+
+    simulation = Simulation(build(preset, tol_pu=1e-11, **overrides))
     layout = simulation.layout
     seed, day = random.key_from_seed(np, np.array(3)), np.array(180, dtype=np.int32)
     shape = (layout.settings.episode_length, len(layout.actors), layout.action_size)
@@ -267,7 +279,7 @@ def test_numpy_and_jax_play_the_same_episode(preset):
     for row, entries in enumerate(layout.action_entries):
         actions[:, row, len(entries) :] = 0.0  # padding
     with jax_float64():
-        other = powergrid.make_functional(preset, dtype="float64", tol_pu=1e-11, auto_reset=False)
+        other = powergrid.make_functional(preset, dtype="float64", tol_pu=1e-11, auto_reset=False, **overrides)
         rows = {name: np.array([other.agents.index(a) for a in agents]) for name, agents in other.groups.items()}
 
         def tick(state, action):

@@ -119,7 +119,9 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     @cache
     def choices(policy: Any = None) -> Choices:
         """What fills the slots where `policy` decides for all who act from outside."""
-        return choices_of(families, protocols, slots.rest, taps, lambda slot: policy_of(slot, policy))
+        corrected = (slots.actor >= 0) & (slots.actor < len(ownership.actors)) & (policy is None)
+        fills = lambda slot: policy_of(slot, parts.residual if corrected[slot] else policy)  # noqa: E731
+        return choices_of(families, protocols, slots.rest, taps, fills, corrected)
 
     given = curves.given(opened, channels.standing_for("volt_var_shift"))
     followers = _followers(parts, policy_of, families, injecting, slots, 10.0 * tol_pu, islands is not None, given)
@@ -161,7 +163,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
         meters=Measurements(meters.names, meters.units, meters.net, meters.zones),
         slots=slots,
         coordination=Coordination(protocols, tuple(channels.columns), ordering),
-        policies=Policies(choices, followers),
+        policies=Policies(choices, followers, parts.residual),
         ledger=accounts,
         view=view,
     )

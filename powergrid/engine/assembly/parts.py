@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.agents.policy import LocalPolicy
 from powergrid.coordination.layers import Peers
 from powergrid.core.types import Entry
 from powergrid.engine.assembly.metering import SOURCE, UNIT, metering, moving_branches
@@ -39,6 +40,8 @@ class Parts:
         Series of each of the network's own loads.
     outages
         What may fail.
+    residual
+        Policy that actions from outside correct; ``None`` where actions are commands.
     series
         Values of a series over the year, for plain Python devices; ``None`` where there are none.
     columns
@@ -56,6 +59,7 @@ class Parts:
     columns: Columns
     settings: Settings
     outages: Sequence[Outage] = ()
+    residual: LocalPolicy | None = None
     series: Callable[[str, np.ndarray], np.ndarray] | None = None
 
     @property

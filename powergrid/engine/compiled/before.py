@@ -275,22 +275,22 @@ def make_before(rows: Rows) -> Before:
                 fill_slots(ints, who, clock, actions, acts, old, new, p.due, p.clipped)
                 if len(whole(ints, at.RULES.acting)):
                     to_physical(ints, floats, new, made)
-                by_table(ints, floats, who, clock, p.draws, new)
-                first_seams(ints, floats, at.VERTICAL, who, clock, p.uniform, old, new, now, v_pu, made)
+                by_table(ints, floats, who, clock, p.due, p.draws, new)
+                first_seams(ints, floats, at.VERTICAL, who, clock, p.due, p.uniform, old, new, now, v_pu, made)
             for i in range(widths[at.WIDTH.signals]):
                 put(now, width + i, get(new, widths[at.WIDTH.signals_from] + i))
             if p.begin_with == CHOOSE:
-                by_rule(ints, floats, who, clock, p.draws, old, new, now, v_pu, made)
-                by_relay(ints, floats, who, clock, old, new, v_pu)
+                by_rule(ints, floats, who, clock, p.due, p.draws, old, new, now, v_pu, made)
+                by_relay(ints, floats, who, clock, p.due, old, new, v_pu)
             if p.end_with == CHOOSE:
                 continue
             write(old, held, 2 * m, flows, inputs.shape[1], who, columns[at.INPUT.start_re])
             to_physical(ints, floats, new, made)
-            first_seams(ints, floats, at.GOVERNING, who, clock, p.uniform, old, new, now, v_pu, made)
+            first_seams(ints, floats, at.GOVERNING, who, clock, p.due, p.uniform, old, new, now, v_pu, made)
             deliver(ints, floats, old, new, now, v_pu, made)
             select(ints, who, clock, new, inputs)
             stop(ints, who, clock, old, new, made)
-            first_seams(ints, floats, at.HORIZONTAL, who, clock, p.uniform, old, new, now, v_pu, made)
+            first_seams(ints, floats, at.HORIZONTAL, who, clock, p.due, p.uniform, old, new, now, v_pu, made)
             draw(ints, floats, now, made, drawn)
             write(drawn, 0, len(drawn) // lanes, flows, inputs.shape[1], who, columns[at.INPUT.load_p])
             for i in range(wanted.shape[1]):

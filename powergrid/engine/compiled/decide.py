@@ -46,8 +46,12 @@ def make_decide(rows: Rows) -> Decide:
     lanes, get, put, fill, _, _ = rows
 
     @leaf
-    def decide_slot(k, now_due, value, after, first):
-        """One slot, in the environments where its policy is due."""
+    def decide_slot(ints, floats, k, now_due, value, after, first):
+        """One slot, in the environments where its policy is due; what outside code has put there moves it."""
+        reach = real(ints, floats, at.RULES.reach)[k]
+        if reach > 0.0:
+            moved = get(value, 0) + reach * get(after, first + k)
+            put(value, 0, xp.minimum(xp.maximum(moved, -1.0), 1.0))
         for lane in range(lanes):
             if now_due[lane]:
                 after[(first + k) * lanes + lane] = value[lane]
@@ -180,8 +184,12 @@ def make_decide(rows: Rows) -> Decide:
             )  # fmt: skip
 
     @leaf
-    def due_at(ints, k, who, clock, after, due):
-        """Whether the policy of a slot is due and its agent there, by environment."""
+    def due_at(ints, floats, k, who, clock, acted, after, due):
+        """Whether the policy of a slot is due and its agent there, by environment; `acted` says it of outside code."""
+        if real(ints, floats, at.RULES.reach)[k] > 0.0:
+            for lane in range(lanes):
+                due[lane] = acted[who[lane], whole(ints, at.CHOICE.actor)[k]]
+            return
         interval, offset = whole(ints, at.RULES.interval)[k], whole(ints, at.RULES.offset)[k]
         absent = whole(ints, at.SERVICE.slot_column)[k]
         for lane in range(lanes):
@@ -191,23 +199,23 @@ def make_decide(rows: Rows) -> Decide:
                 due[lane] &= not after[absent * lanes + lane] > 0.5
 
     @inside
-    def by_table(ints, floats, who, clock, draws, after):
+    def by_table(ints, floats, who, clock, acted, draws, after):
         """`draws` are random numbers of every tick, ``(B, ticks, K)``."""
         how, share = whole(ints, at.RULES.how), real(ints, floats, at.RULES.share)
         first, due, value = whole(ints, at.WIDTHS)[at.WIDTH.states], np.empty(lanes, np.bool_), np.empty(lanes)
         for k in range(len(how)):
             if how[k] != SHARE and how[k] != RANDOM:
                 continue
-            due_at(ints, k, who, clock, after, due)
+            due_at(ints, floats, k, who, clock, acted, after, due)
             for lane in range(lanes):
                 value[lane] = share[k]
                 if how[k] == RANDOM:
                     tick = min(clock[who[lane], 0] + 1, draws.shape[1] - 1)
                     value[lane] = 2.0 * draws[who[lane], tick, k] - 1.0
-            decide_slot(k, due, value, after, first)
+            decide_slot(ints, floats, k, due, value, after, first)
 
     @inside
-    def by_rule(ints, floats, who, clock, draws, before, after, now, v_pu, held):
+    def by_rule(ints, floats, who, clock, acted, draws, before, after, now, v_pu, held):
         """`now` holds the exogenous row and the signals behind it, `held` the commands so far in physical units."""
         slot, row, widths = whole(ints, at.RULES.slot), whole(ints, at.RULES.command), whole(ints, at.WIDTHS)
         if not len(slot):
@@ -225,11 +233,11 @@ def make_decide(rows: Rows) -> Decide:
             k = slot[i]
             span = half_span[k] if half_span[k] > 0.0 else 1.0
             put(value, 0, xp.minimum(xp.maximum((get(chosen, row[i]) - low[k]) / span - 1.0, -1.0), 1.0))
-            due_at(ints, k, who, clock, after, due)
-            decide_slot(k, due, value, after, first)
+            due_at(ints, floats, k, who, clock, acted, after, due)
+            decide_slot(ints, floats, k, due, value, after, first)
 
     @inside
-    def by_relay(ints, floats, who, clock, before, after, v_pu):
+    def by_relay(ints, floats, who, clock, acted, before, after, v_pu):
         """Regulators without local control make the steps that their relays would make, upstream first."""
         relay, slot, unit = whole(ints, at.RELAY.family), whole(ints, at.RELAY.slot), whole(ints, at.RELAY.unit)
         if not len(slot):
@@ -280,7 +288,7 @@ def make_decide(rows: Rows) -> Decide:
             for other in range(n):
                 above += xp.abs(get(wanted, other)) * upstream[other * n + u]
             put(value, 0, xp.where(above > 0.0, 0.0, get(wanted, u)) / steps[u])
-            due_at(ints, slot[i], who, clock, after, due)
-            decide_slot(slot[i], due, value, after, widths[at.WIDTH.states])
+            due_at(ints, floats, slot[i], who, clock, acted, after, due)
+            decide_slot(ints, floats, slot[i], due, value, after, widths[at.WIDTH.states])
 
     return Decide(by_table, by_rule, by_relay, sense)

@@ -27,7 +27,7 @@ class Seams(NamedTuple):
     Attributes
     ----------
     before
-        ``(ints, floats, stage, who, clock, draws, old, new, now, v_pu, delivered)``: first seams of one stage.
+        ``(ints, floats, stage, who, clock, acted, draws, old, new, now, v_pu, delivered)``: first seams of one stage.
     after
         ``(ints, floats, tol_pu, who, clock, draws, new, now, flow, delivered, work)``: second seams, into `work`.
     """
@@ -200,7 +200,9 @@ def make_layers(rows: Rows) -> Seams:
             put(position, m + i, imported)
 
     @leaf
-    def give_orders(ints, floats, r, kernel, way, who, alone, clock, position, given, held, chosen, wide, due, new):
+    def give_orders(
+        ints, floats, r, kernel, way, who, alone, clock, acted, position, given, held, chosen, wide, due, new
+    ):
         """Orders that the layer at `r` gets by one of its kernels, where the policies that give them are due.
 
         Agents that are absent abstain. `held` is the address of the layer's state, of numbers of 8 bytes.
@@ -208,6 +210,7 @@ def make_layers(rows: Rows) -> Seams:
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         numbers, how = real(ints, floats, at.LAYERS.numbers), whole(ints, at.RULES.how)
         interval, offset = whole(ints, at.RULES.interval), whole(ints, at.RULES.offset)
+        reach, actor = real(ints, floats, at.RULES.reach), whole(ints, at.CHOICE.actor)
         low, half_span = real(ints, floats, at.DELIVERY.low), real(ints, floats, at.DELIVERY.half_span)
         m, p, g = table[r + at.LAYER.members], table[r + at.LAYER.speakers], table[r + at.LAYER.governed]
         states, orders, absent = (
@@ -245,6 +248,10 @@ def make_layers(rows: Rows) -> Seams:
             span, place = half_span[k] if half_span[k] > 0.0 else 1.0, whole(ints, at.WIDTHS)[at.WIDTH.states] + k
             share = xp.minimum(xp.maximum((get(wide, i) - low[k]) / span - 1.0, -1.0), 1.0)
             find_due(clock, who, interval[k], offset[k], due, 0)
+            if reach[k] > 0.0 and how[k] == way:  # what outside code has put there moves the order
+                share = xp.minimum(xp.maximum(share + reach[k] * get(new, place), -1.0), 1.0)
+                for lane in range(lanes):
+                    due[lane] = 1.0 if acted[who[lane], actor[k]] else 0.0
             put(due, 0, unless(new, absent[k], get(due, 0)) if how[k] == way else fill(0.0))
             if leaves:
                 put(due, 0, xp.maximum(get(due, 0), fill(1.0) - unless(new, absent[k], fill(1.0))))
@@ -259,7 +266,7 @@ def make_layers(rows: Rows) -> Seams:
         return found
 
     @inside
-    def before(ints, floats, stage, who, clock, draws, old, new, now, v_pu, delivered):
+    def before(ints, floats, stage, who, clock, acted, draws, old, new, now, v_pu, delivered):
         table, places = whole(ints, at.LAYERS.table), whole(ints, at.LAYERS.places)
         if not runs(table, at.LAYER.stage, stage):
             return
@@ -295,8 +302,9 @@ def make_layers(rows: Rows) -> Seams:
             for kernel, way in ((rule, RULE), (abstain, ABSTAIN)):
                 if kernel:
                     give_orders(
-                        ints, floats, r, kernel, way, who, alone, clock, position, given, begun, chosen, wide, due, new
-                    )
+                        ints, floats, r, kernel, way, who, alone, clock, acted, position, given, begun, chosen,
+                        wide, due, new,
+                    )  # fmt: skip
             if not seam:
                 continue
             for i in range(asked):

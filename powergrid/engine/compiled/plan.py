@@ -187,6 +187,7 @@ def _rules(layout: Layout, rules: list[Rule], acts: list[int], widths: Widths) -
         Rules,
         how=choices.how,
         share=choices.share,
+        reach=choices.reach,
         interval=slots.slot_interval,
         offset=slots.slot_offset,
         table=_ints(table).reshape(-1, RULE_WIDTH),

@@ -424,6 +424,7 @@ class FusedStep:
         noise = Noise(*(part[at] for part in (arguments.forecast, arguments.draws, arguments.uniform)))
         now = arguments.table.take(row % len(arguments.table), axis=0)
         running = tick_of(np, self.layout, self.params, held, now, noise, self.layout.policies.choices)
+        running = running._replace(due=arguments.due)
         whole = np.array(by_environment(arguments.after, count))
         _, slots, _, _, _, signals, own = np.split(whole, self._columns, axis=-1)
         found, layers = self._remembered(own), len(self.layout.coordination.layers)

@@ -206,7 +206,7 @@ class Rules(NamedTuple):
 
     Attributes
     ----------
-    how, share, interval, offset
+    how, share, reach, interval, offset
         As in the layout's choices and slots, ``(K,)``.
     table
         One :class:`RuleRow` per family whose rule or offer is wanted.
@@ -224,6 +224,7 @@ class Rules(NamedTuple):
 
     how: Ints
     share: Floats
+    reach: Floats
     interval: Ints
     offset: Ints
     table: Ints

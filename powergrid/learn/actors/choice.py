@@ -13,13 +13,27 @@ from powergrid.learn.learner import FunctionalEnv
 
 
 def network_of(env: FunctionalEnv, settings: Any) -> ActorNetwork:
-    """The network that the settings ask for.
+    """The network that the settings ask for; where actions correct a local policy, its actors begin with that policy.
 
     Raises
     ------
     ConfigError
         If it does not fit the environment or another setting.
     """
+    network = _made(env, settings)
+    if corrected(env) is not None:
+        network.first_gain = 0.0
+    return network
+
+
+def corrected(env: Any) -> str | None:
+    """Local policy that actions of an environment correct; ``None`` where they are commands."""
+    config = getattr(getattr(env.world, "resolved", None), "config", None)
+    found: str | None = getattr(config, "residual", None)
+    return found
+
+
+def _made(env: FunctionalEnv, settings: Any) -> ActorNetwork:
     if settings.network == "graph":
         return graph.graph_of(env, settings)
     if settings.network == "gru":

@@ -31,6 +31,7 @@ class Dense:
     kind = "dense"
     hears = False
     remembers = False
+    first_gain = 0.01
 
     def __init__(
         self, groups: Groups, observation_size: Mapping[str, int], action_size: Mapping[str, int], *, shared: bool
@@ -47,7 +48,9 @@ class Dense:
         def actor(group: str) -> dict[str, Any]:
             agents, size = len(self.groups[group]), self.action_size[group]
             widths = (self.input_size[group], *hidden, size)
-            layers: dict[str, Any] = dict(stack(rng, widths, last_gain=0.01, agents=agents, shared=self.shared))
+            layers: dict[str, Any] = dict(
+                stack(rng, widths, last_gain=self.first_gain, agents=agents, shared=self.shared)
+            )
             if log_std is not None:
                 layers["log_std"] = np.full((size,) if self.shared else (agents, size), log_std, np.float32)
             return layers

@@ -52,6 +52,7 @@ class Graph:
     kind = "graph"
     hears = True
     remembers = False
+    first_gain = 0.01
 
     def __init__(self, feeder: Feeder, groups: Groups, rounds: int):
         self.feeder, self.groups, self.rounds = feeder, groups, rounds
@@ -80,7 +81,7 @@ class Graph:
             size = len(role.actions)
             roles[role.name] = {
                 "encoder": stack(rng, (len(role.features), width), last_gain=np.sqrt(2.0)),
-                "head": stack(rng, (2 * width, *behind, size), last_gain=0.01),
+                "head": stack(rng, (2 * width, *behind, size), last_gain=self.first_gain),
             }
             if log_std is not None:
                 roles[role.name]["log_std"] = np.full((size,), log_std, np.float32)

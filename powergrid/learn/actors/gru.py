@@ -71,7 +71,9 @@ class Gru(Dense):
                 ),
                 "input": stack(rng, (width, 3 * width), last_gain=1.0, agents=alone, shared=self.shared),
                 "memory": stack(rng, (width, 3 * width), last_gain=1.0, agents=alone, shared=self.shared),
-                "head": stack(rng, (2 * width, *hidden[1:], size), last_gain=0.01, agents=alone, shared=self.shared),
+                "head": stack(
+                    rng, (2 * width, *hidden[1:], size), last_gain=self.first_gain, agents=alone, shared=self.shared
+                ),
             }
             parts["input"]["dense_0"]["bias"][..., :width] = _KEEP
             if log_std is not None:

@@ -64,6 +64,8 @@ class ActorNetwork(Protocol):
     action_size: Mapping[str, int]
     input_size: Mapping[str, int]
     """Length of one agent's normalised input, by group."""
+    first_gain: float
+    """Gain of the last layer's first weights: small, or 0 for mean actions of exactly 0."""
 
     def init(self, rng: np.random.Generator, hidden: tuple[int, ...], log_std: float | None) -> Any:
         """First weights, with the spread of exploration unless `log_std` is ``None``."""

@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
-from powergrid.learn.actors.choice import network_of
+from powergrid.learn.actors.choice import corrected, network_of
 from powergrid.learn.actors.network import NetworkSettings
 from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import CentralCritic, Critic
@@ -41,6 +41,10 @@ _SHUFFLE = 2  # stream of random numbers; the tick is the number of the update
 _VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns grow while the policy learns
 
 
+CORRECTING = -1.5
+"""First logarithm of the spread of exploration where actions correct a local policy that is competent already."""
+
+
 class Settings(NetworkSettings):
     """Hyperparameters of MAPPO and IPPO."""
 
@@ -56,7 +60,11 @@ class Settings(NetworkSettings):
     value_weight: float = Field(0.5, gt=0, description="weight of the critic's loss")
     max_grad_norm: float = Field(0.5, gt=0, description="gradients are scaled down to this global norm")
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of actors and critic")
-    log_std: float = Field(0.0, description="initial logarithm of the exploration's standard deviation")
+    log_std: float | None = Field(
+        None,
+        description="initial logarithm of the exploration's standard deviation; omitted: 0, or -1.5 where actions "
+        "correct a local policy",
+    )
     critic_updates: int = Field(
         1, ge=0, description="updates at the beginning in which only critics learn; more where actors imitate"
     )
@@ -204,7 +212,10 @@ class PolicyGradient:
         """What is learned, before anything is; weights depend on the seed."""
         env, settings = self.env, self.settings
         rng = np.random.default_rng(seed)
-        actor = self.network.init(rng, settings.hidden, settings.log_std)
+        log_std = settings.log_std
+        if log_std is None:
+            log_std = 0.0 if corrected(env) is None else CORRECTING
+        actor = self.network.init(rng, settings.hidden, log_std)
         critic = self.critic.init(rng, env, self.network.input_size, settings.hidden, settings.share_actors)
         columns = self.agents * columns_per_agent(self.constraints)
         moments = jax.eval_shape(self._adam.init, {"actor": actor, "critic": critic})

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from powergrid.core.errors import ArgumentError
+from powergrid.learn import checkpoint
 from powergrid.learn.callbacks.callback import Callback, Run
+from powergrid.learn.checkpoint import BEST
+from powergrid.learn.trained_policy import TrainedPolicy
 from powergrid.report.files import read_metrics
 from powergrid.worlds.seeds import checked_seed
-
-BEST = "best.npz"
-"""File name of the best checkpoint."""
 
 
 class Evaluate(Callback):
@@ -34,6 +34,8 @@ class Evaluate(Callback):
         Decides forecast errors and initial states.
     name
         Beginning of the names in the learning curve; the split, or ``"evaluation"``, if ``None``.
+    first
+        Whether the policies before the first update are a candidate for the best checkpoint too.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class Evaluate(Callback):
         keep: Literal["best"] | None = None,
         seed: int = 0,
         name: str | None = None,
+        first: bool = False,
     ):
         if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
             raise ArgumentError(f"every is {every!r}; it is a number of updates of one or more, such as 10")
@@ -55,6 +58,7 @@ class Evaluate(Callback):
             raise ArgumentError(f'keep is {keep!r}; it is "best" or None')
         self.days, self.every, self.keep, self.seed = days, int(every), keep, checked_seed(seed)
         self.name = name or (days if isinstance(days, str) else "evaluation")
+        self.first = first
         self._best = float("inf")
         self._env: Any = None
         self._days = np.zeros(0, int)
@@ -78,15 +82,27 @@ class Evaluate(Callback):
         key = f"{self.name}_objective"
         known = [row[key] for row in read_metrics(run.folder) if key in row and row["step"] <= run.step]
         self._best = min(known, default=float("inf"))
+        if not (self.keep and self.first):
+            return
+        if not run.step:
+            self._best = float(self._played(run.policy()).objective.mean())
+            run.save(BEST)
+        elif (run.folder / BEST).exists():  # it may be older than the first row
+            best = TrainedPolicy(checkpoint.load(run.folder / BEST))
+            self._best = min(self._best, float(self._played(best).objective.mean()))
+
+    def _played(self, policy: TrainedPolicy) -> Any:
+        """What a policy does on the days."""
+        from powergrid.learn.deciders import decider
+        from powergrid.learn.evaluate import play
+
+        return play(self._env, self.name, decider(self._env, policy, None), self._days, self.seed)
 
     def measure(self, run: Run, row: Mapping[str, float]) -> Mapping[str, float]:
         """The means over the days, where this update is one to evaluate."""
         if run.update % self.every and not run.is_last:
             return {}
-        from powergrid.learn.deciders import decider
-        from powergrid.learn.evaluate import play
-
-        outcome = play(self._env, self.name, decider(self._env, run.policy(), None), self._days, self.seed)
+        outcome = self._played(run.policy())
         objective = float(outcome.objective.mean())
         if self.keep and objective < self._best:
             run.save(BEST)

@@ -219,7 +219,7 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
     assert seen == {
         "source": "two_microgrids", "algo": "ippo", "steps": 200_000, "num_envs": 8, "seed": 3,
         "out": Path("runs/x"), "resume": True, "progress": True,
-        "init_from": {"ess": "runs/a", "dg": "runs/b"}, "imitate": None, "freeze": ["ess_1", "ess_2"],
+        "init_from": {"ess": "runs/a", "dg": "runs/b"}, "imitate": None, "residual": None, "freeze": ["ess_1", "ess_2"],
         "learning_rate": 3e-4, "hidden": [32, 32], "share_actors": False, "roll_out": "jax",
     }  # fmt: skip
 
