@@ -111,6 +111,7 @@ class VectorPowerGridEnv(LabelledEnv, VectorEnv):
         self.cost_limits = world.limit_row.copy()
         self.observation_slices = dict(zip(layout.actors, self._shapes.slices, strict=True))
         self._sizes = list(self._shapes.action_sizes)
+        self._everybody = np.broadcast_to(True, (num_envs, len(layout.actors)))
         self._action_rows = BatchRows(layout.actors, self._sizes, self._shapes.action_width, num_envs)
         chosen = chosen_days(world, days)
         size = min(_block_size(len(layout.actors)), -(-num_envs // threads))
@@ -288,16 +289,18 @@ class VectorPowerGridEnv(LabelledEnv, VectorEnv):
                 fill_rows(money[block.rows], costs[block.rows])
 
         terminated, truncated, final = map(np.concatenate, ended)
-        self._seen = results.of_actors(self.world.layout).observation
-        lives, told = (self.alive, np.concatenate(left)), results.of_actors(self.world.layout)
-        told = told._replace(observation=self._shapes.observation(np, told.observation))
+        told = results.of_actors(self.world.layout)
+        self._seen = told.observation
+        lives = self.alive, np.concatenate(left)
+        if self._shapes.changes:
+            told = told._replace(observation=self._shapes.observation(np, told.observation))
         return VectorStep(told, (terminated, truncated, self._shapes.observation(np, final)), lives, fill)
 
     @property
     def alive(self) -> Array:
         """Whether each agent is there in the next tick, ``(E, A)``."""
         if not self.world.layout.actors_change:
-            return np.broadcast_to(True, (self.num_envs, len(self.possible_agents)))
+            return self._everybody
         return np.concatenate([block.alive for block in self._blocks])
 
     def policy_array(self, policy: Policy) -> Array:

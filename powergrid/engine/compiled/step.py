@@ -212,7 +212,7 @@ class FusedStep:
             for layer, ways in zip(self.layout.coordination.layers, self._ways(), strict=True)
         ]
 
-    @property
+    @cached_property
     def _clears(self) -> bool:
         """Whether a market clears, for which the layers that govern commands run in NumPy before delivery."""
         return any(layer.market is not None for layer in self.layout.coordination.layers)
