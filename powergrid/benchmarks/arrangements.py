@@ -142,7 +142,8 @@ class Community:
                 own["policy"] = "learned" if commanded else RULE
             idle = not decides if id in self.coordinators else commanded and id in self.coordinated
             agents.append({key: value for key, value in own.items() if not (idle and key in _TIMES)})
-        return with_overrides(self.resolved, agents=agents, protocols=list(protocols), coordination=None, messages=None)
+        alone: dict[str, Any] = {"coordination": None, "messages": None, "residual": None}
+        return with_overrides(self.resolved, agents=agents, protocols=list(protocols), **alone)
 
     def pooled(self) -> ResolvedConfig:
         """The configuration without coordination but with one bill: members pool what their meters read.
@@ -177,7 +178,7 @@ def _can_be_coordinated(agent: Any) -> bool:
 def _without_coordination(agent: Mapping[str, Any], world: World) -> dict[str, Any]:
     """An agent as it is without coordination: devices keep their local policy, coordinators decide nothing."""
     (made,) = (one for one in world.agents if one.id == agent["id"])
-    kept = {key: value for key, value in agent.items() if key != "protocol"}
+    kept = {key: value for key, value in agent.items() if key not in ("protocol", "objective")}  # nobody learns
     if isinstance(made, GridAgent):
         kept["sub_agents"] = [child.id for child in made.subordinates if isinstance(child, DeviceAgent)]
         kept["sub_agents"] = [id for id in kept["sub_agents"] if id in agent["sub_agents"]]

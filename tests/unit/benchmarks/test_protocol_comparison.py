@@ -153,6 +153,12 @@ def test_a_configuration_without_coordinators_is_refused():
         compare("ieee34_multi", show=False)
 
 
+@pytest.mark.parametrize("preset", ["iso_three_level", "iso_three_level_lmp", "p2p_microgrids", "two_microgrids"])
+def test_presets_with_coordinators_can_be_compared(preset):
+    rows, _ = arrangements(Community.of(powergrid.load_config(preset)))
+    assert {"none", "mpc", "centralized", "p2p_trading"} <= {row.name for row in rows}
+
+
 def test_intervals_of_agents_that_decide_nothing_are_left_out():
     timed = with_overrides(SHORT, **{"agents.microgrid_1.interval": 1800})
     rows, _ = arrangements(Community.of(timed), ("mpc", "mid_market"))
