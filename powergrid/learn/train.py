@@ -83,7 +83,7 @@ def train(
     residual
         Local policy, such as ``"rule_based"``, that actors learn to correct: they begin with it, and the run keeps the
         policies that are best on the validation days, the local one among them. That of the training section if
-        ``None``, and none if ``"none"``.
+        ``None`` and nobody is to be imitated, and none if ``"none"``.
     freeze
         Groups and agents that act and do not learn; their policies keep their bits. Agents that share an actor with
         others can be frozen with the whole group only.
@@ -124,7 +124,7 @@ def train(
         hyper["num_envs"] = num_envs
     callbacks = _checked_callbacks(callbacks)
     seed, steps = None if seed is None else checked_seed(seed), _checked_steps(steps)
-    env = _open(source, residual)
+    env = _open(source, residual, imitate)
     resolved = env.world.resolved
     written = getattr(resolved.config, "training", None)
     name = f"{resolved.config.name}-{algo or getattr(written, 'algorithm', None) or DEFAULT}-seed{seed or 0}"
@@ -236,8 +236,12 @@ def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     return tuple(callbacks)
 
 
-def _open(source: Any, residual: str | None) -> Any:
+def _open(source: Any, residual: str | None, imitate: str | None) -> Any:
     """The environment that is trained in."""
+    imitates = imitate not in (None, NOBODY)
+    if imitates and residual not in (None, NONE):
+        message = "actors begin with the policy that they correct (residual) or imitate one, not both"
+        raise ConfigError([Issue("residual", message, "leave one of them out")])
     if hasattr(source, "groups") and hasattr(source, "step"):
         if residual not in (None, NONE, corrected(source)):
             message = f'actions of this environment correct {corrected(source) or "nothing"}, not "{residual}"'
@@ -246,7 +250,7 @@ def _open(source: Any, residual: str | None) -> Any:
     from powergrid.envs.factory import for_training
 
     resolved = resolve(source)
-    asked = residual or resolved.config.training.residual
+    asked = residual or (None if imitates else resolved.config.training.residual)
     if asked is not None:
         resolved = with_overrides(resolved, residual=None if asked == NONE else asked)
     return for_training(resolved, days="train")

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from powergrid.config.check_residual import NONE
 from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.learn import checkpoint
+from powergrid.learn.actors.choice import corrected
 from powergrid.learn.actors.feeder import Role, difference
 from powergrid.learn.groups import ByGroup
 
@@ -64,12 +66,13 @@ def begun_from(source: Source, state: Any, env: Any, network: Any = None) -> dic
         return _actors_from(source, state, env, network)
     import jax
 
-    arrays, place = checkpoint.load(source), str(checkpoint.file_of(source))
+    place = str(checkpoint.policy_file(source))
+    arrays = checkpoint.load(place)
     taken = {name: getattr(state, name) for name in _TAKEN if hasattr(state, name)}
     if "actor" not in taken:
         raise ConfigError([Issue("init_from", "the algorithm keeps no actors that could begin with those of a run")])
     held, kind = checkpoint.groups_of(arrays), getattr(network, "kind", "dense")
-    issues = _kind_issues(arrays, network, place)
+    issues = _residual_issues(arrays, env, place) or _kind_issues(arrays, network, place)
     if not issues and kind == "graph":
         if list(held.items()) != list(env.groups.items()):
             taken = {name: taken[name] for name in ("actor", "obs_norm")}
@@ -86,6 +89,16 @@ def begun_from(source: Source, state: Any, env: Any, network: Any = None) -> dic
     return found
 
 
+def _residual_issues(arrays: Mapping[str, np.ndarray], env: Any, place: str) -> list[Issue]:
+    """A run whose actions mean something else."""
+    wanted, held = corrected(env), str(arrays["network/residual"]) if "network/residual" in arrays else None
+    if wanted == held:
+        return []
+    meaning = ("are commands" if name is None else f"correct {name}" for name in (held, wanted))
+    message = f"{place}: the actions of that run {next(meaning)}, those here {next(meaning)}"
+    return [Issue("init_from", message, f"train with residual={held or NONE} (--residual {held or NONE})")]
+
+
 def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any, network: Any) -> dict[str, Any]:
     """Actors and statistics of observations of some groups from runs of their own, those of the others as they are."""
     import jax
@@ -99,10 +112,12 @@ def _actors_from(sources: Mapping[str, str | Path], state: Any, env: Any, networ
             hint = nearest(group, env.groups) or f"the groups that learn are {', '.join(env.groups)}"
             issues.append(Issue("init_from", f'there is no group "{group}" that learns', hint))
             continue
-        arrays, place, own = checkpoint.load(run), str(checkpoint.file_of(run)), {group: env.groups[group]}
+        place, own = str(checkpoint.policy_file(run)), {group: env.groups[group]}
+        arrays = checkpoint.load(place)
         taken = {name: {group: parts[group]} for name, parts in fields.items()}
         leaves = checkpoint.flat(taken)
-        found = _kind_issues(arrays, network, place) or _group_issues(checkpoint.groups_of(arrays), own, place)
+        found = _residual_issues(arrays, env, place) or _kind_issues(arrays, network, place)
+        found = found or _group_issues(checkpoint.groups_of(arrays), own, place)
         if not found and getattr(network, "kind", "dense") == "dense":
             found = _shape_issues(arrays, dict(leaves), env, place)
         found = found or _layer_issues(arrays, taken, place)

@@ -183,6 +183,18 @@ def test_a_run_goes_on_and_still_keeps_the_best(run, tmp_path):
     assert after <= before + 1e-9
 
 
+def test_weights_of_a_run_whose_actions_mean_something_else_are_refused(run, tmp_path):
+    from powergrid.learn.train import train
+
+    given = {"algo": "mappo", "steps": 24 * 8, "num_envs": 8, "out": tmp_path / "next", "progress": False}
+    with pytest.raises(
+        ConfigError, match=r"(?s)that run correct rule_based, those here are commands.*residual=rule_based"
+    ):
+        train(HOME, init_from=run, **given)
+    with pytest.raises(ConfigError, match="not both"):
+        train(HOME, residual="rule_based", imitate="idle", **given)
+
+
 def test_what_moves_commands_refuses_corrections(run):
     from powergrid.learn.deciders import SafePolicy
     from powergrid.learn.realtime import evaluate_realtime
