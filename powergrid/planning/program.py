@@ -11,6 +11,9 @@ from scipy.sparse import coo_array
 from powergrid.core import highs
 from powergrid.core.errors import PowerGridError
 
+_LINEAR = ({"presolve": "off", "solver": "simplex"}, {"solver": "simplex"}, {"solver": "ipm"})
+"""Ways to solve a linear program, the fastest first."""
+
 
 class NoOptimumError(PowerGridError):
     """A program without an optimum, or one that the solver has given up; says which."""
@@ -152,15 +155,21 @@ class LinearProgram:
 
 
 def _run(highspy: Any, model: Any, gap: float | None = None, max_nodes: int = 0) -> Any:
-    """Solution of a model: without `gap` by the simplex method, which is fastest here without presolve."""
-    if gap is None:
-        solver = highs.solver(presolve="off", solver="simplex")
-    else:
-        solver = highs.solver(mip_rel_gap=gap, mip_max_nodes=max_nodes)
-    solver.passModel(model)
-    solver.run()
-    status, kinds = solver.getModelStatus(), highspy.HighsModelStatus
-    feasible = solver.getInfo().primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-    if not (status == kinds.kOptimal or (feasible and status == kinds.kSolutionLimit and gap is not None)):
-        raise NoOptimumError(f"the linear program has no optimum: {solver.modelStatusToString(status).lower()}")
-    return solver.getSolution()
+    """Solution of a model: without `gap` by the simplex method, which is fastest here without presolve.
+
+    Where it gives up all the same (model status "unknown", for numerical reasons), presolve and the interior-point
+    method follow.
+    """
+    ways: Sequence[dict[str, Any]] = _LINEAR if gap is None else ({"mip_rel_gap": gap, "mip_max_nodes": max_nodes},)
+    kinds = highspy.HighsModelStatus
+    for options in ways:
+        solver = highs.solver(**options)
+        solver.passModel(model)
+        solver.run()
+        status = solver.getModelStatus()
+        feasible = solver.getInfo().primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
+        if status == kinds.kOptimal or (feasible and status == kinds.kSolutionLimit and gap is not None):
+            return solver.getSolution()
+        if status != kinds.kUnknown:
+            break
+    raise NoOptimumError(f"the linear program has no optimum: {solver.modelStatusToString(status).lower()}")

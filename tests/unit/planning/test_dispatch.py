@@ -130,3 +130,35 @@ def test_a_relaxed_problem_has_an_optimum_whatever_the_state():
     found = least_cost(relaxed(case))
     assert found.p_mw["ess"] == pytest.approx([0.5, 0.5])
     assert np.isfinite(found.value_per_mwh["pcc"]).all()
+
+
+def test_what_the_simplex_method_gives_up_is_solved_another_way(monkeypatch):
+    from powergrid.core import highs
+
+    tried, made = [], highs.solver
+
+    class GivesUp:
+        """A solver that gives up for numerical reasons."""
+
+        def __init__(self, solver):
+            self._solver = solver
+
+        def __getattr__(self, name):
+            return getattr(self._solver, name)
+
+        def getModelStatus(self):
+            import highspy
+
+            return highspy.HighsModelStatus.kUnknown
+
+    def solver(**options):
+        tried.append(options)
+        return GivesUp(made(**options)) if len(tried) == 1 else made(**options)
+
+    monkeypatch.setattr(highs, "solver", solver)
+    program = LinearProgram(2)
+    power = program.columns(0.0, 1.0, 3.0)
+    program.rows(0.5, 2.0, [Term(1.0, power)])
+    assert program.minimise().cost == pytest.approx(3.0)
+    assert tried[0]["presolve"] == "off"
+    assert "presolve" not in tried[1]
