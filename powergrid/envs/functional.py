@@ -1,23 +1,26 @@
 """The functional environment: reset and step as pure functions on JAX, for training on any processor.
 
-Batches are native: keys with leading axes give environments with leading axes. ``jax.vmap`` works too, but the native
-batch is faster, since it skips resets while no episode ends. ``jax.grad`` works through `step` and whole episodes;
-:attr:`FunctionalEnv.differentiable` says which devices and protocols carry derivatives.
+Batches are native: keys with leading axes give environments with leading axes. ``jax.vmap`` works too; both skip resets
+while no episode ends. ``jax.grad`` works through `step` and whole episodes; :attr:`FunctionalEnv.differentiable` says
+which devices and protocols carry derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import DTypeLike
 
 from powergrid.core import random
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
+from powergrid.engine import schedule
 from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
@@ -30,6 +33,7 @@ from powergrid.worlds.python_devices import refuse_on_jax
 from powergrid.worlds.world import World
 
 Groups = dict[str, Array]
+Tree = TypeVar("Tree")
 
 YEAR_BYTES = 2 * 2**30
 """Most memory for the exogenous rows of all days on the processor that runs JAX [byte]."""
@@ -121,6 +125,20 @@ class FunctionalEnv:
         self._settlement = world.settlement(firsts).astype(self._table.dtype)
         self._params = params_of(layout, np, self._table.dtype)
 
+    @cached_property
+    def _spaces(self) -> tuple[dict[str, Box], dict[str, Box]]:
+        return self._shapes.spaces()
+
+    @property
+    def observation_spaces(self) -> dict[str, Box]:
+        """Space of each agent's observation, float32 with finite bounds."""
+        return self._spaces[0]
+
+    @property
+    def action_spaces(self) -> dict[str, Box]:
+        """Space of each agent's action, [-1, 1]."""
+        return self._spaces[1]
+
     def observation_labels(self, agent: str) -> tuple[str, ...]:
         """What each number of an agent's observation is, with its unit."""
         return tuple(entry.label(owner) for owner, entry in self._shapes.entries(self.agents.index(agent)))
@@ -144,9 +162,14 @@ class FunctionalEnv:
         observations, state
             Observations by group, ``(*batch, n, d)``.
         """
+        observations, _, state = self.begin(key, day)
+        return observations, state
+
+    def begin(self, key: Array, day: Array | None = None) -> tuple[Groups, Array, EnvState]:
+        """As `reset`, with the central state ``(*batch, state_size)`` between observations and state."""
         raw = jax.random.key_data(key) if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key) else key
-        state, observation, _ = self._begin(raw, jnp.zeros(raw.shape[:-1], jnp.int32), day)
-        return self._seen(observation, self._alive(state.engine)), state
+        state, observation, central = self._begin(raw, jnp.zeros(raw.shape[:-1], jnp.int32), day)
+        return self._seen(observation, self._alive(state.engine)), central, state
 
     def step(
         self, key: Array, state: EnvState, actions: Groups
@@ -208,6 +231,19 @@ class FunctionalEnv:
         """Whether each agent is there in the next tick, by group, ``(*batch, n)``."""
         return self._split(self._alive(state.engine))
 
+    def effective(self, state: EnvState) -> Groups:
+        """Which numbers of the next action move something, by group, ``(*batch, n, k)``.
+
+        Those do that are not padding, of devices in service, while their agent is there and decides in the next tick.
+        """
+        layout, tick, absences = self._layout, state.engine.tick, state.engine.absences
+        sizes = np.array([len(entries) for entries in layout.action_entries[: layout.acting]])
+        own = np.arange(layout.action_size) < sizes[:, None]
+        moves = own & schedule.actors_due(jnp, layout, tick, absences)[..., None]
+        if layout.availability is not None:
+            moves &= layout.in_service(jnp, tick, absences)
+        return self._shown(moves)
+
     def _alive(self, state: State) -> Array:
         return self._layout.alive(jnp, state.tick, state.absences)
 
@@ -244,16 +280,17 @@ class FunctionalEnv:
         self, state: EnvState, ended: Array, observation: Array, central: Array
     ) -> tuple[EnvState, Array, Array]:
         """Replace each episode that ended by the next one."""
-
-        def begin() -> tuple[EnvState, Array, Array]:
-            fresh = self._begin(state.seed_key, state.episode + 1, None)
-            return jax.tree.map(lambda new, old: _choose(ended, new, old), fresh, (state, observation, central))
-
-        return jax.lax.cond(jnp.any(ended), begin, lambda: (state, observation, central))
+        return continued(
+            ended, lambda: self._begin(state.seed_key, state.episode + 1, None), (state, observation, central)
+        )
 
     def _in_service(self, state: State) -> Groups:
         """Whether each number of the next actions moves something in service, by group."""
-        rows = self._shapes.shown_actions(jnp, self._layout.in_service(jnp, state.tick, state.absences))
+        return self._shown(self._layout.in_service(jnp, state.tick, state.absences))
+
+    def _shown(self, actions: Array) -> Groups:
+        """Numbers by place of the engine's actions, ``(*batch, A, k_max)``, by group in the form that is shown."""
+        rows = self._shapes.shown_actions(jnp, actions)
         return {name: rows[..., np.array(own), : self.action_size[name]] for name, own in self._rows.items()}
 
     def _exogenous(self, state: State) -> Exogenous:
@@ -312,6 +349,29 @@ def _year(world: World, dtype: DTypeLike) -> np.ndarray:
             ]
         )
     return table.year(dtype)
+
+
+def continued(ended: Array, begin: Callable[[], Tree], running: Tree) -> Tree:
+    """What is `running`, and what `begin` returns where episodes have `ended`; see :func:`_anywhere`."""
+
+    def chosen() -> Tree:
+        return jax.tree.map(lambda new, old: _choose(ended, new, old), begin(), running)
+
+    return jax.lax.cond(_anywhere(ended), chosen, lambda: running)
+
+
+@jax.custom_batching.custom_vmap
+def _anywhere(ended: Array) -> Array:
+    """Whether any episode has ended, of those that ``jax.vmap`` steps beside this one as well.
+
+    A condition that differed along a mapped axis would become a selection, which starts an episode in every step.
+    """
+    return jnp.any(ended)
+
+
+@_anywhere.def_vmap
+def _anywhere_mapped(axis_size: int, in_batched: list[bool], ended: Array) -> tuple[Array, bool]:
+    return _anywhere(ended), False
 
 
 def _choose(ended: Array, new: Array, old: Array) -> Array:

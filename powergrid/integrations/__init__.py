@@ -1,0 +1,1 @@
+"""Environments for learning libraries: one file per library, which is imported with its file and not before."""
