@@ -65,7 +65,7 @@ def curve(preset: str, algorithm: str, steps: int, limit: float, days: list[int]
             source = with_overrides(powergrid.load_config(preset), cost_limits={"voltage": limit})
         every = max(1, updates(source, algorithm, steps) // POINTS)
         timed = Timed(days, every)
-        train(source, algo=algorithm, steps=steps, out=folder, callbacks=[timed], progress=False)
+        train(source, algo=algorithm, steps=steps, out=folder, residual="none", callbacks=[timed], progress=False)
         place.write_text(json.dumps([(step, objective, s) for step, objective, *_, s in timed.points]))
     return np.array(json.loads(place.read_text()))
 

@@ -66,7 +66,9 @@ def main() -> None:
         policies: list[tuple[str, Any]] = [(name, name) for name in POLICIES]
         with tempfile.TemporaryDirectory() as folder:
             if given.train:
-                run = powergrid.train(preset, steps=given.train, out=Path(folder) / "run", progress=False)
+                run = powergrid.train(
+                    preset, steps=given.train, out=Path(folder) / "run", residual="none", progress=False
+                )
                 policies.append(("learned", powergrid.load_policy(run)))
         for name, policy in policies:
             for own in (policy, SafePolicy(policy)):

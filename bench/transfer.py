@@ -50,6 +50,7 @@ def trained(
             network="graph",
             rounds=rounds,
             imitate=imitate,
+            residual="none",
             seed=seed,
             steps=steps,
             out=folder,
