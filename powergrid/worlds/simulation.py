@@ -352,7 +352,8 @@ class Simulation:
         actions = np.zeros((*state.tick.shape, self.layout.acting * self.layout.action_size))
         mine = plan.actor >= 0
         actions[..., plan.given[mine]] = slots[..., mine]
-        return self._outside(actions.reshape((*state.tick.shape, self.layout.acting, self.layout.action_size)))
+        rows = actions.reshape((*state.tick.shape, self.layout.acting, self.layout.action_size))
+        return rows[..., : len(self.layout.actors), :]
 
     def _uncorrected(self, policy: Policy, state: State) -> np.ndarray:
         """Actions with which agents follow the policy that actions correct."""
@@ -362,7 +363,7 @@ class Simulation:
                 f"actions correct {_name(corrected)} here, and those of {_name(policy)} are commands: make the "
                 "environment with residual=None"
             )
-        return np.zeros((*state.tick.shape, self.layout.acting, self.layout.action_size))
+        return np.zeros((*state.tick.shape, len(self.layout.actors), self.layout.action_size))
 
     def noise_at(self, tick: np.ndarray) -> Noise:
         """Random numbers of the observations at a tick and of the decisions that follow from them."""
