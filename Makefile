@@ -22,10 +22,10 @@ endif
 DEMO_STEPS ?= 1e6
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-quick test-all lint docs demo bench clean
+.PHONY: help venv test test-quick test-all test-integrations lint docs demo bench clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed-core  ## make .venv with the package itself
 
@@ -57,6 +57,12 @@ test-quick: $(VENV)/.installed-test  ## a few minutes of tests that tell version
 test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
 	$(PYTEST) -m ''
 
+# Learning libraries hold back each other's versions and those of torch, so they get an environment of their own.
+INTEGRATIONS := .venv-integrations
+test-integrations:  ## train with other learning libraries, in .venv-integrations
+	@$(MAKE) --no-print-directory VENV=$(INTEGRATIONS) $(INTEGRATIONS)/.installed-integrations
+	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest -n 2 --dist loadfile -m '' tests/integrations
+
 lint: $(VENV)/.installed-dev  ## style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,6 +82,6 @@ bench: $(VENV)/.installed-test  ## measure speeds on this machine
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove .venv, caches and built files; runs/ stays
-	rm -rf $(VENV) docs/_build docs/jupyter_execute docs/reference/generated dist build
+	rm -rf $(VENV) $(INTEGRATIONS) docs/_build docs/jupyter_execute docs/reference/generated dist build
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find powergrid tests scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +

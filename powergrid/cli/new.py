@@ -1,4 +1,4 @@
-"""``powergrid new``: a plugin template with its test and its YAML file."""
+"""``powergrid new``: a plugin template with its test and its YAML file, or a training script of one file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,26 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Kind(StrEnum):
-    """Kinds of plugins."""
+    """Kinds of plugins, and scripts that train with another library."""
 
     device = "device"
     protocol = "protocol"
     network = "network"
     dataset = "dataset"
     policy = "policy"
+    cleanrl = "cleanrl"
+
+
+_SCRIPTS = {Kind.cleanrl: "cleanrl_ppo.py"}
+"""Kinds that are one script, and its name where none is given."""
 
 
 def new_command(
     kind: Annotated[Kind, typer.Argument(help="What to write.")],
-    name: Annotated[str, typer.Argument(help="Name in lower case, words joined by underscores.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Name in lower case, words joined by underscores; of a script, its file.", metavar="NAME"),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", "-f", help="Plugin folder; my_devices, my_networks ... if left out.")
     ] = None,
@@ -35,9 +43,9 @@ def new_command(
         bool, typer.Option("--plain", help="A device as a plain Python class instead of a kernel; CPU only.")
     ] = False,
 ) -> None:
-    """Write a plugin template: a commented file, its test and its YAML file.
+    """Write a plugin template: a commented file, its test and its YAML file; or a training script of one file.
 
-    All three work without changes. Existing files are not overwritten.
+    All of them work without changes. Existing files are not overwritten.
 
     Examples:
 
@@ -46,17 +54,24 @@ def new_command(
     - `powergrid new device heat_pump --plain --folder my_devices/`
 
     - `powergrid new network my_village`
+
+    - `powergrid new cleanrl my_ppo.py`
     """
     from powergrid.cli.output import print_line, print_note
     from powergrid.core.errors import PowerGridError
 
+    if plain and kind is not Kind.device:
+        raise PowerGridError(f"--plain is for devices, not for a {kind.value}")
+    if kind in _SCRIPTS:
+        _write_script(kind, (folder or Path()) / (name or _SCRIPTS[kind]))
+        return
+    if name is None:
+        raise PowerGridError(f"a {kind.value} needs a name, such as: powergrid new {kind.value} my_{kind.value}")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise PowerGridError(
             f'"{name}" cannot be the name of a file and a type; use lower case letters, digits and underscores, such '
             f'as "{re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "heat_pump"}"'
         )
-    if plain and kind is not Kind.device:
-        raise PowerGridError(f"--plain is for devices, not for a {kind.value}")
     place = folder or Path(f"my_{'policies' if kind is Kind.policy else f'{kind.value}s'}")
     replacements = {"module": name, **_names(kind, name)}
     source = "device_plain" if plain else kind.value
@@ -76,6 +91,22 @@ def new_command(
     if _taken(kind, name):
         print_note(f'PowerGrid has a {kind.value} "{name}" already, so this one is called "{replacements["type"]}"')
     print_line(f"next: powergrid check {place}, pytest {place}, powergrid show {place / name}.yaml")
+
+
+def _write_script(kind: Kind, file: Path) -> None:
+    """Write a script and say how it is run."""
+    from powergrid.cli.output import print_line
+    from powergrid.core.errors import PowerGridError
+
+    if file.suffix != ".py":
+        raise PowerGridError(f'"{file}" is no Python file; give a name such as {_SCRIPTS[kind]}')
+    if file.exists():
+        raise PowerGridError(f"{file} exists already; choose another name or folder")
+    text = (_TEMPLATES / f"{kind.value}.py.txt").read_text(encoding="utf-8")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(_filled(text, {"file": str(file)}), encoding="utf-8")
+    print_line(str(file))
+    print_line(f"next: python {file} --help")
 
 
 def _names(kind: Kind, name: str) -> dict[str, str]:

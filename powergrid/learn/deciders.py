@@ -19,6 +19,8 @@ Function: TypeAlias = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
 """A user's policy: actions ``(days, k)`` of all agents for their observations ``(days, d)``.
 
 All days are played side by side. It is called once a tick. What is beyond [-1, 1] is clipped, as in the environment.
+An attribute `residual` names the local policy that its actions correct, ``None`` for commands; without the attribute
+they are what the configuration says.
 """
 
 
@@ -160,7 +162,7 @@ def residual_of(policy: Policy, run: Path | None, own: str | None) -> str | None
     policy, run
         As for :func:`decider`.
     own
-        What actions correct in the configuration, for functions.
+        What actions correct in the configuration, for functions that do not say it themselves.
     """
     from powergrid.plugins.registries import POLICIES
 
@@ -169,7 +171,7 @@ def residual_of(policy: Policy, run: Path | None, own: str | None) -> str | None
     if isinstance(policy, TrainedPolicy):
         return policy.residual
     if not isinstance(policy, str | Path):
-        return own
+        return getattr(policy, "residual", own)
     if str(policy) == LEARNED:
         return None if run is None else load_policy(run).residual
     local = str(policy) in POLICIES or not Path(policy).exists()

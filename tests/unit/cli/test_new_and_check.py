@@ -68,6 +68,26 @@ def test_nothing_is_overwritten_and_names_are_checked(tmp_path):
     assert run("new", "network", "grid", "--plain", "--folder", tmp_path).exit_code == 1
 
 
+def test_a_training_script_is_one_file(tmp_path):
+    file = tmp_path / "mine" / "ppo.py"
+    assert run("new", "cleanrl", file).exit_code == 0
+    text = file.read_text()
+    assert f"python {file} --source" in text
+    compile(text, str(file), "exec")
+    assert len(text.splitlines()) <= 250
+    for arguments, message in (
+        (("cleanrl", file), "exists already"),
+        (("cleanrl", tmp_path / "ppo.txt"), "is no Python file; give a name such as cleanrl_ppo.py"),
+        (("cleanrl", "--plain"), "--plain is for devices, not for a cleanrl"),
+        (("device",), "a device needs a name, such as: powergrid new device my_device"),
+    ):
+        refused = run("new", *arguments)
+        assert refused.exit_code == 1
+        assert message in " ".join(refused.output.split())
+    assert run("new", "cleanrl", "--folder", tmp_path).exit_code == 0
+    assert (tmp_path / "cleanrl_ppo.py").exists()
+
+
 def test_check_explains_every_fault(tmp_path):
     run("new", "device", "first", "--plain", "--folder", tmp_path)
     text = (tmp_path / "first.py").read_text()

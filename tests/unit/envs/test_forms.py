@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import powergrid
-from powergrid.core.errors import ArgumentError, ConfigError
+from powergrid.core.errors import ActionError, ArgumentError, ConfigError, RunError
 from powergrid.envs import SixValueEnv
 
 SHORT = {"episode_length": 12}
@@ -221,3 +221,51 @@ def test_unknown_forms_are_refused_together(make):
         make("ieee34_multi", normalize="yes", pad="roles", infos="dict")
     assert [issue.path for issue in caught.value.issues] == ["normalize", "pad", "infos"]
     assert '"role"' in str(caught.value)
+
+
+@pytest.mark.parametrize("made", [powergrid.make, lambda *args, **keys: powergrid.make_vec(*args, 2, **keys)])
+def test_a_function_of_shown_observations_is_evaluated_in_physical_units(made):
+    """It plays what a function of an agent's own physical numbers plays that does the same."""
+    form = {"normalize": True, "pad": "all", "agent_id": True, **SHORT}
+    env, cfg = made(UNEQUAL, **form), {**UNEQUAL, "simulation": SHORT}
+    plain = powergrid.make(cfg)
+    seen = []
+
+    def shown(observations):
+        seen.append(observations)
+        # by role: the generator is what both controllers have, so it comes first
+        return {agent: np.tile([0.25, -0.5], (len(rows), 1)) for agent, rows in observations.items()}
+
+    def own(observations):
+        by_label = {"dg_1.p": 0.25, "dg_2.p": 0.25, "ess_1.p": -0.5}
+        rows = {agent: [by_label[label.split()[0]] for label in plain.action_labels(agent)] for agent in observations}
+        return {agent: np.tile(row, (len(observations[agent]), 1)) for agent, row in rows.items()}
+
+    policies = {"shown": env.for_evaluation(shown), "own": own}
+    result = powergrid.evaluate(cfg, policy=policies, days=[3, 40], show=False)
+    assert result["shown"].trajectory_hash == result["own"].trajectory_hash
+    env.reset(seed=0)
+    numbers = np.concatenate([result["own"].arrays["obs"][:, 0]], axis=-1)
+    expected = env._shapes.observation(np, numbers)
+    for agent, slice_ in zip(env.possible_agents, env._shapes.slices, strict=True):
+        np.testing.assert_array_equal(seen[0][agent], expected[:, slice_])
+    assert result["shown"].residual is None
+    corrects = made(UNEQUAL, residual="rule_based", **form).for_evaluation(
+        lambda observations: {agent: np.zeros((len(rows), 2)) for agent, rows in observations.items()}
+    )
+    result = powergrid.evaluate(cfg, policy=[{"zero": corrects}, "rule_based"], days=[3, 40], show=False)
+    assert result["zero"].residual == "rule_based"
+    np.testing.assert_array_equal(result["zero"].objective, result["rule_based"].objective)
+
+
+def test_a_function_of_shown_observations_that_does_not_fit_is_refused():
+    env = powergrid.make(UNEQUAL, pad="all", **SHORT)
+    for function, message in (
+        (lambda obs: {"area_1": np.zeros((1, 2))}, 'no actions for agent "area_2"'),
+        (lambda obs: dict.fromkeys(obs, np.zeros((1, 3))), r"shape \(1, 3\), expected \(1, 2\)"),
+        (lambda obs: dict.fromkeys(obs, np.full((1, 2), np.nan)), "is not finite"),
+    ):
+        with pytest.raises(ActionError, match=message):
+            powergrid.evaluate(UNEQUAL, policy={"mine": env.for_evaluation(function)}, days=[3], show=False)
+    with pytest.raises(RunError, match="evaluate the configuration that the environment of the policy was made of"):
+        powergrid.evaluate("ieee13_single", policy={"mine": env.for_evaluation(dict)}, days=[3], show=False)

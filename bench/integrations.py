@@ -1,0 +1,113 @@
+"""Other learning libraries: steps a second of their environments here, against their own wrapper of one environment.
+
+    python bench/integrations.py [--envs 64]
+
+`ieee13_single`, which has one agent, so that the libraries' own wrappers take it. "alone" steps with random actions;
+"training" includes the library's PPO with the same minibatches for both. Figures are medians over windows of wall time
+with one thread. A library that is not installed is left out with a sentence: make test-integrations installs them in
+.venv-integrations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import powergrid
+
+PRESET = "ieee13_single"
+WINDOWS, SECONDS = 7, 0.3
+FORM = {"normalize": True}
+
+
+def single() -> Any:
+    return powergrid.make(PRESET, api="gymnasium", **FORM)
+
+
+def rate(step: Callable[[np.ndarray], Any], shape: tuple[int, ...]) -> float:
+    """Median steps a second of all environments, resets among them."""
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, shape).astype(np.float32)
+    step(actions)
+    begin = time.perf_counter()
+    for _ in range(5):
+        step(actions)
+    steps = max(int(5 * SECONDS / (time.perf_counter() - begin)), 1)
+    found = []
+    for _ in range(WINDOWS):
+        begin = time.perf_counter()
+        for _ in range(steps):
+            step(actions)
+        found.append(steps * shape[0] / (time.perf_counter() - begin))
+    return median(found)
+
+
+def stable_baselines3(envs: int) -> Iterator[tuple[str, float, float | None]]:
+    """Rows of Stable-Baselines3: the environment, its rate alone and while PPO trains."""
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from powergrid.integrations.stable_baselines3 import make
+
+    for name, env, length in (
+        ("DummyVecEnv of one", DummyVecEnv([single]), 1536),
+        (f"make, {envs} environments", make(PRESET, envs, **FORM), 96),
+    ):
+        env.reset()
+        alone = rate(env.step, (env.num_envs, *env.action_space.shape))
+        model = PPO("MlpPolicy", env, n_steps=length, batch_size=256, n_epochs=4, seed=0, device="cpu")
+        begin = time.perf_counter()
+        model.learn(2 * length * env.num_envs)
+        yield name, alone, model.num_timesteps / (time.perf_counter() - begin)
+
+
+def cleanrl(envs: int) -> Iterator[tuple[str, float, float | None]]:
+    """Rows of CleanRL, whose scripts step Gymnasium's SyncVectorEnv."""
+    from gymnasium.vector import SyncVectorEnv
+
+    one = SyncVectorEnv([single])
+    one.reset(seed=0)
+    yield "SyncVectorEnv of one", rate(one.step, one.action_space.shape), None
+    env = powergrid.make_vec(PRESET, envs, infos="none", **FORM)
+    env.reset(seed=0)
+    width = env.world.layout.action_size
+    yield f"make_vec, {envs} environments", rate(env.step_array, (envs, len(env.possible_agents), width)), None
+
+
+LIBRARIES = {"stable_baselines3": stable_baselines3, "cleanrl": cleanrl}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", type=int, default=64)
+    arguments = parser.parse_args()
+    console = Console()
+    table = Table(title=f"{PRESET}: environment steps a second")
+    for column in ("library", "environment", "alone", "to one", "training", "to one"):
+        table.add_column(column, justify="right")
+    for library, rows in LIBRARIES.items():
+        if library != "cleanrl" and find_spec(library) is None:
+            console.print(f"{library} is not installed: make test-integrations installs it in .venv-integrations")
+            continue
+        first: list[float | None] = []
+        for name, *rates in rows(arguments.envs):
+            first = first or rates
+            cells = []
+            for found, reference in zip(rates, first, strict=True):
+                cells += ["", ""] if found is None else [f"{found:,.0f}", f"{found / reference:.1f}"]
+            table.add_row(library, name, *cells)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
