@@ -26,6 +26,7 @@ def run(script: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # a minute; make test-integrations runs it
 def test_few_steps_of_other_settings(tmp_path):
     """Commands in place of corrections, agents of different kinds, and weights that load."""
     few = "--total-steps 1000 --num-envs 4 --num-steps 24 --hidden 16 --update-epochs 1 --anneal-lr false"
