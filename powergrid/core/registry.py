@@ -127,9 +127,13 @@ class Registry(Generic[T]):
     def _load_all(self) -> None:
         if self._complete:
             return
-        self._complete = True
-        for module in self._modules():
-            importlib.import_module(f"{self.package}.{module}")
+        self._complete = True  # for modules that look something up while they are imported
+        try:
+            for module in self._modules():
+                importlib.import_module(f"{self.package}.{module}")
+        except ImportError:
+            self._complete = False  # the next caller meets the missing library too, and no empty registry
+            raise
         for point in entry_points(group=self.group):
             where = f"{point.value} of {point.dist.name}" if point.dist is not None else point.value
             try:
