@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from powergrid.agents.policy import LocalPolicy
+from powergrid.config.check_training import NONE
 from powergrid.config.findings import Findings, known_names, quoted, section, text
 from powergrid.core.errors import UnknownNameError
 from powergrid.plugins.registries import POLICIES
-
-NONE = "none"
-"""Training corrects nothing, whatever the configuration says."""
 
 
 def check_residual(findings: Findings, data: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ from powergrid.core.errors import ArgumentError
 from powergrid.plugins.algorithms import DEFAULT, setting_issues, settings_model
 from powergrid.plugins.registries import ALGORITHMS, POLICIES
 
-NOBODY = "none"
-"""Nobody is imitated, whatever the configuration says."""
+NONE = "none"
+"""No policy is imitated or corrected in a run, whatever the configuration says."""
 
 
 def check_training(findings: Findings, data: dict[str, Any]) -> None:
@@ -19,7 +19,7 @@ def check_training(findings: Findings, data: dict[str, Any]) -> None:
     Where JAX is not installed no algorithm is checked: they cannot be loaded, and training refuses to begin.
     """
     training = section(data, "training")
-    imitated, policies = text(training.get("imitate")), (NOBODY, *known_names(POLICIES))
+    imitated, policies = text(training.get("imitate")), (NONE, *known_names(POLICIES))
     if imitated is not None and imitated not in policies:
         findings.unknown(("training", "imitate"), "policy", imitated, policies)
     name, settings = text(training.get("algorithm")), section(training, "settings")

@@ -23,9 +23,13 @@ _SECTIONS: dict[str, type[Section]] = {
 }
 """Sections whose keys may be given by their own name."""
 
-_SHORT = {name: (section, name) for section, model in _SECTIONS.items() for name in field_names(model)}
+_OWN = frozenset(field_names(EnvironmentConfig))
+"""The environment's own keys, which go before equal ones of sections."""
+
+_SHORT = {
+    name: (section, name) for section, model in _SECTIONS.items() for name in field_names(model) if name not in _OWN
+}
 _SHORT["phases"] = ("network", "phases")
-del _SHORT["residual"]  # the environment's own key, which that of the training section sets for a run
 
 
 def overridden(document: Document, overrides: Mapping[str, Any]) -> Document:
@@ -64,7 +68,7 @@ def _path(name: str) -> tuple[str, ...] | None:
     parts = tuple(name.removesuffix("_").split("."))
     if parts[0] in _SHORT:
         return (*_SHORT[parts[0]], *parts[1:])
-    return parts if parts[0] in field_names(EnvironmentConfig) else None
+    return parts if parts[0] in _OWN else None
 
 
 def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str, ...], value: object) -> None:

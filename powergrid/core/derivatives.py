@@ -95,8 +95,8 @@ def decided(xp: Namespace, outcome: Tree, choice: Array, on: Tree, off: Tree) ->
     return found
 
 
-def held(xp: Namespace, values: Tree) -> Tree:
-    """Values that do not move with what they are made of."""
+def constant(xp: Namespace, values: Tree) -> Tree:
+    """Values whose derivative by what they are made of is zero."""
     if is_numpy(xp):
         return values
     import jax

@@ -17,7 +17,7 @@ from powergrid.agents.protocol import Position
 from powergrid.coordination import layers as coordination
 from powergrid.coordination.layers import Layer, Now
 from powergrid.core.backend import Namespace
-from powergrid.core.derivatives import held, within
+from powergrid.core.derivatives import constant, within
 from powergrid.core.types import Array
 from powergrid.engine import schedule
 from powergrid.engine.choices import ABSTAIN, NOBODY, RANDOM, RELAY, RULE, SHARE
@@ -72,10 +72,9 @@ def _due(tick: Tick) -> Array | None:
         due = schedule.due_at(tick.state.tick, plan.slot_interval, plan.slot_offset) | np.logical_not(own)
         due = due if there is None else due & there
     corrected = tick.choices.reach > 0.0
-    if not corrected.any() or tick.due is None:
+    if not corrected.any():
         return due
-    of_actors = tick.due[..., plan.actor]
-    return tick.xp.where(corrected, of_actors, True if due is None else due)
+    return tick.xp.where(corrected, tick.due[..., plan.actor], True if due is None else due)
 
 
 def _corrected(tick: Tick, chosen: Array, slots: Array) -> Array:
@@ -83,7 +82,7 @@ def _corrected(tick: Tick, chosen: Array, slots: Array) -> Array:
     xp, reach = tick.xp, tick.choices.reach
     if not (reach > 0.0).any():
         return chosen
-    return within(xp, held(xp, chosen) + xp.asarray(reach, dtype=slots.dtype) * slots)
+    return within(xp, constant(xp, chosen) + xp.asarray(reach, dtype=slots.dtype) * slots)
 
 
 def _there(tick: Tick) -> Array | None:

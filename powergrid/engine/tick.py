@@ -36,7 +36,7 @@ class Tick(NamedTuple):
     physical
         All commands in physical units, ``(*batch, K)``; ``None`` until they are chosen.
     due
-        Which agents from outside decide in it, ``(*batch, A)``; ``None`` where no policy is corrected from outside.
+        Which agents from outside decide in it, ``(*batch, A)``; ``None`` until they have chosen.
     """
 
     xp: Namespace
@@ -48,7 +48,7 @@ class Tick(NamedTuple):
     noise: Any = None
     choices: Any = None
     physical: Any = None
-    due: Array | None = None
+    due: Any = None
 
     def delivered(self, i: int, command: Any) -> tuple[Any, Injection]:
         """State and injection of family `i` after its kernel has run with a command; units out of service inject 0."""

@@ -31,6 +31,7 @@ from powergrid.learn.deciders import (
 )
 from powergrid.report.files import BOUND, EVALUATION
 from powergrid.worlds.days import chosen_days
+from powergrid.worlds.residual import corrected
 from powergrid.worlds.seeds import checked_seed, episode_seed
 from powergrid.worlds.simulation import Simulation
 
@@ -271,11 +272,11 @@ def evaluate(
     played = on if on is not None else source if run is None else run / "config.yaml"
     env = powergrid.make(played, backend="numpy")
     chosen = chosen_days(env.world, days)
-    policies, envs = named_policies(policy), {_residual(env): env}
+    policies, envs = named_policies(policy), {corrected(env): env}
 
     def played_by(name: str, own: Policy) -> Outcome:
         """What a policy does in the environment whose actions are what it chooses."""
-        residual = residual_of(own, run, _residual(env))
+        residual = residual_of(own, run, corrected(env))
         if residual not in envs:
             resolved = with_overrides(env.world.resolved, residual=residual)
             envs[residual] = powergrid.make(resolved, backend="numpy")
@@ -303,12 +304,6 @@ def evaluate(
 
         write_report(folder)
     return result
-
-
-def _residual(env: Any) -> str | None:
-    """Local policy that actions correct in an environment."""
-    residual: str | None = getattr(env.world.resolved.config, "residual", None)
-    return residual
 
 
 def _bound(env: Any, days: np.ndarray, seed: int) -> np.ndarray | None:

@@ -380,7 +380,6 @@ class SafetyLayer:
         layout, (state, exogenous, noise) = self.layout, ticks
         tick = tick_of(np, layout, params, state, exogenous.now, noise, layout.policies.choices)
         slots, due = schedule.choose(np, layout, state, actions)
-        tick = tick._replace(due=due)
         slots, memory = local_policies.decide(tick, slots)
         commanded = engine.governed(tick, slots, memory)[1]
         return _Units(tick, probe.control.topology, commanded, due, self._moves)

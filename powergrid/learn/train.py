@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.config.check_residual import NONE
-from powergrid.config.check_training import NOBODY
+from powergrid.config.check_training import NONE
 from powergrid.config.resolve import resolve, with_overrides
 from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, RunError
 from powergrid.core.files import make_folder, write_json, write_whole
 from powergrid.learn import checkpoint
-from powergrid.learn.actors.choice import corrected
 from powergrid.learn.callbacks import Callback, Evaluate, Run, TensorBoard
 from powergrid.learn.freeze import FrozenLearner, checked_freeze
 from powergrid.learn.imitation import check_imitation, imitated
@@ -27,12 +25,13 @@ from powergrid.learn.transfer import Source, begun_from, named
 from powergrid.plugins.algorithms import DEFAULT, settings_model
 from powergrid.plugins.registries import ALGORITHMS
 from powergrid.report.files import META, read_meta, read_metrics
+from powergrid.worlds.residual import corrected
 from powergrid.worlds.seeds import checked_seed
 
 CONFIG = "config.yaml"
 STEPS = 1_000_000
 EVALUATIONS = 10
-"""How often a run that corrects a local policy plays the validation days."""
+"""Parts of a run that corrects a local policy, after each of which it plays the validation days."""
 
 
 def train(
@@ -190,12 +189,12 @@ def _first(learner: Any, meta: dict[str, Any], env: Any, network: Any, progress:
 def _imitated(wanted: dict[str, Any], written: Any) -> str | None:
     """The policy that actors imitate first: weights of another run go before what the configuration says."""
     asked = wanted["imitate"]
-    if asked not in (None, NOBODY) and wanted["init_from"]:
+    if asked not in (None, NONE) and wanted["init_from"]:
         message = "actors begin with the weights of another run (init_from) or imitate a policy, not both"
         raise ConfigError([Issue("imitate", message, "leave one of them out")])
     if asked is None and not wanted["init_from"]:
         asked = getattr(written, "imitate", None)
-    return None if asked == NOBODY else asked
+    return None if asked == NONE else asked
 
 
 def _check_mixings(env: Any, learner: Any, algorithm: str) -> None:
@@ -238,7 +237,7 @@ def _checked_callbacks(callbacks: Any) -> tuple[Callback, ...]:
 
 def _open(source: Any, residual: str | None, imitate: str | None) -> Any:
     """The environment that is trained in."""
-    imitates = imitate not in (None, NOBODY)
+    imitates = imitate not in (None, NONE)
     if imitates and residual not in (None, NONE):
         message = "actors begin with the policy that they correct (residual) or imitate one, not both"
         raise ConfigError([Issue("residual", message, "leave one of them out")])
@@ -250,19 +249,19 @@ def _open(source: Any, residual: str | None, imitate: str | None) -> Any:
     from powergrid.envs.factory import for_training
 
     resolved = resolve(source)
-    asked = residual or (None if imitates else resolved.config.training.residual)
-    if asked is not None:
-        resolved = with_overrides(resolved, residual=None if asked == NONE else asked)
+    written = resolved.config.training.residual
+    asked = residual or (None if imitates else written)
+    if asked is not None or written is not None:  # the run's own configuration then says what its actions correct
+        chosen = None if asked == NONE else asked
+        resolved = with_overrides(resolved, residual=chosen, training={"residual": chosen or NONE})
     return for_training(resolved, days="train")
 
 
 def _keeping(callbacks: tuple[Callback, ...], updates: int) -> tuple[Callback, ...]:
-    """The callbacks, one of which keeps the best policies, the first ones among them."""
-    for callback in callbacks:
-        if isinstance(callback, Evaluate) and callback.keep:
-            callback.first = True
-            return callbacks
-    return (*callbacks, Evaluate(every=max(updates // EVALUATIONS, 1), keep="best", name="kept", first=True))
+    """The callbacks, one of which keeps the best policies."""
+    if any(isinstance(callback, Evaluate) and callback.keep for callback in callbacks):
+        return callbacks
+    return (*callbacks, Evaluate(every=max(updates // EVALUATIONS, 1), keep="best", name="kept"))
 
 
 def _checked_steps(steps: Any) -> int | None:
@@ -333,7 +332,7 @@ def _resumed(folder: Path, wanted: dict[str, Any], config_yaml: str) -> dict[str
     asked = {**{name: wanted[name] for name in fixed}, **wanted["settings"]}
     held = {**{name: meta[name] for name in fixed}, **meta["settings"]}
     for name, value in asked.items():
-        if name == "imitate" and value == NOBODY and not held[name]:
+        if name == "imitate" and value == NONE and not held[name]:
             continue
         if value is not None and name in held and _plain(value) != held[name]:
             raise RunError(

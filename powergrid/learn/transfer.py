@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from powergrid.config.check_residual import NONE
+from powergrid.config.check_training import NONE
 from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.learn import checkpoint
-from powergrid.learn.actors.choice import corrected
 from powergrid.learn.actors.feeder import Role, difference
 from powergrid.learn.groups import ByGroup
+from powergrid.worlds.residual import corrected
 
 _TAKEN = ("actor", "critic", "obs_norm", "state_norm", "value_norm")
 """Weights of actors and critics, and the statistics that their inputs and outputs are scaled by."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from powergrid.config.resolve import ResolvedConfig, with_overrides
 from powergrid.worlds.build import build
 from powergrid.worlds.world import World
+
+
+def corrected(env: Any) -> str | None:
+    """Local policy that actions of an environment correct; ``None`` where they are commands."""
+    config = getattr(getattr(env.world, "resolved", None), "config", None)  # environments of other origin have none
+    found: str | None = getattr(config, "residual", None)
+    return found
 
 
 def with_residual(world: World, policy: str | None) -> World:

@@ -126,6 +126,7 @@ def assemble(parts: Parts, solver: Any, *, tol_pu: float = 1e-8, max_iter: int =
     given = curves.given(opened, channels.standing_for("volt_var_shift"))
     followers = _followers(parts, policy_of, families, injecting, slots, 10.0 * tol_pu, islands is not None, given)
     curves.check(opened, followers(), injectors, families, book.decider)
+    curves.check_corrected(parts.residual, followers, injecting_units)
     view = observation_layout.view(parts, ownership, meters, families, channels.columns, accounts, forms)
     ordering = np.zeros(slots.size, bool)
     ordering[[slot for layer in protocols for order in layer.orders for slot in order]] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,39 @@ def check(
                         message = f'"{id}" learns its reactive power alone, which its volt-var curve decides'
                         action = "give it policy: rule_based, or take it out of members"
                         raise ConfigError([Issue("protocols", message, action)])
+
+
+def check_corrected(policy: Any, followers: Callable[[Any], Any], units: Sequence[str]) -> None:
+    """Refuse units that follow a curve under the policy that actions correct, where no action reaches them.
+
+    Parameters
+    ----------
+    policy
+        The policy; ``None`` where actions are commands.
+    followers
+        Units that follow their voltage under a policy (:class:`powergrid.engine.inverters.Inverters`), or ``None``.
+    units
+        Ids of units that inject power, in their order.
+
+    Raises
+    ------
+    ConfigError
+        With the units' names.
+    """
+    if policy is None:
+        return
+    by_policy, anyway = ([] if found is None else found.unit.tolist() for found in map(followers, (policy, None)))
+    issues = [
+        Issue(
+            "residual",
+            f'"{units[unit]}" follows a curve of its own within the power flow, where no action corrects it',
+            "give it a local policy, such as rule_based, or leave residual out",
+        )
+        for unit in by_policy
+        if unit not in anyway
+    ]
+    if issues:
+        raise ConfigError(issues)
 
 
 def _curves(item: Opened) -> Iterator[tuple[str, Any]]:

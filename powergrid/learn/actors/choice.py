@@ -10,6 +10,7 @@ import numpy as np
 from powergrid.learn.actors import dense, graph, gru
 from powergrid.learn.actors.network import ActorNetwork, Groups
 from powergrid.learn.learner import FunctionalEnv
+from powergrid.worlds.residual import corrected
 
 
 def network_of(env: FunctionalEnv, settings: Any) -> ActorNetwork:
@@ -24,13 +25,6 @@ def network_of(env: FunctionalEnv, settings: Any) -> ActorNetwork:
     if corrected(env) is not None:
         network.first_gain = 0.0
     return network
-
-
-def corrected(env: Any) -> str | None:
-    """Local policy that actions of an environment correct; ``None`` where they are commands."""
-    config = getattr(getattr(env.world, "resolved", None), "config", None)
-    found: str | None = getattr(config, "residual", None)
-    return found
 
 
 def _made(env: FunctionalEnv, settings: Any) -> ActorNetwork:

@@ -37,6 +37,7 @@ from jax.sharding import SingleDeviceSharding
 from pydantic import Field, model_validator
 
 from powergrid.core import random
+from powergrid.core.derivatives import within
 from powergrid.core.errors import ConfigError, Issue
 from powergrid.core.types import Array
 from powergrid.engine import formulas
@@ -295,7 +296,7 @@ class AnalyticGradient:
             first = jax.tree.map(lambda part: part[None], self._memory(len(lanes)))
             seen = policy.Seen(obs.map(lambda part: part[:, lanes]), first, within_episode)
             means = policy.mean_actions(self.network, actor, seen)
-            parts = means.map(lambda mean, part: (part[:, lanes] * within(mean)).sum(), slope).parts
+            parts = means.map(lambda mean, part: (part[:, lanes] * within(jnp, mean)).sum(), slope).parts
             return sum(parts[1:], parts[0]) / len(lanes)
 
         def step(carried: tuple[Any, Any], lanes: Array) -> tuple[tuple[Any, Any], Array]:
@@ -366,21 +367,3 @@ def _require_gradients(env: FunctionalEnv) -> None:
 
 def _norm(tree: Any) -> Array:
     return jnp.sqrt(sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(tree)))
-
-
-@jax.custom_vjp
-def within(wish: Array) -> Array:
-    """Actions within [-1, 1]; a wish outside keeps the part of its gradient that leads back."""
-    return jnp.clip(wish, -1.0, 1.0)
-
-
-def _within_forward(wish: Array) -> tuple[Array, Array]:
-    return within(wish), wish
-
-
-def _within_backward(wish: Array, slope: Array) -> tuple[Array]:
-    outward = ((wish > 1.0) & (slope < 0.0)) | ((wish < -1.0) & (slope > 0.0))  # descent would lead further out
-    return (jnp.where(outward, 0.0, slope),)
-
-
-within.defvjp(_within_forward, _within_backward)

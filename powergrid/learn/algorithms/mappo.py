@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from powergrid.core import random
 from powergrid.core.types import Array
 from powergrid.learn import policy
-from powergrid.learn.actors.choice import corrected, network_of
+from powergrid.learn.actors.choice import network_of
 from powergrid.learn.actors.network import NetworkSettings
 from powergrid.learn.constraints import Constraints, columns_per_agent
 from powergrid.learn.critics import CentralCritic, Critic
@@ -36,6 +36,7 @@ from powergrid.learn.placement import shapes_of
 from powergrid.learn.returns import generalised_advantage
 from powergrid.learn.roll_out import choose
 from powergrid.plugins import register_algorithm
+from powergrid.worlds.residual import corrected
 
 _SHUFFLE = 2  # stream of random numbers; the tick is the number of the update
 _VALUE_MEMORY = 10.0  # updates that the scale of the returns remembers: returns grow while the policy learns

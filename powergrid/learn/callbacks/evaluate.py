@@ -29,13 +29,12 @@ class Evaluate(Callback):
     every
         Updates between two evaluations; there is one at the end as well.
     keep
-        ``"best"`` keeps the checkpoint with the least objective as ``best.npz``, next to the last one.
+        ``"best"`` keeps the checkpoint with the least objective as ``best.npz``, next to the last one. In a run that
+        corrects a local policy this policy, with which it begins, is a candidate too.
     seed
         Decides forecast errors and initial states.
     name
         Beginning of the names in the learning curve; the split, or ``"evaluation"``, if ``None``.
-    first
-        Whether the policies before the first update are a candidate for the best checkpoint too.
 
     Raises
     ------
@@ -50,7 +49,6 @@ class Evaluate(Callback):
         keep: Literal["best"] | None = None,
         seed: int = 0,
         name: str | None = None,
-        first: bool = False,
     ):
         if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
             raise ArgumentError(f"every is {every!r}; it is a number of updates of one or more, such as 10")
@@ -58,7 +56,6 @@ class Evaluate(Callback):
             raise ArgumentError(f'keep is {keep!r}; it is "best" or None')
         self.days, self.every, self.keep, self.seed = days, int(every), keep, checked_seed(seed)
         self.name = name or (days if isinstance(days, str) else "evaluation")
-        self.first = first
         self._best = float("inf")
         self._env: Any = None
         self._days = np.zeros(0, int)
@@ -82,7 +79,7 @@ class Evaluate(Callback):
         key = f"{self.name}_objective"
         known = [row[key] for row in read_metrics(run.folder) if key in row and row["step"] <= run.step]
         self._best = min(known, default=float("inf"))
-        if not (self.keep and self.first):
+        if not (self.keep and run.meta.get("keep") == "best"):
             return
         if not run.step:
             self._best = float(self._played(run.policy()).objective.mean())

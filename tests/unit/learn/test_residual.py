@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import powergrid
-from powergrid.config.resolve import with_overrides
 from powergrid.core.errors import ArgumentError, ConfigError
 
 BATTERY = {"capacity_mwh": 0.5, "max_p_mw": 0.1}
@@ -206,7 +205,27 @@ def test_what_moves_commands_refuses_corrections(run):
         evaluate_realtime(run, policy="learned", delays={"action_delay": 60.0}, days=[3], show=False)
 
 
-def test_a_configuration_is_trained_without_what_it_says():
-    resolved = with_overrides(powergrid.load_config(HOME), residual="rule_based")
-    assert powergrid.load_config(HOME).config.residual is None
-    assert with_overrides(resolved, residual=None).config.residual is None
+def test_the_configuration_says_what_a_run_corrects(tmp_path):
+    """The argument goes before the training section; a run's own configuration makes the same run again."""
+    from powergrid.learn.train import train
+
+    written = {**HOME, "training": {"residual": "rule_based"}}
+    small = {"algo": "mappo", "steps": 24, "num_envs": 1, "minibatches": 1, "progress": False}
+    found = {}
+    for name, residual in {"written": None, "none": "none", "idle": "idle"}.items():
+        run = train(written, out=tmp_path / name, residual=residual, **small)
+        found[name] = powergrid.load_policy(run).residual
+        again = train(run / "config.yaml", out=tmp_path / f"{name}_again", **small)
+        assert powergrid.load_policy(again).residual == found[name]
+    assert found == {"written": "rule_based", "none": None, "idle": "idle"}
+    assert powergrid.make(written).world.resolved.config.residual is None
+
+
+def test_units_with_a_curve_of_their_own_are_refused():
+    """Under the rule they follow it within the power flow: an action of zero would not be the rule."""
+    statcom = {"id": "svc", "type": "Statcom", "bus": "20", "params": {"sn_mva": 0.2}, "policy": "learned"}
+    agents = [*HOME["agents"], statcom]
+    with pytest.raises(ConfigError, match='"svc" follows a curve of its own within the power flow'):
+        powergrid.make({**HOME, "agents": agents, "residual": "rule_based"})
+    by_rule = {**statcom, "policy": "rule_based"}
+    powergrid.make({**HOME, "agents": [*HOME["agents"], by_rule], "residual": "rule_based"})
