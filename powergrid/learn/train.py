@@ -251,9 +251,11 @@ def _open(source: Any, residual: str | None, imitate: str | None) -> Any:
     resolved = resolve(source)
     written = resolved.config.training.residual
     asked = residual or (None if imitates else written)
-    if asked is not None or written is not None:  # the run's own configuration then says what its actions correct
-        chosen = None if asked == NONE else asked
-        resolved = with_overrides(resolved, residual=chosen, training={"residual": chosen or NONE})
+    chosen = None if asked == NONE else asked
+    if asked is not None:
+        resolved = with_overrides(resolved, residual=chosen)
+    if written not in (None, chosen or NONE):  # the run's own configuration makes the same run again
+        resolved = with_overrides(resolved, training={"residual": chosen or NONE})
     return for_training(resolved, days="train")
 
 

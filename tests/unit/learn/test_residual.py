@@ -192,6 +192,9 @@ def test_weights_of_a_run_whose_actions_mean_something_else_are_refused(run, tmp
         train(HOME, init_from=run, **given)
     with pytest.raises(ConfigError, match="not both"):
         train(HOME, residual="rule_based", imitate="idle", **given)
+    with pytest.raises(ConfigError, match="mpc") as told:
+        train(HOME, residual="mpc", **given)
+    assert len(told.value.issues) == 1
 
 
 def test_what_moves_commands_refuses_corrections(run):
