@@ -25,7 +25,8 @@ from powergrid.engine import step as engine
 from powergrid.engine.layout import params_of
 from powergrid.engine.state import Exogenous, State
 from powergrid.envs.differentiable import differentiable
-from powergrid.envs.form import Form, ObservationScale
+from powergrid.envs.form import Form
+from powergrid.envs.labelled import LabelledEnv
 from powergrid.envs.shapes import Shapes
 from powergrid.worlds import python_agents
 from powergrid.worlds.days import chosen_days
@@ -47,7 +48,7 @@ class EnvState(NamedTuple):
     episode: Array
 
 
-class FunctionalEnv:
+class FunctionalEnv(LabelledEnv):
     """Pure ``reset(key)`` and ``step(key, state, actions)``.
 
     Parameters
@@ -109,7 +110,7 @@ class FunctionalEnv:
         self.days = chosen_days(world, days)
         layout = self._layout = world.layout
         self.differentiable = differentiable(layout)
-        self.agents = layout.actors
+        self.agents, self.possible_agents = layout.actors, list(layout.actors)
         self.money_names, self.constraint_names = layout.ledger.money_names, layout.ledger.cost_names
         self.cost_limits = dict(world.cost_limits)
         self.episode_length, self.actors_change = layout.settings.episode_length, layout.actors_change
@@ -138,14 +139,6 @@ class FunctionalEnv:
     def action_spaces(self) -> dict[str, Box]:
         """Space of each agent's action, [-1, 1]."""
         return self._spaces[1]
-
-    def observation_labels(self, agent: str) -> tuple[str, ...]:
-        """What each number of an agent's observation is, with its unit."""
-        return tuple(entry.label(owner) for owner, entry in self._shapes.entries(self.agents.index(agent)))
-
-    def observation_scale(self, agent: str) -> ObservationScale:
-        """How an agent's observation is scaled."""
-        return self._shapes.scale(self.agents.index(agent))
 
     def reset(self, key: Array, day: Array | None = None) -> tuple[Groups, EnvState]:
         """Start episodes.
