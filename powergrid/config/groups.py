@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
+from math import prod
 from typing import Any
 
 from powergrid.config.document import MAX_VALUES, Document, Keys
@@ -64,10 +66,7 @@ class _WrittenOut:
             self._append(at, raw)
             return
         id, buses = str(raw["id"]), raw.get("buses")
-        self._values += count * _values(raw)
-        if self._values > MAX_VALUES:
-            message = f'"{id}" makes more than {MAX_VALUES:,} values of all agents together'
-            raise ConfigError([self._document.issue(("agents", at, "count"), message, "lower the count")])
+        self._claim(("agents", at, "count"), count * _values(raw), f'"{id}" makes')
         if id in self._single or id in self._groups:
             message = f'"{id}" names a group and another agent or group'
             self.issues.append(self._document.issue(("agents", at, "id"), message, "give one of them another id"))
@@ -96,9 +95,13 @@ class _WrittenOut:
         """A section with the members of its protocols, where it has such; a group stands for its members."""
         if path == ("protocols",) and isinstance(value, list):
             return [self.with_members((*path, k), item) for k, item in enumerate(value)]
-        if path[0] in ("protocols", "messages") and isinstance(value, dict) and "members" in value:
-            return {**value, "members": self._members((*path, "members"), path, value["members"])}
-        return value
+        if path[0] not in ("protocols", "messages") or not isinstance(value, dict):
+            return value
+        written_out = {"members": self._members, "topology": self._pairs, "links": self._links}
+        return {
+            key: written_out[key]((*path, key), path, item) if key in written_out else item
+            for key, item in value.items()
+        }
 
     def _append(self, at: int, raw: Any) -> None:
         self.places["agents", len(self._agents)] = ("agents", at)
@@ -128,10 +131,53 @@ class _WrittenOut:
             return listed
         found: list[Any] = []
         for k, name in enumerate(listed):
-            for member in self._groups.get(text(name) or "", [name]):
+            for member in self._named(name):
                 self.places[(*path, len(found))] = (*place, path[-1], k)
                 found.append(member)
         return found
+
+    def _pairs(self, path: Keys, place: Keys, listed: Any) -> Any:
+        """Pairs of ids; a group in a pair stands for each of its members."""
+        if not isinstance(listed, list):
+            return listed
+        found: list[Any] = []
+        for k, pair in enumerate(listed):
+            at = (*place, path[-1], k)
+            for each in self._combined(at, pair) if isinstance(pair, list) else [pair]:
+                self.places[(*path, len(found))] = at
+                found.append(each)
+        return found
+
+    def _links(self, path: Keys, place: Keys, listed: Any) -> Any:
+        """Links; a group as the sender or the receiver stands for each of its members."""
+        if not isinstance(listed, list):
+            return listed
+        found: list[Any] = []
+        for k, link in enumerate(listed):
+            at = (*place, path[-1], k)
+            ends = [key for key in ("sender", "receiver") if isinstance(link, dict) and key in link]
+            for names in self._combined(at, [link[key] for key in ends]) if ends else [[]]:
+                self.places[(*path, len(found))] = at
+                found.append({**link, **dict(zip(ends, names, strict=True))} if ends else link)
+        return found
+
+    def _combined(self, at: Keys, names: list[Any]) -> list[list[Any]]:
+        """Names at `at` with members in place of groups: of two groups each with each, but nobody with itself."""
+        members = [self._named(name) for name in names]
+        count = prod(map(len, members))
+        self._claim(at, count - 1, "the groups make")
+        return [list(chosen) for chosen in product(*members) if count == 1 or len(chosen) < 2 or chosen[0] != chosen[1]]
+
+    def _named(self, name: Any) -> list[Any]:
+        """Members of a group, or the name itself."""
+        return self._groups.get(text(name) or "", [name])
+
+    def _claim(self, at: Keys, values: int, what: str) -> None:
+        """Refuse more values than a configuration may hold."""
+        self._values += values
+        if self._values > MAX_VALUES:
+            message = f"{what} more than {MAX_VALUES:,} values of all agents together"
+            raise ConfigError([self._document.issue(at, message, "lower the count")])
 
 
 def _values(value: Any) -> int:

@@ -53,6 +53,30 @@ def test_a_group_stands_for_its_agents_in_lists_of_ids():
     assert config.messages.members == [*ids, "battery"]
 
 
+def test_a_group_stands_for_its_agents_in_pairs_and_links():
+    ids = ["ev_1", "ev_2"]
+    messages = {
+        "topology": [["battery", "ev"], ["ev", "ev"]],
+        "links": [{"sender": "battery", "receiver": "ev", "loss": 0.5}, {"sender": "ev", "delay": 60}],
+    }
+    found = powergrid.load_config(_config({**EV, "count": 2}, BATTERY, messages=messages)).config.messages
+    assert found is not None
+    assert found.topology == [("battery", "ev_1"), ("battery", "ev_2"), ("ev_1", "ev_2"), ("ev_2", "ev_1")]
+    assert [(link.sender, link.receiver, link.loss, link.delay.mean) for link in found.links] == [
+        *(("battery", one, 0.5, 0.0) for one in ids),
+        *((one, None, 0.0, 60.0) for one in ids),
+    ]
+
+
+def test_a_fault_of_a_link_of_a_group_is_found_once_where_it_is_written():
+    issues = _issues(EV, BATTERY, messages={"topology": "star", "links": [{"sender": "ev", "loss": 2.0}]})
+    assert [path for path, _ in issues] == ["messages.links[0].loss"]
+    each_to_each = {"topology": "star", "links": [{"sender": "ev", "receiver": "ev"}]}
+    ((path, message),) = _issues({**EV, "count": 3000}, messages=each_to_each)
+    assert path == "messages.links[0]"
+    assert f"{MAX_VALUES:,}" in message
+
+
 def test_overrides_change_the_group():
     resolved = powergrid.load_config(_config(EV, BATTERY))
     changed = powergrid.make(resolved, backend="numpy", **{"agents.ev.count": 2, "agents.ev.params.p_max_mw": 0.022})
