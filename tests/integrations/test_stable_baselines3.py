@@ -159,7 +159,7 @@ def test_an_agent_that_leaves_ends_its_lane():
 def test_agents_of_one_role_learn_while_others_follow_the_rule(residual):
     env = make(UNEQUAL, 2, role="ess", residual=residual, **SHORT)
     vector = powergrid.make_vec(UNEQUAL, 2, pad="role", residual=residual, **SHORT)
-    assert (env.agents, env.others) == (["ess_1", "ess_2"], ["dg_1"])
+    assert (env.agents, env.lanes.others) == (["ess_1", "ess_2"], ["dg_1"])
     env.seed(3), env.reset(), vector.reset(seed=3)
     for actions in drawn(env, 8):
         _, rewards, *_ = env.step(actions)
