@@ -84,7 +84,51 @@ def cleanrl(envs: int) -> Iterator[tuple[str, float, float | None]]:
     yield f"make_vec, {envs} environments", rate(env.step_array, (envs, len(env.possible_agents), width)), None
 
 
-LIBRARIES = {"stable_baselines3": stable_baselines3, "cleanrl": cleanrl}
+def skrl(envs: int) -> Iterator[tuple[str, float, float | None]]:
+    """Rows of skrl: its own wrapper of one environment, the lanes of all agents, and the agents by name."""
+    import torch
+    from gymnasium.vector import SyncVectorEnv
+    from skrl.agents.torch.ppo import PPO, PPO_CFG
+    from skrl.envs.wrappers.torch import wrap_env
+    from skrl.memories.torch import RandomMemory
+    from skrl.trainers.torch import SequentialTrainer, SequentialTrainerCfg
+    from skrl.utils.model_instantiators.torch import deterministic_model, gaussian_model
+
+    from powergrid.integrations.skrl import make, make_shared
+
+    network = [{"name": "net", "input": "OBSERVATIONS", "layers": [64, 64], "activations": "tanh"}]
+    for name, env, length in (
+        ("wrap_env of one", wrap_env(SyncVectorEnv([single]), "gymnasium", verbose=False), 1536),
+        (f"make_shared, {envs} environments", make_shared(PRESET, envs, device="cpu", **FORM), 96),
+    ):
+        env.reset()
+        spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
+        alone = rate(
+            lambda actions, env=env: env.step(torch.as_tensor(actions)), (env.num_envs, *env.action_space.shape)
+        )
+        models = {
+            "policy": gaussian_model(**spaces, device="cpu", network=network, output="ACTIONS"),
+            "value": deterministic_model(**spaces, device="cpu", network=network, output="ONE"),
+        }
+        cfg = PPO_CFG(rollouts=length, learning_epochs=4, mini_batches=length * env.num_envs // 256)
+        cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+        memory = RandomMemory(memory_size=length, num_envs=env.num_envs, device="cpu")
+        agent = PPO(models=models, memory=memory, cfg=cfg, device="cpu", **spaces)
+        timesteps = SequentialTrainerCfg(
+            timesteps=2 * length, headless=True, disable_progressbar=True, close_environment_at_exit=False
+        )
+        trainer = SequentialTrainer(cfg=timesteps, env=env, agents=agent)
+        begin = time.perf_counter()
+        trainer.train()
+        yield name, alone, 2 * length * env.num_envs / (time.perf_counter() - begin)
+    several = make(PRESET, envs, device="cpu", **FORM)
+    several.reset()
+    (uid,) = several.possible_agents
+    step = rate(lambda actions: several.step({uid: torch.as_tensor(actions)}), (envs, *several.action_space(uid).shape))
+    yield f"make, {envs} environments", step, None
+
+
+LIBRARIES = {"stable_baselines3": stable_baselines3, "cleanrl": cleanrl, "skrl": skrl}
 
 
 def main() -> None:

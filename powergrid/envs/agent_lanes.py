@@ -20,6 +20,13 @@ from powergrid.envs.vector import VectorPowerGridEnv
 from powergrid.envs.vector_step import VectorStep
 
 
+def batch_of(cfg: Source, num_envs: int, arguments: Mapping[str, Any]) -> VectorPowerGridEnv:
+    """Make the vector environment with dictionaries by agent, also where ``api="gymnasium"`` asks for one agent."""
+    env: Any = make_vec(cfg, num_envs, **arguments)
+    multi: VectorPowerGridEnv = env if isinstance(env, VectorPowerGridEnv) else env.env
+    return multi
+
+
 class LaneStep(NamedTuple):
     """One step of all lanes.
 
@@ -88,8 +95,7 @@ class AgentLanes:
     @classmethod
     def make(cls, cfg: Source, num_envs: int, role: str | None, arguments: Mapping[str, Any]) -> AgentLanes:
         """Make the vector environment and its lanes; `pad` is ``"all"`` by default, and ``"role"`` with a `role`."""
-        env: Any = make_vec(cfg, num_envs, **{"pad": "all" if role is None else "role", **arguments})
-        return cls(env if isinstance(env, VectorPowerGridEnv) else env.env, role)
+        return cls(batch_of(cfg, num_envs, {"pad": "all" if role is None else "role", **arguments}), role)
 
     def __len__(self) -> int:
         """Number of lanes."""
@@ -161,15 +167,8 @@ class AgentLanes:
         ArgumentError
             If it is.
         """
-        for name in ("observation_space", "action_space"):
-            of_model, of_env = getattr(model, name), getattr(self, name)
-            if of_model != of_env:
-                bounds = " with other bounds" if of_model.shape == of_env.shape else ""
-                raise ArgumentError(
-                    f"the model has an {name.replace('_', ' ')} of shape {of_model.shape}{bounds}, the environment one "
-                    f"of shape {of_env.shape}; make it with the arguments of the training: normalize, pad, agent_id, "
-                    "role"
-                )
+        check_space("observation space", model.observation_space, self.observation_space)
+        check_space("action space", model.action_space, self.action_space)
 
     def _all_actions(self, actions: Array) -> Array:
         """Actions of all agents, ``(E, A, k_max)``."""
@@ -210,6 +209,24 @@ class _Played:
         self.tick = (self.tick + 1) % self.length
         still = {agent: np.zeros((days, width)) for agent, width in self.widths.items()}
         return still | {agent: chosen[:, row] for row, agent in enumerate(self.agents)}
+
+
+def check_space(name: str, of_model: Any, of_env: Any) -> None:
+    """Refuse a model that was made for another space than the environment's.
+
+    Raises
+    ------
+    ArgumentError
+        If it was.
+    """
+    if of_model == of_env:
+        return
+    shape = None if of_model is None else of_model.shape
+    bounds = " with other bounds" if shape == of_env.shape else ""
+    raise ArgumentError(
+        f"the model has an {name} of shape {shape}{bounds}, the environment one of shape {of_env.shape}; make it with "
+        "the arguments of the training: normalize, pad, agent_id, role"
+    )
 
 
 def _agents(env: VectorPowerGridEnv, role: str | None) -> list[str]:
