@@ -14,6 +14,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from statistics import median
 from typing import Any
@@ -38,17 +39,22 @@ def single() -> Any:
 def rate(step: Callable[[np.ndarray], Any], shape: tuple[int, ...]) -> float:
     """Median steps a second of all environments, resets among them."""
     actions = np.random.default_rng(0).uniform(-1.0, 1.0, shape).astype(np.float32)
-    step(actions)
+    return rate_of(lambda: step(actions), shape[0])
+
+
+def rate_of(call: Callable[[], Any], steps_of_call: int) -> float:
+    """Median steps a second of calls that make so many."""
+    call()
     begin = time.perf_counter()
     for _ in range(5):
-        step(actions)
-    steps = max(int(5 * SECONDS / (time.perf_counter() - begin)), 1)
+        call()
+    calls = max(int(5 * SECONDS / (time.perf_counter() - begin)), 1)
     found = []
     for _ in range(WINDOWS):
         begin = time.perf_counter()
-        for _ in range(steps):
-            step(actions)
-        found.append(steps * shape[0] / (time.perf_counter() - begin))
+        for _ in range(calls):
+            call()
+        found.append(calls * steps_of_call / (time.perf_counter() - begin))
     return median(found)
 
 
@@ -128,7 +134,22 @@ def skrl(envs: int) -> Iterator[tuple[str, float, float | None]]:
     yield f"make, {envs} environments", step, None
 
 
-LIBRARIES = {"stable_baselines3": stable_baselines3, "cleanrl": cleanrl, "skrl": skrl}
+def benchmarl(envs: int) -> Iterator[tuple[str, float, float | None]]:
+    """Rows of BenchMARL, which steps environments of TorchRL in roll-outs; its own tasks wrap one of PettingZoo."""
+    from torchrl.envs import PettingZooWrapper
+
+    from powergrid.integrations.benchmarl import make
+
+    ticks = 96
+    for name, env, count in (
+        ("PettingZooWrapper of one", PettingZooWrapper(powergrid.make(PRESET, **FORM)), 1),
+        (f"task, {envs} environments", make(PRESET).get_env_fun(envs, True, seed=0, device="cpu")(), envs),
+    ):
+        roll_out = partial(env.rollout, ticks, break_when_any_done=False)
+        yield name, rate_of(roll_out, ticks * count), None
+
+
+LIBRARIES = {"stable_baselines3": stable_baselines3, "cleanrl": cleanrl, "skrl": skrl, "benchmarl": benchmarl}
 
 
 def main() -> None:

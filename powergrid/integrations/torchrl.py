@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from powergrid.core.errors import ConfigError, Issue, MissingExtraError
+from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError
 
 try:
     import torch
     from tensordict import TensorDict
     from torchrl.data import Binary, Bounded, Composite, Unbounded
-    from torchrl.envs import EnvBase
+    from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("torch", "tensordict", "torchrl"):
         raise
@@ -48,6 +48,62 @@ def make(cfg: Source, num_envs: int, *, device: Any = None, **make_vec_arguments
     return TorchRLEnv(make_vec(cfg, num_envs, autoreset="next_step", **arguments), device=device)
 
 
+def as_policy(policy: Any, env: Any) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """Make a policy for :func:`powergrid.evaluate` from a module that acts on observations, without exploration.
+
+    Parameters
+    ----------
+    policy
+        Module that reads ``(role, "observation")`` and writes ``(role, "action")`` of every role.
+    env
+        What :func:`make` returns with the arguments of the training, for any number of environments; also transformed,
+        where the transforms change no observation.
+
+    Returns
+    -------
+    callable
+        For ``powergrid.evaluate(env.cfg, policy={"torchrl": as_policy(policy, env)})``.
+
+    Raises
+    ------
+    ArgumentError
+        If `env` is no environment of :func:`make`.
+    """
+    base = base_of(env)
+
+    def act(observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        seen = {
+            role: {"observation": torch.as_tensor(np.stack([observations[agent] for agent in agents], axis=1))}
+            for role, agents in base.group_map.items()
+        }
+        days = len(next(iter(observations.values())))
+        with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
+            acted = policy(TensorDict(seen, batch_size=(days,), device=base.device))
+        return {
+            agent: acted[role, "action"][:, row].cpu().numpy()
+            for role, agents in base.group_map.items()
+            for row, agent in enumerate(agents)
+        }
+
+    return base.env.for_evaluation(act)
+
+
+def base_of(env: Any) -> TorchRLEnv:
+    """The environment of :func:`make` inside transformed ones.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none.
+    """
+    base = env
+    while not isinstance(base, TorchRLEnv):
+        if not hasattr(base, "base_env"):
+            raise ArgumentError(f"env is {type(base).__name__}; give what {__name__}.make returned")
+        base = base.base_env
+    return base
+
+
 class TorchRLEnv(EnvBase):
     """An environment of TorchRL with the batch ``(num_envs,)``, whose agents are grouped by role.
 
@@ -66,6 +122,8 @@ class TorchRLEnv(EnvBase):
     ----------
     env
         The vector environment.
+    cfg
+        Its configuration with all changes, for :func:`powergrid.evaluate`.
     group_map
         Agents by role.
 
@@ -79,7 +137,7 @@ class TorchRLEnv(EnvBase):
 
     def __init__(self, env: VectorPowerGridEnv, *, device: Any = None):
         super().__init__(device=device, batch_size=torch.Size([env.num_envs]))
-        self.env = env
+        self.env, self.cfg = env, env.world.resolved
         self.group_map = {role: list(agents) for role, agents in env.roles.items()}
         self._next_seed: int | None = None
         rows = {agent: row for row, agent in enumerate(env.possible_agents)}

@@ -130,3 +130,6 @@ def test_the_page_learns():
     page = {"__name__": "page"}
     exec("\n".join(code_blocks("torchrl.md", "python")), page)
     assert page["trained"] > page["random"] + 0.1 * abs(page["random"])
+    policies = [{"torchrl": torchrl.as_policy(page["actor"], page["env"])}, "random"]
+    found = powergrid.evaluate(page["base"].cfg, policy=policies, days=[3, 4], show=False)
+    assert found["torchrl"].objective.mean() < found["random"].objective.mean()
