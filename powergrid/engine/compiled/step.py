@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -445,7 +446,7 @@ class FusedStep:
         width = TOPOLOGY
         if self.layout.grid.switching is not None:
             width = OUTAGES + 2 * len(self.layout.grid.switching.outages)
-        clock = np.zeros((int(np.prod(batch)), width), np.int64)
+        clock = np.zeros((prod(batch), width), np.int64)
         clock[:, TICK], clock[:, ROW] = np.ravel(state.tick), np.ravel(state.row)
         for k, part in enumerate(state.outages if width > OUTAGES else ()):
             clock[:, OUTAGES + k :: 2] = _flat(part, batch)
@@ -542,4 +543,4 @@ def _flat(values: Array, batch: tuple[int, ...]) -> Array:
     if len(batch) == 1:
         return np.ascontiguousarray(values)
     own = np.shape(values)[len(batch) :]
-    return np.ascontiguousarray(values).reshape(int(np.prod(batch)), *own)
+    return np.ascontiguousarray(values).reshape(prod(batch), *own)

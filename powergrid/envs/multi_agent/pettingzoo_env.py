@@ -12,6 +12,7 @@ from powergrid.config.resolve import ResolvedConfig, Source
 from powergrid.core import random
 from powergrid.core.errors import ActionError
 from powergrid.engine import schedule
+from powergrid.engine.availability import Absences
 from powergrid.engine.results import Results, blank_results
 from powergrid.engine.state import Output
 from powergrid.envs.actions import ActionRows, checked_array
@@ -395,10 +396,12 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         """Infos of some agents; each is computed at its first use."""
         if self.silent:
             return {agent: {} for agent in agents}
-        day, due_next, in_service = self._day, self._due_next(), self._in_service()
+        day, tick, absences, over = self._day, self._tick, self._state.absences, not self.agents
         blank = self._blank_infos if len(agents) == len(self.possible_agents) else blank_infos(agents)
 
         def later(_: str) -> dict[str, dict[str, Any]]:
+            due_next = np.zeros(len(self.possible_agents), dtype=bool) if over else self._due(tick, absences)
+            in_service = self._in_service(tick, absences)
             found = agent_infos(self.possible_agents, results, due_next, day, in_service)
             return found if len(agents) == len(found) else {agent: found[agent] for agent in agents}
 
@@ -407,24 +410,23 @@ class MultiAgentPowerGridEnv(InspectableEnv):
     @property
     def due_agents(self) -> list[str]:
         """Agents whose actions take effect in the next step; the others hold theirs. Empty when the episode is over."""
-        return [agent for agent, due in zip(self.possible_agents, self._due_next().tolist(), strict=True) if due]
-
-    def _due_next(self) -> np.ndarray:
-        """Whether each agent decides in the next tick, ``(A,)``."""
         if not self.agents:
-            return np.zeros(len(self.possible_agents), dtype=bool)
-        absences = self._state.absences
-        due: np.ndarray = schedule.actors_due(np, self.world.layout, np.asarray(self._tick), absences)
+            return []
+        due = self._due(self._tick, self._state.absences).tolist()
+        return [agent for agent, takes_effect in zip(self.possible_agents, due, strict=True) if takes_effect]
+
+    def _due(self, tick: int, absences: Absences) -> np.ndarray:
+        """Whether each agent decides in a tick, ``(A,)``."""
+        due: np.ndarray = schedule.actors_due(np, self.world.layout, np.asarray(tick), absences)
         return due[: len(self.possible_agents)]
 
-    def _in_service(self) -> list[np.ndarray] | None:
-        """Whether each number of the agents' next actions moves something in service, ``(k,)`` each."""
-        layout, tick = self.world.layout, np.asarray(self._tick)
+    def _in_service(self, tick: int, absences: Absences) -> list[np.ndarray] | None:
+        """Whether each number of the agents' actions in a tick moves something in service, ``(k,)`` each."""
+        layout = self.world.layout
         if layout.availability is None:
             return None
-        rows = self._shapes.shown_actions(
-            np, layout.in_service(np, tick, self._state.absences)[: len(self.possible_agents)]
-        )
+        in_service = layout.in_service(np, np.asarray(tick), absences)
+        rows = self._shapes.shown_actions(np, in_service[: len(self.possible_agents)])
         return [row[:size] for row, size in zip(rows, self._action_sizes, strict=False)]
 
     def _by_agent(self, numbers: np.ndarray, agents: Sequence[str]) -> dict[str, np.ndarray]:
