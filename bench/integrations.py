@@ -5,7 +5,7 @@
 `ieee13_single`, which has one agent, so that the libraries' own wrappers take it. "alone" steps with random actions;
 "training" includes the library's PPO with the same minibatches for both. Figures are medians over windows of wall time
 with one thread. A library that is not installed is left out with a sentence: make test-integrations installs them in
-.venv-integrations.
+.venv-integrations, and RLlib in .venv-rllib.
 """
 
 from __future__ import annotations
@@ -149,7 +149,38 @@ def benchmarl(envs: int) -> Iterator[tuple[str, float, float | None]]:
         yield name, rate_of(roll_out, ticks * count), None
 
 
-LIBRARIES = {"stable_baselines3": stable_baselines3, "cleanrl": cleanrl, "skrl": skrl, "benchmarl": benchmarl}
+def rllib(envs: int) -> Iterator[tuple[str, float, float | None]]:
+    """Rows of RLlib: a whole sample of random actions, as its learners get it, and PPO with equal minibatches."""
+    os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0")
+    import ray
+    from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+
+    from powergrid.integrations.rllib import config
+
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    own = {"num_envs_per_env_runner": 1, "env_runner_cls": MultiAgentEnvRunner}
+    for name, runners in (("MultiAgentEnvRunner of one", own), (f"config, {envs} environments", {})):
+        made = config(PRESET, num_envs=envs, **FORM).env_runners(**runners)
+        count = made.num_envs_per_env_runner
+        made.training(train_batch_size_per_learner=max(1536, 96 * count), minibatch_size=256, num_epochs=4)
+        algorithm = made.build_algo()
+        sample = partial(algorithm.env_runner.sample, num_timesteps=96 * count, random_actions=True)
+        alone = rate_of(sample, 96 * count)
+        algorithm.train()
+        begin = time.perf_counter()
+        steps = algorithm.train()["env_runners"]["num_env_steps_sampled"]
+        yield name, alone, steps / (time.perf_counter() - begin)
+        algorithm.stop()
+    ray.shutdown()
+
+
+LIBRARIES = {
+    "stable_baselines3": stable_baselines3,
+    "cleanrl": cleanrl,
+    "skrl": skrl,
+    "benchmarl": benchmarl,
+    "ray": rllib,
+}
 
 
 def main() -> None:
