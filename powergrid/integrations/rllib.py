@@ -6,7 +6,7 @@ Agents are grouped by role, and a model is shared by the agents of a role, by al
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ from powergrid.integrations.rllib_parts import (
 SHARES = {"role": "role", "all": "all", "none": None}
 """How many agents share a model, and the padding that gives them equal spaces."""
 CRITICS = ("own", "central")
-MODEL = {"fcnet_hiddens": [64, 64], "log_std": -1.5}
+CORRECTING = -1.5
+"""Logarithm of the exploration's standard deviation where actions correct a local policy; commands begin with 0."""
 FORM = ("backend", "days", "normalize", "pad", "agent_id", "infos", "threads")
 
 
@@ -141,17 +142,6 @@ def config(
         settings |= {"due_only": True, "gamma": gamma}
         per_decision = gamma ** int(env.world.layout.slots.interval[: len(env.possible_agents)].min())
     batch_size = num_envs * min(env.world.layout.settings.episode_length, 128)
-    spaces: tuple[Any, Any] = env.single_observation_space, env.single_action_space
-    observed, acts = spaces
-    specs = {
-        module: RLModuleSpec(
-            module_class=ActorCritic,
-            observation_space=observed[first],
-            action_space=acts[first],
-            model_config={**MODEL, "actor_inputs": len(env.observation_labels(first))},
-        )
-        for module, (first, *_) in modules.items()
-    }
     of_agent = {agent: module for module, agents in modules.items() for agent in agents}
     made = PPOConfig().environment(RLlibEnv, env_config=settings, disable_env_checking=True)
     made.env_runners(
@@ -161,7 +151,7 @@ def config(
         env_runner_cls=None if due_only else VectorEnvRunner,
     )
     made.multi_agent(policies=list(modules), policy_mapping_fn=partial(_module_of, of_agent))
-    made.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=specs))
+    made.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=_specs(env, modules)))
     made.learners(num_learners=0, learner_connector=partial(_scale, per_decision))
     made.training(
         gamma=per_decision,
@@ -186,8 +176,8 @@ def as_policy(source: Algorithm | str | Path) -> Callable[[Mapping[str, np.ndarr
     Parameters
     ----------
     source
-        An algorithm that was built from :func:`config`, or the folder of one of its checkpoints. A checkpoint is read
-        with ``pickle``, as RLlib does it: take it from a source that you trust.
+        An algorithm that was built from :func:`config`, another one that trains an :class:`RLlibEnv`, or the folder of
+        a checkpoint. RLlib reads checkpoints with ``pickle``: take them from sources that you trust.
 
     Returns
     -------
@@ -198,7 +188,9 @@ def as_policy(source: Algorithm | str | Path) -> Callable[[Mapping[str, np.ndarr
     Raises
     ------
     ArgumentError
-        If `source` is no algorithm of :func:`config` and no checkpoint of one, or its models are recurrent.
+        If `source` is no algorithm that trains an :class:`RLlibEnv`, and no checkpoint of one.
+    ConfigError
+        If a model is recurrent.
     """
     if isinstance(source, Algorithm):
         settings, modules = source.config, source.env_runner.module
@@ -315,6 +307,21 @@ class RLlibEnv(MultiAgentEnv):
         return {agent: np.concatenate([own, state]) for agent, own in observations.items()}
 
 
+def _specs(env: VectorPowerGridEnv, modules: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What each model observes and does, and how its exploration begins."""
+    spaces: tuple[Any, Any] = env.single_observation_space, env.single_action_space
+    model = {"fcnet_hiddens": [64, 64], "log_std": CORRECTING if env.world.resolved.config.residual else 0.0}
+    return {
+        name: RLModuleSpec(
+            module_class=ActorCritic,
+            observation_space=spaces[0][first],
+            action_space=spaces[1][first],
+            model_config={**model, "actor_inputs": len(env.observation_labels(first))},
+        )
+        for name, (first, *_) in modules.items()
+    }
+
+
 def _check_api(arguments: Mapping[str, Any]) -> None:
     """Refuse another form than that of several agents, which a configuration with one agent has, too."""
     if "api" in arguments:
@@ -366,5 +373,5 @@ def _acting(
         batch = {Columns.OBS: torch.as_tensor(np.pad(seen, ((0, 0), (0, more))), dtype=torch.float32)}
         given = model.forward_inference(batch)
         GetActions()(rl_module=modules, batch={of_agent[agent]: given}, episodes=[MultiAgentEpisode()], explore=False)
-        found[agent] = np.clip(given[Columns.ACTIONS].cpu().numpy(), -1.0, 1.0)
+        found[agent] = np.clip(given[Columns.ACTIONS].detach().cpu().numpy(), -1.0, 1.0)
     return found

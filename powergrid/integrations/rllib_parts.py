@@ -135,7 +135,7 @@ class VectorEnvRunner(MultiAgentEnvRunner):
                     rl_module=self.module, batch={name: given}, episodes=[MultiAgentEpisode()], explore=explore
                 )
             for column, value in given.items():
-                found[name, column] = value.cpu().numpy().reshape(*seen.shape[:2], *value.shape[1:])
+                found[name, column] = value.detach().cpu().numpy().reshape(*seen.shape[:2], *value.shape[1:])
         return found
 
     def _episodes(self, ticks: _Tick, acted: list[Any], unfinished: bool) -> list[MultiAgentEpisode]:
@@ -292,7 +292,7 @@ def _network(inputs: int, hidden: Sequence[int], outputs: int) -> Any:
 
 def vector(num_envs: int, *, cfg: Source, central: bool = False, **arguments: Any) -> VectorPowerGridEnv:
     """Environments that step together, whose spaces hold the state for a `central` critic."""
-    env = make_vec(cfg, num_envs, **{**arguments, "autoreset": "next_step", "infos": "none"})
+    env = make_vec(cfg, num_envs, autoreset="next_step", **{**arguments, "infos": "none"})
     if central:
         own: Any = env.single_observation_space
         env.single_observation_space = DictSpace(with_state(own, env.state_space))
