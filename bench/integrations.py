@@ -174,12 +174,33 @@ def rllib(envs: int) -> Iterator[tuple[str, float, float | None]]:
     ray.shutdown()
 
 
+def tianshou(envs: int) -> Iterator[tuple[str, float, float | None]]:
+    """Rows of Tianshou, whose collectors begin the next episodes."""
+    from tianshou.env import DummyVectorEnv
+
+    from powergrid.integrations.tianshou import make
+
+    for name, env in (
+        ("DummyVectorEnv of one", DummyVectorEnv([single])),
+        (f"make, {envs} environments", make(PRESET, envs, **FORM)),
+    ):
+        env.reset()
+
+        def step(actions: np.ndarray, env: Any = env) -> None:
+            over = np.flatnonzero(env.step(actions)[3])
+            if len(over):
+                env.reset(over)
+
+        yield name, rate(step, (len(env), *env.action_space[0].shape)), None
+
+
 LIBRARIES = {
     "stable_baselines3": stable_baselines3,
     "cleanrl": cleanrl,
     "skrl": skrl,
     "benchmarl": benchmarl,
     "ray": rllib,
+    "tianshou": tianshou,
 }
 
 

@@ -75,6 +75,8 @@ class AgentLanes:
         Learning agents without a lane.
     observation_space, action_space
         Those of one lane.
+    holds
+        Whether an ended episode holds until the next step, which begins the next one.
 
     Raises
     ------
@@ -84,13 +86,14 @@ class AgentLanes:
 
     def __init__(self, env: VectorPowerGridEnv, role: str | None = None):
         self.env, self.cfg = env, env.world.resolved
+        self._follows = self.cfg.config.residual or "rule_based"
         self.agents = _agents(env, role)
         self.others = [agent for agent in env.possible_agents if agent not in self.agents]
         self.rows = [env.possible_agents.index(agent) for agent in self.agents]
         self._columns = np.concatenate([np.r_[env.observation_slices[agent]] for agent in self.agents])
         spaces: tuple[Any, Any] = env.single_observation_space, env.single_action_space
         self.observation_space, self.action_space = (space[self.agents[0]] for space in spaces)
-        self._holds = env.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+        self.holds = env.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
 
     @classmethod
     def make(cls, cfg: Source, num_envs: int, role: str | None, arguments: Mapping[str, Any]) -> AgentLanes:
@@ -124,7 +127,7 @@ class AgentLanes:
         over = np.flatnonzero(done.terminated | done.truncated)
         if len(over):
             lanes = (over[:, None] * count + np.arange(count)).reshape(-1)
-            final = observations[lanes] if self._holds else self._by_lane(done.final_observation, there[over])
+            final = observations[lanes] if self.holds else self._by_lane(done.final_observation, there[over])
             last |= dict(zip(lanes.tolist(), final, strict=True))
         truncated = np.repeat(done.truncated, count)
         return LaneStep(
@@ -135,6 +138,12 @@ class AgentLanes:
             last,
             done,
         )
+
+    def policy_actions(self) -> Array:
+        """Actions of all lanes, ``(lanes, k)``, with which they follow what actions correct, or ``rule_based``."""
+        everyone = self.env.policy_array(self._follows)
+        actions: Array = everyone[:, self.rows, : self.action_space.shape[0]].reshape(len(self), -1)
+        return actions
 
     def policy(
         self, act: Callable[[Array, bool], Array]
@@ -178,7 +187,7 @@ class AgentLanes:
         rows = actions.reshape(self.env.num_envs, len(self.agents), -1)
         if not self.others:
             return rows
-        everyone = self.env.policy_array(self.cfg.config.residual or "rule_based")
+        everyone = self.env.policy_array(self._follows)
         everyone[:, self.rows, : rows.shape[-1]] = rows
         return everyone
 
