@@ -161,15 +161,15 @@ class CompiledRollOut:
         obs, central, tally, memory = lanes.obs, lanes.central, lanes.tally, lanes.memory
         remembered, rollout = rollout.memory, rollout._replace(memory=())
         seen = np.empty(0)
-        for tick in range(self.ticks):
-            row = jax.tree.map(lambda leaf: leaf[tick], rollout)  # noqa: B023  (used at once)
+        leaves, form = jax.tree.flatten((rollout, noise))
+        for tick, parts in enumerate(zip(*leaves, strict=True)):
+            row, drawn = jax.tree.unflatten(form, parts)
             if tick % self._every == 0:
                 for group, into in remembered.items():
                     into[tick // self._every] = memory[group]
             for into, part in zip(row.obs.parts, obs.parts, strict=True):
                 into[:] = part
             row.central[:] = central
-            drawn = noise.map(lambda part: part[tick])  # noqa: B023
             action, held, memory = self._act(learner.actor, learner.obs_norm, row.obs, drawn, memory)
             alive = env.alive
             step = env.step_array(np.asarray(held))

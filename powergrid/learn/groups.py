@@ -79,6 +79,10 @@ class ByGroup(Generic[T]):
         """Arrays ``(*batch, n)`` of all groups side by side: one column for each agent, ``(*batch, A)``."""
         return jnp.concatenate(self.parts, -1)
 
+    def tree_flatten(self) -> tuple[tuple[T, ...], tuple[str, ...]]:
+        """Parts and the order, for JAX where it needs no names: each call of a compiled function."""
+        return self.parts, self.names
+
     def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, T], ...], tuple[str, ...]]:
         """Parts with their names, and the order, for JAX."""
         keys = map(jax.tree_util.DictKey, self.names)
