@@ -97,7 +97,7 @@ def config(
     share
         Who shares a model: the agents of each ``"role"`` (see ``env.roles``), ``"all"`` agents, or ``"none"``.
     critic
-        Whether the critic of an agent observes what the agent does, ``"own"``, or also the state of the system,
+        Whether critics see the observation of their agent, ``"own"``, or the state of the system as well,
         ``"central"`` (MAPPO: Yu et al., "The surprising effectiveness of PPO in cooperative multi-agent games",
         NeurIPS 2022). Actors act on their own observations in both cases.
     num_envs

@@ -280,7 +280,7 @@ def test_commands_are_learnt_from_nothing():
         )
 
     first = cost({"rllib": as_policy(algorithm)})
-    for _ in range(25):
+    for _ in range(15):
         algorithm.train()
     learnt, rule, random = (cost(policy) for policy in ({"rllib": as_policy(algorithm)}, "rule_based", "random"))
     assert learnt < 0.95 * first
