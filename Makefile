@@ -57,13 +57,23 @@ test-quick: $(VENV)/.installed-test  ## a few minutes of tests that tell version
 test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
 	$(PYTEST) -m ''
 
-# Learning libraries hold back each other's versions and those of torch, so they get an environment of their own.
-INTEGRATIONS := .venv-integrations
-test-integrations:  ## train with other learning libraries, in .venv-integrations and .venv-rllib
-	@$(MAKE) --no-print-directory VENV=$(INTEGRATIONS) $(INTEGRATIONS)/.installed-integrations
-	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest -n 2 --dist loadfile -m '' tests/integrations
-	@$(MAKE) --no-print-directory VENV=.venv-rllib .venv-rllib/.installed-integrations-rllib
-	OMP_NUM_THREADS=1 .venv-rllib/bin/python -m pytest -m '' tests/integrations/test_rllib.py
+# Learning libraries hold back each other's versions, so they get two environments of their own; those of the second one
+# hold gymnasium back.
+INTEGRATIONS := integrations integrations-held
+integrations := stable_baselines3 cleanrl skrl tianshou benchmarl
+integrations-held := rllib torchrl jaxmarl gymnax
+test-integrations: $(INTEGRATIONS:%=tested-%)  ## train with other learning libraries, in .venv-integrations(-held)
+	$(PYTHON) scripts/libraries.py
+
+tested-%:
+	@$(MAKE) --no-print-directory VENV=.venv-$* .venv-$*/.installed-$*
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadfile -m '' $($*:%=tests/integrations/test_%.py)
+
+# Tianshou asks for an older deepdiff than pandapower and runs with both, so it comes without its dependencies.
+$(VENV)/.installed-integrations: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[integrations]'
+	$(INSTALL) --no-deps 'tianshou==2.0.1'
+	@touch $@
 
 lint: $(VENV)/.installed-dev  ## style, types and who imports whom
 	$(BIN)/ruff check .
@@ -84,6 +94,6 @@ bench: $(VENV)/.installed-test  ## measure speeds on this machine
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove .venv, caches and built files; runs/ stays
-	rm -rf $(VENV) $(INTEGRATIONS) .venv-rllib docs/_build docs/jupyter_execute docs/reference/generated dist build
+	rm -rf $(VENV) $(INTEGRATIONS:%=.venv-%) docs/_build docs/jupyter_execute docs/reference/generated dist build
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find powergrid tests scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +

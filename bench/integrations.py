@@ -5,7 +5,7 @@
 `ieee13_single`, which has one agent, so that the libraries' own wrappers take it. "alone" steps with random actions;
 "training" includes the library's PPO with the same minibatches for both. Figures are medians over windows of wall time
 with one thread. A library that is not installed is left out with a sentence: make test-integrations installs them in
-.venv-integrations, and RLlib in .venv-rllib.
+one of its environments, .venv-integrations and .venv-integrations-held.
 """
 
 from __future__ import annotations
@@ -214,7 +214,9 @@ def main() -> None:
         table.add_column(column, justify="right")
     for library, rows in LIBRARIES.items():
         if library != "cleanrl" and find_spec(library) is None:
-            console.print(f"{library} is not installed: make test-integrations installs it in .venv-integrations")
+            console.print(
+                f"{library} is not installed: make test-integrations installs it in an environment of its own"
+            )
             continue
         first: list[float | None] = []
         for name, *rates in rows(arguments.envs):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -20,7 +18,7 @@ from torchrl.envs.utils import ExplorationType, check_env_specs, set_exploration
 
 import powergrid
 from powergrid.config.sources import preset_names
-from powergrid.core.errors import ArgumentError, ConfigError, MissingExtraError
+from powergrid.core.errors import ArgumentError, ConfigError
 from powergrid.integrations import torchrl
 from powergrid.integrations.benchmarl import PowerGridTask, as_policy, make
 
@@ -45,7 +43,7 @@ LEAVES = {
 def experiment(task, algorithm, folder, model=MlpConfig):
     config = ExperimentConfig.get_from_yaml()
     config.loggers, config.create_json, config.render, config.save_folder = [], False, False, str(folder)
-    config.max_n_iters, config.evaluation_interval, config.evaluation_episodes = 1, 24, 2
+    config.max_n_iters, config.max_n_frames, config.evaluation_interval, config.evaluation_episodes = 1, None, 24, 2
     config.off_policy_n_envs_per_worker, config.off_policy_collected_frames_per_batch = 4, 24
     config.off_policy_n_optimizer_steps, config.off_policy_train_batch_size = 2, 8
     return Experiment(
@@ -123,15 +121,6 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(tmp_path):
         as_policy(recurrent)
     with pytest.raises(ArgumentError, match=r"env is .*; give what .*torchrl.make returned"):
         torchrl.as_policy(None, recurrent)
-
-
-def test_names_the_extra(monkeypatch):
-    for name in [*sys.modules]:
-        if name.partition(".")[0] == "benchmarl" or name == "powergrid.integrations.benchmarl":
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "benchmarl", None)
-    with pytest.raises(MissingExtraError, match=r"powergrid-marl\[benchmarl\]"):
-        importlib.import_module("powergrid.integrations.benchmarl")
 
 
 def test_the_page_trains_a_policy_that_is_better_than_random(tmp_path, monkeypatch):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-
 import numpy as np
 import pytest
 
@@ -20,7 +17,7 @@ from skrl.trainers.torch import SequentialTrainer, SequentialTrainerCfg
 from skrl.utils import set_seed
 
 import powergrid
-from powergrid.core.errors import ActionError, ArgumentError, ConfigError, MissingExtraError, RunError
+from powergrid.core.errors import ActionError, ArgumentError, ConfigError, RunError
 from powergrid.integrations.skrl import as_policy, make, make_shared
 
 SHORT = {"episode_length": 3}
@@ -225,15 +222,6 @@ def test_what_cannot_be_used_is_refused_with_a_sentence():
         as_policy(agent, make_shared(UNEQUAL, 2, normalize=True, device="cpu", **SHORT))
     with pytest.raises(RunError, match=r"evaluate the configuration that the environment of the policy was made of"):
         powergrid.evaluate("two_microgrids", policy={"skrl": as_policy(agent, lanes)}, days=[3], show=False)
-
-
-def test_names_the_extra(monkeypatch):
-    for name in [*sys.modules]:
-        if name.partition(".")[0] == "skrl" or name == "powergrid.integrations.skrl":
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "skrl", None)
-    with pytest.raises(MissingExtraError, match=r"powergrid-marl\[skrl\]"):
-        importlib.import_module("powergrid.integrations.skrl")
 
 
 def test_the_page_trains_policies_that_are_better_than_random(tmp_path, monkeypatch):

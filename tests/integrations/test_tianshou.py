@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-
 import numpy as np
 import pytest
 
@@ -20,7 +17,7 @@ from tianshou.utils.net.common import Net, Recurrent
 from tianshou.utils.net.continuous import ContinuousActorDeterministic, ContinuousActorProbabilistic
 
 import powergrid
-from powergrid.core.errors import ActionError, ArgumentError, ConfigError, MissingExtraError, RunError
+from powergrid.core.errors import ActionError, ArgumentError, ConfigError, RunError
 from powergrid.integrations.tianshou import as_policy, make
 
 SHORT = {"episode_length": 3}
@@ -214,15 +211,6 @@ def test_what_cannot_be_used_is_refused_with_a_sentence():
         as_policy(policy, make("p2p_microgrids", 1))
     with pytest.raises(RunError, match=r"evaluate the configuration that the environment of the policy was made of"):
         powergrid.evaluate("two_microgrids", policy={"tianshou": as_policy(policy, env)}, days=[3], show=False)
-
-
-def test_names_both_steps_of_the_installation(monkeypatch):
-    for name in [*sys.modules]:
-        if name.partition(".")[0] == "tianshou" or name == "powergrid.integrations.tianshou":
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "tianshou", None)
-    with pytest.raises(MissingExtraError, match=r"--no-deps 'tianshou==2.0.1'.*powergrid-marl\[tianshou\]"):
-        importlib.import_module("powergrid.integrations.tianshou")
 
 
 def test_the_page_trains_a_policy_that_is_better_than_random(tmp_path, monkeypatch):

@@ -8,10 +8,13 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(("module", "library", "extra"), [("stable_baselines3", "stable_baselines3", "sb3")])
-def test_a_missing_library_names_its_extra(module, library, extra):
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("stable_baselines3", "sb3"), ("skrl", "skrl"), ("benchmarl", "benchmarl"), ("tianshou", "tianshou")],
+)
+def test_a_missing_library_names_its_extra(module, extra):
     code = (
-        f"import sys; sys.modules['{library}'] = None\n"
+        f"import sys; sys.modules['{module}'] = None\n"
         "from powergrid.core.errors import MissingExtraError\n"
         f"try:\n    import powergrid.integrations.{module}\nexcept MissingExtraError as error:\n    print(error)"
     )
