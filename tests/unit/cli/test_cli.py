@@ -244,7 +244,7 @@ def test_train_passes_on_what_was_asked(monkeypatch, tmp_path):
 )
 def test_wrong_hyperparameters_are_told_with_what_is_allowed(arguments, code, message, tmp_path):
     out = tmp_path / "run"
-    source = ("two_microgrids", "--out", str(out)) if message else ()
+    source = ("p2p_microgrids", "--out", str(out)) if message else ()
     result = run("train", *source, *arguments)
     assert result.exit_code == code
     text = " ".join(result.output.replace("│", " ").split()) if code == 2 else result.stderr

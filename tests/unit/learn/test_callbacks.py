@@ -104,7 +104,7 @@ def test_comma_separated_values_continue_with_the_run(tmp_path):
     assert [float(line["value_loss"]) for line in table] == [row["value_loss"] for row in rows]
 
 
-PRESET = "two_microgrids"
+PRESET = "p2p_microgrids"
 TINY = {"num_envs": 2, "rollout": 8, "epochs": 1, "minibatches": 1, "hidden": (8,), "learning_rate": 0.05}
 
 

@@ -16,7 +16,7 @@ from powergrid.learn.callbacks import Callback
 
 SMALL = {"num_envs": 4, "rollout": 24, "epochs": 1, "minibatches": 1, "hidden": (32, 32)}
 UPDATE = 4 * 24
-PRESET = "two_microgrids"
+PRESET = "p2p_microgrids"
 
 
 def quickly(monkeypatch, days, steps):
