@@ -17,6 +17,7 @@ from powergrid.cli.migrate import migrate_command
 from powergrid.cli.new import new_command
 from powergrid.cli.schema import schema_command
 from powergrid.cli.show import show_command
+from powergrid.cli.sweep import sweep_command
 from powergrid.cli.train import train_command
 from powergrid.cli.validate import validate_command
 from powergrid.cli.warmup import warmup_command
@@ -81,6 +82,7 @@ app.command("show")(show_command)
 app.command("explain")(explain_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("sweep")(sweep_command)
 app.add_typer(benchmark_app, name="benchmark")
 app.command("schema")(schema_command)
 app.command("new")(new_command)

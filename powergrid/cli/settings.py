@@ -1,7 +1,8 @@
-"""Hyperparameters on the command line: ``--set name=value``, and the table of an algorithm's own."""
+"""Hyperparameters on the command line, the table of an algorithm's own, and what JAX keeps of a run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def parsed_settings(pairs: Iterable[str], options: Iterable[str]) -> dict[str, A
             raise _refused(f'"{pair}": {document.issues[0].message}')
         found[name] = document.data
     return found
+
+
+def keep_compiled() -> None:
+    """Let JAX store what it compiles in the user's cache folder, so that the next run of the same kind starts at once.
+
+    What the user has set stands. https://docs.jax.dev/en/latest/persistent_compilation_cache.html
+    """
+    from platformdirs import user_cache_path
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_path("powergrid") / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 def print_settings(algorithm: str) -> None:

@@ -11,11 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from powergrid.cli.settings import parsed_settings, print_settings
+from powergrid.cli.settings import keep_compiled, parsed_settings, print_settings
 from powergrid.core.errors import ConfigError, Issue
-
-_MOST_DEVICES = 8
-"""Parts that a CPU is divided into for JAX; more would leave each with too few environments."""
+from powergrid.learn import MOST_DEVICES
 
 
 class Log(StrEnum):
@@ -175,16 +173,9 @@ def _help(source: str | None, algorithm: str) -> None:
 
 
 def _prepare_jax() -> None:
-    """Settings that JAX reads when it is imported; what the user has set stands.
-
-    What JAX compiles for a run is stored in the user's cache folder, so that the next run of the same kind starts at
-    once: https://docs.jax.dev/en/latest/persistent_compilation_cache.html
-    """
-    from platformdirs import user_cache_path
-
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(os.cpu_count() or 1, _MOST_DEVICES)))
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_path("powergrid") / "jax"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    """Settings that JAX reads when it is imported; what the user has set stands."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(os.cpu_count() or 1, MOST_DEVICES)))
+    keep_compiled()
 
 
 def _count(text: str) -> int:

@@ -35,8 +35,11 @@ def run(*arguments: str):
 
 @pytest.mark.parametrize(
     "command",
-    ["list", "validate", "show", "explain", "train", "evaluate", "schema", "migrate", "new", "check", "warmup"],
-)
+    [
+        "list", "validate", "show", "explain", "train", "evaluate", "sweep", "schema", "migrate", "new", "check",
+        "warmup",
+    ],
+)  # fmt: skip
 def test_every_command_has_help_with_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0

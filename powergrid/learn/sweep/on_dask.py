@@ -1,0 +1,68 @@
+"""Jobs as tasks of Dask, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from powergrid.core.errors import MissingExtraError
+from powergrid.learn.sweep.job import ATTEMPTS, Job, one_line, run_job
+
+
+def run(
+    jobs: Sequence[Job], out: Path, *, workers: int, environment: Mapping[str, str], address: str | None = None
+) -> Iterator[tuple[Job, str | None]]:
+    """Run jobs as tasks; Dask repeats those whose worker is killed.
+
+    Parameters
+    ----------
+    jobs, out
+        What to run, and the folder of the sweep, which all machines of a cluster reach under this path.
+    workers
+        Number of worker processes, without an address.
+    environment
+        Variables of the workers' environment; those of a cluster keep their own.
+    address
+        Address of a scheduler; ``None`` begins one on this machine that nothing else reaches, and ends it.
+
+    Yields
+    ------
+    Job, str or None
+        Each job as it ends, and the reason if it failed.
+
+    Raises
+    ------
+    MissingExtraError
+        If Dask is not installed.
+    """
+    try:
+        import dask
+        from distributed import Client, LocalCluster, as_completed
+    except ImportError as error:
+        raise MissingExtraError("Dask", "dask", "--on dask") from error
+    settings = {
+        "distributed.nanny.pre-spawn-environ": dict(environment),
+        "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+        "distributed.scheduler.worker-ttl": None,  # compiling can keep a worker from answering for minutes
+    }
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        if address is None:
+            # a worker has one thread for jobs and no limit of memory: the operating system's is the only one
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                memory_limit=0,
+                silence_logs=logging.ERROR,
+            )
+            stack.enter_context(cluster)
+        client = stack.enter_context(Client(address or cluster))
+        running = {client.submit(run_job, job, out, key=job.name, pure=False): job for job in jobs}
+        for ended in as_completed(running):
+            lost = ended.exception()
+            yield running[ended], ended.result() if lost is None else one_line(lost)

@@ -1,0 +1,63 @@
+"""Jobs as tasks of Ray, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from powergrid.core.errors import MissingExtraError
+from powergrid.learn.sweep.job import ATTEMPTS, Job, one_line, run_job
+
+_STORE_BYTES = 100_000_000
+"""Memory for objects that tasks exchange, which are small here; by default Ray takes 30 % of the machine's."""
+
+
+def run(
+    jobs: Sequence[Job], out: Path, *, workers: int, environment: Mapping[str, str], address: str | None = None
+) -> Iterator[tuple[Job, str | None]]:
+    """Run jobs as tasks of one CPU; Ray repeats those whose worker is killed.
+
+    Parameters
+    ----------
+    jobs, out
+        What to run, and the folder of the sweep, which all machines of a cluster reach under this path.
+    workers
+        Number of tasks side by side, without an address.
+    environment
+        Variables of the workers' environment.
+    address
+        Address of a cluster; ``None`` begins one on this machine that nothing else reaches, and ends it.
+
+    Yields
+    ------
+    Job, str or None
+        Each job as it ends, and the reason if it failed.
+
+    Raises
+    ------
+    MissingExtraError
+        If Ray is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("Ray", "ray", "--on ray") from error
+    options = {"runtime_env": {"env_vars": dict(environment)}, "log_to_driver": False, "logging_level": "warning"}
+    if address is None:
+        options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+        options |= {"_node_ip_address": "127.0.0.1"}
+    ray.init(address or "local", **options)
+    try:
+        task = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(run_job)
+        running = {task.remote(job, out): job for job in jobs}
+        while running:
+            (ended,), _ = ray.wait(list(running), num_returns=1)
+            try:
+                reason = ray.get(ended)
+            except ray.exceptions.RayError as error:
+                reason = one_line(error)
+            yield running.pop(ended), reason
+    finally:
+        ray.shutdown()
