@@ -58,10 +58,10 @@ test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
 	$(PYTEST) -m ''
 
 # Learning libraries hold back each other's versions, so they get two environments of their own; those of the second one
-# hold gymnasium back.
+# hold gymnasium back. Sweeps are tested where Ray and Dask are.
 INTEGRATIONS := integrations integrations-held
-integrations := stable_baselines3 cleanrl skrl tianshou benchmarl
-integrations-held := rllib torchrl jaxmarl gymnax
+integrations := stable_baselines3 cleanrl skrl tianshou benchmarl sweep_dask
+integrations-held := rllib torchrl jaxmarl gymnax sweep_ray
 test-integrations: $(INTEGRATIONS:%=tested-%)  ## train with other learning libraries, in .venv-integrations(-held)
 	$(PYTHON) scripts/libraries.py
 
