@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from powergrid.config.document import Document, Keys, plain
-from powergrid.config.findings import choices, field_names, spellings
+from powergrid.config.findings import choices, field_names, quoted, spellings
 from powergrid.config.schema import EnvironmentConfig, Forecast, Penalties, Simulation, TariffConfig, Training
 from powergrid.config.schema_types import Section
 from powergrid.core.errors import ConfigError, Issue
@@ -51,6 +51,9 @@ def overridden(document: Document, overrides: Mapping[str, Any]) -> Document:
             _put(data, lines, (), path, plain(value))
         except _UnknownAgent as error:
             issues.append(Issue(name, f'there is no agent "{error.id}"', choices(error.id, error.known)))
+        except _NoMapping as error:
+            message = f'agent "{error.id}": {quoted(error.value)} must be a mapping (key: value)'
+            issues.append(Issue(name, message, "give the keys of the agent that change"))
     if issues:
         raise ConfigError(issues)
     return replace(document, data=data, lines=lines)
@@ -61,6 +64,13 @@ class _UnknownAgent(Exception):
         super().__init__(id)
         self.id = id
         self.known = known
+
+
+class _NoMapping(Exception):
+    def __init__(self, id: str, value: object):
+        super().__init__(id)
+        self.id = id
+        self.value = value
 
 
 def _path(name: str) -> tuple[str, ...] | None:
@@ -77,6 +87,8 @@ def _put(here: dict[str, Any], lines: dict[Keys, int], at: Keys, path: tuple[str
     if at == () and key == "agents" and (rest or isinstance(value, dict)):
         changes: Any = {rest[0]: _nested(rest[1:], value)} if rest else value
         for id, change in changes.items():
+            if not isinstance(change, dict):
+                raise _NoMapping(id, change)
             _change_agent(*_agent(here, id), lines, change)
         return
     if rest:

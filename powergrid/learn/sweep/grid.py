@@ -32,9 +32,13 @@ _LONGEST_NAME = 160
 """Characters of a folder's name; file systems take 255 bytes."""
 
 
-def _range(value: Any) -> Any:
+def _counted(value: Any) -> Any:
     """Accept a number of seeds in place of their list."""
-    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 1 <= value <= MOST_JOBS:
+        raise ValueError(f"{value:,} seeds are not 1 to {MOST_JOBS:,}; one of them is named in a list: [{value}]")
+    return list(range(value))
 
 
 Values = Annotated[list[Any], BeforeValidator(list_of_one), Field(min_length=1)]
@@ -55,7 +59,7 @@ class Grid(Section):
         description="presets, or configuration files relative to this file"
     )
     steps: int | None = Field(None, ge=1, description="environment steps of each run; omitted: the configuration's own")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_range), Field(min_length=1)] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_counted), Field(min_length=1)] = Field(
         default_factory=lambda: [0], description="seeds, or their number; omitted: 0"
     )
     algorithms: Annotated[list[str], BeforeValidator(list_of_one)] = Field(
@@ -143,7 +147,7 @@ class _Reader:
         for key, listed in (("over", grid.over), ("settings", grid.settings)):
             for name, values in listed.items():
                 self._twice(key, name, values=values)
-        self._names_of_settings()
+        self._names()
         configurations = [self._resolved(i, base) for i, base in enumerate(grid.base)]  # plugins may add algorithms
         algorithms = self._algorithms()
         found: list[Job] = []
@@ -159,7 +163,8 @@ class _Reader:
         """Jobs of one configuration and algorithm."""
         for settings in _choices(self.grid.settings):
             self._check_settings(base, resolved, algorithm, settings)
-            varied = {**choice.values, **settings.values}
+            named = {f"settings.{name}" if name in choice.values else name: v for name, v in settings.values.items()}
+            varied = {**choice.values, **named}
             group = _name(Path(base).stem, algorithm, varied)
             for seed in self.grid.seeds:
                 yield Job(
@@ -200,12 +205,17 @@ class _Reader:
                 self.findings.unknown(self._place("algorithms", i=i), "algorithm", name, known)
         return [name for name in self.grid.algorithms if name in known]
 
-    def _names_of_settings(self) -> None:
-        """Refuse as hyperparameters what is an argument of training itself."""
+    def _names(self) -> None:
+        """Refuse names that belong elsewhere: arguments of training, and what the grid has a key for."""
         for name in self.grid.settings:
             if name in _OF_TRAINING:
                 hint = f"vary training.{name} under over" if name in ("imitate", "residual") else "leave it out"
                 self.findings.add(("settings", name), "it belongs to the run and is no hyperparameter", hint)
+        for path in self.grid.over:
+            last = path.removeprefix("training.")
+            if last == "algorithm" or (last == "steps" and self.grid.steps is not None):
+                key = "algorithms" if last == "algorithm" else "steps"
+                self.findings.add(("over", path), f"the grid has the key {key} for it", f"give {key} alone")
 
     def _resolved(self, i: int, base: str) -> ResolvedConfig | None:
         """The configuration of one base; its own faults keep their places."""
@@ -225,27 +235,27 @@ class _Reader:
         return None
 
     def _variants(self, base: str, own: ResolvedConfig) -> list[tuple[_Choice, ResolvedConfig]]:
-        """The configuration with each combination of values; combinations only if each value stands by itself."""
-        alone: dict[tuple[str, int], ResolvedConfig] = {}
-        for path, values in self.grid.over.items():
-            for i, value in enumerate(values):
-                try:
-                    alone[path, i] = with_overrides(own, **{path: value})
-                except ConfigError as error:
-                    self._note(self._place("over", path, i=i), base, path, error)
-        if len(alone) < sum(len(values) for values in self.grid.over.values()):
-            return [(_Choice({}, {}), own)]  # for the checks of what else the grid holds
+        """The configuration with each combination of values."""
         found = []
         for choice in _choices(self.grid.over):
-            known = own if not choice.values else None
-            if len(choice.values) == 1:
-                known = alone[next(iter(choice.places.items()))]
             try:
-                found.append((choice, known or with_overrides(own, **choice.values)))
+                found.append((choice, with_overrides(own, **choice.values) if choice.values else own))
             except ConfigError as error:
-                written = ", ".join(f"{path} {quoted(value)}" for path, value in choice.values.items())
-                self._note(("over",), f"{base} with {written}", "", error)
-        return found
+                self._blame(base, own, choice, error)
+        return found or [(_Choice({}, {}), own)]  # for the checks of what else the grid holds
+
+    def _blame(self, base: str, own: ResolvedConfig, choice: _Choice, error: ConfigError) -> None:
+        """Note the values that are wrong by themselves or, where none is, those that do not fit together."""
+        alone = False
+        for path, value in choice.values.items():
+            try:
+                with_overrides(own, **{path: value})
+            except ConfigError as single:
+                self._note(self._place("over", path, i=choice.places[path]), base, path, single)
+                alone = True
+        if not alone:
+            written = ", ".join(f"{path} {quoted(value)}" for path, value in choice.values.items())
+            self._note(("over",), f"{base} with {written}", "", error)
 
     def _note(self, place: Keys, what: str, path: str, error: ConfigError) -> None:
         for issue in error.issues:

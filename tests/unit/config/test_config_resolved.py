@@ -181,6 +181,11 @@ class TestOverrides:
             with_overrides(self.base, aaa=1, bbb=2)
         assert [issue.path for issue in caught.value.issues] == ["aaa", "bbb"]
 
+    @pytest.mark.parametrize("overrides", [{"agents": {"dg_1": 5}}, {"agents.dg_1": None}, {"agents.dg_1": [1]}])
+    def test_an_agent_changes_by_a_mapping(self, overrides):
+        with pytest.raises(ConfigError, match=r'agent "dg_1": .* must be a mapping'):
+            with_overrides(self.base, **overrides)
+
     def test_bad_values_are_not_blamed_on_the_file(self):
         with pytest.raises(ConfigError) as caught:
             with_overrides(self.base, episode_length=0, **{"agents.dg_1.bus": "999"})

@@ -155,6 +155,29 @@ def test_values_that_do_not_fit_together_are_told(tmp_path):
     assert "with simulation.v_min_pu 1.0, simulation.v_max_pu 0.98: simulation" in found["over"][0]
 
 
+def test_values_that_fit_together_only_are_taken_together(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text("base: ieee13_single\nover: {simulation.v_min_pu: 1.06, simulation.v_max_pu: 1.1}\n")
+    (job,) = read_grid(file)
+    assert (job.resolved.config.simulation.v_min_pu, job.resolved.config.simulation.v_max_pu) == (1.06, 1.1)
+
+
+def test_a_name_may_be_one_of_the_configuration_and_of_an_algorithm(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text(
+        "base: ieee13_single\nover: {network: [{load_scale: 0.5}, {load_scale: 0.6}]}\nsettings: {network: dense}\n"
+    )
+    jobs = read_grid(file)
+    assert [job.resolved.config.network.load_scale for job in jobs] == [0.5, 0.6]
+    assert [job.settings for job in jobs] == [{"network": "dense"}] * 2
+    assert len({job.name for job in jobs}) == 2
+
+
+def test_what_the_grid_has_a_key_for_is_no_override(tmp_path):
+    found = issues(tmp_path, "base: ieee13_single\nsteps: 5\nover: {algorithm: mappo, training.steps: [5, 10]}\n")
+    assert set(found) == {"over.algorithm", "over.training.steps"}
+
+
 def test_faults_of_a_configuration_keep_their_place(tmp_path):
     (tmp_path / "wrong.yaml").write_text("network: ieee13\nagents:\n  - {id: a, type: ESSS, bus: 671}\n")
     message, line = issues(tmp_path, "base: wrong.yaml")["base"]
@@ -170,7 +193,15 @@ def test_settings_of_a_configuration_that_an_algorithm_lacks_are_told(tmp_path):
 
 
 def test_a_grid_of_too_many_runs_is_refused(tmp_path):
-    assert "jobs are more than" in issues(tmp_path, f"base: ieee13_single\nseeds: {MOST_JOBS + 1}\n")[""][0]
+    half = f"base: ieee13_single\nseeds: {MOST_JOBS}\nover: {{simulation.v_min_pu: [0.9, 0.95]}}\n"
+    assert issues(tmp_path, half)[""][0] == "20,000 jobs are more than 10,000"
+
+
+@pytest.mark.parametrize("number", [0, -1, 10**12])
+def test_a_number_of_seeds_has_bounds(number, tmp_path):
+    message, line = issues(tmp_path, f"base: ieee13_single\nseeds: {number}\n")["seeds"]
+    assert message.startswith(f"{number:,} seeds are not 1 to 10,000")
+    assert line == 2
 
 
 @pytest.mark.parametrize(
