@@ -25,7 +25,7 @@ def run(
     environment
         Variables of the workers' environment; those of a cluster keep their own.
     address
-        Address of a scheduler; ``None`` begins one on this machine that nothing else reaches, and ends it.
+        Address of a scheduler; ``None`` begins one on the loopback interface of this machine, and ends it.
 
     Yields
     ------

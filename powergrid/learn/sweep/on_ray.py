@@ -27,7 +27,8 @@ def run(
     environment
         Variables of the workers' environment.
     address
-        Address of a cluster; ``None`` begins one on this machine that nothing else reaches, and ends it.
+        Address of a cluster; ``None`` begins one on this machine, and ends it. It listens on the loopback interface
+        alone if Ray has not been imported before.
 
     Yields
     ------
@@ -39,7 +40,11 @@ def run(
     MissingExtraError
         If Ray is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is imported
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        # Ray reads this when it is imported, and takes the loopback address then, on Linux too; _node_ip_address alone
+        # is replaced by the machine's address
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:

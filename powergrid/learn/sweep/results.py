@@ -98,15 +98,17 @@ class Results:
         days = self.jobs[0].days
         which = f"{days} days" if isinstance(days, str) else f"{len(days)} days"
         title = f"{which}, mean over seeds; $/day; below what is saved against the rule its 95 % interval"
-        table = Table(title=title, padding=(0, 1, 0, 0))
+        table = Table(title=title, padding=(0, 1, 0, 0), show_lines=True)
         for header in ("run", "algorithm"):
             table.add_column(header, overflow="fold")
         for header in ("seeds", "J", "J of the rule", "saved"):
             table.add_column(header, justify="right", overflow="fold", min_width=5 if header == "seeds" else 9)
         first = self.jobs[0].varied
         several = {name for job in self.jobs for name, value in job.varied.items() if value != first[name]}
+        ends = [name.rpartition(".")[2] for name in first]
+        short = {name: end if ends.count(end) == 1 else name for name, end in zip(first, ends, strict=True)}
         for row in self.rows():
-            varied = (f"  {name}: {value}" for name, value in row.job.varied.items() if name in several)
+            varied = (f"  {short[name]}: {value}" for name, value in row.job.varied.items() if name in several)
             name = "\n".join([row.job.base, *varied])
             numbers = row.numbers()
             cells = ("-", "-", "-")
