@@ -58,8 +58,9 @@ test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
 	$(PYTEST) -m ''
 
 # Learning libraries hold back each other's versions, so they get two environments of their own; those of the second one
-# hold gymnasium back. Sweeps are tested where Ray and Dask are.
+# hold gymnasium back. Sweeps are tested where Ray and Dask are. MARKS='not slow' leaves out what takes a minute each.
 INTEGRATIONS := integrations integrations-held
+MARKS ?=
 integrations := stable_baselines3 cleanrl skrl tianshou benchmarl sweep_dask
 integrations-held := rllib torchrl jaxmarl gymnax sweep_ray
 test-integrations: $(INTEGRATIONS:%=tested-%)  ## train with other learning libraries, in .venv-integrations(-held)
@@ -67,7 +68,7 @@ test-integrations: $(INTEGRATIONS:%=tested-%)  ## train with other learning libr
 
 tested-%:
 	@$(MAKE) --no-print-directory VENV=.venv-$* .venv-$*/.installed-$*
-	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadfile -m '' $($*:%=tests/integrations/test_%.py)
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n 2 --dist loadfile -m '$(MARKS)' $($*:%=tests/integrations/test_%.py)
 
 # Tianshou asks for an older deepdiff than pandapower and runs with both, so it comes without its dependencies.
 $(VENV)/.installed-integrations: pyproject.toml | $(BIN)/python
