@@ -6,8 +6,19 @@ import pytest
 
 pytest.importorskip("distributed", reason="needs distributed: make test-integrations")
 
-from sweeps import check_sweep_on
+import dask
+from sweeps import check_sweep_on, write
+
+from powergrid.core.errors import RunError
+from powergrid.learn.sweep.sweep import sweep
 
 
 def test_a_sweep_repeats_what_is_killed_and_lists_what_fails(tmp_path):
     check_sweep_on("dask", tmp_path)
+
+
+def test_an_address_without_a_scheduler_is_refused_by_name(tmp_path):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(RunError) as caught:
+        sweep(write(tmp_path), on="dask", address="127.0.0.1:9", out=tmp_path / "runs", progress=False)
+    assert "no scheduler of Dask answers at 127.0.0.1:9" in str(caught.value)
+    assert "dask scheduler" in str(caught.value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from powergrid.core.errors import MissingExtraError
+from powergrid.core.errors import MissingExtraError, RunError
 from powergrid.learn.sweep.job import ATTEMPTS, Job, one_line, run_job
 
 
@@ -36,6 +36,8 @@ def run(
     ------
     MissingExtraError
         If Dask is not installed.
+    RunError
+        If no scheduler answers at the address.
     """
     try:
         import dask
@@ -61,7 +63,13 @@ def run(
                 silence_logs=logging.ERROR,
             )
             stack.enter_context(cluster)
-        client = stack.enter_context(Client(address or cluster))
+        try:
+            client = stack.enter_context(Client(address or cluster))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"no scheduler of Dask answers at {address} ({one_line(error)}); start one with `dask scheduler`, or "
+                "leave --address out"
+            ) from error
         running = {client.submit(run_job, job, out, key=job.name, pure=False): job for job in jobs}
         for ended in as_completed(running):
             lost = ended.exception()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from powergrid.core.errors import MissingExtraError
+from powergrid.core.errors import MissingExtraError, RunError
 from powergrid.learn.sweep.job import ATTEMPTS, Job, one_line, run_job
 
 _STORE_BYTES = 100_000_000
@@ -39,6 +39,8 @@ def run(
     ------
     MissingExtraError
         If Ray is not installed.
+    RunError
+        If no cluster answers at the address, or none starts here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
@@ -53,7 +55,15 @@ def run(
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
         options |= {"_node_ip_address": "127.0.0.1"}
-    ray.init(address or "local", **options)
+    try:
+        ray.init(address or "local", **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise RunError(f"Ray does not start on this machine ({one_line(error)}); choose --on local") from error
+        raise RunError(
+            f"no cluster of Ray answers at {address} ({one_line(error)}); start one with `ray start --head`, or leave "
+            "--address out"
+        ) from error
     try:
         task = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(run_job)
         running = {task.remote(job, out): job for job in jobs}
