@@ -2,13 +2,13 @@
 
     python bench/transfer.py [--preset voltage_control_34] [--on voltage_control_13 voltage_control_123]
                              [--algo mappo] [--steps 2e5] [--seeds 1] [--rounds 2 0] [--imitate volt_var]
-                             [--set hidden=[32,64]] [--out DIR]
+                             [--residual none] [--set hidden=[32,64]] [--out DIR]
 
-Policies are trained on one preset, where they imitate a rule first, and play the test days of all. Beside them, agents
-whose role was not trained (regulators of `voltage_control_13`) are played by the local policy `volt_var`. Each row has
-the mean cost J of a day, over days and seeds, and what the policy saves against the better one of the rules, day by
-day, with the 95 % interval of the mean; below the table stands what agents of each kind save. Runs that are in
-``--out`` are not trained again.
+Policies are trained on one preset, where they imitate a rule first, or correct one with ``--residual``, and play the
+test days of all. Beside them, agents whose role was not trained (regulators of `voltage_control_13`) are played by the
+local policy `volt_var`. Each row has the mean cost J of a day, over days and seeds, and what the policy saves against
+the better one of the rules, day by day, with the 95 % interval of the mean; below the table stands what agents of each
+kind save. Runs that are in ``--out`` are not trained again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from powergrid.core.statistics import mean_interval
 
 RULES = ("rule_based", "volt_var")
 OTHERS = "volt_var"
+NONE = "none"
+MAPPO = {"num_envs": 64, "critic_updates": 4}
 
 
 def trained(
@@ -36,6 +38,7 @@ def trained(
     algorithm: str,
     rounds: int,
     imitate: str,
+    residual: str,
     seed: int,
     steps: int,
     settings: dict[str, Any],
@@ -49,8 +52,8 @@ def trained(
             algo=algorithm,
             network="graph",
             rounds=rounds,
-            imitate=imitate,
-            residual="none",
+            imitate=imitate if residual == NONE else NONE,
+            residual=residual,
             seed=seed,
             steps=steps,
             out=folder,
@@ -90,10 +93,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, nargs="+", default=[2, 0])
     parser.add_argument("--imitate", default="volt_var", help="policy that is imitated first, or none")
+    parser.add_argument("--residual", default=NONE, help="policy that actions correct, which is then not imitated")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    settings = {"hidden": [32, 64], "num_envs": 64, "critic_updates": 4}
+    settings: dict[str, Any] = {"hidden": [32, 64]} | (MAPPO if given.algo == "mappo" else {})
     settings |= {name: json.loads(value) for name, value in (part.split("=") for part in given.set)}
     out, console = given.out or Path(tempfile.mkdtemp(prefix="transfer-")), Console()
     runs: dict[str, dict[str, str]] = {}
@@ -101,7 +105,17 @@ def main() -> None:
         name = f"graph, {rounds} rounds"
         for seed in range(given.seeds):
             folder = out / f"rounds-{rounds}-seed-{seed}"
-            trained(given.preset, given.algo, rounds, given.imitate, seed, int(given.steps), settings, folder)
+            trained(
+                given.preset,
+                given.algo,
+                rounds,
+                given.imitate,
+                given.residual,
+                seed,
+                int(given.steps),
+                settings,
+                folder,
+            )
             runs.setdefault(name, {})[f"{name} {seed}"] = str(folder)
     kinds: list[str] = []
     title = f"trained on {given.preset}, {int(given.steps):,} steps, {given.seeds} seeds; test days, $/day"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,21 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"the reference folder {SHARED.name}/ is not beside this checkout")
     return SHARED
+
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 20_000
+"""Linux lets a process map 65,530 pieces of memory; compiled programs take several each, and JAX crashes beyond."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_let_go() -> Iterator[None]:
+    """Drop what JAX has compiled after a module of tests, once it fills a third of what a process may map."""
+    yield
+    jax = sys.modules.get("jax")
+    if jax is not None and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.hookimpl(tryfirst=True)
