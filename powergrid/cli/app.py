@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from powergrid.cli.benchmark import benchmark_app
 from powergrid.cli.check import check_command
+from powergrid.cli.data import data_app
 from powergrid.cli.evaluate import evaluate_command
 from powergrid.cli.explain import explain_command
 from powergrid.cli.list import list_command
@@ -84,6 +85,7 @@ app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("sweep")(sweep_command)
 app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(data_app, name="data")
 app.command("schema")(schema_command)
 app.command("new")(new_command)
 app.command("check")(check_command)

@@ -76,13 +76,13 @@ def _registry_rows(kind: Kind) -> tuple[list[str], list[list[str]]]:
     for name in registry.names():
         item = registry.get(name)
         aliases = ", ".join(registry.aliases(name))
-        about = f"{item.kind}: {_about(item)}" if kind is Kind.protocols else _about(item)
-        rows.append([name, aliases, about])
+        text = f"{item.kind}: {about(item)}" if kind is Kind.protocols else about(item)
+        rows.append([name, aliases, text])
     rows += [[name, "", f"cannot be loaded: {reason}"] for name, reason in registry.broken.items()]
     return ["name", "also", "about"], rows
 
 
-def _about(item: Any) -> str:
+def about(item: Any) -> str:
     """First sentence of a docstring."""
     text = inspect.getdoc(item) or ""
     return " ".join(text.split("\n\n")[0].replace("``", "").split())

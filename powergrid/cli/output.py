@@ -28,10 +28,16 @@ def print_line(text: str | Text = "") -> None:
     console().print(Text(text) if isinstance(text, str) else text)
 
 
-def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """A table without frame; the last column takes the rest of the line."""
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], width: int | None = None) -> None:
+    """A table without frame; the last column takes the rest of the line, which ends at `width` where one is given."""
     table = Table(
-        box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold cyan"
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title=title,
+        title_justify="left",
+        title_style="bold cyan",
+        width=width,
     )
     for column in columns:
         table.add_column(Text(column), overflow="fold")

@@ -14,7 +14,8 @@ from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, choices, entries, known_names, quoted, section, whole
 from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
-from powergrid.core.errors import PowerGridError
+from powergrid.core.errors import ConfigError, PowerGridError
+from powergrid.core.files import path_fault
 from powergrid.core.types import CONSTANT_SERIES
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.plugins.registries import DATASETS
@@ -35,8 +36,11 @@ def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dat
         If a dataset is unknown or a file cannot be used.
     """
     from powergrid.datasets import from_series, load
+    from powergrid.datasets.loaders import is_file
 
-    return load(datasets) if isinstance(datasets, str) else from_series(datasets, DEFAULT_DATASET, folder=folder)
+    if not isinstance(datasets, str):
+        return from_series(datasets, DEFAULT_DATASET, folder=folder)
+    return load(str(folder / Path(datasets).expanduser()) if is_file(datasets) else datasets)
 
 
 def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: list[AgentEntry]) -> Dataset | None:
@@ -61,7 +65,7 @@ def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
     from powergrid.datasets.combine import as_text, combined
 
     if isinstance(written, str):
-        return _named(findings, written)
+        return _named(findings, written, folder)
     if not isinstance(written, dict):
         return None
     forms = {key: form for key, place in written.items() if (form := _form(place)) is not None}
@@ -78,14 +82,21 @@ def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
         return None
 
 
-def _named(findings: Findings, name: str) -> Dataset | None:
-    from powergrid.datasets import load
+def _named(findings: Findings, name: str, folder: Path) -> Dataset | None:
+    from powergrid.datasets.loaders import is_file
 
-    if name not in DATASETS:
+    if fault := path_fault(name):
+        findings.add(("datasets",), f"{quoted(name)} is no path: {fault}")
+        return None
+    if name not in DATASETS and not is_file(name):
         findings.unknown(("datasets",), "dataset", name, known_names(DATASETS))
         return None
     try:
-        return load(name)
+        return build_dataset(name, folder)
+    except ConfigError as error:
+        for issue in error.issues:
+            findings.add(("datasets",), f"{issue.file}: {issue.path}: {issue.message}", issue.hint)
+        return None
     except (PowerGridError, OSError) as error:
         findings.add(("datasets",), str(error))
         return None

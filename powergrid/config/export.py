@@ -10,6 +10,7 @@ from typing import Any, cast
 from powergrid.config.agent_entries import COORDINATORS
 from powergrid.config.findings import known_names
 from powergrid.config.schema import SCHEMA_VERSION, EnvironmentConfig
+from powergrid.datasets.loaders import is_file
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.plugins.load import module_file
 from powergrid.plugins.registries import DATASETS, DEVICES, NETWORKS, POLICIES, PROTOCOLS
@@ -28,6 +29,8 @@ def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = Non
     if isinstance(data["datasets"], dict):
         forms = cast(dict[str, SeriesFile], config.datasets)
         data["datasets"] = {key: _series(form, base_dir, folder) for key, form in forms.items()}
+    elif is_file(data["datasets"]):
+        data["datasets"] = _moved(data["datasets"], base_dir, folder)
     if "file" in data["network"]:
         data["network"]["file"] = _moved(data["network"]["file"], base_dir, folder)
     yaml: Any = YAML(typ="safe", pure=True)

@@ -25,7 +25,7 @@ Datasets = Annotated[
     | Annotated[dict[str, Annotated[SeriesFile, from_text(SeriesFile, "path")]], Tag("series")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "series"),
 ]
-"""The name of a dataset, or the file of each series."""
+"""The name of a dataset or the path of one, or the file of each series."""
 
 
 class TariffConfig(Section):
@@ -149,7 +149,9 @@ class EnvironmentConfig(Section):
         default_factory=list, description="folders with device, protocol and other plugins, relative to this file"
     )
     datasets: Datasets = Field(
-        DEFAULT_DATASET, description='registered dataset, or a file or "dataset:column" for each series'
+        DEFAULT_DATASET,
+        description="registered dataset, or a file with a dataset (.npz, .yaml), or a file or "
+        '"dataset:column" for each series',
     )
     residual: str | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -44,6 +45,11 @@ class Dataset:
         Price above which a day belongs to the split ``stress`` [the prices' own unit]; by default relative to the
         prices, see :meth:`split`.
 
+    Attributes
+    ----------
+    made
+        Days that were made from training days, ``(days,)``; see `powergrid.datasets.synthesis`.
+
     Raises
     ------
     DataError
@@ -83,6 +89,7 @@ class Dataset:
         first_day: int = 0,
         stress_price: float | None = None,
         stress: np.ndarray | None = None,
+        made: np.ndarray | None = None,
     ) -> Dataset:
         """Dataset from arrays, without pandas.
 
@@ -98,6 +105,8 @@ class Dataset:
             As for the class.
         stress
             Stress days if they are known, for example for a part of a year, ``(days,)``.
+        made
+            Days that were made from training days, which belong to no split but train, ``(days,)``; by default none.
 
         Raises
         ------
@@ -107,6 +116,8 @@ class Dataset:
         self = cls.__new__(cls)
         self._setup(name, series, start, utc_offset_h, interval, source, licence, first_day, stress_price)
         self._stress = stress
+        if made is not None:
+            self.made = np.asarray(made, dtype=bool)
         return self
 
     def _setup(
@@ -124,6 +135,7 @@ class Dataset:
         self.name, self.interval, self.source, self.licence = name, interval, source, licence
         self.start, self.utc_offset_h, self.first_day = start, utc_offset_h, first_day
         self.days = whole_days(name, series)
+        self.made = np.zeros(self.days, dtype=bool)
         self.stress_price = stress_price
         self._series = dict(series)
         self._stress: np.ndarray | None = None
@@ -150,6 +162,12 @@ class Dataset:
         if column not in self._series:
             raise unknown_name(f"series of dataset {self.name}", column, self._series)
         return self._series[column]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything into one ``.npz`` file; see `powergrid.datasets.stored.save`."""
+        from powergrid.datasets.stored import save
+
+        save(self, path)
 
     def sites(self, quantity: str) -> tuple[str, ...]:
         """Columns of one quantity: ``sites("pv_pu")`` gives ``("pv_pu:south", "pv_pu:southwest")``."""
@@ -180,9 +198,9 @@ class Dataset:
         """Day indices of one split, ascending.
 
         Whole weeks ``w = day of the year // 7`` are assigned by ``w % 5``: 0, 1 and 2 to train, 3 to validation, 4 to
-        test. Stress days are in the split ``stress`` and in no other. They are the days with a price above
-        `stress_price`; by default with a price above ten times the 90th percentile of the year or, if there are none,
-        the 1 % of days with the highest prices. The default is independent of the currency.
+        test. Made days are train days. Stress days are in the split ``stress`` and in no other. They are the days with
+        a price above `stress_price`; by default with a price above ten times the 90th percentile of the year or, if
+        there are none, the 1 % of days with the highest prices. The default is independent of the currency.
 
         Raises
         ------
@@ -192,14 +210,14 @@ class Dataset:
         if name not in SPLITS:
             raise DataError(f'unknown split "{name}"; {nearest(name, SPLITS)} available: {", ".join(SPLITS)}')
         stress = self.stress_days()
-        return np.flatnonzero(stress if name == "stress" else of_weeks(name, self._days_of_year()) & ~stress)
+        return np.flatnonzero(stress if name == "stress" else self._of_split(name) & ~stress)
 
     def why_empty(self, name: str) -> tuple[str, str]:
         """The reason why a split has no day, and the remedy."""
         prices = self._prices()
         if name == "stress":
             reason = f"no price exceeds the stress price of {self.stress_price:g}" if self.stress_price else "no prices"
-        elif count := int(of_weeks(name, self._days_of_year()).sum()):
+        elif count := int(self._of_split(name).sum()):
             limits = [self.stress_price or usual_limit(values) for values in prices.values()]
             above = ", ".join(f"{limit:,g}" for limit in limits)
             reason = f'all {count} days of its weeks have a price above {above} and form the split "stress"'
@@ -211,7 +229,7 @@ class Dataset:
         """The same data with stress days above a price [unit of the prices]; ``None`` changes nothing."""
         if price is None:
             return self
-        return self._copy(self._series, 0, stress_price=price, stress=None)
+        return self._copy(self._series, 0, self.days, stress_price=price, stress=None)
 
     def stress_days(self) -> np.ndarray:
         """Whether each day is in the split ``stress``, ``(days,)``."""
@@ -222,8 +240,10 @@ class Dataset:
     def _prices(self) -> dict[str, np.ndarray]:
         return {site: self._series[site].values for site in self.sites("price_per_mwh")}
 
-    def _days_of_year(self) -> np.ndarray:
-        return self.first_day + np.arange(self.days)
+    def _of_split(self, name: str) -> np.ndarray:
+        """Whether each day is in a split, stress days included."""
+        real = of_weeks(name, self.first_day + np.arange(self.days))
+        return real & ~self.made | (self.made if name == "train" else False)
 
     def table(self, dt_s: int, columns: Iterable[str] | None = None) -> tuple[tuple[str, ...], np.ndarray]:
         """All days resampled to a tick, from local 00:00 of day 0; see `powergrid.datasets.resample` for the rules.
@@ -313,10 +333,16 @@ class Dataset:
             )
         cut = {column: _slice(series, begin, finish) for column, series in self._series.items()}
         stress = self.stress_days()[begin:finish]  # by the prices of the whole year
-        return self._copy(cut, begin, stress_price=self.stress_price, stress=stress)
+        return self._copy(cut, begin, finish, stress_price=self.stress_price, stress=stress)
 
     def _copy(
-        self, series: Mapping[str, Series], begin: int, *, stress_price: float | None, stress: np.ndarray | None
+        self,
+        series: Mapping[str, Series],
+        begin: int,
+        finish: int,
+        *,
+        stress_price: float | None,
+        stress: np.ndarray | None,
     ) -> Dataset:
         return Dataset.from_columns(
             self.name,
@@ -329,6 +355,7 @@ class Dataset:
             first_day=self.first_day + begin,
             stress_price=stress_price,
             stress=stress,
+            made=self.made[begin:finish],
         )
 
     def _day_of(self, when: str | date | None, default: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from powergrid.datasets import described, stored
 from powergrid.datasets.dataset import BASE_S, Dataset
 from powergrid.plugins.registries import DATASETS
 
@@ -28,12 +29,13 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
 ) -> Dataset:
-    """Return a registered dataset.
+    """Return a registered dataset, or one in a file.
 
     Parameters
     ----------
     name
-        Name or alias, see `names`.
+        Name or alias, see `names`; or the path of a stored dataset (``.npz``, see `powergrid.datasets.stored`) or of a
+        description (``.yaml``, see `powergrid.datasets.described`).
     start, end
         First local day and the day after the last (ISO dates); by default everything.
     cache_dir
@@ -45,9 +47,11 @@ def load(
     ------
     UnknownNameError
         If there is no such dataset.
-    DataError
+    DataError, ConfigError
         If the days are not in it or its files cannot be used.
     """
+    if is_file(name):
+        return read_file(name).clip(start, end)
     folder = None if cache_dir is None else Path(cache_dir).expanduser()
     dataset: Dataset = DATASETS.get(name)(start=start, end=end, cache_dir=folder, download=download)
     return dataset
@@ -56,6 +60,22 @@ def load(
 def names() -> tuple[str, ...]:
     """Names of all registered datasets."""
     return DATASETS.names()
+
+
+def is_file(name: str) -> bool:
+    """Whether a name of a dataset is a path, by its ending."""
+    return name.endswith((stored.ENDING, *described.ENDINGS))
+
+
+def read_file(path: str | os.PathLike[str]) -> Dataset:
+    """The dataset in a stored file, or that a YAML file describes.
+
+    Raises
+    ------
+    DataError, ConfigError
+        If it cannot be read.
+    """
+    return described.read(path) if Path(path).suffix in described.ENDINGS else stored.read(path)
 
 
 class DatasetRegistry:

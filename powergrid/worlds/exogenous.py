@@ -29,6 +29,8 @@ _USUAL_BOUNDS = {
     "hour": (0.0, 24.0),
     "ev_stay_h": (0.0, 168.0),
 }
+_YEAR_S = 365 * DAY_S
+"""The phase of the year begins again after so many seconds in data of several years."""
 _PIECE = 2**14
 """Rows of the year that are computed at once."""
 _CLOCK = ("clock_day_sin", "clock_day_cos", "clock_year_sin", "clock_year_cos")
@@ -141,7 +143,7 @@ class ExogenousTable:
         if name == CONSTANT_SERIES:
             return np.ones(len(rows))
         if _derived(name):
-            return _clock(name, rows, self._rows, self._dt_s)
+            return _clock(name, rows, min(self._rows, _YEAR_S // self._dt_s), self._dt_s)
         values: np.ndarray = self._dataset.at(name, self._dt_s, rows)
         return values
 
@@ -241,7 +243,7 @@ def resolve(dataset: Dataset, name: str) -> str:
 
 
 def _clock(name: str, rows: np.ndarray, total: int, dt_s: int) -> np.ndarray:
-    """Hour of the day, or sine or cosine of the phase of day or year."""
+    """Hour of the day, or sine or cosine of the phase of day or year, which has `total` rows."""
     hours = rows * dt_s / 3600.0
     if name == "hour":
         return hours % 24.0

@@ -1,0 +1,120 @@
+"""A dataset as a YAML file describes it: files of series with their format and cleaning, over a base for all others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError, field_validator
+
+from powergrid.core.errors import ConfigError, DataError, Issue, PowerGridError
+from powergrid.core.files import size_of
+from powergrid.core.settings import NumberSettings
+from powergrid.datasets.series_file import SeriesFile
+
+if TYPE_CHECKING:
+    from powergrid.datasets.dataset import Dataset
+
+ENDINGS = (".yaml", ".yml")
+MAX_BYTES = 1_000_000
+"""Size of the largest description [byte]; one of a thousand series has 100,000."""
+
+
+class DatasetFile(NumberSettings):
+    """Keys of the file."""
+
+    name: str = Field(min_length=1, description="name of the dataset")
+    source: str = Field("", description="who measured or published the data")
+    licence: str = Field("", description="terms under which they may be used")
+    base: str = Field("embedded_2022", description="dataset for series that are not named, or a file with one")
+    series: Mapping[str, SeriesFile] = Field(description="file of each series, as in `datasets` of a configuration")
+
+    @field_validator("base")
+    @classmethod
+    def _no_chain(cls, base: str) -> str:
+        if base.endswith(ENDINGS):
+            raise ValueError("a base is a registered dataset or a stored one (.npz), not another description")
+        return base
+
+
+def read(path: str | os.PathLike[str]) -> Dataset:
+    """Read the dataset that a YAML file describes.
+
+    Parameters
+    ----------
+    path
+        File with the keys of `DatasetFile`; paths in it are relative to it.
+
+    Raises
+    ------
+    ConfigError
+        If the description or a series has a fault; lists all of them.
+    """
+    from powergrid.datasets.combine import as_text, combined, series_at
+    from powergrid.datasets.loaders import is_file, load
+
+    file = Path(path)
+    described = description(file)
+    ground = load(str(file.parent / described.base) if is_file(described.base) else described.base)
+    issues, found = [], {}
+    for key, form in described.series.items():
+        try:
+            found[key] = series_at(key, form, ground, file.parent)
+        except PowerGridError as error:
+            message, _, hint = str(error).partition("; ")
+            issues.append(Issue(f"series.{key}", message, hint, str(file)))
+    if issues:
+        raise ConfigError(issues)
+    origins = {key: as_text(form) for key, form in described.series.items()}
+    dataset = combined(found, origins, ground, described.name)
+    if described.source:
+        dataset.source = f"{described.source}; {dataset.source}"
+    if described.licence:
+        dataset.licence = f"{described.licence}; base {ground.name}: {ground.licence}"
+    return dataset
+
+
+def description(file: Path) -> DatasetFile:
+    """The checked keys of a description.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or has faults; lists all of them.
+    """
+    data = _yaml(file)
+    if isinstance(data, dict) and isinstance(data.get("series"), dict):
+        places = {key: {"path": form} if isinstance(form, str) else form for key, form in data["series"].items()}
+        data = {**data, "series": places}
+    try:
+        return DatasetFile.model_validate(data)
+    except ValidationError as error:
+        hint = f"keys: {', '.join(DatasetFile.model_fields)}; of a series: {', '.join(SeriesFile.model_fields)}"
+        raise ConfigError(
+            [Issue(".".join(map(str, fault["loc"])), fault["msg"], hint, str(file)) for fault in error.errors()]
+        ) from error
+
+
+def _yaml(file: Path) -> object:
+    """Content of a YAML file of plain values; aliases, with which a short text could fill the memory, are refused."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.events import AliasEvent
+
+    try:
+        if size_of(file) > MAX_BYTES:
+            raise DataError(f"{file}: has more than {MAX_BYTES:,} bytes; series of data go into files of their own")
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Issue("", f"cannot be read ({error})", "give a YAML file in UTF-8", str(file))]) from error
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+            raise ConfigError([Issue("", "contains an alias (*name)", "write the values out", str(file))])
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        message = " ".join(str(error).split())
+        issue = Issue("", f"not valid YAML: {message:.300}", "check quotes and indentation", str(file))
+        raise ConfigError([issue]) from error
