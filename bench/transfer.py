@@ -6,9 +6,9 @@
 
 Policies are trained on one preset, where they imitate a rule first, or correct one with ``--residual``, and play the
 test days of all. Beside them, agents whose role was not trained (regulators of `voltage_control_13`) are played by the
-local policy `volt_var`. Each row has the mean cost J of a day, over days and seeds, and what the policy saves against
-the better one of the rules, day by day, with the 95 % interval of the mean; below the table stands what agents of each
-kind save. Runs that are in ``--out`` are not trained again.
+local policy `volt_var`, or by the policy that is corrected. Each row has the mean cost J of a day, over days and seeds,
+and what the policy saves against the better one of the rules, day by day, with the 95 % interval of the mean; below the
+table stands what agents of each kind save. Runs that are in ``--out`` are not trained again.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def main() -> None:
         policies: dict[str, Any] = {name: name for name in RULES} | {"idle": idle(preset)}
         for folders in runs.values():
             policies |= {name: powergrid.load_policy(folder) for name, folder in folders.items()}
-        found = powergrid.evaluate(preset, policy=policies, others=OTHERS, days="test", show=False, bound=False)
+        others = OTHERS if given.residual == NONE else given.residual
+        found = powergrid.evaluate(preset, policy=policies, others=others, days="test", show=False, bound=False)
         best = min(RULES, key=lambda name: found[name].objective.mean())
         rows = {name: [name] for name in (*RULES, "idle")} | {name: list(folders) for name, folders in runs.items()}
         for name, members in rows.items():

@@ -12,7 +12,7 @@ from powergrid.agents.device_agent import MEASURED
 from powergrid.config.agent_entries import AgentEntry
 from powergrid.config.check_protocols import DAY_S
 from powergrid.config.document import Keys
-from powergrid.config.findings import Findings, choices, entries, known_names, quoted, section, whole
+from powergrid.config.findings import Findings, choices, entries, known_names, quoted, section, text, whole
 from powergrid.config.schema import DEFAULT_DATASET, TariffConfig
 from powergrid.core.errors import ConfigError, PowerGridError
 from powergrid.core.files import path_fault
@@ -138,7 +138,8 @@ def _wanted(data: dict[str, Any], agents: list[AgentEntry]) -> list[tuple[Keys, 
         ]
     for quantity in section(data, "forecast", "noise"):
         asked.append((("forecast", "noise", quantity), quantity))
-    return [(path, name) for path, name in asked if isinstance(name, str) and name and name != CONSTANT_SERIES]
+    named = [(path, text(name)) for path, name in asked]
+    return [(path, name) for path, name in named if name is not None and name != CONSTANT_SERIES]
 
 
 def _network_series(path: Keys, written: dict[str, Any]) -> list[tuple[Keys, Any]]:

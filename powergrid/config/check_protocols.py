@@ -113,7 +113,7 @@ def _check_coordination(findings: Findings, data: dict[str, Any], coordinators: 
     kind = check_protocol(findings, ("coordination",), written, "protocol", short=short)
     if kind is None or coordinators:
         return
-    if kind.kind == "horizontal" or kind.commands_children:
+    if kind.kind != "vertical" or kind.commands_children:
         message = f'protocol "{written["protocol"]}" needs a coordinator, and there is none'
         findings.add(("coordination",), message, "add an agent of type GridCoordinator, or leave coordination out")
 

@@ -134,6 +134,14 @@ def test_the_sound_file_is_accepted(tmp_path):
         ),
         (
             "base: ieee34",
+            "base: ieee34\n  load_series: -1",
+            4,
+            "network.load_series",
+            'no series "-1"',
+            "load_p_pu:res_1",
+        ),
+        (
+            "base: ieee34",
             "base: ieee34\n  regulators: {match: 'x*'}",
             4,
             "network.regulators.match",
@@ -453,3 +461,10 @@ def test_intervals_of_levels_where_all_act_in_every_tick(tmp_path):
     (issue,) = issues_of(tmp_path, "network: ieee13\nsimulation: {async: false, intervals: {grid: 1800}}\n")
     assert issue.path == "simulation.intervals.grid"
     assert "simulation.async is false" in issue.message
+
+
+@pytest.mark.parametrize("protocol", ["p2p_trading", "setpoint", "federated"])
+def test_coordination_without_a_coordinator(tmp_path, protocol):
+    (issue,) = issues_of(tmp_path, f"network: ieee13\ncoordination: {{protocol: {protocol}}}\n")
+    assert issue.path == "coordination"
+    assert f'"{protocol}" needs a coordinator' in issue.message
