@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
 """Series that the environment computes."""
+_ALWAYS = ("price_per_mwh", "load_p_pu", "load_q_pu")
+"""Series that environments read where nothing else is written."""
 
 
 def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dataset:
@@ -56,7 +58,23 @@ def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: l
             quantities = {column.split(":")[0] for column in dataset.columns}
             hint = choices(name, [*dataset.columns, *quantities])
             findings.add(path, f'dataset "{dataset.name}" has no series "{name}"', hint)
+        else:
+            _check_gaps(findings, path, name, dataset)
+    if dataset is not None:
+        for name in _ALWAYS:
+            _check_gaps(findings, ("datasets",), name, dataset)
     return dataset
+
+
+def _check_gaps(findings: Findings, path: Keys, name: str, dataset: Dataset) -> None:
+    """Note that a series has no value at some times; a quantity stands for its first column."""
+    import numpy as np
+
+    for column in (name,) if name in dataset.columns else dataset.sites(name)[:1]:
+        missing = int(np.isnan(dataset.series(column).values).sum())
+        if missing:
+            hint = "add the step {gaps: interpolate} to its cleaning, with longest_h, or choose another source"
+            findings.add(path, f"series {column}: {missing:,} values missing", hint)
 
 
 def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:

@@ -4,6 +4,7 @@ Files of this folder register themselves under their own name, see `powergrid.pl
 dataset is a function ``(start=None, end=None, cache_dir=None, download=False) -> Dataset``.
 """
 
+from powergrid.datasets.cleaning import clean
 from powergrid.datasets.combine import from_csv, from_series
 from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import load, names
@@ -11,4 +12,4 @@ from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.datasets.user_file import read_series
 
-__all__ = ["load", "names", "from_series", "from_csv", "read_series", "Dataset", "Series", "SeriesFile"]
+__all__ = ["load", "names", "from_series", "from_csv", "read_series", "clean", "Dataset", "Series", "SeriesFile"]

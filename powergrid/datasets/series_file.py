@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from powergrid.core.errors import DataError
 from powergrid.core.settings import NumberSettings
 
 
@@ -52,12 +53,33 @@ class SeriesFile(NumberSettings):
         "local standard time",
     )
     check: bool = Field(True, description="whether unusual values are refused")
+    cleaning: tuple[str | dict[str, Any], ...] = Field(
+        (),
+        description="steps of cleaning, in order: order, hour_ending, clock_changes, duplicates, year, unit, outliers, "
+        "gaps; omitted: gaps and repeated stamps are refused",
+    )
     max_mb: float = Field(200.0, gt=0, le=10_000, description="size of the largest file that is read [MB]")
 
     @model_validator(mode="after")
     def _rating_of_a_unit(self) -> Self:
         if self.rating is not None and self.unit is None:
             raise ValueError("rating is given in `unit`, which is missing; write for example unit: kW")
+        return self
+
+    @model_validator(mode="after")
+    def _steps(self) -> Self:
+        from powergrid.datasets.cleaning import steps_of
+
+        if not self.cleaning:
+            return self
+        try:
+            names = [step.name for step in steps_of(self.cleaning)]
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        if self.time == "end":
+            raise ValueError("time: end stands beside cleaning; leave it out, and write the step hour_ending")
+        if self.unit is not None and "unit" in names:
+            raise ValueError("unit stands beside cleaning and in it; leave one of them out")
         return self
 
     def changed_fields(self) -> dict[str, object]:

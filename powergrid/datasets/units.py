@@ -114,6 +114,39 @@ def conversion(quantity: str, unit: str) -> Conversion:
     return known[name]
 
 
+def converted(
+    values: np.ndarray, interval_s: int, given: Conversion, rating: float | None = None, unit: str | None = None
+) -> np.ndarray:
+    """Values in the unit of the dataset.
+
+    Parameters
+    ----------
+    values, interval_s
+        Values in their own unit, which may be missing, and their interval [s].
+    given
+        The conversion.
+    rating
+        Power that is 1 per unit, in the unit of the values (in that of their power where they are energies); by default
+        the largest of the values.
+    unit
+        Name of their unit, for messages.
+
+    Raises
+    ------
+    DataError
+        If a rating is given and the unit has none, or all values are zero, so that none of them can be 1 per unit.
+    """
+    if rating is not None and not given.rated:
+        raise DataError(f"a rating has no meaning for values in {unit or 'this unit'}; leave it out")
+    power = values / (interval_s / 3600.0) if given.energy else values
+    if not given.rated:
+        return (power + given.offset) * given.factor
+    base = float(np.nanmax(np.abs(power))) if rating is None else rating
+    if base == 0.0:
+        raise DataError("all values are zero, so none of them can be 1 per unit; state a rating")
+    return power / base
+
+
 class Doubt(NamedTuple):
     """Reason why values do not fit their quantity, and the key that corrects it.
 
@@ -194,16 +227,15 @@ def doubt(quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool = T
     quantity
         Name that ends with its unit.
     values, interval_s
-        A year from midnight and its interval [s].
+        A year from midnight, in which values may be missing but not all, and its interval [s].
     sizes
         Whether sizes are checked: not if the unit was stated and is the quantity's unit.
     """
-    largest = float(np.abs(values).max())
-    found = _size(quantity, values, largest) if sizes else None
+    found = by_size(quantity, values) if sizes else None
     if found is not None:
         return found
-    if quantity in USUAL and USUAL[quantity].low == 0.0 and values.min() < 0:
-        count, least = int((values < 0).sum()), f"{values.min():g}"
+    if quantity in USUAL and USUAL[quantity].low == 0.0 and np.nanmin(values) < 0:
+        count, least = int((values < 0).sum()), f"{np.nanmin(values):g}"
         finding = f"{count} values below zero, the least {least}, expected {USUAL[quantity].expected}"
         if quantity in _NEVER_NEGATIVE:
             other = "generation available is never negative: set the plant's own use at night to zero"
@@ -214,10 +246,20 @@ def doubt(quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool = T
 
 def never_negative(quantity: str, values: np.ndarray) -> bool:
     """Whether a quantity that cannot be negative has negative values."""
-    return quantity in _NEVER_NEGATIVE and bool(values.min() < 0)
+    return quantity in _NEVER_NEGATIVE and bool(np.nanmin(values) < 0)
 
 
-def _size(quantity: str, values: np.ndarray, largest: float) -> Doubt | None:
+def by_size(quantity: str, values: np.ndarray) -> Doubt | None:
+    """Reason against the size of values, with the unit that they probably have; ``None`` if there is none.
+
+    Parameters
+    ----------
+    quantity
+        Name that ends with its unit.
+    values
+        Values, ``(n,)``, not all of them missing.
+    """
+    largest = float(np.nanmax(np.abs(values)))
     inside = parts_of(quantity)[1]
     if inside == "per_mwh" and 0 < largest < _PER_KWH:
         finding = f"largest value {largest:g}, expected tens to hundreds per MWh: looks like a price per kWh"
@@ -227,7 +269,7 @@ def _size(quantity: str, values: np.ndarray, largest: float) -> Doubt | None:
     usual = USUAL.get(quantity, _PU if inside == "pu" else None)
     if usual is None or largest <= usual.high:
         return None
-    finding = f"largest value {values[np.abs(values).argmax()]:g}, expected {usual.expected}"
+    finding = f"largest value {values[np.nanargmax(np.abs(values))]:g}, expected {usual.expected}"
     unit = next((name for limit, name in usual.looks_like if largest <= limit), "")
     own = next(iter(TABLE[inside]))
     other = f"state `unit: {own}` if the values are correct"
@@ -246,7 +288,7 @@ def _night(values: np.ndarray, interval_s: int) -> Doubt | None:
     a_day = DAY_S // interval_s
     if a_day < 24:
         return None
-    by_time = values.reshape(-1, a_day).mean(axis=0)
+    by_time = np.nanmean(values.reshape(-1, a_day), axis=0)
     hour = (np.arange(a_day) + 0.5) * 24.0 / a_day
     mean = by_time.mean()
     if mean <= 0:

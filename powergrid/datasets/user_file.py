@@ -21,10 +21,11 @@ import numpy as np
 
 from powergrid.core.errors import DataError, nearest, unknown_name
 from powergrid.datasets.cells import Cells, decimal_mark, number_form, numbers, read_cells
+from powergrid.datasets.cleaning import Report, Table, clean
 from powergrid.datasets.resample import DAY_S, Series
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.datasets.stamps import UnclearStamps, read_stamps
-from powergrid.datasets.units import Conversion, beyond_sense, conversion, doubt, never_negative
+from powergrid.datasets.units import Conversion, beyond_sense, conversion, converted, doubt, never_negative
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,8 @@ TIME_NAMES = (
 YEAR_DAYS = 365
 _LEAP_DAY = 59
 _DATE_NAMES, _CLOCK_NAMES = ("date", "datum", "day"), ("time", "zeit", "uhrzeit")
+USER_COLUMN = "value"
+"""Site of the column in a pipeline of cleaning."""
 _MOST_LISTED = 20
 _EMPTY = ("", "nan", "na", "n/a", "null", "none", "-")
 _CLOCK_CHANGES = "clock changes need UTC offsets, or local standard time all year"
@@ -121,17 +124,74 @@ def read_series(
     """
     form = file if isinstance(file, SeriesFile) else SeriesFile.model_validate({"path": os.fspath(file)})
     form = form if column is None else form.model_copy(update={"column": column})
-    key = key or quantity
+    return read_cleaned(form, quantity, key or quantity, folder)[0]
+
+
+def read_cleaned(
+    form: SeriesFile, quantity: str, key: str, folder: str | os.PathLike[str] = "."
+) -> tuple[Series, Report]:
+    """As `read_series`, and what the steps of cleaning did, if the form has any.
+
+    Parameters
+    ----------
+    form
+        The file, its format and the steps.
+    quantity, key, folder
+        As for `read_series`.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+        As for `read_series`; values may be missing where there are steps.
+    """
     stated = conversion(quantity, form.unit) if form.unit else Conversion()
     raw = _column(read_cells(Path(folder) / Path(form.path).expanduser(), form, key), form, key)
-    values, clock = _numbers(raw), _clock(raw)
+    values, clock, report = _numbers(raw), _clock(raw), Report()
+    if form.cleaning:
+        raw, values, clock, report = _cleaned(raw, values, clock, quantity)
     order = np.argsort(clock.seconds, kind="stable")
     interval_s = _interval(raw, clock.seconds, order)
     leap, turn_s = _new_year(raw, clock, interval_s)
     year = np.roll(_one_year(raw, values[order], interval_s, leap), turn_s // interval_s)
-    year = _converted(raw, year, interval_s, stated)
+    if np.isnan(year).all():
+        raise DataError(f"{raw.place}: no value is left in the year; check column, year and steps")
+    try:
+        year = converted(year, interval_s, stated, form.rating, form.unit)
+    except DataError as error:
+        raise DataError(f"{raw.place}: {error}") from error
     _check(raw, quantity, year, interval_s, sizes=form.unit is None or stated != Conversion())
-    return Series(year, interval_s)
+    return Series(year, interval_s), report
+
+
+def _cleaned(
+    raw: _Column, values: np.ndarray, clock: _Clock, quantity: str
+) -> tuple[_Column, np.ndarray, _Clock, Report]:
+    """Rows after the steps of cleaning, in local standard time."""
+    import pandas as pd
+
+    form = raw.form
+    if clock.counted:
+        raise DataError(f"{raw.place}: cleaning needs time stamps, and this file counts intervals")
+    index, offset_h = pd.DatetimeIndex(clock.seconds.astype("datetime64[s]")), form.utc_offset_h
+    if clock.offset_s is not None or offset_h is not None:
+        index = (index - pd.Timedelta(seconds=clock.offset_s or 0)).tz_localize("UTC")
+        offset_h = (clock.offset_s or 0) / 3600.0 if offset_h is None else offset_h
+    table = Table.of(pd.DataFrame({f"{quantity}:{USER_COLUMN}": values}, index=index))
+    try:
+        found = clean(table._replace(utc_offset_h=offset_h), list(form.cleaning))
+    except DataError as error:
+        raise DataError(f"{raw.place}: {error}") from error
+    seconds = found.table.seconds
+    if found.table.stamps.tz is not None:
+        seconds = seconds + round((found.table.utc_offset_h or 0.0) * 3600)
+    times = pd.Series(pd.DatetimeIndex(seconds.astype("datetime64[s]")).strftime("%Y-%m-%dT%H:%M"))
+    after = raw._replace(
+        place=f"{raw.place}, after cleaning",
+        form=form.model_copy(update={"utc_offset_h": None}),
+        lines=np.arange(1, len(times) + 1),
+        times=times,
+    )
+    return after, found.frame.iloc[:, 0].to_numpy(), _Clock(seconds, None, False), found.report
 
 
 def _column(cells: Cells, form: SeriesFile, key: str) -> _Column:
@@ -207,11 +267,11 @@ def _numbers(raw: _Column) -> np.ndarray:
             f'{raw.place}: "{texts.iloc[row]:.60}" is not a number at {raw.row(row)} (decimal mark "{mark}"); '
             f"write 12.5, no units, or {raw.write(decimal='.' if mark == ',' else ',')}"
         )
-    bad = ~np.isfinite(values)
+    bad = np.isinf(values) if raw.form.cleaning else ~np.isfinite(values)
     if bad.any():
         raise DataError(
             f"{raw.place}: {int(bad.sum())} values missing or infinite, the first at {raw.row(int(bad.argmax()))}; "
-            "fill them, for example from the hours beside them or the day before"
+            f"fill them, or {raw.write(cleaning=[{'gaps': 'interpolate'}])}"
         )
     return values
 
@@ -320,20 +380,6 @@ def _one_year(raw: _Column, values: np.ndarray, interval_s: int, leap: bool | No
             f"{verdict}"
         )
     return np.delete(values, slice(_LEAP_DAY * a_day, (_LEAP_DAY + 1) * a_day)) if leap else values
-
-
-def _converted(raw: _Column, values: np.ndarray, interval_s: int, stated: Conversion) -> np.ndarray:
-    """Values in the unit of the dataset. Powers are divided by the rating, by default the largest value of the year."""
-    rating = raw.form.rating
-    if rating is not None and not stated.rated:
-        raise DataError(f"{raw.place}: a rating has no meaning for values in {raw.form.unit}; leave it out")
-    power = values / (interval_s / 3600.0) if stated.energy else values
-    if not stated.rated:
-        return (power + stated.offset) * stated.factor
-    base = float(np.abs(power).max()) if rating is None else rating
-    if base == 0.0:
-        raise DataError(f"{raw.place}: all values are zero, so none of them can be 1 per unit; state a rating")
-    return power / base
 
 
 def _check(raw: _Column, quantity: str, values: np.ndarray, interval_s: int, *, sizes: bool) -> None:

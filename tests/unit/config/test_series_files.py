@@ -72,7 +72,7 @@ def test_all_faults_come_at_once_with_the_line_to_write(folder):
     assert "`load: {path: netz.csv, column: Last, unit: kW}`" in told["datasets.load"].hint
     assert 'separator ";"' in told["datasets.price"].message
     assert "`price: {path: netz.csv, column: Last}`" in told["datasets.price"].hint
-    assert "allowed: check, column, date_format, decimal" in told["datasets.wind.seperator"].hint
+    assert "allowed: check, cleaning, column, date_format, decimal" in told["datasets.wind.seperator"].hint
     assert [issue.line for issue in found] == [3, 4, 5]
 
 
