@@ -208,9 +208,6 @@ def _static_lines(resolved: ResolvedConfig) -> list[str]:
 
 def draw(network: Any, file: Path) -> None:
     """Draw the network into a file; the file's extension selects the format."""
-    from powergrid.core.errors import PowerGridError
-    from powergrid.core.files import write_whole
-
     try:
         import matplotlib
     except ImportError:
@@ -218,6 +215,14 @@ def draw(network: Any, file: Path) -> None:
     else:
         matplotlib.use("agg")
         figure = network.draw().figure
+    save_figure(figure, file)
+
+
+def save_figure(figure: Any, file: Path) -> None:
+    """Write a figure of matplotlib into a file; the file's extension selects the format."""
+    from powergrid.core.errors import PowerGridError
+    from powergrid.core.files import write_whole
+
     ending = file.suffix.lstrip(".") or "png"
     supported = figure.canvas.get_supported_filetypes()
     if ending not in supported:

@@ -10,6 +10,18 @@ from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import load, names
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
+from powergrid.datasets.synthesis import synthesise
 from powergrid.datasets.user_file import read_series
 
-__all__ = ["load", "names", "from_series", "from_csv", "read_series", "clean", "Dataset", "Series", "SeriesFile"]
+__all__ = [
+    "load",
+    "names",
+    "from_series",
+    "from_csv",
+    "read_series",
+    "clean",
+    "synthesise",
+    "Dataset",
+    "Series",
+    "SeriesFile",
+]

@@ -117,12 +117,8 @@ def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike
         return _column(load(head), column, quantity)
     if fault := path_fault(form.path):
         raise DataError(f"{key}: {form.path[:40]!r} is no path: {fault}")
+    form = with_column(form, start)
     file = start / Path(form.path).expanduser()
-    if not file.exists() and colon and form.column is None:
-        left, _, column = form.path.rpartition(":")
-        if (start / left).expanduser().is_file():
-            form = form.model_copy(update={"path": left, "column": column})
-            return read_series(form, quantity=quantity, key=key, folder=start)
     if not file.exists():
         hint = nearest(head, DATASETS.names()) if colon else ""
         raise DataError(
@@ -130,6 +126,16 @@ def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike
             f"or <dataset>:<column> with a dataset of {', '.join(DATASETS.names())} {hint}".rstrip()
         )
     return read_series(form, quantity=quantity, key=key, folder=start)
+
+
+def with_column(form: SeriesFile, folder: Path) -> SeriesFile:
+    """The form of ``"<file>:<column>"`` with file and column apart; any other as it is."""
+    left, colon, column = form.path.rpartition(":")
+    if not colon or form.column is not None or (folder / Path(form.path).expanduser()).exists():
+        return form
+    if not (folder / left).expanduser().is_file():
+        return form
+    return form.model_copy(update={"path": left, "column": column})
 
 
 def combined(series: Mapping[str, Series], origins: Mapping[str, str], ground: Dataset, name: str = "user") -> Dataset:
@@ -166,6 +172,7 @@ def combined(series: Mapping[str, Series], origins: Mapping[str, str], ground: D
         first_day=ground.first_day,
         stress_price=ground.stress_price,
         stress=None if any(key.partition(":")[0] == "price_per_mwh" for key in found) else ground.stress_days(),
+        made=ground.made,
     )
 
 

@@ -15,6 +15,7 @@ from powergrid.core.settings import NumberSettings
 from powergrid.datasets.series_file import SeriesFile
 
 if TYPE_CHECKING:
+    from powergrid.datasets.cleaning import Report
     from powergrid.datasets.dataset import Dataset
 
 ENDINGS = (".yaml", ".yml")
@@ -74,6 +75,27 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     if described.licence:
         dataset.licence = f"{described.licence}; base {ground.name}: {ground.licence}"
     return dataset
+
+
+def cleaning_reports(file: Path) -> dict[str, Report]:
+    """What the steps of cleaning do with each series of a description that has any.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the description or a series has a fault.
+    """
+    from powergrid.datasets.combine import with_column
+    from powergrid.datasets.loaders import SHORT_NAMES
+    from powergrid.datasets.user_file import read_cleaned
+
+    found = {}
+    for key, form in description(file).series.items():
+        if form.cleaning:
+            form = with_column(form, file.parent)
+            quantity = SHORT_NAMES.get(key, key).partition(":")[0]
+            found[key] = read_cleaned(form, quantity, key, file.parent)[1]
+    return found
 
 
 def description(file: Path) -> DatasetFile:
