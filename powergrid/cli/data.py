@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from powergrid.cli.data_import import import_command
+
 if TYPE_CHECKING:
     from powergrid.datasets.card import Card
     from powergrid.datasets.synthesis import Comparison
@@ -28,6 +30,9 @@ SOURCE_HELP = "A registered dataset, a stored one (.npz), or a description (.yam
 @data_app.callback()
 def _root() -> None:
     """Datasets: list, look at, check, import and make them."""
+
+
+data_app.command("import")(import_command)
 
 
 @data_app.command("list")
@@ -232,9 +237,9 @@ def validate_command(
 
 def _cleaning_lines(source: str) -> list[str]:
     """What the steps of cleaning did with each series of a description."""
-    from powergrid.datasets.described import ENDINGS, cleaning_reports
+    from powergrid.datasets.described import ENDINGS, cleaning_reports, description
 
     if not source.endswith(ENDINGS):
         return []
-    reports = cleaning_reports(Path(source))
+    reports = cleaning_reports(description(Path(source)), Path(source).parent)
     return [f"  {key}: {done}" for key, report in reports.items() for done in report]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -205,6 +206,9 @@ def as_text(place: Place) -> str:
     if isinstance(place, str | os.PathLike):
         return os.fspath(place)
     fields = place.changed_fields() if isinstance(place, SeriesFile) else dict(place)
+    if steps := fields.get("cleaning"):
+        names = [step if isinstance(step, str) else next(iter(step)) for step in cast(Sequence[Any], steps)]
+        fields["cleaning"] = ", ".join(names)
     more = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "path" and value is not None)
     return f"{fields.get('path')}{f' ({more})' if more else ''}"
 

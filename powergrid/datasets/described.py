@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -53,23 +54,45 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     ConfigError
         If the description or a series has a fault; lists all of them.
     """
+    file = Path(path)
+    return built(description(file), file.parent, str(file))
+
+
+def built(described: DatasetFile, folder: Path, label: str = "") -> Dataset:
+    """The dataset of a description.
+
+    Parameters
+    ----------
+    described
+        Its keys.
+    folder
+        Folder that paths start from.
+    label
+        Name of the file, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a series has a fault; lists all of them.
+    """
     from powergrid.datasets.combine import as_text, combined, series_at
     from powergrid.datasets.loaders import is_file, load
 
-    file = Path(path)
-    described = description(file)
-    ground = load(str(file.parent / described.base) if is_file(described.base) else described.base)
+    ground = load(str(folder / described.base) if is_file(described.base) else described.base)
     issues, found = [], {}
     for key, form in described.series.items():
         try:
-            found[key] = series_at(key, form, ground, file.parent)
+            found[key] = series_at(key, form, ground, folder)
         except PowerGridError as error:
             message, _, hint = str(error).partition("; ")
-            issues.append(Issue(f"series.{key}", message, hint, str(file)))
+            issues.append(Issue(f"series.{key}", message, hint, label))
     if issues:
         raise ConfigError(issues)
     origins = {key: as_text(form) for key, form in described.series.items()}
-    dataset = combined(found, origins, ground, described.name)
+    try:
+        dataset = combined(found, origins, ground, described.name)
+    except PowerGridError as error:
+        raise ConfigError([Issue("series", str(error), "", label)]) from error
     if described.source:
         dataset.source = f"{described.source}; {dataset.source}"
     if described.licence:
@@ -77,24 +100,47 @@ def read(path: str | os.PathLike[str]) -> Dataset:
     return dataset
 
 
-def cleaning_reports(file: Path) -> dict[str, Report]:
+def as_yaml(described: DatasetFile, heading: str) -> str:
+    """A description as YAML, without what has its default.
+
+    Parameters
+    ----------
+    described
+        Its keys.
+    heading
+        Comment in the first line.
+    """
+    from ruamel.yaml import YAML
+
+    series = {key: form.changed_fields() for key, form in described.series.items()}
+    data = {**described.model_dump(mode="json", exclude={"series"}), "series": series}
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.width = 120
+    stream = io.StringIO()
+    yaml.dump({key: value for key, value in data.items() if value != ""}, stream)
+    return f"# {heading}\n{stream.getvalue()}"
+
+
+def cleaning_reports(described: DatasetFile, folder: Path) -> dict[str, Report]:
     """What the steps of cleaning do with each series of a description that has any.
 
     Raises
     ------
-    ConfigError, DataError
-        If the description or a series has a fault.
+    DataError
+        If a series has a fault.
     """
     from powergrid.datasets.combine import with_column
     from powergrid.datasets.loaders import SHORT_NAMES
     from powergrid.datasets.user_file import read_cleaned
 
     found = {}
-    for key, form in description(file).series.items():
+    for key, form in described.series.items():
         if form.cleaning:
-            form = with_column(form, file.parent)
+            form = with_column(form, folder)
             quantity = SHORT_NAMES.get(key, key).partition(":")[0]
-            found[key] = read_cleaned(form, quantity, key, file.parent)[1]
+            found[key] = read_cleaned(form, quantity, key, folder)[1]
     return found
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import powergrid
 from powergrid import datasets
 from powergrid.cli.app import app
 
@@ -58,9 +60,60 @@ def test_validate_reports_each_step_and_gaps_are_faults(tmp_path: Path) -> None:
         assert told in result.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "info", "plot", "validate", "synthesise"])
+@pytest.mark.parametrize("command", ["list", "info", "plot", "validate", "import", "synthesise"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "Examples" in result.stdout
     assert f"powergrid data {command}" in result.stdout
+
+
+@pytest.fixture
+def workbook(tmp_path: Path) -> Path:
+    """A leap year of Eastern wall clock with a gap, in kW and $/kWh."""
+    hours = pd.date_range("2024-01-01T05:00", periods=8784, freq="1h", tz="UTC")
+    shape = np.sin(np.arange(8784) / 24 * 2 * np.pi)
+    table = pd.DataFrame(
+        {
+            "time": hours.tz_convert("America/New_York").tz_localize(None),
+            "P_kW": 900 + 600 * shape,
+            "price": 0.08 + 0.05 * shape,
+        }
+    )
+    table.loc[100:101, "P_kW"] = np.nan
+    file = tmp_path / "my.xlsx"
+    table.to_excel(file, index=False)
+    return file
+
+
+def test_import_lists_all_faults_and_writes_nothing(workbook: Path) -> None:
+    result = run(
+        "import", str(workbook), "--series", "load=P_kw", "--series", "prise", "--rating", "laod=3", "--zone", "Mars/X"
+    )
+    assert result.exit_code == 1
+    for told in ('did you mean "load"', "unknown time zone"):
+        assert told in result.stderr
+    result = run("import", str(workbook), "--series", "load=P_kw", "--series", "prise", "--zone", "America/New_York")
+    for told in ('unknown column "P_kw"', 'did you mean "price"', "2 problems"):
+        assert told in result.stderr
+    assert not workbook.with_suffix(".yaml").exists()
+
+
+def test_import_writes_a_description_that_loads_and_is_not_replaced(workbook: Path, tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    out = tmp_path / "sets" / "mine.yaml"
+    flags = "--series load=P_kW --series price=price --unit load=kW --unit price=USD/kWh --rating load=3000"
+    flags += " --zone America/New_York --year 2024 --fill interpolate --licence mine"
+    arguments = ["import", str(workbook), *flags.split(), "--out", str(out)]
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "load: clock_changes: 8784 stamps" in result.stdout
+    assert "2 filled" in result.stdout
+    mine = datasets.load(str(out))
+    assert mine.series("load_p_pu:user").values.max() == pytest.approx(0.5)
+    assert mine.series("price_per_mwh:user").values.max() == pytest.approx(130.0)
+    assert mine.licence.startswith("mine; base embedded_2022")
+    resolved = powergrid.load_config({"network": "ieee13", "datasets": str(out)})
+    assert resolved.dataset().days == 365
+    assert "exists already" in run(*arguments).stderr
+    assert run(*arguments, "--overwrite").exit_code == 0
