@@ -61,7 +61,7 @@ test-all: $(VENV)/.installed-test  ## run all tests, the slow ones too
 # hold gymnasium back. Sweeps are tested where Ray and Dask are. MARKS='not slow' leaves out what takes a minute each.
 INTEGRATIONS := integrations integrations-held
 MARKS ?=
-integrations := stable_baselines3 cleanrl skrl tianshou benchmarl sweep_dask
+integrations := stable_baselines3 cleanrl skrl tianshou benchmarl sweep_dask sweep_search
 integrations-held := rllib torchrl jaxmarl gymnax sweep_ray
 test-integrations: $(INTEGRATIONS:%=tested-%)  ## train with other learning libraries, in .venv-integrations(-held)
 	$(PYTHON) scripts/libraries.py

@@ -32,6 +32,9 @@ def sweep_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the sweep; runs/NAME, with the name of the grid, if left out.")
     ] = None,
+    searched: Annotated[
+        bool, typer.Option("--search", help="Sample values instead of all combinations, with Optuna.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the grid, list its runs, and exit.")] = False,
 ) -> None:
     """Train and evaluate every combination of seeds, configurations and algorithms.
@@ -52,21 +55,32 @@ def sweep_command(
     evaluate: {days: test}
     ```
 
+    With `--search`, some combinations are tried, the next ones near the best so far by J on validation days. Values
+    are lists or ranges, `learning_rate: {low: 0.0001, high: 0.01, log: true}`, and `search: {trials: 30}` limits it.
+
     Examples:
 
     - `powergrid sweep grid.yaml --dry-run`
 
     - `powergrid sweep grid.yaml --workers 4`
 
+    - `powergrid sweep grid.yaml --search --out runs/searched`
+
     - `powergrid sweep grid.yaml --on ray --address 10.0.0.1:6379 --out /shared/runs/first`
     """
     keep_compiled()
     from powergrid.cli.output import console, print_issues, print_line
     from powergrid.core.errors import Issue
-    from powergrid.learn.sweep.grid import read_grid
+    from powergrid.learn.sweep.grid import read_grid, read_space
     from powergrid.learn.sweep.job import is_done
     from powergrid.learn.sweep.sweep import folder_of, sweep
 
+    if searched and dry_run:
+        space, folder = read_space(grid), folder_of(grid, out)
+        for key, values in (*space.over.items(), *space.settings.items()):
+            print_line(f"{key}: {values}")
+        print_line(f"{space.grid.search.trials} trials of {len(space.grid.seeds)} runs, in {folder}")
+        return
     if dry_run:
         jobs, folder = read_grid(grid), folder_of(grid, out)
         done = [is_done(job, folder) for job in jobs]
@@ -74,6 +88,8 @@ def sweep_command(
             print_line(f"{job.name}{'  done' if ended else ''}")
         print_line(f"{len(jobs)} runs, {sum(done)} of them done, in {folder}")
         return
+    if searched:
+        from powergrid.learn.sweep.search import search as sweep
     results = sweep(grid, on=on.value, workers=workers, address=address, out=out)
     console().print(results.table(), soft_wrap=False)
     typer.echo(f"results: {results.folder}")

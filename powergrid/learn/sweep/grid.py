@@ -10,68 +10,25 @@ from collections.abc import Iterator, Mapping
 from inspect import signature
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import ValidationError
 
 from powergrid.config import preset_names
 from powergrid.config.document import Keys
 from powergrid.config.findings import Findings, known_names, quoted
 from powergrid.config.resolve import ResolvedConfig, resolve, with_overrides
-from powergrid.config.schema_types import Place, Section, defaults, list_of_one
 from powergrid.config.sources import open_document
 from powergrid.core.errors import ArgumentError, ConfigError, Issue, MissingExtraError, nearest
 from powergrid.learn.sweep.job import Job
+from powergrid.learn.sweep.schema import MOST_JOBS, Evaluated, Grid, Range
 from powergrid.learn.train import train
 from powergrid.plugins.algorithms import DEFAULT, setting_issues, settings_model
 from powergrid.plugins.registries import ALGORITHMS
 
-MOST_JOBS = 10_000
 _OF_TRAINING = frozenset(signature(train).parameters) - {"num_envs", "hyper"}
 _LONGEST_NAME = 160
 """Characters of a folder's name; file systems take 255 bytes."""
-
-
-def _counted(value: Any) -> Any:
-    """Accept a number of seeds in place of their list."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    if not 1 <= value <= MOST_JOBS:
-        raise ValueError(f"{value:,} seeds are not 1 to {MOST_JOBS:,}; one of them is named in a list: [{value}]")
-    return list(range(value))
-
-
-Values = Annotated[list[Any], BeforeValidator(list_of_one), Field(min_length=1)]
-
-
-class Evaluated(Section):
-    """How trained policies are evaluated."""
-
-    days: Literal["train", "validation", "test", "stress"] | Annotated[list[int], Field(min_length=1)] = Field(
-        "test", description="split of the data, or day indices"
-    )
-
-
-class Grid(Section):
-    """A grid file."""
-
-    base: Annotated[list[Place], BeforeValidator(list_of_one), Field(min_length=1)] = Field(
-        description="presets, or configuration files relative to this file"
-    )
-    steps: int | None = Field(None, ge=1, description="environment steps of each run; omitted: the configuration's own")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_counted), Field(min_length=1)] = Field(
-        default_factory=lambda: [0], description="seeds, or their number; omitted: 0"
-    )
-    algorithms: Annotated[list[str], BeforeValidator(list_of_one)] = Field(
-        default_factory=list, description="registered algorithms; omitted: the configuration's own"
-    )
-    over: dict[str, Values] = Field(
-        default_factory=dict, description="values by dotted path of the configuration, in all combinations"
-    )
-    settings: dict[str, Values] = Field(
-        default_factory=dict, description="values by hyperparameter of the algorithms, in all combinations"
-    )
-    evaluate: Evaluated = defaults(Evaluated, "how trained policies are evaluated")
 
 
 class _Choice(NamedTuple):
@@ -79,6 +36,31 @@ class _Choice(NamedTuple):
 
     values: dict[str, Any]
     places: dict[str, int]
+
+
+class Space(NamedTuple):
+    """A checked grid that is searched.
+
+    Attributes
+    ----------
+    grid
+        The file; its days of evaluation are those of the objective.
+    base
+        Name of the preset or file.
+    resolved
+        Its configuration.
+    over, settings
+        Values by name: a range, or a list of one or more.
+    algorithms
+        One or more.
+    """
+
+    grid: Grid
+    base: str
+    resolved: ResolvedConfig
+    over: dict[str, Range | list[Any]]
+    settings: dict[str, Range | list[Any]]
+    algorithms: list[str]
 
 
 def read_grid(file: str | Path) -> tuple[Job, ...]:
@@ -101,21 +83,80 @@ def read_grid(file: str | Path) -> tuple[Job, ...]:
     MissingExtraError
         If JAX or Optax is not installed.
     """
+    grid, findings = _opened(file)
+    jobs: tuple[Job, ...] = ()
+    if grid is not None:
+        for place in _ranges(grid, findings):
+            findings.add(place, "a range is sampled by --search alone", "list its values, or call with --search")
+        if "search" in grid.model_fields_set:
+            findings.add(("search",), "it is for --search", "leave it out, or call with --search")
+        jobs = _Reader(grid, findings).jobs()
+    if findings.issues or not jobs:
+        raise ConfigError(findings.issues)
+    return jobs
+
+
+def read_space(file: str | Path) -> Space:
+    """Read a grid file to search its values, and check the ends of each range and each value of it.
+
+    Parameters
+    ----------
+    file
+        YAML file, see :class:`Grid`.
+
+    Returns
+    -------
+    Space
+        What is sampled.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or with every fault of it.
+    MissingExtraError
+        If JAX or Optax is not installed.
+    """
+    grid, findings = _opened(file)
+    space = None
+    if grid is not None:
+        if "evaluate" not in grid.model_fields_set or "days" not in grid.evaluate.model_fields_set:
+            grid = grid.model_copy(update={"evaluate": Evaluated(days="validation")})
+        space = _Reader(grid, findings).space(_ranges(grid, findings))
+    if findings.issues or space is None:
+        raise ConfigError(findings.issues)
+    return space
+
+
+def _opened(file: str | Path) -> tuple[Grid | None, Findings]:
+    """What the schema accepts of a grid file, and its faults."""
     path = Path(file)
     if not path.is_file():
         raise ConfigError([Issue("", f'there is no grid file "{file}"', "powergrid sweep --help shows one")])
     document = open_document(path)
     findings = Findings(document)
-    grid: Grid | None
     try:
-        grid = Grid.model_validate(document.data)
+        return Grid.model_validate(document.data), findings
     except ValidationError as error:
         findings.invalid((), document.data, Grid, error)
-        grid = _without_faults(document.data, error)
-    jobs = _Reader(grid, findings).jobs() if grid is not None else ()
-    if findings.issues or not jobs:
-        raise ConfigError(findings.issues)
-    return jobs
+        return _without_faults(document.data, error), findings
+
+
+def _ranges(grid: Grid, findings: Findings) -> dict[tuple[str, str], Range]:
+    """Ranges by their place: mappings with an end in place of a list; their ends become the values of the grid."""
+    found = {}
+    for key, listed in (("over", grid.over), ("settings", grid.settings)):
+        for name in listed:
+            written = findings.document.data[key][name]
+            if isinstance(written, Mapping) and {"low", "high"} & set(written):
+                try:
+                    read = Range.model_validate(written)
+                except ValidationError as error:
+                    findings.invalid((key, name), written, Range, error)
+                    listed[name] = []
+                else:
+                    found[key, name] = read
+                    listed[name] = [read.low, read.high]
+    return found
 
 
 def _without_faults(data: Any, error: ValidationError) -> Grid | None:
@@ -141,12 +182,7 @@ class _Reader:
         if count > MOST_JOBS:
             self.findings.add((), f"{count:,} jobs are more than {MOST_JOBS:,}", "divide them among several files")
             return ()
-        self._twice("seeds", values=grid.seeds)
-        self._twice("algorithms", values=grid.algorithms)
-        self._twice("base", values=[Path(base).stem for base in grid.base])
-        for key, listed in (("over", grid.over), ("settings", grid.settings)):
-            for name, values in listed.items():
-                self._twice(key, name, values=values)
+        self._repeated()
         self._names()
         configurations = [self._resolved(i, base) for i, base in enumerate(grid.base)]  # plugins may add algorithms
         algorithms = self._algorithms()
@@ -158,6 +194,53 @@ class _Reader:
                 for algorithm in algorithms if grid.algorithms else [own_algorithm]:
                     found += self._of_algorithm(base, resolved, choice, algorithm)
         return tuple(found)
+
+    def space(self, ranges: Mapping[tuple[str, str], Range]) -> Space | None:
+        """What a search samples; each value is checked with the first ones of all other names."""
+        grid = self.grid
+        self._repeated()
+        self._names()
+        if len(grid.base) > 1:
+            self.findings.add(("base",), "J of several configurations does not compare", "search one of them")
+        if grid.evaluate.days in ("test", "stress"):
+            what = f"days of {grid.evaluate.days} that choose a trial cannot judge it as well"
+            self.findings.add(
+                ("evaluate", "days"), what, "choose validation, and evaluate the best trial on the others"
+            )
+        if grid.search.prune and len(grid.seeds) < 2:
+            hint = "give two seeds or more, or leave prune out"
+            self.findings.add(("search", "prune"), "a trial is pruned between seeds, and there is one", hint)
+        own = self._resolved(0, grid.base[0])
+        algorithms = self._algorithms()
+        if own is None or self.findings.issues:
+            return None
+        algorithms = algorithms or [own.config.training.algorithm or DEFAULT]
+        for choice in _one_by_one(grid.over):
+            try:
+                resolved = with_overrides(own, **choice.values) if choice.values else own
+            except ConfigError as error:
+                self._blame(grid.base[0], own, choice, error)
+                continue
+            self._check_days(grid.base[0], resolved)
+            for algorithm, settings in product(algorithms, _one_by_one(grid.settings)):
+                self._check_settings(grid.base[0], resolved, algorithm, settings)
+        values = {(key, name): v for key in ("over", "settings") for name, v in getattr(grid, key).items()}
+        if not ranges and len(algorithms) == 1 and all(len(listed) == 1 for listed in values.values()):
+            hint = "give a range, such as learning_rate: {low: 0.0001, high: 0.01, log: true}, or several values"
+            self.findings.add((), "there is nothing to search: each name has one value", hint)
+        over = {name: ranges.get(("over", name), listed) for name, listed in grid.over.items()}
+        settings_ = {name: ranges.get(("settings", name), listed) for name, listed in grid.settings.items()}
+        return Space(grid, Path(grid.base[0]).stem, own, over, settings_, algorithms)
+
+    def _repeated(self) -> None:
+        """Refuse what stands twice."""
+        grid = self.grid
+        self._twice("seeds", values=grid.seeds)
+        self._twice("algorithms", values=grid.algorithms)
+        self._twice("base", values=[Path(base).stem for base in grid.base])
+        for key, listed in (("over", grid.over), ("settings", grid.settings)):
+            for name, values in listed.items():
+                self._twice(key, name, values=values)
 
     def _of_algorithm(self, base: str, resolved: ResolvedConfig, choice: _Choice, algorithm: str) -> Iterator[Job]:
         """Jobs of one configuration and algorithm."""
@@ -299,6 +382,14 @@ def _choices(values: Mapping[str, list[Any]]) -> Iterator[_Choice]:
     for places in product(*(range(len(listed)) for listed in values.values())):
         chosen = dict(zip(values, places, strict=True))
         yield _Choice({name: values[name][i] for name, i in chosen.items()}, chosen)
+
+
+def _one_by_one(values: Mapping[str, list[Any]]) -> Iterator[_Choice]:
+    """Each value of each name, with the first ones of the others."""
+    first = dict.fromkeys(values, 0)
+    varied = [{**first, name: i} for name, listed in values.items() for i in range(1, len(listed))]
+    for places in [first, *varied]:
+        yield _Choice({name: values[name][i] for name, i in places.items()}, places)
 
 
 def _name(base: str, algorithm: str, varied: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,17 @@ class Job:
             "settings": dict(self.settings),
             "days": self.days,
         }
+
+
+Source = Callable[[], Job | None]
+"""Gives the next job, or ``None`` where none can begin before another has ended."""
+
+
+def taken(source: Source, most: int | None, running: int) -> Iterator[Job]:
+    """Jobs that begin now: `most` with those that are running, or all that there are."""
+    while (most is None or running < most) and (job := source()) is not None:
+        running += 1
+        yield job
 
 
 def is_done(job: Job, out: Path) -> bool:

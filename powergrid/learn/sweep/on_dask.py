@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from powergrid.core.errors import MissingExtraError, RunError
-from powergrid.learn.sweep.job import ATTEMPTS, Job, one_line, run_job
+from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, one_line, run_job, taken
 
 
 def run(
-    jobs: Sequence[Job], out: Path, *, workers: int, environment: Mapping[str, str], address: str | None = None
+    source: Source,
+    out: Path,
+    *,
+    workers: int,
+    environment: Mapping[str, str],
+    address: str | None = None,
+    ahead: int | None = None,
 ) -> Iterator[tuple[Job, str | None]]:
     """Run jobs as tasks; Dask repeats those whose worker is killed.
 
     Parameters
     ----------
-    jobs, out
-        What to run, and the folder of the sweep, which all machines of a cluster reach under this path.
+    source
+        Gives what to run.
+    out
+        Folder of the sweep, which all machines of a cluster reach under this path.
     workers
         Number of worker processes, without an address.
     environment
         Variables of the workers' environment; those of a cluster keep their own.
     address
         Address of a scheduler; ``None`` begins one on the loopback interface of this machine, and ends it.
+    ahead
+        Most jobs that are taken from the source before they have ended; all that it has if ``None``.
 
     Yields
     ------
@@ -70,7 +81,15 @@ def run(
                 f"no scheduler of Dask answers at {address} ({one_line(error)}); start one with `dask scheduler`, or "
                 "leave --address out"
             ) from error
-        running = {client.submit(run_job, job, out, key=job.name, pure=False): job for job in jobs}
-        for ended in as_completed(running):
+        running: dict[Any, Job] = {}
+        ends = as_completed()
+        while True:
+            for job in taken(source, ahead, len(running)):
+                future = client.submit(run_job, job, out, key=job.name, pure=False)
+                running[future] = job
+                ends.add(future)
+            if not running:
+                return
+            ended = next(ends)
             lost = ended.exception()
-            yield running[ended], ended.result() if lost is None else one_line(lost)
+            yield running.pop(ended), ended.result() if lost is None else one_line(lost)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
-from powergrid.learn.sweep.job import ATTEMPTS, Job, run_job
+from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, run_job, taken
 
 Result = tuple[Job, str | None]
 """A job, and the reason if it failed."""
 
 
 def run(
-    jobs: Sequence[Job], out: Path, *, workers: int, environment: Mapping[str, str], address: str | None = None
+    source: Source,
+    out: Path,
+    *,
+    workers: int,
+    environment: Mapping[str, str],
+    address: str | None = None,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """Run jobs side by side.
 
@@ -27,29 +33,37 @@ def run(
 
     Parameters
     ----------
-    jobs, out
-        What to run, and the folder of the sweep.
+    source
+        Gives what to run.
+    out
+        Folder of the sweep.
     workers
         Number of processes.
     environment
         Variables of the workers' environment.
     address
         Not used here: there is no cluster.
+    ahead
+        Not used here: a job is taken once a worker is free.
 
     Yields
     ------
     Result
         Each job as it ends.
     """
-    waiting = deque((job, 1) for job in jobs)
-    idle = [_pool() for _ in range(min(workers, len(jobs)))]
+    again: deque[tuple[Job, int]] = deque()
+    idle = [_pool() for _ in range(workers)]
     busy: dict[Future[str | None], tuple[ProcessPoolExecutor, Job, int]] = {}
     try:
         with _environment(environment):
-            while waiting or busy:
-                while waiting and idle:
-                    pool, (job, attempt) = idle.pop(), waiting.popleft()
+            while True:
+                fresh = ((job, 1) for job in taken(source, workers, len(busy) + len(again)))
+                for job, attempt in (*again, *fresh):
+                    pool = idle.pop()
                     busy[pool.submit(run_job, job, out)] = pool, job, attempt
+                again.clear()
+                if not busy:
+                    return
                 for future in wait(busy, return_when=FIRST_COMPLETED).done:
                     pool, job, attempt = busy.pop(future)
                     try:
@@ -58,7 +72,7 @@ def run(
                         pool.shutdown(wait=False)
                         idle.append(_pool())
                         if attempt < ATTEMPTS:
-                            waiting.appendleft((job, attempt + 1))
+                            again.append((job, attempt + 1))
                             continue
                         reason = f"its worker was killed {attempt} times; is there enough memory?"
                     else:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from powergrid.core.errors import MissingExtraError, RunError
-from powergrid.learn.sweep.job import ATTEMPTS, Job, one_line, run_job
+from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, one_line, run_job, taken
 
 _STORE_BYTES = 100_000_000
 """Memory for objects that tasks exchange, which are small here; by default Ray takes 30 % of the machine's."""
 
 
 def run(
-    jobs: Sequence[Job], out: Path, *, workers: int, environment: Mapping[str, str], address: str | None = None
+    source: Source,
+    out: Path,
+    *,
+    workers: int,
+    environment: Mapping[str, str],
+    address: str | None = None,
+    ahead: int | None = None,
 ) -> Iterator[tuple[Job, str | None]]:
     """Run jobs as tasks of one CPU; Ray repeats those whose worker is killed.
 
     Parameters
     ----------
-    jobs, out
-        What to run, and the folder of the sweep, which all machines of a cluster reach under this path.
+    source
+        Gives what to run.
+    out
+        Folder of the sweep, which all machines of a cluster reach under this path.
     workers
         Number of tasks side by side, without an address.
     environment
@@ -29,6 +38,8 @@ def run(
     address
         Address of a cluster; ``None`` begins one on this machine, and ends it. It listens on the loopback interface
         alone if Ray has not been imported before.
+    ahead
+        Most jobs that are taken from the source before they have ended; all that it has if ``None``.
 
     Yields
     ------
@@ -66,8 +77,12 @@ def run(
         ) from error
     try:
         task = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(run_job)
-        running = {task.remote(job, out): job for job in jobs}
-        while running:
+        running: dict[Any, Job] = {}
+        while True:
+            for job in taken(source, ahead, len(running)):
+                running[task.remote(job, out)] = job
+            if not running:
+                return
             (ended,), _ = ray.wait(list(running), num_returns=1)
             try:
                 reason = ray.get(ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -14,11 +14,14 @@ from powergrid.core.files import make_folder
 from powergrid.core.terminal import console
 from powergrid.learn import MOST_DEVICES
 from powergrid.learn.sweep.grid import read_grid
-from powergrid.learn.sweep.job import Job, is_done
+from powergrid.learn.sweep.job import Job, Source, is_done
 from powergrid.learn.sweep.results import Results
 
 EXECUTORS = ("local", "ray", "dask")
 """Names of the files ``on_<name>.py``."""
+
+Ended = tuple[Job, str | None]
+"""A job, and the reason if it failed."""
 
 
 def sweep(
@@ -35,7 +38,7 @@ def sweep(
     Parameters
     ----------
     grid
-        YAML file, see :class:`powergrid.learn.sweep.grid.Grid`.
+        YAML file, see :class:`powergrid.learn.sweep.schema.Grid`.
     on
         ``"local"``, ``"ray"`` or ``"dask"``.
     workers
@@ -63,17 +66,18 @@ def sweep(
     RunError
         If results cannot be read or written.
     """
-    if on not in EXECUTORS:
-        raise ArgumentError(f'unknown executor "{on}"; {nearest(on, EXECUTORS)} available: {", ".join(EXECUTORS)}')
-    if workers is not None and workers < 1:
-        raise ArgumentError(f"workers {workers} is not a whole number of one or more")
-    if address is not None and on == "local":
-        raise ArgumentError("there is no cluster to address with local; choose ray or dask")
+    checked_executor(on, workers, address)
     jobs = read_grid(grid)
     folder = folder_of(grid, out)
     make_folder(folder)
     left = [job for job in jobs if not is_done(job, folder)]
-    failed = _run(left, len(jobs), folder, on, workers, address, progress) if left else {}
+    failed: dict[str, str] = {}
+    if left:
+        count, waiting = min(workers or os.cpu_count() or 1, len(left)), iter(left)
+        ended = distributed(lambda: next(waiting, None), folder, on, count, address)
+        for job, reason in shown(ended, len(jobs), len(jobs) - len(left), progress):
+            if reason is not None:
+                failed[job.name] = reason
     results = Results.read(jobs, folder, failed)
     results.write()
     return results
@@ -84,27 +88,39 @@ def folder_of(grid: str | Path, out: str | Path | None) -> Path:
     return (Path(out) if out is not None else Path("runs") / Path(grid).stem).absolute()
 
 
-def _run(
-    left: Sequence[Job], total: int, folder: Path, on: str, workers: int | None, address: str | None, progress: bool
-) -> dict[str, str]:
-    """Run what is left; reasons by the name of jobs that failed."""
-    cores = os.cpu_count() or 1
-    count = min(workers or cores, len(left))
+def checked_executor(on: str, workers: int | None, address: str | None) -> None:
+    """Refuse an executor that is unknown, and workers or an address that it cannot have."""
+    if on not in EXECUTORS:
+        raise ArgumentError(f'unknown executor "{on}"; {nearest(on, EXECUTORS)} available: {", ".join(EXECUTORS)}')
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers {workers} is not a whole number of one or more")
+    if address is not None and on == "local":
+        raise ArgumentError("there is no cluster to address with local; choose ray or dask")
+
+
+def distributed(
+    source: Source, folder: Path, on: str, count: int, address: str | None, ahead: int | None = None
+) -> Iterator[Ended]:
+    """Each job of a source as it ends, from `count` workers that share the cores, and the reason if it failed."""
     execute = import_module(f"powergrid.learn.sweep.on_{on}").run
-    ended = execute(left, folder, workers=count, environment=_environment(max(cores // count, 1)), address=address)
-    failed: dict[str, str] = {}
+    environment = _environment(max((os.cpu_count() or 1) // count, 1))
+    yield from execute(source, folder, workers=count, environment=environment, address=address, ahead=ahead)
+
+
+def shown(ended: Iterable[Ended], total: int, completed: int, progress: bool) -> Iterator[Ended]:
+    """The same jobs, with a progress bar, or with lines where there is no terminal."""
+    failed = 0
     screen = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, disable=not (progress and screen.is_terminal)) as bar:
-        task = bar.add_task("runs", total=total, completed=total - len(left))
-        for number, (job, reason) in enumerate(ended, total - len(left) + 1):
-            if reason is not None:
-                failed[job.name] = reason
-            bar.update(task, advance=1, description=f"runs, {len(failed)} failed" if failed else "runs")
+        task = bar.add_task("runs", total=total, completed=completed)
+        for number, (job, reason) in enumerate(ended, completed + 1):
+            failed += reason is not None
+            bar.update(task, advance=1, description=f"runs, {failed} failed" if failed else "runs")
             if progress and not screen.is_terminal:
                 state = "done" if reason is None else f"failed: {reason}"
                 screen.print(f"{number}/{total} {job.name} {state}", highlight=False, markup=False, soft_wrap=True)
-    return failed
+            yield job, reason
 
 
 def _environment(threads: int) -> dict[str, str]:

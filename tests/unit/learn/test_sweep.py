@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from powergrid.cli.app import app
 from powergrid.core.errors import ArgumentError, ConfigError, MissingExtraError
 from powergrid.learn.sweep import on_local
-from powergrid.learn.sweep.grid import MOST_JOBS, read_grid
+from powergrid.learn.sweep.grid import read_grid
+from powergrid.learn.sweep.schema import MOST_JOBS
 from powergrid.learn.sweep.sweep import sweep
 
 NAMES = {end: f"small-fragile-ends={end}-seed0" for end in ("well", "killed", "raises")}
