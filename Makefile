@@ -4,8 +4,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# With uv installed, packages come faster; plain pip does the same.
-INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+# With uv installed, packages come faster; plain pip does the same. Neither compiles what is never imported to bytecode,
+# which takes half of an installation with torch.
+INSTALL := $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check)
 
 # Everything here runs on the CPU; what numba and JAX compile is kept beside the packages that compiled it.
 export JAX_PLATFORMS ?= cpu

@@ -32,8 +32,9 @@ def choose(xp: Namespace, layout: Layout, state: State, actions: Array) -> tuple
     due = xp.ones((*batch, layout.acting), dtype=bool)
     slots = state.slots
     if layout.acting:
-        flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
-        slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
+        if actions.shape[-1]:  # else those who act have nothing to set
+            flat = xp.minimum(xp.maximum(actions, -1.0), 1.0).reshape((*batch, -1))
+            slots = xp.where(plan.actor >= 0, flat[..., plan.given], slots)
         if (plan.interval > 1).any() or (plan.offset > 0).any() or layout.availability is not None:
             due = actors_due(xp, layout, state.tick, state.absences)
             slots = xp.where(due[..., plan.actor] | (plan.actor < 0), slots, state.slots)

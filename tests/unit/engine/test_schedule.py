@@ -185,3 +185,23 @@ def _powers(config, form: str, ticks: int) -> tuple[np.ndarray, list[bool]]:
                 due.append(bool(info["due"][group][0]))
     order = [env.world.layout.units.index(agent["id"]) for agent in RANDOM]
     return np.array(powers)[:, order], due
+
+
+def test_a_coordinator_with_nothing_to_set_acts_beside_others_that_hold():
+    """Its actions have no columns; commands of the other coordinator's device come from that one's policy."""
+    agents = [
+        {"id": "statcom", "type": "Statcom", "bus": "671"},
+        {"id": "empty", "type": "GridCoordinator", "sub_agents": [], "policy": "learned", "protocol": "incentive"},
+        {"id": "idle", "type": "GridCoordinator", "sub_agents": ["statcom"], "policy": "idle"},
+    ]
+    given = {"network": "ieee13", "agents": agents, "simulation": {"episode_length": 4, "time_step": 900}}
+    rewards = []
+    for backend in ("numpy", "fused"):
+        env = powergrid.make(given, backend=backend)
+        env.reset(seed=0)
+        assert env.action_space("empty").shape == (0,)
+        rewards.append([env.step({"empty": np.zeros(0, np.float32)})[1]["empty"] for _ in range(4)])
+    np.testing.assert_allclose(*rewards, atol=1e-9)
+    many = powergrid.make_vec(given, 2)
+    many.reset(seed=0)
+    assert np.isfinite(many.step_array(np.zeros((2, 1, 0), np.float32)).reward).all()
