@@ -22,6 +22,7 @@ from powergrid.plugins.registries import DATASETS
 
 if TYPE_CHECKING:
     from powergrid.datasets import Dataset, Series
+    from powergrid.datasets.tariff_file import TariffFile
 
 _DERIVED = ("retail_per_mwh", "feed_in_per_mwh", "hour", CONSTANT_SERIES)
 """Series that the environment computes."""
@@ -29,8 +30,10 @@ _ALWAYS = ("price_per_mwh", "load_p_pu", "load_q_pu")
 """Series that environments read where nothing else is written."""
 
 
-def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dataset:
+def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path, tariff: TariffFile | None = None) -> Dataset:
     """The dataset that a configuration names; single series replace those of the embedded year.
+
+    The price series of a tariff in a file stand beside it.
 
     Raises
     ------
@@ -41,8 +44,23 @@ def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path) -> Dat
     from powergrid.datasets.loaders import is_file
 
     if not isinstance(datasets, str):
-        return from_series(datasets, DEFAULT_DATASET, folder=folder)
-    return load(str(folder / Path(datasets).expanduser()) if is_file(datasets) else datasets)
+        found = from_series(datasets, DEFAULT_DATASET, folder=folder)
+    else:
+        found = load(str(folder / Path(datasets).expanduser()) if is_file(datasets) else datasets)
+    return found if tariff is None else tariff.added_to(found)
+
+
+def read_tariff(config: TariffConfig, folder: Path) -> TariffFile | None:
+    """The tariff in a file; ``None`` for one without a file.
+
+    Raises
+    ------
+    ConfigError
+        If the file has faults.
+    """
+    from powergrid.datasets.tariff_file import read
+
+    return None if config.file is None else read(folder / Path(config.file).expanduser())
 
 
 def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: list[AgentEntry]) -> Dataset | None:
@@ -50,6 +68,7 @@ def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: l
     _check_time(findings, section(data, "simulation"))
     dataset = _dataset(findings, data.get("datasets", DEFAULT_DATASET), folder)
     _check_tariff(findings, section(data, "tariff"), dataset)
+    dataset = _with_tariff(findings, data, folder, dataset)
     for path, name in _wanted(data, agents):
         if dataset is None:
             if {"load_series", "sgen_series", "series"} & set(path):  # a default is no fault of the user
@@ -64,6 +83,38 @@ def check_data(findings: Findings, data: dict[str, Any], folder: Path, agents: l
         for name in _ALWAYS:
             _check_gaps(findings, ("datasets",), name, dataset)
     return dataset
+
+
+def _with_tariff(findings: Findings, data: dict[str, Any], folder: Path, dataset: Dataset | None) -> Dataset | None:
+    """The dataset with the prices of a tariff in a file; notes every fault of the file."""
+    try:
+        config = TariffConfig.model_validate(section(data, "tariff"))
+        tariff = read_tariff(config, folder)
+    except ValidationError:
+        return dataset
+    except ConfigError as error:
+        for issue in error.issues:
+            findings.add(("tariff", "file"), f"{issue.file}: {issue.path}: {issue.message}", issue.hint)
+        return dataset
+    if tariff is None:
+        return dataset
+    if tariff.demand is not None and not any(item.get("sub_agents") or item.get("area") for _, item in _agents(data)):
+        message = f"tariff {tariff.name} has a demand charge, which coordinators pay, and there is none"
+        findings.add(
+            ("tariff", "file"), message, "put the devices below a coordinator (sub_agents), or leave demand out"
+        )
+    if dataset is None:
+        return None
+    try:
+        return tariff.added_to(dataset)
+    except PowerGridError as error:
+        message, _, hint = str(error).partition("; ")
+        findings.add(("tariff", "file"), message, hint)
+        return dataset
+
+
+def _agents(data: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    return list(entries(data.get("agents")))
 
 
 def _check_gaps(findings: Findings, path: Keys, name: str, dataset: Dataset) -> None:

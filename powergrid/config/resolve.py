@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from powergrid.config.agent_entries import COORDINATORS, own_constructor
 from powergrid.config.build_network import build_network
 from powergrid.config.check_agents import check_agents
-from powergrid.config.check_data import build_dataset, check_data
+from powergrid.config.check_data import build_dataset, check_data, read_tariff
 from powergrid.config.check_deciders import check_deciders
 from powergrid.config.check_messages import check_messages
 from powergrid.config.check_network import check_network
@@ -36,6 +36,7 @@ from powergrid.plugins.registries import DEVICES
 
 if TYPE_CHECKING:
     from powergrid.datasets import Dataset
+    from powergrid.datasets.tariff_file import TariffFile
     from powergrid.networks.kinds import AnyNetwork
 
 T = TypeVar("T")
@@ -81,10 +82,14 @@ class ResolvedConfig:
         """The dataset, with the user's own series; read once."""
         return self._once(
             "dataset",
-            lambda: build_dataset(self.config.datasets, self.base_dir).with_stress_price(
+            lambda: build_dataset(self.config.datasets, self.base_dir, self.tariff()).with_stress_price(
                 self.config.training.stress_price
             ),
         )
+
+    def tariff(self) -> TariffFile | None:
+        """The tariff in a file, ``None`` where the configuration names none; read once."""
+        return self._once("tariff", lambda: read_tariff(self.config.tariff, self.base_dir))
 
     @property
     def default_split(self) -> str:

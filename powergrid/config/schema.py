@@ -29,10 +29,21 @@ Datasets = Annotated[
 
 
 class TariffConfig(Section):
-    """Utility prices: ``feed_in = feed_in_share max(price, 0)``, ``retail = max(price, 0) + retail_adder``."""
+    """Prices: ``feed_in = feed_in_share max(price, 0)``, ``retail = max(price, 0) + retail_adder``, or a file."""
 
+    file: Place | None = Field(
+        None, description="YAML file with time-of-use rates and a demand charge; omitted: the two keys below"
+    )
     feed_in_share: float = Field(0.9, ge=0, description="share of the market price paid for fed-in energy [1]")
     retail_adder: float = Field(45.0, description="charges on drawn energy above the market price [$/MWh]")
+
+    @model_validator(mode="after")
+    def _file_alone(self) -> TariffConfig:
+        fields = type(self).model_fields
+        beside = [name for name in ("feed_in_share", "retail_adder") if getattr(self, name) != fields[name].default]
+        if self.file is not None and beside:
+            raise ValueError(f"{' and '.join(beside)} stands beside file, which has all prices; leave one of them out")
+        return self
 
 
 class Forecast(Section):

@@ -225,6 +225,11 @@ class Dataset:
             reason = f"the {self.days} days lie in weeks of other splits"
         return reason, "set training.stress_price, or choose another split or day indices"
 
+    def with_series(self, series: Mapping[str, Series]) -> Dataset:
+        """The same data with more columns, which do not change its splits."""
+        both = {**self._series, **series}
+        return self._copy(both, 0, self.days, stress_price=self.stress_price, stress=self.stress_days())
+
     def with_stress_price(self, price: float | None) -> Dataset:
         """The same data with stress days above a price [unit of the prices]; ``None`` changes nothing."""
         if price is None:

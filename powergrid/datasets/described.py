@@ -152,7 +152,7 @@ def description(file: Path) -> DatasetFile:
     ConfigError
         If it cannot be read or has faults; lists all of them.
     """
-    data = _yaml(file)
+    data = plain_yaml(file)
     if isinstance(data, dict) and isinstance(data.get("series"), dict):
         places = {key: {"path": form} if isinstance(form, str) else form for key, form in data["series"].items()}
         data = {**data, "series": places}
@@ -165,7 +165,7 @@ def description(file: Path) -> DatasetFile:
         ) from error
 
 
-def _yaml(file: Path) -> object:
+def plain_yaml(file: Path) -> object:
     """Content of a YAML file of plain values; aliases, with which a short text could fill the memory, are refused."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError

@@ -116,6 +116,8 @@ class GridConnection(DeviceAgent, from_module=True):
     default_policy = "rule_based"
     money_names = ("grid",)
     violation_names = ("import_limit",)
+    tariff_name = ""
+    """Name of a tariff in a file that it has in place of its settings; empty for none."""
 
     @property
     def tariff(self) -> tuple[float, float]:
@@ -139,6 +141,10 @@ class GridConnection(DeviceAgent, from_module=True):
             }
         )
 
+    def take_file(self, name: str) -> None:
+        """Use the price series of a tariff in a file."""
+        self.tariff_name = name
+
     def _own_tariff(self) -> tuple[float | None, float | None]:
         settings = self.settings
         own = settings.tariff or OwnTariff()
@@ -148,8 +154,10 @@ class GridConnection(DeviceAgent, from_module=True):
         )
 
     def series(self) -> dict[str, str]:
-        """The two price series that the tariff makes of the market price; :func:`tariff_series` names them."""
+        """The two price series that the tariff makes of the market price, or those of a tariff in a file."""
         retail, feed_in = tariff_series(*self.tariff)
+        if self.tariff_name:
+            retail, feed_in = f"retail_per_mwh:{self.tariff_name}", f"feed_in_per_mwh:{self.tariff_name}"
         return {
             "retail_per_mwh": retail,
             "feed_in_per_mwh": feed_in,

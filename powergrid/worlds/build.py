@@ -22,6 +22,7 @@ from powergrid.config.schema_agents import Messages
 from powergrid.coordination.layers import Peers
 from powergrid.core.errors import ConfigError, Issue, nearest
 from powergrid.datasets import Dataset
+from powergrid.datasets.tariff_file import TariffFile
 from powergrid.devices.grid_connection import GridConnection
 from powergrid.engine.assembly.assemble import Parts, assemble
 from powergrid.engine.assembly.ownership import Ownership
@@ -81,10 +82,12 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
     _set_taps(agents, network)
     dt_s = config.simulation.time_step
     series = python_devices.prepare(agents, dataset, dt_s, config.simulation.episode_length)
-    vertical, horizontal, learning = _protocols(config, agents)
+    tariff = resolved.tariff()
+    vertical, horizontal, learning = _protocols(config, agents, tariff)
     _set_intervals(config, agents)
     outages = _outages(config, network)
-    agents += add_meters(config.tariff, network, agents, Ownership(agents, vertical, horizontal), outages)
+    file = "" if tariff is None else tariff.name
+    agents += add_meters(config.tariff, network, agents, Ownership(agents, vertical, horizontal), outages, file)
     load_series = _load_series(config, network)
     columns, table = _exogenous(config, dataset, agents, load_series)
     parts = Parts(
@@ -261,7 +264,9 @@ def _controllers(config: EnvironmentConfig, network: AnyNetwork, agents: Sequenc
     ]
 
 
-def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict[str, Any], list[Peers], list[Class]]:
+def _protocols(
+    config: EnvironmentConfig, agents: Sequence[Agent], tariff: TariffFile | None
+) -> tuple[dict[str, Any], list[Peers], list[Class]]:
     """Vertical protocols by coordinator, and those among peers and among learners with their members."""
     coordinators = [agent for agent in agents if isinstance(agent, GridAgent)]
     links = None if config.messages is None else _links(config.messages)
@@ -281,6 +286,8 @@ def _protocols(config: EnvironmentConfig, agents: Sequence[Agent]) -> tuple[dict
             vertical.update({agent.id: below(agent, short.protocol, short.params) for agent in bare})
         else:
             named.append((short.protocol, short.params, [], "full"))
+    if tariff is not None and tariff.demand is not None:
+        named.append(("demand_charge", tariff.demand.params, [], "full"))
     for type, params, members, topology in named:
         if PROTOCOLS.get(type).kind == "learning":
             learning.append(Class(type, PROTOCOLS.get(type)(**params), members))
@@ -364,12 +371,12 @@ def _exogenous(
     config: EnvironmentConfig, dataset: Dataset, agents: Sequence[Agent], load_series: Sequence[str]
 ) -> tuple[Columns, exogenous.ExogenousTable]:
     """Columns and table with all series that loads, devices and tariffs need."""
-    tariffs = [(config.tariff.feed_in_share, config.tariff.retail_adder)]
+    tariffs = [] if config.tariff.file else [(config.tariff.feed_in_share, config.tariff.retail_adder)]
     needed: list[str] = list(load_series)
     for agent in agents:
         if isinstance(agent, DeviceAgent):
             needed += [name for field, name in agent.series().items() if field not in MEASURED]
-        if isinstance(agent, GridConnection):
+        if isinstance(agent, GridConnection) and not agent.tariff_name:
             tariffs.append(agent.tariff)
     return exogenous.build(
         dataset,

@@ -142,7 +142,7 @@ class ExogenousTable:
             return retail if name.startswith("retail") else feed_in
         if name == CONSTANT_SERIES:
             return np.ones(len(rows))
-        if _derived(name):
+        if name not in self._dataset.columns and _derived(name):
             return _clock(name, rows, min(self._rows, _YEAR_S // self._dt_s), self._dt_s)
         values: np.ndarray = self._dataset.at(name, self._dt_s, rows)
         return values
@@ -184,8 +184,8 @@ def build(
     DataError
         If the dataset lacks a needed series, or a needed series has NaN.
     """
-    wanted = list(dict.fromkeys(["price_per_mwh", *needed]))
-    columns_read = list(dict.fromkeys(resolve(dataset, name) for name in wanted if not _derived(name)))
+    wanted, given = list(dict.fromkeys(["price_per_mwh", *needed])), frozenset(dataset.columns)
+    columns_read = list(dict.fromkeys(resolve(dataset, name) for name in wanted if name in given or not _derived(name)))
     for name in columns_read:
         dataset.at(name, dt_s, np.zeros(0, dtype=int))  # refuses gaps
     priced = resolve(dataset, "price_per_mwh")

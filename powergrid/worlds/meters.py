@@ -23,6 +23,7 @@ def add_meters(
     agents: Sequence[Agent],
     ownership: Ownership,
     outages: Sequence[Outage] = (),
+    file: str = "",
 ) -> list[Agent]:
     """Make meters at the connection of each area, and at each device that no meter of its own account measures first.
 
@@ -41,6 +42,8 @@ def add_meters(
         Which account pays at a meter.
     outages
         Branches that may fail.
+    file
+        Name of the tariff in a file that stands for `tariff`; empty for none.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def add_meters(
             unit.own_bill = True
         else:
             meters.append(_meter(unit, UNIT + unit.id))
-    _settle(meters, tariff, ownership)
+    _settle(meters, tariff, ownership, file)
     return list(meters[configured:])
 
 
@@ -96,14 +99,16 @@ def _meter(owner: Agent, place: str) -> GridConnection:
     return meter
 
 
-def _settle(meters: Iterable[GridConnection], tariff: TariffConfig, ownership: Ownership) -> None:
+def _settle(meters: Iterable[GridConnection], tariff: TariffConfig, ownership: Ownership, file: str) -> None:
     """Set the tariff of meters that have none of their own.
 
     Who trades on the network pays its prices alone: the market price of the data stands for those that are not known
     yet, such as the price at which stored energy is settled.
     """
     for meter in meters:
-        if ownership.payer(meter) not in ownership.on_network:
+        if ownership.payer(meter) not in ownership.on_network and file and not meter.has_tariff:
+            meter.take_file(file)
+        elif ownership.payer(meter) not in ownership.on_network:
             meter.take_tariff(tariff.feed_in_share, tariff.retail_adder)
         elif meter.has_tariff:
             message = f'the tariff of meter "{meter.id}" has no effect: a market on the network settles its energy'

@@ -15,12 +15,12 @@ from powergrid.worlds.world import World
 
 
 def forecast(
-    world: World, hours_ahead: Mapping[str, Array], seen: Array, ticks: int, hour: float
+    world: World, hours_ahead: Mapping[str, Array], seen: Array, ticks: int, hour: float, row: int
 ) -> dict[str, np.ndarray]:
     """Series that an agent observes over the ticks ahead, by name, ``(ticks,)``.
 
     Prices hold from one full hour to the next; other values run straight between the hours of their forecast. The clock
-    goes on, and tariffs follow the price.
+    goes on, and tariffs follow the price; those of a file are known.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ def forecast(
         Length of the forecast.
     hour
         Hour of the day of its first tick [h].
+    row
+        Row of the table of its first tick.
     """
     columns, dt_h, tariffs = world.layout.columns, world.layout.settings.dt_h, world.table.tariffs
     price_name = columns.series[columns.price]
@@ -50,6 +52,9 @@ def forecast(
     for name in tariffs.keys() & hours_ahead.keys():
         feed_in, retail = tariff(np, found[price_name], *tariffs[name])
         found[name] = retail if name.startswith("retail") else feed_in
+    for name in hours_ahead.keys() - tariffs.keys():
+        if name.split(":")[0] in ("retail_per_mwh", "feed_in_per_mwh"):
+            found[name] = world.table.series([columns.series.index(name)], row + np.arange(ticks))[:, 0]
     return found
 
 

@@ -259,6 +259,11 @@ class _Moment:
         columns = self._state.devices[family]
         return type(columns)(*(np.reshape(column, (-1, np.shape(column)[-1]))[self._e] for column in columns))
 
+    @property
+    def row(self) -> int:
+        """Row of the exogenous table of the tick that is decided about."""
+        return int(np.ravel(self._state.row)[self._e])
+
     def absent(self, layout: Layout, agent: str) -> bool:
         """Whether an agent is absent in the tick that is decided about."""
         known = layout.availability
@@ -439,7 +444,9 @@ class _Site:
         """See :meth:`powergrid.agents.python_policy.Site.forecast`."""
         seen, count = self._seat.seen, round(DAY_H / self.dt_h) if ticks is None else ticks
         assert seen is not None, "it is asked for while the agent decides"
-        return prospects.forecast(self.world, self._ahead, seen, count, self.tick * self.dt_h % DAY_H)
+        assert self.moment is not None, "it is asked for while the agent decides"
+        hour = self.tick * self.dt_h % DAY_H
+        return prospects.forecast(self.world, self._ahead, seen, count, hour, self.moment.row)
 
     def rows(self, forecast: Mapping[str, Array]) -> Array:
         """See :meth:`powergrid.agents.python_policy.Site.rows`."""
@@ -478,9 +485,13 @@ class _Site:
         for family in layout.families:
             for row, id in enumerate(family.ids):
                 if id in self.devices and family.kernel.role == "injection":
-                    _, retail = tariff(np, price, *terms[series[family.retail[row]]])
-                    feed_in, _ = tariff(np, price, *terms[series[family.feed_in[row]]])
-                    found[id] = retail, feed_in
+                    names = series[family.retail[row]], series[family.feed_in[row]]
+                    if names[0] in terms:
+                        _, retail = tariff(np, price, *terms[names[0]])
+                        feed_in, _ = tariff(np, price, *terms[names[1]])
+                        found[id] = retail, feed_in
+                    else:
+                        found[id] = forecast[names[0]], forecast[names[1]]
         return found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Site:
