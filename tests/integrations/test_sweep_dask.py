@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+
 import pytest
 
 pytest.importorskip("distributed", reason="needs distributed: make test-integrations")
 
 import dask
-from sweeps import check_sweep_on, write
+from sweeps import check_lost, check_sweep_on, started, write
 
 from powergrid.core.errors import RunError
 from powergrid.learn.sweep.sweep import sweep
@@ -22,3 +25,13 @@ def test_an_address_without_a_scheduler_is_refused_by_name(tmp_path):
         sweep(write(tmp_path), on="dask", address="127.0.0.1:9", out=tmp_path / "runs", progress=False)
     assert "no scheduler of Dask answers at 127.0.0.1:9" in str(caught.value)
     assert "dask scheduler" in str(caught.value)
+
+
+def test_a_cluster_that_ends_keeps_what_is_done(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    module, quiet = [sys.executable, "-m"], ["--no-dashboard"]
+    scheduler = [*module, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), *quiet]
+    worker = [*module, "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", *quiet]
+    check_lost("dask", address, tmp_path, [started(scheduler), started(worker)])

@@ -116,6 +116,15 @@ def run_job(job: Job, out: Path) -> str | None:
     return None
 
 
+def lost_cluster(library: str, address: str | None, reason: str, out: Path) -> str:
+    """What a user reads whose cluster ends in mid-run."""
+    where = f" at {address}" if address is not None else ""
+    return (
+        f"the cluster of {library}{where} has ended in mid-run ({reason}); what is done is kept in {out}: start the "
+        "cluster and give the same command again, which continues from the checkpoints"
+    )
+
+
 def one_line(error: BaseException) -> str:
     """The reason of a failure, without a traceback."""
     if isinstance(error, ConfigError):

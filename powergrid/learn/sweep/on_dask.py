@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from powergrid.core.errors import MissingExtraError, RunError
-from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, one_line, run_job, taken
+from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, lost_cluster, one_line, run_job, taken
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     MissingExtraError
         If Dask is not installed.
     RunError
-        If no scheduler answers at the address.
+        If no scheduler answers at the address, or it ends in mid-run.
     """
     try:
         import dask
@@ -60,6 +60,7 @@ def run(
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.scheduler.worker-ttl": None,  # compiling can keep a worker from answering for minutes
     }
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # tracebacks of a lost scheduler
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         if address is None:
@@ -91,5 +92,7 @@ def run(
             if not running:
                 return
             ended = next(ends)
+            if ended.status == "cancelled":
+                raise RunError(lost_cluster("Dask", address, "its scheduler does not answer", out))
             lost = ended.exception()
             yield running.pop(ended), ended.result() if lost is None else one_line(lost)

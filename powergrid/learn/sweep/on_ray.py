@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from powergrid.core.errors import MissingExtraError, RunError
-from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, one_line, run_job, taken
+from powergrid.learn.sweep.job import ATTEMPTS, Job, Source, lost_cluster, one_line, run_job, taken
 
 _STORE_BYTES = 100_000_000
 """Memory for objects that tasks exchange, which are small here; by default Ray takes 30 % of the machine's."""
+
+_PROBED_S = 5.0
+_ANSWERED_S = 10.0
+"""Longest wait for a connection; Ray itself gives up after three minutes."""
 
 
 def run(
@@ -51,7 +56,7 @@ def run(
     MissingExtraError
         If Ray is not installed.
     RunError
-        If no cluster answers at the address, or none starts here.
+        If no cluster answers at the address, it ends in mid-run, or none starts here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
@@ -66,6 +71,8 @@ def run(
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
         options |= {"_node_ip_address": "127.0.0.1"}
+    if address is not None:
+        _check_reachable(address)
     try:
         ray.init(address or "local", **options)
     except (OSError, ValueError, RuntimeError) as error:
@@ -83,7 +90,11 @@ def run(
                 running[task.remote(job, out)] = job
             if not running:
                 return
-            (ended,), _ = ray.wait(list(running), num_returns=1)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=_PROBED_S)
+            if not ready:
+                _check_alive(address, out)
+                continue
+            (ended,) = ready
             try:
                 reason = ray.get(ended)
             except ray.exceptions.RayError as error:
@@ -91,3 +102,31 @@ def run(
             yield running.pop(ended), reason
     finally:
         ray.shutdown()
+
+
+def _answers(address: str) -> str | None:
+    """Reason why no connection to an address of the form host:port opens; ``None`` if one does, or for other forms."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return None
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERED_S).close()
+    except (OSError, OverflowError) as error:
+        return one_line(error)
+    return None
+
+
+def _check_reachable(address: str) -> None:
+    reason = _answers(address)
+    if reason is not None:
+        raise RunError(
+            f"no cluster of Ray answers at {address} ({reason}); start one with `ray start --head`, or leave --address "
+            "out"
+        )
+
+
+def _check_alive(address: str | None, out: Path) -> None:
+    """Refuse to wait for a cluster whose head is gone: Ray ends the whole process a minute after, without a word."""
+    reason = _answers(address) if address is not None else None
+    if reason is not None:
+        raise RunError(lost_cluster("Ray", address, reason, out))

@@ -82,8 +82,12 @@ def search(
     if found.left() or found.waiting:
         total = space.grid.search.trials * len(space.grid.seeds)
         ended = distributed(found.source, folder, on, count, address, ahead=count)
-        for job, reason in shown(ended, total, found.runs_done(), progress):
-            found.ended(job, reason)
+        try:
+            for job, reason in shown(ended, total, found.runs_done(), progress):
+                found.ended(job, reason)
+        except RunError:  # a cluster that has ended
+            Results.read(found.jobs(), folder, found.failed).write()
+            raise
     results = Results.read(found.jobs(), folder, found.failed)
     results.write()
     return results

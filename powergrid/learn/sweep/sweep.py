@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from powergrid.core.errors import ArgumentError, nearest
+from powergrid.core.errors import ArgumentError, RunError, nearest
 from powergrid.core.files import make_folder
 from powergrid.core.terminal import console
 from powergrid.learn import MOST_DEVICES
@@ -75,9 +75,13 @@ def sweep(
     if left:
         count, waiting = min(workers or os.cpu_count() or 1, len(left)), iter(left)
         ended = distributed(lambda: next(waiting, None), folder, on, count, address)
-        for job, reason in shown(ended, len(jobs), len(jobs) - len(left), progress):
-            if reason is not None:
-                failed[job.name] = reason
+        try:
+            for job, reason in shown(ended, len(jobs), len(jobs) - len(left), progress):
+                if reason is not None:
+                    failed[job.name] = reason
+        except RunError:  # a cluster that has ended
+            Results.read(jobs, folder, failed).write()
+            raise
     results = Results.read(jobs, folder, failed)
     results.write()
     return results

@@ -7,6 +7,7 @@ from pathlib import Path
 PLUGIN = """
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 class Settings(AlgorithmSettings):
-    ends: Literal["well", "killed", "raises"] = "well"
+    ends: Literal["well", "killed", "raises", "never"] = "well"
 
 
 class Fragile:
@@ -37,6 +38,8 @@ class Fragile:
         return self.own.init(seed)
 
     def update(self, state):
+        if self.settings.ends == "never":
+            time.sleep(600)
         if self.settings.ends == "raises":
             raise RuntimeError("there is no sun today\\nand no wind")
         if self.settings.ends == "killed" and not (HERE / "killed").exists():
