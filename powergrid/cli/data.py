@@ -135,12 +135,12 @@ def synthesise_command(
     - `powergrid data synthesise my_load.yaml --years 50 --method copula --seed 3 --out more.npz`
     """
     from powergrid.cli.output import print_line
-    from powergrid.datasets import load, synthesise
+    from powergrid.datasets import load, save, synthesise
     from powergrid.datasets.synthesis import compare
 
     made = synthesise(load(source), years, method.value, seed)
     file = out if out is not None else Path(f"{made.name}.npz")
-    made.save(file)
+    save(made, file)
     print_comparison(compare(made))
     print_line(f"\n{file}: {int(made.made.sum()):,} made days; write `datasets: {file}` in a configuration")
 

@@ -68,6 +68,7 @@ def homes_command(
     """
     from powergrid.cli.output import print_line, print_note
     from powergrid.core.errors import ConfigError, Issue
+    from powergrid.datasets import save
     from powergrid.datasets.readers import building_stock, citylearn, pecan_street
 
     given = {"home": home, "zone": zone, "year": year, "shift_h": shift_h, "utc_offset_h": utc_offset_h}
@@ -89,7 +90,7 @@ def homes_command(
         offset_h = -6.0 if utc_offset_h is None else utc_offset_h
         found = pecan_street.read(paths[0], home or (), year=year, utc_offset_h=offset_h)
     dataset = found.dataset(out.stem, base)
-    dataset.save(out)
+    save(dataset, out)
     for note in found.notes:
         print_line(note)
     if gaps := [column for column in found.series if dataset.missing[column].any()]:

@@ -10,11 +10,13 @@ from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.loaders import load, names
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
+from powergrid.datasets.stored import save
 from powergrid.datasets.synthesis import synthesise
 from powergrid.datasets.user_file import read_series
 
 __all__ = [
     "load",
+    "save",
     "names",
     "from_series",
     "from_csv",

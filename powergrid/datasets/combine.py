@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from powergrid.core.errors import DataError, nearest
 from powergrid.core.files import path_fault
+from powergrid.datasets.bases import SHORT_NAMES, load_base
 from powergrid.datasets.dataset import Dataset
-from powergrid.datasets.loaders import SHORT_NAMES, load
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
 from powergrid.datasets.units import UNITS, parts_of
@@ -88,7 +88,7 @@ def from_series(
     DataError
         If a quantity or place is unknown, a file cannot be used, or days do not match those of the base.
     """
-    ground = load(base) if isinstance(base, str) else base
+    ground = load_base(base) if isinstance(base, str) else base
     found = {key: series_at(key, place, ground, folder) for key, place in series.items()}
     return combined(found, {key: as_text(place) for key, place in series.items()}, ground, name)
 
@@ -115,7 +115,7 @@ def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike
         stated = sorted(form.changed_fields().keys() - {"path"})
         if stated:
             raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
-        return _column(load(head), column, quantity)
+        return _column(load_base(head), column, quantity)
     if fault := path_fault(form.path):
         raise DataError(f"{key}: {form.path[:40]!r} is no path: {fault}")
     form = with_column(form, start)

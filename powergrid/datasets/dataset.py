@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -162,12 +161,6 @@ class Dataset:
         if column not in self._series:
             raise unknown_name(f"series of dataset {self.name}", column, self._series)
         return self._series[column]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything into one ``.npz`` file; see `powergrid.datasets.stored.save`."""
-        from powergrid.datasets.stored import save
-
-        save(self, path)
 
     def sites(self, quantity: str) -> tuple[str, ...]:
         """Columns of one quantity: ``sites("pv_pu")`` gives ``("pv_pu:south", "pv_pu:southwest")``."""

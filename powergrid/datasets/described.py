@@ -13,6 +13,9 @@ from pydantic import Field, ValidationError, field_validator
 from powergrid.core.errors import ConfigError, DataError, Issue, PowerGridError
 from powergrid.core.files import size_of
 from powergrid.core.settings import NumberSettings
+from powergrid.datasets import stored
+from powergrid.datasets.bases import SHORT_NAMES, load_base
+from powergrid.datasets.combine import as_text, combined, series_at, with_column
 from powergrid.datasets.series_file import SeriesFile
 
 if TYPE_CHECKING:
@@ -75,10 +78,7 @@ def built(described: DatasetFile, folder: Path, label: str = "") -> Dataset:
     ConfigError
         If a series has a fault; lists all of them.
     """
-    from powergrid.datasets.combine import as_text, combined, series_at
-    from powergrid.datasets.loaders import is_file, load
-
-    ground = load(str(folder / described.base) if is_file(described.base) else described.base)
+    ground = load_base(str(folder / described.base) if described.base.endswith(stored.ENDING) else described.base)
     issues, found = [], {}
     for key, form in described.series.items():
         try:
@@ -131,8 +131,6 @@ def cleaning_reports(described: DatasetFile, folder: Path) -> dict[str, Report]:
     DataError
         If a series has a fault.
     """
-    from powergrid.datasets.combine import with_column
-    from powergrid.datasets.loaders import SHORT_NAMES
     from powergrid.datasets.user_file import read_cleaned
 
     found = {}

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import os
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 
 from powergrid.datasets import described, stored
+from powergrid.datasets.bases import SHORT_NAMES, load_base
 from powergrid.datasets.dataset import BASE_S, Dataset
 from powergrid.plugins.registries import DATASETS
-
-SHORT_NAMES = {
-    "load": "load_p_pu",
-    "solar": "pv_pu",
-    "wind": "wind_pu",
-    "price": "price_per_mwh",
-    "temperature": "ambient_temp_c",
-}
-"""Short names of quantities in configurations."""
 
 
 def load(
@@ -50,11 +41,9 @@ def load(
     DataError, ConfigError
         If the days are not in it or its files cannot be used.
     """
-    if is_file(name):
-        return read_file(name).clip(start, end)
-    folder = None if cache_dir is None else Path(cache_dir).expanduser()
-    dataset: Dataset = DATASETS.get(name)(start=start, end=end, cache_dir=folder, download=download)
-    return dataset
+    if name.endswith(described.ENDINGS):
+        return described.read(name).clip(start, end)
+    return load_base(name, start, end, cache_dir, download)
 
 
 def names() -> tuple[str, ...]:
@@ -65,17 +54,6 @@ def names() -> tuple[str, ...]:
 def is_file(name: str) -> bool:
     """Whether a name of a dataset is a path, by its ending."""
     return name.endswith((stored.ENDING, *described.ENDINGS))
-
-
-def read_file(path: str | os.PathLike[str]) -> Dataset:
-    """The dataset in a stored file, or that a YAML file describes.
-
-    Raises
-    ------
-    DataError, ConfigError
-        If it cannot be read.
-    """
-    return described.read(path) if Path(path).suffix in described.ENDINGS else stored.read(path)
 
 
 class DatasetRegistry:

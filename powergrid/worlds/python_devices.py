@@ -8,8 +8,8 @@ from powergrid.agents.base import Agent
 from powergrid.agents.device_agent import DeviceAgent
 from powergrid.core.errors import ConfigError, DeviceError, Issue
 from powergrid.core.types import Array
+from powergrid.datasets.bases import SHORT_NAMES
 from powergrid.datasets.dataset import Dataset
-from powergrid.datasets.loaders import SHORT_NAMES
 from powergrid.engine.assembly.kernel_trial import check_kernels
 from powergrid.engine.layout import Layout
 from powergrid.engine.python.trial import examined

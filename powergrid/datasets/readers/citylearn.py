@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from calendar import monthrange
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,7 +133,7 @@ def _year(column: pd.Series, start: datetime, zone: str | None, place: str) -> n
     values, stamps = column.to_numpy(float), pd.date_range(start, periods=len(column), freq="h")
     if zone is None:
         return in_year(stamps, values, HOUR_S, place)
-    steps = [
+    steps: list[Mapping[str, object]] = [
         {"clock_changes": {"zone": zone, "skipped": "drop"}},
         {"gaps": {"fill": "hold", "longest_h": 1}},
     ]

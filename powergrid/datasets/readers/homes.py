@@ -11,8 +11,8 @@ import numpy as np
 
 from powergrid.core.errors import DataError, MissingExtraError
 from powergrid.core.files import size_of
+from powergrid.datasets.bases import load_base
 from powergrid.datasets.combine import combined
-from powergrid.datasets.loaders import load
 from powergrid.datasets.resample import DAY_S, Series
 from powergrid.datasets.units import doubt
 
@@ -55,14 +55,14 @@ class Homes(NamedTuple):
         name
             Name of the dataset.
         base
-            Dataset of 365 days, or its name, which has prices, weather and all that homes do not measure.
+            Dataset of 365 days, its name or its file (``.npz``): prices, weather and all that homes do not measure.
 
         Raises
         ------
         DataError
             If the base has another number of days.
         """
-        ground = load(base) if isinstance(base, str) else base
+        ground = load_base(base) if isinstance(base, str) else base
         reactive = {
             column.replace("load_p_pu", "load_q_pu"): one
             for column, one in self.series.items()

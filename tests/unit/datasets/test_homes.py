@@ -65,7 +65,8 @@ def test_a_clock_with_daylight_saving_time_is_refused_until_its_zone_is_given(fo
 
 
 def test_homes_play_in_an_environment(fontana: Path) -> None:
-    citylearn.read(fontana, ["Building_1"], zone=ANGELES).dataset("fontana").save(fontana / "homes.npz")
+    homes = citylearn.read(fontana, ["Building_1"], zone=ANGELES)
+    datasets.save(homes.dataset("fontana"), fontana / "homes.npz")
     env = powergrid.make(
         {
             "network": {"base": "ieee13", "load_series": "load_p_pu:building_1"},

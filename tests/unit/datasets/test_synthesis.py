@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import powergrid
 from powergrid import datasets
 from powergrid.core.errors import DataError
-from powergrid.datasets import Dataset, Series, synthesise
+from powergrid.datasets import Dataset, Series, save, synthesise
 from powergrid.datasets.synthesis import METHODS, blocks, compare
 from powergrid.datasets.synthesis.training_days import SEASON_DAYS, TrainingDays, season, weekday
 
@@ -115,7 +115,7 @@ def test_the_copula_makes_days_that_no_training_day_is_and_keeps_their_bounds() 
 
 
 def test_a_made_dataset_runs_from_yaml_by_path(tmp_path: Path) -> None:
-    made("blocks").save(tmp_path / "more.npz")
+    save(made("blocks"), tmp_path / "more.npz")
     env = powergrid.make(
         {
             "network": "ieee13",

@@ -14,7 +14,7 @@ from powergrid.core.errors import ConfigError
 from powergrid.datasets.tariff_file import read
 from powergrid.testing import check_protocol
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "configs" / "data" / "time_of_use.yaml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "configs" / "tariffs" / "time_of_use.yaml"
 PLAIN = """\
 name: tou
 energy:

@@ -1,0 +1,43 @@
+"""Datasets that are there without files of series: those with a name, and stored ones."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+
+from powergrid.datasets import stored
+from powergrid.datasets.dataset import Dataset
+from powergrid.plugins.registries import DATASETS
+
+SHORT_NAMES = {
+    "load": "load_p_pu",
+    "solar": "pv_pu",
+    "wind": "wind_pu",
+    "price": "price_per_mwh",
+    "temperature": "ambient_temp_c",
+}
+"""Short names of quantities in configurations."""
+
+
+def load_base(
+    name: str,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+) -> Dataset:
+    """A registered dataset, or a stored one (``.npz``); arguments are those of `powergrid.datasets.load`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such dataset.
+    DataError
+        If the days are not in it or its file cannot be used.
+    """
+    if name.endswith(stored.ENDING):
+        return stored.read(name).clip(start, end)
+    folder = None if cache_dir is None else Path(cache_dir).expanduser()
+    dataset: Dataset = DATASETS.get(name)(start=start, end=end, cache_dir=folder, download=download)
+    return dataset
