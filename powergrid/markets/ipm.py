@@ -20,19 +20,19 @@ SHARING = 2e-9
 """Rise of a column's price over its width, as a share of the price scale; ties of prices are shared by it."""
 SMALLEST = 1e-9
 """Power that a row gives up for a smaller price, as a share of the power scale; at most, however large the price is."""
-_GAP, _ERROR = 1e-13, 1e-10
+GAP, ERROR = 1e-13, 1e-10
 """Mean product of distance and price at the bounds, and largest error of an equation, of a converged clearing."""
-_GAP_EPS, _ERROR_EPS = 0.01, 500.0
+GAP_EPS, ERROR_EPS = 0.01, 500.0
 """The least that they can be in float32, in units in the last place."""
-_USUAL = 100.0
+USUAL = 100.0
 """Price [$/MWh] that counts as usual; dearer columns, such as unserved demand, do not set the scale of prices."""
-_TINY = 1e-9
+TINY = 1e-9
 """Width of a column, as a share of the power scale, below which it is fixed."""
-_MARGIN = 0.1
+MARGIN = 0.1
 """Room left beyond what a row can reach, as a share of it, where a bound is farther away or missing."""
-_LEAST = 1e-30
+LEAST = 1e-30
 """Distance from a bound, and price of a bound, below which float32 would have no reciprocal."""
-_STEP = 0.995
+STEP = 0.995
 """Share of the way to the nearest bound that a step takes."""
 
 
@@ -101,7 +101,7 @@ def solve(xp: Namespace, program: Program, *, iterations: int = ITERATIONS) -> S
     s, power, price = _scale(xp, program)
     transposed = xp.moveaxis(s.matrix, -1, -2)
     eye = xp.eye(r, dtype=program.cost.dtype)
-    gap_tolerance, error_tolerance = max(_GAP, _GAP_EPS * eps), max(_ERROR, _ERROR_EPS * eps)
+    gap_tolerance, error_tolerance = max(GAP, GAP_EPS * eps), max(ERROR, ERROR_EPS * eps)
     one = 1.0 + 0.0 * s.width
     number = xp.sum(xp.where(s.active, one, 0.0) + xp.where(s.active & s.bounded, one, 0.0), axis=-1, keepdims=True)
 
@@ -140,8 +140,8 @@ def solve(xp: Namespace, program: Program, *, iterations: int = ITERATIONS) -> S
         low = centre - v * at.z_low - dv * dl
         high = xp.where(s.bounded, centre - t * at.z_high + dv * dh, 0.0)
         dv, dy, dl, dh = direction(low, high)
-        a_v, a_z = lengths(dv / _STEP, dl / _STEP, dh / _STEP)
-        least = _LEAST + 0.0 * v
+        a_v, a_z = lengths(dv / STEP, dl / STEP, dh / STEP)
+        least = LEAST + 0.0 * v
         left = xp.where(s.bounded, t - a_v * dv, 1.0)  # not width - v, which would be zero at the end
         z_low = xp.maximum(at.z_low + a_z * dl, least)
         z_high = xp.where(s.bounded, xp.maximum(at.z_high + a_z * dh, least), 0.0)
@@ -189,18 +189,16 @@ def _scale(xp: Namespace, program: Program) -> tuple[_Scaled, Array, Array]:
     reach = _times(xp.abs(matrix), width)
     shift = _times(matrix, program.low)
     power = xp.maximum(xp.max(width, axis=-1, keepdims=True), 1e-6)
-    price = xp.maximum(
-        xp.max(xp.where(width > 0.0, xp.minimum(xp.abs(cost), _USUAL), 0.0), axis=-1, keepdims=True), 1.0
-    )
+    price = xp.maximum(xp.max(xp.where(width > 0.0, xp.minimum(xp.abs(cost), USUAL), 0.0), axis=-1, keepdims=True), 1.0)
     low, high = program.row_low - shift, program.row_high - shift
-    far = (1.0 + _MARGIN) * reach + 1e-3 * power
+    far = (1.0 + MARGIN) * reach + 1e-3 * power
     high = xp.maximum(xp.minimum(high, far), xp.maximum(low, -far))
     low = xp.minimum(xp.maximum(low, -far), high)
     row_width = high - low
     inf = xp.inf + 0.0 * row_width
     widths = xp.concatenate((width / power, row_width / power, inf, inf), axis=-1)
     bounded = xp.isfinite(widths)
-    active = widths > _TINY
+    active = widths > TINY
     widths = xp.where(active, xp.where(bounded, widths, 1.0), 1.0)
     costs = xp.concatenate((cost / price, 0.0 * row_width, penalty / price, penalty / price), axis=-1)
     share = SHARING * xp.where(active[..., : -3 * r], 1.0 / widths[..., : -3 * r], 0.0)

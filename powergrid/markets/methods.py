@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from powergrid.core import machine_code
 from powergrid.core.backend import Namespace
 from powergrid.core.errors import ArgumentError, unknown_name
 from powergrid.core.types import Array, Control
@@ -141,6 +142,8 @@ def clear_arrays(
 ) -> Clearing:
     """:func:`clear` by ``ipm`` without checks, for kernels: pure, batched, and traced under ``jax.jit``.
 
+    NumPy arrays in float64 go through compiled code (:mod:`powergrid.markets.ipm_rows`), on the same equations.
+
     Parameters
     ----------
     xp
@@ -173,11 +176,22 @@ def clear_arrays(
         none[..., 0] if reserve_mw is None else reserve_mw,
     )
 
+    method = _interior(xp, load_mw)
+
     def solve(problem: Program) -> Solution:
-        return ipm.solve(xp, problem, iterations=iterations)
+        return method(problem, iterations)
 
     point = none if dispatch_mw is None else dispatch_mw
     return _cleared(xp, plan, case, point, control or Control(), rounds, solve)
+
+
+def _interior(xp: Namespace, load_mw: Array) -> Callable[[Program, int], Solution]:
+    """The interior-point method for a kernel: compiled for NumPy's float64, on arrays where nothing can be compiled."""
+    if xp is np and load_mw.dtype == np.float64 and not machine_code.problem():
+        from powergrid.markets import ipm_rows
+
+        return ipm_rows.solve
+    return lambda problem, iterations: ipm.solve(xp, problem, iterations=iterations)
 
 
 def _given(xp: Namespace, kind: str, blocks: Blocks | None, width: int, none: Array) -> Blocks:
