@@ -205,6 +205,9 @@ def _wanted(data: dict[str, Any], agents: list[AgentEntry]) -> list[tuple[Keys, 
             (agent.path("params", "series") if "series" in agent.raw.get("params", {}) else agent.path(), name)
             for name in _device_series(agent)
         ]
+    written = data.get("carbon")
+    carbon = written if isinstance(written, str) else section(data, "carbon").get("series")
+    asked.append((("carbon",) if isinstance(written, str) else ("carbon", "series"), carbon))
     for quantity in section(data, "forecast", "noise"):
         asked.append((("forecast", "noise", quantity), quantity))
     named = [(path, text(name)) for path, name in asked]

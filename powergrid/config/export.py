@@ -31,6 +31,8 @@ def to_yaml(config: EnvironmentConfig, base_dir: Path, folder: Path | None = Non
         data["datasets"] = {key: _series(form, base_dir, folder) for key, form in forms.items()}
     elif is_file(data["datasets"]):
         data["datasets"] = _moved(data["datasets"], base_dir, folder)
+    if not data["carbon"]:
+        del data["carbon"]
     if "file" in data["tariff"]:
         data["tariff"]["file"] = _moved(data["tariff"]["file"], base_dir, folder)
     if "file" in data["network"]:

@@ -46,6 +46,14 @@ class TariffConfig(Section):
         return self
 
 
+class CarbonConfig(Section):
+    """Marginal carbon: agents observe the rate, and infos and evaluations have an account ``carbon_kg``."""
+
+    series: str | None = Field(
+        None, description="dataset column, or quantity, with the marginal emission rate [t/MWh]; omitted: none"
+    )
+
+
 class Forecast(Section):
     """Forecasts that agents observe."""
 
@@ -170,6 +178,7 @@ class EnvironmentConfig(Section):
         "whole range; omitted: actions are the commands themselves",
     )
     tariff: TariffConfig = defaults(TariffConfig, "utility prices")
+    carbon: Annotated[CarbonConfig, from_text(CarbonConfig, "series")] = defaults(CarbonConfig, "marginal carbon")
     forecast: Forecast = defaults(Forecast, "forecasts that agents see")
     simulation: Simulation = defaults(Simulation, "time and limits")
     penalties: Penalties = defaults(Penalties, "prices of violations")

@@ -99,6 +99,8 @@ class Columns(NamedTuple):
         Standard deviation of the relative forecast error of each such series [1].
     bounds
         ``(low, high)`` of each series.
+    public
+        Series (indices) that every agent observes, beside clock and price.
     """
 
     series: tuple[str, ...]
@@ -108,6 +110,7 @@ class Columns(NamedTuple):
     ahead_hours: int
     ahead_noise: tuple[float, ...]
     bounds: tuple[tuple[float, float], ...]
+    public: tuple[int, ...] = ()
 
     def column(self, name: str) -> int:
         """Index of a series, by full name or by quantity (its first column)."""

@@ -46,6 +46,7 @@ class Block:
         self.day = np.zeros(size, np.int32)
         self.tick = np.zeros(size, np.int32)
         self._state: State | None = None
+        self.carbon_kg = np.zeros((size, len(world.layout.accounts)))  # of the last tick, where the world counts it
 
     @property
     def state(self) -> State:
@@ -68,6 +69,7 @@ class Block:
         key = self._keys(slice(None), days)
         first = self.simulation.reset(key, self.day, schedule)
         self._state = first.state
+        self.carbon_kg = np.zeros_like(self.carbon_kg)
         return first.observation.astype(np.float32), first.converged, first.available
 
     def reset_some(self, who: Array, seeds: Array | None, days: Array | None) -> Array:
@@ -75,6 +77,7 @@ class Block:
         if seeds is not None:
             self.seed_key[who] = random.key_from_seed(np, seeds)
             self.episode[who] = 0
+        self._without_carbon(who)
         return self._begin(who, days)
 
     def saved(self) -> tuple[Any, ...]:
@@ -93,6 +96,20 @@ class Block:
             self._state = snapshot.resumed(self.simulation, snapshot.rows_of(saved.state, rows), saved.objects[rows])
         parts = (saved.central[0], saved.episode, saved.day, saved.tick)
         self.seed_key, self.episode, self.day, self.tick = snapshot.rows_of(parts, rows)
+
+    def _advanced(self, actions: Array, results: Results) -> tuple[Any, Any]:
+        """State after a tick, and a function that fills money and costs; notes marginal emissions."""
+        if self.world.carbon is None:
+            return self.simulation.advance(self.state, actions, results, keep=False)
+        row = np.array(self.state.row)
+        after, output = self.simulation.advance(self.state, actions, results, keep=True)
+        self.carbon_kg = self.world.carbon_kg(output.measured_mw, row)
+        return after, lambda money, costs: None  # they are filled already
+
+    def _without_carbon(self, who: Array) -> None:
+        """Note that some environments have had no tick yet; arrays that were handed out keep what they say."""
+        self.carbon_kg = self.carbon_kg.copy()
+        self.carbon_kg[who] = 0.0
 
     def step(self, actions: Array, results: Results) -> tuple[Array, Array, Array, Array, Any]:
         """Advance by one tick, and start the next episode where one ended; ``money`` and ``costs`` are not filled.
@@ -117,7 +134,7 @@ class Block:
         if len(begun):  # the batch advances as a whole; what these environments do in this step is undone below
             self._begin(begun)
         alive = self.alive if layout.actors_change else None
-        self._state, fill = self.simulation.advance(self.state, actions, results, keep=False)
+        self._state, fill = self._advanced(actions, results)
         results = results.of_actors(layout)
         settings, observation = layout.settings, results.observation
         self.tick += 1
@@ -125,6 +142,7 @@ class Block:
         if len(begun):
             self.episode[begun] -= 1
             observation[begun] = self._begin(begun)
+            self._without_carbon(begun)
             fill = _first(results, begun, fill)
         if alive is not None:
             results.reward[~alive] = results.cost[~alive] = 0.0
@@ -146,6 +164,7 @@ class Block:
         """The step in which every environment begins its next episode; what a step gives."""
         everybody = np.arange(len(self.tick))
         results.observation[:] = self._begin(everybody)
+        self._without_carbon(everybody)
         nobody = np.zeros(len(self.tick), dtype=bool)
         fill = _first(results, everybody, lambda money, costs: None)
         return nobody, nobody.copy(), results.observation[:0], np.zeros(results.reward.shape, dtype=bool), fill

@@ -212,6 +212,8 @@ class FunctionalEnv(LabelledEnv):
             "due": self._split(output.due),
             "output": output,
         }
+        if self.world.carbon is not None:
+            info["carbon_kg"] = self.world.carbon.kg(jnp, output.measured_mw, now.now)
         if self._layout.availability is not None:
             info["in_service"] = self._in_service(following.engine)
         alive = self._alive(following.engine)

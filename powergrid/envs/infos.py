@@ -113,12 +113,18 @@ def blank_infos(names: Iterable[str]) -> dict[str, Any]:
 
 
 def agent_infos(
-    agents: Sequence[str], results: Results, due_next: Array, day: int, in_service: Sequence[Array] | None = None
+    agents: Sequence[str],
+    results: Results,
+    due_next: Array,
+    day: int,
+    in_service: Sequence[Array] | None = None,
+    carbon_kg: Array | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Infos of a step by agent, from results of one environment; those of a reset have the same keys.
 
     `due_next` says for each agent whether its action takes effect in the next tick, ``(A,)``, and `in_service`, where
-    devices may be out of service, which numbers of it do so, ``(k,)`` each.
+    devices may be out of service, which numbers of it do so, ``(k,)`` each. `carbon_kg` are marginal emissions by
+    account, ``(accounts,)``, where the configuration has a series for them.
     """
     converged = bool(results.converged[0])
     columns = zip(
@@ -149,6 +155,9 @@ def agent_infos(
     if in_service is not None:
         for info, numbers in zip(found.values(), in_service, strict=True):
             info["in_service"] = numbers
+    if carbon_kg is not None:
+        for info, kg in zip(found.values(), carbon_kg.tolist(), strict=False):
+            info["carbon_kg"] = kg
     return found
 
 

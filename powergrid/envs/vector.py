@@ -242,6 +242,7 @@ class VectorPowerGridEnv(LabelledEnv, VectorEnv):
         -------
         observations, rewards, terminations, truncations, infos
             `infos` holds ``cost``, ``costs``, ``money``, ``clipped``, ``due``, ``due_next`` and ``available`` by agent,
+            where the configuration has a section ``carbon`` marginal emissions ``carbon_kg`` by agent,
             where devices may be out of service ``in_service`` by agent, where agents join or leave ``alive`` and
             ``left`` by agent, ``converged``, ``day`` (of the episode that the observation belongs to) and, where
             episodes ended, ``final_obs`` by agent (rows of other environments are zero) with the mask ``_final_obs``.
@@ -421,6 +422,8 @@ class VectorPowerGridEnv(LabelledEnv, VectorEnv):
             }
         if layout.actors_change:
             infos["alive"] = self._split(self.alive)
+        if self.world.carbon is not None:
+            infos["carbon_kg"] = self._split(np.concatenate([block.carbon_kg for block in self._blocks]))
         infos["day"] = np.concatenate([block.day for block in self._blocks])
         return infos
 

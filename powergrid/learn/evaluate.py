@@ -67,6 +67,8 @@ class Outcome:
         limit is violated all the same, and the commands that are ``held`` as chosen; ``None`` of others.
     residual
         Local policy that its actions correct; ``None`` where they are commands.
+    carbon_kg
+        Marginal emissions by account [kg/day], ``(days,)`` each, where the configuration has a section ``carbon``.
     """
 
     policy: str
@@ -80,6 +82,7 @@ class Outcome:
     utility_receives: np.ndarray = field(default_factory=lambda: np.zeros(1))
     safety: Mapping[str, Any] | None = None
     residual: str | None = None
+    carbon_kg: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def objective(self) -> np.ndarray:
@@ -198,6 +201,8 @@ class Evaluation:
             },
             "utility_receives_per_day": float(outcome.utility_receives.mean()),
         }
+        if outcome.carbon_kg:
+            summary["carbon_kg_per_day"] = {account: float(kg.mean()) for account, kg in outcome.carbon_kg.items()}
         if outcome.safety is not None:
             summary["safety_layer"] = dict(outcome.safety)
         if outcome.policy != first:
@@ -349,6 +354,7 @@ def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timi
     ledger, accounts = world.layout.ledger, len(world.layout.accounts)
     names = ((accounts, len(ledger.money_names)), (accounts, len(ledger.cost_names)), (1, 1))
     sums = [np.zeros((len(days), *shape)) for shape in names]
+    carbon_kg = np.zeros((len(days), accounts))
     for tick in range(world.layout.settings.episode_length):
         actions = np.asarray(decide(simulation, state, seen[-1]), np.float32)
         if not np.isfinite(actions).all():
@@ -356,7 +362,10 @@ def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timi
         if timing is not None:
             state, actions = timing.arrive(state, actions)
         there = world.layout.alive(np, np.full(len(days), tick), state.absences)
+        row = state.row
         state, output = simulation.step(state, actions)
+        if world.carbon is not None:
+            carbon_kg += np.where(alive[:, None], world.carbon_kg(output.measured_mw, row), 0.0)
         live = alive[:, None, None]
         for total, part in zip(sums, (output.money, output.costs, output.transfers[:, -1:, None]), strict=True):
             total += np.where(live, part, 0.0)
@@ -386,6 +395,9 @@ def play(env: Any, name: str, decide: Decider, days: np.ndarray, seed: int, timi
         },
         utility_receives=received[:, 0, 0],
         safety=_safety(decide, per_day * world.layout.settings.episode_length),
+        carbon_kg={}
+        if world.carbon is None
+        else dict(zip(world.layout.accounts, (carbon_kg * per_day).T, strict=True)),
     )
 
 

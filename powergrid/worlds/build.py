@@ -36,6 +36,7 @@ from powergrid.plugins.registries import DEVICES, POLICIES, PROTOCOLS
 from powergrid.powerflow import method as powerflow_method
 from powergrid.powerflow.retry import with_retry
 from powergrid.worlds import exogenous, python_devices
+from powergrid.worlds.carbon import carbon_of
 from powergrid.worlds.meters import add_meters
 from powergrid.worlds.mixings import Class, mixings
 from powergrid.worlds.static_units import static_units
@@ -119,6 +120,7 @@ def build(source: Source, *, method: str = "auto", tol_pu: float = 1e-8, **overr
         tol_pu=tol_pu,
         mixings=mixings(learning, layout),
         cost_limits=_cost_limits(config, layout),
+        carbon=carbon_of(layout, config.carbon.series, agents),
     )
 
 
@@ -385,6 +387,7 @@ def _exogenous(
         list(dict.fromkeys(tariffs)),
         forecast_hours=config.forecast.horizon_h,
         forecast_noise=config.forecast.noise,
+        public=[] if config.carbon.series is None else [config.carbon.series],
     )
 
 

@@ -156,6 +156,7 @@ def build(
     *,
     forecast_hours: int,
     forecast_noise: Mapping[str, float],
+    public: Iterable[str] = (),
 ) -> tuple[Columns, ExogenousTable]:
     """Columns and table for an environment.
 
@@ -173,6 +174,8 @@ def build(
         Hours of forecasts that agents observe [h].
     forecast_noise
         Standard deviation of the relative error by quantity [1].
+    public
+        Series or quantities that every agent observes, beside clock and price.
 
     Returns
     -------
@@ -184,7 +187,8 @@ def build(
     DataError
         If the dataset lacks a needed series, or a needed series has NaN.
     """
-    wanted, given = list(dict.fromkeys(["price_per_mwh", *needed])), frozenset(dataset.columns)
+    public = tuple(public)
+    wanted, given = list(dict.fromkeys(["price_per_mwh", *needed, *public])), frozenset(dataset.columns)
     columns_read = list(dict.fromkeys(resolve(dataset, name) for name in wanted if name in given or not _derived(name)))
     for name in columns_read:
         dataset.at(name, dt_s, np.zeros(0, dtype=int))  # refuses gaps
@@ -209,6 +213,7 @@ def build(
         ahead_hours=forecast_hours if ahead else 0,
         ahead_noise=tuple(forecast_noise[series[i].split(":")[0]] for i in ahead),
         bounds=tuple(bounds.values()),
+        public=tuple(series.index(resolve(dataset, name)) for name in public),
     )
     return columns, ExogenousTable(dataset, dt_s, columns, tariffs)
 

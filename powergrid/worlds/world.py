@@ -22,6 +22,7 @@ from powergrid.engine.observations import forecast_scale
 from powergrid.engine.state import Noise
 from powergrid.engine.switching import Outages
 from powergrid.networks.kinds import AnyNetwork
+from powergrid.worlds.carbon import Carbon
 from powergrid.worlds.exogenous import ExogenousTable
 
 DAY_HOURS = 24
@@ -117,6 +118,8 @@ class World:
     cost_limits
         Limits of constraints by name, over the learning agents and an episode [$]; what is shared of a constraint
         counts.
+    carbon
+        Accounts of marginal carbon; ``None`` where the configuration names no series.
     """
 
     layout: Layout
@@ -131,6 +134,7 @@ class World:
     tol_pu: float = 1e-8
     mixings: tuple[Mixing, ...] = ()
     cost_limits: Mapping[str, float] = field(default_factory=dict)
+    carbon: Carbon | None = None
 
     def limited(self, names: Iterable[str]) -> list[int]:
         """Columns of the constraints `names` and of what is shared of them, in the ledger's order."""
@@ -181,6 +185,21 @@ class World:
             cheapest = np.sort(hourly[..., : int(refill.within_h), k], axis=-1)[..., : int(refill.hours)]
             refill_prices[..., k] = _total(cheapest) / (refill.hours * refill.efficiency)
         return refill_prices
+
+    def carbon_kg(self, measured_mw: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Marginal emissions of a tick by account [kg], ``(*batch, accounts)``; needs `carbon`.
+
+        Parameters
+        ----------
+        measured_mw
+            Measurements of the tick [MW], ``(*batch, Q)``.
+        row
+            Row of the table of the tick, ``(*batch,)``.
+        """
+        assert self.carbon is not None
+        rate = self.table.series([self.carbon.series], np.asarray(row))
+        emitted: np.ndarray = self.carbon._replace(series=0).kg(np, measured_mw, rate)
+        return emitted
 
     @property
     def units(self) -> int:

@@ -136,9 +136,10 @@ def _entries(
 
 
 def _seen_by_everybody(columns: Any, book: _Book) -> list[int]:
-    """Clock and prices."""
+    """Clock, prices, and other series that everybody observes."""
     clock = [i for name in columns.series if name.startswith(_CLOCK) for i in book.series(name)]
-    return clock + book.series(columns.series[columns.price], columns.price_hours)
+    public = [i for k in columns.public for i in book.series(columns.series[k], columns.ahead_hours)]
+    return clock + book.series(columns.series[columns.price], columns.price_hours) + public
 
 
 def _own(

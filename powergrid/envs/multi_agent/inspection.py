@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,12 +76,25 @@ class InspectableEnv(LabelledEnv, ParallelEnv):
         """Money and priced violations of each account in the last step [$], by name; ``{}`` after a reset.
 
         Besides the agents there are accounts that no agent owns: devices and coordinators with local policies, and the
-        utility where no agent acts. The sum over all accounts is the whole cost of the step.
+        utility where no agent acts. The sum over all accounts is the whole cost of the step. Where the configuration
+        has a section ``carbon``, `carbon_kg` are marginal emissions.
         """
         if self._output is None:
             return {}
         rows = zip(self.world.layout.accounts, self._output.money, self._output.costs, strict=True)
-        return {account: self.named({"money": money, "costs": costs}) for account, money, costs in rows}
+        found = {account: self.named({"money": money, "costs": costs}) for account, money, costs in rows}
+        carbon_kg = self.carbon_of_tick()
+        if carbon_kg is not None:
+            for account, kg in zip(found, carbon_kg.tolist(), strict=True):
+                found[account]["carbon_kg"] = kg
+        return found
+
+    def carbon_of_tick(self) -> np.ndarray | None:
+        """Marginal emissions of the last step by account [kg], ``(accounts,)``; ``None`` where they are not counted."""
+        return self._carbon_later()()
+
+    def _carbon_later(self) -> Callable[[], np.ndarray | None]:
+        raise NotImplementedError
 
     @property
     def cost_limits(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -399,13 +399,24 @@ class MultiAgentPowerGridEnv(InspectableEnv):
         day, tick, absences, over = self._day, self._tick, self._state.absences, not self.agents
         blank = self._blank_infos if len(agents) == len(self.possible_agents) else blank_infos(agents)
 
+        carbon = self._carbon_later()
+
         def later(_: str) -> dict[str, dict[str, Any]]:
             due_next = np.zeros(len(self.possible_agents), dtype=bool) if over else self._due(tick, absences)
             in_service = self._in_service(tick, absences)
-            found = agent_infos(self.possible_agents, results, due_next, day, in_service)
+            found = agent_infos(self.possible_agents, results, due_next, day, in_service, carbon())
             return found if len(agents) == len(found) else {agent: found[agent] for agent in agents}
 
         return Infos(blank, later)
+
+    def _carbon_later(self) -> Callable[[], np.ndarray | None]:
+        """Marginal emissions of the last step by account [kg], computed when they are asked for."""
+        world, output, state = self.world, self._output, self._state
+        if world.carbon is None:
+            return lambda: None
+        if output is None:
+            return lambda: np.zeros(len(world.layout.accounts))
+        return lambda: world.carbon_kg(output.measured_mw, state.row - 1)
 
     @property
     def due_agents(self) -> list[str]:

@@ -26,24 +26,29 @@ class _Interval:
         self.weight = np.ones(agents)
         self.reward = np.zeros(agents)
         self.money, self.costs = np.zeros((agents, money)), np.zeros((agents, costs))
+        self.carbon_kg = np.zeros(agents)
         self.clipped = np.zeros(agents, dtype=int)
         self.converged = np.ones(agents, dtype=bool)
 
     def begin(self, due: np.ndarray) -> None:
         """Begin the intervals of agents that are due; what comes before a first decision remains in its sums."""
-        for total in (self.reward, self.money, self.costs):
+        for total in (self.reward, self.money, self.costs, self.carbon_kg):
             total[due & self.decided] = 0.0
         self.ticks[due], self.weight[due], self.clipped[due], self.converged[due] = 0, 1.0, 0, True
         self.decided |= due
 
-    def add(self, reward: np.ndarray, output: Output, gamma: float, there: np.ndarray) -> None:
-        """Add a tick for the agents that are there."""
+    def add(
+        self, reward: np.ndarray, output: Output, gamma: float, there: np.ndarray, carbon_kg: np.ndarray | None
+    ) -> None:
+        """Add a tick for the agents that are there; `carbon_kg` are its marginal emissions, where they are counted."""
         acting = len(self.ticks)
         self.reward += self.weight * reward
         self.weight[self.decided & there] *= gamma
         self.ticks += there
         self.money[there] += output.money[:acting][there]
         self.costs[there] += output.costs[:acting][there]
+        if carbon_kg is not None:
+            self.carbon_kg[there] += carbon_kg[:acting][there]
         self.clipped += np.where(output.due, output.clipped, 0)[:acting]
         self.converged &= bool(output.flow.converged) | ~there
 
@@ -219,7 +224,7 @@ class SemiMarkovEnv:
         reward = np.array([rewards.get(agent, 0.0) for agent in self.possible_agents])
         output = self.env.output
         assert output is not None, "it follows a step"
-        self._interval.add(reward, output, self.gamma, there)
+        self._interval.add(reward, output, self.gamma, there, self.env.carbon_of_tick())
         if self.agents:  # the end of the episode ends all intervals anyway
             gone = [agent for agent in acting if agent not in self.agents]
             self._left |= {agent: (observations[agent], infos[agent]) for agent in gone}
@@ -252,12 +257,14 @@ class SemiMarkovEnv:
         """Infos of some agents over their intervals; those of intervals that have not `ended` are empty."""
         now, wanted = self._interval, frozenset(who)
         rows = {agent: row for row, agent in enumerate(self.possible_agents) if agent in wanted}
+        counted = self.env.world.carbon is not None
         return {
             agent: {
                 "ticks": int(now.ticks[row] * ended[row]),
                 "cost": float(now.costs[row].sum() * ended[row]),
                 "costs": now.costs[row] * ended[row],
                 "money": now.money[row] * ended[row],
+                **({"carbon_kg": float(now.carbon_kg[row] * ended[row])} if counted else {}),
                 "converged": bool(now.converged[row]),
                 "clipped": int(now.clipped[row]),
                 "available": infos[agent]["available"],
