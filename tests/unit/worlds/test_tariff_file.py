@@ -164,3 +164,22 @@ def test_exported_configurations_name_the_file(tariff: Path, tmp_path: Path) -> 
     assert "file: tou.yaml" in text
     (tmp_path / "again.yaml").write_text(text)
     assert powergrid.load_config(tmp_path / "again.yaml").tariff().name == "tou"
+
+
+def test_the_example_runs_and_a_plan_pays_less_for_energy() -> None:
+    paid: dict[str, dict[str, float]] = {}
+    for policy in ("idle", "mpc"):
+        config = powergrid.load_config(EXAMPLE.parents[1] / "time_of_use.yaml")
+        env = powergrid.make(
+            config, backend="numpy", **{"agents.operator.policy": policy if policy == "mpc" else "learned"}
+        )
+        env.reset(seed=0, options={"day": 200})
+        paid[policy] = {"grid": 0.0, "demand": 0.0, "settlement": 0.0}
+        for _ in range(96):
+            env.step({agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.agents})
+            for name in paid[policy]:
+                paid[policy][name] += sum(account["money"][name] for account in env.accounts.values())
+    assert paid["idle"]["demand"] > 0.0
+    assert sum(paid["mpc"][name] for name in ("grid", "settlement")) < sum(
+        paid["idle"][name] for name in ("grid", "settlement")
+    )
