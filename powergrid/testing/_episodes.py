@@ -79,7 +79,8 @@ class Form:
         if not self._single and not isinstance(env, ParallelEnv):
             kind = type(env).__name__
             raise ArgumentError(
-                f'{kind} is no environment of the forms "parallel" and "gymnasium" of powergrid.make, nor of make_vec'
+                f"{kind} is no environment of powergrid.make or make_vec, and no wrapper of PettingZoo or Gymnasium "
+                "around one"
             )
         inner = env.unwrapped
         grid = getattr(inner, "env", None) if self._single else inner

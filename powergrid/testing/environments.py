@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
+from pettingzoo import AECEnv
 
+from powergrid.testing._aec_form import AecForm
 from powergrid.testing._episodes import Episode, Form, difference, play, state_of_ends
 from powergrid.testing._vector_form import VectorForm
 
@@ -24,8 +26,8 @@ Faults = Iterator[str]
 def check_env(env: Any, *, seed: int = 0) -> None:
     """Examine an environment: one that ``powergrid.make`` gives, or one that is derived from it.
 
-    It is the parallel form, the Gymnasium form or a vector environment, possibly in wrappers. Seven episodes or so are
-    played, of a vector environment the first one in each of its environments. The rules:
+    It is the parallel form, the AEC form, the Gymnasium form or a vector environment, possibly in wrappers. Seven
+    episodes or so are played, of a vector environment the first one in each of its environments. The rules:
 
     - spaces are boxes, float32 for observations, and the same objects at each call;
     - every observation has its agent, the shape and type of its space, and finite numbers within its bounds; rewards
@@ -35,10 +37,11 @@ def check_env(env: Any, *, seed: int = 0) -> None:
     - what is returned is not changed later, and whoever changes it changes nothing in the environment; actions remain
       as they were given;
     - transfers between accounts sum to zero, and the money in infos is that of the ledger;
-    - ``due`` is what ``due_next`` has promised, and actions of agents that are not due have no effect.
+    - ``due`` is what ``due_next`` has promised, and actions of agents that are not due have no effect;
+    - in the AEC form each agent has one turn in a tick, and ``last()`` tells it what the tick before has given it.
 
-    The last two rules need infos, and the ledger the environment itself, which ``env.unwrapped`` gives; of vector
-    environments the ledger is left out.
+    The rules about money and ``due`` need infos, and the ledger the environment itself, which ``env.unwrapped`` gives;
+    of vector environments the ledger is left out.
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ def check_env(env: Any, *, seed: int = 0) -> None:
     >>> from powergrid.testing import check_env
     >>> check_env(powergrid.make("two_microgrids", episode_length=8))
     """
-    form = VectorForm(env) if isinstance(env, VectorEnv) else Form(env)
+    form = _form(env)
     faults = list(islice(_spaces(form), _SHOWN))
     if faults:  # without them nothing can be played
         raise AssertionError("\n".join(faults))
@@ -82,6 +85,7 @@ def check_env(env: Any, *, seed: int = 0) -> None:
     for name, at in _EXTREMES.items():
         extreme = play(form, seed, _at_ends(form, at))
         rules += [_told(form, extreme, name), _ends(form, extreme, name), _money(extreme, name)]
+    rules += [iter(form.faults)] if isinstance(form, AecForm) else []
     faults = [fault for rule in rules for fault in islice(rule, _SHOWN)]
     if faults:
         raise AssertionError("\n".join(dict.fromkeys(faults)))
@@ -93,6 +97,12 @@ _EXTREMES: Mapping[str, Callable[[int], bool]] = {
     " with actions that alternate between the ends": lambda tick: tick % 2 == 0,
 }
 """Episodes, and whether actions are at the high end at a tick."""
+
+
+def _form(env: Any) -> Form:
+    if isinstance(env, VectorEnv):
+        return VectorForm(env)
+    return AecForm(env) if isinstance(env, AECEnv) else Form(env)
 
 
 def _at_ends(form: Form, high: Callable[[int], bool]) -> Callable[[int, Mapping[str, Any]], dict[str, np.ndarray]]:

@@ -32,6 +32,21 @@ def test_forms(preset, form):
     check_env(powergrid.make(preset, normalize=True, **form))
 
 
+LEAVES = {"id": "ess_2", "type": "ESS", "bus": "675", "params": {"capacity_mwh": 1.0}, "presence": {"leaves": 3600}}
+JOINS = {**LEAVES, "presence": {"joins": 3600}}
+
+
+@pytest.mark.parametrize("other", [LEAVES, JOINS], ids=["leaves", "joins"])
+def test_agents_in_turn_where_one_is_absent(other):
+    stays = {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0}}
+    check_env(powergrid.make({"network": "ieee13", "agents": [stays, other]}, api="aec", episode_length=12))
+
+
+@pytest.mark.parametrize("preset", ["ieee34_multi", "two_microgrids"])
+def test_agents_in_turn(preset):
+    check_env(powergrid.make(preset, api="aec", normalize=True, episode_length=12))
+
+
 @pytest.mark.parametrize("autoreset", ["same_step", "next_step"])
 def test_vectors(autoreset):
     keywords = {"autoreset": autoreset, "episode_length": 12}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorWrapper
-from pettingzoo.utils import BaseParallelWrapper
+from pettingzoo.utils import BaseParallelWrapper, BaseWrapper
 
 import powergrid
 from powergrid.core.errors import ArgumentError
@@ -66,8 +66,41 @@ def test_a_wrapper_that_breaks_nothing_passes():
 
 
 def test_other_forms_are_refused():
-    with pytest.raises(ArgumentError, match="AecPowerGridEnv is no environment of the forms"):
-        check_env(powergrid.make("two_microgrids", api="aec"))
+    with pytest.raises(ArgumentError, match=r"object is no environment of powergrid\.make or make_vec"):
+        check_env(object())
+
+
+class Turns(BaseWrapper):
+    """An AEC environment that passes everything on."""
+
+
+def test_turns_that_break_nothing_pass():
+    check_env(Turns(powergrid.make("two_microgrids", api="aec", episode_length=6)))
+
+
+def test_rewards_that_last_does_not_tell():
+    class Broken(Turns):
+        def last(self, observe=True):
+            observation, _, *rest = super().last(observe)
+            return observation, 0.0, *rest
+
+    found = faults(Broken(powergrid.make("two_microgrids", api="aec", episode_length=6)))
+    assert 'last() pays agent "microgrid_1" at its turn after tick 1 0.0, and the tick has paid -' in found
+
+
+def test_observations_and_turns_of_an_aec_environment():
+    class Louder(Turns):
+        def observe(self, agent):
+            return super().observe(agent) * np.float32(1e6 if agent == AGENT else 1.0)
+
+    class Stuck(Turns):
+        @property
+        def agent_selection(self):
+            return "microgrid_1"
+
+    aec = powergrid.make("two_microgrids", api="aec", episode_length=6)
+    assert f'observation of agent "{AGENT}" at tick 0 is ' in faults(Louder(aec))
+    assert 'at tick 1 it is the turn of agent "microgrid_1", while microgrid_2 have not acted' in faults(Stuck(aec))
 
 
 @pytest.mark.parametrize(
