@@ -8,26 +8,32 @@ no solution nearby, and the flow counts as not converged.
 
 A generator holds its voltage while its reactive power allows. Beyond its range it feeds in the limit and lets the
 voltage go, and takes it up again as soon as the voltage returns to the set point from the other side.
+
+:mod:`powergrid.powerflow.newton_rows` is the same compiled. Where nothing can be compiled, and for the scenarios that
+it leaves, SciPy's LU factorisation, which exchanges rows, does the steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
+from powergrid.core import machine_code
 from powergrid.core.errors import NetworkError
-from powergrid.core.types import Array, Control, Flow, NodeLoad
+from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.powerflow.compile import Compiled, Terms, batch_shape, compile_network, holding, injected_powers
 from powergrid.powerflow.compiled import Sparse
 from powergrid.powerflow.faults import fixed_topology
 from powergrid.powerflow.generation import Units, generation, units
 from powergrid.powerflow.inputs import Voltages
+from powergrid.powerflow.newton_batch import Given, blank, filled, has_zip
 from powergrid.powerflow.newton_start import Problem, starts
+from powergrid.powerflow.newton_tables import Pattern, pack, pattern_of
 from powergrid.powerflow.topology import Elements, Place
 
 if TYPE_CHECKING:
@@ -62,6 +68,8 @@ class Plan:
         Admittance matrix at the network's own taps, CSC [pu].
     pattern
         Where the Jacobian's entries go.
+    tables
+        What compiled code reads; ``None`` where SciPy solves every scenario.
     """
 
     compiled: Compiled
@@ -72,33 +80,8 @@ class Plan:
     meters: tuple[int, ...]
     terms: Terms
     ybus: Sparse
-    pattern: _Pattern
-
-
-class _Pattern(NamedTuple):
-    """Places of the Jacobian of a given Ybus pattern, in an order that fills little.
-
-    Attributes
-    ----------
-    row, column
-        Node of each entry of Ybus.
-    diagonal
-        Place of each node's diagonal entry in Ybus.
-    source
-        Which of the four blocks' entries each entry of the Jacobian is.
-    indices, indptr
-        The Jacobian as CSC.
-    order
-        Unknown at each place of the elimination order.
-    """
-
-    row: np.ndarray
-    column: np.ndarray
-    diagonal: np.ndarray
-    source: np.ndarray
-    indices: np.ndarray
-    indptr: np.ndarray
-    order: np.ndarray
+    pattern: Pattern
+    tables: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def plan(
@@ -111,6 +94,7 @@ def plan(
     forming: Sequence[Sequence[Place]] = (),
     buses: Sequence[int] | None = None,
     q_limits: bool = True,
+    compiled_code: bool = True,
 ) -> Plan:
     """Compile a network.
 
@@ -132,6 +116,8 @@ def plan(
         Not used: every bus may draw.
     q_limits
         False lets generators hold their voltage whatever reactive power it takes.
+    compiled_code
+        False solves every scenario with SciPy; the results are the same.
 
     Raises
     ------
@@ -145,17 +131,19 @@ def plan(
     if network.is_three_phase:
         raise NetworkError("newton solves balanced networks only; take sparse_lu for a three-phase one")
     compiled = compile_network(network, generators=True)
-    ybus = _sorted(compiled.ybus())
+    ybus, own, terms = _sorted(compiled.ybus()), units(network, compiled), compiled.terms(meters)
+    usable = compiled_code and not machine_code.problem()
     return Plan(
         compiled=compiled,
-        units=units(network, compiled),
+        units=own,
         q_limits=bool(q_limits),
         tol_pu=float(tol_pu),
         max_iter=int(max_iter),
         meters=tuple(int(branch) for branch in meters),
-        terms=compiled.terms(meters),
+        terms=terms,
         ybus=ybus,
-        pattern=_pattern(ybus),
+        pattern=pattern_of(ybus),
+        tables=pack(compiled, own, terms) if usable else None,
     )
 
 
@@ -190,15 +178,56 @@ def solve(plan: Plan, load: NodeLoad, control: Control | None = None, start: Vol
     for place, value in enumerate(inputs):
         tail = () if value is None or place in scalars else np.shape(value)[-1:]
         flat.append(None if value is None else np.broadcast_to(value, batch + tail).reshape(count, *tail))
-    flows = []
-    for k in range(count):
-        one = [None if value is None else value[k] for value in flat]
-        flows.append(_solve_one(plan, NodeLoad(*one[:6]), Control(*one[6:11]), one[11:]))
-    columns = [np.array(column) for column in zip(*flows, strict=True)]
+    out, flow = blank(plan.compiled, plan.terms, count)
+    solved = np.zeros(count, bool)
+    if plan.tables is not None:
+        _by_rows(plan, flat, out, flow, solved)
+    for k in np.flatnonzero(~solved).tolist():
+        found = _solve_one(plan, *_scenario(flat, k))
+        for column, value in zip(flow, found, strict=True):
+            column[k] = value
+    columns: list[Any] = list(flow)
     return Flow(*(column.reshape((*batch, *column.shape[1:])) for column in columns))
 
 
-def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Array]) -> Flow:
+def _scenario(flat: Given, k: int) -> tuple[NodeLoad, Control, Given]:
+    """Load, control and start of one scenario."""
+    one = [None if value is None else value[k] for value in flat]
+    return NodeLoad(*one[:6]), Control(*one[6:11]), one[11:]
+
+
+def _by_rows(plan: Plan, flat: Given, out: np.ndarray, flow: Flow, solved: np.ndarray) -> None:
+    """Solve by compiled code, in place; `solved` is True where it did."""
+    from powergrid.powerflow.newton_rows import solver  # needs numba
+
+    assert plan.tables is not None
+    compiled = plan.compiled
+
+    def first(k: int) -> np.ndarray:
+        load, control, _ = _scenario(flat, k)
+        problem, _, tap = _problem(plan, load, control)
+        begin: np.ndarray = next(starts(compiled, problem, tap, None))[compiled.node]
+        return begin
+
+    rows = filled(compiled, plan.units, len(solved), flat, first)
+    bounds = np.array([_ROUNDS, _RETURNS, _HALVINGS])
+    solver()(
+        *plan.tables, rows, has_zip(flat), plan.q_limits, plan.tol_pu, plan.max_iter, bounds, LIMIT_TOLERANCE_MVAR, out,
+        flow.iterations, solved,
+    )  # fmt: skip
+    flow.converged[:] = solved
+
+
+def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Given) -> Flow:
+    problem, by_bus, tap = _problem(plan, load, control)
+    re, im = start
+    first = None if re is None or im is None else re + 1j * im
+    v, residual, iterations = _with_limits(plan, problem, tap, first)
+    return _flow(plan, v, by_bus, tap, residual, iterations)
+
+
+def _problem(plan: Plan, load: NodeLoad, control: Control) -> tuple[Problem, list[np.ndarray], np.ndarray]:
+    """One scenario by nodes, what its buses draw, and its taps."""
     compiled, own = plan.compiled, plan.units
     tap = compiled.tap_ratio if control.tap_ratio is None else np.asarray(control.tap_ratio, float)
     cap = compiled.cap * (1.0 if control.cap_on is None else np.asarray(control.cap_on, float))
@@ -209,10 +238,7 @@ def _solve_one(plan: Plan, load: NodeLoad, control: Control, start: Sequence[Arr
     np.add.at(constant, own.node, -own.p_mw)
     v_fixed, angle_fixed = own.fixed(compiled, control)
     y = plan.ybus if control.tap_ratio is None else _sorted(compiled.ybus(tap))
-    problem = Problem(y, constant, current, impedance, v_fixed, angle_fixed)
-    first = start[0] + 1j * start[1] if start[0] is not None else None
-    v, residual, iterations = _with_limits(plan, problem, tap, first)
-    return _flow(plan, v, by_bus, tap, residual, iterations)
+    return Problem(y, constant, current, impedance, v_fixed, angle_fixed), by_bus, tap
 
 
 def _by_node(compiled: Compiled, by_bus: np.ndarray) -> np.ndarray:
@@ -310,7 +336,7 @@ def _mismatch(problem: Problem, v: np.ndarray, free_angle: np.ndarray, free_v: n
 
 
 def _step(
-    pattern: _Pattern, problem: Problem, v: np.ndarray, power: np.ndarray, free_angle: np.ndarray, free_v: np.ndarray
+    pattern: Pattern, problem: Problem, v: np.ndarray, power: np.ndarray, free_angle: np.ndarray, free_v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Newton's step of angles and magnitudes; ``None`` where the Jacobian is singular."""
     row, column, diagonal = pattern.row, pattern.column, pattern.diagonal
@@ -338,23 +364,6 @@ def _step(
     step = np.empty(2 * size)
     step[pattern.order] = found
     return step[:size], step[size:]
-
-
-def _pattern(ybus: Sparse) -> _Pattern:
-    size, row = ybus.shape[0], ybus.indices
-    column = np.repeat(np.arange(size), np.diff(ybus.indptr))
-    diagonal = np.flatnonzero(row == column)
-    shape = abs(ybus) + abs(ybus).T
-    dominant = (shape + sp.diags_array(np.asarray(shape.sum(axis=1)).ravel() + 1.0)).tocsc()
-    nodes = np.argsort(splu(dominant, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).perm_c)
-    order = np.stack([nodes, nodes + size], axis=1).ravel()  # angle and magnitude of a node side by side
-    place = np.empty(2 * size, np.int64)
-    place[order] = np.arange(2 * size)
-    rows = np.concatenate([place[row + size * up] for up in (0, 0, 1, 1)])
-    columns = np.concatenate([place[column + size * right] for right in (0, 1, 0, 1)])
-    source = np.lexsort((rows, columns))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=2 * size))])
-    return _Pattern(row, column, diagonal, source, rows[source].astype(np.int32), indptr.astype(np.int32), order)
 
 
 def _sorted(matrix: Sparse) -> Sparse:

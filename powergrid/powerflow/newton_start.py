@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,9 +44,6 @@ def _start(compiled: Compiled, problem: Problem, tap: np.ndarray, loaded: bool) 
     keep, size = compiled.live, compiled.n_node + 1
     weight, gain = np.abs(compiled.series[keep]), compiled.gains(tap)[keep]
     f, t = compiled.from_node[keep], compiled.to_node[keep]
-    matrix = sp.csc_matrix(
-        (np.concatenate([weight, weight, -weight, -weight]), (np.r_[f, t, f, t], np.r_[f, t, t, f])), shape=(size, size)
-    )
 
     def spread(step: np.ndarray, extra: np.ndarray, known: np.ndarray) -> np.ndarray:
         """Least squares of ``x_t - x_f = step``, driven by `extra`, with some values known."""
@@ -55,7 +53,8 @@ def _start(compiled: Compiled, problem: Problem, tap: np.ndarray, loaded: bool) 
         free = np.isnan(known)
         x = np.where(free, 0.0, known)
         if free.any():
-            x[free] = splu(matrix[free][:, free].tocsc()).solve((right - matrix @ x)[free])
+            matrix, factors = _spreading(compiled, free.tobytes())
+            x[free] = factors.solve((right - matrix @ x)[free])
         return x
 
     drawn = problem.drawn(np.ones(size)).real if loaded else np.zeros(size)
@@ -63,3 +62,15 @@ def _start(compiled: Compiled, problem: Problem, tap: np.ndarray, loaded: bool) 
     magnitude = np.exp(spread(np.log(np.abs(gain)), np.zeros(size), np.log(problem.v_fixed)))
     voltages: np.ndarray = magnitude * np.exp(1j * angle)
     return voltages
+
+
+@lru_cache(maxsize=16)
+def _spreading(compiled: Compiled, free: bytes) -> tuple[Sparse, Any]:
+    """Matrix of :func:`_start`, and its factors in the nodes whose values are not known."""
+    keep, size = compiled.live, compiled.n_node + 1
+    weight, f, t = np.abs(compiled.series[keep]), compiled.from_node[keep], compiled.to_node[keep]
+    matrix = sp.csc_matrix(
+        (np.concatenate([weight, weight, -weight, -weight]), (np.r_[f, t, f, t], np.r_[f, t, t, f])), shape=(size, size)
+    )
+    chosen = np.frombuffer(free, bool)
+    return matrix, splu(matrix[chosen][:, chosen].tocsc())

@@ -9,7 +9,7 @@ import pytest
 
 import powergrid
 from powergrid.core.errors import ConfigError, NetworkError
-from powergrid.core.types import Control, NodeLoad
+from powergrid.core.types import Control, Flow, NodeLoad
 from powergrid.networks import Generators, Network, network, scaled
 from powergrid.powerflow import choose, method, newton, sparse_lu
 from powergrid.powerflow.retry import with_retry
@@ -264,3 +264,73 @@ def test_a_flow_that_diverges_is_finite_everywhere(name: str, factor: float) -> 
     assert all(np.isfinite(np.asarray(column, float)).all() for column in flow)
     table = grid.power_flow(name).bus
     assert np.isfinite(table[["v_pu", "va_degree", "p_mw", "q_mvar"]].to_numpy()).all()
+
+
+def _same(ours: Flow, truth: Flow) -> None:
+    """Equal to 1e-9 of the largest power, loading or voltage of the column."""
+    for name, a, b in zip(Flow._fields, ours, truth, strict=True):
+        size = max(1.0, float(np.max(np.abs(b), initial=0.0)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * size, err_msg=name)
+
+
+@pytest.fixture
+def by_scipy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each scenario that SciPy solves."""
+    calls: list[int] = []
+    solve_one = newton._solve_one
+    monkeypatch.setattr(newton, "_solve_one", lambda *given: calls.append(1) or solve_one(*given))
+    return calls
+
+
+@pytest.mark.parametrize("by_voltage", [False, True])
+def test_compiled_code_equals_scipy_with_taps_shunts_and_loads_by_voltage(
+    grid: Network, by_voltage: bool, by_scipy: list[int]
+) -> None:
+    load, control = scenarios(grid, (2, 3), by_voltage=by_voltage)
+    control = control._replace(v_source_pu=np.array([[0.99, 1.0, 1.01], [1.02, 1.03, 1.0]]))
+    meters = tuple(np.flatnonzero(grid.branches.closed)[:4])
+    ours = newton.solve(newton.plan(grid, meters=meters), load, control)
+    assert not by_scipy
+    truth = newton.solve(newton.plan(grid, meters=meters, compiled_code=False), load, control)
+    assert truth.converged.all()
+    assert len(by_scipy) == 6
+    _same(ours, truth)
+
+
+@pytest.mark.parametrize("q_limits", [False, True])
+@pytest.mark.parametrize("build", [nw.case5, nw.case30, nw.case118], ids=lambda build: build.__name__)
+def test_compiled_code_equals_scipy_on_meshes_with_limits_and_from_the_last_flow(
+    build, q_limits: bool, by_scipy: list[int]
+) -> None:
+    grid = Network.from_pandapower(build())
+    own, factor = grid.node_load(), np.random.default_rng(0).uniform(0.7, 1.15, (6, len(grid.buses.name)))
+    load = NodeLoad(own.p_mw * factor, own.q_mvar * factor)
+    plans = [newton.plan(grid, meters=(0, 1), q_limits=q_limits, compiled_code=code) for code in (True, False)]
+    ours = newton.solve(plans[0], load)
+    later = NodeLoad(load.p_mw[::-1], load.q_mvar[::-1])
+    warm = newton.solve(plans[0], later, None, ours)
+    assert not by_scipy
+    _same(ours, newton.solve(plans[1], load))
+    truth = newton.solve(plans[1], later, None, ours)
+    assert truth.converged.all()
+    _same(warm, truth)
+    alone = newton.solve(plans[0], pick(later, 3), None, Flow(*(column[3] for column in ours)))
+    for name, a, b in zip(Flow._fields, alone, warm, strict=True):
+        np.testing.assert_array_equal(a, b[3], err_msg=name)
+
+
+def test_what_compiled_code_leaves_scipy_solves(by_scipy: list[int]) -> None:
+    grid = Network.from_pandapower(nw.case30())
+    own, m = grid.node_load(), len(grid.buses.name)
+    plan = newton.plan(grid)
+    good = newton.solve(plan, own)
+    start = Flow(*(np.stack([column] * 3) for column in good))
+    start.v_re[0], start.v_im[0], start.v_re[1] = 0.0, 0.0, np.nan  # no voltage at all, and no number
+    flow = newton.solve(plan, own, None, start)
+    assert flow.converged.all()
+    assert len(by_scipy) == 1
+    np.testing.assert_allclose(flow.v_re, np.tile(good.v_re, (3, 1)), atol=1e-12)
+    beyond = newton.solve(plan, NodeLoad(own.p_mw * np.array([[1.0], [100.0]]), own.q_mvar * np.ones((2, m))))
+    assert beyond.converged.tolist() == [True, False]
+    assert np.isfinite(beyond.v_pu).all()
+    assert beyond.residual_pu[1] > 1.0
