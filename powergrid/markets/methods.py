@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -185,9 +185,15 @@ def clear_arrays(
     return _cleared(xp, plan, case, point, control or Control(), rounds, solve)
 
 
+@cache
+def _compiles() -> bool:
+    """Whether code can be compiled here; finding out reads the version of an installed package."""
+    return not machine_code.problem()
+
+
 def _interior(xp: Namespace, load_mw: Array) -> Callable[[Program, int], Solution]:
     """The interior-point method for a kernel: compiled for NumPy's float64, on arrays where nothing can be compiled."""
-    if xp is np and load_mw.dtype == np.float64 and not machine_code.problem():
+    if xp is np and load_mw.dtype == np.float64 and _compiles():
         from powergrid.markets import ipm_rows
 
         return ipm_rows.solve
