@@ -33,8 +33,7 @@ def market_view(tick: Tick, layer: Layer, physical: Array) -> MarketView | None:
     if market is None:
         return None
     xp, grid, columns = tick.xp, tick.layout.grid, tick.layout.columns
-    now = _delivered(tick, physical, tick.layout.injecting)
-    low, high = (_at(tick, layer, physical, end) for end in (0.0, 2.0))
+    now, low, high = _delivered(tick, layer, physical)
     kept = xp.where(market.dispatched > 0.0, 0.0, now.p_mw)
     buses, members = len(market.generation_mw), layer.members
     series = tick.now[..., grid.load_series]
@@ -64,21 +63,38 @@ def market_view(tick: Tick, layer: Layer, physical: Array) -> MarketView | None:
     )
 
 
-def _delivered(tick: Tick, physical: Array, families: tuple[int, ...]) -> Injection:
-    """What all units of some families would inject, ``(*batch, n)``."""
-    found = [tick.delivered(i, schedule.command(tick.layout.families[i], physical))[1] for i in families]
-    batch, dtype = tick.now.shape[:-1], tick.now.dtype
-    return Injection(*(join(tick.xp, list(part), batch, dtype) for part in zip(*found, strict=True)))
+def _delivered(tick: Tick, layer: Layer, physical: Array) -> tuple[Injection, Array, Array]:
+    """What units inject as they are commanded, and [MW] what those on the market do at both ends of their range.
 
+    A kernel runs once on the commands of all three cases, ``(3, *batch, n)``.
 
-def _at(tick: Tick, layer: Layer, physical: Array, end: float) -> Array:
-    """What dispatched units inject with commands so many half spans above the lowest [MW], ``(*batch, governed)``."""
-    plan, market = tick.layout.slots, layer.market
+    Returns
+    -------
+    now, low, high
+        Of all units that inject, ``(*batch, n)``, and of those on the market, ``(*batch, units)``.
+    """
+    xp, plan, market, families = tick.xp, tick.layout.slots, layer.market, tick.layout.families
     assert market is not None
     governed = np.zeros(plan.size, dtype=bool)
     governed[layer.governed] = True
-    asked = tick.xp.where(governed, plan.low + end * plan.half_span, physical)
-    return _delivered(tick, asked, market.families).p_mw[..., market.unit]
+    ends = [xp.where(governed, plan.low + end * plan.half_span, physical) for end in (0.0, 2.0)]
+    cases, batch = xp.stack([physical, *ends]), tick.now.shape[:-1]
+
+    def powers(i: int) -> list[Array]:
+        on_market = i in market.families
+        asked = cases if on_market else physical[None]
+        _, injection = tick.delivered(i, schedule.command(families[i], asked))
+        # powers that do not follow a command have no axis of cases
+        return [xp.broadcast_to(power, (len(asked), *batch, power.shape[-1])) for power in injection]
+
+    found = {i: powers(i) for i in {*tick.layout.injecting, *market.families}}
+
+    def joined(case: int, which: tuple[int, ...]) -> Injection:
+        columns = zip(*([power[case] for power in found[i]] for i in which), strict=True)
+        return Injection(*(join(xp, list(part), batch, tick.now.dtype) for part in columns))
+
+    low, high = (joined(case, market.families).p_mw[..., market.unit] for case in (1, 2))
+    return joined(0, tick.layout.injecting), low, high
 
 
 def _by_series(xp: Namespace, series: Array, tables: tuple[Array, ...]) -> Array:
