@@ -187,7 +187,7 @@ def plot_command(
 
     dataset = load(source)
     if compare_made:
-        figure = comparison_figure(compare(dataset, tuple(column) if column else None, (1, 3, 6, 12, 24, 48, 72, 168)))
+        figure = comparison_figure(compare(dataset, tuple(column) if column else None, (1, 3, 6, 12, 24, 48, 168)))
     else:
         figure = card_figure(dataset, column)
     file = out if out is not None else Path(f"{dataset.name}.png")

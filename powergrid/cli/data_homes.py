@@ -121,6 +121,7 @@ def sessions_command(
     from powergrid.cli.output import print_line, print_table
     from powergrid.core.errors import ConfigError, Issue
     from powergrid.datasets import ev_sessions
+    from powergrid.datasets.readers.homes import label
 
     if station is None:
         rows = []
@@ -143,9 +144,10 @@ def sessions_command(
         years = ", ".join(sorted({str(one.arrival.year) for one in sessions}))
         raise ConfigError([Issue("--year", f"{station} has no session in {year}", f"years: {years}")])
     ev_sessions.write_series(inside, result, year, interval_s)
+    site = label(station)
     print_line(
         f"{result}: {len(inside)} sessions of {station} in {year}; write `datasets: "
-        f'{{ev_stay_h: "{result}:stay", ev_trip_mwh: "{result}:trip"}}` in a configuration'
+        f'{{"ev_stay_h:{site}": "{result}:stay", "ev_trip_mwh:{site}": "{result}:trip"}}` in a configuration'
     )
 
 

@@ -22,6 +22,7 @@ class Hour(StrEnum):
 
     beginning = "beginning"
     ending = "ending"
+    ending_instant = "ending_instant"
 
 
 class Fill(StrEnum):
@@ -73,9 +74,13 @@ def import_command(
     utc_offset_h: Annotated[
         float | None, typer.Option(help="Stamps are UTC; local standard time minus UTC [h].")
     ] = None,
-    hour: Annotated[Hour, typer.Option(help="Whether a stamp marks the beginning or the end of its interval.")] = (
-        Hour.beginning
-    ),
+    hour: Annotated[
+        Hour,
+        typer.Option(
+            help="Whether a stamp marks the beginning or the end of its interval: ending labels the hour of the clock "
+            "(in spring there is no hour ending 03:00), ending_instant is the time at its end (there is no 02:00)."
+        ),
+    ] = (Hour.beginning),
     year: Annotated[int | None, typer.Option(help="Calendar year to cut out or to complete.")] = None,
     duplicates: Annotated[Keep | None, typer.Option(help="Row to use of a repeated stamp; left out: refused.")] = None,
     outliers: Annotated[
@@ -174,6 +179,7 @@ def _steps(
     """The pipeline that the flags describe, in its usual order; empty if they ask for none."""
     steps: list[Any] = ["hour_ending"] if hour is Hour.ending else []
     steps += [] if zone is None else [{"clock_changes": zone}]
+    steps += ["hour_ending"] if hour is Hour.ending_instant else []
     if not steps and all(flag is None for flag in (duplicates, year, outliers, fill)):
         return []
     steps += ["order", "duplicates" if duplicates is None else {"duplicates": duplicates.value}]
@@ -210,7 +216,8 @@ def _by_key(flag: str, texts: Sequence[str], keys: Mapping[str, object], issues:
         if key in keys:
             found[key] = value or ""
         else:
-            issues.append(Issue(flag, f'"{key}" is no series; {nearest(key, keys)}', f"series: {', '.join(keys)}"))
+            hint = " ".join(part for part in (nearest(key, keys), f"series: {', '.join(keys)}") if part)
+            issues.append(Issue(flag, f'"{key}" is no series', hint))
     return found
 
 
