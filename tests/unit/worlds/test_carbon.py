@@ -22,7 +22,8 @@ RATE = 0.3 + 0.2 * np.sin(np.arange(35_040) / 96 * 2 * np.pi)
 def stored(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The embedded year with a marginal emission rate [t/MWh]."""
     file = tmp_path_factory.mktemp("carbon") / "year.npz"
-    datasets.load("embedded_2022").with_series({"carbon_t_per_mwh:made_up": Series(RATE, 900)}).save(file)
+    year = datasets.load("embedded_2022").with_series({"carbon_t_per_mwh:made_up": Series(RATE, 900)})
+    datasets.save(year, file)
     return str(file)
 
 
