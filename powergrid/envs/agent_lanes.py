@@ -73,6 +73,8 @@ class AgentLanes:
         Agents whose lanes these are, in the order of the lanes of one environment.
     others
         Learning agents without a lane.
+    follows
+        Name of the local policy that they follow.
     observation_space, action_space
         Those of one lane.
     holds
@@ -86,7 +88,7 @@ class AgentLanes:
 
     def __init__(self, env: VectorPowerGridEnv, role: str | None = None):
         self.env, self.cfg = env, env.world.resolved
-        self._follows = self.cfg.config.residual or "rule_based"
+        self.follows = self.cfg.config.residual or "rule_based"
         self.agents = _agents(env, role)
         self.others = [agent for agent in env.possible_agents if agent not in self.agents]
         self.rows = [env.possible_agents.index(agent) for agent in self.agents]
@@ -141,7 +143,7 @@ class AgentLanes:
 
     def policy_actions(self) -> Array:
         """Actions of all lanes, ``(lanes, k)``, with which they follow what actions correct, or ``rule_based``."""
-        everyone = self.env.policy_array(self._follows)
+        everyone = self.env.policy_array(self.follows)
         actions: Array = everyone[:, self.rows, : self.action_space.shape[0]].reshape(len(self), -1)
         return actions
 
@@ -154,18 +156,9 @@ class AgentLanes:
         ----------
         act
             Function of observations ``(lanes, d)`` and whether they are the first ones of an episode, to actions
-            ``(lanes, k)``. The days of an evaluation are the environments.
-
-        Raises
-        ------
-        ArgumentError
-            If agents without a lane need commands.
+            ``(lanes, k)``. The days of an evaluation are the environments; agents without a lane do in it what they do
+            here.
         """
-        if self.others and self.cfg.config.residual is None:
-            raise ArgumentError(
-                f"the model has no actions of {', '.join(self.others)}, which an evaluation needs; train with "
-                'residual="rule_based", under which they follow the rule without one'
-            )
         return self.env.for_evaluation(_Played(self, act))
 
     def check_spaces(self, model: Any) -> None:
@@ -187,7 +180,7 @@ class AgentLanes:
         rows = actions.reshape(self.env.num_envs, len(self.agents), -1)
         if not self.others:
             return rows
-        everyone = self.env.policy_array(self._follows)
+        everyone = self.env.policy_array(self.follows)
         everyone[:, self.rows, : rows.shape[-1]] = rows
         return everyone
 
@@ -205,19 +198,17 @@ class _Played:
 
     def __init__(self, lanes: AgentLanes, act: Callable[[Array, bool], Array]):
         self.agents, self.act = lanes.agents, act
-        spaces: Any = lanes.env.single_action_space
-        self.widths = {agent: spaces[agent].shape[0] for agent in lanes.others}
+        self.others = lanes.follows if lanes.others else None
         self.length = lanes.env.world.layout.settings.episode_length
         self.tick = 0
 
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Actions of all agents, ``(days, k)``; agents without a lane follow what zeros correct."""
+        """Actions of the agents that have lanes, ``(days, k)``; those without one follow `others`."""
         rows = np.stack([observations[agent] for agent in self.agents], axis=1)
         days, count, size = rows.shape
         chosen = self.act(rows.reshape(-1, size), self.tick == 0).reshape(days, count, -1)
         self.tick = (self.tick + 1) % self.length
-        still = {agent: np.zeros((days, width)) for agent, width in self.widths.items()}
-        return still | {agent: chosen[:, row] for row, agent in enumerate(self.agents)}
+        return {agent: chosen[:, row] for row, agent in enumerate(self.agents)}
 
 
 def check_space(name: str, of_model: Any, of_env: Any) -> None:

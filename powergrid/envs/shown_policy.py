@@ -30,19 +30,23 @@ class ShownPolicy:
     ----------
     residual
         Local policy that the actions correct; ``None`` where they are commands.
+    others
+        Local policy of agents for which the function returns no action, as its own attribute `others` says; ``None``
+        where it acts for all.
     """
 
     def __init__(
         self, world: World, shapes: Shapes, policy: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
     ):
         self.residual: str | None = world.resolved.config.residual
+        self.others: str | None = getattr(policy, "others", None)
         self._shapes, self._policy = shapes, policy
         self._agents = list(world.layout.actors)
         self._sizes = dict(zip(self._agents, world.layout.view.sizes, strict=False))  # Python agents follow the actors
         self._own = [len(entries) for entries in world.layout.action_entries[: len(self._agents)]]
 
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Actions of all agents, ``(days, k)``, for their own numbers in physical units, ``(days, d)``.
+        """Actions of the agents, ``(days, k)``, for their own numbers in physical units, ``(days, d)``.
 
         Raises
         ------
@@ -60,6 +64,11 @@ class ShownPolicy:
         numbers = self._shapes.observation(np, np.concatenate([observations[agent] for agent in self._agents], axis=-1))
         shown = {agent: numbers[:, own] for agent, own in zip(self._agents, self._shapes.slices, strict=True)}
         sizes, width = list(self._shapes.action_sizes), self._shapes.action_width
-        rows = BatchRows(self._agents, sizes, width, len(numbers)).stack(self._policy(shown))
+        chosen = self._policy(shown)
+        absent = [agent for agent in self._agents if agent not in chosen] if self.others is not None else []
+        idle = {agent: np.zeros((len(numbers), sizes[self._agents.index(agent)])) for agent in absent}
+        rows = BatchRows(self._agents, sizes, width, len(numbers)).stack({**chosen, **idle})
         actions = self._shapes.actions(np, rows)
-        return {agent: actions[:, row, : self._own[row]] for row, agent in enumerate(self._agents)}
+        return {
+            agent: actions[:, row, : self._own[row]] for row, agent in enumerate(self._agents) if agent not in absent
+        }

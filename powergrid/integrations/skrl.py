@@ -95,8 +95,7 @@ def as_policy(
     Raises
     ------
     ArgumentError
-        If `env` is of another form than the agent, the agent observes something else, a policy is recurrent, or agents
-        without a lane need commands.
+        If `env` is of another form than the agent, the agent observes something else, or a policy is recurrent.
     """
     multi = hasattr(agent, "possible_agents")
     if not isinstance(env, PowerGridMultiAgentWrapper if multi else PowerGridWrapper):

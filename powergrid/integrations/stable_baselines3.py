@@ -76,8 +76,7 @@ def as_policy(model: Any, env: VecEnv) -> Callable[[Mapping[str, np.ndarray]], d
     Raises
     ------
     ArgumentError
-        If `env` is no environment of :func:`make`, the model observes something else, or agents without a lane need
-        commands.
+        If `env` is no environment of :func:`make`, or the model observes something else.
     """
     own = env.unwrapped
     if not isinstance(own, PowerGridVecEnv):

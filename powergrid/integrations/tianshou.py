@@ -71,7 +71,7 @@ def as_policy(policy: Any, env: BaseVectorEnv) -> Callable[[Mapping[str, np.ndar
     Raises
     ------
     ArgumentError
-        If `env` is no environment of :func:`make`, it has other actions, or agents without a lane need commands.
+        If `env` is no environment of :func:`make`, or it has other actions.
     """
     scales = []
     while isinstance(env, VectorEnvWrapper):

@@ -20,7 +20,8 @@ Function: TypeAlias = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
 
 All days are played side by side. It is called once a tick. What is beyond [-1, 1] is clipped, as in the environment.
 An attribute `residual` names the local policy that its actions correct, ``None`` for commands; without the attribute
-they are what the configuration says.
+they are what the configuration says. An attribute `others` names the local policy of agents for which it returns no
+action; without one, and without the argument of :func:`powergrid.evaluate`, every agent needs an action.
 """
 
 
@@ -132,7 +133,8 @@ def decider(env: Any, policy: Policy, run: Path | None, name: str = "", others: 
     name
         The policy's name, for messages.
     others
-        Local policy that plays agents which a trained policy does not know; they are refused if ``None``.
+        Local policy that plays agents which a trained policy does not know, or for which a function returns no action;
+        they are refused if ``None``.
     """
     from powergrid.plugins.registries import POLICIES
 
@@ -142,7 +144,7 @@ def decider(env: Any, policy: Policy, run: Path | None, name: str = "", others: 
     if isinstance(policy, TrainedPolicy):
         return _trained(env, policy, others)
     if not isinstance(policy, str | Path):
-        return _function(env, policy, name)
+        return _function(env, policy, name, others)
     policy = str(policy)
     if policy == LEARNED and run is None:
         raise RunError(
@@ -230,15 +232,23 @@ def _trained(env: Any, policy: TrainedPolicy, others: str | None) -> Decider:
     return decide
 
 
-def _function(env: Any, policy: Function, name: str) -> Decider:
+def _function(env: Any, policy: Function, name: str, others: str | None) -> Decider:
+    from powergrid.plugins.registries import POLICIES
+
+    followed = getattr(policy, "others", None) or others
+    local = None if followed is None else POLICIES.get(followed)
     layout, sizes = env.world.layout, {agent: size for agent, (_, size) in _sizes(env).items()}
     slices = dict(zip(sizes, layout.view.slices, strict=False))  # Python agents follow those that act
 
     def decide(simulation: Any, state: Any, observation: np.ndarray) -> np.ndarray:
         returned = policy({agent: observation[:, own].copy() for agent, own in slices.items()})
         actions = np.zeros((len(observation), len(sizes), layout.action_size), np.float32)
-        for row, (agent, own) in enumerate(_checked_actions(name, returned, sizes, len(observation)).items()):
-            actions[:, row, : sizes[agent]] = np.clip(own, -1.0, 1.0)
+        if local is not None:
+            actions[:] = simulation.decide(state, local)
+        chosen = _checked_actions(name, returned, sizes, len(observation), some=local is not None)
+        for row, agent in enumerate(sizes):
+            if agent in chosen:
+                actions[:, row, : sizes[agent]] = np.clip(chosen[agent], -1.0, 1.0)
         return actions
 
     return decide
@@ -252,8 +262,10 @@ def _sizes(env: Any) -> dict[str, tuple[int, int]]:
     }
 
 
-def _checked_actions(name: str, actions: Any, sizes: Mapping[str, int], days: int) -> dict[str, np.ndarray]:
-    """What a user's function has returned, as float32 arrays ``(days, k)`` in the order of `sizes`."""
+def _checked_actions(
+    name: str, actions: Any, sizes: Mapping[str, int], days: int, *, some: bool
+) -> dict[str, np.ndarray]:
+    """What a user's function has returned, as float32 arrays ``(days, k)``; of all agents, or of `some`."""
     if not isinstance(actions, Mapping):
         raise ActionError(
             f'policy "{name}" returned {type(actions).__name__}; a mapping from agents to actions is expected'
@@ -265,7 +277,12 @@ def _checked_actions(name: str, actions: Any, sizes: Mapping[str, int], days: in
     found = {}
     for agent, size in sizes.items():
         if agent not in actions:
-            raise ActionError(f'policy "{name}" returned no action of agent "{agent}"')
+            if some:
+                continue
+            raise ActionError(
+                f'policy "{name}" returned no action of agent "{agent}"; evaluate(..., others="rule_based") lets such '
+                "agents follow a local policy"
+            )
         try:
             own = np.asarray(actions[agent], np.float32)
         except (TypeError, ValueError) as error:

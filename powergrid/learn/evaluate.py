@@ -254,8 +254,8 @@ def evaluate(
         run's own if ``None``. Graph policies act on any feeder whose agents have roles that were trained. Results are
         written into ``on_<configuration>`` in the run's folder.
     others
-        Local policy, such as ``"rule_based"``, that plays agents which trained policies do not know. Without one such
-        agents are refused.
+        Local policy, such as ``"rule_based"``, that plays agents which trained policies do not know, and for which
+        functions return no action. Without one such agents are refused.
 
     Raises
     ------

@@ -247,7 +247,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence():
         env.set_options([{"day": 3}] * 6)
 
 
-def test_a_model_of_another_form_or_role_is_refused():
+def test_a_model_of_another_form_is_refused_and_one_of_a_role_is_played():
     env = make(UNEQUAL, 2, **FORMS, **SHORT)
     model = PPO("MlpPolicy", env, n_steps=6, batch_size=36, device="cpu")
     single = DummyVecEnv([lambda: powergrid.make("ieee13_single", api="gymnasium")])
@@ -259,11 +259,13 @@ def test_a_model_of_another_form_or_role_is_refused():
         powergrid.evaluate("two_microgrids", policy={"sb3": as_policy(model, env)}, days=[3], show=False)
     batteries = make(UNEQUAL, 2, role="ess", **SHORT)
     model = PPO("MlpPolicy", batteries, n_steps=6, batch_size=24, device="cpu")
-    with pytest.raises(ArgumentError, match=r'no actions of dg_1.*residual="rule_based"'):
-        as_policy(model, batteries)
     corrects = make(UNEQUAL, 2, role="ess", residual="rule_based", **SHORT)
     cfg = {**UNEQUAL, "simulation": SHORT}
-    found = powergrid.evaluate(cfg, policy={"sb3": as_policy(model, corrects)}, days=[3], show=False)["sb3"]
+    policies = [{"sb3": as_policy(model, batteries)}, {"corrects": as_policy(model, corrects)}, "rule_based"]
+    learnt, found, rule = powergrid.evaluate(cfg, policy=policies, days=[3], show=False).outcomes
+    np.testing.assert_array_equal(learnt.arrays["actions"][:, :, 1], rule.arrays["actions"][:, :, 1])
+    assert np.any(learnt.arrays["actions"][:, :, 1])
+    assert not np.array_equal(learnt.arrays["actions"][:, :, 0], rule.arrays["actions"][:, :, 0])
     assert not np.any(found.arrays["actions"][:, :, 1])  # the generator follows the rule
 
 

@@ -180,6 +180,19 @@ def test_a_function_is_evaluated_beside_other_policies(run, evaluation, wanted):
         np.testing.assert_array_equal(loaded[name].objective, evaluation["learned"].objective)
 
 
+def test_agents_without_an_action_follow_others():
+    """By the argument or by the function's own attribute; a function without actions is the rule."""
+    some = lambda observations: {"microgrid_1": np.ones((1, 2))}  # noqa: E731
+    none = lambda observations: {}  # noqa: E731
+    none.others = "rule_based"
+    given = [{"some": some, "none": none}, "rule_based"]
+    first, second, rule = powergrid.evaluate(PRESET, policy=given, days=[3], others="idle", show=False).outcomes
+    assert second.trajectory_hash == rule.trajectory_hash
+    idle = powergrid.evaluate(PRESET, policy="idle", days=[3], show=False)["idle"].arrays["actions"]
+    assert (first.arrays["actions"][:, :, 0] == 1.0).all()
+    np.testing.assert_array_equal(first.arrays["actions"][:, :, 1], idle[:, :, 1])
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
