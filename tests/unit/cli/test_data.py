@@ -60,7 +60,7 @@ def test_validate_reports_each_step_and_gaps_are_faults(tmp_path: Path) -> None:
         assert told in result.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "info", "plot", "validate", "import", "synthesise"])
+@pytest.mark.parametrize("command", ["list", "info", "plot", "validate", "import", "synthesise", "homes", "sessions"])
 def test_every_command_has_help_with_examples(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -117,3 +117,24 @@ def test_import_writes_a_description_that_loads_and_is_not_replaced(workbook: Pa
     assert resolved.dataset().days == 365
     assert "exists already" in run(*arguments).stderr
     assert run(*arguments, "--overwrite").exit_code == 0
+
+
+def test_import_takes_both_kinds_of_ends(tmp_path: Path) -> None:
+    """A label of the clock's hour has no 03:00 in spring, a time at the end of an hour no 02:00."""
+    begins = pd.date_range("2024-01-01T05:00", periods=8784, freq="1h", tz="UTC").tz_convert("America/New_York")
+    load = 1000.0 + np.arange(8784)
+    stamps = {
+        "ending": begins.tz_localize(None) + pd.Timedelta("1h"),
+        "ending_instant": (begins + pd.Timedelta("1h")).tz_localize(None),
+    }
+    flags = ["--series", "load", "--unit", "kW", "--zone", "America/New_York", "--year", "2024", "--licence", "mine"]
+    for kind, other in (("ending", "ending_instant"), ("ending_instant", "ending")):
+        file = tmp_path / f"{kind}.csv"
+        pd.DataFrame({"time": stamps[kind], "kW": load}).to_csv(file, index=False)
+        refused = run("import", str(file), *flags, "--hour", other)
+        assert refused.exit_code != 0
+        assert "hour that America/New_York skips" in refused.output
+        assert run("import", str(file), *flags, "--hour", kind).exit_code == 0
+        values = datasets.load(str(file.with_suffix(".yaml"))).series("load_p_pu:user").values
+        real = np.delete(load, range(59 * 24, 60 * 24))  # 29 February
+        assert values == pytest.approx(real / real.max())
