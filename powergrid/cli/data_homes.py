@@ -99,6 +99,41 @@ def homes_command(
     print_line(f"{out}: {', '.join(found.series)}; write `datasets: {out}` in a configuration")
 
 
+def carbon_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files with time and moer (kg/kWh).")],
+    year: Annotated[int | None, typer.Option(help="Calendar year; left out: that of most rows.")] = None,
+    utc_offset_h: Annotated[float, typer.Option(help="Local standard time minus UTC [h].")] = -8.0,
+    site: Annotated[str, typer.Option(help="Name of the series behind carbon_t_per_mwh.")] = "sgip",
+    base: Annotated[str, typer.Option(help="Dataset for all other series.")] = "embedded_2022",
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="Result.")] = Path("carbon.npz"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result if it exists.")] = False,
+) -> None:
+    """Join monthly files of marginal emission rates (SGIP) into a dataset that loads. Nothing is downloaded.
+
+    `carbon: carbon_t_per_mwh` in a configuration counts the emissions at the meters of each account.
+
+    Examples:
+
+    - `powergrid data carbon SGIP_CAISO_SCE_2020-*.csv.gz --out sce_2020.npz`
+    """
+    from powergrid.cli.output import print_line, print_note
+    from powergrid.core.errors import ConfigError
+    from powergrid.datasets import save
+    from powergrid.datasets.readers import sgip
+
+    if issues := _result_faults(out, ".npz", overwrite):
+        raise ConfigError(issues)
+    found = sgip.read(files, year=year, utc_offset_h=utc_offset_h, site=site)
+    dataset = found.dataset(out.stem, base)
+    save(dataset, out)
+    for note in found.notes:
+        print_line(note)
+    (column,) = found.series
+    if dataset.missing[column].any():
+        print_note(f"values of {column} stay missing; environments refuse them: give the files of the whole year")
+    print_line(f"{out}: {column}; write `datasets: {out}` and `carbon: {column}` in a configuration")
+
+
 def sessions_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sessions of ACN-Data: CSV (or .gz), or its JSON.")],
     station: Annotated[str | None, typer.Option(help="Station; left out: list them, the busiest first.")] = None,

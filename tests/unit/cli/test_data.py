@@ -60,7 +60,9 @@ def test_validate_reports_each_step_and_gaps_are_faults(tmp_path: Path) -> None:
         assert told in result.stdout
 
 
-@pytest.mark.parametrize("command", ["list", "info", "plot", "validate", "import", "synthesise", "homes", "sessions"])
+@pytest.mark.parametrize(
+    "command", ["list", "info", "plot", "validate", "import", "synthesise", "homes", "sessions", "carbon"]
+)
 def test_every_command_has_help_with_examples(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

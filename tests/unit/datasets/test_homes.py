@@ -17,7 +17,7 @@ from powergrid import datasets
 from powergrid.cli.app import app
 from powergrid.core.errors import DataError, UnknownNameError
 from powergrid.datasets.ev_sessions import read_sessions, read_stations
-from powergrid.datasets.readers import building_stock, citylearn, pecan_street
+from powergrid.datasets.readers import building_stock, citylearn, pecan_street, sgip
 
 ANGELES = "America/Los_Angeles"
 
@@ -227,3 +227,41 @@ def test_sessions_as_acn_data_gives_them(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(DataError, match="cannot be read"):
         read_stations(file)
+
+
+def test_marginal_emission_rates_of_the_sample(samples: Path, tmp_path: Path) -> None:
+    file = samples / "emissions" / "sgip_caiso_sce_moer_5min_2020-08.csv.gz"
+    (one,) = sgip.read([file]).series.values()
+    raw = pd.read_csv(file)
+    known = np.flatnonzero(~np.isnan(one.values))
+    assert one.interval_s == 300
+    assert one.values[known] == pytest.approx(raw["moer"].to_numpy())
+    assert known[0] == (211 * 24 - 8) * 12  # 31 July 00:00 UTC is 30 July 16:00 in California; 2020 has a 29 February
+    half = tmp_path / "half.csv"
+    raw.iloc[4000:].to_csv(half, index=False)
+    (joined,) = sgip.read([half, file], year=2020).series.values()
+    assert np.array_equal(joined.values, one.values, equal_nan=True)
+    raw.assign(moer=raw["moer"] + 0.1).to_csv(half, index=False)
+    with pytest.raises(DataError, match="given again with other values"):
+        sgip.read([half, file])
+    raw.assign(moer=1000.0 * raw["moer"]).to_csv(half, index=False)
+    with pytest.raises(DataError, match="kg/kWh"):
+        sgip.read([half])
+
+
+def test_a_year_of_marginal_rates_counts_in_an_environment(tmp_path: Path) -> None:
+    utc = pd.date_range("2021-01-01 08:00", periods=8760 * 12, freq="5min", tz="UTC")
+    rate = 0.3 + 0.2 * np.sin(np.arange(len(utc)) / 5000.0)
+    for month in range(2):  # two files, which overlap
+        rows = slice(0, 60_000) if month == 0 else slice(59_000, None)
+        pd.DataFrame({"time": utc[rows], "moer": rate[rows]}).to_csv(tmp_path / f"{month}.csv", index=False)
+    out = tmp_path / "year.npz"
+    files = [str(tmp_path / f"{month}.csv") for month in range(2)]
+    done = CliRunner().invoke(app, ["data", "carbon", *files, "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    env = powergrid.make("p2p_microgrids", backend="numpy", datasets=str(out), carbon="carbon_t_per_mwh:sgip")
+    env.reset(seed=0, options={"day": 100})
+    *_, infos = env.step({agent: np.zeros(env.action_space(agent).shape) for agent in env.agents})
+    wanted = rate[100 * 288 : 100 * 288 + 3].mean()
+    import_mw = env.output.measured_mw[env.world.layout.meters.names.index("mg1.pcc")]
+    assert infos["microgrid_1"]["carbon_kg"] == pytest.approx(250.0 * import_mw * wanted)
