@@ -46,8 +46,8 @@ def read(paths: Paths, *, year: int | None = None, name: str = "nyiso") -> Datas
     and 5-min real-time prices; beside each ``lbmp_energy_per_mwh``, ``lbmp_losses_per_mwh`` and
     ``lbmp_congestion_per_mwh``, the last with the sign of NYISO: ``LBMP = energy + losses - congestion``, by which the
     energy is computed; ``load_mw:<zone>`` from palIntegrated, ``load_rt_mw:<zone>`` from pal,
-    ``load_forecast_mw:<zone>`` from isolf (the first day of each file), and ``generation_mw:<fuel>`` from rtfuelmix. Readings at instants (pal,
-    rtfuelmix) are averaged over 5 min.
+    ``load_forecast_mw:<zone>`` from isolf (the first day of each file), and ``generation_mw:<fuel>`` from rtfuelmix.
+    Readings at instants (pal, rtfuelmix) are averaged over 5 min.
 
     Parameters
     ----------
