@@ -133,7 +133,7 @@ class Collector:
         grid[slot] = values
         unlike = grid[slot] != values
         if unlike.any():
-            at = int(slot[unlike][0])
+            at = int(slot[unlike].min())
             two = sorted({float(value) for value in values[slot == at]})
             raise DataError(
                 f"{self.place}: {column} has the values {' and '.join(f'{value:g}' for value in two[:2])} at "

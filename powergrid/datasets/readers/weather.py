@@ -215,7 +215,8 @@ def _parsed(text: str, form: Kind, path: Path) -> _Weather:
         elif form == "epw":
             table, about = iotools.read_epw(stream)
         elif form == "pvgis_tmy":
-            table, about = iotools.read_pvgis_tmy(stream, pvgis_format=shape, map_variables=True)
+            binary = io.BytesIO(text.encode()) if shape == "csv" else stream
+            table, about = iotools.read_pvgis_tmy(binary, pvgis_format=shape, map_variables=True)
         else:
             table, about = iotools.read_pvgis_hourly(stream, pvgis_format=shape, map_variables=True)
     except MissingExtraError:
@@ -223,7 +224,8 @@ def _parsed(text: str, form: Kind, path: Path) -> _Weather:
     except Exception as error:  # pvlib lets out whatever pandas and dictionaries raise
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read as {form} ({type(error).__name__}: {reason:.120})") from error
-    about = {**about.get("inputs", {}).get("location", {}), **about} if "inputs" in about else dict(about)
+    inputs = about.get("inputs", {})
+    about = {**inputs, **inputs.get("location", {}), **about}
     if form == "pvgis" and "poa_global" not in table:
         parts = [name for name in ("poa_direct", "poa_sky_diffuse", "poa_ground_diffuse") if name in table]
         if parts:
