@@ -12,7 +12,7 @@ from pages import code_blocks
 from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
 from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
 from tianshou.data import Collector, VectorReplayBuffer
-from tianshou.env import DummyVectorEnv, VectorEnvNormObs
+from tianshou.env import DummyVectorEnv, PettingZooEnv, VectorEnvNormObs
 from tianshou.utils.net.common import Net, Recurrent
 from tianshou.utils.net.continuous import ContinuousActorDeterministic, ContinuousActorProbabilistic
 
@@ -169,6 +169,15 @@ def test_a_policy_of_one_role_is_evaluated_as_it_acts(residual):
         actions = policy.actor(scaled.get_obs_rms().norm(seen))[0].numpy()
     own = found.arrays["actions"][0, 0, [0, 2]]
     np.testing.assert_allclose(own[:, : actions.shape[1]], actions[:, : own.shape[1]], atol=1e-5)
+
+
+def test_agents_in_turn_are_refused_where_tianshou_would_pay_them_nothing():
+    """One agent is paid with its own turn; of several the last one alone."""
+    env = PettingZooEnv(powergrid.make("ieee13_single", api="aec", **SHORT))
+    rewards = [env.step(env.action_space.sample())[1][0] for _ in range(3)]
+    assert all(rewards)
+    with pytest.raises(ArgumentError, match=r"the policies of the others would learn from zeros.*tianshou\.make"):
+        PettingZooEnv(powergrid.make("p2p_microgrids", api="aec", normalize=True, pad="all", **SHORT))
 
 
 def test_recurrent_policies_begin_each_evaluation_anew():

@@ -42,6 +42,24 @@ class AecPowerGridEnv(OrderEnforcingWrapper):
         self._parallel = env
         self._fixed = frozenset(vars(self.env))  # attributes that the conversion sets at a reset are those that change
 
+    def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Observation, reward, ends and info of the agent whose turn it is.
+
+        Raises
+        ------
+        ArgumentError
+            If Tianshou's ``PettingZooEnv`` calls, which passes itself as `observe`, and several agents learn.
+        """
+        if type(observe).__name__ == "PettingZooEnv" and len(self.possible_agents) > 1:
+            raise ArgumentError(
+                "Tianshou pays each turn what the environment pays in it, and here a tick pays all agents with the "
+                "turn of the last one: the policies of the others would learn from zeros. Use "
+                "powergrid.integrations.tianshou.make, whose agents share one policy, or skrl, BenchMARL or TorchRL "
+                "for a policy per agent"
+            )
+        found: tuple[Any, float, bool, bool, dict[str, Any]] = super().last(bool(observe))
+        return found
+
     def get_state(self) -> AecSnapshot:
         """Return the running episode as a value; see :meth:`MultiAgentPowerGridEnv.get_state`."""
         turn = {name: value for name, value in vars(self.env).items() if name not in self._fixed}
