@@ -402,7 +402,8 @@ class Protocol:
     no_derivative
         Why derivatives by what passes through it are refused on JAX; empty where they are carried.
     compared
-        Parameters with which a comparison of protocols plays it, each on its own.
+        Parameters with which a comparison of protocols plays it, each on its own; empty for one that coordinates
+        nobody, which a comparison leaves out.
     one_bill
         Whether its members act as if they had one bill, so that a comparison pools their bills.
     """

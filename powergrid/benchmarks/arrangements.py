@@ -310,6 +310,8 @@ def _with_protocol(community: Community, name: str, params: list[dict[str, Any]]
     kind = PROTOCOLS.get(name)
     if kind.kind not in ("vertical", "horizontal"):
         raise ArgumentError(f"it is a protocol of kind {kind.kind}, and nobody learns here")
+    if not (params or kind.compared):
+        raise ArgumentError("it coordinates nobody: it charges for what members do anyway")
     found = []
     for given in params or [dict(own) for own in kind.compared]:
         label = name + "".join(f" {key}={value}" for key, value in given.items() if value != _default(kind, key))

@@ -18,7 +18,7 @@ DAY_H = 24.0
 class Settings(ProtocolSettings):
     """Parameters of the charge."""
 
-    price_per_mw: float = Field(ge=0, description="for the highest import of a billing period [$/MW]")
+    price_per_mw: float = Field(10_000.0, ge=0, description="for the highest import of a billing period [$/MW]")
     hours: tuple[float, float] = Field(
         (0.0, 24.0), description="hours of standard time in which import counts; 22 to 6 goes over midnight [h]"
     )
@@ -78,6 +78,7 @@ class DemandCharge(HorizontalProtocol):
     """
 
     Settings, Params, State = Settings, Rates, Peak
+    compared = ()
 
     def params(self) -> Rates:
         """Price, highest import at reset and hours as plain numbers."""

@@ -130,6 +130,7 @@ def test_a_registered_protocol_is_found_and_what_does_not_fit_says_why():
     assert '"pv_1" cannot promise power' in unfit["reserve"]
     assert "learned agents" in unfit["messages"]
     assert "nobody learns" in unfit["federated"]
+    assert "coordinates nobody" in unfit["demand_charge"]
     assert "in place of the tariff" in unfit["lmp_market"]
 
 
