@@ -30,6 +30,8 @@ _ADD = {"reassoc", "nsz"}  # sums in the order of vectors: still the same for ev
 _sum_leaf = part(error_model="numpy", nogil=True, fastmath=_ADD)
 _SUSPECT = 1e-2
 """Gap from which it can be seen which rows a solution would break."""
+_BISECTIONS = 40
+"""Halvings of the range of prices in which the price of the balance is looked for."""
 _BROKEN = 1e-10
 """Excess over a row's bounds, as a share of the power scale, that makes the row count."""
 (
@@ -106,6 +108,7 @@ def solve_rows(cost, low, high, matrix, row_low, row_high, penalty, iterations, 
         for i in range(r):
             state[i] = 1 if of_rows[1, i] <= numbers[N_TINY] else 0  # equations, whose slack has no width
         taken[k], done[k] = 0, 0
+        _suspect(state, of_rows, table, column[:active], scaled, work, full)
         for _ in range(r + 1):
             inside, count = _choose(state, of_rows, table, column[:active], numbers, chosen, compact, rows)
             _begin(scaled, active, inside, count, rows, numbers, work)
@@ -170,6 +173,50 @@ def _reach(row, width, low):
         reach += abs(row[j]) * width[j]
         shift += row[j] * low[j]
     return reach, shift
+
+
+@leaf
+def _suspect(state, of_rows, table, column, scaled, work, full):
+    """Make rows count that the cheapest columns would break if one equation, the balance, were the only row."""
+    equation, found = 0, 0
+    for i in range(len(state)):
+        if state[i] == 1:
+            equation, found = i, found + 1
+    if found != 1:
+        return
+    price, room, v, rest = work[COST], work[WIDTH], work[V], of_rows[0, equation]
+    least = most = 0.0
+    for a in range(len(column)):
+        entry = table[equation, column[a]]
+        price[a], room[a] = np.inf, 0.0
+        v[a] = 0.0 if scaled[0, a] > 0.0 else scaled[1, a]
+        if entry != 0.0:  # from the end of its range where it gives least
+            price[a], room[a] = scaled[0, a] / entry, scaled[1, a] * abs(entry)
+            v[a] = 0.0 if entry > 0.0 else scaled[1, a]
+            least, most = min(least, price[a]), max(most, price[a])
+        rest -= entry * v[a]
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (least + most)
+        if _below(price, room, middle, len(column)) > rest:
+            most = middle
+        else:
+            least = middle
+    for dear in range(2):  # whole where it is cheaper than the last price, then what is left at that price
+        for a in range(len(column)):
+            if room[a] > 0.0 and (price[a] > least) == (dear == 1) and price[a] <= most:
+                part = min(max(rest, 0.0), room[a])
+                rest -= part
+                v[a] += scaled[1, a] * part / room[a] * (1.0 if v[a] == 0.0 else -1.0)
+    _broken(state, of_rows, table, column, v, full)
+
+
+@_sum_leaf
+def _below(price, room, most, size):
+    """Room of the columns whose price is at most so much."""
+    total = 0.0
+    for a in range(size):
+        total += room[a] if price[a] <= most else 0.0
+    return total
 
 
 @leaf
