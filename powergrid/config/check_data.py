@@ -131,6 +131,7 @@ def _check_gaps(findings: Findings, path: Keys, name: str, dataset: Dataset) -> 
 def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
     """Return the dataset; note each series that cannot be read."""
     from powergrid.datasets import load
+    from powergrid.datasets.cells import read_once
     from powergrid.datasets.combine import as_text, combined
 
     if isinstance(written, str):
@@ -139,7 +140,8 @@ def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
         return None
     forms = {key: form for key, place in written.items() if (form := _form(place)) is not None}
     ground = load(DEFAULT_DATASET)
-    series = {key: _single(findings, key, form, ground, folder) for key, form in forms.items()}
+    with read_once():
+        series = {key: _single(findings, key, form, ground, folder) for key, form in forms.items()}
     read = {key: one for key, one in series.items() if one is not None}
     if len(read) < len(written):
         return None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +20,10 @@ from powergrid.datasets.series_file import SeriesFile
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
+
+_LAST: ContextVar[dict[Any, Any] | None] = ContextVar("file that was read last", default=None)
 
 MOST_CELLS = 8_000_000
 """Cells of the largest file that is read: a year of minutes in 15 columns."""
@@ -58,6 +65,30 @@ class Cells(NamedTuple):
     sep: str
 
 
+@contextmanager
+def read_once() -> Iterator[None]:
+    """While it is open, the file that was read last is read again only if it has changed.
+
+    Several columns of one file then cost hardly more than one; afterwards its texts are forgotten.
+    """
+    token = _LAST.set({})
+    try:
+        yield
+    finally:
+        _LAST.reset(token)
+
+
+def of_file(cells: Cells, name: object, make: Callable[[], T]) -> T:
+    """What `make` finds in a file, found once for the file that was read last while `read_once` is open."""
+    last = _LAST.get()
+    if last is None or last.get("cells") is not cells:
+        return make()
+    if name not in last:
+        last[name] = make()
+    found: T = last[name]
+    return found
+
+
 def read_cells(file: Path, form: SeriesFile, key: str) -> Cells:
     """Read a file.
 
@@ -85,13 +116,26 @@ def read_cells(file: Path, form: SeriesFile, key: str) -> Cells:
                 f"{file}: has {size_mb:,.0f} MB, more than max_mb: {form.max_mb:g}; average it to minutes, keep the "
                 f"columns that you use, or write {larger}"
             )
-        if file.suffix.lower() in _EXCEL:
-            return _excel(file, form, key)
-        if file.suffix.lower() in _OLD_SHEETS:
-            raise DataError(f"{file}: {file.suffix} files are not read; save it as .xlsx or as CSV")
-        return _csv(file, file.read_bytes(), form, key)
+        last, state = _LAST.get(), file.stat()
+        known = (str(file.resolve()), state.st_mtime_ns, state.st_size, form.sep, form.sheet)
+        if last is not None and last.get("known") == known:
+            cells: Cells = last["cells"]
+            return cells
+        cells = _read(file, form, key)
+        if last is not None:
+            last.clear()
+            last.update(known=known, cells=cells)
+        return cells
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}); give a CSV or Excel file") from error
+
+
+def _read(file: Path, form: SeriesFile, key: str) -> Cells:
+    if file.suffix.lower() in _EXCEL:
+        return _excel(file, form, key)
+    if file.suffix.lower() in _OLD_SHEETS:
+        raise DataError(f"{file}: {file.suffix} files are not read; save it as .xlsx or as CSV")
+    return _csv(file, file.read_bytes(), form, key)
 
 
 def _csv(file: Path, content: bytes, form: SeriesFile, key: str) -> Cells:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from powergrid.core.errors import DataError, nearest
 from powergrid.core.files import path_fault
 from powergrid.datasets.bases import SHORT_NAMES, load_base
+from powergrid.datasets.cells import read_once
 from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
@@ -89,7 +90,8 @@ def from_series(
         If a quantity or place is unknown, a file cannot be used, or days do not match those of the base.
     """
     ground = load_base(base) if isinstance(base, str) else base
-    found = {key: series_at(key, place, ground, folder) for key, place in series.items()}
+    with read_once():
+        found = {key: series_at(key, place, ground, folder) for key, place in series.items()}
     return combined(found, {key: as_text(place) for key, place in series.items()}, ground, name)
 
 

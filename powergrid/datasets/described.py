@@ -15,6 +15,7 @@ from powergrid.core.files import size_of
 from powergrid.core.settings import NumberSettings
 from powergrid.datasets import stored
 from powergrid.datasets.bases import SHORT_NAMES, load_base
+from powergrid.datasets.cells import read_once
 from powergrid.datasets.combine import as_text, combined, series_at, with_column
 from powergrid.datasets.series_file import SeriesFile
 
@@ -80,12 +81,13 @@ def built(described: DatasetFile, folder: Path, label: str = "") -> Dataset:
     """
     ground = load_base(str(folder / described.base) if described.base.endswith(stored.ENDING) else described.base)
     issues, found = [], {}
-    for key, form in described.series.items():
-        try:
-            found[key] = series_at(key, form, ground, folder)
-        except PowerGridError as error:
-            message, _, hint = str(error).partition("; ")
-            issues.append(Issue(f"series.{key}", message, hint, label))
+    with read_once():
+        for key, form in described.series.items():
+            try:
+                found[key] = series_at(key, form, ground, folder)
+            except PowerGridError as error:
+                message, _, hint = str(error).partition("; ")
+                issues.append(Issue(f"series.{key}", message, hint, label))
     if issues:
         raise ConfigError(issues)
     origins = {key: as_text(form) for key, form in described.series.items()}
@@ -134,11 +136,12 @@ def cleaning_reports(described: DatasetFile, folder: Path) -> dict[str, Report]:
     from powergrid.datasets.user_file import read_cleaned
 
     found = {}
-    for key, form in described.series.items():
-        if form.cleaning:
-            form = with_column(form, folder)
-            quantity = SHORT_NAMES.get(key, key).partition(":")[0]
-            found[key] = read_cleaned(form, quantity, key, folder)[1]
+    with read_once():
+        for key, form in described.series.items():
+            if form.cleaning:
+                form = with_column(form, folder)
+                quantity = SHORT_NAMES.get(key, key).partition(":")[0]
+                found[key] = read_cleaned(form, quantity, key, folder)[1]
     return found
 
 

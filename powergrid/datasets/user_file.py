@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from powergrid.core.errors import DataError, nearest, unknown_name
-from powergrid.datasets.cells import Cells, decimal_mark, number_form, numbers, read_cells
+from powergrid.datasets.cells import Cells, decimal_mark, number_form, numbers, of_file, read_cells
 from powergrid.datasets.cleaning import Report, Table, clean
 from powergrid.datasets.resample import DAY_S, Series
 from powergrid.datasets.series_file import SeriesFile
@@ -145,8 +145,10 @@ def read_cleaned(
         As for `read_series`; values may be missing where there are steps.
     """
     stated = conversion(quantity, form.unit) if form.unit else Conversion()
-    raw = _column(read_cells(Path(folder) / Path(form.path).expanduser(), form, key), form, key)
-    values, clock, report = _numbers(raw), _clock(raw), Report()
+    cells = read_cells(Path(folder) / Path(form.path).expanduser(), form, key)
+    raw = _column(cells, form, key)
+    values, report = _numbers(raw), Report()
+    clock = of_file(cells, (form.date_format, raw.time_name), lambda: _clock(raw))
     if form.cleaning:
         raw, values, clock, report = _cleaned(raw, values, clock, quantity)
     order = np.argsort(clock.seconds, kind="stable")
@@ -184,7 +186,7 @@ def _cleaned(
     seconds = found.table.seconds
     if found.table.stamps.tz is not None:
         seconds = seconds + round((found.table.utc_offset_h or 0.0) * 3600)
-    times = pd.Series(pd.DatetimeIndex(seconds.astype("datetime64[s]")).strftime("%Y-%m-%dT%H:%M"))
+    times = pd.Series(seconds.astype("datetime64[s]"))
     after = raw._replace(
         place=f"{raw.place}, after cleaning",
         form=form.model_copy(update={"utc_offset_h": None}),

@@ -83,7 +83,9 @@ class Table(NamedTuple):
         DataError
             If there are fewer than two different stamps.
         """
-        steps = np.diff(np.unique(self.seconds))
+        steps = np.diff(self.seconds)
+        if not (steps > 0).all():  # sorting takes longer than this
+            steps = np.diff(np.unique(self.seconds))
         if not len(steps):
             raise DataError("one stamp only, so that the interval is not known; give two rows or more")
         return int(np.median(steps))

@@ -241,3 +241,25 @@ def test_ercot_workbook_by_wall_clock(samples: Path) -> None:
         column = next(name for name in compiled.columns if "LZ_NORTH" in name)
         assert not found.frame.isna().to_numpy().any()
         assert found.frame.iloc[:, 0].to_numpy() == pytest.approx(compiled.loc[found.frame.index, column].to_numpy())
+
+
+def test_columns_of_one_file_are_read_together_and_a_changed_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from powergrid.datasets import cells
+
+    opened = []
+    read = cells._read
+    monkeypatch.setattr(cells, "_read", lambda file, *more: opened.append(file.name) or read(file, *more))
+    hours = pd.date_range("2023-01-01", periods=8760, freq="1h")
+    columns = {f"c{k}": np.arange(8760) % 24 + 10.0 + k for k in range(4)}
+    pd.DataFrame({"time": hours, **columns}).to_csv(tmp_path / "y.csv", index=False)
+    lines = [f"  load_p_pu:s{k}: {{path: y.csv, column: c{k}, unit: kW, rating: 100}}" for k in range(4)]
+    (tmp_path / "y.yaml").write_text("\n".join(["name: y", "series:", *lines]))
+    for factor in (1.0, 2.0):
+        shown = datasets.load(str(tmp_path / "y.yaml"))
+        for k, column in enumerate(columns.values()):
+            assert shown.series(f"load_p_pu:s{k}").values == pytest.approx(factor * column / 100.0)
+        table = pd.DataFrame({name: 2.0 * column for name, column in columns.items()}, index=hours)
+        table.to_csv(tmp_path / "y.csv", index_label="time")
+    assert opened == ["y.csv", "y.csv"]
