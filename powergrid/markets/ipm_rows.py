@@ -1,9 +1,10 @@
 """The interior-point method of :mod:`powergrid.markets.ipm` compiled: one clearing after the other, on few rows.
 
-Few limits of a network bind at a time. A clearing begins with its equations only, and as soon as it can be seen which
-other rows its solution would break, it begins anew with these as well. A row that is left out lies within its bounds in
-the end, where its price is zero, so that the solution is that of all rows (row generation; J. E. Kelley, "The cutting
-plane method for solving convex programs", J. SIAM 8(4), 1960). Columns of no width are left out as well.
+Few limits of a network bind at a time. A clearing begins with its equations and the rows that the cheapest dispatch
+would break. As soon as it can be seen which other rows its solution would break, it begins anew with these as well. A
+row left out lies within its bounds in the end, where its price is zero, so that the solution is that of all rows
+(row generation; J. E. Kelley, "The cutting plane method for solving convex programs", J. SIAM 8(4), 1960). Columns of
+no width are left out as well.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -16,28 +17,55 @@ import numpy as np
 from numba import types
 
 from powergrid.core.backend import Namespace
-from powergrid.core.machine_code import cached, compile_for, part
-from powergrid.markets import ipm
+from powergrid.core.machine_code import cached, compile_for
+from powergrid.markets import ipm, ipm_selection
+from powergrid.markets.ipm_selection import (
+    BY_ROW,
+    COST,
+    D_HIGH,
+    D_LOW,
+    D_V,
+    D_Y,
+    DUAL,
+    N_ERROR,
+    N_GAP,
+    N_LEAST,
+    N_ROW_SLOT,
+    N_SLOT,
+    N_SMALLEST,
+    N_STEP,
+    N_TINY,
+    PRIMAL,
+    R_LOW,
+    R_PENALTY,
+    R_T,
+    R_V,
+    R_WIDTH,
+    SHARE,
+    THETA,
+    WEIGHTED,
+    WIDTH,
+    Z_HIGH,
+    Z_LOW,
+    T,
+    V,
+    Y,
+    broken,
+    choose,
+    dot,
+    leaf,
+    scale,
+    sum_leaf,
+    suspect,
+)
 from powergrid.markets.program import Program, Solution
 
 _NUMPY: Namespace = np
+_SUSPECT = 1e-2
+"""Gap from which it can be seen which rows a solution would break."""
 _NUMBERS = np.array(
     [ipm.SHARING, ipm.SMALLEST, ipm.GAP, ipm.ERROR, ipm.USUAL, ipm.TINY, ipm.MARGIN, ipm.LEAST, ipm.STEP]
 )
-N_SHARING, N_SMALLEST, N_GAP, N_ERROR, N_USUAL, N_TINY, N_MARGIN, N_LEAST, N_STEP = range(9)
-leaf = part(error_model="numpy", nogil=True)
-_ADD = {"reassoc", "nsz"}  # sums in the order of vectors: still the same for every clearing
-_sum_leaf = part(error_model="numpy", nogil=True, fastmath=_ADD)
-_SUSPECT = 1e-2
-"""Gap from which it can be seen which rows a solution would break."""
-_BISECTIONS = 40
-"""Halvings of the range of prices in which the price of the balance is looked for."""
-_BROKEN = 1e-10
-"""Excess over a row's bounds, as a share of the power scale, that makes the row count."""
-(
-    V, T, Z_LOW, Z_HIGH, COST, SHARE, THETA, DUAL, D_V, D_LOW, D_HIGH, R_V, R_T, WEIGHTED, BY_ROW, WIDTH, N_SLOT,
-) = range(17)  # fmt: skip
-_PRIMAL, _Y, _D_Y, _RIGHT, _R_LOW, _R_WIDTH, _R_PENALTY, _EXTRA, _N_ROW_SLOT = range(9)
 
 
 def solve(program: Program, iterations: int = ipm.ITERATIONS) -> Solution:
@@ -88,29 +116,36 @@ def solve(program: Program, iterations: int = ipm.ITERATIONS) -> Solution:
     return Solution(x.reshape(*batch, -1), y.reshape(*batch, -1), (done > 0).reshape(batch), taken.reshape(batch))
 
 
-@cached(Path(__file__), Path(ipm.__file__), error_model="numpy", nogil=True, no_cfunc_wrapper=True)
+@cached(
+    Path(__file__),
+    Path(ipm.__file__),
+    Path(ipm_selection.__file__),
+    error_model="numpy",
+    nogil=True,
+    no_cfunc_wrapper=True,
+)
 def solve_rows(cost, low, high, matrix, row_low, row_high, penalty, iterations, numbers, x, y, taken, done):
     """Solve every program ``(B, ...)``; `matrix` may be one for all. `done` is 1 where a solution was found, else 0.
 
     `numbers` holds :data:`_NUMBERS`.
     """
     n, r = cost.shape[1], row_low.shape[1]
-    work, rows, of_rows = np.empty((N_SLOT, n + 3 * r)), np.empty((_N_ROW_SLOT, r)), np.empty((5, r))
+    work, rows, of_rows = np.empty((N_SLOT, n + 3 * r)), np.empty((N_ROW_SLOT, r)), np.empty((5, r))
     compact, normal = np.empty((r, n)), np.empty((r, r))
     column, chosen, state = np.empty(n, np.int64), np.empty(r, np.int64), np.zeros(r, np.int64)
     scaled, full = np.empty((3, n)), np.empty(n)
     for k in range(len(cost)):
         full[:] = 0.0
         table = matrix[k if len(matrix) > 1 else 0]
-        power, price, active = _scale(
+        power, price, active = scale(
             cost[k], low[k], high[k], table, row_low[k], row_high[k], penalty, numbers, scaled, of_rows, column
         )
         for i in range(r):
             state[i] = 1 if of_rows[1, i] <= numbers[N_TINY] else 0  # equations, whose slack has no width
         taken[k], done[k] = 0, 0
-        _suspect(state, of_rows, table, column[:active], scaled, work, full)
+        suspect(state, of_rows, table, column[:active], scaled, work, full)
         for _ in range(r + 1):
-            inside, count = _choose(state, of_rows, table, column[:active], numbers, chosen, compact, rows)
+            inside, count = choose(state, of_rows, table, column[:active], numbers, chosen, compact, rows)
             _begin(scaled, active, inside, count, rows, numbers, work)
             found, spent = _iterate(
                 active, inside, count, compact, rows, work, normal, numbers, iterations, state, of_rows, table,
@@ -128,114 +163,7 @@ def solve_rows(cost, low, high, matrix, row_low, row_high, penalty, iterations, 
         for i in range(r):
             y[k, i] = 0.0
         for i in range(count):
-            y[k, chosen[i]] = price * rows[_Y, i]
-
-
-@leaf
-def _scale(cost, low, high, table, row_low, row_high, penalty, numbers, scaled, of_rows, column):
-    """Columns that have a width, and every row's lower bound, width and penalty, in scaled units: see ``ipm._scale``.
-
-    Returns
-    -------
-    power, price, active
-        Both scales, and the number of columns that have a width.
-    """
-    usual, tiny, margin = numbers[N_USUAL], numbers[N_TINY], numbers[N_MARGIN]
-    n, r = len(cost), len(row_low)
-    power, price = 1e-6, 1.0
-    for j in range(n):
-        width = max(high[j] - low[j], 0.0)
-        scaled[1, j] = width
-        power = max(power, width)
-        if width > 0.0:
-            price = max(price, min(abs(cost[j]), usual))
-    for i in range(r):
-        reach, shift = _reach(table[i], scaled[1], low)
-        lower, upper, far = row_low[i] - shift, row_high[i] - shift, (1.0 + margin) * reach + 1e-3 * power
-        upper = max(min(upper, far), max(lower, -far))
-        lower = min(max(lower, -far), upper)
-        of_rows[0, i], of_rows[1, i], of_rows[2, i] = lower / power, (upper - lower) / power, penalty[i] / price
-    active = 0
-    for j in range(n):
-        width = scaled[1, j] / power
-        if width > tiny:
-            scaled[0, active], scaled[1, active] = cost[j] / price, width
-            scaled[2, active] = numbers[N_SHARING] / width
-            column[active] = j
-            active += 1
-    return power, price, active
-
-
-@_sum_leaf
-def _reach(row, width, low):
-    reach, shift = 0.0, 0.0
-    for j in range(len(row)):
-        reach += abs(row[j]) * width[j]
-        shift += row[j] * low[j]
-    return reach, shift
-
-
-@leaf
-def _suspect(state, of_rows, table, column, scaled, work, full):
-    """Make rows count that the cheapest columns would break if one equation, the balance, were the only row."""
-    equation, found = 0, 0
-    for i in range(len(state)):
-        if state[i] == 1:
-            equation, found = i, found + 1
-    if found != 1:
-        return
-    price, room, v, rest = work[COST], work[WIDTH], work[V], of_rows[0, equation]
-    least = most = 0.0
-    for a in range(len(column)):
-        entry = table[equation, column[a]]
-        price[a], room[a] = np.inf, 0.0
-        v[a] = 0.0 if scaled[0, a] > 0.0 else scaled[1, a]
-        if entry != 0.0:  # from the end of its range where it gives least
-            price[a], room[a] = scaled[0, a] / entry, scaled[1, a] * abs(entry)
-            v[a] = 0.0 if entry > 0.0 else scaled[1, a]
-            least, most = min(least, price[a]), max(most, price[a])
-        rest -= entry * v[a]
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (least + most)
-        if _below(price, room, middle, len(column)) > rest:
-            most = middle
-        else:
-            least = middle
-    for dear in range(2):  # whole where it is cheaper than the last price, then what is left at that price
-        for a in range(len(column)):
-            if room[a] > 0.0 and (price[a] > least) == (dear == 1) and price[a] <= most:
-                part = min(max(rest, 0.0), room[a])
-                rest -= part
-                v[a] += scaled[1, a] * part / room[a] * (1.0 if v[a] == 0.0 else -1.0)
-    _broken(state, of_rows, table, column, v, full)
-
-
-@_sum_leaf
-def _below(price, room, most, size):
-    """Room of the columns whose price is at most so much."""
-    total = 0.0
-    for a in range(size):
-        total += room[a] if price[a] <= most else 0.0
-    return total
-
-
-@leaf
-def _choose(state, of_rows, table, column, numbers, chosen, compact, rows):
-    """Rows that count, those with a width first, and their entries in the columns that have one."""
-    count = inside = 0
-    for equation in range(2):
-        for i in range(len(state)):
-            if state[i] == 0 or (of_rows[1, i] <= numbers[N_TINY]) != (equation == 1):
-                continue
-            chosen[count] = i
-            rows[_R_LOW, count], rows[_R_WIDTH, count] = of_rows[0, i], of_rows[1, i]
-            rows[_R_PENALTY, count] = of_rows[2, i]
-            for a in range(len(column)):
-                compact[count, a] = table[i, column[a]]
-            count += 1
-        if equation == 0:
-            inside = count
-    return inside, count
+            y[k, chosen[i]] = price * rows[Y, i]
 
 
 @leaf
@@ -245,31 +173,23 @@ def _begin(scaled, active, inside, count, rows, numbers, work):
         work[COST, a], work[WIDTH, a], work[SHARE, a] = scaled[0, a], scaled[1, a], scaled[2, a]
     at = active
     for i in range(inside):
-        work[COST, at], work[WIDTH, at], work[SHARE, at] = 0.0, rows[_R_WIDTH, i], 0.0
+        work[COST, at], work[WIDTH, at], work[SHARE, at] = 0.0, rows[R_WIDTH, i], 0.0
         at += 1
     for a in range(at):
         v = 0.5 * work[WIDTH, a]
         work[V, a], work[T, a] = v, work[WIDTH, a] - v
         work[Z_LOW, a], work[Z_HIGH, a] = max(work[COST, a], 0.0) + 1.0, max(-work[COST, a], 0.0) + 1.0
     for i in range(2 * count):
-        c = rows[_R_PENALTY, i % count]
+        c = rows[R_PENALTY, i % count]
         work[COST, at], work[SHARE, at] = c, 0.0
         work[V, at], work[T, at] = 1.0 / (1.0 + abs(c)), 1.0
         work[Z_LOW, at], work[Z_HIGH, at] = max(c, 0.0) + 1.0, 0.0
         at += 1
     for i in range(count):
-        rows[_Y, i] = 0.0
+        rows[Y, i] = 0.0
 
 
-@_sum_leaf
-def _dot(a, b, size):
-    total = 0.0
-    for j in range(size):
-        total += a[j] * b[j]
-    return total
-
-
-@_sum_leaf
+@sum_leaf
 def _weighted(a, b, theta, size):
     total = 0.0
     for j in range(size):
@@ -297,7 +217,7 @@ def _transposed(compact, y, active, inside, count, into):
 def _left_side(compact, v, i, active, inside, count):
     """One row's value in columns `v`."""
     above = active + inside
-    total = _dot(compact[i], v, active) - v[above + i] + v[above + count + i]
+    total = dot(compact[i], v, active) - v[above + i] + v[above + count + i]
     return total - v[active + i] if i < inside else total
 
 
@@ -306,7 +226,7 @@ def _factor(compact, work, active, inside, count, rows, smallest, normal):
     """Cholesky factors of the normal equations, the diagonal as its reciprocal; false where they have none."""
     theta, above = work[THETA], active + inside
     for i in range(count):
-        size = 1.0 + abs(rows[_Y, i])
+        size = 1.0 + abs(rows[Y, i])
         extra = theta[above + i] + theta[above + count + i] + smallest / (size * size)
         if i < inside:
             extra += theta[active + i]
@@ -315,7 +235,7 @@ def _factor(compact, work, active, inside, count, rows, smallest, normal):
         normal[i, i] = _weighted(compact[i], compact[i], theta, active) + extra
     for i in range(count):
         for j in range(i + 1):
-            left = normal[i, j] - _dot(normal[i], normal[j], j)
+            left = normal[i, j] - dot(normal[i], normal[j], j)
             if i == j:
                 if not left > 0.0:
                     return False
@@ -329,7 +249,7 @@ def _factor(compact, work, active, inside, count, rows, smallest, normal):
 def _substitute(normal, right, count):
     """Solve the normal equations in place."""
     for i in range(count):
-        right[i] = (right[i] - _dot(normal[i], right, i)) * normal[i, i]
+        right[i] = (right[i] - dot(normal[i], right, i)) * normal[i, i]
     for i in range(count - 1, -1, -1):
         right[i] *= normal[i, i]
         for j in range(i):
@@ -340,9 +260,9 @@ def _substitute(normal, right, count):
 def _direction(compact, work, rows, active, inside, count, normal):
     """Steps of row prices and columns; ``work[WEIGHTED]`` holds ``theta g`` at first."""
     for i in range(count):
-        rows[_D_Y, i] = rows[_PRIMAL, i] - _left_side(compact, work[WEIGHTED], i, active, inside, count)
-    _substitute(normal, rows[_D_Y], count)
-    _transposed(compact, rows[_D_Y], active, inside, count, work[BY_ROW])
+        rows[D_Y, i] = rows[PRIMAL, i] - _left_side(compact, work[WEIGHTED], i, active, inside, count)
+    _substitute(normal, rows[D_Y], count)
+    _transposed(compact, rows[D_Y], active, inside, count, work[BY_ROW])
     dv, weighted, theta, by_row = work[D_V], work[WEIGHTED], work[THETA], work[BY_ROW]
     for a in range(active + inside + 2 * count):
         dv[a] = weighted[a] + theta[a] * by_row[a]
@@ -386,7 +306,7 @@ def _iterate(
     bounded, total = active + inside, active + inside + 2 * count
     v, t, z_low, z_high, cost, share = work[V], work[T], work[Z_LOW], work[Z_HIGH], work[COST], work[SHARE]
     theta, dual, dv, dl, dh = work[THETA], work[DUAL], work[D_V], work[D_LOW], work[D_HIGH]
-    rv, rt, weighted, by_row, y = work[R_V], work[R_T], work[WEIGHTED], work[BY_ROW], rows[_Y]
+    rv, rt, weighted, by_row, y = work[R_V], work[R_T], work[WEIGHTED], work[BY_ROW], rows[Y]
     suspected = False
     for iteration in range(iterations):
         _transposed(compact, y, active, inside, count, by_row)
@@ -397,15 +317,13 @@ def _iterate(
         error = _largest_share(dual, cost, total)
         for i in range(count):
             size = 1.0 + abs(y[i])
-            rows[_PRIMAL, i] = (
-                rows[_R_LOW, i] - _left_side(compact, v, i, active, inside, count) - smallest * y[i] / size
-            )
-            error = max(error, abs(rows[_PRIMAL, i]))
-        gap = (_dot(v, z_low, total) + _dot(t, z_high, bounded)) / (total + bounded)
+            rows[PRIMAL, i] = rows[R_LOW, i] - _left_side(compact, v, i, active, inside, count) - smallest * y[i] / size
+            error = max(error, abs(rows[PRIMAL, i]))
+        gap = (dot(v, z_low, total) + dot(t, z_high, bounded)) / (total + bounded)
         converged = error < error_least and gap < gap_least
         if converged or (gap < _SUSPECT and error < _SUSPECT and not suspected):
             suspected = True
-            if _broken(state, of_rows, table, column, v, full):
+            if broken(state, of_rows, table, column, v, full):
                 return 2, iteration
             if converged:
                 return 1, iteration
@@ -438,18 +356,18 @@ def _iterate(
         (low_z, _), (low_h, _) = _extremes(rv, total), _extremes(rt, bounded)
         fastest_v, fastest_z = max(shortened, -low_v, high_t), max(shortened, -low_z, -low_h)
         a_v, a_z = min(shortened / fastest_v, 1.0), min(shortened / fastest_z, 1.0)
-        if not (abs(_dot(dv, dv, total)) < np.inf and abs(_dot(dl, dl, total) + _dot(dh, dh, bounded)) < np.inf):
+        if not (abs(dot(dv, dv, total)) < np.inf and abs(dot(dl, dl, total) + dot(dh, dh, bounded)) < np.inf):
             return 0, iteration
         for a in range(total):
             v[a], z_low[a] = max(v[a] + a_v * dv[a], least), max(z_low[a] + a_z * dl[a], least)
         for a in range(bounded):
             t[a], z_high[a] = max(t[a] - a_v * dv[a], least), max(z_high[a] + a_z * dh[a], least)
         for i in range(count):
-            y[i] += a_z * rows[_D_Y, i]
+            y[i] += a_z * rows[D_Y, i]
     return 0, iterations
 
 
-@_sum_leaf
+@sum_leaf
 def _ahead(work, total, bounded, a_v, a_z):
     """Products of distances and prices at the bounds after a step."""
     v, t, z_low, z_high, dv, dl, dh = (
@@ -460,20 +378,6 @@ def _ahead(work, total, bounded, a_v, a_z):
         found += (v[a] + a_v * dv[a]) * (z_low[a] + a_z * dl[a])
     for a in range(bounded):
         found += (t[a] - a_v * dv[a]) * (z_high[a] + a_z * dh[a])
-    return found
-
-
-@leaf
-def _broken(state, of_rows, table, column, v, full):
-    """Make rows count that columns `v` break by more than rounding; whether there are any."""
-    found = False
-    for a in range(len(column)):
-        full[column[a]] = v[a]
-    for i in range(len(state)):
-        if state[i] == 0:
-            total = _dot(table[i], full, len(full))
-            if total < of_rows[0, i] - _BROKEN or total > of_rows[0, i] + of_rows[1, i] + _BROKEN:
-                state[i], found = 1, True
     return found
 
 
