@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from powergrid.cli.data_fetch import fetch_command
 from powergrid.cli.data_homes import carbon_command, homes_command, sessions_command
 from powergrid.cli.data_import import import_command
 
@@ -34,6 +35,7 @@ def _root() -> None:
 
 
 data_app.command("import")(import_command)
+data_app.command("fetch")(fetch_command)
 data_app.command("homes")(homes_command)
 data_app.command("sessions")(sessions_command)
 data_app.command("carbon")(carbon_command)

@@ -41,12 +41,15 @@ def build_dataset(datasets: str | Mapping[str, SeriesFile], folder: Path, tariff
         If a dataset is unknown or a file cannot be used.
     """
     from powergrid.datasets import from_series, load
+    from powergrid.datasets.dataset_columns import completed
     from powergrid.datasets.loaders import is_file
 
     if not isinstance(datasets, str):
         found = from_series(datasets, DEFAULT_DATASET, folder=folder)
     else:
         found = load(str(folder / Path(datasets).expanduser()) if is_file(datasets) else datasets)
+        if datasets not in DATASETS and not is_file(datasets):  # a market, which has no households
+            found = completed(found, DEFAULT_DATASET)
     return found if tariff is None else tariff.added_to(found)
 
 
@@ -154,13 +157,14 @@ def _dataset(findings: Findings, written: Any, folder: Path) -> Dataset | None:
 
 
 def _named(findings: Findings, name: str, folder: Path) -> Dataset | None:
+    from powergrid.datasets.fetching.source import examples, source_of
     from powergrid.datasets.loaders import is_file
 
     if fault := path_fault(name):
         findings.add(("datasets",), f"{quoted(name)} is no path: {fault}")
         return None
-    if name not in DATASETS and not is_file(name):
-        findings.unknown(("datasets",), "dataset", name, known_names(DATASETS))
+    if name not in DATASETS and not is_file(name) and source_of(name) is None:
+        findings.unknown(("datasets",), "dataset", name, [*known_names(DATASETS), *examples(name)])
         return None
     try:
         return build_dataset(name, folder)

@@ -7,6 +7,7 @@ dataset is a function ``(start=None, end=None, cache_dir=None, download=False) -
 from powergrid.datasets.cleaning import clean
 from powergrid.datasets.combine import from_csv, from_series
 from powergrid.datasets.dataset import Dataset
+from powergrid.datasets.gridstatus import from_gridstatus
 from powergrid.datasets.loaders import load, names
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
@@ -20,6 +21,7 @@ __all__ = [
     "names",
     "from_series",
     "from_csv",
+    "from_gridstatus",
     "read_series",
     "clean",
     "synthesise",

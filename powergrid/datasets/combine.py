@@ -14,9 +14,10 @@ from powergrid.core.files import path_fault
 from powergrid.datasets.bases import SHORT_NAMES, load_base
 from powergrid.datasets.cells import read_once
 from powergrid.datasets.dataset import Dataset
+from powergrid.datasets.dataset_columns import series_of
 from powergrid.datasets.resample import Series
 from powergrid.datasets.series_file import SeriesFile
-from powergrid.datasets.units import UNITS, parts_of
+from powergrid.datasets.units import UNITS
 from powergrid.datasets.user_file import read_series
 from powergrid.plugins.registries import DATASETS
 
@@ -112,12 +113,9 @@ def series_at(key: str, place: Place, ground: Dataset, folder: str | os.PathLike
     """
     quantity = _checked(key, ground)
     form, start = _form(key, place), Path(folder or ".")
-    head, colon, column = form.path.partition(":")
-    if colon and head in DATASETS:
-        stated = sorted(form.changed_fields().keys() - {"path"})
-        if stated:
-            raise DataError(f"{key}: {form.path} is a column of a dataset, to which {', '.join(stated)} does not apply")
-        return _column(load_base(head), column, quantity)
+    if (known := series_of(key, form, quantity, ground.days)) is not None:
+        return known
+    head, colon, _ = form.path.partition(":")
     if fault := path_fault(form.path):
         raise DataError(f"{key}: {form.path[:40]!r} is no path: {fault}")
     form = with_column(form, start)
@@ -213,14 +211,3 @@ def as_text(place: Place) -> str:
         fields["cleaning"] = ", ".join(names)
     more = ", ".join(f"{name} {value}" for name, value in fields.items() if name != "path" and value is not None)
     return f"{fields.get('path')}{f' ({more})' if more else ''}"
-
-
-def _column(dataset: Dataset, column: str, quantity: str) -> Series:
-    """The column of that name, or the first site of a quantity of that name."""
-    full = column if ":" in column else next(iter(dataset.sites(SHORT_NAMES.get(column, column))), column)
-    if not full:
-        raise DataError(f"{quantity}: name a column of {dataset.name}, one of {', '.join(dataset.columns)}")
-    found, unit, wanted = dataset.series(full), parts_of(full.split(":")[0])[1], parts_of(quantity)[1]
-    if unit != wanted:
-        raise DataError(f"{quantity}: {dataset.name}:{full} is given in {unit}; name a column in {wanted}")
-    return found

@@ -10,6 +10,7 @@ import numpy as np
 from powergrid.datasets import described, stored
 from powergrid.datasets.bases import SHORT_NAMES, load_base
 from powergrid.datasets.dataset import BASE_S, Dataset
+from powergrid.datasets.resample import means
 from powergrid.plugins.registries import DATASETS
 
 
@@ -25,12 +26,13 @@ def load(
     Parameters
     ----------
     name
-        Name or alias, see `names`; or the path of a stored dataset (``.npz``, see `powergrid.datasets.stored`) or of a
-        description (``.yaml``, see `powergrid.datasets.described`).
+        Name or alias, see `names`; a year or place of a source, such as ``caiso_2024`` or
+        ``nsrdb:39.74,-105.18,2022``, see `powergrid.datasets.sources`; or the path of a stored dataset (``.npz``, see
+        `powergrid.datasets.stored`) or of a description (``.yaml``, see `powergrid.datasets.described`).
     start, end
         First local day and the day after the last (ISO dates); by default everything.
     cache_dir
-        Folder for downloads, for datasets that have any.
+        Folder of downloads; by default that of the environment variable ``POWERGRID_DATA``, or the user's cache.
     download
         True allows a dataset to fetch what is not in its cache; embedded datasets never do.
 
@@ -73,7 +75,7 @@ class DatasetRegistry:
         Returns
         -------
         dict
-            Arrays with one value per quarter hour, read-only.
+            Arrays with one value per quarter hour, read-only; NaN where a value is missing.
 
         Raises
         ------
@@ -81,8 +83,9 @@ class DatasetRegistry:
             If there is no such dataset.
         """
         dataset = load(name, cache_dir=cache_dir, download=download)
-        columns, table = dataset.table(BASE_S)
-        arrays = {column: table[:, k] for k, column in enumerate(columns)}
+        arrays = {column: means(column, dataset.series(column), BASE_S) for column in dataset.columns}
+        for values in arrays.values():
+            values.setflags(write=False)
         for short, quantity in SHORT_NAMES.items():
             for column in dataset.sites(quantity)[:1]:
                 arrays[short] = arrays[column]

@@ -53,7 +53,7 @@ def test_dataset_registry_gives_quarter_hours_and_short_names():
     np.testing.assert_array_equal(arrays["price"], arrays["price_per_mwh:lz_north"])
     np.testing.assert_array_equal(arrays["load"], arrays["load_p_pu:res_1"])
     with pytest.raises(UnknownNameError, match="embedded_2022"):
-        DatasetRegistry.load("caiso_2024")
+        DatasetRegistry.load("caiso")
 
 
 def frame(start: str, freq: str, column: str, values) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Downloads that somebody asked for: politely, resumed, checked, and whole or absent."""
