@@ -13,7 +13,7 @@ def fetch_command(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="caiso_<year>, ercot_<year>, nyiso_<year> or nsrdb:<latitude>,<longitude>,<year>. Left out: lists "
+            help="caiso_YEAR, ercot_YEAR, nyiso_YEAR or nsrdb:LATITUDE,LONGITUDE,YEAR. Left out: lists "
             "the sources.",
             show_default=False,
         ),
