@@ -13,8 +13,7 @@ def fetch_command(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="caiso_YEAR, ercot_YEAR, nyiso_YEAR or nsrdb:LATITUDE,LONGITUDE,YEAR. Left out: lists "
-            "the sources.",
+            help="caiso_YEAR, ercot_YEAR, nyiso_YEAR or nsrdb:LATITUDE,LONGITUDE,YEAR. Left out: lists the sources.",
             show_default=False,
         ),
     ] = None,
