@@ -28,9 +28,9 @@ def test_list_and_info_fit_80_columns() -> None:
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
-    result = run("info", "ercot_2012")
+    result = run("info", "embeded_2022")
     assert result.exit_code == 1
-    assert 'did you mean "ercot_2021"?' in result.stderr
+    assert 'did you mean "embedded_2022"?' in result.stderr
 
 
 def test_synthesise_writes_a_dataset_that_loads_plots_and_validates(tmp_path: Path) -> None:

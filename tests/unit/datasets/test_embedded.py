@@ -40,8 +40,8 @@ def ercot(samples: Path) -> pd.Series:
 def test_registry_knows_the_year_and_its_alias():
     assert {"embedded_2022", "ercot_2021"} <= set(names())
     assert load("embedded") is load("embedded_2022")
-    with pytest.raises(UnknownNameError, match='did you mean "ercot_2021"'):
-        load("ercot_2012")
+    with pytest.raises(UnknownNameError, match='did you mean "embedded_2022"'):
+        load("embeded_2022")
 
 
 def test_frame_is_a_year_of_quarter_hours_from_local_midnight():
