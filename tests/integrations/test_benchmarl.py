@@ -13,7 +13,8 @@ import torch
 from benchmarl.algorithms import IqlConfig, MaddpgConfig
 from benchmarl.experiment import Experiment, ExperimentConfig
 from benchmarl.models import GruConfig, MlpConfig
-from pages import code_blocks
+from pages import costs, run_page
+from systems import UNEQUAL, leaves_after
 from torchrl.envs.utils import ExplorationType, check_env_specs, set_exploration_type
 
 import powergrid
@@ -23,21 +24,7 @@ from powergrid.integrations import torchrl
 from powergrid.integrations.benchmarl import PowerGridTask, as_policy, make
 
 SHORT = {"episode_length": 6}
-UNEQUAL = {
-    "network": "ieee34",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "830", "params": {"capacity_mwh": 1.0}},
-        {"id": "dg_1", "type": "DG", "bus": "848", "params": {"p_max_mw": 0.2}},
-        {"id": "ess_2", "type": "ESS", "bus": "890", "params": {"capacity_mwh": 0.5}},
-    ],
-}
-LEAVES = {
-    "network": "ieee13",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0}},
-        {"id": "ess_2", "type": "ESS", "bus": "675", "params": {"capacity_mwh": 1.0}, "presence": {"leaves": 1800}},
-    ],
-}
+LEAVES = leaves_after(1800)
 
 
 def experiment(task, algorithm, folder, model=MlpConfig):
@@ -125,8 +112,5 @@ def test_what_cannot_be_used_is_refused_with_a_sentence(tmp_path):
 
 def test_the_page_trains_a_policy_that_is_better_than_random(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (script,) = code_blocks("benchmarl.md", "python")
-    names: dict = {}
-    exec(compile(script, "benchmarl.md", "exec"), names)
-    cost = {outcome.policy: outcome.objective.mean() for outcome in names["result"].outcomes}
+    cost = costs(run_page("benchmarl.md"))
     assert cost["benchmarl"] < cost["random"]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 from gymnax.wrappers.purerl import FlattenObservationWrapper, LogWrapper
-from pages import code_blocks
+from pages import run_page
 from pure_jax_ppo import TICKS, outcomes
 
 import powergrid
@@ -173,5 +173,5 @@ def test_ppo_learns():
 
 
 def test_the_page_runs(capsys):
-    exec("\n".join(code_blocks("gymnax.md", "python")), {"__name__": "page"})
+    run_page("gymnax.md")
     assert capsys.readouterr().out

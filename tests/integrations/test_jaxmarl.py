@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxmarl.environments.multi_agent_env import MultiAgentEnv, State
 from jaxmarl.wrappers.baselines import LogWrapper
-from pages import code_blocks
+from pages import run_page
 from pure_jax_ppo import TICKS, outcomes
 
 import powergrid
@@ -195,5 +195,5 @@ def test_ippo_learns():
 
 
 def test_the_page_runs(capsys):
-    exec("\n".join(code_blocks("jaxmarl.md", "python")), {"__name__": "page"})
+    run_page("jaxmarl.md")
     assert capsys.readouterr().out

@@ -16,12 +16,13 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import ray
 import torch
-from pages import code_blocks
+from pages import costs, run_page
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
+from systems import UNEQUAL, leaves_after
 
 import powergrid
 from powergrid.core.errors import ActionError, ArgumentError, ConfigError, MissingExtraError
@@ -29,21 +30,7 @@ from powergrid.integrations.rllib import as_policy, config, make
 from powergrid.integrations.rllib_parts import RewardScale, VectorEnvRunner
 
 SHORT = {"episode_length": 6}
-UNEQUAL = {
-    "network": "ieee34",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "830", "params": {"capacity_mwh": 1.0}},
-        {"id": "dg_1", "type": "DG", "bus": "848", "params": {"p_max_mw": 0.2}},
-        {"id": "ess_2", "type": "ESS", "bus": "890", "params": {"capacity_mwh": 0.5}},
-    ],
-}
-LEAVES = {
-    "network": "ieee13",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0}},
-        {"id": "ess_2", "type": "ESS", "bus": "675", "params": {"capacity_mwh": 1.0}, "presence": {"leaves": 2700}},
-    ],
-}
+LEAVES = leaves_after(2700)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -299,11 +286,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 def test_the_page_in_short(tmp_path, monkeypatch):
     """With six updates in place of a hundred: models that correct the rule stay near it."""
     monkeypatch.chdir(tmp_path)
-    (script,) = code_blocks("rllib.md", "python")
-    assert "range(100)" in script
     ray.shutdown()  # the page starts it
-    names: dict = {}
-    exec(compile(script.replace("range(100)", "range(6)"), "rllib.md", "exec"), names)
-    cost = {outcome.policy: outcome.objective.mean() for outcome in names["result"].outcomes}
+    cost = costs(run_page("rllib.md", updates=("range(100)", "range(6)")))
     assert cost["rllib"] < 1.02 * cost["rule_based"] < cost["random"]
     assert (tmp_path / "microgrids").is_dir()

@@ -8,35 +8,21 @@ import pytest
 pytest.importorskip("skrl", reason="needs skrl: make test-integrations")
 
 import torch
-from pages import code_blocks
+from pages import costs, run_page
 from skrl.agents.torch.td3 import TD3, TD3_CFG
 from skrl.envs.wrappers.torch import wrap_env
 from skrl.memories.torch import RandomMemory
 from skrl.models.torch import DeterministicMixin, Model
 from skrl.trainers.torch import SequentialTrainer, SequentialTrainerCfg
 from skrl.utils import set_seed
+from systems import FORMS, UNEQUAL, leaves_after
 
 import powergrid
 from powergrid.core.errors import ActionError, ArgumentError, ConfigError, RunError
 from powergrid.integrations.skrl import as_policy, make, make_shared
 
 SHORT = {"episode_length": 3}
-FORMS = {"normalize": True, "agent_id": True}
-UNEQUAL = {
-    "network": "ieee34",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "830", "params": {"capacity_mwh": 1.0}},
-        {"id": "dg_1", "type": "DG", "bus": "848", "params": {"p_max_mw": 0.2}},
-        {"id": "ess_2", "type": "ESS", "bus": "890", "params": {"capacity_mwh": 0.5}},
-    ],
-}
-LEAVES = {
-    "network": "ieee13",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0}},
-        {"id": "ess_2", "type": "ESS", "bus": "675", "params": {"capacity_mwh": 1.0}, "presence": {"leaves": 1800}},
-    ],
-}
+LEAVES = leaves_after(1800)
 
 
 class Linear(DeterministicMixin, Model):
@@ -225,9 +211,8 @@ def test_what_cannot_be_used_is_refused_with_a_sentence():
 def test_the_page_trains_policies_that_are_better_than_random(tmp_path, monkeypatch):
     """One that all agents share, and one each with a central critic."""
     monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    exec(compile("\n".join(code_blocks("skrl.md", "python")), "skrl.md", "exec"), names)
-    cost = {outcome.policy: outcome.objective.mean() for outcome in names["result"].outcomes}
+    names = run_page("skrl.md")
+    cost = costs(names)
     assert cost["shared"] < cost["random"]
     assert cost["mappo"] < cost["random"]
     assert (tmp_path / "microgrids.pt").exists()

@@ -8,35 +8,21 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="needs stable-baselines3: make test-integrations")
 pytest.importorskip("sb3_contrib", reason="needs sb3-contrib: make test-integrations")
 
-from pages import code_blocks
+from pages import costs, run_page
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
+from systems import FORMS, UNEQUAL, leaves_after
 
 import powergrid
 from powergrid.core.errors import ActionError, ArgumentError, ConfigError, RunError
 from powergrid.integrations.stable_baselines3 import PowerGridVecEnv, as_policy, make
 
 SHORT = {"episode_length": 6}
-FORMS = {"normalize": True, "agent_id": True}
-UNEQUAL = {
-    "network": "ieee34",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "830", "params": {"capacity_mwh": 1.0}},
-        {"id": "dg_1", "type": "DG", "bus": "848", "params": {"p_max_mw": 0.2}},
-        {"id": "ess_2", "type": "ESS", "bus": "890", "params": {"capacity_mwh": 0.5}},
-    ],
-}
-LEAVES = {
-    "network": "ieee13",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0}},
-        {"id": "ess_2", "type": "ESS", "bus": "675", "params": {"capacity_mwh": 1.0}, "presence": {"leaves": 2700}},
-    ],
-}
+LEAVES = leaves_after(2700)
 
 
 def drawn(env: PowerGridVecEnv, steps: int, seed: int = 0) -> np.ndarray:
@@ -273,9 +259,6 @@ def test_a_model_of_another_form_is_refused_and_one_of_a_role_is_played():
 def test_the_page_trains_a_policy_that_costs_no_more_than_the_rule(tmp_path, monkeypatch):
     """About a minute; on validation days it is far better than random and not worse than the rule by more than 1 %."""
     monkeypatch.chdir(tmp_path)
-    (script,) = code_blocks("stable-baselines3.md", "python")
-    names: dict = {}
-    exec(compile(script, "stable-baselines3.md", "exec"), names)
-    cost = {outcome.policy: outcome.objective.mean() for outcome in names["result"].outcomes}
+    cost = costs(run_page("stable-baselines3.md"))
     assert cost["sb3"] < 1.01 * cost["rule_based"] < cost["random"]
     assert (tmp_path / "microgrids.zip").exists()

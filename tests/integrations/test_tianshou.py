@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("tianshou", reason="needs Tianshou: make test-integrations")
 
 import torch
-from pages import code_blocks
+from pages import costs, run_page
+from systems import FORMS, UNEQUAL, leaves_after
 from tianshou.algorithm.modelfree.ddpg import ContinuousDeterministicPolicy
 from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
 from tianshou.data import Collector, VectorReplayBuffer
@@ -21,22 +22,7 @@ from powergrid.core.errors import ActionError, ArgumentError, ConfigError, RunEr
 from powergrid.integrations.tianshou import as_policy, make
 
 SHORT = {"episode_length": 3}
-FORMS = {"normalize": True, "agent_id": True}
-UNEQUAL = {
-    "network": "ieee34",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "830", "params": {"capacity_mwh": 1.0}},
-        {"id": "dg_1", "type": "DG", "bus": "848", "params": {"p_max_mw": 0.2}},
-        {"id": "ess_2", "type": "ESS", "bus": "890", "params": {"capacity_mwh": 0.5}},
-    ],
-}
-LEAVES = {
-    "network": "ieee13",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "671", "params": {"capacity_mwh": 1.0}},
-        {"id": "ess_2", "type": "ESS", "bus": "675", "params": {"capacity_mwh": 1.0}, "presence": {"leaves": 1800}},
-    ],
-}
+LEAVES = leaves_after(1800)
 
 
 def drawn(env, steps, seed=0):
@@ -222,9 +208,6 @@ def test_what_cannot_be_used_is_refused_with_a_sentence():
 
 def test_the_page_trains_a_policy_that_is_better_than_random(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (script,) = code_blocks("tianshou.md", "python")
-    names: dict = {}
-    exec(compile(script, "tianshou.md", "exec"), names)
-    cost = {outcome.policy: outcome.objective.mean() for outcome in names["result"].outcomes}
+    cost = costs(run_page("tianshou.md"))
     assert cost["tianshou"] < cost["random"]
     assert (tmp_path / "microgrids.pt").exists()

@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("torchrl", reason='needs pip install "powergrid-marl[torchrl]"')
 
 import torch
-from pages import code_blocks
+from pages import run_page
+from systems import leaves_after
 from torchrl.envs.utils import check_env_specs
 
 import powergrid
@@ -17,20 +18,7 @@ from powergrid.core.errors import ConfigError, MissingExtraError
 from powergrid.integrations import torchrl
 
 SHORT = {"time_step": 3600, "episode_length": 3}
-LEAVES = {
-    "network": "ieee13",
-    "agents": [
-        {"id": "ess_1", "type": "ESS", "bus": "671", "policy": "learned", "params": {"capacity_mwh": 1.0}},
-        {
-            "id": "ess_2",
-            "type": "ESS",
-            "bus": "675",
-            "policy": "learned",
-            "params": {"capacity_mwh": 1.0},
-            "presence": {"leaves": 3600},
-        },
-    ],
-}
+LEAVES = leaves_after(3600)
 
 
 @pytest.mark.parametrize("cfg", ["p2p_microgrids", "voltage_control_13", "ieee13_single", LEAVES])
@@ -127,8 +115,7 @@ def test_names_the_extra(monkeypatch):
 
 
 def test_the_page_learns():
-    page = {"__name__": "page"}
-    exec("\n".join(code_blocks("torchrl.md", "python")), page)
+    page = run_page("torchrl.md")
     assert page["trained"] > page["random"] + 0.1 * abs(page["random"])
     policies = [{"torchrl": torchrl.as_policy(page["actor"], page["env"])}, "random"]
     found = powergrid.evaluate(page["base"].cfg, policy=policies, days=[3, 4], show=False)
