@@ -45,11 +45,11 @@ def test_few_steps_of_other_settings(tmp_path):
 
 @pytest.mark.slow
 def test_the_page_trains_a_policy_that_costs_no_more_than_the_rule(tmp_path):
-    """About a minute; on validation days it is far better than random and not worse than the rule by more than 1 %."""
+    """About two minutes, on the validation days."""
     (script,) = code_blocks("cleanrl.md", "shell")
     shown = run(script, tmp_path)
     costs = re.search(r"J \[\$/day\]: learned ([\d.]+), rule_based ([\d.]+), random ([\d.]+)", shown)
     assert costs, shown
     learned, rule, random = map(float, costs.groups())
-    assert learned < 1.01 * rule < random
+    assert learned < rule < random
     assert (tmp_path / "weights.pt").exists()

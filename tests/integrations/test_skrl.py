@@ -208,12 +208,12 @@ def test_what_cannot_be_used_is_refused_with_a_sentence():
         powergrid.evaluate("two_microgrids", policy={"skrl": as_policy(agent, lanes)}, days=[3], show=False)
 
 
-def test_the_page_trains_policies_that_are_better_than_random(tmp_path, monkeypatch):
+def test_the_page_in_short_begins_near_the_rule(tmp_path, monkeypatch):
     """One that all agents share, and one each with a central critic."""
     monkeypatch.chdir(tmp_path)
-    names = run_page("skrl.md")
+    names = run_page("skrl.md", updates=("updates = 60", "updates = 2"), timesteps=("timesteps=288", "timesteps=96"))
     cost = costs(names)
-    assert cost["shared"] < cost["random"]
+    assert cost["shared"] < 1.05 * cost["rule_based"] < cost["random"]
     assert cost["mappo"] < cost["random"]
     assert (tmp_path / "microgrids.pt").exists()
     other = make("p2p_microgrids", 1, device="cpu")

@@ -255,10 +255,16 @@ def test_a_model_of_another_form_is_refused_and_one_of_a_role_is_played():
     assert not np.any(found.arrays["actions"][:, :, 1])  # the generator follows the rule
 
 
+def test_the_page_in_short_begins_near_the_rule(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cost = costs(run_page("stable-baselines3.md", updates=("updates = 60", "updates = 2")))
+    assert cost["sb3"] < 1.05 * cost["rule_based"] < cost["random"]
+    assert (tmp_path / "microgrids.zip").exists()
+
+
 @pytest.mark.slow
 def test_the_page_trains_a_policy_that_costs_no_more_than_the_rule(tmp_path, monkeypatch):
-    """About a minute; on validation days it is far better than random and not worse than the rule by more than 1 %."""
+    """About a minute."""
     monkeypatch.chdir(tmp_path)
     cost = costs(run_page("stable-baselines3.md"))
-    assert cost["sb3"] < 1.01 * cost["rule_based"] < cost["random"]
-    assert (tmp_path / "microgrids.zip").exists()
+    assert cost["sb3"] < cost["rule_based"] < cost["random"]
