@@ -13,12 +13,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from powergrid.core.errors import DataError, PowerGridError
+from powergrid.core.errors import DataError, PowerGridError, nearest
 from powergrid.core.files import make_folder, read_json, write_json
 from powergrid.datasets import stored
 from powergrid.datasets.dataset import Dataset
 from powergrid.datasets.fetching.http import Client, Progress, digest
-from powergrid.datasets.fetching.source import Source, source_of
+from powergrid.datasets.fetching.source import SOURCES, Source, source_of
 from powergrid.datasets.per_unit import with_per_unit
 
 FORMAT = 1
@@ -54,7 +54,8 @@ def named(name: str) -> Source:
     """
     source = source_of(name)
     if source is None:
-        raise DataError(f'"{name}" is no dataset of a source; see `powergrid data fetch --help` for their names')
+        close = nearest(name, [SOURCES.get(key).example for key in SOURCES.names()])
+        raise DataError(f'"{name}" is no dataset of a source; {close or "`powergrid data fetch` lists the sources"}')
     source.check(name)
     return source
 

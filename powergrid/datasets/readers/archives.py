@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -90,7 +91,7 @@ def members(paths: Paths) -> Iterator[Member]:
                     yield Member(str(file), file.stem, _bounded(stream.read(MOST_BYTES + 1), str(file)))
             else:
                 yield Member(str(file), file.name, file.read_bytes())
-        except (ArchiveError, BadZipFile, OSError, EOFError) as error:
+        except (ArchiveError, BadZipFile, OSError, EOFError, zlib.error) as error:
             raise DataError(f"{file}: is damaged or no archive ({error}); fetch or copy it again") from error
 
 
@@ -103,9 +104,7 @@ def _inside(archive: ZipFile, place: str, depth: int) -> Iterator[Member]:
         name, inner = Path(entry.filename).name, f"{place}/{entry.filename:.80}"
         try:
             content = archive.read(entry)
-        except (BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
-            raise DataError(f"{inner}: is damaged ({error}); fetch or copy it again") from error
-        except Exception as error:  # zlib raises an error class of its own
+        except (BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
             raise DataError(f"{inner}: is damaged ({error}); fetch or copy it again") from error
         if name.endswith(".zip"):
             if depth == _DEPTH:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import market_files as made
@@ -398,3 +399,11 @@ def test_epw_rows_name_the_end_of_their_hour(tmp_path: Path) -> None:
     assert found.series("ambient_temp_c:site").values[:3].tolist() == [23.0, 0.0, 1.0]  # a reading at the stamp
     with pytest.raises(DataError, match="2024 has 366; choose another year"):
         weather.read(tmp_path / "x.epw", year=2024)
+
+
+def test_a_damaged_gzip_file_is_refused_in_a_sentence(tmp_path):
+    content = bytearray(gzip.compress(b"a,b\n1,2\n" * 5000))
+    content[10:20] = b"\xff" * 10
+    (tmp_path / "year.csv.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"year\.csv\.gz: is damaged"):
+        caiso.read(tmp_path / "year.csv.gz")
